@@ -1,0 +1,83 @@
+"""The tidy tables that every engine returns, and nothing else of it.
+
+Terms are named as in broom.mixed: `Intercept`, `x`, `sd__Intercept`, `cor__Intercept.x`, `sd__Observation`.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lmm.store import read_json, read_table, write_json, write_table
+
+PARAMETERS = [
+    "engine", "effect", "group", "term", "estimate", "std_error", "statistic", "p_value",
+    "conf_low", "conf_high", "truth",
+]  # fmt: skip
+DRAWS = ["median", "sd", "mad", "q5", "q95", "rhat", "ess_bulk", "ess_tail", "mcse_mean"]
+RANEF = ["group", "level", "term", "estimate", "std_error", "cond_sd", "conf_low", "conf_high", "truth"]
+RESIDUAL = "sd__Observation"
+
+
+def sd_name(term: str) -> str:
+    """`sd__x`: the standard deviation of the random effect of `term`."""
+    return f"sd__{term}"
+
+
+def cor_name(first: str, second: str) -> str:
+    """`cor__Intercept.x`: the correlation of two random effects."""
+    return f"cor__{first}.{second}"
+
+
+def truth_of(truth: dict[str, Any] | None, term: str) -> float:
+    """The value simulated from (truth.json) for a tidy term; NaN for own data.
+
+    A correlation that the truth does not list is 0: independent random effects are simulated as such.
+    """
+    if truth is None:
+        return np.nan
+    if term == RESIDUAL:
+        return truth["sigma"]
+    if term.startswith("sd__"):
+        return truth["sd"].get(term.removeprefix("sd__"), np.nan)
+    if term.startswith("cor__"):
+        return truth["corr"].get(term.removeprefix("cor__"), 0.0)
+    return truth["fixed"].get(term, np.nan)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What an engine made of a study: tables and diagnostics, never its own objects.
+
+    Attributes
+    ----------
+    engine : str
+    parameters : DataFrame
+        Columns `PARAMETERS`, for a Bayesian engine `DRAWS` beside them.
+    ranef : DataFrame or None
+        Columns `RANEF` (a Bayesian engine adds mcse_mean and ess_bulk); None for an engine without random effects.
+    diagnostics : dict
+        converged, singular, status, message, criterion, gates, warnings, seconds, versions, n_rows, n_groups,
+        conf_level; an engine's own summary under `summary`.
+    """
+
+    engine: str
+    parameters: pd.DataFrame
+    ranef: pd.DataFrame | None = None
+    diagnostics: dict[str, Any] = field(default_factory=dict)
+
+    def write(self, parameters: str, diagnostics: str, ranef: str | None = None) -> None:
+        """Write the three artifacts."""
+        write_table(parameters, self.parameters)
+        if ranef is not None:
+            write_table(ranef, self.ranef)
+        write_json(diagnostics, self.diagnostics)
+
+    @classmethod
+    def read(cls, parameters: str, diagnostics: str, ranef: str | None = None) -> "Fit":
+        """Read the artifacts that `write` wrote."""
+        details = read_json(diagnostics)
+        return cls(
+            details["engine"], read_table(parameters), read_table(ranef) if ranef else None, details
+        )
