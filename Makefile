@@ -1,0 +1,54 @@
+# make | make test | make lint | make bench | make lock | make schema; ARGS goes to the tool as it is.
+ARGS ?=
+BIN = .venv/bin
+
+# Parallelism is Snakemake's: a process has one BLAS thread unless it asks for more.
+export OPENBLAS_NUM_THREADS = 1
+export OMP_NUM_THREADS = 1
+export MKL_NUM_THREADS = 1
+export MPLBACKEND = Agg
+# Compiled bytecode is a third of every job's start; some machines switch it off.
+unexport PYTHONDONTWRITEBYTECODE
+unexport PYTHONHOME
+
+.PHONY: run test lint bench lock schema clean-results
+
+run: .venv/stamp
+	@$(BIN)/snakemake $(ARGS)
+	@if [ -f results/report.html ]; then echo "The report: $(CURDIR)/results/report.html"; fi
+
+test: .venv/stamp
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/stamp
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/snakefmt --check Snakefile workflow
+	@$(BIN)/snakemake --lint
+
+bench: .venv/stamp
+	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+lock: .venv/stamp
+	@$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --extra dev \
+	  pyproject.toml -o requirements.lock $(ARGS)
+
+schema: .venv/stamp
+	@PYTHONPATH=workflow/scripts $(BIN)/python -m lmm.study > workflow/schemas/config.schema.json
+
+clean-results:
+	@find results -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
+
+# Exactly the lock file's packages, by the Python that .python-version names or else one new enough.
+.venv/stamp: requirements.lock .python-version
+	@for python in python$$(cat .python-version) python3 python; do \
+	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null; then break; fi; python=; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "lmm-recovery needs Python 3.12 or newer (best $$(cat .python-version)); found: $$(python3 --version 2>&1)" >&2; exit 1; \
+	fi; \
+	echo "Installing requirements.lock into .venv with $$($$python --version)" && \
+	$$python -m venv .venv && \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv && \
+	UV_COMPILE_BYTECODE=1 $(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@touch $@
