@@ -8,8 +8,9 @@ the compiler turns into vector instructions. Sums over groups are kept by lane a
 fixed order: the same bits whatever the processor's vector width.
 """
 
-import numba
 import numpy as np
+
+from lmm.compiled import kernel
 
 LANES = 32
 LARGE = 1e120
@@ -27,7 +28,13 @@ def pack(gram: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(padded.reshape(blocks, LANES, q, width).transpose(0, 2, 3, 1))
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+def unpack(packed: np.ndarray, n_groups: int) -> np.ndarray:
+    """The (J, q, c) array that `pack` packed."""
+    _, q, width, _ = packed.shape
+    return packed.transpose(0, 3, 1, 2).reshape(-1, q, width)[:n_groups]
+
+
+@kernel
 def _eliminate(gram, factor, schur, d_logdet, rest):
     """First pass over the groups; returns sum_j log|M_j|.
 
@@ -129,7 +136,7 @@ def _eliminate(gram, factor, schur, d_logdet, rest):
     return logdet
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _solve(schur, root, beta):
     """Cholesky of [S_X s; s' s_yy]: fills `root` and `beta`; log|S_X| and the last pivot, the RSS.
 
@@ -162,7 +169,7 @@ def _solve(schur, root, beta):
     return logdet, rss
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _differentiate(rest, root, beta, d_logdet, d_rss):
     """Second pass: subtracts sum_j F_j S_X^-1 F_j' from `d_logdet` and sum_j e_j e_j' from `d_rss`."""
     n_blocks, q, w, n = rest.shape
@@ -199,7 +206,7 @@ def _differentiate(rest, root, beta, d_logdet, d_rss):
             d_rss[a, b] -= lanes_rss[a, b].sum()
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def reml_terms(gram, total, factor, ridge):
     """Log determinant, penalised residual sum of squares and their derivatives in D / sigma^2.
 

@@ -78,6 +78,4 @@ class Fit:
     def read(cls, parameters: str, diagnostics: str, ranef: str | None = None) -> "Fit":
         """Read the artifacts that `write` wrote."""
         details = read_json(diagnostics)
-        return cls(
-            details["engine"], read_table(parameters), read_table(ranef) if ranef else None, details
-        )
+        return cls(details["engine"], read_table(parameters), read_table(ranef) if ranef else None, details)
