@@ -1,0 +1,207 @@
+"""A results tree made without the pipeline, for the tests of figures and report: the coffee study in quick numbers.
+
+The numbers are real (coffee.csv, reml_exact of coffee.json, closed-form posteriors approximated by normal draws
+around it), so that what the report says of them can be checked; the draws are seeded.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from lmm.store import write_json, write_table
+from lmm.tidy import PARAMETERS, RANEF
+
+REFERENCE = Path(__file__).parent / "reference"
+SETTINGS = {
+    "title": "Does more coffee score higher?",
+    "formula": "y ~ x + (x | group)",
+    "simulate": {
+        "generator": "r", "seed": 1, "rows": 1000, "groups": 100, "fixed": {"Intercept": 3, "x": 0.5},
+        "sd": {"Intercept": 10, "x": 1}, "corr": 0, "sigma": 1,
+    },
+    "conf_level": 0.95,
+    "engines": {
+        "ols": {}, "mixedlm": {}, "reml": {},
+        "pymc": {
+            "formula": "y ~ x + (x || group)", "chains": 4, "tune": 1000, "draws": 2000, "seed": 123,
+            "priors": {"fixed": "flat", "sd": "uniform(0, 100)", "sigma": "flat"},
+        },
+    },
+}  # fmt: skip
+VERSIONS = {"python": "3.13.0", "statsmodels": "0.15.0", "pymc": "6.4.0", "nutpie": "0.16.10", "arviz": "1.3.0"}
+
+
+def coffee(root: Path, study: str = "coffee") -> Path:
+    """Write results/<study>/ of the coffee study under `root` and return `root`."""
+    exact = json.loads((REFERENCE / "coffee.json").read_text())
+    rows = pd.read_csv(REFERENCE / "coffee.csv")
+    table = rows[["y", "x", "group"]].assign(group=rows["group"].astype(str))
+    base = root / study
+    levels = [str(k) for k in range(1, 101)]
+    drawn = rows.drop_duplicates("group").set_index("group")[["b0_ran", "b1_ran"]]
+    write_table(base / "data/data.parquet", table)
+    write_json(base / "data/data.json", _data(table))
+    write_json(base / "data/truth.json", _truth(drawn))
+    reml, posterior = exact["reml_exact"], exact["posterior_exact"]
+    truth = {"Intercept": 3, "x": 0.5, "sd__Intercept": 10, "sd__x": 1, "cor__Intercept.x": 0, "sd__Observation": 1}
+    estimate = reml["fixed"] | {
+        "sd__Intercept": reml["sd"]["Intercept"], "sd__x": reml["sd"]["x"], "cor__Intercept.x": reml["corr"][0],
+        "sd__Observation": reml["sigma"],
+    }  # fmt: skip
+    error = reml["se"] | {"sd__Intercept": 0.65, "sd__x": 0.075, "cor__Intercept.x": 0.12, "sd__Observation": 0.0245}
+    for engine in ("mixedlm", "reml"):
+        _engine(base, engine, estimate, error, truth, np.array([reml["ranef"][level] for level in levels]), levels, drawn)
+    _ols(base, exact["ols"])
+    _pymc(base, posterior, truth, levels, drawn)
+    _comparison(base, levels, drawn)
+    return root
+
+
+def _data(table: pd.DataFrame) -> dict:
+    columns = {
+        name: {"type": "numeric", "min": table[name].min(), "max": table[name].max(), "mean": table[name].mean(),
+               "sd": table[name].std()}
+        for name in ("y", "x")
+    }  # fmt: skip
+    return {
+        "sources": ["simulated"], "rows": 1000, "groups": 100, "group": "group", "response": "y", "dropped": {},
+        "columns": columns | {"group": {"type": "categorical", "levels": []}}, "checks": [], "copied": True,
+    }  # fmt: skip
+
+
+def _truth(drawn: pd.DataFrame) -> dict:
+    effects = {"Intercept": drawn["b0_ran"], "x": drawn["b1_ran"]}
+    return {
+        "fixed": {"Intercept": 3, "x": 0.5}, "sd": {"Intercept": 10, "x": 1}, "corr": {"Intercept.x": 0}, "sigma": 1,
+        "realised": {
+            "sd": {term: float(values.std()) for term, values in effects.items()},
+            "corr": {"Intercept.x": float(np.corrcoef(*effects.values())[0, 1])}, "sigma": 0.985,
+        },
+        "ranef": {term: {str(k): float(v) for k, v in values.items()} for term, values in effects.items()},
+        "seed": 1, "generator": "r",
+    }  # fmt: skip
+
+
+def _parameters(engine: str, estimate: dict, error: dict, truth: dict) -> pd.DataFrame:
+    rows = []
+    for term, value in estimate.items():
+        fixed = "__" not in term
+        rows.append(
+            {
+                "engine": engine, "effect": "fixed" if fixed else "ran_pars",
+                "group": "" if fixed else ("Residual" if term == "sd__Observation" else "group"), "term": term,
+                "estimate": value, "std_error": error.get(term, np.nan),
+                "statistic": value / error[term] if fixed else np.nan, "p_value": np.nan,
+                "conf_low": value - 1.96 * error.get(term, np.nan), "conf_high": value + 1.96 * error.get(term, np.nan),
+                "truth": truth.get(term, np.nan),
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)[PARAMETERS]
+
+
+def _ranef(values: np.ndarray, levels: list, drawn: pd.DataFrame) -> pd.DataFrame:
+    parts = []
+    for k, (term, column, se) in enumerate((("Intercept", "b0_ran", 0.95), ("x", "b1_ran", 0.38))):
+        part = pd.DataFrame({"group": "group", "level": levels, "term": term, "estimate": values[:, k]})
+        part = part.assign(std_error=se, cond_sd=se / 3, conf_low=values[:, k] - 1.96 * se, conf_high=values[:, k] + 1.96 * se)
+        parts.append(part.assign(truth=[drawn[column].get(int(level), np.nan) for level in levels]))
+    return pd.concat(parts, ignore_index=True)[RANEF]
+
+
+def _common(engine: str, **more) -> dict:
+    return {
+        "engine": engine, "converged": True, "singular": False, "status": "ok", "message": "", "criterion": None, "gates": [],
+        "warnings": [], "seconds": {"fit": 0.4}, "versions": VERSIONS, "n_rows": 1000, "n_groups": 100, "conf_level": 0.95,
+    } | more  # fmt: skip
+
+
+def _engine(base, engine, estimate, error, truth, values, levels, drawn) -> None:
+    write_table(base / engine / "parameters.csv", _parameters(engine, estimate, error, truth))
+    write_table(base / engine / "ranef.parquet", _ranef(values, levels, drawn))
+    sd = {"Intercept": estimate["sd__Intercept"], "x": estimate["sd__x"]}
+    summary = {
+        "criterion": 3675.311449575721, "scaled_residuals": [-3.00624, -0.55827, -0.00145, 0.59007, 2.9187],
+        "variances": [
+            {"group": "group", "term": "Intercept", "variance": sd["Intercept"] ** 2, "sd": sd["Intercept"], "corr": None},
+            {"group": "group", "term": "x", "variance": sd["x"] ** 2, "sd": sd["x"], "corr": [0.00094]},
+            {"group": "Residual", "term": "", "variance": 0.9624, "sd": 0.981, "corr": None},
+        ],
+        "corr_fixed": [[1, 0.002], [0.002, 1]], "fixed_names": ["Intercept", "x"],
+        "variance_explained": {"post": 0.988435}, "coef_identity_max_error": 0.0, "n_rows": 1000, "n_groups": 100,
+        "reml_gap": {"criterion": 1.3e-9, "sd": 2e-7},
+    }  # fmt: skip
+    write_json(base / engine / "diagnostics.json", _common(engine, criterion=summary["criterion"], summary=summary))
+    if engine == "mixedlm":
+        fixed = [estimate["Intercept"], estimate["x"]]
+        coef = [{"level": level, "term": term, "estimate": values[j, k] + fixed[k]}
+                for k, term in enumerate(("Intercept", "x")) for j, level in enumerate(levels)]  # fmt: skip
+        write_table(base / engine / "coef.parquet", pd.DataFrame(coef))
+
+
+def _ols(base, exact: dict) -> None:
+    estimate = {"Intercept": exact["intercept"], "x": exact["x"], "sd__Observation": exact["residual_se"]}
+    error = {"Intercept": exact["intercept_se"], "x": exact["x_se"]}
+    table = _parameters("ols", estimate, error, {"Intercept": 3, "x": 0.5, "sd__Observation": 1})
+    table.loc[:1, "p_value"] = [1e-34, exact["x_p"]]
+    write_table(base / "ols/parameters.csv", table)
+    summary = {
+        "coefficients": table[["term", "estimate", "std_error", "statistic", "p_value"]][:2].to_dict("records"),
+        "residual_quantiles": exact["residual_quantiles"], "sigma": exact["residual_se"], "df_resid": 998, "r2": exact["r2"],
+        "adj_r2": exact["adj_r2"], "f": exact["f"], "f_df": [1, 998], "f_p": exact["f_p"],
+    }  # fmt: skip
+    write_json(base / "ols/diagnostics.json", _common("ols", summary=summary))
+
+
+def _pymc(base, exact: dict, truth: dict, levels: list, drawn: pd.DataFrame) -> None:
+    names = {"b0": "Intercept", "b1": "x", "b0_ran_sigma": "sd__Intercept", "b1_ran_sigma": "sd__x", "sigma": "sd__Observation"}
+    rng = np.random.default_rng(123)
+    draws = {names[k]: rng.normal(exact["mean"][k], exact["sd"][k], size=(4, 2000)) for k in names}
+    table = _parameters(
+        "pymc", {names[k]: exact["mean"][k] for k in names}, {names[k]: exact["sd"][k] for k in names}, truth
+    )
+    flat = {name: values.ravel() for name, values in draws.items()}
+    table = table.assign(
+        median=[np.median(flat[t]) for t in table["term"]], sd=table["std_error"], mad=table["std_error"] * 0.99,
+        q5=[np.quantile(flat[t], 0.05) for t in table["term"]], q95=[np.quantile(flat[t], 0.95) for t in table["term"]],
+        rhat=1.001, ess_bulk=7800.0, ess_tail=5900.0, mcse_mean=table["std_error"] / np.sqrt(7800),
+    )  # fmt: skip
+    write_table(base / "pymc/parameters.csv", table)
+    effects = _ranef(np.column_stack([exact["b0_ran"], exact["b1_ran"]]), levels, drawn).assign(mcse_mean=0.0008, ess_bulk=8000)
+    write_table(base / "pymc/ranef.parquet", effects)
+    gates = [
+        {"name": "R-hat", "value": 1.001, "limit": 1.01, "passed": True},
+        {"name": "bulk ESS", "value": 7800, "limit": 400, "passed": True},
+        {"name": "divergences", "value": 0, "limit": 0, "passed": True},
+    ]
+    write_json(base / "pymc/diagnostics.json", _common("pymc", gates=gates, summary={}))
+    posterior = xr.Dataset({name: (("chain", "draw"), values) for name, values in draws.items()})
+    xr.DataTree.from_dict({"posterior": posterior}).to_netcdf(base / "pymc/posterior.nc", engine="h5netcdf")
+
+
+def _comparison(base, levels: list, drawn: pd.DataFrame) -> None:
+    recovery, differences = [], []
+    tables = {name: pd.read_csv(base / name / "parameters.csv").set_index("term") for name in ("ols", "mixedlm", "reml", "pymc")}
+    for term, truth in (("sd__Intercept", 10), ("sd__x", 1), ("sd__Observation", 1)):
+        row = {"term": term, "truth": truth, "realised": {"sd__Intercept": 8.98, "sd__x": 0.958}.get(term, 0.985)}
+        for name, table in tables.items():
+            if term in table.index:
+                low, high = table.loc[term, "conf_low"], table.loc[term, "conf_high"]
+                row |= {f"{name}_estimate": table.loc[term, "estimate"], f"{name}_low": low, f"{name}_high": high,
+                        f"{name}_error": table.loc[term, "estimate"] - truth, f"{name}_covered": bool(low <= truth <= high)}  # fmt: skip
+        recovery.append(row)
+    write_table(base / "comparison/variance_recovery.csv", pd.DataFrame(recovery))
+    first, second = (pd.read_parquet(base / name / "ranef.parquet") for name in ("mixedlm", "pymc"))
+    differences = first[["level", "term"]].assign(
+        mixedlm=first["estimate"], reml=first["estimate"], pymc=second["estimate"],
+        difference=first["estimate"] - second["estimate"], mcse=second["mcse_mean"], truth=first["truth"],
+    )  # fmt: skip
+    write_table(base / "comparison/ranef_differences.csv", differences)
+    explained = pd.DataFrame(
+        [{"engine": e, "measure": m, "estimate": v, "conf_low": np.nan, "conf_high": np.nan, "truth": t}
+         for e in ("mixedlm", "reml", "pymc")
+         for m, v, t in (("post", 0.98843, 0.990196), ("johnson", 0.98846, 0.9903), ("icc", 0.9883, 0.9901))]
+    )  # fmt: skip
+    write_table(base / "comparison/variance_explained.csv", explained)

@@ -1,0 +1,129 @@
+"""The figures of a study: which there are, drawing them, writing them.
+
+A figure function takes the study's `Results` and `Fitted` and returns a `Drawing`; each lives in the room of its
+subject. A new figure is one function and one line in `FIGURES`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lmm.figures import comparison, diagnostics, rows
+from lmm.figures.fits import Fitted
+from lmm.figures.style import MUTED, Drawing, canvas
+from lmm.figures.svg import to_svg
+from lmm.results import Results, read
+from lmm.store import read_json, write_json, write_text
+
+FIGURES = {
+    "groups": rows.groups,
+    "pooled": rows.pooled,
+    "residuals": diagnostics.residuals,
+    "traces": diagnostics.traces,
+    "ranks": diagnostics.ranks,
+    "priors": diagnostics.priors,
+    "variances": comparison.variances,
+    "effects": comparison.effects,
+    "caterpillar": comparison.caterpillar,
+    "differences": comparison.differences,
+    "shrinkage": comparison.shrinkage,
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A finished figure: the SVG's text, and what the report says with it."""
+
+    name: str
+    title: str
+    caption: str
+    alt: str
+    width: float
+    svg: str
+
+
+def names(settings: Mapping[str, Any]) -> list[str]:
+    """The figures that a study has, known from its settings alone.
+
+    Parameters
+    ----------
+    settings : mapping
+        `engines`: the names of the study's engines (a mapping or a list).
+
+    Returns
+    -------
+    list of str
+        results/<study>/figures/<name>.svg, in the report's order.
+    """
+    engines = list(settings["engines"])
+    mixed = [name for name in engines if name != "ols"]
+    wanted = ["groups", "pooled"]
+    wanted += ["residuals"] if engines else []
+    wanted += ["traces", "ranks", "priors"] if "pymc" in engines else []
+    wanted += ["variances", "effects"] if engines else []
+    wanted += ["caterpillar", "shrinkage"] if mixed else []
+    wanted += ["differences"] if len(mixed) > 1 else []
+    return [name for name in FIGURES if name in wanted]
+
+
+def draw(study: str, settings: Mapping[str, Any], paths: Mapping[str, Any]) -> dict[str, Figure]:
+    """Draw every figure of a study.
+
+    Parameters
+    ----------
+    study : str
+    settings, paths : mapping
+        As `results.read` takes them.
+
+    Returns
+    -------
+    dict of Figure
+        By name, exactly those of `names(settings)`; one that the results do not allow says so in its place.
+    """
+    results = read(study, settings, paths)
+    fitted = Fitted(results)
+    return {name: _finish(name, results, fitted) for name in names(settings)}
+
+
+def _finish(name: str, results: Results, fitted: Fitted) -> Figure:
+    missing = _missing(name, results)
+    drawing = _note(missing) if missing else FIGURES[name](results, fitted)
+    width = round(drawing.canvas.get_figwidth() * 72, 1)
+    return Figure(name, drawing.title, drawing.caption, drawing.alt, width, to_svg(drawing, f"{results.study}-{name}"))
+
+
+def _missing(name: str, results: Results) -> str:
+    """Why a figure cannot be drawn from these results; empty if it can."""
+    if name in ("caterpillar", "shrinkage") and not results.mixed:
+        return "No engine estimated random effects."
+    if name == "differences" and (results.pair is None or "ranef_differences" not in results.tables):
+        return "There are no two engines with random effects to compare."
+    if name in ("traces", "ranks", "priors") and results.posterior is None:
+        return "There is no posterior: the fit did not end."
+    if name == "groups" and results.rows is None and not results.mixed:
+        return "The rows were too many to copy, and no engine estimated random effects."
+    return ""
+
+
+def _note(text: str) -> Drawing:
+    figure, axes = canvas(760, 60)
+    axes[0, 0].axis("off")
+    axes[0, 0].text(0.5, 0.5, text, ha="center", va="center", color=MUTED)
+    return Drawing(figure, "Not drawn", text, text)
+
+
+def write(figures: Mapping[str, Figure], directory: str | Path) -> None:
+    """Write `<name>.svg` for every figure and `figures.json` (name, title, caption, alt, width) into `directory`."""
+    for figure in figures.values():
+        write_text(Path(directory) / f"{figure.name}.svg", figure.svg)
+    about = [{key: value for key, value in asdict(figure).items() if key != "svg"} for figure in figures.values()]
+    write_json(Path(directory) / "figures.json", about)
+
+
+def load(directory: str | Path) -> dict[str, Figure]:
+    """What `write` wrote."""
+    return {
+        about["name"]: Figure(**about, svg=(Path(directory) / f"{about['name']}.svg").read_text(encoding="utf-8"))
+        for about in read_json(Path(directory) / "figures.json")
+    }

@@ -1,0 +1,212 @@
+"""A study's artifacts, read back: what figures and report see of a run, whatever engine made it.
+
+Everything here is optional that a study may lack: own data have no truth, 10^9 rows are not copied, an engine may
+have been left out or skipped.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lmm.store import read_json, read_table
+from lmm.tidy import RESIDUAL, Fit
+
+ORDER = ("ols", "mixedlm", "reml", "pymc")
+TABLES = ("variance_recovery", "ranef_differences", "variance_explained")
+
+
+def layout(study: str, settings: Mapping[str, Any], root: str = "results") -> dict[str, str]:
+    """Where the artifacts of a study lie that figures and report read.
+
+    Parameters
+    ----------
+    study : str
+    settings : mapping
+        The study's settings; `engines` (names) decides which artifacts there are, `simulate` whether there is a truth.
+    root : str
+        The folder of all results.
+
+    Returns
+    -------
+    dict
+        Name of the input -> path, for use as named inputs of a rule and as `paths` of `read`.
+    """
+    base = f"{root}/{study}"
+    paths = {"data": f"{base}/data/data.parquet", "data_json": f"{base}/data/data.json"}
+    if settings.get("simulate"):
+        paths["truth"] = f"{base}/data/truth.json"
+    for engine in settings["engines"]:
+        paths[f"{engine}_parameters"] = f"{base}/{engine}/parameters.csv"
+        paths[f"{engine}_diagnostics"] = f"{base}/{engine}/diagnostics.json"
+        if engine != "ols":
+            paths[f"{engine}_ranef"] = f"{base}/{engine}/ranef.parquet"
+        if engine == "mixedlm":
+            paths["mixedlm_coef"] = f"{base}/mixedlm/coef.parquet"
+        if engine == "pymc":
+            paths["posterior"] = f"{base}/pymc/posterior.nc"
+    return paths | {name: f"{base}/comparison/{name}.csv" for name in TABLES}
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a study left behind.
+
+    Attributes
+    ----------
+    study : str
+    settings : dict
+        The study's validated settings as plain types.
+    data : dict
+        data.json.
+    rows : DataFrame or None
+        The rows used, None where they were not copied.
+    truth : dict or None
+        truth.json.
+    fits : dict of Fit
+        By engine, in the order ols, mixedlm, reml, pymc, then any other.
+    tables : dict of DataFrame
+        The comparison's tables, and `coef`.
+    posterior : DataTree or None
+    """
+
+    study: str
+    settings: dict[str, Any]
+    data: dict[str, Any]
+    rows: pd.DataFrame | None
+    truth: dict[str, Any] | None
+    fits: dict[str, Fit]
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    posterior: Any = None
+
+    @property
+    def group(self) -> str:
+        """The grouping factor's column."""
+        return self.data["group"]
+
+    @property
+    def response(self) -> str:
+        """The response's column."""
+        return self.data["response"]
+
+    @property
+    def title(self) -> str:
+        """The study's heading."""
+        return self.settings.get("title") or self.study
+
+    @property
+    def conf_level(self) -> float:
+        """The level of every interval."""
+        return float(self.settings.get("conf_level") or 0.95)
+
+    @cached_property
+    def mixed(self) -> dict[str, Fit]:
+        """The fits that have random effects and came to an end."""
+        return {name: fit for name, fit in self.fits.items() if fit.ranef is not None and len(fit.ranef)}
+
+    @cached_property
+    def pair(self) -> tuple[str, str] | None:
+        """The two engines held against each other: MixedLM (else reml) and PyMC, or whichever two there are."""
+        names = list(self.mixed)
+        frequentist = next((name for name in ("mixedlm", "reml") if name in names), None)
+        if frequentist and "pymc" in names:
+            return frequentist, "pymc"
+        return (names[0], names[1]) if len(names) > 1 else None
+
+    @property
+    def main(self) -> str | None:
+        """The engine shown where one must stand for the mixed model."""
+        return next((name for name in ("mixedlm", "reml", "pymc") if name in self.mixed), next(iter(self.mixed), None))
+
+    @cached_property
+    def random_terms(self) -> list[str]:
+        """Terms with a random effect, in the order of the engine's table."""
+        return list(dict.fromkeys(self.mixed[self.main].ranef["term"])) if self.main else []
+
+    @cached_property
+    def levels(self) -> list[str]:
+        """The groups, in the order of the random effects' table (else of the rows)."""
+        if self.main:
+            return list(dict.fromkeys(self.mixed[self.main].ranef["level"].astype(str)))
+        return [] if self.rows is None else sorted(self.rows[self.group].astype(str).unique())
+
+    def wide(self, engine: str, column: str = "estimate") -> pd.DataFrame:
+        """An engine's random effects, a row a level (in `levels`' order) and a column a term."""
+        table = self.mixed[engine].ranef
+        wide = table.assign(level=table["level"].astype(str)).pivot(index="level", columns="term", values=column)
+        return wide.reindex(index=self.levels, columns=self.random_terms)
+
+    def estimate(self, engine: str, term: str, column: str = "estimate") -> float:
+        """One number of an engine's parameters; NaN where it is not there."""
+        if engine not in self.fits:
+            return np.nan
+        table = self.fits[engine].parameters
+        if column not in table:
+            return np.nan
+        found = table.loc[table["term"] == term, column]
+        return float(found.iloc[0]) if len(found) else np.nan
+
+    def fixed(self, engine: str) -> dict[str, float]:
+        """An engine's fixed effects."""
+        table = self.fits[engine].parameters
+        table = table[table["effect"] == "fixed"]
+        return dict(zip(table["term"], table["estimate"].astype(float), strict=True))
+
+    def spread_terms(self) -> list[str]:
+        """sd's and correlations that any engine estimates, sd's first, the residual's last of them."""
+        seen: dict[str, None] = {}
+        for fit in self.fits.values():
+            seen.update(dict.fromkeys(fit.parameters.loc[fit.parameters["effect"] == "ran_pars", "term"]))
+        sds = [term for term in seen if term.startswith("sd__") and term != RESIDUAL]
+        return sds + [RESIDUAL] * (RESIDUAL in seen) + [term for term in seen if term.startswith("cor__")]
+
+    def realised(self, term: str) -> float:
+        """The sd or correlation of the random effects (or errors) that were in fact drawn."""
+        realised = (self.truth or {}).get("realised") or {}
+        if term == RESIDUAL:
+            value = realised.get("sigma")
+        else:
+            kind, _, name = term.partition("__")
+            value = realised.get({"sd": "sd", "cor": "corr"}.get(kind, ""), {}).get(name)
+        return np.nan if value is None else float(value)
+
+
+def read(study: str, settings: Mapping[str, Any], paths: Mapping[str, Any]) -> Results:
+    """Read a study's artifacts.
+
+    Parameters
+    ----------
+    study : str
+    settings : mapping
+        The study's settings as plain types: title, formula, engines, simulate or data, conf_level.
+    paths : mapping
+        As `layout` names them; what is missing from it or from the disk is left out.
+    """
+    there = {name: str(path) for name, path in paths.items() if path and Path(str(path)).exists()}
+    data = read_json(there["data_json"])
+    rows = pd.read_parquet(there["data"]) if "data" in there and data.get("copied", True) else None
+    names = [name.removesuffix("_parameters") for name in there if name.endswith("_parameters")]
+    names.sort(key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+    fits = {
+        name: Fit(
+            name,
+            read_table(there[f"{name}_parameters"]),
+            read_table(there[f"{name}_ranef"]) if f"{name}_ranef" in there else None,
+            read_json(there[f"{name}_diagnostics"]),
+        )
+        for name in names
+    }
+    tables = {name: read_table(there[name]) for name in TABLES if name in there}
+    if "mixedlm_coef" in there:
+        tables["coef"] = read_table(there["mixedlm_coef"])
+    posterior = None
+    if "posterior" in there:
+        import xarray  # a third of a second that studies without a Bayesian fit need not spend
+
+        posterior = xarray.open_datatree(there["posterior"])
+    truth = read_json(there["truth"]) if "truth" in there else None
+    return Results(study, dict(settings), data, rows, truth, fits, tables, posterior)
