@@ -199,9 +199,7 @@ class _Parser:
         self.categorical += names.categorical
         if names.stateful:
             self.stateful.append(expr)
-        return (
-            expr if expr.endswith(")") and expr.split("(")[0].isidentifier() else f"{{{expr}}}"
-        ), names.columns
+        return (expr if names.call else f"{{{expr}}}"), names.columns
 
     def random(self, text: str) -> tuple[str, str, bool]:
         """`x || g` as its effects, its grouping factor and whether the effects are independent."""

@@ -1,0 +1,270 @@
+"""Model matrices of a formula, the same in every batch and in every process.
+
+formulaic evaluates the terms; levels of categorical predictors (treatment contrasts) and the bases of
+poly(), bs() and the like are fixed when the design is built, so that a batch that lacks a level, or a job on
+another machine, makes the same columns.
+"""
+
+import ast
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from formulaic import Formula as Formulaic
+from formulaic import ModelSpec
+from formulaic.errors import FormulaicError
+
+from lmm.errors import StudyError
+from lmm.formula import Formula, parse
+
+CONTEXT = {"np": np}
+INTERCEPT = "Intercept"
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Names of a design's columns, formulaic's (`Intercept`, `x`, `C(Diet)[T.2]`).
+
+    Attributes
+    ----------
+    fixed : tuple of str
+        Columns of X.
+    blocks : tuple of tuples of str
+        Columns of Z, a tuple for each independent block of random effects.
+    group : str
+        The grouping factor.
+    columns : tuple of str
+        Distinct columns W of Z and X: the intercept first where there is one, then Z's, then X's own.
+    """
+
+    fixed: tuple[str, ...]
+    blocks: tuple[tuple[str, ...], ...]
+    group: str
+    columns: tuple[str, ...]
+
+    @property
+    def random(self) -> tuple[str, ...]:
+        """Columns of Z, block after block."""
+        return tuple(name for block in self.blocks for name in block)
+
+
+@dataclass(frozen=True)
+class Design:
+    """A formula with everything fixed that its model matrices depend on; made by `build`.
+
+    Attributes
+    ----------
+    formula : Formula
+    terms : Terms
+    levels : dict of str to list
+        Categories of each categorical predictor, the reference first.
+    plain : dict of str to str, or None
+        Term name to column of the data where every term and the response is a plain numeric column (so that
+        SQL can do the work); None otherwise. The intercept is not in it.
+    specs : tuple of ModelSpec
+        Of the fixed part and of each block.
+    """
+
+    formula: Formula
+    terms: Terms
+    levels: dict[str, list]
+    plain: dict[str, str] | None
+    specs: tuple[ModelSpec, ...]
+
+    @property
+    def stateful(self) -> tuple[str, ...]:
+        """Terms whose basis depends on all rows: the design must be built from the whole frame."""
+        return self.formula.stateful
+
+    def predictors(self, df: pd.DataFrame) -> np.ndarray:
+        """Distinct columns W of a batch.
+
+        Parameters
+        ----------
+        df : DataFrame
+            Has the formula's predictors.
+
+        Returns
+        -------
+        (n, K) float64 array, C order, columns as `terms.columns`.
+
+        Raises
+        ------
+        StudyError
+            For a category that is not among the levels.
+        """
+        if self.plain is not None:
+            out = np.ones((len(df), len(self.terms.columns)))
+            for k, name in enumerate(self.terms.columns):
+                if name != INTERCEPT:
+                    out[:, k] = df[self.plain[name]].to_numpy(dtype=np.float64)
+            return out
+        frame = _with_levels(df, self.formula, self.levels)
+        found: dict[str, np.ndarray] = {}
+        for spec in self.specs:
+            if not set(spec.column_names) <= found.keys():
+                matrix = _evaluate(spec, frame)
+                found |= {name: matrix[:, k] for k, name in enumerate(spec.column_names)}
+        return np.ascontiguousarray(np.column_stack([found[name] for name in self.terms.columns]))
+
+    def response(self, df: pd.DataFrame) -> np.ndarray:
+        """The response of a batch, (n,) float64."""
+        name = self.formula.response
+        if name in df.columns:
+            return df[name].to_numpy(dtype=np.float64)
+        spec = ModelSpec(formula=Formulaic(f"0 + {name}"))
+        return _evaluate(spec, df)[:, 0]
+
+    def matrix(self, df: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """Response (n,) and distinct columns (n, K) of a batch; see `response` and `predictors`."""
+        return self.response(df), self.predictors(df)
+
+    def state(self) -> dict[str, Any]:
+        """Everything another process needs to rebuild this design, as JSON-able built-in types."""
+        return {
+            "formula": self.formula.text,
+            "levels": self.levels,
+            "transforms": [repr(_builtin(spec.transform_state)) for spec in self.specs],
+        }
+
+
+def build(
+    formula: Formula, schema: pd.DataFrame | Mapping[str, Any], levels: Mapping[str, list] | None = None
+) -> Design:
+    """Fix a formula's model matrices.
+
+    Parameters
+    ----------
+    formula : Formula
+    schema : DataFrame or mapping
+        The data (needed for poly(), bs() and other transformations whose basis depends on all rows), or
+        the predictors' types: column to "numeric" or "categorical", or data.json's `columns`.
+    levels : mapping, optional
+        Column to its categories, the reference level first. Categorical columns that are not listed take
+        their sorted distinct values from the frame, or `levels` of data.json's columns.
+
+    Raises
+    ------
+    StudyError
+        For a missing column, a categorical predictor without known levels or with fewer than two, a
+        stateful transformation without the data.
+    """
+    known = dict(levels or {})
+    categorical = set(formula.categorical)
+    for name in formula.predictors:
+        if name not in schema:
+            present = ", ".join(map(str, schema)) or "none"
+            raise StudyError("formula", f"column '{name}' is not there; expected one of: {present}")
+        listed, is_category = _levels_of(schema[name])
+        if is_category or name in known:
+            categorical.add(name)
+        if name in categorical:
+            known.setdefault(name, listed)
+    known = {name: _checked_levels(name, known[name]) for name in formula.predictors if name in categorical}
+    if isinstance(schema, pd.DataFrame):
+        frame = _with_levels(schema, formula, known)
+    elif formula.stateful:
+        raise StudyError(
+            "formula", f"'{formula.stateful[0]}' depends on all rows; expected a formula without it here"
+        )
+    else:
+        frame = _with_levels(_example(formula, known), formula, known)
+    return _finish(formula, known, frame, ["{}"] * (1 + len(formula.blocks)))
+
+
+def rebuild(state: Mapping[str, Any]) -> Design:
+    """The design whose `state` this is."""
+    formula = parse(state["formula"])
+    levels = {name: list(values) for name, values in state["levels"].items()}
+    return _finish(
+        formula, levels, _with_levels(_example(formula, levels), formula, levels), state["transforms"]
+    )
+
+
+def _finish(formula: Formula, levels: dict[str, list], frame: pd.DataFrame, transforms: list[str]) -> Design:
+    specs = []
+    for rhs, text in zip((formula.fixed, *formula.blocks), transforms, strict=True):
+        spec = ModelSpec(formula=Formulaic(rhs), transform_state=ast.literal_eval(text))
+        specs.append(_quietly(spec, frame).model_spec)
+    fixed, *blocks = (tuple(spec.column_names) for spec in specs)
+    random = [name for block in blocks for name in block]
+    distinct = dict.fromkeys([*random, *fixed])
+    columns = ([INTERCEPT] if INTERCEPT in distinct else []) + [n for n in distinct if n != INTERCEPT]
+    terms = Terms(fixed, tuple(blocks), formula.group, tuple(columns))
+    plain = None
+    if (
+        formula.response in formula.variables
+        and not levels
+        and set(columns) - {INTERCEPT} <= set(formula.predictors)
+    ):
+        plain = {name: name for name in columns if name != INTERCEPT}
+    return Design(formula, terms, levels, plain, tuple(specs))
+
+
+def _quietly(spec: ModelSpec, frame: pd.DataFrame) -> Any:
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # log(0) and the like are found by the data's own checks
+        try:
+            return spec.get_model_matrix(frame, context=CONTEXT, na_action="ignore")
+        except FormulaicError as error:
+            what = str(error).strip().splitlines()[0]
+            raise StudyError("formula", f"'{spec.formula}' cannot be evaluated: {what}") from None
+
+
+def _evaluate(spec: ModelSpec, frame: pd.DataFrame) -> np.ndarray:
+    return np.asarray(_quietly(spec, frame), dtype=np.float64)
+
+
+def _levels_of(column: Any) -> tuple[list | None, bool]:
+    """Levels of a column where they can be known, and whether it is categorical by its type."""
+    if isinstance(column, pd.Series):
+        category = isinstance(column.dtype, pd.CategoricalDtype)
+        text = not category and not pd.api.types.is_numeric_dtype(column.dtype)
+        values = column.cat.categories if category else column.dropna().unique()
+        return (values.tolist() if category else sorted(values.tolist())), category or text
+    if isinstance(column, Mapping):
+        return column.get("levels"), column.get("type") == "categorical"
+    return None, column == "categorical"
+
+
+def _checked_levels(name: str, values: list | None) -> list:
+    if values is None or len(values) < 2:
+        met = "unknown levels" if values is None else f"levels {values}"
+        raise StudyError("formula", f"categorical predictor '{name}' has {met}; expected at least two")
+    return list(values)
+
+
+def _with_levels(df: pd.DataFrame, formula: Formula, levels: Mapping[str, list]) -> pd.DataFrame:
+    """The predictors, categorical ones with all their levels, others as float64."""
+    out = {}
+    for name in formula.predictors:
+        if name not in levels:
+            out[name] = df[name].to_numpy(dtype=np.float64)
+            continue
+        out[name] = pd.Categorical(df[name], categories=levels[name])
+        strange = np.flatnonzero((out[name].codes < 0) & df[name].notna().to_numpy())
+        if len(strange):
+            value = df[name].iloc[strange[0]]
+            known = ", ".join(map(str, levels[name][:10])) + (", ..." if len(levels[name]) > 10 else "")
+            raise StudyError("data", f"column '{name}': value {value!r} is not among its levels: {known}")
+    return pd.DataFrame(out, index=df.index)
+
+
+def _example(formula: Formula, levels: Mapping[str, list]) -> pd.DataFrame:
+    """Two rows of any values: enough for formulaic to name the columns."""
+    rows = {name: list(levels[name][:2]) if name in levels else [0.25, 0.5] for name in formula.predictors}
+    return pd.DataFrame(rows, index=range(2))
+
+
+def _builtin(value: Any) -> Any:
+    """formulaic's transform state in types that `ast.literal_eval` reads back, keys kept as they are."""
+    if isinstance(value, Mapping):
+        return {key: _builtin(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_builtin(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return value.item() if isinstance(value, np.generic) else value
