@@ -1,0 +1,82 @@
+"""A study's model matrices as its moments stage fixed them, for the stages after it.
+
+design.json has, for each formula that an engine of the study fits, the names of its columns and what rebuilds
+its design. Names alone are read without formulaic, whose import costs more than a fit from moments.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from lmm.store import read_json, read_table, write_json
+from lmm.terms import Terms
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows in memory.
+
+    Attributes
+    ----------
+    terms : Terms
+    y : (N,) array
+    W : (N, K) array
+        Columns `terms.columns`.
+    codes : (N,) int array
+        Each row's group, an index into `levels`.
+    levels : (J,) array of str
+        Sorted.
+    """
+
+    terms: Terms
+    y: np.ndarray
+    W: np.ndarray
+    codes: np.ndarray
+    levels: np.ndarray
+
+    def columns(self, names: Sequence[str]) -> np.ndarray:
+        """Columns by name, (N, len(names))."""
+        return self.W[:, [self.terms.columns.index(name) for name in names]]
+
+
+def together(formulas: Sequence[str]) -> Any:
+    """One `Formula` with the random effects of all: from its moments each of them can be fitted.
+
+    They differ in their random effects only, as the configuration makes sure.
+    """
+    from lmm.formula import parse
+
+    parsed = [parse(text) for text in formulas]
+    merged = {
+        name: tuple(dict.fromkeys(item for formula in parsed for item in getattr(formula, name)))
+        for name in ("blocks", "variables", "predictors", "categorical", "stateful")
+    }
+    return replace(parsed[0], **merged)
+
+
+def write_designs(path: str, designs: Sequence[Any]) -> None:
+    """Write design.json: formula -> names of its columns, and the state that rebuilds its `Design`."""
+    write_json(
+        path,
+        {d.formula.text: {"terms": asdict(d.terms), "state": d.state()} for d in designs},
+    )
+
+
+def read_terms(path: str, formula: str) -> Terms:
+    """Names of a formula's columns, from design.json."""
+    value = read_json(path)[" ".join(formula.split())]["terms"]
+    blocks = tuple(tuple(block) for block in value["blocks"])
+    return Terms(tuple(value["fixed"]), blocks, value["group"], tuple(value["columns"]))
+
+
+def read_rows(path: str, designs: str, formula: str) -> Rows:
+    """Rows of data.parquet through a formula's design."""
+    from lmm.accumulate import encode
+    from lmm.design import rebuild
+
+    design = rebuild(read_json(designs)[" ".join(formula.split())]["state"])
+    frame = read_table(path)
+    codes, levels = encode(frame[design.terms.group])
+    return Rows(design.terms, *design.matrix(frame), codes, levels)
