@@ -12,8 +12,8 @@ PASSED = (
     "headers", "missing values", "numbers", "infinite values", "constant columns", "levels of predictors",
     "grouping factor",
 )  # fmt: skip
-# A column of which the others leave no more than this share of the variance is their combination. Cross-products
-# carry relative errors of about 1e-15; a column 3e-6 of its sd away from a combination still passes.
+# A column of which the others leave no more than this share of the variance is their combination. Products
+# carry relative errors of about 1e-15; a column 4e-6 of its sd away from a combination still passes.
 COLLINEAR = 1e-11
 
 
@@ -23,10 +23,9 @@ def delimiter(file: str, header: Sequence[str], expected: str) -> None:
     if len(header) == 1:
         for other, name in names.items():
             if other != expected and other in header[0]:
-                what = (
-                    f"its header {header[0]!r} is one column delimited by {name}, expected {names[expected]}"
-                )
-                raise StudyError(file, f"{what}{' (or the suffix .tsv)' if other == chr(9) else ''}")
+                advice = " (or the suffix .tsv)" if other == "\t" else ""
+                what = f"header {header[0]!r}: delimited by {name}, expected {names[expected]}{advice}"
+                raise StudyError(file, what)
 
 
 def header(

@@ -1,8 +1,8 @@
 """Files of rows as SQL for DuckDB: bounded memory, and sums that come out the same at every run.
 
 DuckDB's parallel sums differ in their last digits from run to run, because threads share the rows as they
-come. So the rows are cut into *parts* that depend on the files alone (a file, or a span of at most 2^24 rows of
-a Parquet file, whose row groups outside the span are skipped unread); each part is read by one thread, in
+come. So the rows are cut into *parts* that depend on the files alone (a file, or a span of at most 2^24 rows
+of a Parquet file, whose row groups outside the span are skipped unread); each part is read by one thread, in
 order; several parts are read at a time; and their results are put together in the parts' order.
 """
 
@@ -109,7 +109,8 @@ class Source:
         limit = f" LIMIT {part.stop}" if part.stop is not None else ""
         return (
             f"SELECT {columns} FROM read_csv({path}, auto_detect = false, header = true, "
-            f"delim = {delimiter}, quote = '\"', escape = '\"', nullstr = [{missing}], columns = {{{schema}}}){limit}"
+            f"delim = {delimiter}, quote = '\"', escape = '\"', nullstr = [{missing}], "
+            f"columns = {{{schema}}}){limit}"
         )
 
     def typed(self, part: Part, keys: bool = False) -> str:
@@ -183,7 +184,7 @@ def each_part(
     label: str,
     threads: int = 1,
     memory_mb: int = 1024,
-    read: Callable[[Any], Any] = lambda cursor: cursor.fetchall(),
+    read: Callable[[Any, str], Any] = lambda connection, sql: connection.execute(sql).fetchall(),
 ) -> Iterator[Any]:
     """Results of a query on every part, in the parts' order, `threads` parts at a time.
 
@@ -197,7 +198,7 @@ def each_part(
     threads, memory_mb : int
         Together for all parts that are read at a time.
     read : callable, optional
-        Takes the cursor after execution, returns the part's result.
+        Takes a DuckDB connection and the SQL, returns the part's result.
 
     Raises
     ------
@@ -215,7 +216,7 @@ def each_part(
         connection.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
         connections[at] = connection
         try:
-            return read(connection.execute(query(parts[at])))
+            return read(connection, query(parts[at]))
         except duckdb.Error as error:
             raise explain(error, source, parts[at]) from None
         finally:

@@ -148,13 +148,18 @@ def group_sizes(source: Source, threads: int = 1, memory_mb: int = 1024) -> tupl
     """The levels of the grouping factor, sorted, and their rows: (J,) str objects, (J,) int64."""
 
     def query(part: Part) -> str:
-        group = quote(source.group)
-        sizes = f"SELECT {group}, count(*) AS n FROM ({source.typed(part, keys=True)}) GROUP BY {group}"
-        return f"SELECT CAST({group} AS VARCHAR) AS level, n FROM ({sizes}) ORDER BY level"
+        keys = f"SELECT {quote(source.group)} AS key FROM ({source.typed(part, keys=True)})"
+        sizes = f"SELECT key, count(*) AS n FROM ({keys}) GROUP BY key"
+        return f"SELECT CAST(key AS VARCHAR) AS level, n FROM ({sizes}) ORDER BY level"
 
     names, sizes = np.empty(0, dtype=object), np.empty(0, dtype=np.int64)
     for part in each_part(
-        source, query, "counting groups", threads, memory_mb, lambda cursor: cursor.fetchnumpy()
+        source,
+        query,
+        "counting groups",
+        threads,
+        memory_mb,
+        lambda connection, sql: connection.execute(sql).fetchnumpy(),
     ):
         names, at, other = align(names, np.asarray(part["level"], dtype=object))
         old, sizes = sizes, np.zeros(len(names), dtype=np.int64)
