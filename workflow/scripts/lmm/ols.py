@@ -5,7 +5,6 @@ Few rows go through statsmodels, many through their moments; the numbers are the
 
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from scipy import stats
 
 from lmm.errors import StudyError
 from lmm.tidy import PARAMETERS, RESIDUAL, Fit, truth_of
+from lmm.versions import versions_of
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 # A direction of a group's scaled cross-products below this share of the largest is rounding, not data:
@@ -95,7 +95,7 @@ def fit(
         "gates": [],
         "warnings": [],
         "seconds": {"fit": time.perf_counter() - started},
-        "versions": {"statsmodels": version("statsmodels"), "numpy": version("numpy")},
+        "versions": versions_of("numpy", "scipy", "statsmodels"),
         "n_rows": n_rows,
         "n_groups": n_groups,
         "conf_level": conf_level,
@@ -175,6 +175,19 @@ def _parameters(numbers: dict[str, Any], conf_level: float, truth: dict[str, Any
     return table.reindex(columns=PARAMETERS)
 
 
+def group_gram(columns: np.ndarray, codes: np.ndarray, n_groups: int) -> np.ndarray:
+    """Gram matrix of each group's rows of `columns` (N, k): (J, k, k), zeros for a group without rows."""
+    n = np.bincount(codes, minlength=n_groups)
+    starts = np.concatenate([[0], np.cumsum(n)[:-1]])[n > 0]
+    ordered = columns[np.argsort(codes, kind="stable")]
+    gram = np.zeros((n_groups, columns.shape[1], columns.shape[1]))
+    for a in range(
+        columns.shape[1]
+    ):  # a column at a time: all pairs at once would take k times the rows' memory
+        gram[n > 0, a] = np.add.reduceat(ordered[:, a, None] * ordered, starts, axis=0)
+    return gram
+
+
 def group_lines(
     terms: Sequence[str], y: np.ndarray, Z: np.ndarray, codes: np.ndarray, levels: Sequence[str]
 ) -> pd.DataFrame:
@@ -203,17 +216,11 @@ def group_lines(
         shift[list(terms).index("Intercept")] = 0.0
     unit = np.sqrt(np.mean((Z - shift) ** 2, axis=0))
     unit[unit == 0] = 1.0
-    columns = np.column_stack([(Z - shift) / unit, y - y_shift])
-    n = np.bincount(codes, minlength=len(levels))
-    ordered = columns[np.argsort(codes, kind="stable")]
-    starts = np.concatenate([[0], np.cumsum(n)[:-1]])[n > 0]
-    gram = np.zeros((len(levels), columns.shape[1], columns.shape[1]))
-    for a in range(columns.shape[1]):
-        gram[n > 0, a] = np.add.reduceat(ordered[:, a, None] * ordered, starts, axis=0)
+    gram = group_gram(np.column_stack([(Z - shift) / unit, y - y_shift]), codes, len(levels))
     beta = _solve(gram[:, :-1, :-1], gram[:, :-1, -1]) / unit
     if "Intercept" in terms:
         beta[:, list(terms).index("Intercept")] += y_shift - beta @ shift
-    return _lines(terms, levels, n, beta)
+    return _lines(terms, levels, np.bincount(codes, minlength=len(levels)), beta)
 
 
 def group_lines_from_moments(terms: Sequence[str], moments: Any) -> pd.DataFrame:

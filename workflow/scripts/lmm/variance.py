@@ -1,7 +1,7 @@
 """How much of the variance a mixed model explains: the post's ratio, and measures that have no unit.
 
-Everything follows from beta, D, sigma and two matrices of the design, Z'Z / N and the covariance of X's rows; so
-the same functions serve an estimate, the truth and every draw of a posterior (leading axes).
+Everything follows from beta, D, sigma and two matrices of the design, Z'Z / N and the covariance of X's rows;
+so the same functions serve an estimate, the truth and every draw of a posterior (leading axes).
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,14 +26,15 @@ def measures(
 ) -> dict[str, np.ndarray]:
     """Variance explained, for one set of parameters or for many.
 
-    With v = mean over the rows of z'Dz = tr(D Z'Z / N) and f = beta' cov(X) beta, the variance of the fixed part:
+    With v = mean over the rows of z'Dz = tr(D Z'Z / N), the variance of the random part, and
+    f = beta' cov(X) beta, that of the fixed part:
 
-    - post: tr(D) / (tr(D) + sigma^2), as the post has it. It depends on the units of the random slopes' predictors.
-    - johnson: v / (v + sigma^2), the share of the random effects in what the fixed effects leave (the adjusted ICC).
+    - post: tr(D) / (tr(D) + sigma^2), as the post has it. It depends on the units of predictors.
+    - johnson: v / (v + sigma^2), the random effects' share in what the fixed effects leave (adjusted ICC).
     - marginal_r2: f / (f + v + sigma^2), Nakagawa's, of the fixed effects.
     - conditional_r2: (f + v) / (f + v + sigma^2), Nakagawa's, of the whole model.
-    - icc: D_00 / (D_00 + sigma^2), the correlation of two rows of a group where every other predictor with a random
-      effect is 0; NaN without a random intercept.
+    - icc: D_00 / (D_00 + sigma^2), the correlation of two rows of a group where every other predictor with a
+      random effect is 0; NaN without a random intercept.
 
     Parameters
     ----------
@@ -56,7 +57,7 @@ def measures(
 
     References
     ----------
-    Nakagawa & Schielzeth 2013 (Methods Ecol. Evol. 4); Johnson 2014 (Methods Ecol. Evol. 5) for random slopes.
+    Nakagawa & Schielzeth 2013 (Methods Ecol. Evol. 4); Johnson 2014 (Methods Ecol. Evol. 5) for slopes.
     """
     beta, D, noise = np.asarray(beta, float), np.asarray(D, float), np.asarray(sigma, float) ** 2
     trace = np.einsum("...kk->...", D)
@@ -79,8 +80,8 @@ def components(values: Mapping[str, float], fixed: Sequence[str], random: Sequen
     Parameters
     ----------
     values : mapping
-        Tidy term -> value (a number or an array of draws). A correlation that is missing or NaN (that of an effect
-        without variance) is 0, a fixed effect that is missing is NaN.
+        Tidy term -> value (a number or an array of draws). A correlation that is missing or NaN (that of an
+        effect without variance) is 0, a fixed effect that is missing is NaN.
     fixed, random : sequences of str
 
     Returns
@@ -124,8 +125,8 @@ def table(
     Parameters
     ----------
     fits : mapping of Fit
-        An engine that has `summary["variance_explained"]` = {measure: {estimate, conf_low, conf_high}} (of its
-        posterior draws) is quoted, for any other the measures are those of its estimates and have no interval.
+        An engine that has `summary["variance_explained"]` = {measure: {estimate, conf_low, conf_high}} (of
+        its posterior draws) is quoted; any other's measures are those of its estimates, without interval.
     truth : dict or None
         truth.json's content.
     fixed, random : sequences of str

@@ -1,0 +1,266 @@
+"""MixedLM against lme4's printed numbers and exact REML optima, and its known failures detected."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from lmm import lme4, mixedlm, ranef
+from lmm.design import Terms
+from lmm.tidy import PARAMETERS, Fit
+
+HERE = Path(__file__).parent
+COFFEE = json.loads((HERE / "reference" / "coffee.json").read_text())
+EXACT = json.loads((HERE / "reference" / "datasets.json").read_text())["fits"] | {
+    "coffee": COFFEE["reml_exact"]
+}
+# file, response, predictor, group, independent random effects
+STUDIES = {
+    "coffee": (HERE / "reference" / "coffee.csv", "y", "x", "group", False),
+    "sleepstudy": (HERE.parent / "config/data/sleepstudy.csv", "Reaction", "Days", "Subject", False),
+    "sleepstudy_indep": (HERE.parent / "config/data/sleepstudy.csv", "Reaction", "Days", "Subject", True),
+    "dyestuff": (HERE.parent / "config/data/dyestuff.csv", "Yield", None, "Batch", False),
+    "dyestuff2": (HERE.parent / "config/data/dyestuff2.csv", "Yield", None, "Batch", False),
+    "orthodont": (HERE.parent / "config/data/orthodont.csv", "distance", "age", "Subject", False),
+}
+
+
+def rows(name):
+    """Terms, y, W, codes, levels of a study."""
+    path, response, predictor, group, independent = STUDIES[name]
+    table = pd.read_csv(path)
+    names = ("Intercept", predictor) if predictor else ("Intercept",)
+    blocks = tuple((term,) for term in names) if independent else (names,)
+    W = np.column_stack([np.ones(len(table)), *(table[name] for name in names[1:])])
+    codes, levels = pd.factorize(table[group], sort=True)
+    y = table[response].to_numpy(float)
+    return Terms(names, blocks, group, names), y, W, codes, levels.astype(str).to_numpy()
+
+
+def exact_fit(name, terms):
+    """The reference's exact optimum as an engine's tables, with made-up profile intervals."""
+    reference = EXACT[name]
+    parameters = {term: reference["fixed"][term] for term in terms.fixed}
+    parameters |= {f"sd__{term}": reference["sd"][term] for term in terms.random}
+    if len(terms.blocks) == 1 and reference["corr"]:
+        parameters["cor__" + ".".join(terms.random)] = reference["corr"][0]
+    parameters["sd__Observation"] = reference["sigma"]
+    table = pd.DataFrame({"term": list(parameters), "estimate": list(parameters.values())})
+    table["conf_low"], table["conf_high"] = table["estimate"] - 0.25, table["estimate"] + 0.5
+    return Fit("reml", table.reindex(columns=PARAMETERS), None, {"criterion": reference["criterion"]})
+
+
+@pytest.fixture(scope="module")
+def coffee():
+    data = rows("coffee")
+    return data, mixedlm.fit(*data, reml=exact_fit("coffee", data[0]))
+
+
+def estimates(fit):
+    return fit.parameters.set_index("term")["estimate"]
+
+
+def test_every_number_that_the_post_prints(coffee):
+    _, fit = coffee
+    printed, summary = COFFEE["lmer_printed_by_the_post"], fit.diagnostics["summary"]
+    intercept, x, residual = summary["variances"]
+    fixed = fit.parameters.set_index("term")
+    assert round(fit.diagnostics["criterion"], 1) == printed["reml_criterion"]
+    assert [round(q, 5) for q in summary["scaled_residuals"]] == printed["scaled_residuals"]
+    assert (round(intercept["variance"], 3), round(intercept["sd"], 3)) == (81.453, printed["sd_intercept"])
+    assert (round(x["variance"], 4), round(x["sd"], 3)) == (printed["var_x"], printed["sd_x"])
+    assert (round(residual["variance"], 4), round(residual["sd"], 3)) == (
+        printed["var_residual"],
+        printed["sd_residual"],
+    )
+    assert round(x["corr"][0], 2) == printed["corr"]
+    assert round(summary["corr_fixed"][0][1], 3) == printed["corr_fixed"]
+    assert round(summary["variance_explained"]["post"], 6) == printed["variance_explained"]
+    for term, (estimate, error, t) in printed["fixed"].items():
+        row = fixed.loc[term]
+        # statsmodels' joint-Hessian standard error differs from lme4's in the fourth digit (statistics.md):
+        # 0.09714 for 0.09713, so two units of the last printed digit, and the same share of t
+        assert round(row["estimate"], 5) == estimate
+        assert row["std_error"] == pytest.approx(error, abs=2e-5)
+        assert row["statistic"] == pytest.approx(t, rel=2e-4)
+    mine = ranef.wide(fit.ranef, [str(k) for k in range(1, 11)], ["Intercept", "x"])
+    # lme4 itself stops 4e-6 (relative) short of the optimum: 1e-6 of the intercepts' sd
+    np.testing.assert_allclose(mine, printed["ranef_first_10"], atol=1e-5)
+    coef = ranef.wide(ranef.coef(fit.parameters, fit.ranef), ["1"], ["Intercept", "x"])
+    np.testing.assert_allclose(coef[0], printed["coef_group_1"], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in STUDIES if name != "dyestuff2"])
+def test_a_warm_start_confirms_the_exact_optimum(name):
+    data = rows(name)
+    fit = mixedlm.fit(*data, reml=exact_fit(name, data[0]))
+    reference, ours = EXACT[name], estimates(fit)
+    assert fit.diagnostics["status"] == "ok", fit.diagnostics["message"]
+    assert fit.diagnostics["summary"]["reml_gap"]["reached"]
+    # 1e-6: sums of at most 1000 squares in another order
+    assert fit.diagnostics["criterion"] == pytest.approx(reference["criterion"], abs=1e-6)
+    # 1e-5 is asked for; what statsmodels stops at from the optimum itself is its start
+    for term, sd in reference["sd"].items():
+        assert ours[f"sd__{term}"] == pytest.approx(sd, rel=1e-5)
+    assert ours["sd__Observation"] == pytest.approx(reference["sigma"], rel=1e-5)
+    for term, value in reference["fixed"].items():
+        assert ours[term] == pytest.approx(value, rel=1e-5)
+    levels = list(reference["ranef"])
+    mine = ranef.wide(fit.ranef, levels, data[0].random)
+    # 1e-6 of the reference or of 1e-3 sigma: the size that a difference in a group's effect could matter at
+    expected = np.array(list(reference["ranef"].values()))
+    np.testing.assert_allclose(mine, expected, rtol=1e-6, atol=1e-9 * reference["sigma"])
+    correlation = [term for term in ours.index if term.startswith("cor__")]
+    assert len(correlation) == (len(data[0].blocks[0]) == 2)
+
+
+def test_without_a_start_statsmodels_stops_short_and_the_gap_says_so():
+    data = rows("orthodont")
+    reml = exact_fit("orthodont", data[0])
+    cold = mixedlm.fit(*data)
+    assert cold.diagnostics["summary"]["reml_gap"] is None
+    off = reml.parameters.assign(estimate=reml.parameters["estimate"] * 1.001)
+    fit = mixedlm.fit(*data, reml=Fit("reml", off, None, {"criterion": EXACT["orthodont"]["criterion"]}))
+    gap = fit.diagnostics["summary"]["reml_gap"]
+    # held against sd's that are 0.1 % too large, whatever the start
+    assert not gap["reached"]
+    assert gap["sd_relative"] == pytest.approx(1e-3, rel=0.2)  # statsmodels moves a little from its start
+    assert (
+        fit.parameters.loc[fit.parameters["effect"] == "ran_pars", ["conf_low", "conf_high"]]
+        .isna()
+        .all(axis=None)
+    )
+
+
+def test_profile_intervals_are_remls(coffee):
+    data, fit = coffee
+    spread = fit.parameters[fit.parameters["effect"] == "ran_pars"]
+    reml = exact_fit("coffee", data[0]).parameters.set_index("term").loc[spread["term"]]
+    np.testing.assert_array_equal(spread["conf_low"], reml["conf_low"])
+    np.testing.assert_array_equal(spread["conf_high"], reml["conf_high"])
+    assert spread["std_error"].isna().all()
+
+
+def test_wald_interval_uses_the_normal_quantile(coffee):
+    data, fit = coffee
+    row = fit.parameters.set_index("term").loc["x"]
+    assert row["conf_high"] - row["estimate"] == pytest.approx(
+        1.959963984540054 * row["std_error"], rel=1e-12
+    )
+    wide = mixedlm.fit(*data, reml=exact_fit("coffee", data[0]), conf_level=0.99)
+    other = wide.parameters.set_index("term").loc["x"]
+    assert other["conf_high"] - row["estimate"] == pytest.approx(
+        2.5758293035489004 * row["std_error"], rel=1e-9
+    )
+
+
+def test_prediction_errors_by_dense_matrices(coffee):
+    """V_j, and the prediction error with beta's share, against Henderson's equations written out densely."""
+    terms, y, W, codes, levels = rows("sleepstudy")
+    fit = mixedlm.fit(terms, y, W, codes, levels, reml=exact_fit("sleepstudy", terms))
+    values, J = estimates(fit), len(levels)
+    sd = values[["sd__Intercept", "sd__Days"]].to_numpy()
+    cor = values["cor__Intercept.Days"]
+    D = np.outer(sd, sd) * np.array([[1, cor], [cor, 1]])
+    Z = np.zeros((len(y), 2 * J))
+    for row, code in enumerate(codes):
+        Z[row, 2 * code : 2 * code + 2] = W[row]
+    C = np.hstack([W, Z])
+    mme = C.T @ C / values["sd__Observation"] ** 2
+    mme[2:, 2:] += np.kron(np.eye(J), np.linalg.inv(D))
+    # 1e-8: a 38 x 38 system with condition number near 1e5
+    np.testing.assert_allclose(fit.ranef["std_error"], np.sqrt(np.diag(np.linalg.inv(mme))[2:]), rtol=1e-8)
+    np.testing.assert_allclose(fit.ranef["cond_sd"], np.sqrt(np.diag(np.linalg.inv(mme[2:, 2:]))), rtol=1e-8)
+    solution = np.linalg.solve(mme, C.T @ y / values["sd__Observation"] ** 2)
+    np.testing.assert_allclose(fit.ranef["estimate"], solution[2:], rtol=1e-6, atol=1e-6)
+
+
+def test_coef_is_fixef_plus_ranef_in_statsmodels_own_predictions(coffee):
+    (terms, _, W, codes, levels), fit = coffee
+    # 1e-9: y is of size 30, twenty operations a row
+    assert fit.diagnostics["summary"]["coef_identity_max_error"] < 1e-9
+    own = levels[codes]
+    wrong = fit.ranef.assign(estimate=fit.ranef["estimate"] + 0.01)
+    fitted = ranef.predict(fit.parameters, fit.ranef, terms, W, own)["conditional"].to_numpy()
+    assert lme4.identity_error(fit.parameters, wrong, terms, W, own, fitted) > 0.009
+
+
+def test_prediction_for_old_and_new_groups(coffee):
+    (terms, *_), fit = coffee
+    new = np.array([[1.0, 2.0], [1.0, 2.0]])
+    out = ranef.predict(fit.parameters, fit.ranef, terms, new, ["1", "a new group"])
+    printed = COFFEE["lmer_printed_by_the_post"]
+    # the post's printed coef of group 1 and fixed effects, at x = 2; 1e-5 as above, times 1 + 2
+    assert out["conditional"][0] == pytest.approx(printed["coef_group_1"] @ new[0], abs=3e-5)
+    assert out["conditional"][1] == out["fixed"][1] == pytest.approx(4.1114100 + 2 * 0.4683532, abs=3e-5)
+
+
+def test_a_boundary_optimum_is_singular_and_not_an_error():
+    data = rows("dyestuff2")
+    fit = mixedlm.fit(*data, reml=exact_fit("dyestuff2", data[0]))
+    details = fit.diagnostics
+    assert (details["status"], details["singular"], details["converged"]) == ("singular", True, True)
+    ours = estimates(fit)
+    assert ours["sd__Intercept"] < 1e-4 * ours["sd__Observation"]
+    assert ours["Intercept"] == pytest.approx(
+        5.6656, rel=1e-6
+    )  # the mean of a balanced design, whatever D is
+    # the start is kept 1.1e-5 sigma from the boundary, which costs 1e-9 in the criterion
+    assert details["criterion"] == pytest.approx(EXACT["dyestuff2"]["criterion"], abs=1e-7)
+    assert any("boundary" in word for word in details["warnings"])
+
+
+def test_the_units_of_a_predictor_do_not_decide_the_fit():
+    terms, y, W, codes, levels = rows("coffee")
+    for unit in (1e-8, 1e8):
+        scaled = W * np.array([1.0, unit])
+        exact = exact_fit("coffee", terms)
+        by_unit = exact.parameters["term"].map({"x": 1 / unit, "sd__x": 1 / unit}).fillna(1.0)
+        table = exact.parameters.assign(estimate=exact.parameters["estimate"] * by_unit)
+        fit = mixedlm.fit(terms, y, scaled, codes, levels, reml=Fit("reml", table, None, {"criterion": 0.0}))
+        assert (
+            fit.diagnostics["status"] == "ok"
+        )  # unscaled, a slope variance of 1e-16 would trip issue #10239
+        # 1e-5: as for the warm start; the powers of 2 nearest to 1e8 leave other roundings
+        assert estimates(fit)["sd__x"] * unit == pytest.approx(EXACT["coffee"]["sd"]["x"], rel=1e-5)
+
+
+def test_issue_10239_is_caught(monkeypatch):
+    """A variance below 1e-10: statsmodels returns an intercept of exactly 0 and says converged."""
+    monkeypatch.setattr(mixedlm, "FLOOR", 1e-12)
+    terms, y, W, codes, levels = rows("dyestuff2")
+    start = mixedlm.Start(np.array([5.6656]), np.array([[0.0]]), 3.7157)
+    fit = mixedlm.fit(terms, y, W, codes, levels, start=start)
+    assert estimates(fit)["Intercept"] == 0.0  # the bug is there: else this test says nothing
+    assert fit.diagnostics["status"] == "non-converged"
+    assert not fit.diagnostics["converged"]
+    assert "#10239" in fit.diagnostics["message"]
+
+
+def test_a_stop_of_statsmodels_is_data(monkeypatch):
+    monkeypatch.setattr(mixedlm, "FLOOR", 0.0)
+    start = mixedlm.Start(np.array([5.6656]), np.array([[0.0]]), 3.7157)
+    fit = mixedlm.fit(*rows("dyestuff2"), start=start)
+    assert fit.diagnostics["status"] == "error"
+    assert "ingular" in fit.diagnostics["message"]
+    assert list(fit.parameters.columns) == PARAMETERS
+
+
+def test_too_large_a_study_is_skipped_with_the_limit_named():
+    data = rows("dyestuff")
+    fit = mixedlm.fit(*data, max_groups=5)
+    assert fit.diagnostics["status"] == "skipped"
+    assert fit.diagnostics["message"] == "skipped: 6 groups are above max_groups = 5"
+    assert mixedlm.fit(*data, max_rows=29).diagnostics["message"].endswith("max_rows = 29")
+    assert len(fit.parameters) == len(fit.ranef) == 0
+
+
+def test_truth_is_beside_every_estimate():
+    terms, *data = rows("dyestuff")
+    truth = {"fixed": {"Intercept": 1500}, "sd": {"Intercept": 40}, "corr": {}, "sigma": 50}
+    truth["ranef"] = {"Intercept": {"A": -10.0}}
+    fit = mixedlm.fit(terms, *data, truth=truth)
+    assert fit.parameters["truth"].tolist() == [1500, 40, 50]
+    assert fit.ranef["truth"].dropna().tolist() == [-10.0]
+    assert fit.ranef["level"].tolist() == list("ABCDEF")
