@@ -6,37 +6,34 @@ distribution (density, draws) is here, for tables, figures, tests and simulation
 
 import math
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from lmm.errors import StudyError
 
 
 @dataclass(frozen=True)
 class _Family:
-    """Arguments with their lower bounds (exclusive; -inf: any), the support, and the scipy distribution."""
+    """Arguments with their lower bounds (exclusive; -inf: any) and the support."""
 
     arguments: tuple[str, ...]
     bounds: tuple[float, ...]
     support: str  # real | positive | interval | correlation | any
-    frozen: Callable | None
 
 
 _ANY = -math.inf
 FAMILIES = {
-    "auto": _Family((), (), "any", None),
-    "flat": _Family((), (), "any", None),
-    "uniform": _Family(("low", "high"), (_ANY, _ANY), "interval", lambda a, b: stats.uniform(a, b - a)),
-    "normal": _Family(("mean", "sd"), (_ANY, 0), "real", lambda m, s: stats.norm(m, s)),
-    "student_t": _Family(("df", "mean", "scale"), (0, _ANY, 0), "real", lambda d, m, s: stats.t(d, m, s)),
-    "half_normal": _Family(("sd",), (0,), "positive", lambda s: stats.halfnorm(0, s)),
-    "half_student_t": _Family(("df", "scale"), (0, 0), "positive", lambda d, s: _HalfT(d, s)),
-    "half_cauchy": _Family(("scale",), (0,), "positive", lambda s: stats.halfcauchy(0, s)),
-    "exponential": _Family(("rate",), (0,), "positive", lambda r: stats.expon(0, 1 / r)),
-    "lkj": _Family(("eta",), (0,), "correlation", None),
+    "auto": _Family((), (), "any"),
+    "flat": _Family((), (), "any"),
+    "uniform": _Family(("low", "high"), (_ANY, _ANY), "interval"),
+    "normal": _Family(("mean", "sd"), (_ANY, 0), "real"),
+    "student_t": _Family(("df", "mean", "scale"), (0, _ANY, 0), "real"),
+    "half_normal": _Family(("sd",), (0,), "positive"),
+    "half_student_t": _Family(("df", "scale"), (0, 0), "positive"),
+    "half_cauchy": _Family(("scale",), (0,), "positive"),
+    "exponential": _Family(("rate",), (0,), "positive"),
+    "lkj": _Family(("eta",), (0,), "correlation"),
 }
 # which families a kind of parameter can have
 KINDS = {
@@ -46,19 +43,6 @@ KINDS = {
     "corr": ("auto", "lkj"),
 }
 _TEXT = re.compile(r"\s*([a-z_]+)\s*(?:\(([^()]*)\))?\s*")
-
-
-class _HalfT:
-    """Student's t folded at 0, which scipy does not have."""
-
-    def __init__(self, df: float, scale: float):
-        self.t = stats.t(df, 0, scale)
-
-    def logpdf(self, value):
-        return np.where(np.asarray(value) < 0, -np.inf, math.log(2) + self.t.logpdf(value))
-
-    def rvs(self, size, random_state):
-        return np.abs(self.t.rvs(size=size, random_state=random_state))
 
 
 @dataclass(frozen=True)
@@ -98,8 +82,11 @@ class Prior:
 
     def logpdf(self, value: np.ndarray) -> np.ndarray:
         """Log density at `value`, any shape; `lkj`: of one correlation between two effects; `flat`: 0."""
+        value = np.asarray(value, dtype=np.float64)
         if self.name == "flat":
-            return np.zeros_like(np.asarray(value, dtype=np.float64))
+            return np.zeros_like(value)
+        if self.name == "half_student_t":
+            return np.where(value < 0, -np.inf, math.log(2) + self._distribution().logpdf(value))
         return self._distribution().logpdf(value)
 
     def sample(self, rng: np.random.Generator, size: int | tuple[int, ...] = ()) -> np.ndarray:
@@ -110,7 +97,8 @@ class Prior:
         ValueError
             For `flat` and `auto`, which cannot be drawn from.
         """
-        return self._distribution().rvs(size=size, random_state=rng)
+        draws = self._distribution().rvs(size=size, random_state=rng)
+        return np.abs(draws) if self.name == "half_student_t" else draws
 
     def sample_corr(self, rng: np.random.Generator, q: int) -> np.ndarray:
         """A (q, q) correlation matrix from LKJ(eta), by partial correlations.
@@ -133,12 +121,22 @@ class Prior:
         return corr
 
     def _distribution(self):
-        if self.name == "lkj":
-            return stats.beta(self.args[0], self.args[0], -1, 2)
-        build = FAMILIES[self.name].frozen
-        if build is None:
+        """scipy's distribution; for half_student_t the t before it is folded at 0."""
+        from scipy import stats  # slow to import, and a configuration needs only names
+
+        make = {
+            "uniform": lambda low, high: stats.uniform(low, high - low),
+            "normal": stats.norm,
+            "student_t": stats.t,
+            "half_normal": lambda sd: stats.halfnorm(0, sd),
+            "half_student_t": lambda df, scale: stats.t(df, 0, scale),
+            "half_cauchy": lambda scale: stats.halfcauchy(0, scale),
+            "exponential": lambda rate: stats.expon(0, 1 / rate),
+            "lkj": lambda eta: stats.beta(eta, eta, -1, 2),
+        }.get(self.name)
+        if make is None:
             raise ValueError(f"{self.name}: has no density of its own")
-        return build(*self.args)
+        return make(*self.args)
 
 
 def parse_prior(text: str, kind: str, where: str) -> Prior:

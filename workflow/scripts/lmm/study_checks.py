@@ -1,0 +1,142 @@
+"""What types and bounds cannot say of a study: whether its parts fit together. Before any job."""
+
+import glob
+from collections.abc import Sequence
+from pathlib import Path
+
+from lmm.design import Terms
+from lmm.errors import StudyError
+from lmm.formula import Formula, parse
+from lmm.priors import Prior, parse_prior
+from lmm.study_designs import DesignPoint
+from lmm.study_engines import Priors
+from lmm.study_model import StudySettings
+from lmm.study_simulation_checks import numeric_design, same_names
+
+
+def check_data_files(settings: StudySettings, root: Path) -> tuple[str, ...]:
+    """The files that `data` names; each pattern must match some. Their content is ingest's to check."""
+    patterns = [settings.data] if isinstance(settings.data, str) else settings.data
+    files = []
+    for pattern in patterns:
+        found = sorted(glob.glob(str(pattern), root_dir=root, recursive=True))
+        if not found:
+            raise StudyError(
+                "data", f"'{pattern}': no such file; expected CSV, TSV or Parquet files in {root}"
+            )
+        files += found
+    for file in files:
+        if (root / file).is_dir():
+            raise StudyError(
+                "data", f"'{file}' is a directory; expected files, such as '{file.rstrip('/')}/*.csv'"
+            )
+    if not files:
+        raise StudyError("data", "[]: expected at least one file")
+    if settings.predict is not None and not (root / settings.predict).is_file():
+        raise StudyError(
+            "predict", f"'{settings.predict}': no such file; expected new rows as CSV, TSV or Parquet"
+        )
+    return tuple(files)
+
+
+def check_engines(settings: StudySettings, formula: Formula, simulated: bool) -> None:
+    """Refuse engines whose own formula is another model, and priors that do not parse."""
+    if not settings.engines.names:
+        raise StudyError("engines", "none is listed; expected some of ols, mixedlm, reml, pymc")
+    for name in settings.engines.names:
+        text = getattr(getattr(settings.engines, name), "formula", None)
+        if text is None:
+            continue
+        where = f"engines.{name}.formula"
+        own = parse(text, where)
+        for part in ("response", "fixed", "group"):
+            met, expected = getattr(own, part), getattr(formula, part)
+            if met != expected:
+                raise StudyError(
+                    where,
+                    f"'{text}': {part} is '{met}'; expected the study's, '{expected}' "
+                    "(an engine may change the random effects only)",
+                )
+        if simulated:
+            numeric_design(own)
+    pymc = settings.engines.pymc
+    if pymc is None:
+        return
+    own = formula if pymc.formula is None else parse(pymc.formula)
+    terms = numeric_design(own).terms if simulated else None
+    for path, prior in all_priors(pymc.priors, terms):
+        where = f"engines.pymc.priors.{path}"
+        if (
+            path.startswith("fixed")
+            and pymc.model == "marginal"
+            and prior.name not in ("auto", "flat", "normal")
+        ):
+            raise StudyError(
+                where,
+                f"'{prior.text}': the marginal model integrates fixed effects out; "
+                "expected flat, normal(mean, sd) or auto, or model: full",
+            )
+        if not simulated or not settings.calibration:
+            continue
+        if not prior.proper:
+            raise StudyError(
+                where, f"'{prior.text}' is improper; calibration draws from it, expected a proper prior"
+            )
+        if prior.name == "auto" and not path.startswith("corr"):
+            raise StudyError(
+                where,
+                "'auto' is scaled by data that calibration has yet to draw; expected a prior with numbers",
+            )
+
+
+def all_priors(priors: Priors, terms: Terms | None) -> list[tuple[str, Prior]]:
+    """Every prior with its key path under `priors`; mappings by term must name `terms` where known."""
+    found = []
+    for kind in ("fixed", "sd"):
+        value = getattr(priors, kind)
+        if isinstance(value, str):
+            found.append((kind, parse_prior(value, kind, f"engines.pymc.priors.{kind}")))
+            continue
+        known = None if terms is None else (terms.fixed if kind == "fixed" else terms.random)
+        if known is not None:
+            same_names(value, known, f"engines.pymc.priors.{kind}")
+        found += [
+            (f"{kind}.{term}", parse_prior(text, kind, f"engines.pymc.priors.{kind}.{term}"))
+            for term, text in value.items()
+        ]
+    for kind in ("sigma", "corr"):
+        found.append((kind, parse_prior(getattr(priors, kind), kind, f"engines.pymc.priors.{kind}")))
+    return found
+
+
+def check_replicates(settings: StudySettings, designs: Sequence[DesignPoint]) -> None:
+    """Refuse settings of recovery studies that contradict each other."""
+    own_data = designs[0].settings is None
+    if settings.replicates is None:
+        for key in ("simulate_from", "calibration"):
+            if getattr(settings, key):
+                value = str(getattr(settings, key)).lower()
+                raise StudyError(key, f"{value}: is for a study with `replicates`; expected both or neither")
+        return
+    if settings.calibration and settings.engines.pymc is None:
+        raise StudyError(
+            "calibration", "true: calibration is of the pymc engine; expected pymc under engines"
+        )
+    if own_data and settings.simulate_from == "rows":
+        raise StudyError(
+            "simulate_from", "'rows': replicates of own data are drawn as moments; expected moments"
+        )
+    if settings.simulate_from != "moments" or own_data:
+        return
+    for design in designs:
+        simulation = design.settings
+        if simulation.errors.distribution != "normal":
+            raise StudyError(
+                "simulate_from", "'moments': errors that are not normal need rows; expected rows"
+            )
+        if simulation.generator == "r":
+            raise StudyError("simulate_from", "'moments': generator 'r' draws rows; expected rows")
+    if settings.engines.mixedlm is not None and "engines" in settings.model_fields_set:
+        raise StudyError(
+            "simulate_from", "'moments': mixedlm needs rows; expected rows, or engines without mixedlm"
+        )
