@@ -264,7 +264,7 @@ def _gap(parameters: pd.DataFrame, criterion: float, reml: Fit, design: _Design)
     difference = criterion - reml.diagnostics["criterion"]
     same = abs(difference) <= SAME_CRITERION * max(1.0, abs(criterion)) and worst <= SAME_SD
     limits = {"criterion_relative": SAME_CRITERION, "sd_relative": SAME_SD}
-    return {"criterion": difference, "sd_relative": float(worst), "reached": bool(same), "limits": limits}
+    return {"criterion": difference, "sd": float(worst), "reached": bool(same), "limits": limits}
 
 
 def _with_profiles(parameters: pd.DataFrame, reml: pd.DataFrame) -> pd.DataFrame:
