@@ -91,7 +91,7 @@ def _finished(group, levels, n, gram, total, basis) -> Moments:
     gram, total = gram.copy(), total.copy()
     rows = gram.shape[1]
     # Column by column in contiguous memory, where NumPy adds pairwise: the sum of 10^5 groups loses nothing.
-    flat = np.ascontiguousarray(gram.reshape(len(gram), -1).T).sum(axis=1)
+    flat = np.ascontiguousarray(gram.reshape(len(gram), rows * len(total)).T).sum(axis=1)
     total[:rows] += flat.reshape(gram.shape[1:])
     for a in range(len(total)):
         for b in range(a):

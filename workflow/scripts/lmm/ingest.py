@@ -209,7 +209,7 @@ def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tu
         "format": source.format,
         "rows": complete,
         "groups": len(sizes),
-        "group_rows": {"min": sizes.min(), "mean": complete / len(sizes), "max": sizes.max()},
+        "group_rows": {"min": int(sizes.min()), "mean": complete / len(sizes), "max": int(sizes.max())},
         "group": source.group,
         "response": formula.response,
         "columns": columns,
@@ -225,7 +225,7 @@ def reopen(data: dict[str, Any]) -> Source:
     group = data["group"]
     source = inspect(data["sources"], list(data["columns"]), group, data["missing"] == "drop")
     kinds = {name: column["kind"] for name, column in data["columns"].items() if name != group}
-    return replace(source, kinds={**kinds, group: source.kinds.get(group, "VARCHAR")})
+    return replace(source, kinds=source.kinds | kinds)
 
 
 def copy(source: Source, path: str, memory_mb: int = 1024) -> None:

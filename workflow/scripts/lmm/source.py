@@ -99,7 +99,10 @@ class Source:
             span = (
                 "" if whole else f" WHERE file_row_number >= {part.start} AND file_row_number < {part.stop}"
             )
-            return f"SELECT {columns} FROM read_parquet({path}, file_row_number = true){span}"
+            # can_have_nan: else DuckDB takes isnan(x) as false where a file's statistics have a maximum,
+            # though by the Parquet standard they leave NaN out (DuckDB issue 25521).
+            options = "file_row_number = true, can_have_nan = true"
+            return f"SELECT {columns} FROM read_parquet({path}, {options}){span}"
         header = self.headers[part.file]
         # By position: DuckDB's names ignore case, and a file may have unnamed columns.
         columns = ", ".join(f"c{header.index(name)} AS {quote(name)}" for name in self.columns)

@@ -1,0 +1,313 @@
+"""Own data: what a user can get wrong is said in one line, and what is right is read right."""
+
+import gzip
+import io
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from lmm import checks, ingest
+from lmm.accumulate import compute, encode
+from lmm.design import Terms
+from lmm.errors import StudyError
+from lmm.formula import parse
+from lmm.progress import Progress
+from lmm.source import Part
+
+GOOD = "y,x,g\n1,0.5,a\n2,1.5,a\n4,2.5,b\n3,3.5,b\n"
+
+
+def read(tmp_path, content, formula="y ~ x + (x | g)", name="d.csv", drop=False):
+    """Write a file, inspect and scan it."""
+    file = tmp_path / name
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    parsed = parse(formula)
+    return ingest.scan(ingest.inspect(str(file), parsed.variables, parsed.group, drop), parsed)
+
+
+def rows(source):
+    """All rows as the fits see them."""
+    from lmm.source import connect
+
+    with connect(ordered=True) as connection:
+        return pd.concat([connection.execute(source.typed(Part(k))).df() for k in range(len(source.files))])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("d.csv", "", "is empty"),
+        ("d.csv", "\n1,2,a\n", "first line is blank"),
+        ("d.csv", "y,x,g\n", "has a header and no rows"),
+        ("d.csv", "y;x;g\n1;2;a\n", r"'y;x;g': delimited by semicolon, expected comma"),
+        ("d.csv", "y\tx\tg\n1\t2\ta\n", r"delimited by tab, expected comma \(or the suffix .tsv\)"),
+        ("d.tsv", "y,x,g\n1,2,a\n", "delimited by comma, expected tab"),
+        ("d.csv", "y,x,g,x\n1,2,a,3\n", "column 'x': twice in the header"),
+        ("d.csv", "y,X,g\n1,2,a\n", "column 'x': not there, .*did you mean 'X'?"),
+        ("d.csv", "y,x,g,X\n1,2,a,3\n", "column 'x': 'X' differs from it in case only"),
+        ("d.csv", b"y,x,g\n1,caf\xe9,a\n", "cannot be read: .*UTF-8"),
+        ("d.csv.gz", "y,x,g\n1,2,a\n", "cannot be read: Not a gzipped file"),
+        ("d.parquet", "y,x,g\n1,2,a\n", "cannot be read as Parquet"),
+        ("d.xlsx", "y,x,g\n1,2,a\n", "its suffix says no format"),
+        ("d.csv", "y,x,g\n1,2\n3,4,a\n", "CSV Error on Line: 2; .*Expected Number of Columns: 3"),
+        (
+            "d.csv",
+            "y,x,g\n1,,a\n2,NA,a\n3,4,b\n,4,b\n",
+            "column 'y': missing in 1 of 4 rows, first in row 4, 2 in",
+        ),
+        ("d.csv", "y,x,g\n1,1,a\n2,2,\n3,4,b\n", "column 'g': missing in 1 of 3 rows, first in row 2"),
+        (
+            "d.csv",
+            "y,x,g\n1,1,a\ntwo,2,a\n3,4,b\n",
+            "column 'y': 'two' in row 2 is text, expected the response",
+        ),
+        ("d.csv", 'y,x,g\n1,1,a\n2,"1,5",a\n3,4,b\n', r"column 'x': '1,5' in row 2 is text, .* or C\(x\)"),
+        ("d.csv", "y,x,g\n1,1,a\n2,inf,a\n3,4,b\n", "column 'x': inf in row 2"),
+        ("d.csv", "y,x,g\n1,7,a\n2,7,a\n3,7,b\n", "column 'x': 7 in every row"),
+        ("d.csv", "y,x,g\n1,7,a\n1,8,a\n1,9,b\n", "column 'y': 1 in every row, expected the response"),
+        ("d.csv", "y,x,g\n1,u,a\n2,u,a\n3,u,b\n", "column 'x': 'u' in every row"),
+        ("d.csv", "y,x,g\n1,1,a\n2,2,a\n3,4,a\n", "column 'g': one level in all 3 rows"),
+        ("d.csv", "y,x,g\n1,1,a\n2,2,b\n3,4,c\n", "column 'g': only one row in each of 3 groups"),
+    ],
+)
+def test_bad_file_is_one_line_naming_file_and_column(tmp_path, name, content, said):
+    with pytest.raises(StudyError, match=said) as caught:
+        read(tmp_path, content, name=name)
+    assert "\n" not in str(caught.value)
+    assert caught.value.where == str(tmp_path / name)
+    assert "expected" in caught.value.what
+
+
+def test_an_identifier_is_no_category(tmp_path):
+    lines = "".join(f"{k},id{k},{k % 5}\n" for k in range(ingest.MAX_LEVELS + 1))
+    with pytest.raises(StudyError, match="column 'x': text with more than 1000 levels"):
+        read(tmp_path, f"y,x,g\n{lines}")
+
+
+def test_missing_files_directories_and_globs_that_do_not_go_together(tmp_path):
+    for pattern, said in [("no.csv", "no such file"), ("", "a directory")]:
+        with pytest.raises(StudyError, match=said) as caught:
+            ingest.inspect(str(tmp_path / pattern), ("y",), "g")
+        assert caught.value.where == "data"
+    (tmp_path / "a.csv").write_text(GOOD)
+    (tmp_path / "b.csv").write_text("y,z,g\n1,2,a\n")
+    with pytest.raises(StudyError, match=r"b.csv: column 'x': not there, expected as in .*a.csv"):
+        ingest.inspect(str(tmp_path / "*.csv"), ("y", "x", "g"), "g")
+    (tmp_path / "b.tsv").write_text("y\tx\tg\n1\t2\ta\n")
+    with pytest.raises(StudyError, match=r"b.tsv: is tsv, expected csv"):
+        ingest.inspect([str(tmp_path / "a.csv"), str(tmp_path / "b.tsv")], ("y", "x", "g"), "g")
+
+
+def test_parquet_types_must_agree_and_be_numbers_or_text(tmp_path):
+    frame = pd.DataFrame({"y": [1.0, 2.0], "x": [1.0, 2.0], "g": ["a", "a"]})
+    frame.to_parquet(tmp_path / "1.parquet")
+    frame.astype({"x": str}).to_parquet(tmp_path / "2.parquet")
+    with pytest.raises(
+        StudyError, match=r"2.parquet: column 'x': .*string, expected DOUBLE as in .*1.parquet"
+    ):
+        ingest.inspect(str(tmp_path / "*.parquet"), ("y", "x", "g"), "g")
+    frame.assign(x=pd.Timestamp("2024-01-01")).to_parquet(tmp_path / "3.parquet")
+    with pytest.raises(StudyError, match=r"column 'x': its type is timestamp"):
+        ingest.inspect(str(tmp_path / "3.parquet"), ("y", "x", "g"), "g")
+    frame.astype({"y": str}).to_parquet(tmp_path / "4.parquet")
+    with pytest.raises(StudyError, match=r"column 'y': '1\.0' in row 1 is text, expected the response"):
+        source = ingest.inspect(str(tmp_path / "4.parquet"), ("y", "x", "g"), "g")
+        ingest.scan(source, parse("y ~ x + (1 | g)"))
+
+
+def test_scan_describes_columns(tmp_path):
+    text = "id,y,x,d,s,g\n1,1.5,1,2,u,07\n2,2.5,2,1,v,07\n3,4,4,2,u,8\n4,8,1,10,v,8\n"
+    source, data = read(tmp_path, text, "y ~ x + C(d) + s + (x | g)")
+    assert (data["rows"], data["groups"], data["group"]) == (4, 2, "g")
+    assert data["group_rows"] == {"min": 2, "mean": 2.0, "max": 2}
+    # Four numbers: exact but for the last bits of a division and a square root.
+    assert data["columns"]["y"] == pytest.approx(
+        {"type": "numeric", "kind": "DOUBLE", "min": 1.5, "max": 8.0, "mean": 4.0, "sd": math.sqrt(24.5 / 3)}
+    )
+    assert data["columns"]["d"] == {"type": "categorical", "kind": "BIGINT", "levels": [1, 2, 10]}
+    assert data["columns"]["s"] == {"type": "categorical", "kind": "VARCHAR", "levels": ["u", "v"]}
+    assert "id" not in data["columns"]
+    assert rows(source)["g"].tolist() == ["07", "07", "8", "8"]  # text stays what the file has
+    assert data["copied"]
+
+
+def test_missing_drop_leaves_out_and_counts(tmp_path):
+    text = "y,x,g\n1,1,a\nNA,9,a\n2,2,a\n5,,b\n,,\n4,4,b\n3,3,b\n"
+    source, data = read(tmp_path, text, drop=True)
+    assert data["rows"] == 4
+    assert data["dropped"] == {"rows": 3, "columns": {"y": 2, "x": 2, "g": 1}}
+    assert data["columns"]["x"]["max"] == 4.0  # 9 stands in a row that is left out
+    assert rows(source)["y"].tolist() == [1, 2, 4, 3]
+    with pytest.raises(StudyError, match="0 complete rows of 1"):
+        read(tmp_path, "y,x,g\n,1,a\n", drop=True)
+
+
+def test_not_a_number_in_parquet_is_missing(tmp_path):
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    table = {"y": [1.0, math.nan, 3.0, 4.0], "x": [1.0, 2.0, 4.0, 8.0], "g": [1, 1, 2, 2]}
+    parquet.write_table(pa.table(table), tmp_path / "d.parquet")
+    formula = parse("y ~ x + (1 | g)")
+    with pytest.raises(StudyError, match="column 'y': missing in 1 of 4 rows, first in row 2"):
+        ingest.scan(ingest.inspect(str(tmp_path / "d.parquet"), formula.variables, "g"), formula)
+    source, data = ingest.scan(
+        ingest.inspect(str(tmp_path / "d.parquet"), formula.variables, "g", True), formula
+    )
+    assert data["columns"]["x"]["mean"] == 13 / 3
+    assert rows(source)["y"].tolist() == [1, 3, 4]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "csv.gz", "parquet"])
+def test_formats_read_alike_and_the_copy_keeps_rows_in_order(tmp_path, suffix):
+    rng = np.random.default_rng(5)
+    frame = pd.DataFrame({"extra": 1, "g": rng.integers(0, 9, 500), "x": rng.normal(size=500)})
+    frame["y"] = rng.normal(size=500) * 10.0 ** rng.integers(-8, 8, 500)
+    file = tmp_path / f"d.{suffix}"
+    if suffix == "parquet":
+        frame.to_parquet(file)
+    else:
+        text = frame.to_csv(index=False, sep="\t" if suffix == "tsv" else ",", lineterminator="\r\n")
+        raw = ("\ufeff" + text).encode()  # Excel's byte-order mark and line ends
+        file.write_bytes(gzip.compress(raw) if suffix == "csv.gz" else raw)
+    formula = parse("y ~ x + (x | g)")
+    source, data = ingest.scan(ingest.inspect(str(file), formula.variables, "g"), formula)
+    ingest.copy(source, tmp_path / "out" / "data.parquet")
+    copied = pd.read_parquet(tmp_path / "out" / "data.parquet")
+    assert list(copied.columns) == ["y", "x", "g"]
+    # Every format holds shortest round-trip decimals or the bits themselves: equality, no tolerance.
+    assert copied["y"].tolist() == frame["y"].tolist()
+    assert copied["x"].tolist() == frame["x"].tolist()
+    assert copied["g"].tolist() == frame["g"].astype(str).tolist()
+    assert ingest.reopen(data) == source
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["data.parquet"]
+
+
+def test_a_glob_is_read_in_sorted_order_whatever_the_order_of_columns(tmp_path):
+    (tmp_path / "2.csv").write_text("g,y,x\nb,3,3\nb,4,5\n")
+    (tmp_path / "1.csv").write_text("x,g,y\n1,a,1\n2,a,2\n")
+    formula = parse("y ~ x + (1 | g)")
+    source, data = ingest.scan(ingest.inspect(str(tmp_path / "*.csv"), formula.variables, "g"), formula)
+    assert data["sources"] == [str(tmp_path / "1.csv"), str(tmp_path / "2.csv")]
+    assert rows(source)["x"].tolist() == [1, 2, 3, 5]
+    ingest.copy(source, tmp_path / "data.parquet")
+    assert pd.read_parquet(tmp_path / "data.parquet")["y"].tolist() == [1, 2, 3, 4]
+
+
+def test_a_message_about_a_row_names_the_right_file(tmp_path):
+    (tmp_path / "1.csv").write_text(GOOD)
+    (tmp_path / "2.csv").write_text(GOOD + "5,oops,b\n")
+    formula = parse("y ~ x + (1 | g)")
+    with pytest.raises(StudyError, match="column 'x': 'oops' in row 5 is text") as caught:
+        ingest.scan(ingest.inspect(str(tmp_path / "*.csv"), formula.variables, "g"), formula)
+    assert caught.value.where == str(tmp_path / "2.csv")
+
+
+def test_names_that_sql_would_stumble_over(tmp_path):
+    text = 'select,d0,"a ""b""",n,lmm_e1,key\n' + "".join(
+        f"{k * k % 7},{k},{k % 3},{k % 2},{(k * 5) % 11},{k % 4}\n" for k in range(40)
+    )
+    for response, x, g in [("select", "d0", "n"), ("lmm_e1", 'a "b"', "key"), ("d0", "lmm_e1", 'a "b"')]:
+        file = tmp_path / "d.csv"
+        file.write_text(text)
+        source = ingest.inspect(str(file), (response, x, g), g)
+        formula = SimpleNamespace(predictors=(x,), categorical=(), response=response, group=g)
+        _, data = ingest.scan(source, formula)
+        frame = pd.read_csv(io.StringIO(text))
+        assert data["columns"][x]["mean"] == pytest.approx(frame[x].mean(), rel=1e-14)  # 40 small integers
+        assert data["columns"][response]["max"] == frame[response].max()
+        assert data["groups"] == frame[g].nunique()
+
+
+@pytest.mark.parametrize(
+    ("rows_", "groups", "fixed", "blocks", "said"),
+    [
+        (
+            6,
+            3,
+            ("Intercept", "x"),
+            (("Intercept", "x"),),
+            "2 fixed effects and 4 variance parameters for 6 rows",
+        ),
+        (100, 2, ("Intercept",), (("Intercept", "x", "z"),), "3 correlated random effects .* for 2 groups"),
+        (100, 2, ("Intercept",), (("Intercept",), ("x",), ("z",)), None),
+        (100, 2, ("Intercept", "x"), (("Intercept", "x"),), None),
+    ],
+)
+def test_parameters_that_the_groups_cannot_carry(rows_, groups, fixed, blocks, said):
+    if said is None:
+        checks.size(rows_, groups, fixed, blocks)
+        return
+    with pytest.raises(StudyError, match=said):
+        checks.size(rows_, groups, fixed, blocks)
+
+
+def moments_of(columns, n=200):
+    """Moments of a fixed-effects matrix with these columns, and their names."""
+    rng = np.random.default_rng(1)
+    names = tuple(columns)
+    W = np.column_stack([np.broadcast_to(column, n).astype(float) for column in columns.values()])
+    codes, levels = encode(np.arange(n) % 7)
+    terms = Terms(fixed=names, blocks=(names[:1],), group="g", columns=names)
+    return compute(terms, rng.normal(size=n), W, codes, levels), names
+
+
+def test_collinear_columns_are_named():
+    rng = np.random.default_rng(0)
+    x, z = rng.normal(size=(2, 200))
+    far = x + 1e8  # a predictor far from 0 is not collinear with the intercept
+    for columns, said in [
+        ({"Intercept": 1, "x": x, "z": z, "w": 2 * x - z + 3}, "column 'w': .* of 'x', 'z', expected"),
+        ({"Intercept": 1, "x": far, "k": 1e-9 * far}, "column 'k': .* of 'x', expected"),
+        ({"Intercept": 1, "x": x, "c": 4}, "column 'c': .* of 'Intercept'|column 'c': .* of zero"),
+        ({"a": (x > 0), "b": (x <= 0), "c": 3}, "column 'c': .* of 'a', 'b', expected"),
+    ]:
+        with pytest.raises(StudyError, match=said):
+            checks.collinear(*moments_of(columns))
+    for columns in [
+        {"Intercept": 1, "x": far, "z": z * 1e-8},
+        {"Intercept": 1, "x": x, "z": x + 1e-4 * z},  # close, and R's lm keeps it too
+        {"a": (x > 0), "b": (x <= 0), "x": x},
+    ]:
+        checks.collinear(*moments_of(columns))
+
+
+def test_headers_are_read_without_duckdb_or_pandas(tmp_path):
+    """The Snakefile inspects at every start: what a header needs must import in no time."""
+    (tmp_path / "d.csv").write_text(GOOD)
+    code = (
+        "import sys; from lmm import ingest; ingest.inspect(sys.argv[1], ('y', 'x', 'g'), 'g');"
+        "print(sorted({'duckdb', 'pandas', 'pyarrow', 'numba', 'formulaic'} & set(sys.modules)))"
+    )
+    library = Path(ingest.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "d.csv")],
+        capture_output=True, text=True, check=True, cwd=library,
+    )  # fmt: skip
+    assert done.stdout.strip() == "[]"
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_progress_is_a_bar_on_a_terminal_lines_in_a_log_and_silent_when_short():
+    log, terminal, short = io.StringIO(), Terminal(), io.StringIO()
+    with Progress("rows", 4, log, after=0.0) as progress:
+        progress.advance(1)
+        progress.advance(1)  # within the interval of a log: no second line
+    assert [line.split(" after")[0] for line in log.getvalue().splitlines()] == ["rows: 25%", "rows: 100%"]
+    with Progress("rows", 4, terminal, after=0.0) as progress:
+        progress.advance(2)
+    assert re.search(r"\rrows \[#{15} {15}\]  50%", terminal.getvalue())
+    assert terminal.getvalue().endswith("\n")
+    with Progress("rows", 4, short) as progress:
+        progress.advance(4)
+    assert short.getvalue() == ""
