@@ -58,9 +58,9 @@ class Pymc(Override):
     """marginal: random effects integrated out, drawn exactly afterwards; full: sampled too, an oracle."""
     chains: int = Field(4, ge=2, le=64)
     """Chains."""
-    tune: int = Field(1000, ge=100, le=10**6)
+    tune: int = Field(1000, ge=10, le=10**6)
     """Warm-up draws of each chain."""
-    draws: int = Field(2000, ge=100, le=10**6)
+    draws: int = Field(2000, ge=10, le=10**6)
     """Kept draws of each chain."""
     seed: int = Field(123, ge=0, lt=2**31)
     """Seed of the sampler."""

@@ -52,7 +52,7 @@ class Report(Settings):
 class Configuration(Settings):
     """A configuration file."""
 
-    studies: dict[str, StudySettings] = Field(min_length=1)
+    studies: dict[Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")], StudySettings] = Field(min_length=1)
     """Studies by name; the name, of a-z, 0-9, _ and -, is that of its directory under results/."""
     report: Report = Report()
     """The report."""

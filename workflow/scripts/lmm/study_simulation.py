@@ -98,7 +98,7 @@ def _shorthand(names: Mapping[str, str | None], what: str):
             raise _wrong(f"'{found[0]}: {inner}': expected a mapping such as {{{found[0]}: {{}}}}")
         return {"distribution": found[0], names[found[0]]: inner, **rest}
 
-    return BeforeValidator(read, json_schema_input_type=Any)
+    return BeforeValidator(read, json_schema_input_type=Literal[tuple(names)] | dict[str, Any])
 
 
 PREDICTORS = {"normal": None, "uniform": None, "binary": "p", "sequence": None}
