@@ -24,7 +24,7 @@ class Fitted:
     @cached_property
     def design(self):
         """The model matrix's recipe, None without rows."""
-        from lmm import formula
+        from lmm import design, formula
 
         if self.results.rows is None:
             return None
@@ -34,7 +34,7 @@ class Fitted:
             for name, column in self.results.data["columns"].items()
             if column.get("levels") and name != self.results.group
         }
-        return formula.build(parsed, self.results.rows, levels)
+        return design.build(parsed, self.results.rows, levels)
 
     @cached_property
     def x(self) -> str | None:

@@ -1,6 +1,7 @@
 """Figures of the data: a small multiple for each group, and all rows with the one OLS line."""
 
 import numpy as np
+import pandas as pd
 
 from lmm.figures.fits import Fitted
 from lmm.figures.style import COLOURS, FAINT, GRID, INK, MUTED, Drawing, canvas, colour, dots, key, number, polylines
@@ -144,7 +145,7 @@ def pooled(results: Results, fitted: Fitted) -> Drawing:
         grid = np.linspace(x.min(), x.max(), 40)
         typical = results.rows.iloc[[0] * 40].copy()
         for name in typical.columns:
-            if name != x_name and np.issubdtype(typical[name].dtype, np.number):
+            if name != x_name and pd.api.types.is_numeric_dtype(typical[name]):
                 typical[name] = results.rows[name].mean()
         typical[x_name] = grid
         polylines(ax, [np.column_stack([grid, fitted.predict("ols", typical, None)])], color=COLOURS["ols"], lw=2.6)
