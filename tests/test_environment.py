@@ -17,7 +17,7 @@ PYPI_NAME = {
     "snakemake-minimal": "snakemake",
     "playwright-python": "playwright",
 }
-CONDA_ONLY = {"python", "pip", "make"}
+CONDA_ONLY = {"pip", "make"}
 
 
 def asked_of_pip() -> dict[str, str]:
@@ -35,7 +35,7 @@ def asked_of_conda() -> dict[str, str]:
 
 def test_conda_and_pip_ask_for_the_same_packages_and_ranges():
     conda = asked_of_conda()
-    assert {name: spec for name, spec in conda.items() if name not in CONDA_ONLY - {"python"}} == asked_of_pip()
+    assert {name: spec for name, spec in conda.items() if name not in CONDA_ONLY} == asked_of_pip()
 
 
 @pytest.mark.parametrize("name, spec", sorted(asked_of_pip().items() - {("python", ">=3.12")}))

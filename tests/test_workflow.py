@@ -1,0 +1,211 @@
+"""The workflow, run by the real Snakemake on a tiny study in a copy of the project."""
+
+import ast
+import json
+import os
+import re
+import shutil
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import wiring
+from conftest import ROOT, TINY, copy_project
+
+LIBRARY = ROOT / "workflow/scripts"
+SCRIPTS = sorted(path.stem for path in LIBRARY.glob("*_*.py") if path.stem != "script_io")
+ALL = {"all", "report_of_all_studies"}  # the targets themselves, which run nothing
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A project whose tiny study was run from nothing; tests leave it finished."""
+    project = copy_project(tmp_path_factory.mktemp("finished"))
+    project.configure({"tiny": TINY})
+    run = project.snakemake("--cores", "2")
+    assert run.returncode == 0, run.stdout + run.stderr
+    return project
+
+
+def test_a_run_makes_every_artifact(finished):
+    results = finished.root / "results"
+    expected = {
+        "data": ["data.parquet", "data.json", "truth.json"],
+        "moments": ["moments.parquet", "moments.json", "design.json"],
+        "ols": ["parameters.csv", "diagnostics.json"],
+        "mixedlm": ["parameters.csv", "ranef.parquet", "coef.parquet", "diagnostics.json"],
+        "reml": ["parameters.csv", "ranef.parquet", "diagnostics.json"],
+        "pymc": ["parameters.csv", "ranef.parquet", "diagnostics.json", "posterior.nc"],
+        "comparison": ["variance_recovery.csv", "variance_explained.csv", "ranef_differences.csv"],
+    }
+    wanted = [results / "tiny" / folder / name for folder, names in expected.items() for name in names]
+    missing = [path for path in wanted if not path.is_file()]
+    assert not missing
+    assert list((results / "tiny/figures").glob("*.svg"))
+    assert json.loads((results / "summary.json").read_text())
+    assert "<html" in (results / "report.html").read_text()[:2000]
+    assert not list(results.rglob(".*")), "temporary files were left behind"
+
+
+def test_a_second_run_does_nothing_and_says_so(finished):
+    run = finished.snakemake("--cores", "2")
+    assert run.returncode == 0
+    assert "Nothing to be done" in run.stdout + run.stderr
+
+
+@pytest.mark.parametrize(
+    "module, rerun",
+    [
+        ("lmm/ols.py", {"ols", "comparison", "figures", "report"}),
+        ("lmm/mixedlm.py", {"mixedlm", "comparison", "figures", "report"}),
+        ("lmm/reml.py", {"reml", "mixedlm", "comparison", "figures", "report"}),
+        ("lmm/bayes.py", {"pymc", "comparison", "figures", "report"}),
+        ("lmm/comparison.py", {"comparison", "figures", "report"}),
+        ("lmm/report.py", {"report"}),
+    ],
+)
+def test_an_edited_module_reruns_what_depends_on_it_and_nothing_else(finished, module, rerun):
+    path = finished.root / "workflow/scripts" / module
+    content, stat = path.read_bytes(), path.stat()
+    path.write_bytes(content + b"\n# edited\n")
+    try:
+        assert finished.planned().keys() - ALL == rerun
+    finally:
+        path.write_bytes(content)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def test_a_touched_module_reruns_nothing(finished):
+    (finished.root / "workflow/scripts/lmm/store.py").touch()
+    assert not finished.planned()
+
+
+def test_settings_rerun_the_stages_that_use_them_and_nothing_else(finished):
+    study = deepcopy(TINY)
+    study["engines"]["pymc"]["seed"] = 2
+    finished.configure({"tiny": study}, "config/reseeded.yaml")
+    assert finished.planned("--configfile", "config/reseeded.yaml").keys() - ALL == {
+        "pymc", "comparison", "figures", "report",
+    }  # fmt: skip
+
+
+def test_only_the_configured_engines_run(finished):
+    study = deepcopy(TINY) | {"engines": {"ols": {}, "reml": {}}}
+    finished.configure({"small": study}, "config/small.yaml")
+    planned = finished.planned("--configfile", "config/small.yaml")
+    assert planned.keys() - ALL == {"simulate", "moments", "ols", "reml", "comparison", "figures", "report"}
+
+
+def test_another_configfile_replaces_the_default_studies(finished):
+    finished.configure({"other": TINY}, "config/other.yaml")
+    run = finished.snakemake("--dry-run", "--configfile", "config/other.yaml")
+    assert run.returncode == 0
+    assert "results/other/" in run.stdout + run.stderr
+    assert "results/tiny/" not in run.stdout + run.stderr
+
+
+def test_own_data_has_no_truth(project):
+    shutil.copy(ROOT / "config/data/sleepstudy.csv", project.root / "config/data/sleepstudy.csv")
+    study = {"formula": "Reaction ~ Days + (Days | Subject)", "data": "config/data/sleepstudy.csv"}
+    project.configure({"sleep": study})
+    run = project.snakemake("--dry-run")
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "config/data/sleepstudy.csv" in run.stdout + run.stderr
+    assert "truth.json" not in run.stdout + run.stderr
+    assert "ingest" in project.planned()
+
+
+def broken(**changes) -> dict:
+    study = deepcopy(TINY)
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        at = study
+        for key in parents:
+            at = at[key]
+        at[last] = value
+    return study
+
+
+@pytest.mark.parametrize(
+    "study, begins",
+    [
+        (broken(simulate__groups=0), "studies.tiny.simulate.groups:"),
+        (broken(simulate__sd={"Intercept": -1, "x": 1}), "studies.tiny.simulate.sd"),
+        (broken(simulate__corr=1.5), "studies.tiny.simulate.corr"),
+        (broken(simulate__rows="many"), "studies.tiny.simulate.rows:"),
+        (broken(simulate__rows=12, simulate__groups=100), "studies.tiny."),
+        (broken(formula="y ~ x + (x |"), "studies.tiny.formula:"),
+        (broken(formula="y ~ z + (z | group)"), "studies.tiny."),
+        (broken(engines={"stan": {}}), "studies.tiny.engines"),
+        (broken(engnes={}), "studies.tiny.engnes:"),
+        ({"formula": "y ~ x + (x | g)", "data": "nowhere.csv"}, "studies.tiny.data:"),
+    ],
+)
+def test_a_bad_configuration_stops_before_any_job_with_one_line(project, study, begins):
+    project.configure({"tiny": study})
+    run = project.snakemake("--cores", "1")
+    said = run.stdout + run.stderr
+    assert run.returncode != 0
+    assert [line for line in said.splitlines() if line.startswith(begins)], said
+    assert "Traceback" not in said
+    assert not list((project.root / "results").iterdir())
+
+
+def test_bad_data_stop_before_any_fit_with_one_line(project):
+    rows = "".join(f"{k},{'oops' if k == 7 else k * k},{'ab'[k % 2]}\n" for k in range(20))
+    (project.root / "bad.csv").write_text("x,y,g\n" + rows)
+    project.configure({"tiny": {"formula": "y ~ x + (x | g)", "data": "bad.csv"}})
+    run = project.snakemake("--cores", "1")
+    said = run.stdout + run.stderr
+    assert run.returncode != 0
+    assert [line for line in said.splitlines() if line.startswith("studies.tiny.") and "oops" in line], said
+    assert "Traceback" not in said
+    assert not list((project.root / "results").rglob("*.parquet"))
+
+
+def imports(path: Path) -> set[Path]:
+    """Files of the library that a file imports, by Python's own grammar."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "lmm":
+            names = [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names if alias.name.split(".")[0] == "lmm"]
+        for name in names:
+            place = LIBRARY / name.replace(".", "/")
+            found |= {file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()}
+    return found | {parent / "__init__.py" for file in found for parent in [file.parent] if parent != LIBRARY}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_rule_names_every_module_that_its_script_imports(script):
+    seen, todo = set(), {LIBRARY / f"{script}.py"}
+    while todo:
+        file = todo.pop()
+        seen.add(file)
+        todo |= imports(file) - seen
+    expected = {str(file.relative_to(LIBRARY)) for file in seen if file.parent != LIBRARY}
+    assert set(wiring.modules(script)) == expected
+
+
+def test_every_rule_with_a_script_takes_that_scripts_modules():
+    for file in (ROOT / "workflow/rules").glob("*.smk"):
+        for rule in re.split(r"^rule ", file.read_text(), flags=re.M)[1:]:
+            script = re.search(r"scripts/(\w+)\.py", rule)
+            assert script, rule
+            if wiring.modules(script.group(1)):
+                assert f'lib=lib("{script.group(1)}")' in rule, f"{file.name}: {script.group(1)}"
+
+
+@pytest.mark.parametrize(
+    "source, names",
+    [
+        ("from lmm import a, b as c", ["lmm.a", "lmm.b"]),
+        ("    from lmm.x import (\n    a,  # why, and how\n    b,\n)", ["lmm.x.a", "lmm.x.b", "lmm.x."]),
+        ("import lmm.x, lmm.y", ["lmm.x", "lmm.y"]),
+        ("from lmmtools import a\nimport lmmtools, numpy", []),
+    ],
+)
+def test_imports_are_found_in_source_text(source, names):
+    assert list(wiring._named(source)) == names

@@ -1,0 +1,34 @@
+"""Every figure of a study's section in the report.
+
+data/, every engine's tables, comparison/ -> figures/*.svg
+"""
+
+
+rule figures:
+    input:
+        unpack(everything),
+        lib=lib("draw_figures"),
+    output:
+        figures=report(
+            directory("results/{study}/figures"),
+            patterns=["{name}.svg"],
+            caption="../report/figure.rst",
+            category="{study}",
+            labels={"study": "{study}", "figure": "{name}"},
+        ),
+    log:
+        "results/{study}/logs/figures.log",
+    benchmark:
+        "results/{study}/benchmarks/figures.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(10),
+    params:
+        settings=settings("figures"),
+    message:
+        "{wildcards.study}: figures"
+    script:
+        "../scripts/draw_figures.py"

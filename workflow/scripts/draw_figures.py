@@ -1,0 +1,13 @@
+"""Every figure of a study: <name>.svg, and figures.json with their titles, captions and alternative texts."""
+
+from script_io import run
+
+
+def main(job) -> None:
+    from lmm import figures
+
+    drawn = figures.draw(job.wildcards.study, job.params.settings, dict(job.input.items()))
+    figures.write(drawn, job.output.figures)
+
+
+run(main, snakemake)  # noqa: F821

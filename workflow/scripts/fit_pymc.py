@@ -1,0 +1,19 @@
+"""The posterior by PyMC: parameters.csv, ranef.parquet, diagnostics.json, posterior.nc."""
+
+from script_io import run, truth_of
+
+
+def main(job) -> None:
+    from lmm import bayes
+    from lmm.moments import Moments
+    from lmm.rows import read_terms
+
+    settings = job.params.settings
+    terms = read_terms(job.input.design, settings["formula"])
+    moments = Moments.read(job.input.moments, job.input.moments_details)
+    fit, posterior = bayes.fit(moments, terms.fixed, terms.blocks, settings, truth_of(job))
+    fit.write(job.output.parameters, job.output.diagnostics, job.output.ranef)
+    bayes.write(job.output.posterior, posterior)
+
+
+run(main, snakemake)  # noqa: F821

@@ -1,0 +1,21 @@
+"""Check a user's rows, and copy them where they are few enough: data.json, data.parquet."""
+
+from script_io import run
+
+
+def main(job) -> None:
+    from lmm import ingest
+    from lmm.rows import together
+    from lmm.store import write_json
+
+    formula = together(job.params.settings["formulas"])
+    drop = job.params.settings["missing"] == "drop"
+    source = ingest.inspect(list(job.input.sources), formula.variables, formula.group, drop)
+    source, details = ingest.scan(source, formula, job.threads, job.resources.mem_mb // 2)
+    copied = bool(job.output.get("rows"))
+    if copied:
+        ingest.copy(source, job.output.rows, job.resources.mem_mb // 2)
+    write_json(job.output.details, details | {"copied": copied})
+
+
+run(main, snakemake)  # noqa: F821

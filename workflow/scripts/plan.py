@@ -1,0 +1,137 @@
+"""The configuration, validated and taken apart into what each stage may know: built-in types only.
+
+Validation imports formulaic and pydantic, which takes as long as Snakemake's own start. Its result is
+therefore kept in .snakemake/ and used again while configuration and library are the same to the byte, and
+data files to size and time of change. A bad configuration is never kept.
+"""
+
+import glob
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+KEPT = Path(".snakemake/lmm-plan.json")
+
+
+def make(config: Mapping[str, Any], root: Path) -> dict[str, Any]:
+    """Plan of all studies.
+
+    Parameters
+    ----------
+    config : mapping
+        As Snakemake has it.
+    root : Path
+        Directory that paths of data start from.
+
+    Returns
+    -------
+    dict
+        `studies`: name -> what `study_plan` returns; `report`: the report's settings.
+
+    Raises
+    ------
+    StudyError
+        The configuration, or a data file's header, cannot be used.
+    """
+    key = _fingerprint(config, root)
+    try:
+        kept = json.loads((root / KEPT).read_text())
+        if kept["key"] == key:
+            return kept["plan"]
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # none kept, or not a whole one
+    from lmm.study import load
+
+    loaded = load(config, root)
+    studies = {name: study_plan(study) for name, study in loaded.studies.items()}
+    plan = json.loads(json.dumps({"studies": studies, "report": loaded.report.plain()}))
+    _keep(root / KEPT, {"key": key, "plan": plan})
+    return plan
+
+
+def study_plan(study) -> dict[str, Any]:
+    """What the rules need to know of a study, and the settings of each of its stages.
+
+    A stage's settings are no more than changes its artifacts: a setting that it does not use must not
+    rerun it.
+    """
+    texts = [study.formula.text, *(study.formula_for(engine).text for engine in study.engines)]
+    formulas = list(dict.fromkeys(texts))
+    common = {"formula": study.formula.text, "conf_level": study.settings.conf_level}
+    shown = common | {"title": study.title, "engines": list(study.engines), "simulate": bool(study.simulate)}
+    stages = {
+        "moments": {"formulas": formulas},
+        "comparison": common | {"engines": list(study.engines)},
+        "figures": shown,
+        "report": shown | {"configuration": study.settings.plain()},
+    }
+    for engine in study.engines:
+        stages[engine] = common | study.engine(engine) | {"formula": study.formula_for(engine).text}
+    if study.simulate:
+        design = study.designs[0].key
+        stages["simulate"] = common | {"design": design, "simulate": study.simulate.plain()}
+    else:
+        stages["ingest"] = {"formulas": formulas, "missing": study.settings.missing}
+    return {
+        "simulated": bool(study.simulate),
+        "files": list(study.data),
+        "copied": bool(study.simulate) or _is_small(study, formulas),
+        "engines": list(study.engines),
+        "reml_is_start": {"reml", "mixedlm"} <= set(study.engines)
+        and study.formula_for("reml") == study.formula_for("mixedlm"),
+        "strict": study.settings.on_failed_gate == "error",
+        "stages": stages,
+    }
+
+
+def _is_small(study, formulas: list[str]) -> bool:
+    """Whether own data are copied into data.parquet; their headers are checked on the way."""
+    from lmm import ingest
+    from lmm.errors import StudyError
+    from lmm.rows import together
+
+    formula = together(formulas)
+    try:
+        source = ingest.inspect(
+            study.data, formula.variables, formula.group, study.settings.missing == "drop"
+        )
+    except StudyError as error:
+        raise error.within(study.name) from None
+    return source.size <= ingest.COPY_LIMIT
+
+
+def _fingerprint(config: Mapping[str, Any], root: Path) -> str:
+    """Changes with everything that a plan depends on."""
+    studies = config.get("studies")
+    patterns = [
+        pattern
+        for study in (studies.values() if isinstance(studies, Mapping) else ())
+        if isinstance(study, Mapping)
+        for pattern in (study.get("data") if isinstance(study.get("data"), list) else [study.get("data")])
+        if isinstance(pattern, str)
+    ]
+    files = sorted(
+        {file for pattern in patterns for file in glob.glob(pattern, root_dir=root, recursive=True)}
+    )
+    stats = [os.stat(root / file) for file in files]
+    data = [(file, stat.st_size, stat.st_mtime_ns) for file, stat in zip(files, stats, strict=True)]
+    known = json.dumps([config, data, sys.version, sys.prefix], sort_keys=True, default=repr)
+    digest = hashlib.sha256(known.encode())
+    for module in [Path(__file__), *sorted(Path(__file__).parent.glob("lmm/*.py"))]:
+        digest.update(module.read_bytes())
+    return digest.hexdigest()
+
+
+def _keep(path: Path, value: dict[str, Any]) -> None:
+    """Write the plan whole or not at all; a directory that cannot be written costs a second, not the run."""
+    try:
+        path.parent.mkdir(exist_ok=True)
+        name = path.with_suffix(f".{os.getpid()}")
+        name.write_text(json.dumps(value))
+        name.replace(path)
+    except OSError:
+        pass

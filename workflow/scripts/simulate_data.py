@@ -1,0 +1,27 @@
+"""Draw a study's data from its settings: data.parquet, data.json, truth.json."""
+
+from script_io import run
+
+
+def main(job) -> None:
+    from lmm import ingest
+    from lmm.formula import parse
+    from lmm.simulate import simulate
+    from lmm.store import write_json, write_table
+    from lmm.streams import seed_sequence
+    from lmm.study_simulation import Simulation
+
+    settings = job.params.settings
+    formula, simulation = parse(settings["formula"]), Simulation.from_plain(settings["simulate"])
+    # generator r is R's set.seed(seed) and nothing else, as in a colleague's R session
+    address = seed_sequence(simulation.seed, settings["design"]) if simulation.generator == "numpy" else None
+    rows, truth = simulate(simulation, formula, address)
+    write_table(job.output.rows, rows)
+    write_json(job.output.truth, truth)
+    # What is said of a user's rows is said of simulated ones, by the same code.
+    source = ingest.inspect(job.output.rows, formula.variables, formula.group)
+    _, details = ingest.scan(source, formula)
+    write_json(job.output.details, details | {"sources": ["simulated"]})
+
+
+run(main, snakemake)  # noqa: F821
