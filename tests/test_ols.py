@@ -123,6 +123,9 @@ def test_collinear_columns_and_too_few_rows_are_refused():
     x = np.arange(5.0)
     with pytest.raises(StudyError, match="collinear"):
         ols.fit(["Intercept", "x", "z"], x, np.column_stack([np.ones(5), x, 1e8 * (2 * x + 1)]))
+    moments = moments_of(x, np.column_stack([x, 2 * x + 1]), ["x", "z"], np.array([0, 0, 0, 1, 1]))
+    with pytest.raises(StudyError, match="x, z are collinear"):
+        ols.fit(["Intercept", "x", "z"], moments=moments)
     with pytest.raises(StudyError, match="2 rows cannot carry 2"):
         ols.fit(["Intercept", "x"], x[:2], np.column_stack([np.ones(2), x[:2]]))
 

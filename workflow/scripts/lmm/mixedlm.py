@@ -26,6 +26,8 @@ FLOOR = 1.21e-10
 SINGULAR = 1e-4
 # Both at one optimum: lme4's own optimisers scatter by 2e-6 in the sd's.
 SAME_CRITERION, SAME_SD = 1e-6, 1e-5
+# A criterion this far above the minimum moves no estimate by more than a tenth of its standard error.
+GOOD_CRITERION = 0.01
 
 
 @dataclass(frozen=True)
@@ -176,9 +178,8 @@ def fit(
     own = np.asarray(levels).astype(str)[codes]
     random = ranef_table(given, terms, levels, design.unit_z, z, truth)
     parameters = _parameters(terms, design, result, z, truth)
-    criterion = (
-        -2 * float(result.llf) + 2 * np.log(design.unit_x).sum()
-    )  # of log|X'V^-1 X| in the data's units
+    # log|X'V^-1 X| in the data's units
+    criterion = float(-2 * result.llf + 2 * np.log(design.unit_x).sum())
     gap = None if reml is None else _gap(parameters, criterion, reml, design)
     reached = gap is not None and gap["reached"]
     if reached:
@@ -195,33 +196,43 @@ def fit(
             "ranef": "prediction error, normal",
         },
     }
-    judged = _judge(result, design, given) | {"criterion": criterion, "summary": summary}
+    judged = _judge(result, design, given, gap, blank["warnings"]) | {
+        "criterion": criterion,
+        "summary": summary,
+    }
     return Fit("mixedlm", parameters, random, blank | judged)
 
 
-def _judge(result: Any, design: _Design, given: Given) -> dict[str, Any]:
+def _judge(
+    result: Any, design: _Design, given: Given, gap: dict[str, Any] | None, words: list[str]
+) -> dict[str, Any]:
     """Status by our own measure: statsmodels' boundary warning depends on y's unit, its `converged` lies."""
-    converged, message = bool(result.converged), ""
-    if not converged:
-        message = "statsmodels' optimiser did not converge"
-    # issue #10239: with a variance below 1e-10 its pseudo-inverse takes the random effect for a fixed one.
-    # 1e-3 standard errors: at an honest optimum the two agree to rounding.
-    off = np.abs(result.fe_params - given.beta) > 1e-3 * given.beta_se
-    if off.any() or not np.isfinite(result.bse_fe).all():
-        names = ", ".join(name for name, wrong in zip(design.fixed, off, strict=True) if wrong)
-        message = (
-            "statsmodels issue #10239: a random-effect variance below 1e-10 made the fixed effects "
-            f"({names or 'standard errors'}) wrong, though it says converged = {converged}"
-        )
-        converged = False
+    reasons = []
+    if not result.converged:
+        reasons.append("statsmodels' optimiser did not converge")
     smallest = np.linalg.eigvalsh(result.cov_re / result.scale)[0]
     singular = bool(smallest < SINGULAR**2)
-    status = "non-converged" if not converged else "singular" if singular else "ok"
-    if status == "singular":
-        message = (
-            f"a combination of random effects has sd {np.sqrt(max(smallest, 0)):.1e} sigma: on the boundary"
+    # at an honest optimum the two agree to rounding
+    off = np.abs(result.fe_params - given.beta) > 1e-3 * given.beta_se
+    wrong = ", ".join(name for name, bad in zip(design.fixed, off, strict=True) if bad)
+    if wrong or not np.isfinite(result.bse_fe).all():
+        reasons.append(
+            f"its fixed effects ({wrong or 'standard errors'}) are wrong for the variances it gives"
         )
-    return {"converged": converged, "singular": singular, "status": status, "message": message}
+        if smallest < 1e-10:  # its pseudo-inverse then takes the random effect for a fixed one
+            reasons.append("as statsmodels issue #10239 says of random-effect variances below 1e-10")
+    if not singular and any("not positive definite" in word for word in words):
+        reasons.append("the Hessian is not that of an optimum")
+    if gap is not None and gap["criterion"] > GOOD_CRITERION:
+        reasons.append(f"it stopped {gap['criterion']:.3g} above the exact REML criterion")
+    message, status = "", "ok"
+    if reasons:
+        status = "non-converged"
+        message = "; ".join([*reasons, f"statsmodels says converged = {bool(result.converged)}"])
+    elif singular:
+        status, sd = "singular", np.sqrt(max(smallest, 0.0))
+        message = f"on the boundary: a combination of random effects has sd {sd:.1e} sigma"
+    return {"converged": not reasons, "singular": singular, "status": status, "message": message}
 
 
 def _parameters(

@@ -76,7 +76,10 @@ def fit(
     else:
         n_rows = moments.n_rows
         _check(fixed, n_rows)
-        summary = moments.ols(tuple(fixed))
+        try:
+            summary = moments.ols(tuple(fixed))
+        except np.linalg.LinAlgError as error:
+            raise _collinear(fixed) from error
         beta, cov_unscaled, rss = summary.beta, summary.cov_unscaled, summary.rss
         tss = summary.tss if "Intercept" in fixed else summary.tss_uncentred
         quantiles = None
@@ -116,10 +119,14 @@ def _check(fixed: list[str], n_rows: int, X: np.ndarray | None = None) -> None:
     if n_rows <= len(fixed):
         raise StudyError("formula", f"{n_rows} rows cannot carry {len(fixed)} fixed effects: {names}")
     # of the columns scaled to length 1, not of X'X, which would take a narrow x far from 0 for constant
-    if X is not None and np.linalg.matrix_rank(X / np.maximum(np.linalg.norm(X, axis=0), 1e-300)) < len(
-        fixed
-    ):
-        raise StudyError("formula", f"the fixed effects {names} are collinear in these data")
+    if X is not None:
+        length = np.linalg.norm(X, axis=0)
+        if not length.all() or np.linalg.matrix_rank(X / length) < len(fixed):
+            raise _collinear(fixed)
+
+
+def _collinear(fixed: list[str]) -> StudyError:
+    return StudyError("formula", f"the fixed effects {', '.join(fixed)} are collinear in these data")
 
 
 def _summary(
