@@ -15,22 +15,41 @@ from lmm.store import write_json, write_table
 from lmm.tidy import PARAMETERS, RANEF
 
 REFERENCE = Path(__file__).parent / "reference"
+ENGINES = ("ols", "mixedlm", "reml", "pymc")
+# as the plan gives them to the report
 SETTINGS = {
     "title": "Does more coffee score higher?",
     "formula": "y ~ x + (x | group)",
-    "simulate": {
-        "generator": "r", "seed": 1, "rows": 1000, "groups": 100, "fixed": {"Intercept": 3, "x": 0.5},
-        "sd": {"Intercept": 10, "x": 1}, "corr": 0, "sigma": 1,
-    },
+    "simulate": True,
     "conf_level": 0.95,
-    "engines": {
-        "ols": {}, "mixedlm": {}, "reml": {},
-        "pymc": {
-            "formula": "y ~ x + (x || group)", "chains": 4, "tune": 1000, "draws": 2000, "seed": 123,
-            "priors": {"fixed": "flat", "sd": "uniform(0, 100)", "sigma": "flat"},
+    "engines": list(ENGINES),
+    "configuration": {
+        "formula": "y ~ x + (x | group)",
+        "simulate": {
+            "generator": "r", "seed": 1, "rows": 1000, "groups": 100, "fixed": {"Intercept": 3, "x": 0.5},
+            "sd": {"Intercept": 10, "x": 1}, "corr": 0, "sigma": 1,
+        },
+        "engines": {
+            "ols": {}, "mixedlm": {}, "reml": {},
+            "pymc": {"formula": "y ~ x + (x || group)", "chains": 4, "tune": 1000, "draws": 2000, "seed": 123},
         },
     },
 }  # fmt: skip
+
+
+def paths(root: Path, study: str = "coffee", engines=ENGINES) -> dict[str, str]:
+    """Inputs of figures and report, under the names that the rules give them."""
+    base = root / study
+    found = {"data": base / "data/data.parquet", "data_json": base / "data/data.json", "truth": base / "data/truth.json"}
+    for engine in engines:
+        found[f"{engine}_parameters"] = base / engine / "parameters.csv"
+        found[f"{engine}_diagnostics"] = base / engine / "diagnostics.json"
+        found[f"{engine}_ranef"] = base / engine / "ranef.parquet"
+    found |= {"mixedlm_coef": base / "mixedlm/coef.parquet", "posterior": base / "pymc/posterior.nc"}
+    found |= {name: base / f"comparison/{name}.csv" for name in ("variance_recovery", "ranef_differences", "variance_explained")}
+    return {name: str(path) for name, path in found.items() if path.exists()}
+
+
 VERSIONS = {"python": "3.13.0", "statsmodels": "0.15.0", "pymc": "6.4.0", "nutpie": "0.16.10", "arviz": "1.3.0"}
 
 
@@ -131,7 +150,7 @@ def _engine(base, engine, estimate, error, truth, values, levels, drawn) -> None
         ],
         "corr_fixed": [[1, 0.002], [0.002, 1]], "fixed_names": ["Intercept", "x"],
         "variance_explained": {"post": 0.988435}, "coef_identity_max_error": 0.0, "n_rows": 1000, "n_groups": 100,
-        "reml_gap": {"criterion": 1.3e-9, "sd": 2e-7},
+        "reml_gap": {"criterion": 1.3e-9, "sd": 2e-7, "reached": True, "limits": {"criterion_relative": 1e-8, "sd_relative": 1e-5}},
     }  # fmt: skip
     write_json(base / engine / "diagnostics.json", _common(engine, criterion=summary["criterion"], summary=summary))
     if engine == "mixedlm":
@@ -176,7 +195,9 @@ def _pymc(base, exact: dict, truth: dict, levels: list, drawn: pd.DataFrame) -> 
         {"name": "bulk ESS", "value": 7800, "limit": 400, "passed": True},
         {"name": "divergences", "value": 0, "limit": 0, "passed": True},
     ]
-    write_json(base / "pymc/diagnostics.json", _common("pymc", gates=gates, summary={}))
+    given = {"Intercept": "flat", "x": "flat", "sd__Intercept": "uniform(0, 100)", "sd__x": "uniform(0, 100)", "sd__Observation": "flat"}
+    summary = {"priors": [{"parameter": term, "prior": text} for term, text in given.items()]}
+    write_json(base / "pymc/diagnostics.json", _common("pymc", gates=gates, summary=summary))
     posterior = xr.Dataset({name: (("chain", "draw"), values) for name, values in draws.items()})
     xr.DataTree.from_dict({"posterior": posterior}).to_netcdf(base / "pymc/posterior.nc", engine="h5netcdf")
 

@@ -13,43 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lmm.comparison import ORDER, pair, realised_of
 from lmm.store import read_json, read_table
 from lmm.tidy import RESIDUAL, Fit
 
-ORDER = ("ols", "mixedlm", "reml", "pymc")
 TABLES = ("variance_recovery", "ranef_differences", "variance_explained")
-
-
-def layout(study: str, settings: Mapping[str, Any], root: str = "results") -> dict[str, str]:
-    """Where the artifacts of a study lie that figures and report read.
-
-    Parameters
-    ----------
-    study : str
-    settings : mapping
-        The study's settings; `engines` (names) decides which artifacts there are, `simulate` whether there is a truth.
-    root : str
-        The folder of all results.
-
-    Returns
-    -------
-    dict
-        Name of the input -> path, for use as named inputs of a rule and as `paths` of `read`.
-    """
-    base = f"{root}/{study}"
-    paths = {"data": f"{base}/data/data.parquet", "data_json": f"{base}/data/data.json"}
-    if settings.get("simulate"):
-        paths["truth"] = f"{base}/data/truth.json"
-    for engine in settings["engines"]:
-        paths[f"{engine}_parameters"] = f"{base}/{engine}/parameters.csv"
-        paths[f"{engine}_diagnostics"] = f"{base}/{engine}/diagnostics.json"
-        if engine != "ols":
-            paths[f"{engine}_ranef"] = f"{base}/{engine}/ranef.parquet"
-        if engine == "mixedlm":
-            paths["mixedlm_coef"] = f"{base}/mixedlm/coef.parquet"
-        if engine == "pymc":
-            paths["posterior"] = f"{base}/pymc/posterior.nc"
-    return paths | {name: f"{base}/comparison/{name}.csv" for name in TABLES}
 
 
 @dataclass(frozen=True)
@@ -110,12 +78,8 @@ class Results:
 
     @cached_property
     def pair(self) -> tuple[str, str] | None:
-        """The two engines held against each other: MixedLM (else reml) and PyMC, or whichever two there are."""
-        names = list(self.mixed)
-        frequentist = next((name for name in ("mixedlm", "reml") if name in names), None)
-        if frequentist and "pymc" in names:
-            return frequentist, "pymc"
-        return (names[0], names[1]) if len(names) > 1 else None
+        """The two engines whose random effects are held against each other."""
+        return pair(self.fits)
 
     @property
     def main(self) -> str | None:
@@ -165,14 +129,8 @@ class Results:
         return sds + [RESIDUAL] * (RESIDUAL in seen) + [term for term in seen if term.startswith("cor__")]
 
     def realised(self, term: str) -> float:
-        """The sd or correlation of the random effects (or errors) that were in fact drawn."""
-        realised = (self.truth or {}).get("realised") or {}
-        if term == RESIDUAL:
-            value = realised.get("sigma")
-        else:
-            kind, _, name = term.partition("__")
-            value = realised.get({"sd": "sd", "cor": "corr"}.get(kind, ""), {}).get(name)
-        return np.nan if value is None else float(value)
+        """The sd or correlation of the random effects (or errors) that were in fact drawn; NaN if not known."""
+        return realised_of(self.truth, term)
 
 
 def read(study: str, settings: Mapping[str, Any], paths: Mapping[str, Any]) -> Results:
@@ -182,9 +140,11 @@ def read(study: str, settings: Mapping[str, Any], paths: Mapping[str, Any]) -> R
     ----------
     study : str
     settings : mapping
-        The study's settings as plain types: title, formula, engines, simulate or data, conf_level.
+        The study's settings as plain types: title, formula, engines (names), conf_level.
     paths : mapping
-        As `layout` names them; what is missing from it or from the disk is left out.
+        data_json, data (the rows), truth, <engine>_parameters, <engine>_diagnostics, <engine>_ranef, mixedlm_coef,
+        posterior, variance_recovery, ranef_differences, variance_explained; what is missing from it or from the
+        disk is left out.
     """
     there = {name: str(path) for name, path in paths.items() if path and Path(str(path)).exists()}
     data = read_json(there["data_json"])

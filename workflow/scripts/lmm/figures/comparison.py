@@ -103,7 +103,7 @@ def caterpillar(results: Results, _: Fitted) -> Drawing:
     terms, levels = results.random_terms, np.array(results.levels, dtype=object)
     figure, axes = canvas(760, 215 * len(terms) + 20, len(terms), 1)
     shown_all = len(levels) <= MANY
-    said = []
+    said, places = [], []
     for ax, term in zip(axes.flat, terms, strict=True):
         wide = {name: [results.wide(name, c)[term].to_numpy(float) for c in ("estimate", "conf_low", "conf_high")] for name in names}
         order = np.argsort(wide[names[0]][0], kind="stable")
@@ -126,6 +126,7 @@ def caterpillar(results: Results, _: Fitted) -> Drawing:
         ax.grid(axis="x", visible=False)
         ax.margins(x=0.01)
         value, low, high = wide[names[0]]
+        places.append((ax, levels[order], at))
         off = np.mean((low > 0) | (high < 0))
         said.append(f"{term}: from {number(value.min())} to {number(value.max())}, {off:.0%} of the intervals exclude 0")
     entries = [(label(name), {"color": colour(name), "marker": "o", "ms": 4, "lw": 1.4}) for name in names]
@@ -138,7 +139,21 @@ def caterpillar(results: Results, _: Fitted) -> Drawing:
         f"Estimand: each group's random effects. Point: BLUP (reml, MixedLM) or posterior mean (PyMC); bar: "
         f"{100 * results.conf_level:.0f} % interval from the prediction error, uncertainty of the fixed effects included.{rest}"
     )
-    return Drawing(figure, "Random effects of every group", caption, f"Random effects by group. {'; '.join(said)}.")
+    alt = f"Random effects by group. {'; '.join(said)}."
+    return Drawing(figure, "Random effects of every group", caption, alt, _columns(figure, places))
+
+
+def _columns(figure, places: list) -> tuple:
+    """The area of each group in caterpillar axes, in points from the top left corner."""
+    figure.draw_without_rendering()  # the layout moves the axes until then
+    scale, height, hits = 72 / figure.dpi, figure.get_figheight() * 72, []
+    for ax, levels, at in places:
+        box = ax.get_window_extent()
+        left = ax.transData.transform(np.column_stack([at - 0.5, np.zeros(len(at))]))[:, 0] * scale
+        right = ax.transData.transform(np.column_stack([at + 0.5, np.zeros(len(at))]))[:, 0] * scale
+        top = height - box.y1 * scale
+        hits += [(level, a, top, b - a, box.height * scale) for level, a, b in zip(levels, left, right, strict=True)]
+    return tuple(hits)
 
 
 def differences(results: Results, _: Fitted) -> Drawing:

@@ -1,14 +1,15 @@
 """Figures that say whether a fit may be trusted: residuals, quantiles, ranks, traces, posterior against prior."""
 
 import math
-import re
 
 import numpy as np
 
+from lmm.errors import StudyError
 from lmm.figures.fits import Fitted
 from lmm.figures.style import (
     CHAINS, COLOURS, FAINT, INK, MUTED, Drawing, canvas, colour, dots, key, label, number, polylines,
 )  # fmt: skip
+from lmm.priors import parse_prior
 from lmm.results import Results
 from lmm.tidy import RESIDUAL
 
@@ -184,56 +185,31 @@ def density(values: np.ndarray, points: int = 120, low: float | None = None) -> 
     return grid, np.interp(grid, centres, smooth / (smooth.sum() * (edges[1] - edges[0])))
 
 
-_PRIOR = re.compile(r"\s*([A-Za-z_]+)\s*(?:\(([^)]*)\))?\s*$")
-
-
-def prior_density(text: str, x: np.ndarray) -> np.ndarray | None:
-    """Density of a prior given as text ("uniform(0, 100)", "half_normal(2)", ...) at x; None where it is flat or unknown."""
-    found = _PRIOR.match(str(text))
-    if not found:
-        return None
-    name = found.group(1).lower().replace("_", "")
+def prior_density(text: str, term: str, x: np.ndarray) -> np.ndarray | None:
+    """Density of a prior given as text (`uniform(0, 100)`) at x; None where it is improper or not a named one."""
     try:
-        a = [float(part.split("=")[-1]) for part in (found.group(2) or "").split(",") if part.strip()]
-        if name == "uniform":
-            return np.where((x >= a[0]) & (x <= a[1]), 1 / (a[1] - a[0]), 0.0)
-        if name == "normal":
-            return np.exp(-0.5 * ((x - a[0]) / a[1]) ** 2) / (a[1] * math.sqrt(2 * math.pi))
-        if name == "halfnormal":
-            return np.where(x >= 0, math.sqrt(2 / math.pi) / a[0] * np.exp(-0.5 * (x / a[0]) ** 2), 0.0)
-        if name == "exponential":
-            return np.where(x >= 0, a[0] * np.exp(-a[0] * x), 0.0)
-        if name == "halfcauchy":
-            return np.where(x >= 0, 2 / (math.pi * a[0] * (1 + (x / a[0]) ** 2)), 0.0)
-        if name in ("studentt", "halfstudentt"):
-            nu, scale = a[0], a[-1]
-            where = a[1] if name == "studentt" and len(a) > 2 else 0.0
-            log = math.lgamma((nu + 1) / 2) - math.lgamma(nu / 2) - 0.5 * math.log(nu * math.pi) - math.log(scale)
-            value = np.exp(log - (nu + 1) / 2 * np.log1p(((x - where) / scale) ** 2 / nu))
-            return np.where(x >= 0, 2 * value, 0.0) if name.startswith("half") else value
-        if name == "lkj":
-            b = a[0] if len(a) == 1 else a[-1]
-            log = math.lgamma(2 * b) - 2 * math.lgamma(b) - (2 * b - 1) * math.log(2)
-            return np.exp(log + (b - 1) * np.log(np.clip(1 - x**2, 1e-12, None)))
-    except (IndexError, ValueError, ZeroDivisionError):
+        prior = parse_prior(text, kind_of(term), term)
+    except StudyError:
         return None
-    return None
+    return np.exp(prior.logpdf(x)) if prior.proper and prior.name != "auto" else None
+
+
+def kind_of(term: str) -> str:
+    """The kind of parameter that a tidy term is, as priors are configured: fixed, sd, sigma, corr."""
+    return "sigma" if term == RESIDUAL else {"sd": "sd", "cor": "corr"}.get(term.partition("__")[0], "fixed")
 
 
 def priors_of(results: Results) -> dict[str, str]:
-    """The prior of every parameter as text, from the fit's own record, else from the settings."""
+    """The prior of every parameter as text: as the fit recorded it, with the numbers that `auto` stood for."""
     recorded = (results.fits["pymc"].diagnostics.get("summary") or {}).get("priors") or {}
-    if recorded and all(isinstance(value, str) for value in recorded.values()) and any("__" in name for name in recorded):
-        return {name: text for name, text in recorded.items()}
-    given = recorded or (results.settings["engines"].get("pymc") or {}).get("priors") or {}
+    if isinstance(recorded, list):
+        recorded = {row["parameter"]: row["prior"] for row in recorded}
+    shared = recorded.get("correlation matrix")
     table = {}
     for term in results.fits["pymc"].parameters["term"]:
-        kind = "sigma" if term == RESIDUAL else {"sd": "sd", "cor": "corr"}.get(term.partition("__")[0], "fixed")
-        prior = given.get(kind)
-        if isinstance(prior, dict):
-            prior = prior.get(term.partition("__")[2] or term)
-        if prior is not None:
-            table[term] = str(prior)
+        text = recorded.get(term, shared if term.startswith("cor__") else None)
+        if text is not None:
+            table[term] = str(text)
     return table
 
 
@@ -247,7 +223,7 @@ def priors(results: Results, _: Fitted) -> Drawing:
         x, height = density(values.ravel(), low=low)
         ax.fill_between(x, height, color=COLOURS["pymc"], alpha=0.25, lw=0)
         polylines(ax, [np.column_stack([x, height])], color=COLOURS["pymc"], lw=1.6)
-        prior = prior_density(given.get(name, "flat"), x)
+        prior = prior_density(given.get(name, "flat"), name, x)
         if prior is not None:
             ax.plot(x, prior, color=INK, lw=1.2, ls=(0, (3, 2)))
             narrow.append((float(height.max() / max(prior.max(), 1e-300)), name))

@@ -31,10 +31,10 @@ def groups(results: Results, fitted: Fitted) -> Drawing:
     y, x, codes = fitted.response(), results.rows[x_name].to_numpy(float), fitted.codes
     intercept, slope = fitted.own
     shown = chosen(np.nan_to_num(slope))
-    columns = int(np.ceil(np.sqrt(len(shown) * 1.35))) if len(shown) > 6 else len(shown)
+    columns = int(np.ceil(np.sqrt(len(shown)))) if len(shown) > 6 else max(len(shown), 2)
     lines = int(np.ceil(len(shown) / columns))
     width, panel = 760.0, 760.0 / columns
-    high = min(panel * 0.82, 190)
+    high = min(panel * 0.9, 200)
     figure, axes = canvas(width, lines * high + 6)
     figure.set_layout_engine("none")
     ax = axes[0, 0]
@@ -65,13 +65,13 @@ def groups(results: Results, fitted: Fitted) -> Drawing:
         axis=1,
     )
     polylines(ax, frames, color=GRID, lw=0.8)
-    dots(ax, across(x[mine], at), down(y[mine], at), size=min(2.6, panel / 22), color=MUTED, alpha=0.75)
+    dots(ax, across(x[mine], at), down(y[mine], at), size=min(2.8, panel / 20), color=MUTED, alpha=0.75)
     ends = fitted.own_lines()[shown]
     k = np.arange(len(shown))[:, None]
     drawn = np.stack([across(ends[..., 0], k), down(ends[..., 1], k)], axis=2)
     rising = np.nan_to_num(slope[shown]) >= 0
-    polylines(ax, drawn[rising], color=COLOURS["mixedlm"], lw=1.4)
-    polylines(ax, drawn[~rising], color=COLOURS["pymc"], lw=1.4)
+    polylines(ax, drawn[rising], color=COLOURS["mixedlm"], lw=1.2)
+    polylines(ax, drawn[~rising], color=COLOURS["pymc"], lw=1.2)
     size = float(np.clip(panel / 8, 6, 10))
     for j, position in enumerate(shown):
         ax.text(left[j] + 4, top[j] + head - 2.5, results.levels[position][:14], fontsize=size, color=MUTED)
