@@ -34,7 +34,7 @@ lock: .venv/stamp
 	  pyproject.toml -o requirements.lock $(ARGS)
 
 schema: .venv/stamp
-	@PYTHONPATH=workflow/scripts $(BIN)/python -m lmm.study > workflow/schemas/config.schema.json
+	@$(BIN)/python workflow/scripts/write_schema.py
 
 clean-results:
 	@find results -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +

@@ -4,7 +4,7 @@ from script_io import run, truth_of
 
 
 def main(job) -> None:
-    from lmm import comparison, ols, variance
+    from lmm import comparison, lines, variance
     from lmm.moments import Moments
     from lmm.rows import read_terms
     from lmm.store import write_table
@@ -19,7 +19,7 @@ def main(job) -> None:
         fits[engine] = Fit.read(*(job.input.get(f"{engine}_{kind}") for kind in kinds))
     mean_zz, cov_fixed = moments.mean_zz(terms.random), moments.cov_fixed(terms.fixed)
     explained = variance.table(fits, truth, terms.fixed, terms.random, mean_zz, cov_fixed)
-    own_lines = ols.group_lines_from_moments(terms.random, moments)
+    own_lines = lines.group_lines_from_moments(terms.random, moments)
     write_table(job.output.variance_explained, explained)
     write_table(job.output.variance_recovery, comparison.variance_recovery(fits, truth, explained))
     write_table(job.output.ranef_differences, comparison.ranef_differences(fits, own_lines))

@@ -117,7 +117,7 @@ def ranef_differences(fits: Mapping[str, Fit], no_pooling: pd.DataFrame | None =
     ----------
     fits : mapping of Fit
     no_pooling : DataFrame, optional
-        `ols.group_lines`: level, n, a column for each term.
+        `lines.group_lines`: level, n, a column for each term.
 
     Returns
     -------

@@ -7,9 +7,8 @@ import numpy as np
 import pandas as pd
 
 from lmm import variance
-from lmm.ols import QUANTILES
 from lmm.ranef import coef, predict, wide
-from lmm.tidy import RESIDUAL, cor_name, sd_name
+from lmm.tidy import QUANTILES, RESIDUAL, cor_name, sd_name
 
 
 def correlations(terms: Any) -> list[tuple[str, str]]:

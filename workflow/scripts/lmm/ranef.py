@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lmm.ols import group_gram
+from lmm.lines import group_gram
 from lmm.tidy import RANEF
 
 

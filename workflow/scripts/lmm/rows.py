@@ -4,7 +4,7 @@ design.json has, for each formula that an engine of the study fits, the names of
 its design. Names alone are read without formulaic, whose import costs more than a fit from moments.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -71,12 +71,41 @@ def read_terms(path: str, formula: str) -> Terms:
     return Terms(tuple(value["fixed"]), blocks, value["group"], tuple(value["columns"]))
 
 
-def read_rows(path: str, designs: str, formula: str) -> Rows:
-    """Rows of data.parquet through a formula's design."""
+def read_rows(where: Mapping[str, Any], designs: str, formula: str) -> Rows:
+    """Rows through a formula's design.
+
+    Parameters
+    ----------
+    where : mapping
+        `rows`, the path of data.parquet; where the rows were not copied, `data`, that of data.json.
+    designs : str
+        Path of design.json.
+    formula : str
+    """
     from lmm.accumulate import encode
     from lmm.design import rebuild
 
     design = rebuild(read_json(designs)[" ".join(formula.split())]["state"])
-    frame = read_table(path)
+    frame = read_table(where["rows"]) if where.get("rows") else _from_sources(where["data"])
     codes, levels = encode(frame[design.terms.group])
     return Rows(design.terms, *design.matrix(frame), codes, levels)
+
+
+def _from_sources(data: str) -> Any:
+    """The user's files as one frame."""
+    import pandas as pd
+
+    from lmm.ingest import reopen
+    from lmm.source import Part, connect
+
+    source = reopen(read_json(data))
+    with connect(ordered=True) as connection:
+        parts = [connection.execute(source.typed(Part(at))).df() for at in range(len(source.files))]
+    return pd.concat(parts, ignore_index=True)
+
+
+def unread(terms: Terms, moments: Any) -> Rows:
+    """Rows of which there are too many to be read: nothing but their number, at no cost in memory."""
+    y = np.broadcast_to(np.nan, moments.n_rows)
+    W = np.broadcast_to(np.nan, (moments.n_rows, len(terms.columns)))
+    return Rows(terms, y, W, np.broadcast_to(0, moments.n_rows), moments.levels)
