@@ -218,8 +218,9 @@ def _with_levels(df: pd.DataFrame, formula: Formula, levels: Mapping[str, list])
         if name not in levels:
             out[name] = df[name].to_numpy(dtype=np.float64)
             continue
-        out[name] = pd.Categorical(df[name], categories=levels[name])
-        strange = np.flatnonzero((out[name].codes < 0) & df[name].notna().to_numpy())
+        codes = pd.Index(levels[name]).get_indexer(df[name].to_numpy())
+        out[name] = pd.Categorical.from_codes(codes, categories=levels[name])
+        strange = np.flatnonzero((codes < 0) & df[name].notna().to_numpy())
         if len(strange):
             value = df[name].iloc[strange[0]]
             known = ", ".join(map(str, levels[name][:10])) + (", ..." if len(levels[name]) > 10 else "")

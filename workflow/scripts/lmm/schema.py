@@ -17,6 +17,7 @@ SKIPPED = ("designs",)  # keys of `simulate` again
 def schema() -> dict[str, Any]:
     """Draft 2020-12 schema of a configuration file; values in `simulate` may be lists, which cross."""
     whole = _tidy(Configuration.model_json_schema())
+    whole["properties"]["studies"]["additionalProperties"] = False
     for name in CROSSED:
         for key, value in whole["$defs"][name]["properties"].items():
             if key in NOT_CROSSED + SINGLE:

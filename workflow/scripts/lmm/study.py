@@ -179,8 +179,8 @@ def _study(name: str, raw: Any, root: Path) -> Study:
             settings = settings.model_copy(
                 update={"engines": settings.engines.model_copy(update={"mixedlm": None})}
             )
-    check_engines(settings, formula, simulated)
     check_replicates(settings, designs)
+    check_engines(settings, formula, simulated)
     return Study(name, settings, designs, files)
 
 

@@ -1,0 +1,198 @@
+"""lme4's grammar for one grouping factor, and model matrices against hand-made ones."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from lmm.design import build, rebuild
+from lmm.errors import StudyError
+from lmm.formula import parse
+
+
+@pytest.mark.parametrize(
+    ("text", "fixed", "blocks"),
+    [
+        ("y ~ x + (x | g)", "1 + x", ("1 + x",)),
+        ("y ~ x + (1 | g)", "1 + x", ("1",)),
+        ("y ~ (1 | g)", "1", ("1",)),
+        ("y ~ x + (x || g)", "1 + x", ("1", "0 + x")),
+        ("y ~ x + (1 | g) + (0 + x | g)", "1 + x", ("1", "0 + x")),
+        ("y ~ x + (0 + x | g)", "1 + x", ("0 + x",)),
+        ("y ~ x + (-1 + x | g)", "1 + x", ("0 + x",)),
+        ("y ~ x + (x - 1 | g)", "1 + x", ("0 + x",)),
+        ("y ~ 0 + x + (1 | g)", "0 + x", ("1",)),
+        ("y ~ x - 1 + ((1 | g))", "0 + x", ("1",)),
+        ("y ~ x * z + (x + z | g)", "1 + x + z + x:z", ("1 + x + z",)),
+        ("y ~ (x + z)**2 + (x:z | g)", "1 + x + z + x:z", ("1 + x:z",)),
+        ("y ~ np.log(x) + (np.log(x) | g)", "1 + np.log(x)", ("1 + np.log(x)",)),
+        ("y ~ C(f) + (C(f) || g)", "1 + C(f)", ("1", "0 + C(f)")),
+        ("y ~ x * f + (x * f || g)", "1 + x + f + x:f", ("1", "0 + x", "0 + f", "0 + x:f")),
+        ("y ~ I(x + z) + (I(x + z) || g)", "1 + I(x + z)", ("1", "0 + I(x + z)")),
+        ("y ~ `a b` + (`a b` | `the group`)", "1 + `a b`", ("1 + `a b`",)),
+    ],
+)
+def test_taken_apart(text, fixed, blocks):
+    formula = parse(text)
+    assert formula.response == "y"
+    assert formula.fixed == fixed
+    assert formula.blocks == blocks
+
+
+def test_columns():
+    formula = parse("np.log(y) ~ x*z + C(f) + poly(w, 2) + (`odd x` | `a group`)")
+    assert formula.variables == ("y", "x", "z", "f", "w", "odd x", "a group")
+    assert formula.predictors == ("x", "z", "f", "w", "odd x")
+    assert formula.group == "a group"
+    assert formula.categorical == ("f",)
+    assert formula.stateful == ("poly(w, 2)",)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("", "expected a formula"),
+        (3, "expected a formula"),
+        ("y", "one '~'"),
+        ("y ~ x ~ z + (1|g)", "one '~'"),
+        ("y ~", "nothing follows '~'"),
+        ("~ x + (1|g)", "response is missing"),
+        ("y ~ x", "no random effects"),
+        ("y ~ x | g", "need brackets"),
+        ("y ~ x + (x | g", "never closed"),
+        ("y ~ x + (x | g))", "closes nothing"),
+        ("y ~ x + + (1|g)", "followed by '+'"),
+        ("y ~ x + (1|g) +", "nothing follows '+'"),
+        ("y ~ x ^ + (1|g)", "does not parse"),
+        ("y ~ x - (1|g)", "subtracted"),
+        ("y ~ x * (1|g)", "stands alone"),
+        ("y ~ x + (1 ||| g)", "one '|' or '||'"),
+        ("y ~ x + ( | g)", "nothing stands left"),
+        ("y ~ x + (0 | g)", "no random effect is left"),
+        ("y ~ 0 + (1 | g)", "no fixed effect is left"),
+        ("y ~ x + (1 | a) + (1 | b)", "crossed and nested"),
+        ("y ~ x + (1 | g/h)", "nested"),
+        ("y ~ x + (1 | g:h)", "combines factors"),
+        ("y ~ x + (1 | C(g))", "name of a column"),
+        ("y ~ x + (1 | g) + (x | g)", "random intercept appears twice; write (1 | g) + (0 + x | g)"),
+        ("y ~ x + (x | g) + (0 + x | g)", "random effect of 'x' appears twice"),
+        ("y ~ offset(z) + (1 | g)", "offsets are not supported"),
+        ("y ~ weights(z) + (1 | g)", "weights are not supported"),
+        ("y | weights(w) ~ x + (1 | g)", "weights are not supported"),
+        ("y + z ~ x + (1 | g)", "expected one column"),
+        ("y:z ~ x + (1 | g)", "one number for each row"),
+        ("C(y) ~ x + (1 | g)", "one number for each row"),
+        ("y / 100 ~ x + (1 | g)", "I(y / 2)"),
+        ("y ~ y + (1 | g)", "also on the right-hand side"),
+        ("y ~ x + (1 | y)", "also on the right-hand side"),
+        ("y ~ foo(x) + (1 | g)", "unknown function 'foo'"),
+        ("y ~ np.mean(x) + (1 | g)", "unknown function 'np.mean'"),
+        ("y ~ I(open('x')) + (1 | g)", "unknown function 'open'"),
+        ("y ~ I([a for a in x]) + (1 | g)", "expected arithmetic"),
+        ("y ~ I(x.__class__) + (1 | g)", "expected the name of a column"),
+        ("y ~ s(x) + (1 | g)", "smooth terms"),
+        ("y ~ 2 + x + (1 | g)", "does not parse"),
+    ],
+)
+def test_refused(text, word):
+    with pytest.raises(StudyError) as caught:
+        parse(text, "engines.pymc.formula")
+    assert word in str(caught.value)
+    assert str(caught.value).startswith("engines.pymc.formula: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def frame():
+    rng = np.random.default_rng(1)
+    return pd.DataFrame(
+        {
+            "y": rng.random(20) + 1,
+            "x": rng.random(20),
+            "z": rng.random(20),
+            "f": list("abcab") * 4,
+            "t": [10, 2, 3, 2] * 5,
+            "g": list("pqrst") * 4,
+        }
+    )
+
+
+def test_plain_matrix(frame):
+    design = build(parse("y ~ x + z + (z | g)"), frame)
+    assert design.terms.columns == ("Intercept", "z", "x")
+    assert design.terms.fixed == ("Intercept", "x", "z")
+    assert design.terms.blocks == (("Intercept", "z"),)
+    assert design.plain == {"x": "x", "z": "z"}
+    y, w = design.matrix(frame)
+    assert (y == frame.y).all()
+    assert (w == np.column_stack([np.ones(20), frame.z, frame.x])).all()
+    assert w.dtype == np.float64
+    assert w.flags.c_contiguous
+
+
+def test_treatment_contrasts_by_hand(frame):
+    """Dummies of all but the first level; C() of numbers sorts them as numbers."""
+    design = build(parse("np.log(y) ~ x * f + C(t) + (f || g)"), frame)
+    assert design.terms.fixed == (
+        "Intercept", "x", "f[T.b]", "f[T.c]", "C(t)[T.3]", "C(t)[T.10]", "x:f[T.b]", "x:f[T.c]",
+    )  # fmt: skip
+    assert design.terms.blocks == (("Intercept",), ("f[a]", "f[b]", "f[c]"))
+    assert design.plain is None
+    y, w = design.matrix(frame)
+    found = dict(zip(design.terms.columns, w.T, strict=True))
+    assert (y == np.log(frame.y)).all()
+    assert (found["f[a]"] == (frame.f == "a")).all()
+    assert (found["f[T.c]"] == (frame.f == "c")).all()
+    assert (found["C(t)[T.10]"] == (frame.t == 10)).all()
+    assert (found["x:f[T.b]"] == frame.x * (frame.f == "b")).all()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "y ~ x + (x | g)",
+        "y ~ x * f + (f || g)",
+        "y ~ C(t) + np.log(x) + (np.log(x) | g)",
+        "y ~ poly(x, 2) + (1 | g)",
+        "y ~ bs(x, df=4) + (center(z) | g)",
+        "y ~ C(f, contr.treatment('b')) + (1 | g)",
+        "I(y / 2) ~ {x + 1} + I(x**2) + (1 | g)",
+    ],
+)
+def test_batches_in_another_process_see_the_same_columns(frame, text):
+    """A batch may lack levels and have another range: bit for bit the rows of the whole."""
+    design = build(parse(text), frame)
+    again = rebuild(json.loads(json.dumps(design.state())))
+    assert again.terms == design.terms
+    y, w = design.matrix(frame)
+    for rows in (slice(0, 1), slice(3, 7), slice(7, 20)):
+        y_batch, w_batch = again.matrix(frame.iloc[rows])
+        assert (y_batch == y[rows]).all()
+        assert (w_batch == w[rows]).all()
+
+
+def test_from_types_alone(frame):
+    columns = {"x": {"type": "DOUBLE"}, "f": {"type": "categorical", "levels": ["a", "b", "c"]}}
+    design = build(parse("y ~ x + f + (1 | g)"), columns)
+    assert design.terms == build(parse("y ~ x + f + (1 | g)"), frame).terms
+
+
+@pytest.mark.parametrize(
+    ("text", "schema", "word"),
+    [
+        ("y ~ q + (1 | g)", {"x": "numeric"}, "'q' is not there; expected one of: x"),
+        ("y ~ f + (1 | g)", {"f": "categorical"}, "unknown levels"),
+        ("y ~ f + (1 | g)", {"f": {"type": "categorical", "levels": ["a"]}}, "at least two"),
+        ("y ~ poly(x, 2) + (1 | g)", {"x": "numeric"}, "depends on all rows"),
+    ],
+)
+def test_design_refused(text, schema, word):
+    with pytest.raises(StudyError, match="formula: ") as caught:
+        build(parse(text), schema)
+    assert word in str(caught.value)
+
+
+def test_unknown_level_is_named(frame):
+    design = build(parse("y ~ f + (1 | g)"), frame)
+    with pytest.raises(StudyError, match="column 'f': value 'zz' is not among its levels: a, b, c"):
+        design.predictors(pd.DataFrame({"f": ["a", "zz"]}))
