@@ -8,12 +8,19 @@ the compiler turns into vector instructions. Sums over groups are kept by lane a
 fixed order: the same bits whatever the processor's vector width.
 """
 
+import llvmlite.binding
+import numba
 import numpy as np
 
-from lmm.compiled import kernel
+from lmm.compiled import DIGEST, kernel
 
 LANES = 32
 LARGE = 1e120
+SYMBOL = f"lmm_reml_terms_{DIGEST}"
+
+_pointer = numba.types.CPointer(numba.types.double)
+_size = numba.types.int64
+_SIGNATURE = numba.types.void(_size, _size, _size, *[_pointer] * 9)
 
 
 def pack(gram: np.ndarray) -> np.ndarray:
@@ -206,6 +213,35 @@ def _differentiate(rest, root, beta, d_logdet, d_rss):
             d_rss[a, b] -= lanes_rss[a, b].sum()
 
 
+@numba.cfunc(_SIGNATURE, cache=True, error_model="numpy")
+def _terms(n_blocks, q, p, gram_, total_, factor_, ridge_, values_, beta_, root_, d_logdet_, d_rss_):
+    """`reml_terms` behind a C signature; outputs come zeroed."""
+    w = p + 1
+    gram = numba.carray(gram_, (n_blocks, q, q + w, LANES))
+    schur = numba.carray(total_, (w, w)) + numba.carray(ridge_, (w, w))
+    factor = numba.carray(factor_, (q, q))
+    values = numba.carray(values_, (2,))
+    beta, root = numba.carray(beta_, (p,)), numba.carray(root_, (p, p))
+    d_logdet, d_rss = numba.carray(d_logdet_, (q, q)), numba.carray(d_rss_, (q, q))
+    rest = np.empty((n_blocks, q, w, LANES))
+    logdet_z = _eliminate(gram, factor, schur, d_logdet, rest)
+    logdet_x, rss = _solve(schur, root, beta)
+    if np.isfinite(logdet_x):
+        _differentiate(rest, root, beta, d_logdet, d_rss)
+    for a in range(q):
+        for b in range(a):
+            d_logdet[b, a] = d_logdet[a, b]
+            d_rss[b, a] = d_rss[a, b]
+    values[0], values[1] = logdet_z + logdet_x, rss
+
+
+# Callers reach the kernel through a symbol, so that each of them compiles a call and not the kernel once more
+# (numba would link the whole of it into every caller and optimise it again: seconds, in every new process
+# where nutpie compiles its wrapper).
+llvmlite.binding.add_symbol(SYMBOL, _terms.address)
+_call = numba.types.ExternalFunction(SYMBOL, _SIGNATURE)
+
+
 @kernel
 def reml_terms(gram, total, factor, ridge):
     """Log determinant, penalised residual sum of squares and their derivatives in D / sigma^2.
@@ -237,20 +273,13 @@ def reml_terms(gram, total, factor, ridge):
         Derivatives of the two values with respect to the symmetric matrix D / sigma^2 (the derivative with
         respect to Lambda is twice that times Lambda).
     """
-    n_blocks, q, width, n = gram.shape
-    w = width - q
-    schur = total + ridge
-    d_logdet = np.zeros((q, q))
-    d_rss = np.zeros((q, q))
-    beta = np.zeros(w - 1)
-    root = np.zeros((w - 1, w - 1))
-    rest = np.empty((n_blocks, q, w, LANES))
-    logdet_z = _eliminate(gram, factor, schur, d_logdet, rest)
-    logdet_x, rss = _solve(schur, root, beta)
-    if np.isfinite(logdet_x):
-        _differentiate(rest, root, beta, d_logdet, d_rss)
-    for a in range(q):
-        for b in range(a):
-            d_logdet[b, a] = d_logdet[a, b]
-            d_rss[b, a] = d_rss[a, b]
-    return logdet_z + logdet_x, rss, beta, root, d_logdet, d_rss
+    n_blocks, q, width, _ = gram.shape
+    p = width - q - 1
+    values = np.zeros(2)
+    beta, root = np.zeros(p), np.zeros((p, p))
+    d_logdet, d_rss = np.zeros((q, q)), np.zeros((q, q))
+    _call(
+        n_blocks, q, p, gram.ctypes, total.ctypes, factor.ctypes, ridge.ctypes,
+        values.ctypes, beta.ctypes, root.ctypes, d_logdet.ctypes, d_rss.ctypes,
+    )  # fmt: skip
+    return values[0], values[1], beta, root, d_logdet, d_rss

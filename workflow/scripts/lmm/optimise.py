@@ -217,7 +217,7 @@ def profile_limit(best, value, at, edge, target, pair, rows, cols, transform, gr
     bend = full[at, at] + cross @ slope
     step = np.sqrt(2.0 * target / bend) if bend > 1e-12 else 1.0
 
-    low, low_rise = best[at], 0.0  # nearer the optimum: rise below the target
+    low = best[at]  # nearer the optimum: rise below the target
     high, high_rise = edge, np.inf
     phi = best.copy()
     previous, current = best[at], best[at] + direction * step
@@ -225,11 +225,8 @@ def profile_limit(best, value, at, edge, target, pair, rows, cols, transform, gr
     ok = True
     for _ in range(40):
         beyond = direction * (current - high) >= 0.0
-        if beyond:
-            if np.isfinite(high_rise) or not np.isfinite(high):
-                current = 0.5 * (low + high)
-            else:
-                current = high  # the edge itself
+        if beyond:  # the edge itself, unless it is known to be too far
+            current = 0.5 * (low + high) if np.isfinite(high_rise) or not np.isfinite(high) else high
         start = phi.copy()
         start[rest] += slope * (current - phi[at])
         start[at] = current
@@ -243,7 +240,7 @@ def profile_limit(best, value, at, edge, target, pair, rows, cols, transform, gr
         if rise > target:
             high, high_rise = current, rise
         else:
-            low, low_rise = current, rise
+            low = current
         if abs(rise - target) < 1e-9 * target or abs(high - low) < 1e-12 * max(1.0, abs(low)):
             return current, ok
         root, root_before = np.sqrt(rise), np.sqrt(rise_before)

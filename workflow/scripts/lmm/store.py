@@ -80,7 +80,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
     """Read a table that `write_table` wrote; empty text cells of a CSV come back as ''."""
     if not str(path).endswith(".csv"):
         return pd.read_parquet(path)
-    table = pd.read_csv(path, float_precision="round_trip")
+    table = pd.read_csv(path)
     for column in table.columns.intersection(["group", "term", "level", "engine", "effect", "status"]):
         table[column] = table[column].fillna("").astype(str)
     return table

@@ -1,0 +1,153 @@
+"""The pymc engine: NUTS on the variance parameters, everything else exactly afterwards."""
+
+import time
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from lmm.bayes_model import Sampler, marginal_model
+from lmm.bayes_priors import Priors, resolve
+from lmm.bayes_tables import ENGINE, parameters_table, ranef_table
+from lmm.chains import Chains, Setting, sample_until_passed
+from lmm.density import pack_problem
+from lmm.gates import ess_bulk, loose_rule
+from lmm.moments import Moments
+from lmm.problem import Problem
+from lmm.store import write_whole
+from lmm.tidy import Fit
+from lmm.versions import versions_of
+
+
+def prepare(
+    moments: Moments, fixed: tuple[str, ...], blocks: tuple[tuple[str, ...], ...], priors: dict
+) -> tuple[Problem, Priors, np.ndarray]:
+    """The model over moments, its priors with numbers, and the vector that the sampler reads.
+
+    Raises
+    ------
+    StudyError
+        For priors that the marginal model cannot take.
+    """
+    problem = moments.problem(fixed, blocks)
+    resolved = resolve(priors, moments, fixed, problem.structure.random, marginal=True)
+    return problem, resolved, pack_problem(problem, resolved.mean, resolved.precision)
+
+
+def fit(
+    moments: Moments,
+    fixed: tuple[str, ...],
+    blocks: tuple[tuple[str, ...], ...],
+    setting: Setting,
+    priors: dict,
+    keep_draws: int = 5_000_000,
+    conf_level: float = 0.95,
+    truth: dict | None = None,
+) -> tuple[Fit, xr.DataTree]:
+    """Sample the marginal model by nutpie and summarise it.
+
+    Parameters
+    ----------
+    moments : Moments
+    fixed, blocks : names of X's columns, and of Z's columns in each block of random effects
+    setting : Setting
+        Seed, chains, draws.
+    priors : dict
+        The configuration's `priors`.
+    keep_draws : int
+        Random effects' draws are kept where chains x draws x effects is at most this.
+    conf_level : float
+        Of the quantile intervals conf_low and conf_high.
+    truth : dict, optional
+        truth.json of a simulated study.
+
+    Returns
+    -------
+    Fit, DataTree
+        The tree has the groups posterior (variables under their tidy names), sample_stats and observed_data.
+    """
+    clock = [time.perf_counter()]
+    problem, resolved, packed = prepare(moments, fixed, blocks, priors)
+    sampler = Sampler(problem.structure, resolved, marginal_model(problem.structure, resolved, packed))
+    clock.append(time.perf_counter())
+    sampled, chains, gates, retried = sample_until_passed(sampler, problem, packed, resolved, setting)
+    clock.append(time.perf_counter())
+    parameters, measures = parameters_table(chains, moments.group, conf_level, truth)
+    draws, ess = None, None
+    if len(chains.sigmas) * problem.n_groups * problem.q <= keep_draws:
+        draws = chains.draw_ranef()
+        ess = ess_bulk(draws.reshape(*chains.shape, -1).transpose(2, 0, 1))
+    ranef = ranef_table(chains, moments, conf_level, truth, ess)
+    clock.append(time.perf_counter())
+    passed = all(gate["passed"] for gate in gates)
+    failed = [
+        f"{gate['name']} is {gate['value']:.4g} (limit {gate['limit']})"
+        for gate in gates
+        if not gate["passed"]
+    ]
+    diagnostics = {
+        "engine": ENGINE,
+        "converged": passed,
+        "singular": False,
+        "status": "ok" if passed else "gate-failed",
+        "message": "; ".join(failed),
+        "criterion": None,
+        "gates": gates,
+        "warnings": ["the first attempt failed a gate; refitted with longer warm-up"] if retried else [],
+        "seconds": dict(zip(("compile", "sample", "summarise"), np.diff(clock).tolist(), strict=True)),
+        "versions": versions_of("pymc", "nutpie", "pytensor", "arviz", "numba", "numpy"),
+        "n_rows": moments.n_rows,
+        "n_groups": moments.n_groups,
+        "conf_level": conf_level,
+        "intervals": {"fixed": "posterior quantiles", "ran_pars": "posterior quantiles"},
+        "summary": {
+            "model": "marginal",
+            "priors": resolved.table(bool(problem.structure.correlations)).to_dict("records"),
+            "loose_rule": loose_rule(measures),
+            "retried": retried,
+            "chains": setting.chains,
+            "tune": setting.tune,
+            "draws": setting.draws,
+            "seed": setting.seed,
+            "gradient_evaluations": int(chains.draws.stats["n_steps"].sum()),
+            "ranef_draws_kept": draws is not None,
+        },
+    }
+    tree = posterior_tree(sampled, chains, moments, draws, diagnostics["summary"]["priors"])
+    return Fit(ENGINE, parameters, ranef, diagnostics), tree
+
+
+def posterior_tree(
+    sampled: Any, chains: Chains, moments: Moments, ranef: np.ndarray | None, priors: list[dict]
+) -> xr.DataTree:
+    """ArviZ's DataTree of a fit: posterior, sample_stats, observed_data (moments by group).
+
+    Clock times and the like are left out: the same fit gives the same content.
+    """
+    problem = chains.problem
+    dims = ("chain", "draw")
+    values = {
+        name: (dims, draws)
+        for name, draws in zip(problem.fixed, chains.by_chain(chains.fixed.draws), strict=True)
+    }
+    values |= {
+        name: (dims, draws) for name, draws in zip(problem.structure.terms, chains.draws.values, strict=True)
+    }
+    coords: dict[str, Any] = {"chain": np.arange(chains.shape[0]), "draw": np.arange(chains.shape[1])}
+    levels = moments.levels.astype(str)
+    if ranef is not None:
+        values["ranef"] = ((*dims, "level", "term"), ranef)
+        coords |= {"level": levels, "term": list(problem.structure.random)}
+    posterior = xr.Dataset(values, coords)
+    posterior.attrs = {"priors": "; ".join(f"{row['parameter']} ~ {row['prior']}" for row in priors)}
+    stats = xr.Dataset(
+        {name: (dims, value) for name, value in chains.draws.stats.items()},
+        {"chain": coords["chain"], "draw": coords["draw"]},
+    )
+    observed = xr.Dataset({"rows": ("level", moments.n)}, {"level": levels})
+    return xr.DataTree.from_dict({"posterior": posterior, "sample_stats": stats, "observed_data": observed})
+
+
+def write_posterior(path: str, tree: xr.DataTree) -> None:
+    """Write the tree as NetCDF, whole or not at all."""
+    write_whole(path, lambda name: tree.to_netcdf(name, engine="h5netcdf"))

@@ -1,0 +1,162 @@
+"""Draws of one data set, and what follows from them exactly: fixed effects and random effects."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lmm.bayes_model import Draws, Sampler, prior_numbers
+from lmm.bayes_priors import Priors
+from lmm.gates import convergence, ess_mean, gate_fit
+from lmm.intervals import variance_values
+from lmm.optimum import optimum
+from lmm.posterior import FixedDraws, draw_groups, fixed_draws, given_draws, summarise_groups
+from lmm.problem import Problem, Structure
+
+WORK = 4_000_000  # groups x draws that the random effects' summaries look at; beyond it, draws are thinned
+FEWEST = 100  # draws, however many groups
+SERIES = 2_000  # random effects whose Monte Carlo errors come from their own series of draws
+RETRY_TUNE, RETRY_ACCEPT = 2, 0.95
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How to sample: the configuration's numbers."""
+
+    seed: int
+    chains: int
+    tune: int
+    draws: int
+    target_accept: float
+    cores: int = 1
+
+
+@dataclass(frozen=True)
+class Ranef:
+    """Posterior summaries of the random effects, (J, q) arrays in original units."""
+
+    mean: np.ndarray
+    sd: np.ndarray
+    cond_sd: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    mcse: np.ndarray
+
+
+def roots_of(structure: Structure, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """L and sigma at each draw: (S, q, q) and (S,), from values (k, S) in the order of `Structure.terms`."""
+    q, n = len(structure.random), values.shape[1]
+    corr = np.broadcast_to(np.eye(q), (n, q, q)).copy()
+    for (k, m), r in zip(structure.correlations, values[q:-1], strict=True):
+        corr[:, k, m] = corr[:, m, k] = np.clip(r, -1 + 1e-12, 1 - 1e-12)
+    return values[:q].T[:, :, None] * np.linalg.cholesky(corr), np.ascontiguousarray(values[-1])
+
+
+def start_estimates(problem: Problem) -> np.ndarray:
+    """REML's estimates, moved off the boundary, where the sampler's scale has no value."""
+    best = optimum(problem)
+    values = variance_values(best.root, best.sigma, problem.structure.correlations)
+    floor = 0.1 * np.abs(np.diag(problem.z_map)) * best.sigma / problem.y_scale
+    values[: problem.q] = np.maximum(values[: problem.q], floor)
+    return np.nan_to_num(values)
+
+
+def thin(total: int, n_groups: int) -> np.ndarray:
+    """Which draws the random effects' summaries use: all where groups x draws allow it, evenly spaced else."""
+    keep = min(total, max(FEWEST, WORK // max(n_groups, 1)))
+    return (np.arange(keep) * total) // keep
+
+
+class Chains:
+    """Draws of one data set with what follows from them.
+
+    Parameters
+    ----------
+    problem : Problem
+    packed : (n,) array
+        From `density.pack_problem`.
+    draws : Draws
+    rng : Generator
+        For the exact draws of fixed and random effects.
+    """
+
+    def __init__(self, problem: Problem, packed: np.ndarray, draws: Draws, rng: np.random.Generator):
+        self.problem, self.packed, self.draws, self.rng = problem, packed, draws, rng
+        self.shape = draws.values.shape[1:]
+        flat = draws.values.reshape(len(draws.values), -1)
+        self.roots, self.sigmas = roots_of(problem.structure, flat)
+        self.beta, self.half, self.factors = given_draws(packed, self.roots, self.sigmas)
+        self.fixed: FixedDraws = fixed_draws(problem, self.beta, self.half, rng)
+
+    def by_chain(self, values: np.ndarray) -> np.ndarray:
+        """(S, k) draws as (k, chains, draws)."""
+        return np.ascontiguousarray(values.T).reshape(-1, *self.shape)
+
+    def ranef(self, level: float, mixture: int = 500) -> Ranef:
+        """Rao-Blackwellised summaries of every group's random effects.
+
+        `mcse` is the Monte Carlo error of the mean: from the effect's own series of conditional means where
+        there are few, else from the spread of that series and the smallest ESS of the variance parameters.
+        """
+        problem = self.problem
+        at = thin(len(self.sigmas), problem.n_groups)
+        whole = len(at) == len(self.sigmas)
+        keep = whole and problem.n_groups * problem.q <= SERIES
+        mean, variance, cond, spread, low, high, series = summarise_groups(
+            self.packed, problem.z_map, problem.n_groups, self.beta[at], self.half[at], self.factors[at],
+            self.sigmas[at], min(mixture, len(at)), 0.5 - level / 2, keep,
+        )  # fmt: skip
+        if keep:
+            ess = ess_mean(series.reshape(-1, *self.shape)).reshape(mean.shape)
+        else:
+            ess = min(float(ess_mean(self.draws.values).min()), len(at))
+        return Ranef(mean, np.sqrt(variance), np.sqrt(cond), low, high, np.sqrt(spread / ess))
+
+    def draw_ranef(self) -> np.ndarray:
+        """Exact draws of the random effects, (chains, draws, J, q)."""
+        problem = self.problem
+        back = np.linalg.inv(problem.x_map)
+        beta = (self.fixed.draws - problem.offset) @ back.T
+        noise = self.rng.standard_normal((len(self.sigmas), problem.n_groups, problem.q))
+        out = draw_groups(
+            self.packed, problem.z_map, problem.n_groups, beta, self.factors, self.sigmas, noise
+        )
+        return out.reshape(*self.shape, problem.n_groups, problem.q)
+
+
+def sample_until_passed(
+    sampler: Sampler,
+    problem: Problem,
+    packed: np.ndarray,
+    priors: Priors,
+    setting: Setting,
+    retry: bool = True,
+) -> tuple[Any, Chains, list[dict], bool]:
+    """Sample; where a gate fails, once more with longer warm-up and a higher target acceptance.
+
+    Returns
+    -------
+    tree, chains, gates, retried
+        nutpie's DataTree, the draws, the gates of what NUTS sampled and of the fixed effects, and whether the
+        first attempt failed.
+    """
+    data = {"moments": packed, "prior_numbers": prior_numbers(problem.structure, priors)}
+    estimates = start_estimates(problem)
+    for attempt in (False, True):
+        tree = sampler.sample(
+            setting.seed + attempt,
+            setting.chains,
+            setting.tune * (RETRY_TUNE if attempt else 1),
+            setting.draws,
+            max(setting.target_accept, RETRY_ACCEPT) if attempt else setting.target_accept,
+            setting.cores,
+            data,
+            estimates,
+        )
+        rng = np.random.default_rng(np.random.SeedSequence(setting.seed, spawn_key=(1,)))
+        chains = Chains(problem, packed, sampler.draws(tree), rng)
+        watched = np.concatenate([chains.by_chain(chains.fixed.draws), chains.draws.values])
+        gates = gate_fit(convergence(watched), chains.draws.stats, setting.chains)
+        if attempt or not retry or all(gate["passed"] for gate in gates):
+            return tree, chains, gates, attempt
+    raise AssertionError("unreachable")
