@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+
 from lmm import lines as no_pooling
 from lmm import ols
 from lmm.errors import StudyError
