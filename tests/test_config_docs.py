@@ -5,8 +5,9 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-import write_schema
 import yaml
+
+import write_schema
 from lmm.study_model import Configuration
 
 ROOT = Path(__file__).parents[1]

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+
 from lmm.design import build, rebuild
 from lmm.errors import StudyError
 from lmm.formula import parse

@@ -2,15 +2,16 @@
 
 import numpy as np
 import pytest
+from scipy import integrate, stats
+
 from lmm.errors import StudyError
 from lmm.priors import Prior, parse_prior
-from scipy import integrate, stats
 
 
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
-        ("fixed", "flat"), ("fixed", "auto"), ("fixed", "normal(0, 2.5)"), 
+        ("fixed", "flat"), ("fixed", "auto"), ("fixed", "normal(0, 2.5)"),
         ("fixed", "student_t(3, 0, 1e-05)"),
         ("sd", "uniform(0, 100)"), ("sd", "half_normal(10)"), ("sd", "half_student_t(3, 10)"),
         ("sigma", "half_cauchy(2)"), ("sigma", "exponential(0.1)"), ("corr", "lkj(2)"),

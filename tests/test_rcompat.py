@@ -1,12 +1,15 @@
 """R's random numbers against the data that R made, and its normal quantiles against scipy's."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
-from lmm.rcompat import RRandom, qnorm
 from scipy.special import ndtri
 
-COFFEE = "tests/reference/coffee.csv"
+from lmm.rcompat import RRandom, qnorm
+
+COFFEE = Path(__file__).parent / "reference" / "coffee.csv"
 
 
 def test_the_posts_draws():

@@ -1,12 +1,15 @@
 """Simulated data: the post's to the last digits, everything else in distribution and by address."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
+
 from lmm.simulate import simulate
 from lmm.streams import design_key, seed_sequence
 from lmm.study import load
-from scipy import stats
 
 COFFEE = {
     "generator": "r", "seed": 1, "rows": 1000, "groups": 100, "fixed": {"Intercept": 3, "x": 0.5},
@@ -26,7 +29,7 @@ def draw(replicate=0, formula="y ~ x + (x | group)", **simulation):
 def test_coffee_is_the_posts():
     one = study(**COFFEE)
     frame, truth = simulate(one.simulate, one.formula)
-    coffee = pd.read_csv("tests/reference/coffee.csv")
+    coffee = pd.read_csv(Path(__file__).parent / "reference" / "coffee.csv")
     assert list(frame.columns) == ["y", "x", "group"]
     assert (frame.group == coffee.group.astype(str)).all()
     # 15 printed digits of numbers below 50

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+
 from lmm.errors import StudyError
 from lmm.streams import design_key
 from lmm.study import Study, load
@@ -123,7 +124,7 @@ def test_engines_listed_are_the_engines():
         ({"engines__pymc__model": "half"}, "engines.pymc.model: 'half': expected 'marginal' or 'full'"),
         ({"engines__pymc__priors__sd": "normal(0, 1)"}, "engines.pymc.priors.sd: 'normal(0, 1)': expected a"),
         ({"engines__pymc__priors__sd": "uniform(5, 1)"}, "engines.pymc.priors.sd: 'uniform(5, 1)': expected"),
-        ({"engines__pymc__priors__sd": {"x": "flat"}}, "engines.pymc.priors.sd.Intercept: is missing"),
+        ({"engines__pymc__priors__sd": {"z": "flat"}}, "engines.pymc.priors.sd.z: not a term of the formula"),
         ({"engines__pymc__priors__fixed": "student_t(3, 0, 1)"}, "engines.pymc.priors.fixed: 'student_t(3,"),
         ({"conf_level": 95}, "conf_level: 95: expected at most 0.9999"),
         ({"missing": "ignore"}, "missing: 'ignore': expected 'error' or 'drop'"),
@@ -181,6 +182,7 @@ def test_mistakes_outside_studies(config, line):
         ("y ~ x + (x | g)", {"rows_per_group": 1}, "simulate.rows_per_group: 1 row in every group"),
         ("y ~ x + (x | g)", {"rows_per_group": {"sizes": [3, 0]}}, "simulate.rows_per_group.sizes.1: 0: exp"),
         ("y ~ x + (x | g)", {"groups": 2, "rows_per_group": {"sizes": [3, 4, 5]}}, "simulate.rows_per_group"),
+        ("y ~ a * b * c + (1 | g)", {"groups": 2, "rows": 8}, "simulate: 8 rows for 8 fixed effects"),
         ("y ~ C(x) + (1 | g)", {}, "formula: 'x' is categorical"),
         ("y ~ poly(x, 2) + (1 | g)", {}, "formula: 'poly(x, 2)' is stateful"),
         ("y ~ x + (1 | g)", {"generator": "r", "rows": 50}, "simulate.generator: 'r' draws y ~ x + (x | gro"),

@@ -6,6 +6,7 @@ python workflow/scripts/write_schema.py
 from pathlib import Path
 
 import yaml
+
 from lmm.schema import key_table, schema
 from lmm.store import write_text
 

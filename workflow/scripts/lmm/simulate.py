@@ -60,9 +60,8 @@ def _draw_r(
     settings: Simulation, formula: Formula, terms: Terms, sequence: np.random.SeedSequence | None
 ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, np.ndarray]:
     """The post's draws in the post's order: intercepts, slopes, x, group, noise."""
-    if sequence is None:
-        random = RRandom(settings.seed)
-    else:
+    random = RRandom(settings.seed)
+    if sequence is not None:
         random = RRandom.from_sequence(address(sequence, "predictors"))
     sd = sds(settings, terms)
     effects = np.column_stack([random.norm(settings.n_groups, 0.0, sd[term]) for term in terms.random])

@@ -11,7 +11,7 @@ from lmm.priors import Prior, parse_prior
 from lmm.study_designs import DesignPoint
 from lmm.study_engines import Priors
 from lmm.study_model import StudySettings
-from lmm.study_simulation_checks import numeric_design, same_names
+from lmm.study_simulation_checks import not_among, numeric_design
 
 
 def check_data_files(settings: StudySettings, root: Path) -> tuple[str, ...]:
@@ -97,13 +97,14 @@ def all_priors(priors: Priors, terms: Terms | None) -> list[tuple[str, Prior]]:
         if isinstance(value, str):
             found.append((kind, parse_prior(value, kind, f"engines.pymc.priors.{kind}")))
             continue
-        known = None if terms is None else (terms.fixed if kind == "fixed" else terms.random)
-        if known is not None:
-            same_names(value, known, f"engines.pymc.priors.{kind}")
-        found += [
-            (f"{kind}.{term}", parse_prior(text, kind, f"engines.pymc.priors.{kind}.{term}"))
-            for term, text in value.items()
-        ]
+        known = tuple(value) if terms is None else (terms.fixed if kind == "fixed" else terms.random)
+        for term in value:
+            if term not in known:
+                what = not_among(term, known, "a term of the formula")
+                raise StudyError(f"engines.pymc.priors.{kind}.{term}", what)
+        for term in known:
+            path = f"{kind}.{term}"
+            found.append((path, parse_prior(value.get(term, "auto"), kind, f"engines.pymc.priors.{path}")))
     for kind in ("sigma", "corr"):
         found.append((kind, parse_prior(getattr(priors, kind), kind, f"engines.pymc.priors.{kind}")))
     return found

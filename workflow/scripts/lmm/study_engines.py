@@ -39,10 +39,10 @@ class Priors(Settings):
 
     fixed: str | dict[str, str] = "auto"
     """Of the fixed effects: auto, flat, normal(mean, sd), student_t(df, mean, scale), uniform(low, high);
-    or a mapping by term. The marginal model takes auto, flat and normal."""
+    or a mapping by term (auto for the others). The marginal model takes auto, flat and normal."""
     sd: str | dict[str, str] = "auto"
     """Of the random effects' sd's: auto, flat, uniform(low, high), half_normal(sd), half_student_t(df,
-    scale), half_cauchy(scale), exponential(rate); or a mapping by term."""
+    scale), half_cauchy(scale), exponential(rate); or a mapping by term (auto for the others)."""
     sigma: str = "auto"
     """Of the residual sd, as for `sd`."""
     corr: str = "auto"

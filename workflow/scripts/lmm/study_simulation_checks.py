@@ -39,7 +39,7 @@ def check_simulation(simulation: Simulation, formula: Formula, where: str) -> No
                 not_among(name, formula.predictors, "a predictor of the formula"),
             )
     correlations(simulation, terms, where)
-    _check_rows(simulation, where)
+    _check_rows(simulation, len(terms.fixed), where)
     if simulation.generator == "r":
         _check_generator_r(simulation, formula, terms, where)
 
@@ -98,7 +98,7 @@ def correlations(simulation: Simulation, terms: Terms, where: str = "simulate") 
     return tuple(matrices)
 
 
-def _check_rows(simulation: Simulation, where: str) -> None:
+def _check_rows(simulation: Simulation, fixed: int, where: str) -> None:
     groups, each = simulation.n_groups, simulation.group_rows
     if simulation.rows is not None and groups > simulation.rows:
         raise StudyError(
@@ -114,6 +114,15 @@ def _check_rows(simulation: Simulation, where: str) -> None:
         raise StudyError(
             f"{where}.rows_per_group",
             "1 row in every group: group and residual variance cannot be told apart; expected more",
+        )
+    most = simulation.rows
+    if isinstance(each, int):
+        most = groups * each
+    elif isinstance(each, Sizes):
+        most = sum(each.sizes[j % len(each.sizes)] for j in range(min(groups, fixed + 1)))
+    if most is not None and most <= fixed:
+        raise StudyError(
+            where, f"{most} rows for {fixed} fixed effects; expected more rows than fixed effects"
         )
 
 
