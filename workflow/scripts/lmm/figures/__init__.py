@@ -4,17 +4,19 @@ A figure function takes the study's `Results` and `Fitted` and returns a `Drawin
 subject. A new figure is one function and one line in `FIGURES`.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from lmm.figures import comparison, diagnostics, rows
+from lmm.figures.detail import detail
 from lmm.figures.fits import Fitted
 from lmm.figures.style import MUTED, Drawing, canvas
 from lmm.figures.svg import to_svg
 from lmm.results import Results, read
-from lmm.store import read_json, write_json, write_text
+from lmm.store import write_json, write_text
 
 FIGURES = {
     "groups": rows.groups,
@@ -67,7 +69,15 @@ def names(settings: Mapping[str, Any]) -> list[str]:
     return [name for name in FIGURES if name in wanted]
 
 
-def draw(study: str, settings: Mapping[str, Any], paths: Mapping[str, Any]) -> dict[str, Figure]:
+@dataclass(frozen=True)
+class Drawn:
+    """All that a study's report shows beside tables: figures by name, and every group's detail (`detail.detail`)."""
+
+    figures: dict[str, Figure]
+    groups: dict[str, Any] | None
+
+
+def draw(study: str, settings: Mapping[str, Any], paths: Mapping[str, Any]) -> Drawn:
     """Draw every figure of a study.
 
     Parameters
@@ -78,12 +88,13 @@ def draw(study: str, settings: Mapping[str, Any], paths: Mapping[str, Any]) -> d
 
     Returns
     -------
-    dict of Figure
-        By name, exactly those of `names(settings)`; one that the results do not allow says so in its place.
+    Drawn
+        Exactly the figures of `names(settings)`; one that the results do not allow says so in its place.
     """
     results = read(study, settings, paths)
     fitted = Fitted(results)
-    return {name: _finish(name, results, fitted) for name in names(settings)}
+    drawn = {name: _finish(name, results, fitted) for name in names(settings)}
+    return Drawn(drawn, detail(results, fitted))
 
 
 def _finish(name: str, results: Results, fitted: Fitted) -> Figure:
@@ -113,17 +124,11 @@ def _note(text: str) -> Drawing:
     return Drawing(figure, "Not drawn", text, text)
 
 
-def write(figures: Mapping[str, Figure], directory: str | Path) -> None:
-    """Write `<name>.svg` for every figure and `figures.json` (name, title, caption, alt, width) into `directory`."""
-    for figure in figures.values():
+def write(drawn: Drawn, directory: str | Path) -> None:
+    """Write `<name>.svg`, figures.json (name, title, caption, alt, width) and groups.json into `directory`."""
+    Path(directory).mkdir(parents=True, exist_ok=True)
+    for figure in drawn.figures.values():
         write_text(Path(directory) / f"{figure.name}.svg", figure.svg)
-    about = [{key: value for key, value in asdict(figure).items() if key != "svg"} for figure in figures.values()]
+    about = [{key: value for key, value in asdict(figure).items() if key != "svg"} for figure in drawn.figures.values()]
     write_json(Path(directory) / "figures.json", about)
-
-
-def load(directory: str | Path) -> dict[str, Figure]:
-    """What `write` wrote."""
-    return {
-        about["name"]: Figure(**about, svg=(Path(directory) / f"{about['name']}.svg").read_text(encoding="utf-8"))
-        for about in read_json(Path(directory) / "figures.json")
-    }
+    write_text(Path(directory) / "groups.json", json.dumps(drawn.groups, separators=(",", ":"), ensure_ascii=False))

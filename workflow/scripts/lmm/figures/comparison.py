@@ -4,11 +4,10 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from lmm.figures.fits import Fitted
-from lmm.figures.style import (
-    COLOURS, FAINT, INK, MARKERS, Drawing, canvas, colour, dots, key, label, number, segments,
-)  # fmt: skip
+from lmm.figures.style import COLOURS, FAINT, INK, MARKERS, Drawing, canvas, colour, dots, key, segments
 from lmm.results import Results
 from lmm.tidy import RESIDUAL
+from lmm.words import label, number
 
 MANY = 400  # more groups than this: the extremes and the density of the rest
 ENDS = 25  # groups shown at either end then

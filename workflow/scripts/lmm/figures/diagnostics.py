@@ -7,11 +7,12 @@ import numpy as np
 from lmm.errors import StudyError
 from lmm.figures.fits import Fitted
 from lmm.figures.style import (
-    CHAINS, COLOURS, FAINT, INK, MUTED, Drawing, canvas, colour, dots, key, label, number, polylines,
+    CHAINS, COLOURS, FAINT, INK, MUTED, Drawing, canvas, colour, dots, key, polylines,
 )  # fmt: skip
 from lmm.priors import parse_prior
 from lmm.results import Results
 from lmm.tidy import RESIDUAL
+from lmm.words import label, number
 
 DRAWN = 3000  # most dots in a residual plot; beyond it every so manieth of the sorted values
 QUANTITIES = 8  # most parameters in rank, trace and prior plots

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 
 from lmm.figures.fits import Fitted
-from lmm.figures.style import COLOURS, FAINT, GRID, INK, MUTED, Drawing, canvas, colour, dots, key, number, polylines
+from lmm.figures.style import COLOURS, FAINT, GRID, INK, MUTED, Drawing, canvas, colour, dots, key, polylines
 from lmm.results import Results
+from lmm.words import number
 
 PANELS = 144  # more groups than this: panels of a choice of them
 ROWS = 20_000  # more rows than this: a grid of counts instead of dots
@@ -65,13 +66,11 @@ def groups(results: Results, fitted: Fitted) -> Drawing:
         axis=1,
     )
     polylines(ax, frames, color=GRID, lw=0.8)
-    dots(ax, across(x[mine], at), down(y[mine], at), size=min(2.8, panel / 20), color=MUTED, alpha=0.75)
+    dots(ax, across(x[mine], at), down(y[mine], at), size=min(2.8, panel / 20), color=INK, alpha=0.8)
     ends = fitted.own_lines()[shown]
     k = np.arange(len(shown))[:, None]
     drawn = np.stack([across(ends[..., 0], k), down(ends[..., 1], k)], axis=2)
-    rising = np.nan_to_num(slope[shown]) >= 0
-    polylines(ax, drawn[rising], color=COLOURS["mixedlm"], lw=1.2)
-    polylines(ax, drawn[~rising], color=COLOURS["pymc"], lw=1.2)
+    polylines(ax, drawn, color=COLOURS["no_pooling"], lw=1.4)
     size = float(np.clip(panel / 8, 6, 10))
     for j, position in enumerate(shown):
         ax.text(left[j] + 4, top[j] + head - 2.5, results.levels[position][:14], fontsize=size, color=MUTED)
@@ -90,7 +89,7 @@ def groups(results: Results, fitted: Fitted) -> Drawing:
     caption = (
         f"{y_name} (vertical, {number(y_low, 3)} to {number(y_high, 3)}) against {x_name} (horizontal, "
         f"{number(x_low, 3)} to {number(x_high, 3)}), one panel a group, common axes. Line: ordinary least squares in that "
-        "group alone (blue rising, orange falling), which is noisy where rows are few." + some
+        "group alone, which is noisy where rows are few." + some
     )
     hits = tuple((results.levels[p], left[j], top[j], panel, high) for j, p in enumerate(shown))
     return Drawing(figure, f"{y_name} against {x_name}, group by group", caption, alt, hits)
@@ -106,9 +105,9 @@ def _strips(results: Results, fitted: Fitted) -> Drawing:
         rank = np.argsort(np.argsort(means, kind="stable"), kind="stable")
         if len(y) <= ROWS:
             dots(ax, rank[codes], y, size=3.2, color=MUTED, alpha=0.7)
-        dots(ax, rank, means, size=5, color=COLOURS["mixedlm"], alpha=1)
+        dots(ax, rank, means, size=5, color=COLOURS["no_pooling"], alpha=1)
         said = f"the groups' means run from {number(means.min())} to {number(means.max())}"
-        what, caption = "rows (grey) and mean (blue)", "The mean of each group alone, without pooling."
+        what, caption = "rows (grey) and mean (purple)", "The mean of each group alone, without pooling."
     else:
         effects = results.wide(results.main).iloc[:, 0].to_numpy()
         dots(ax, np.arange(len(effects)), np.sort(effects), size=3, color=colour(results.main), alpha=1)

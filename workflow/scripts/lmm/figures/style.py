@@ -21,20 +21,11 @@ COLOURS = {
     "reml": "#009e73",
     "pymc": "#d55e00",
     "truth": "#1b1f24",
-    "realised": "#cc79a7",
-    "no_pooling": "#8b929c",
+    "realised": "#5f6772",
+    "no_pooling": "#cc79a7",
 }
 INK, MUTED, GRID, FAINT = "#1b1f24", "#5f6772", "#dfe3e8", "#b9c0c9"
 MARKERS = {"ols": "s", "mixedlm": "o", "reml": "D", "pymc": "^", "truth": "|", "no_pooling": "x"}
-LABELS = {
-    "ols": "OLS",
-    "mixedlm": "MixedLM",
-    "reml": "reml",
-    "pymc": "PyMC",
-    "truth": "truth",
-    "realised": "realised",
-    "no_pooling": "no pooling",
-}
 EXTRA = ("#56b4e9", "#f0e442", "#7f3c8d", "#a5aa99")  # engines added later, in the order they come
 CHAINS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
@@ -105,11 +96,6 @@ def colour(engine: str, others: Sequence[str] = ()) -> str:
     return EXTRA[spare.index(engine) % len(EXTRA)] if engine in spare else EXTRA[0]
 
 
-def label(engine: str) -> str:
-    """The engine's name as the report prints it."""
-    return LABELS.get(engine, engine)
-
-
 def canvas(width: float, height: float, rows: int = 1, columns: int = 1, **options) -> tuple[Canvas, np.ndarray]:
     """A figure of `width` x `height` points with a grid of axes (always a 2-d array)."""
     figure = Canvas(figsize=(width / 72, height / 72), layout="constrained")
@@ -166,16 +152,3 @@ def key(ax: Axes, entries: Sequence[tuple[str, dict]], **options) -> None:
         handles = [Line2D([], [], label=name, **style) for name, style in entries]
         place = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "ncols": len(handles), "borderaxespad": 0.3}
         ax.legend(handles=handles, handlelength=1.6, columnspacing=1.4, **{**place, **options})
-
-
-def number(value: float, digits: int = 3) -> str:
-    """`value` to so many significant digits, without exponent where a reader expects none."""
-    if value is None or not np.isfinite(value):
-        return "–"
-    if value == 0:
-        return "0"
-    if 1e-4 <= abs(value) < 1e6:
-        decimals = max(0, digits - 1 - int(np.floor(np.log10(abs(value)))))
-        return f"{value:,.{decimals}f}".replace("-", "−")
-    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
-    return f"{mantissa}×10^{int(exponent)}".replace("-", "−")

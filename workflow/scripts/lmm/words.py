@@ -1,0 +1,89 @@
+"""Numbers and lists as a reader wants them: significant digits, a true minus sign, no needless exponent."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+LABELS = {
+    "ols": "OLS",
+    "mixedlm": "MixedLM",
+    "reml": "reml",
+    "pymc": "PyMC",
+    "truth": "truth",
+    "realised": "realised",
+    "no_pooling": "no pooling",
+}
+
+
+def label(engine: str) -> str:
+    """The engine's name as figures and report print it."""
+    return LABELS.get(engine, engine)
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """`value` to so many significant digits; – for a missing one."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    rounded = float(f"{value:.{digits - 1}e}")
+    if 1e-4 <= abs(rounded) < 1e6:
+        decimals = max(0, digits - 1 - math.floor(math.log10(abs(rounded))))
+        return fixed(rounded, decimals)
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    return f"{mantissa}×10^{int(exponent)}".replace("-", "−")
+
+
+def fixed(value: float | None, decimals: int) -> str:
+    """`value` with so many decimals, thousands separated; – for a missing one."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    text = f"{value:,.{decimals}f}".replace("-", "−")
+    return text.removeprefix("−") if not text.strip("−0.,") else text
+
+
+def decimals(values: Sequence[float], digits: int = 4, most: int = 6) -> int:
+    """Decimals for a column: enough for `digits` significant ones of its typical size."""
+    sizes = np.abs(np.asarray(values, float))
+    sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
+    if not len(sizes):
+        return 0
+    if np.all(sizes == np.round(sizes)):
+        return 0
+    return int(np.clip(digits - 1 - math.floor(math.log10(np.median(sizes))), 0, most))
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share as a percentage, its sign kept."""
+    return f"{fixed(100 * share, digits)} %"
+
+
+def p_value(value: float | None) -> str:
+    """A p-value as R prints it; < 2e-16 below double precision's."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return "< 2e-16" if value < 2.2e-16 else f"{value:.4f}" if value >= 1e-4 else f"{value:.2e}".replace("-", "−")
+
+
+def stars(value: float | None) -> str:
+    """R's significance codes."""
+    if value is None or not math.isfinite(value):
+        return ""
+    return next((mark for limit, mark in ((0.001, "***"), (0.01, "**"), (0.05, "*"), (0.1, ".")) if value < limit), "")
+
+
+def listed(items: Sequence[str], word: str = "and") -> str:
+    """`a, b and c`."""
+    items = list(items)
+    return f"{', '.join(items[:-1])} {word} {items[-1]}" if len(items) > 1 else "".join(items)
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """`1 group`, `1,000 rows`."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def capital(text: str) -> str:
+    """First letter in upper case, the rest as it is."""
+    return text[:1].upper() + text[1:]
