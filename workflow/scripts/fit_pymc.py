@@ -11,7 +11,7 @@ def main(job) -> None:
     settings = job.params.settings
     terms = read_terms(job.input.design, settings["formula"])
     moments = Moments.read(job.input.moments, job.input.moments_details)
-    fit, posterior = bayes.fit(moments, terms.fixed, terms.blocks, settings, truth_of(job))
+    fit, posterior = bayes.fit(moments, terms.fixed, terms.blocks, settings, truth_of(job), job.threads)
     fit.write(job.output.parameters, job.output.diagnostics, job.output.ranef)
     bayes.write(job.output.posterior, posterior)
 

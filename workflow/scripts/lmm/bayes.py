@@ -16,7 +16,10 @@ from lmm.moments import Moments
 from lmm.problem import Problem
 from lmm.store import write_whole
 from lmm.tidy import Fit
+from lmm.variance import explained
 from lmm.versions import versions_of
+
+SETTING = ("seed", "chains", "tune", "draws", "target_accept")
 
 
 def prepare(
@@ -38,11 +41,9 @@ def fit(
     moments: Moments,
     fixed: tuple[str, ...],
     blocks: tuple[tuple[str, ...], ...],
-    setting: Setting,
-    priors: dict,
-    keep_draws: int = 5_000_000,
-    conf_level: float = 0.95,
+    settings: dict,
     truth: dict | None = None,
+    cores: int = 1,
 ) -> tuple[Fit, xr.DataTree]:
     """Sample the marginal model by nutpie and summarise it.
 
@@ -50,31 +51,31 @@ def fit(
     ----------
     moments : Moments
     fixed, blocks : names of X's columns, and of Z's columns in each block of random effects
-    setting : Setting
-        Seed, chains, draws.
-    priors : dict
-        The configuration's `priors`.
-    keep_draws : int
-        Random effects' draws are kept where chains x draws x effects is at most this.
-    conf_level : float
-        Of the quantile intervals conf_low and conf_high.
+    settings : dict
+        The engine's configuration: priors, chains, tune, draws, seed, target_accept, keep_draws (random effects'
+        draws are kept where chains x draws x effects is at most this), and the study's conf_level, of the
+        quantile intervals conf_low and conf_high.
     truth : dict, optional
         truth.json of a simulated study.
+    cores : int
+        Chains sampled at a time; results do not depend on it.
 
     Returns
     -------
     Fit, DataTree
         The tree has the groups posterior (variables under their tidy names), sample_stats and observed_data.
     """
+    setting = Setting(**{key: settings[key] for key in SETTING}, cores=cores)
+    conf_level = settings["conf_level"]
     clock = [time.perf_counter()]
-    problem, resolved, packed = prepare(moments, fixed, blocks, priors)
+    problem, resolved, packed = prepare(moments, fixed, blocks, settings["priors"])
     sampler = Sampler(problem.structure, resolved, marginal_model(problem.structure, resolved, packed))
     clock.append(time.perf_counter())
     sampled, chains, gates, retried = sample_until_passed(sampler, problem, packed, resolved, setting)
     clock.append(time.perf_counter())
     parameters, measures = parameters_table(chains, moments.group, conf_level, truth)
     draws, ess = None, None
-    if len(chains.sigmas) * problem.n_groups * problem.q <= keep_draws:
+    if len(chains.sigmas) * problem.n_groups * problem.q <= settings["keep_draws"]:
         draws = chains.draw_ranef()
         ess = ess_bulk(draws.reshape(*chains.shape, -1).transpose(2, 0, 1))
     ranef = ranef_table(chains, moments, conf_level, truth, ess)
@@ -111,10 +112,27 @@ def fit(
             "seed": setting.seed,
             "gradient_evaluations": int(chains.draws.stats["n_steps"].sum()),
             "ranef_draws_kept": draws is not None,
+            "variance_explained": explained_summary(chains, moments, conf_level),
         },
     }
     tree = posterior_tree(sampled, chains, moments, draws, diagnostics["summary"]["priors"])
     return Fit(ENGINE, parameters, ranef, diagnostics), tree
+
+
+def explained_summary(chains: Chains, moments: Moments, level: float) -> dict[str, dict[str, float]]:
+    """Posterior mean and interval of each measure of variance explained (`variance.explained`)."""
+    problem = chains.problem
+    values = dict(zip(problem.fixed, chains.fixed.draws.T, strict=True))
+    flat = chains.draws.values.reshape(len(chains.draws.values), -1)
+    values |= dict(zip(problem.structure.terms, flat, strict=True))
+    random = problem.structure.random
+    zz, cov = moments.mean_zz(random), moments.cov_fixed(problem.fixed)
+    tails = [0.5 - level / 2, 0.5 + level / 2]
+    out = {}
+    for name, draws in explained(values, problem.fixed, random, zz, cov).items():
+        low, high = np.quantile(draws, tails)
+        out[name] = {"estimate": np.mean(draws), "conf_low": low, "conf_high": high}
+    return out
 
 
 def posterior_tree(
@@ -148,6 +166,6 @@ def posterior_tree(
     return xr.DataTree.from_dict({"posterior": posterior, "sample_stats": stats, "observed_data": observed})
 
 
-def write_posterior(path: str, tree: xr.DataTree) -> None:
+def write(path: str, tree: xr.DataTree) -> None:
     """Write the tree as NetCDF, whole or not at all."""
     write_whole(path, lambda name: tree.to_netcdf(name, engine="h5netcdf"))
