@@ -20,7 +20,7 @@ rule pymc:
     priority: 3
     conda:
         "../../environment.yml"
-    threads: 1
+    threads: lambda wildcards: studies[wildcards.study]["chains_at_a_time"]
     resources:
         mem_mb=growing(2000),
         runtime=growing(60),

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 KEPT = Path(".snakemake/lmm-plan.json")
+# Beyond either, sampling takes longer than its imports and compilation: chains then have a thread each.
+MANY_GROUPS, MANY_BYTES = 2_000, 20_000_000
 
 
 def make(config: Mapping[str, Any], root: Path) -> dict[str, Any]:
@@ -59,6 +61,8 @@ def study_plan(study) -> dict[str, Any]:
     A stage's settings are no more than changes its artifacts: a setting that it does not use must not
     rerun it.
     """
+    from lmm.ingest import COPY_LIMIT
+
     texts = [study.formula.text, *(study.formula_for(engine).text for engine in study.engines)]
     formulas = list(dict.fromkeys(texts))
     common = {"formula": study.formula.text, "conf_level": study.settings.conf_level}
@@ -76,10 +80,14 @@ def study_plan(study) -> dict[str, Any]:
         stages["simulate"] = common | {"design": design, "simulate": study.simulate.plain()}
     else:
         stages["ingest"] = {"formulas": formulas, "missing": study.settings.missing}
+    size = 0 if study.simulate else _size(study, formulas)
+    many = study.simulate.n_groups > MANY_GROUPS if study.simulate else size > MANY_BYTES
+    chains = study.settings.engines.pymc.chains if study.settings.engines.pymc else 1
     return {
         "simulated": bool(study.simulate),
         "files": list(study.data),
-        "copied": bool(study.simulate) or _is_small(study, formulas),
+        "copied": size <= COPY_LIMIT,
+        "chains_at_a_time": chains if many else 1,
         "engines": list(study.engines),
         "reml_is_start": {"reml", "mixedlm"} <= set(study.engines)
         and study.formula_for("reml") == study.formula_for("mixedlm"),
@@ -88,8 +96,8 @@ def study_plan(study) -> dict[str, Any]:
     }
 
 
-def _is_small(study, formulas: list[str]) -> bool:
-    """Whether own data are copied into data.parquet; their headers are checked on the way."""
+def _size(study, formulas: list[str]) -> int:
+    """Bytes of own data, whose files' headers are checked on the way."""
     from lmm import ingest
     from lmm.errors import StudyError
     from lmm.rows import together
@@ -101,7 +109,7 @@ def _is_small(study, formulas: list[str]) -> bool:
         )
     except StudyError as error:
         raise error.within(study.name) from None
-    return source.size <= ingest.COPY_LIMIT
+    return source.size
 
 
 def _fingerprint(config: Mapping[str, Any], root: Path) -> str:
