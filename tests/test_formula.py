@@ -154,6 +154,8 @@ def test_treatment_contrasts_by_hand(frame):
         "y ~ x + (x | g)",
         "y ~ x * f + (f || g)",
         "y ~ C(t) + np.log(x) + (np.log(x) | g)",
+        "y ~ C(t) + (t | g)",
+        "y ~ C(t) * x + bs(x, df=4) + (C(t) || g)",
         "y ~ poly(x, 2) + (1 | g)",
         "y ~ bs(x, df=4) + (center(z) | g)",
         "y ~ C(f, contr.treatment('b')) + (1 | g)",
@@ -170,6 +172,19 @@ def test_batches_in_another_process_see_the_same_columns(frame, text):
         y_batch, w_batch = again.matrix(frame.iloc[rows])
         assert (y_batch == y[rows]).all()
         assert (w_batch == w[rows]).all()
+
+
+def test_numbers_as_categories_and_as_numbers(frame):
+    """C(t) beside a slope of t: the slope is of the numbers; levels may be known that no row has."""
+    design = build(parse("y ~ C(t) + (t | g)"), frame, {"t": [10, 2, 3, 5]})
+    assert design.terms.fixed == ("Intercept", "C(t)[T.3]", "C(t)[T.5]", "C(t)[T.10]")
+    assert design.terms.blocks == (("Intercept", "t"),)
+    found = dict(zip(design.terms.columns, design.predictors(frame).T, strict=True))
+    assert (found["t"] == frame.t).all()
+    assert (found["C(t)[T.3]"] == (frame.t == 3)).all()
+    assert not found["C(t)[T.5]"].any()
+    with pytest.raises(StudyError, match="column 't': value"):
+        design.predictors(pd.DataFrame({"t": [2, 4]}))
 
 
 def test_from_types_alone(frame):
