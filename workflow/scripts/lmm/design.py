@@ -138,31 +138,35 @@ def build(
         if name in categorical:
             known.setdefault(name, listed)
     known = {name: _checked_levels(name, known[name]) for name in formula.predictors if name in categorical}
-    if isinstance(schema, pd.DataFrame):
-        frame = _with_levels(schema, formula, known)
-    elif formula.stateful:
-        raise StudyError(
-            "formula", f"'{formula.stateful[0]}' depends on all rows; expected a formula without it here"
-        )
-    else:
-        frame = _with_levels(_example(formula, known), formula, known)
-    return _finish(formula, known, frame, ["{}"] * (1 + len(formula.blocks)))
+    transforms = ["{}"] * (1 + len(formula.blocks))
+    if formula.stateful:
+        if not isinstance(schema, pd.DataFrame):
+            what = f"'{formula.stateful[0]}' depends on all rows; expected a formula without it here"
+            raise StudyError("formula", what)
+        specs = _specs(formula, _with_levels(schema, formula, known), transforms)
+        transforms = [repr(_builtin(spec.transform_state)) for spec in specs]
+    return _finish(formula, known, transforms)
 
 
 def rebuild(state: Mapping[str, Any]) -> Design:
     """The design whose `state` this is."""
     formula = parse(state["formula"])
     levels = {name: list(values) for name, values in state["levels"].items()}
-    return _finish(
-        formula, levels, _with_levels(_example(formula, levels), formula, levels), state["transforms"]
-    )
+    return _finish(formula, levels, state["transforms"])
 
 
-def _finish(formula: Formula, levels: dict[str, list], frame: pd.DataFrame, transforms: list[str]) -> Design:
-    specs = []
+def _specs(formula: Formula, frame: pd.DataFrame, transforms: list[str]) -> tuple[ModelSpec, ...]:
+    """Specifications of the fixed part and the blocks, their categories as in `frame`."""
+    out = []
     for rhs, text in zip((formula.fixed, *formula.blocks), transforms, strict=True):
         spec = ModelSpec(formula=Formulaic(rhs), transform_state=ast.literal_eval(text))
-        specs.append(_quietly(spec, frame).model_spec)
+        out.append(_quietly(spec, frame).model_spec)
+    return tuple(out)
+
+
+def _finish(formula: Formula, levels: dict[str, list], transforms: list[str]) -> Design:
+    """The design whose categories are those of `levels`, whatever rows were there."""
+    specs = _specs(formula, _with_levels(_example(formula, levels), formula, levels), transforms)
     fixed, *blocks = (tuple(spec.column_names) for spec in specs)
     random = [name for block in blocks for name in block]
     distinct = dict.fromkeys([*random, *fixed])
@@ -175,7 +179,7 @@ def _finish(formula: Formula, levels: dict[str, list], frame: pd.DataFrame, tran
         and set(columns) - {INTERCEPT} <= set(formula.predictors)
     ):
         plain = {name: name for name in columns if name != INTERCEPT}
-    return Design(formula, terms, levels, plain, tuple(specs))
+    return Design(formula, terms, levels, plain, specs)
 
 
 def _quietly(spec: ModelSpec, frame: pd.DataFrame) -> Any:
@@ -208,7 +212,11 @@ def _checked_levels(name: str, values: list | None) -> list:
     if values is None or len(values) < 2:
         met = "unknown levels" if values is None else f"levels {values}"
         raise StudyError("formula", f"categorical predictor '{name}' has {met}; expected at least two")
-    return list(values)
+    return sorted(values) if _are_numbers(values) else list(values)
+
+
+def _are_numbers(levels: list) -> bool:
+    return all(isinstance(value, (int, float)) for value in levels)
 
 
 def _with_levels(df: pd.DataFrame, formula: Formula, levels: Mapping[str, list]) -> pd.DataFrame:
@@ -219,19 +227,25 @@ def _with_levels(df: pd.DataFrame, formula: Formula, levels: Mapping[str, list])
             out[name] = df[name].to_numpy(dtype=np.float64)
             continue
         codes = pd.Index(levels[name]).get_indexer(df[name].to_numpy())
-        out[name] = pd.Categorical.from_codes(codes, categories=levels[name])
         strange = np.flatnonzero((codes < 0) & df[name].notna().to_numpy())
         if len(strange):
             value = df[name].iloc[strange[0]]
             known = ", ".join(map(str, levels[name][:10])) + (", ..." if len(levels[name]) > 10 else "")
             raise StudyError("data", f"column '{name}': value {value!r} is not among its levels: {known}")
+        if name in formula.categorical and _are_numbers(levels[name]):
+            # C(Days) makes categories of numbers, and (Days | Subject) may stand beside it
+            out[name] = df[name].to_numpy(dtype=np.asarray(levels[name]).dtype)
+        else:
+            out[name] = pd.Categorical.from_codes(codes, categories=levels[name])
     return pd.DataFrame(out, index=df.index)
 
 
 def _example(formula: Formula, levels: Mapping[str, list]) -> pd.DataFrame:
-    """Two rows of any values: enough for formulaic to name the columns."""
-    rows = {name: list(levels[name][:2]) if name in levels else [0.25, 0.5] for name in formula.predictors}
-    return pd.DataFrame(rows, index=range(2))
+    """Rows of any numbers with every level: formulaic names the columns and fixes the categories by them."""
+    size = max([2, *map(len, levels.values())])
+    given = {name: levels.get(name, [0.25, 0.5]) for name in formula.predictors}
+    rows = {name: [values[i % len(values)] for i in range(size)] for name, values in given.items()}
+    return pd.DataFrame(rows, index=range(size))
 
 
 def _builtin(value: Any) -> Any:

@@ -105,9 +105,8 @@ def all_priors(priors: Priors, terms: Terms | None) -> list[tuple[str, Prior]]:
         for term in known:
             path = f"{kind}.{term}"
             found.append((path, parse_prior(value.get(term, "auto"), kind, f"engines.pymc.priors.{path}")))
-    for kind in ("sigma", "corr"):
-        found.append((kind, parse_prior(getattr(priors, kind), kind, f"engines.pymc.priors.{kind}")))
-    return found
+    single = [(kind, getattr(priors, kind)) for kind in ("sigma", "corr")]
+    return found + [(kind, parse_prior(text, kind, f"engines.pymc.priors.{kind}")) for kind, text in single]
 
 
 def check_replicates(settings: StudySettings, designs: Sequence[DesignPoint]) -> None:
