@@ -5,12 +5,18 @@ import json
 import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
 from copy import deepcopy
 from pathlib import Path
 
 import pytest
+from conftest import ROOT, TINY, Project, copy_project
+
 import wiring
-from conftest import ROOT, TINY, copy_project
 
 LIBRARY = ROOT / "workflow/scripts"
 SCRIPTS = sorted(path.stem for path in LIBRARY.glob("*_*.py") if path.stem != "script_io")
@@ -163,6 +169,86 @@ def test_bad_data_stop_before_any_fit_with_one_line(project):
     assert [line for line in said.splitlines() if line.startswith("studies.tiny.") and "oops" in line], said
     assert "Traceback" not in said
     assert not list((project.root / "results").rglob("*.parquet"))
+
+
+MODULE = """
+module recovery:
+    snakefile: "{snakefile}"
+    config: config
+    prefix: "mixed"
+
+use rule * from recovery as lmm_*
+
+rule mine:
+    default_target: True
+    input: "mixed/results/tiny/reml/parameters.csv"
+    output: "mine.csv"
+    shell: "cp {{input}} {{output}}"
+"""
+
+
+def test_the_workflow_is_a_module_of_another_one(finished, tmp_path):
+    snakefile = finished.root / "workflow/Snakefile"
+    (tmp_path / "Snakefile").write_text(MODULE.format(snakefile=snakefile))
+    other = Project(tmp_path)
+    options = ("--cores", "2", "--configfile", str(finished.root / "config/config.yaml"))
+    run = other.snakemake(*options)
+    assert run.returncode == 0, run.stdout + run.stderr
+    mine, original = tmp_path / "mine.csv", finished.root / "results/tiny/reml/parameters.csv"
+    assert mine.read_bytes() == original.read_bytes()
+
+
+def test_after_a_kill_the_next_run_completes_with_the_same_tables(finished):
+    finished.configure({"killed": TINY}, "config/killed.yaml")
+    target = "results/killed/mixedlm/parameters.csv"
+    options = (target, "--configfile", "config/killed.yaml", "--cores", "1")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "snakemake", *options],
+        cwd=finished.root, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    for _ in range(300):
+        if (finished.root / "results/killed/data/truth.json").exists():
+            break
+        time.sleep(0.1)
+    # Snakemake and its job at once, somewhere in the first jobs
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (finished.root / target).exists()
+    finished.snakemake("--unlock", "--configfile", "config/killed.yaml")
+    run = finished.snakemake(*options)
+    assert run.returncode == 0, run.stdout + run.stderr
+    for name in ("data/data.parquet", "data/truth.json", "reml/parameters.csv", "mixedlm/parameters.csv"):
+        again = finished.root / "results/killed" / name
+        assert again.read_bytes() == (finished.root / "results/tiny" / name).read_bytes(), name
+
+
+def test_a_failed_gate_is_an_error_only_where_a_study_says_so(finished):
+    path = finished.root / "results/tiny/pymc/diagnostics.json"
+    content, stat = path.read_bytes(), path.stat()
+    fit = json.loads(content)
+    gates = [{"name": "rhat_max", "value": 1.02, "limit": 1.01, "passed": False}]
+    path.write_text(json.dumps(fit | {"status": "gate-failed", "gates": gates}))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    finished.configure({"tiny": deepcopy(TINY) | {"on_failed_gate": "error"}}, "config/strict.yaml")
+    try:
+        run = finished.snakemake("--cores", "1", "--configfile", "config/strict.yaml")
+    finally:
+        path.write_bytes(content)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    said = run.stdout + run.stderr
+    assert run.returncode != 0
+    line = next(line for line in said.splitlines() if line.startswith("studies.tiny.engines.pymc:"))
+    assert "rhat_max 1.02 (limit 1.01)" in line
+    assert (finished.root / "results/report.html").exists()
+
+
+def test_snakemakes_own_report_has_the_figures(finished):
+    run = finished.snakemake("--report", "results/snakemake-report.zip")
+    assert run.returncode == 0, run.stdout + run.stderr
+    with zipfile.ZipFile(finished.root / "results/snakemake-report.zip") as archive:
+        names = archive.namelist()
+    assert any(name.endswith("caterpillar.svg") for name in names)
+    assert any(name.endswith("report.html") for name in names)
 
 
 def imports(path: Path) -> set[Path]:

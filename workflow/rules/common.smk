@@ -42,6 +42,14 @@ def lib(script):
     return [local(f"{LIBRARY}/{module}") for module in wiring.modules(script)]
 
 
+def templates():
+    """What the page is made from: HTML, style sheet, script."""
+    return [
+        local(os.path.normpath(f"{LIBRARY}/../report/templates/{file.name}"))
+        for file in wiring.templates()
+    ]
+
+
 def those(chosen):
     """A constraint on the study's name: those for which `chosen` holds."""
     return "|".join(name for name, study in studies.items() if chosen(study)) or "(?!)"

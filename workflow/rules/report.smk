@@ -9,6 +9,7 @@ rule report:
     input:
         unpack(all_studies),
         lib=lib("write_report"),
+        templates=templates(),
     output:
         page=report(
             "results/report.html",

@@ -59,3 +59,8 @@ def modules(script: str) -> tuple[str, ...]:
         seen.add(file)
         todo |= _imports(file) - seen
     return tuple(sorted(str(file.relative_to(SCRIPTS)) for file in seen if file.parent != SCRIPTS))
+
+
+def templates() -> list[Path]:
+    """Files that the report's page is made from."""
+    return sorted(file for file in (SCRIPTS.parent / "report/templates").glob("*.*") if file.is_file())

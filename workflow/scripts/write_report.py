@@ -1,10 +1,18 @@
 """The page on all studies and its verdicts for machines: report.html, summary.json."""
 
+from pathlib import Path
+
 from script_io import run
 
 
 def main(job) -> None:
-    from lmm import report
+    from lmm import report, report_provenance
+
+    studies, results = job.params.studies, Path(job.output.page).parent
+    # Read now and not given as a parameter: a commit is no reason to run anything again.
+    provenance = report_provenance.collect(Path(__file__).parents[2], results, studies)
+    page = report.render(studies, dict(job.input.items()), job.params.settings, provenance)
+    report.write(page, job.output.page, job.output.summary)
 
 
 run(main, snakemake)  # noqa: F821
