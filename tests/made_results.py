@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from lmm import comparison
 from lmm.store import write_json, write_table
-from lmm.tidy import PARAMETERS, RANEF
+from lmm.tidy import PARAMETERS, RANEF, Fit
 
 REFERENCE = Path(__file__).parent / "reference"
 ENGINES = ("ols", "mixedlm", "reml", "pymc")
@@ -75,7 +76,7 @@ def coffee(root: Path, study: str = "coffee") -> Path:
         _engine(base, engine, estimate, error, truth, np.array([reml["ranef"][level] for level in levels]), levels, drawn)
     _ols(base, exact["ols"])
     _pymc(base, posterior, truth, levels, drawn)
-    _comparison(base, levels, drawn)
+    compare(base, _truth(drawn))
     return root
 
 
@@ -202,27 +203,32 @@ def _pymc(base, exact: dict, truth: dict, levels: list, drawn: pd.DataFrame) -> 
     xr.DataTree.from_dict({"posterior": posterior}).to_netcdf(base / "pymc/posterior.nc", engine="h5netcdf")
 
 
-def _comparison(base, levels: list, drawn: pd.DataFrame) -> None:
-    recovery, differences = [], []
-    tables = {name: pd.read_csv(base / name / "parameters.csv").set_index("term") for name in ("ols", "mixedlm", "reml", "pymc")}
-    for term, truth in (("sd__Intercept", 10), ("sd__x", 1), ("sd__Observation", 1)):
-        row = {"term": term, "truth": truth, "realised": {"sd__Intercept": 8.98, "sd__x": 0.958}.get(term, 0.985)}
-        for name, table in tables.items():
-            if term in table.index:
-                low, high = table.loc[term, "conf_low"], table.loc[term, "conf_high"]
-                row |= {f"{name}_estimate": table.loc[term, "estimate"], f"{name}_low": low, f"{name}_high": high,
-                        f"{name}_error": table.loc[term, "estimate"] - truth, f"{name}_covered": bool(low <= truth <= high)}  # fmt: skip
-        recovery.append(row)
-    write_table(base / "comparison/variance_recovery.csv", pd.DataFrame(recovery))
-    first, second = (pd.read_parquet(base / name / "ranef.parquet") for name in ("mixedlm", "pymc"))
-    differences = first[["level", "term"]].assign(
-        mixedlm=first["estimate"], reml=first["estimate"], pymc=second["estimate"],
-        difference=first["estimate"] - second["estimate"], mcse=second["mcse_mean"], truth=first["truth"],
-    )  # fmt: skip
-    write_table(base / "comparison/ranef_differences.csv", differences)
+def compare(base: Path, truth: dict | None, engines=ENGINES) -> None:
+    """Write the comparison's tables from the engines' tables, as the pipeline does."""
+    fits = {
+        name: Fit.read(
+            base / name / "parameters.csv",
+            base / name / "diagnostics.json",
+            base / name / "ranef.parquet" if name != "ols" else None,
+        )
+        for name in engines
+    }
+    measures = (("post", 0.98843, 0.990196), ("johnson", 0.98846, 0.9903), ("icc", 0.9883, 0.9901))
     explained = pd.DataFrame(
-        [{"engine": e, "measure": m, "estimate": v, "conf_low": np.nan, "conf_high": np.nan, "truth": t}
-         for e in ("mixedlm", "reml", "pymc")
-         for m, v, t in (("post", 0.98843, 0.990196), ("johnson", 0.98846, 0.9903), ("icc", 0.9883, 0.9901))]
-    )  # fmt: skip
+        [
+            {
+                "engine": engine,
+                "measure": measure,
+                "estimate": value,
+                "conf_low": np.nan,
+                "conf_high": np.nan,
+                "truth": true if truth else np.nan,
+            }
+            for engine in engines
+            if engine != "ols"
+            for measure, value, true in measures
+        ]
+    )
+    write_table(base / "comparison/variance_recovery.csv", comparison.variance_recovery(fits, truth, explained))
+    write_table(base / "comparison/ranef_differences.csv", comparison.ranef_differences(fits))
     write_table(base / "comparison/variance_explained.csv", explained)
