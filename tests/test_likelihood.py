@@ -1,0 +1,135 @@
+"""The kernel against dense algebra on all rows, and its derivatives against differences."""
+
+import numpy as np
+import pytest
+
+import problems
+from lmm.accumulate import compute
+from lmm.conditional import conditional
+from lmm.density import log_density, pack_problem
+from lmm.likelihood import LANES, pack, reml_terms, unpack
+from lmm.optimum import optimum
+
+CASES = {
+    # sizes, fixed, random, blocks: one row in a group, no intercept, more random than fixed, three effects
+    "intercept": ([3, 1, 4, 2], ("Intercept",), ("Intercept",), None),
+    "slope": ([3, 1, 5, 2, 7], ("Intercept", "x"), ("Intercept", "x"), None),
+    "independent": ([3, 1, 5, 2, 7], ("Intercept", "x"), ("Intercept", "x"), (("Intercept",), ("x",))),
+    "slope_only": ([3, 4, 5, 6], ("Intercept", "x"), ("x",), None),
+    "no_fixed_slope": ([3, 4, 5, 6], ("Intercept",), ("Intercept", "x"), None),
+    "no_intercept": ([3, 4, 5, 6], ("x",), ("x", "z"), None),
+    "three": ([4, 5, 6, 7, 8, 3], ("Intercept", "x", "z", "w"), ("Intercept", "x", "z"), None),
+    "many": ([2] * 70, ("Intercept", "x"), ("Intercept", "x"), None),  # more than two blocks of LANES
+}
+
+
+def case(name):
+    """Rows and moments of a case, and a random D and sigma to evaluate at."""
+    sizes, fixed, random, blocks = CASES[name]
+    rng = np.random.default_rng(5)
+    q = len(random)
+    data = problems.simulated(
+        rng, sizes, fixed, random, np.eye(q), 0.7, np.arange(1.0, len(fixed) + 1), blocks
+    )
+    root = np.tril(rng.normal(size=(q, q)))
+    if blocks:
+        root = np.diag(np.diag(root))
+    return data, compute(*data), root, 0.8
+
+
+def test_packing_round_trips_and_pads_with_empty_groups():
+    gram = np.random.default_rng(1).normal(size=(LANES + 3, 2, 5))
+    packed = pack(gram)
+    assert packed.shape == (2, 2, 5, LANES)
+    np.testing.assert_array_equal(unpack(packed, LANES + 3), gram)
+    assert not packed[1, :, :, 3:].any()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_log_density_is_the_dense_one(name):
+    (terms, y, W, codes, _), moments, root, sigma = case(name)
+    problem = moments.problem(terms.fixed, terms.blocks)
+    value = log_density(pack_problem(problem), root, sigma)[0]
+    criterion = problems.dense(terms, y, W, codes, root @ root.T, sigma)[0]
+    # both are sums of tens of terms of order 10 in double precision
+    assert -2.0 * value == pytest.approx(criterion, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["slope", "three", "no_intercept"])
+def test_log_density_with_a_normal_prior_is_the_dense_one(name):
+    (terms, y, W, codes, _), moments, root, sigma = case(name)
+    p = len(terms.fixed)
+    half = np.random.default_rng(2).normal(size=(p, p))
+    mean, precision = np.linspace(-1, 1, p), half @ half.T + np.eye(p)
+    problem = moments.problem(terms.fixed, terms.blocks)
+    value = log_density(pack_problem(problem, mean, precision), root, sigma)[0]
+    expected = problems.dense(terms, y, W, codes, root @ root.T, sigma, (mean, precision))
+    assert -2.0 * value == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("prior", [False, True])
+@pytest.mark.parametrize("name", CASES)
+def test_gradient_is_the_difference_quotient(name, prior):
+    (terms, *_), moments, root, sigma = case(name)
+    p = len(terms.fixed)
+    problem = moments.problem(terms.fixed, terms.blocks)
+    packed = pack_problem(problem, np.ones(p), 3.0 * np.eye(p)) if prior else pack_problem(problem)
+    found = log_density(packed, root, sigma)[1:]
+    step, expected = 1e-5, []
+    for at in np.ndindex(*root.shape):
+        change = np.zeros_like(root)
+        change[at] = step
+        ends = [log_density(packed, root + sign * change, sigma)[0] for sign in (1, -1)]
+        expected.append((ends[0] - ends[1]) / (2 * step))
+    ends = [log_density(packed, root, sigma + sign * step)[0] for sign in (1, -1)]
+    expected.append((ends[0] - ends[1]) / (2 * step))
+    # central differences: step^2 times third derivatives (up to 1e3) plus rounding 1e-14 * 100 / step
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_a_singular_factor_and_an_empty_one_are_finite():
+    (terms, y, W, codes, _), moments, _, sigma = case("slope")
+    problem = moments.problem(terms.fixed, terms.blocks)
+    for root in (np.zeros((2, 2)), np.array([[1.0, 0.0], [2.0, 0.0]]), np.array([[0.0, 0.0], [0.0, 1.5]])):
+        value = log_density(pack_problem(problem), root, sigma)
+        assert np.isfinite(value).all()
+        expected = problems.dense(terms, y, W, codes, root @ root.T, sigma)[0]
+        assert -2.0 * value[0] == pytest.approx(expected, abs=1e-9)
+
+
+def test_collinear_columns_give_nan_not_a_number():
+    gram = pack(np.zeros((1, 1, 4)))
+    total = np.array([[1.0, 1.0, 0.5], [1.0, 1.0, 0.5], [0.5, 0.5, 1.0]])  # two equal columns
+    logdet, rss, *_ = reml_terms(gram, total, np.zeros((1, 1)), np.zeros((3, 3)))
+    assert np.isnan(logdet)
+    assert np.isnan(rss)
+
+
+def test_many_large_determinants_do_not_overflow():
+    # 2000 groups with |M_j| of about 1e40 each: the running product would leave double's range after eight
+    gram = np.zeros((2000, 1, 3))
+    gram[:, 0, 0] = 1e40
+    total = np.eye(2)
+    logdet, *_ = reml_terms(pack(gram), total, np.eye(1), np.zeros((2, 2)))
+    assert logdet == pytest.approx(2000 * np.log1p(1e40), rel=1e-14)
+
+
+@pytest.mark.parametrize("name", ["slope", "independent", "three", "many", "slope_only"])
+def test_conditionals_are_hendersons(name):
+    (terms, y, W, codes, _), moments, root, sigma = case(name)
+    problem = moments.problem(terms.fixed, terms.blocks)
+    own = sigma / problem.y_scale
+    found = conditional(problem, np.linalg.solve(problem.z_map, root) / own, own)
+    _, _, _, blups, errors = problems.dense(terms, y, W, codes, root @ root.T, sigma)
+    np.testing.assert_allclose(found.mean, blups, atol=1e-10)  # 1e-16 times a condition number below 1e4
+    np.testing.assert_allclose(np.sqrt(found.variance), errors, atol=1e-10)
+    assert (found.cond_variance <= found.variance + 1e-12).all()
+
+
+def test_gls_is_the_dense_one():
+    (terms, y, W, codes, _), moments, *_ = case("three")
+    best = optimum(moments.problem(terms.fixed, terms.blocks))
+    criterion, beta, cov, *_ = problems.dense(terms, y, W, codes, best.covariance, best.sigma)
+    assert best.criterion == pytest.approx(criterion, abs=1e-9)
+    np.testing.assert_allclose(best.beta, beta, rtol=1e-9)
+    np.testing.assert_allclose(best.cov_beta, cov, rtol=1e-8)

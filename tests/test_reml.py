@@ -1,0 +1,278 @@
+"""REML from moments: published optima, the traps of statistics.md section 3, profile intervals."""
+
+import numpy as np
+import pytest
+from scipy import optimize, stats
+
+import problems
+from lmm import reml
+from lmm.accumulate import compute
+from lmm.density import log_density, pack_problem
+from lmm.intervals import profile_intervals, standard_errors
+from lmm.optimise import newton
+from lmm.optimum import fill, optimum
+
+
+def problem_of(name, **changes):
+    """The kernel's input for a study."""
+    moments, terms = problems.moments_of(name, **changes)
+    return moments.problem(terms.fixed, terms.blocks)
+
+
+@pytest.fixture(scope="module", params=problems.STUDIES)
+def study(request):
+    moments, terms = problems.moments_of(request.param)
+    fit, best = reml.fit(moments, terms.fixed, terms.blocks)
+    return request.param, terms, fit, best, problems.EXACT[request.param]
+
+
+def close(found, expected, sigma):
+    """1e-6 relative to max(|reference|, 1e-3 sigma), the accuracy that the issue asks for."""
+    found, expected = np.asarray(found), np.asarray(expected)
+    assert np.all(np.abs(found - expected) <= 1e-6 * np.maximum(np.abs(expected), 1e-3 * sigma))
+
+
+def test_every_reference_number(study):
+    _, terms, fit, best, exact = study
+    table = fit.parameters.set_index("term")
+    assert best.criterion == pytest.approx(exact["criterion"], abs=1e-6)
+    for term in terms.fixed:
+        close(table.estimate[term], exact["fixed"][term], exact["sigma"])
+        close(table.std_error[term], exact["se"][term], exact["sigma"])
+    for term in terms.random:
+        close(table.estimate[f"sd__{term}"], exact["sd"][term], exact["sigma"])
+    close(table.estimate["sd__Observation"], exact["sigma"], exact["sigma"])
+    if exact["corr"] and len(terms.blocks) == 1:
+        close(table.estimate["cor__" + ".".join(terms.random)], exact["corr"][0], 1.0)
+    ranef = fit.ranef.set_index(["level", "term"]).estimate
+    for level, values in exact["ranef"].items():
+        close([ranef[level, term] for term in terms.random], values, exact["sigma"])
+
+
+def test_sds_are_exact_to_1e8(study):
+    _, terms, fit, _, exact = study
+    found = fit.parameters.set_index("term").estimate
+    for term in terms.random:  # absolute in units of sigma: Dyestuff2's is 0
+        assert abs(found[f"sd__{term}"] - exact["sd"][term]) < 1e-8 * exact["sigma"]
+
+
+def test_certified_and_singular_only_where_it_is(study):
+    name, _, fit, best, _ = study
+    assert best.certified
+    assert best.singular == (name == "dyestuff2")
+    assert fit.diagnostics["status"] == ("singular" if name == "dyestuff2" else "ok")
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_orthodont_from_random_starts(seed):
+    problem = problem_of("orthodont")
+    rng = np.random.default_rng(seed)
+    start = np.tril(rng.normal(size=(2, 2)) * 10.0 ** rng.uniform(-3, 2, size=(2, 1)))
+    best = optimum(problem, [start])
+    # not the saddle at 443.8485 nor the bounded stop at 445.0857
+    assert best.criterion == pytest.approx(442.63668588412463, abs=1e-6)
+    assert best.certified
+
+
+def test_theta_zero_is_left():
+    # the gradient in L vanishes identically at L = 0, whatever the data say
+    for name in ("orthodont", "sleepstudy", "dyestuff", "coffee"):
+        best = optimum(problem_of(name), [np.zeros_like(problem_of(name).z_map)])
+        assert best.criterion == pytest.approx(problems.EXACT[name]["criterion"], abs=1e-6)
+
+
+def test_orthodonts_saddle_is_left():
+    # L of rank one: the best fit with correlation +-1, where the gradient in L22 is 0
+    problem = problem_of("orthodont")
+    structure = problem.structure
+    held = int(np.flatnonzero((structure.rows == 1) & (structure.cols == 1))[0])
+    model = (structure.rows, structure.cols, np.eye(2), problem.gram, problem.total, problem.n_rows - 2)
+    start = np.array([1.0, 0.5, 0.0, 0.0])
+    phi, value, *_ = newton(start, held, -1, *model, 200)
+    stuck = value + problem.constant
+    assert stuck == pytest.approx(443.8485, abs=1e-4)
+    best = optimum(problem, [fill(structure, phi) / np.exp(phi[-1])])
+    assert best.criterion == pytest.approx(442.63668588412463, abs=1e-6)
+
+
+@pytest.mark.parametrize(("y_shift", "x_scale"), [(1e8, 1.0), (0.0, 1e8), (0.0, 1e-8), (1e8, 1e-8)])
+def test_shift_and_scale_torture(y_shift, x_scale):
+    plain = reml.fit(*_arguments("sleepstudy"))[0].parameters.set_index("term")
+    moments, terms = problems.moments_of("sleepstudy", y_shift=y_shift, x_scale=x_scale)
+    fit = reml.fit(moments, terms.fixed, terms.blocks)[0].parameters.set_index("term")
+    # y is known to 1e8 * 1.1e-16 = 1e-8 only once it is shifted, of 25 (sigma): 5e-10, times a factor of 20
+    exact = 1e-8 if y_shift else 1e-11
+    for column in ("estimate", "std_error", "conf_low", "conf_high"):
+        # a profile's limit is searched to 1e-9 of the target, and the Hessian is of difference quotients
+        tolerance = exact if column == "estimate" else max(exact, 1e-9)
+        assert fit[column]["sd__Intercept"] == pytest.approx(plain[column]["sd__Intercept"], rel=tolerance)
+        slope = fit[column]["sd__Days"] * x_scale
+        assert slope == pytest.approx(plain[column]["sd__Days"], rel=tolerance)
+        assert fit[column]["sd__Observation"] == pytest.approx(
+            plain[column]["sd__Observation"], rel=tolerance
+        )
+        assert fit[column]["cor__Intercept.Days"] == pytest.approx(
+            plain[column]["cor__Intercept.Days"], abs=10 * tolerance
+        )
+    assert fit.estimate["Days"] * x_scale == pytest.approx(plain.estimate["Days"], rel=exact)
+    intercept = fit.estimate["Intercept"] - y_shift
+    assert intercept == pytest.approx(plain.estimate["Intercept"], rel=1e-9)
+
+
+def _arguments(name):
+    moments, terms = problems.moments_of(name)
+    return moments, terms.fixed, terms.blocks
+
+
+def test_balanced_one_way_closed_form():
+    # ANOVA estimators are REML's in a balanced one-way layout (Searle, Casella & McCulloch 1992, section 4.3)
+    terms, y, W, codes, levels = problems.rows_of("dyestuff")
+    means = np.bincount(codes, y) / 5
+    between = 5 * means.var(ddof=1)
+    within = ((y - means[codes]) ** 2).sum() / (30 - 6)
+    best = optimum(compute(terms, y, W, codes, levels).problem(terms.fixed, terms.blocks))
+    assert best.sigma**2 == pytest.approx(within, rel=1e-10)
+    assert best.covariance[0, 0] == pytest.approx((between - within) / 5, rel=1e-10)
+
+
+@pytest.mark.parametrize("blocks", [(("Intercept", "x", "z"),), (("Intercept", "x"), ("z",))])
+def test_three_effects_against_a_general_optimiser(blocks):
+    rng = np.random.default_rng(11)
+    D = np.array([[4.0, 0.6, 0.3], [0.6, 1.0, -0.2], [0.3, -0.2, 0.5]])
+    names = ("Intercept", "x", "z")
+    terms, y, W, codes, levels = problems.simulated(
+        rng, [6] * 12, names, names, D, 0.9, np.array([1.0, 2.0, 3.0]), blocks
+    )
+    best = optimum(compute(terms, y, W, codes, levels).problem(terms.fixed, terms.blocks))
+    free = [
+        (a, b) for block in blocks for a in map(names.index, block) for b in map(names.index, block) if b <= a
+    ]
+
+    def criterion(phi):
+        root = np.zeros((3, 3))
+        for (a, b), value in zip(free, phi, strict=False):
+            root[a, b] = value
+        return problems.dense(terms, y, W, codes, root @ root.T, np.exp(phi[-1]))[0]
+
+    start = np.append([best.root[at] for at in free], np.log(best.sigma)) * 1.05
+    found = optimize.minimize(criterion, start, method="BFGS", options={"gtol": 1e-5})
+    # BFGS with difference quotients stops within about 1e-8 of the minimum
+    assert best.criterion <= found.fun + 1e-7
+    assert best.criterion == pytest.approx(found.fun, abs=1e-5)
+    assert best.certified
+
+
+def profile_by_general_optimiser(packed, of, value, best):
+    """Criterion with one sd held, minimised over the rest by Nelder-Mead over the (densely tested) kernel."""
+
+    def criterion(phi):
+        s = np.exp(phi[:2])
+        s[of] = value
+        r = np.tanh(phi[2])
+        root = np.array([[s[0], 0.0], [s[1] * r, s[1] * np.sqrt(1.0 - r * r)]])
+        return -2.0 * log_density(packed, root, np.exp(phi[3]))[0]
+
+    sds = np.sqrt(np.diag(best.covariance))
+    start = np.array([*np.log(sds), np.arctanh(best.covariance[0, 1] / sds.prod()), np.log(best.sigma)])
+    options = {"xatol": 1e-7, "fatol": 1e-9, "maxiter": 4000}
+    return optimize.minimize(criterion, start, method="Nelder-Mead", options=options).fun
+
+
+@pytest.mark.parametrize("of", [0, 1])
+def test_profile_limits_rise_by_the_chi_square_quantile(of):
+    problem = problem_of("sleepstudy")
+    best = optimum(problem)
+    limits, words = profile_intervals(problem, best, 0.95)
+    assert not words
+    for limit in limits[of]:
+        held = profile_by_general_optimiser(pack_problem(problem), of, limit, best)
+        # the slope of the criterion at a limit is about 1 a unit; Nelder-Mead stops within 1e-8 of the minimum
+        assert held - best.criterion == pytest.approx(stats.chi2.ppf(0.95, 1), abs=1e-6)
+
+
+def test_profile_of_one_way_closed_form():
+    # with one variance and sigma the criterion has two parameters: minimise over the other on a fine grid
+    terms, y, W, codes, levels = problems.rows_of("dyestuff")
+    problem = compute(terms, y, W, codes, levels).problem(terms.fixed, terms.blocks)
+    best = optimum(problem)
+    limits, _ = profile_intervals(problem, best, 0.9)
+
+    def held(sd):
+        def criterion(sigma):
+            return problems.dense(terms, y, W, codes, np.array([[sd**2]]), sigma)[0]
+
+        return optimize.minimize_scalar(
+            criterion, bounds=(20, 120), method="bounded", options={"xatol": 1e-8}
+        ).fun
+
+    for limit in limits[0]:
+        assert held(limit) - best.criterion == pytest.approx(stats.chi2.ppf(0.9, 1), abs=1e-6)
+
+
+def test_limits_at_the_edge_of_the_parameter_space():
+    problem = problem_of("dyestuff2")
+    best = optimum(problem)
+    limits, words = profile_intervals(problem, best, 0.95)
+    assert not words
+    assert limits[0, 0] == 0.0
+    assert 0.0 < limits[0, 1] < 3 * best.sigma
+    errors = standard_errors(problem, best)
+    assert np.isnan(errors[0])
+    # sigma's own: sqrt(sigma^2 / (2 (N - 1))) where the group variance is 0 (a chi-square's information)
+    assert errors[1] == pytest.approx(best.sigma / np.sqrt(2 * 29), rel=1e-6)
+    # a correlation that the data cannot bound has the limits -1 and 1
+    problem = problem_of("orthodont")
+    limits, words = profile_intervals(problem, optimum(problem), 0.999)
+    assert not words
+    assert limits[2, 0] == -1.0
+
+
+def test_standard_errors_are_the_dense_hessians():
+    terms, y, W, codes, levels = problems.rows_of("dyestuff")
+    problem = compute(terms, y, W, codes, levels).problem(terms.fixed, terms.blocks)
+    best = optimum(problem)
+
+    def criterion(sd, sigma):
+        return problems.dense(terms, y, W, codes, np.array([[sd**2]]), sigma)[0]
+
+    x, h = np.array([best.root[0, 0], best.sigma]), 0.02
+    H = np.empty((2, 2))
+    for a in range(2):
+        for b in range(2):
+            e, f = h * np.eye(2)[a], h * np.eye(2)[b]
+            H[a, b] = (
+                criterion(*(x + e + f))
+                - criterion(*(x + e - f))
+                - criterion(*(x - e + f))
+                + criterion(*(x - e - f))
+            ) / (4 * h * h)
+    expected = np.sqrt(np.diag(np.linalg.inv(0.5 * H)))
+    # second differences of a criterion of 320: rounding 6e-14 / h^2 of curvatures of 0.03, and h^2 terms
+    np.testing.assert_allclose(standard_errors(problem, best), expected, rtol=1e-4)
+
+
+def test_hard_shapes_end_with_a_verdict():
+    rng = np.random.default_rng(3)
+    names = ("Intercept", "x")
+    shapes = {
+        "two groups": [8, 9],
+        "single rows": [1, 1, 1, 1, 1, 2, 6, 7],
+        "many pairs": [2] * 5000,
+    }
+    for sizes in shapes.values():
+        data = problems.simulated(rng, sizes, names, names, np.diag([1.0, 0.25]), 1.0, np.array([1.0, 1.0]))
+        fit, best = reml.fit(compute(*data), data[0].fixed, data[0].blocks, profile=len(sizes) < 100)
+        assert best.certified
+        assert np.isfinite(fit.parameters.estimate).all()
+        assert fit.ranef.std_error.gt(0).all() or best.singular
+
+
+def test_a_hundred_thousand_pairs():
+    rng = np.random.default_rng(4)
+    data = problems.simulated(
+        rng, [2] * 100_000, ("Intercept", "x"), ("Intercept",), np.eye(1), 1.0, np.array([1.0, 1.0])
+    )
+    best = optimum(compute(*data).problem(data[0].fixed, data[0].blocks))
+    # sd of an sd estimate here: about 1 / sqrt(2 J) times 1.5; five of them
+    assert best.root[0, 0] == pytest.approx(1.0, abs=5 * 1.5 / np.sqrt(2e5))
+    assert best.certified
