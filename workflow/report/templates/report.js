@@ -39,9 +39,10 @@
     const table = $("table", box), name = `${box.dataset.key}.csv`;
     if (!table.classList.contains("interactive")) {
       const button = Object.assign(document.createElement("button"), { type: "button", className: "quiet csv", textContent: "CSV" });
-      button.setAttribute("aria-label", `Download as CSV: ${$("caption", table).textContent}`);
+      const about = $("caption", table).textContent;
+      button.setAttribute("aria-label", `CSV of: ${about}`);
       button.addEventListener("click", () => save(name, csvOf(table)));
-      box.append(button);
+      $("caption", table).append(" ", button);
       continue;
     }
     const label = $("caption", table).textContent, rows = $("script.rows", box);

@@ -16,20 +16,14 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from lmm import report_methods, report_provenance, report_tables, report_text
+from lmm import report_methods, report_provenance, report_sections
+from lmm.report_table import Table
 from lmm.report_verdicts import cards, headline
 from lmm.results import Results, read
 from lmm.store import plain, read_json, write_json, write_text
-from lmm.words import label, number, p_value
+from lmm.words import label
 
 TEMPLATES = Path(__file__).parents[2] / "report" / "templates"
-FIGURES_OF = {
-    "data": ("groups", "pooled"),
-    "ols": (),
-    "mixed": ("residuals",),
-    "bayes": ("priors", "ranks", "traces"),
-    "comparison": ("variances", "effects", "differences", "caterpillar", "shrinkage"),
-}
 
 
 @dataclass(frozen=True)
@@ -67,12 +61,14 @@ def render(
     provenance : mapping
         As `report_provenance.collect` gives it.
     """
-    read_studies, sections = [], []
+    read_studies, shown = [], []
     for name, own in studies.items():
-        mine = {key.removeprefix(f"{name}/"): path for key, path in paths.items() if key.startswith(f"{name}/")}
+        mine = {
+            key.removeprefix(f"{name}/"): path for key, path in paths.items() if key.startswith(f"{name}/")
+        }
         results = read(name, own, mine)
         read_studies.append(results)
-        sections.append(_study(results, Path(str(mine["figures"])), provenance))
+        shown.append(_study(results, Path(str(mine["figures"])), provenance))
     summary = plain(
         {
             "title": settings.get("title") or "Do linear mixed models recover what is there?",
@@ -81,13 +77,17 @@ def render(
         }
     )
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["table_json"] = table_json
     script, style = _datatables()
     html = environment.get_template("report.html.j2").render(
         title=summary["title"],
-        studies=sections,
+        studies=shown,
         provenance=provenance,
         bibtex=report_methods.bibtex(read_studies),
         style=Markup(style + (TEMPLATES / "report.css").read_text(encoding="utf-8")),
@@ -114,65 +114,31 @@ def _datatables() -> tuple[str, str]:
     script = f"{script[: found.start()]}globalThis.lmmDataTable={found.group(1)};{script[found.end() :]}"
     # the style sheet has no url(http...) but must not end its own element early, nor the script its
     css = (folder / "dt_bundle.css").read_text(encoding="utf-8")
-    return "(()=>{" + script.replace("</script", "<\\/script") + "\n})();", css.replace("</style", "<\\/style")
+    return "(()=>{" + script.replace("</script", "<\\/script") + "\n})();", css.replace(
+        "</style", "<\\/style"
+    )
 
 
 def _figures(directory: Path) -> dict[str, dict[str, Any]]:
     about = read_json(directory / "figures.json")
     return {
-        figure["name"]: figure | {"svg": Markup((directory / f"{figure['name']}.svg").read_text(encoding="utf-8"))}
+        figure["name"]: figure
+        | {"svg": Markup((directory / f"{figure['name']}.svg").read_text(encoding="utf-8"))}
         for figure in about
     }
 
 
 def _groups(directory: Path) -> Markup:
     """Every group's detail as JSON that may stand in a script element."""
-    text = (directory / "groups.json").read_text(encoding="utf-8").strip() if (directory / "groups.json").exists() else "null"
+    text = (
+        (directory / "groups.json").read_text(encoding="utf-8").strip()
+        if (directory / "groups.json").exists()
+        else "null"
+    )
     return Markup(text.replace("<", "\\u003c"))
 
 
-def _section(key: str, title: str, text: list[str], tables: list, figures: dict) -> dict[str, Any]:
-    return {
-        "key": key,
-        "title": title,
-        "text": text,
-        "tables": [table for table in tables if table is not None],
-        "figures": [figures[name] for name in FIGURES_OF.get(key, ()) if name in figures],
-        "footer": "",
-    }
-
-
 def _study(results: Results, directory: Path, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    figures, tables = _figures(directory), report_tables
-    sections = [_section("data", "What was simulated" if results.truth else "The data", report_text.data(results),
-                         [tables.truth_table(results)], figures)]  # fmt: skip
-    if "ols" in results.fits:
-        summary = results.fits["ols"].diagnostics.get("summary") or {}
-        sections.append(_section("ols", "OLS: groups ignored", report_text.ols(results), [
-            tables.coefficients(results, "ols"),
-            tables.quantiles(summary.get("residual_quantiles"), "ols-residuals", "Residuals."),
-        ], figures) | {"footer": _ols_footer(summary)})  # fmt: skip
-    mixed = [name for name in results.fits if name not in ("ols", "pymc")]
-    if mixed:
-        blocks = []
-        for name in mixed:
-            summary = results.fits[name].diagnostics.get("summary") or {}
-            blocks += [
-                tables.random_effects(results, name), tables.coefficients(results, name), tables.correlations(summary, name),
-                tables.quantiles(summary.get("scaled_residuals"), f"{name}-scaled", f"{label(name)}: scaled residuals."),
-            ]  # fmt: skip
-        blocks += [tables.explained(results), tables.ranef(results)]
-        title = " and ".join(label(name) for name in mixed) + ": restricted maximum likelihood"
-        said = [*report_text.mixed(results), report_text.optimum(results)]
-        sections.append(_section("mixed", title, [text for text in said if text], blocks, figures))
-    if "pymc" in results.fits:
-        sections.append(_section("bayes", "PyMC: the Bayesian fit", report_text.bayes(results), [
-            tables.priors(results), tables.posterior(results), tables.gates(results),
-        ], figures))  # fmt: skip
-    if results.mixed:
-        title = "Comparison: truth and engines" if results.truth else "Comparison of the engines"
-        blocks = [tables.recovery(results), tables.differences(results)]
-        sections.append(_section("comparison", title, report_text.comparison(results), blocks, figures))
     seconds: dict[str, float] = {}
     for row in provenance["run_times"]:
         if row["study"] in (results.study, "") and row["seconds"] is not None:
@@ -183,27 +149,21 @@ def _study(results: Results, directory: Path, provenance: Mapping[str, Any]) -> 
         "title": results.title,
         "formula": results.settings.get("formula", ""),
         "cards": cards(results),
-        "sections": sections,
+        "sections": report_sections.sections(results, _figures(directory)),
         "methods": report_methods.methods(results),
-        "configuration": yaml.safe_dump(plain(results.settings.get("configuration") or {}), sort_keys=False, allow_unicode=True),
+        "configuration": yaml.safe_dump(
+            plain(results.settings.get("configuration") or {}), sort_keys=False, allow_unicode=True
+        ),
         "graph": Markup(report_provenance.graph(report_provenance.edges(results.fits), seconds)),
         "groups": _groups(directory),
-        "warnings": [(label(name), text) for name, fit in results.fits.items() for text in fit.diagnostics.get("warnings") or []],
+        "warnings": [
+            (label(name), text)
+            for name, fit in results.fits.items()
+            for text in fit.diagnostics.get("warnings") or []
+        ],
     }
 
 
-def _ols_footer(summary: Mapping[str, Any]) -> str:
-    """The closing lines of R's summary(lm)."""
-    if "sigma" not in summary:
-        return ""
-    said = f"Residual standard error: {number(summary['sigma'], 4)} on {summary['df_resid']} degrees of freedom. Multiple R²: "
-    said += f"{number(summary['r2'], 4)}, adjusted R²: {number(summary['adj_r2'], 4)}."
-    if summary.get("f") is not None:
-        first, second = summary["f_df"]
-        said += f" F-statistic: {number(summary['f'], 4)} on {first:g} and {second:g} DF, p-value: {p_value(summary['f_p'])}."
-    return said
-
-
-def table_json(table: report_tables.Table) -> Markup:
+def table_json(table: Table) -> Markup:
     """A streamed table's rows as JSON that may stand in a script element."""
     return Markup(json.dumps(table.data(), separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c"))

@@ -1,5 +1,8 @@
 """A methods paragraph that a paper can quote, and the BibTeX of what was used: from configuration and results."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from lmm.results import Results
 from lmm.words import counted, label, listed
 
@@ -10,12 +13,15 @@ ENTRIES = {
   year = {2015}, volume = {67}, number = {1}, pages = {1--48}, doi = {10.18637/jss.v067.i01}
 }""",
     "seabold2010": """@inproceedings{seabold2010,
-  author = {Seabold, Skipper and Perktold, Josef}, title = {statsmodels: Econometric and statistical modeling with {Python}},
-  booktitle = {Proceedings of the 9th Python in Science Conference}, year = {2010}, doi = {10.25080/Majora-92bf1922-011}
+  author = {Seabold, Skipper and Perktold, Josef},
+  title = {statsmodels: Econometric and statistical modeling with {Python}},
+  booktitle = {Proceedings of the 9th Python in Science Conference}, year = {2010},
+  doi = {10.25080/Majora-92bf1922-011}
 }""",
     "pymc2023": """@article{pymc2023,
-  author = {Abril-Pla, Oriol and Andreani, Virgile and Carroll, Colin and Dong, Larry and Fonnesbeck, Christopher J. and
-    Kochurov, Maxim and Kumar, Ravin and Lao, Junpeng and Luhmann, Christian C. and Martin, Osvaldo A. and others},
+  author = {Abril-Pla, Oriol and Andreani, Virgile and Carroll, Colin and Dong, Larry and Fonnesbeck,
+    Christopher J. and Kochurov, Maxim and Kumar, Ravin and Lao, Junpeng and
+    Luhmann, Christian C. and Martin, Osvaldo A. and others},
   title = {{PyMC}: a modern, and comprehensive probabilistic programming framework in {Python}},
   journal = {PeerJ Computer Science}, year = {2023}, volume = {9}, pages = {e1516}, doi = {10.7717/peerj-cs.1516}
 }""",
@@ -28,10 +34,12 @@ ENTRIES = {
     "vehtari2021": """@article{vehtari2021,
   author = {Vehtari, Aki and Gelman, Andrew and Simpson, Daniel and Carpenter, Bob and B{\\"u}rkner, Paul-Christian},
   title = {Rank-normalization, folding, and localization: An improved {R-hat} for assessing convergence of {MCMC}},
-  journal = {Bayesian Analysis}, year = {2021}, volume = {16}, number = {2}, pages = {667--718}, doi = {10.1214/20-BA1221}
+  journal = {Bayesian Analysis}, year = {2021}, volume = {16}, number = {2}, pages = {667--718},
+  doi = {10.1214/20-BA1221}
 }""",
     "johnson2014": """@article{johnson2014,
-  author = {Johnson, Paul C. D.}, title = {Extension of {Nakagawa} \\& {Schielzeth's} {R2GLMM} to random slopes models},
+  author = {Johnson, Paul C. D.},
+  title = {Extension of {Nakagawa} \\& {Schielzeth's} {R2GLMM} to random slopes models},
   journal = {Methods in Ecology and Evolution}, year = {2014}, volume = {5}, number = {9}, pages = {944--946},
   doi = {10.1111/2041-210X.12225}
 }""",
@@ -74,28 +82,43 @@ def methods(results: Results) -> str:
         said.append(f"We simulated {rows} in {groups}{how}{seed}.")
     else:
         said.append(f"We analysed {rows} in {groups}.")
-    said.append(f"The linear mixed model was {results.settings['formula']}, in the notation of lme4 (Bates et al. 2015).")
+    said.append(
+        f"The linear mixed model was {results.settings['formula']}, in the notation of lme4 (Bates et al. 2015)."
+    )
     if "ols" in results.fits:
         said.append("Ordinary least squares, which ignores the groups, served as a reference.")
     if "mixedlm" in results.fits:
         said.append(
-            f"The model was fitted by restricted maximum likelihood (REML) with MixedLM of statsmodels{_version(results, 'mixedlm', 'statsmodels')} "
+            "The model was fitted by restricted maximum likelihood (REML) with MixedLM of "
+            f"statsmodels{_version(results, 'mixedlm', 'statsmodels')} "
             "(Seabold & Perktold 2010)."
         )
     if "reml" in results.fits:
         beside = "A second REML fit" if "mixedlm" in results.fits else "It was fitted by REML"
         said.append(
-            f"{beside} from sufficient statistics, its optimum certified by first and second derivatives, gave generalised "
-            f"least-squares standard errors and {level} profile-likelihood intervals of standard deviations and correlations."
+            f"{beside} from sufficient statistics, its optimum certified by first and second derivatives, "
+            "gave generalised "
+            f"least-squares standard errors and {level} profile-likelihood intervals of standard "
+            "deviations and correlations."
         )
     if "pymc" in results.fits:
         said += _bayesian(results, level)
     if results.mixed:
         said.append(
-            "Standard errors of random effects are prediction errors, the uncertainty of the fixed effects included; variance "
+            "Standard errors of random effects are prediction errors, the uncertainty of the fixed "
+            "effects included; variance "
             "explained is averaged over rows (Johnson 2014)."
         )
     return " ".join([*said, "The analysis ran as a Snakemake workflow (Mölder et al. 2021)."])
+
+
+def _length(setting: Mapping[str, Any]) -> str:
+    """Chains and draws, where the configuration is at hand."""
+    if not {"chains", "tune", "draws"} <= set(setting):
+        return ""
+    return (
+        f" ({setting['chains']} chains, {setting['tune']:,} warm-up and {setting['draws']:,} kept draws each)"
+    )
 
 
 def _bayesian(results: Results, level: str) -> list[str]:
@@ -103,11 +126,12 @@ def _bayesian(results: Results, level: str) -> list[str]:
     setting = ((results.settings.get("configuration") or {}).get("engines") or {}).get("pymc") or {}
     sampler = f"nutpie{_version(results, 'pymc', 'nutpie')}"
     said = [
-        f"A Bayesian fit{' of ' + setting['formula'] if setting.get('formula') else ''} with PyMC{_version(results, 'pymc', 'pymc')} "
+        f"A Bayesian fit{' of ' + setting['formula'] if setting.get('formula') else ''} with "
+        f"PyMC{_version(results, 'pymc', 'pymc')} "
         f"(Abril-Pla et al. 2023) sampled the marginal posterior of the variance parameters with {sampler}"
-        + (f" ({setting['chains']} chains, {setting['tune']:,} warm-up and {setting['draws']:,} kept draws each)" if {"chains", "tune", "draws"} <= set(setting) else "")
+        + _length(setting)
         + "; fixed and random effects were then drawn exactly from their Gaussian conditionals."
-    ]  # fmt: skip
+    ]
     priors = (details.get("summary") or {}).get("priors") or []
     if isinstance(priors, dict):
         priors = [{"parameter": key, "prior": value} for key, value in priors.items()]
@@ -115,12 +139,16 @@ def _bayesian(results: Results, level: str) -> list[str]:
     for row in priors:
         by_prior.setdefault(row["prior"], []).append(row["parameter"])
     if by_prior:
-        said.append(f"Priors: {'; '.join(f'{text} for {listed(names)}' for text, names in by_prior.items())}.")
+        said.append(
+            f"Priors: {'; '.join(f'{text} for {listed(names)}' for text, names in by_prior.items())}."
+        )
     failed = [gate["name"] for gate in details.get("gates") or [] if not gate["passed"]]
     verdict = f"; the fit failed on {listed(failed)}" if failed else "; all were met"
     said.append(
-        "Convergence was judged by rank-normalised R-hat, bulk and tail effective sample size, divergences, tree depth and E-BFMI "
-        f"(Vehtari et al. 2021; ArviZ{_version(results, 'pymc', 'arviz')}, Kumar et al. 2019){verdict}. Intervals of {label('pymc')} "
+        "Convergence was judged by rank-normalised R-hat, bulk and tail effective sample size, "
+        "divergences, tree depth and E-BFMI "
+        f"(Vehtari et al. 2021; ArviZ{_version(results, 'pymc', 'arviz')}, Kumar et al. 2019){verdict}. "
+        f"Intervals of {label('pymc')} "
         f"are {level} posterior quantiles."
     )
     return said

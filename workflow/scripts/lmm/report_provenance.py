@@ -10,18 +10,35 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("snakemake", "numpy", "scipy", "pandas", "statsmodels", "pymc", "nutpie", "arviz", "duckdb", "formulaic", "matplotlib")
-STAGES = ("data", "moments", "ols", "reml", "mixedlm", "pymc", "comparison", "figures", "report")
+PACKAGES = (
+    "snakemake",
+    "numpy",
+    "scipy",
+    "pandas",
+    "statsmodels",
+    "pymc",
+    "nutpie",
+    "arviz",
+    "duckdb",
+    "formulaic",
+    "matplotlib",
+)
+STAGES = ("ols", "mixedlm", "reml", "pymc")
 
 
 def revision(root: str | Path) -> str:
     """The Git revision of `root`, with `+` where files that Git knows were changed; empty outside Git."""
+
     def git(*arguments: str) -> str:
-        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10, check=True)
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10, check=True
+        )
         return done.stdout.strip()
 
     try:
-        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+        return git("rev-parse", "--short=12", "HEAD") + (
+            "+" if git("status", "--porcelain", "--untracked-files=no") else ""
+        )
     except (OSError, subprocess.SubprocessError):
         return ""
 
@@ -38,15 +55,22 @@ def versions() -> dict[str, str]:
 
 
 def run_times(root: str | Path, studies: Iterable[str]) -> list[dict[str, Any]]:
-    """What Snakemake's benchmark files under `root` say: study, rule, seconds, peak memory in MB; as they ran last."""
+    """What Snakemake's benchmark files say: study, rule, seconds, peak memory in MB."""
     files = [("", file) for file in sorted(Path(root).glob("benchmarks/*.tsv"))]
     for study in studies:
         files += [(study, file) for file in sorted((Path(root) / study / "benchmarks").glob("*.tsv"))]
     rows = []
     for study, file in files:
         with open(file, newline="") as lines:
-            for row in csv.DictReader(lines, delimiter="\t"):
-                rows.append({"study": study, "rule": file.stem, "seconds": _float(row.get("s")), "memory": _float(row.get("max_rss"))})
+            rows += [
+                {
+                    "study": study,
+                    "rule": file.stem,
+                    "seconds": _float(row.get("s")),
+                    "memory": _float(row.get("max_rss")),
+                }
+                for row in csv.DictReader(lines, delimiter="\t")
+            ]
     return rows
 
 
@@ -97,22 +121,30 @@ def graph(pairs: Iterable[tuple[str, str]], seconds: Mapping[str, float]) -> str
     for _ in names:
         for before, after in pairs:
             depth[after] = max(depth[after], depth[before] + 1)
-    columns: dict[int, list[str]] = {}
-    for name in sorted(names, key=lambda n: STAGES.index(n) if n in STAGES else len(STAGES)):
-        columns.setdefault(depth[name], []).append(name)
-    tallest, wide, high = max(map(len, columns.values())), 104, 38
-    gap = (760 - wide * len(columns)) / max(len(columns) - 1, 1)
+    middle = [name for name in names if name in ("data", "moments", "comparison", "figures", "report")]
+    lanes = sorted(
+        (n for n in names if n not in middle), key=lambda n: STAGES.index(n) if n in STAGES else len(STAGES)
+    )
+    wide, high, row = 88, 38, 52
+    gap = (760 - wide * (max(depth.values()) + 1)) / max(max(depth.values()), 1)
+    height = row * max(len(lanes), 1)
+    # an engine a lane, so that no line runs behind a box; what all engines share stands in the middle
     at = {
-        name: (k * (wide + gap), (tallest * (high + 14) - len(column) * (high + 14)) / 2 + i * (high + 14) + 7)
-        for k, column in sorted(columns.items())
-        for i, name in enumerate(column)
+        name: (
+            depth[name] * (wide + gap),
+            (lanes.index(name) * row if name in lanes else (height - row) / 2) + 7,
+        )
+        for name in names
     }
     lines = []
     for before, after in pairs:
         (x0, y0), (x1, y1) = at[before], at[after]
         x0, y0, y1 = x0 + wide, y0 + high / 2, y1 + high / 2
-        bend = (x0 + x1) / 2
-        lines.append(f'<path d="M{x0:.0f} {y0:.0f}C{bend:.0f} {y0:.0f} {bend:.0f} {y1:.0f} {x1:.0f} {y1:.0f}"/>')
+        turn = x1 - gap  # straight until the gap before the next box, so that it passes no other
+        bend = (turn + x1) / 2
+        lines.append(
+            f'<path d="M{x0:.0f} {y0:.0f}H{turn:.0f}C{bend:.0f} {y0:.0f} {bend:.0f} {y1:.0f} {x1:.0f} {y1:.0f}"/>'
+        )
     boxes = []
     for name, (x, y) in at.items():
         time = f"{seconds[name]:.1f} s" if name in seconds else ""
@@ -123,6 +155,7 @@ def graph(pairs: Iterable[tuple[str, str]], seconds: Mapping[str, float]) -> str
         )
     told = "; ".join(f"{before} to {after}" for before, after in pairs)
     return (
-        f'<svg class="figure graph" viewBox="0 0 760 {tallest * (high + 14)}" width="760" role="img" '
-        f'aria-label="What led to what: {escape(told)}."><g class="edges">{"".join(lines)}</g><g class="nodes">{"".join(boxes)}</g></svg>'
+        f'<svg class="figure graph" viewBox="0 0 760 {height}" width="760" role="img" '
+        f'aria-label="What led to what: {escape(told)}."><g class="edges">{"".join(lines)}</g><g '
+        f'class="nodes">{"".join(boxes)}</g></svg>'
     )

@@ -1,93 +1,16 @@
 """The report's tables: which columns, how many decimals, what is worth a row."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from lmm.report_table import Column, Table, table
 from lmm.results import Results
 from lmm.tidy import RESIDUAL
-from lmm.words import decimals, fixed, label, number, p_value, stars
-
-INTERACTIVE = 12  # more rows than this: sorted, filtered and paged in the browser
-STATIC = 1500  # more rows than this travel as data and become rows only when they are looked at
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column: its heading, whether it is a number, decimals, and a longer explanation of the heading."""
-
-    name: str
-    title: str
-    numeric: bool = True
-    decimals: int | None = None
-    about: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table ready for the page.
-
-    Attributes
-    ----------
-    key : str
-        Unique within the study; the CSV's name too.
-    caption : str
-    columns : tuple of Column
-    rows : list of list
-        Cells as (value, text).
-    """
-
-    key: str
-    caption: str
-    columns: tuple[Column, ...]
-    rows: list[list[tuple[Any, str]]]
-
-    @property
-    def interactive(self) -> bool:
-        """Whether the browser sorts, filters and pages it."""
-        return len(self.rows) > INTERACTIVE
-
-    @property
-    def streamed(self) -> bool:
-        """Whether its rows travel as data."""
-        return len(self.rows) > STATIC
-
-    def data(self) -> list[list[Any]]:
-        """Bare values, for a streamed table."""
-        return [
-            [float(f"{value:.7g}") if isinstance(value, float) and np.isfinite(value) else text if not isinstance(value, float) else None
-             for value, text in row]
-            for row in self.rows
-        ]  # fmt: skip
-
-
-def table(key: str, caption: str, frame: pd.DataFrame, columns: Sequence[Column]) -> Table | None:
-    """A table of `frame`'s columns that are there and not empty; None without rows."""
-    there = [c for c in columns if c.name in frame and not frame[c.name].isna().all()]
-    if not len(frame) or not there:
-        return None
-    done, cells = [], []
-    for column in there:
-        values = frame[column.name]
-        if column.numeric:
-            floats = values.astype(float).to_numpy()
-            places = decimals(floats) if column.decimals is None else column.decimals
-            done.append(Column(column.name, column.title, True, places, column.about))
-            cells.append([(float(v), _cell(float(v), places)) for v in floats])
-        else:
-            done.append(column)
-            cells.append([(str(v), str(v)) for v in values.fillna("")])
-    return Table(key, caption, tuple(done), [list(row) for row in zip(*cells, strict=True)])
-
-
-def _cell(value: float, places: int) -> str:
-    """Fixed decimals, unless they would round a number that is not 0 to 0."""
-    if np.isfinite(value) and value != 0 and abs(value) < 0.5 * 10.0**-places:
-        return number(value, 2)
-    return fixed(value, places)
+from lmm.words import decimals, fixed, given, label, number, p_value, stars
 
 
 def _level(results: Results) -> str:
@@ -100,15 +23,26 @@ def truth_table(results: Results) -> Table | None:
         return None
     truth = results.truth
     rows = [("fixed", term, value, np.nan) for term, value in truth["fixed"].items()]
-    rows += [("sd", f"sd__{term}", value, results.realised(f"sd__{term}")) for term, value in truth["sd"].items()]
+    rows += [
+        ("sd", f"sd__{term}", value, results.realised(f"sd__{term}")) for term, value in truth["sd"].items()
+    ]
     rows += [("residual sd", RESIDUAL, truth["sigma"], results.realised(RESIDUAL))]
-    rows += [("correlation", f"cor__{k}", v, results.realised(f"cor__{k}")) for k, v in (truth.get("corr") or {}).items()]
+    rows += [
+        ("correlation", f"cor__{k}", v, results.realised(f"cor__{k}"))
+        for k, v in (truth.get("corr") or {}).items()
+    ]
     frame = pd.DataFrame(rows, columns=["kind", "term", "truth", "realised"])
     return table(
-        "truth", "Simulated from, and realised in this draw (sd's with divisor n − 1).", frame,
-        [Column("kind", "", False), Column("term", "Term", False), Column("truth", "Simulated from", decimals=3),
-         Column("realised", "Realised", decimals=3)],
-    )  # fmt: skip
+        "truth",
+        "Simulated from, and realised in this draw (sd's with divisor n − 1).",
+        frame,
+        [
+            Column("kind", "", False),
+            Column("term", "Term", False),
+            Column("truth", "Simulated from", decimals=3),
+            Column("realised", "Realised", decimals=3),
+        ],
+    )
 
 
 def coefficients(results: Results, engine: str) -> Table | None:
@@ -120,16 +54,24 @@ def coefficients(results: Results, engine: str) -> Table | None:
     if frame["statistic"].isna().all():
         frame["statistic"] = frame["estimate"] / frame["std_error"]
     least_squares = engine == "ols"
-    columns = [Column("term", "", False), Column("estimate", "Estimate"), Column("std_error", "Std. error"),
-               Column("statistic", "t", decimals=3), Column("conf_low", "Low"), Column("conf_high", "High")]  # fmt: skip
+    columns = [
+        Column("term", "", False),
+        Column("estimate", "Estimate"),
+        Column("std_error", "Std. error"),
+        Column("statistic", "t", decimals=3),
+        Column("conf_low", "Low"),
+        Column("conf_high", "High"),
+    ]
     if least_squares:
         frame["p"] = [p_value(p) for p in frame["p_value"]]
         frame["stars"] = [stars(p) for p in frame["p_value"]]
         columns[4:4] = [Column("p", "Pr(>|t|)", False), Column("stars", "", False)]
     if results.truth:
         columns.append(Column("truth", "Truth", decimals=3))
-    about = {"ols": "Coefficients", "mixedlm": "Fixed effects", "reml": "Fixed effects (GLS standard errors)"}
-    note = f"{about.get(engine, 'Fixed effects')}; Low and High: {_level(results)} interval."
+    about = {"ols": "coefficients", "reml": "fixed effects (GLS standard errors)"}.get(
+        engine, "fixed effects"
+    )
+    note = f"{label(engine)}: {about}; Low and High: {_level(results)} interval."
     return table(f"{engine}-fixed", note, frame, columns)
 
 
@@ -155,18 +97,31 @@ def random_effects(results: Results, engine: str) -> Table | None:
         corr = [fixed(parameters.loc[p, "estimate"], 3) for p in pairs if p in parameters.index]
         row = parameters.loc[term]
         rows.append(
-            {"group": "Residual" if term == RESIDUAL else row["group"], "name": "" if term == RESIDUAL else name,
-             "variance": row["estimate"] ** 2, "sd": row["estimate"], "corr": "  ".join(corr),
-             "low": row["conf_low"], "high": row["conf_high"], "truth": row["truth"]}
-        )  # fmt: skip
+            {
+                "group": "Residual" if term == RESIDUAL else row["group"],
+                "name": "" if term == RESIDUAL else name,
+                "variance": row["estimate"] ** 2,
+                "sd": row["estimate"],
+                "corr": "  ".join(corr),
+                "low": row["conf_low"],
+                "high": row["conf_high"],
+                "truth": row["truth"],
+            }
+        )
     frame = pd.DataFrame(rows)
-    columns = [Column("group", "Group", False), Column("name", "Name", False), Column("variance", "Variance", decimals=4),
-               Column("sd", "Std. dev.", decimals=4), Column("low", "Low", decimals=4), Column("high", "High", decimals=4)]  # fmt: skip
+    columns = [
+        Column("group", "Group", False),
+        Column("name", "Name", False),
+        Column("variance", "Variance", decimals=4),
+        Column("sd", "Std. dev.", decimals=4),
+        Column("low", "Low", decimals=4),
+        Column("high", "High", decimals=4),
+    ]
     if len(frame) and (frame["corr"] != "").any():
         columns.insert(4, Column("corr", "Corr", False))
     if results.truth:
         columns.append(Column("truth", "Truth (sd)", decimals=3))
-    note = f"Random effects; Low and High: {_level(results)} interval of the standard deviation."
+    note = f"{label(engine)}: random effects; Low and High: {_level(results)} interval of the standard deviation."
     return table(f"{engine}-random", note, frame, columns) if rows else None
 
 
@@ -179,7 +134,7 @@ def correlations(summary: Mapping[str, Any], engine: str) -> Table | None:
         [{"": names[i]} | {names[j]: matrix[i][j] for j in range(i)} for i in range(1, len(names))]
     )
     columns = [Column("", "", False)] + [Column(name, name, decimals=3) for name in names[:-1]]
-    return table(f"{engine}-corr", "Correlation of the fixed effects.", frame, columns)
+    return table(f"{engine}-corr", f"{label(engine)}: correlation of fixed effects.", frame, columns)
 
 
 MEASURES = {
@@ -210,7 +165,7 @@ def posterior(results: Results) -> Table | None:
     """The summary of what was sampled, as the post prints it and more."""
     frame = results.fits["pymc"].parameters
     names = ["estimate", "median", "sd", "mad", "q5", "q95", "rhat", "ess_bulk", "ess_tail", "mcse_mean"]
-    titles = ["Mean", "Median", "SD", "MAD", "5 %", "95 %", "R-hat", "ESS bulk", "ESS tail", "MCSE"]
+    titles = ["Mean", "Median", "SD", "MAD", "q5", "q95", "R-hat", "ESS bulk", "ESS tail", "MCSE"]
     places = {"rhat": 4, "ess_bulk": 0, "ess_tail": 0, "mcse_mean": 5}
     columns = [Column("term", "Term", False)] + [
         Column(name, title, decimals=places.get(name, 3)) for name, title in zip(names, titles, strict=True)
@@ -224,10 +179,22 @@ def gates(results: Results) -> Table | None:
     """Every gate: value, limit, verdict."""
     listed = results.fits["pymc"].diagnostics.get("gates") or []
     frame = pd.DataFrame(
-        [{"name": g["name"], "value": number(g["value"], 5), "limit": number(g["limit"], 4),
-          "passed": "✓ passed" if g["passed"] else "✗ failed"} for g in listed]
-    )  # fmt: skip
-    columns = [Column("name", "Gate", False), Column("value", "Value", False), Column("limit", "Limit", False), Column("passed", "Verdict", False)]
+        [
+            {
+                "name": g["name"],
+                "value": given(g["value"]),
+                "limit": given(g["limit"]),
+                "passed": "✓ passed" if g["passed"] else "✗ failed",
+            }
+            for g in listed
+        ]
+    )
+    columns = [
+        Column("name", "Gate", False),
+        Column("value", "Value", False),
+        Column("limit", "Limit", False),
+        Column("passed", "Verdict", False),
+    ]
     return table("gates", "Convergence gates (Vehtari et al. 2021).", frame, columns)
 
 
@@ -236,33 +203,45 @@ def priors(results: Results) -> Table | None:
     recorded = (results.fits["pymc"].diagnostics.get("summary") or {}).get("priors") or []
     if isinstance(recorded, dict):
         recorded = [{"parameter": name, "prior": text} for name, text in recorded.items()]
-    return table("priors", "Priors.", pd.DataFrame(recorded), [Column("parameter", "Parameter", False), Column("prior", "Prior", False)])
+    return table(
+        "priors",
+        "Priors.",
+        pd.DataFrame(recorded),
+        [Column("parameter", "Parameter", False), Column("prior", "Prior", False)],
+    )
 
 
 def recovery(results: Results) -> Table | None:
-    """Truth, realised, and each engine's estimate with interval, error, covered or not."""
+    """Truth, realised, and each engine's estimate with interval, covered or not: a column an engine."""
     frame = results.tables.get("variance_recovery")
     if frame is None:
         return None
     frame = frame.copy()
-    columns = [Column("term", "Term", False), Column("truth", "Truth", decimals=3), Column("realised", "Realised", decimals=3)]
+    frame["term"] = frame["term"].str.replace("variance_explained__", "variance explained: ")
+    columns = [
+        Column("term", "Term", False),
+        Column("truth", "Truth", decimals=3),
+        Column("realised", "Realised", decimals=3),
+    ]
     for engine in results.fits:
-        name = label(engine)
-        columns.append(Column(f"{engine}_estimate", name, decimals=4))
-        if f"{engine}_low" in frame:
-            frame[f"{engine}_interval"] = [
-                "" if not np.isfinite(low + high) else f"{fixed(low, 3)} to {fixed(high, 3)}"
-                for low, high in zip(frame[f"{engine}_low"].astype(float), frame[f"{engine}_high"].astype(float), strict=True)
-            ]
-            if (frame[f"{engine}_interval"] != "").any():
-                columns.append(Column(f"{engine}_interval", "interval", False))
-        if f"{engine}_covered" in frame and results.truth:
-            marks = {True: "✓ holds truth", False: "✗ misses"}
-            frame[f"{engine}_held"] = [marks.get(v if v is True or v is False else {"True": True, "False": False}.get(str(v)), "") for v in frame[f"{engine}_covered"]]
-            if (frame[f"{engine}_held"] != "").any():
-                columns.append(Column(f"{engine}_held", "", False))
-    note = f"Variance parameters by engine, with {_level(results)} intervals; variance explained below them."
-    return table("recovery", note, frame, columns)
+        if f"{engine}_estimate" in frame and frame[f"{engine}_estimate"].notna().any():
+            frame[engine] = [_recovered(row, engine) for row in frame.to_dict("records")]
+            columns.append(Column(engine, label(engine), False))
+    marks = " ✓: holds the truth, ✗: does not." if results.truth else ""
+    note = f"Variance parameters by engine, with {_level(results)} intervals.{marks}"
+    note += " In full: comparison/variance_recovery.csv."
+    made = table("recovery", note, frame, columns)
+    return made and replace(made, paged=False)
+
+
+def _recovered(row: Mapping[str, Any], engine: str) -> str:
+    """`9.025 ✓` and below it `7.90 to 10.4`."""
+    value, low, high = (float(row.get(f"{engine}_{part}", np.nan)) for part in ("estimate", "low", "high"))
+    if not np.isfinite(value):
+        return ""
+    mark = {"True": " ✓", "False": " ✗"}.get(str(row.get(f"{engine}_covered")), "")
+    interval = f"\n{number(low)} to {number(high)}" if np.isfinite(low + high) else ""
+    return f"{number(value, 4)}{mark}{interval}"
 
 
 def differences(results: Results) -> Table | None:
@@ -277,10 +256,19 @@ def differences(results: Results) -> Table | None:
         short = [c for c in (first, second, "difference", "mcse", "no_pooling", "truth") if c in mine]
         parts.append(mine[short].add_prefix(f"{term}."))
         titles = {first: label(first), second: label(second), "difference": "difference", "mcse": "MC error"}
-        columns += [Column(f"{term}.{c}", f"{term}: {titles.get(c, c.replace('_', ' '))}",
-                           decimals={"difference": 5, "mcse": 5}.get(c, 4)) for c in short]  # fmt: skip
-    wide = pd.concat(parts, axis=1).reset_index(names="level")
-    note = f"Random effects by group: {label(first)}, {label(second)}, {label(first)} minus {label(second)}, Monte Carlo standard error."
+        columns += [
+            Column(
+                f"{term}.{c}",
+                f"{term}: {titles.get(c, c.replace('_', ' '))}",
+                decimals={"difference": 5, "mcse": 5}.get(c, 4),
+            )
+            for c in short
+        ]
+    wide = pd.concat(parts, axis=1).reindex(results.levels).reset_index(names="level")
+    note = (
+        f"Random effects by group: {label(first)}, {label(second)}, their difference ({label(first)} minus "
+    )
+    note += f"{label(second)}) and its Monte Carlo standard error."
     return table("differences", note, wide, columns)
 
 
@@ -289,13 +277,20 @@ def ranef(results: Results) -> Table | None:
     engine = results.main
     if engine is None:
         return None
-    parts, columns, fixed_effects = {"level": results.levels}, [Column("level", results.group, False)], results.fixed(engine)
+    parts, columns, fixed_effects = (
+        {"level": results.levels},
+        [Column("level", results.group, False)],
+        results.fixed(engine),
+    )
     estimate, error = results.wide(engine), results.wide(engine, "std_error")
     for term in results.random_terms:
         parts[f"{term}.ranef"] = estimate[term].to_numpy(float)
         parts[f"{term}.se"] = error[term].to_numpy(float)
         parts[f"{term}.coef"] = estimate[term].to_numpy(float) + fixed_effects.get(term, 0.0)
-        columns += [Column(f"{term}.ranef", f"{term}: ranef", decimals=4), Column(f"{term}.se", f"{term}: std. error", decimals=4),
-                    Column(f"{term}.coef", f"{term}: coef", decimals=4)]  # fmt: skip
+        columns += [
+            Column(f"{term}.ranef", f"{term}: ranef", decimals=4),
+            Column(f"{term}.se", f"{term}: std. error", decimals=4),
+            Column(f"{term}.coef", f"{term}: coef", decimals=4),
+        ]
     note = f"{label(engine)}: ranef, its prediction standard error, and coef = fixef + ranef, group by group."
     return table("ranef", note, pd.DataFrame(parts), columns)

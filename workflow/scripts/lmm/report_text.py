@@ -4,7 +4,7 @@ import numpy as np
 
 from lmm.results import Results
 from lmm.tidy import RESIDUAL
-from lmm.words import capital, counted, label, listed, number, percent
+from lmm.words import capital, counted, given, label, listed, number, percent
 
 
 def data(results: Results) -> list[str]:
@@ -15,21 +15,24 @@ def data(results: Results) -> list[str]:
         dropped = sum(v for v in (about.get("dropped") or {}).values() if isinstance(v, int))
         said = [f"The data have {size}, grouped by {results.group}; the response is {results.response}."]
         said += [f"{counted(dropped, 'value')} missing led to rows being dropped."] if dropped else []
-        said += ["They are not simulated: there is no truth to compare with, only the engines with one another."]
+        said += [
+            "They are not simulated: there is no truth to compare with, only the engines with one another."
+        ]
         return said
     truth = results.truth
-    fixed = listed([f"{number(value)} for {term}" for term, value in truth["fixed"].items()])
-    spread = listed([f"{number(value)} for {term}" for term, value in truth["sd"].items()])
+    fixed = listed([f"{given(value)} for {term}" for term, value in truth["fixed"].items()])
+    spread = listed([f"{given(value)} for {term}" for term, value in truth["sd"].items()])
     said = [
         f"{size} were simulated: fixed effects of {fixed}, random effects with standard deviations of {spread}, and "
-        f"noise with a standard deviation of {number(truth['sigma'])}."
+        f"noise with a standard deviation of {given(truth['sigma'])}."
     ]
     pairs = [(term, value, results.realised(f"sd__{term}")) for term, value in truth["sd"].items()]
     pairs = [(term, value, drawn) for term, value, drawn in pairs if np.isfinite(drawn)]
     if pairs:
-        drawn = listed([f"{number(r)} for {term} (not {number(t)})" for term, t, r in pairs])
+        drawn = listed([f"{number(r)} for {term} (not {given(t)})" for term, t, r in pairs])
         said.append(
-            f"{capital(counted(groups, 'group'))} are a sample: the effects in fact drawn have standard deviations of {drawn}. "
+            f"{capital(counted(groups, 'group'))} are a sample: the effects in fact drawn have standard "
+            f"deviations of {drawn}. "
             "An engine that sees only these data should come close to the latter; the interval is for the former."
         )
     return said
@@ -51,24 +54,30 @@ def ols(results: Results) -> list[str]:
         if np.isfinite(inner) and inner > 0:
             if sigma > 1.15 * inner:
                 said.append(
-                    f"Within groups it is {number(inner)} by {label(main)}: OLS counts differences between groups as noise, "
+                    f"Within groups it is {number(inner)} by {label(main)}: OLS counts differences "
+                    "between groups as noise, "
                     f"{number(sigma / inner, 2)} times too much of it."
                 )
             else:
-                said.append(f"{label(main)} leaves {number(inner)}: the groups hardly differ, and OLS loses little.")
-        ratios = []
-        for term in results.fixed(main):
-            ours, theirs = results.estimate("ols", term, "std_error"), results.estimate(main, term, "std_error")
-            if np.isfinite(ours) and theirs > 0:
-                ratios.append((ours / theirs, term))
+                said.append(
+                    f"{label(main)} leaves {number(inner)}: the groups hardly differ, and OLS loses little."
+                )
+        errors = {
+            term: [results.estimate(engine, term, "std_error") for engine in ("ols", main)]
+            for term in results.fixed(main)
+        }
+        ratios = [(a / b, term) for term, (a, b) in errors.items() if np.isfinite(a) and b > 0]
         small, large = min(ratios, default=None), max(ratios, default=None)
         if small and small[0] < 0.9:
             said.append(
-                f"Its standard error of {small[1]} is {number(small[0], 2)} times that of {label(main)}: too sure, since rows "
+                f"Its standard error of {small[1]} is {number(small[0], 2)} times that of {label(main)}: "
+                "too sure, since rows "
                 "of one group are not independent."
             )
         if large and large[0] > 1.1:
-            said.append(f"For {large[1]} it is {number(large[0], 2)} times as large: the mixed model is the more precise.")
+            said.append(
+                f"For {large[1]} it is {number(large[0], 2)} times as large: the mixed model is the more precise."
+            )
     return said
 
 
@@ -91,27 +100,41 @@ def mixed(results: Results) -> list[str]:
     )
     share = results.tables.get("variance_explained")
     if share is not None:
-        found = share[(share["engine"] == engine) & share["measure"].isin(["post", "johnson"])].set_index("measure")["estimate"]
+        found = share[(share["engine"] == engine) & share["measure"].isin(["post", "johnson"])].set_index(
+            "measure"
+        )["estimate"]
         if {"post", "johnson"} <= set(found.index):
             said.append(
-                f"By the post's measure {percent(found['post'], 2)} of the variance is explained; a measure that does not depend "
+                f"By the post's measure {percent(found['post'], 2)} of the variance is explained; a "
+                "measure that does not depend "
                 f"on the predictors' units gives {percent(found['johnson'], 2)}."
             )
     error = (fit.diagnostics.get("summary") or {}).get("coef_identity_max_error")
     if error is not None:
-        holds = "holds" if error <= 1e-8 * max(1.0, results.data["columns"].get(results.response, {}).get("sd") or 1.0) else "FAILS"
-        said.append(f"The identity coef = fixef + ranef {holds} for every row (largest error {number(error, 2)}).")
+        holds = (
+            "holds"
+            if error <= 1e-8 * max(1.0, results.data["columns"].get(results.response, {}).get("sd") or 1.0)
+            else "FAILS"
+        )
+        said.append(
+            f"The identity coef = fixef + ranef {holds} for every row (largest error {number(error, 2)})."
+        )
     return said
 
 
 def optimum(results: Results) -> str:
     """Whether MixedLM reached the exact optimum, and by how much not; empty where it cannot be said."""
-    gap = (results.fits["mixedlm"].diagnostics.get("summary") or {}).get("reml_gap") if "mixedlm" in results.fits else None
+    gap = (
+        (results.fits["mixedlm"].diagnostics.get("summary") or {}).get("reml_gap")
+        if "mixedlm" in results.fits
+        else None
+    )
     if not gap:
         return ""
     words = "reached" if gap["reached"] else "did NOT reach"
     return (
-        f"statsmodels' MixedLM {words} the exact REML optimum: its criterion differs by {number(gap['criterion'], 2)} and its "
+        f"statsmodels' MixedLM {words} the exact REML optimum: its criterion differs by "
+        f"{number(gap['criterion'], 2)} and its "
         f"standard deviations by at most {number(gap['sd'], 2)} (relative)."
     )
 
@@ -141,26 +164,35 @@ def bayes(results: Results) -> list[str]:
         said.append(status(results, "pymc"))
     if total:
         said.append(
-            f"All {total} convergence gates are passed." if not failed
-            else f"{len(failed)} of {total} convergence gates FAILED: {listed(failed)}; do not rely on the numbers below."
-        )  # fmt: skip
+            f"All {total} convergence gates are passed."
+            if not failed
+            else f"{len(failed)} of {total} convergence gates FAILED: {listed(failed)}; do not rely on "
+            "the numbers below."
+        )
     table = fit.parameters
     if "ess_bulk" in table and table["ess_bulk"].notna().any():
         least = table.loc[table["ess_bulk"].idxmin()]
         said.append(
-            f"The parameter with the fewest effective draws, {least['term']}, has {number(least['ess_bulk'], 4)}; its mean is "
+            f"The parameter with the fewest effective draws, {least['term']}, has "
+            f"{number(least['ess_bulk'], 4)}; its mean is "
             f"known to ± {number(least['mcse_mean'], 2)} (Monte Carlo standard error)."
         )
     loose = (details.get("summary") or {}).get("loose_rule")
     if loose:
         verdict = "passes" if loose["passed"] else "fails"
-        said.append(f"The post's looser rule ({loose['rule']}) the fit {verdict}, too." if loose["passed"] == (not failed)
-                    else f"The post's looser rule ({loose['rule']}) the fit {verdict}.")  # fmt: skip
+        too = ", too" if loose["passed"] == (not failed) else ""
+        said.append(f"The post's looser rule ({loose['rule']}) the fit {verdict}{too}.")
     if results.random_terms and "pymc" in results.mixed:
-        skew = [(results.estimate("pymc", f"sd__{t}") - results.estimate("pymc", f"sd__{t}", "median"), t) for t in results.random_terms]
+        skew = [
+            (results.estimate("pymc", f"sd__{t}") - results.estimate("pymc", f"sd__{t}", "median"), t)
+            for t in results.random_terms
+        ]
         above = [t for gap, t in skew if gap > 0]
         if len(above) == len(skew):
-            said.append("The posterior means of the standard deviations lie above their medians: these posteriors lean to the right.")
+            said.append(
+                "The posterior means of the standard deviations lie above their medians: these "
+                "posteriors lean to the right."
+            )
     return said
 
 
@@ -179,9 +211,13 @@ def comparison(results: Results) -> list[str]:
                 held, all_of = int((covered == "True").sum()), int(known.sum())
                 missed = listed(list(sds.loc[covered == "False", "term"]))
                 tail = "" if held == all_of else f" (not that of {missed})"
-                said.append(f"{label(engine)}'s intervals contain {held} of {all_of} true variance parameters{tail}.")
+                said.append(
+                    f"{label(engine)}'s intervals contain {held} of {all_of} true variance parameters{tail}."
+                )
             elif engine == "mixedlm":
-                said.append("MixedLM has no intervals for its variances here: it did not stop at reml's optimum.")
+                said.append(
+                    "MixedLM has no intervals for its variances here: it did not stop at reml's optimum."
+                )
     if results.pair and "ranef_differences" in results.tables:
         said += agreement(results)
     return said

@@ -8,7 +8,7 @@ from lmm.comparison import verdict
 from lmm.report_text import optimum, status
 from lmm.results import Results
 from lmm.tidy import RESIDUAL
-from lmm.words import counted, label, listed, number, percent
+from lmm.words import counted, given, label, listed, number, percent
 
 MARKS = {"good": "✓", "bad": "✗", "warn": "!", "plain": "·"}
 
@@ -31,7 +31,13 @@ class Card:
 
 def cards(results: Results) -> list[Card]:
     """Cards of a study, the most important first."""
-    found = [_variances(results), _gates(results), _optimum(results), _differences(results), _trouble(results)]
+    found = [
+        _variances(results),
+        _gates(results),
+        _optimum(results),
+        _differences(results),
+        _trouble(results),
+    ]
     return [card for card in found if card is not None]
 
 
@@ -43,7 +49,12 @@ def _variances(results: Results) -> Card | None:
         mine = fit.parameters[(fit.parameters["effect"] == "ran_pars")]
         if engine == "ols":
             sigma, truth = results.estimate("ols", RESIDUAL), results.truth["sigma"]
-            lines.append(("plain", f"OLS: has no group variances; residual sd {number(sigma)} for a true {number(truth)}"))
+            lines.append(
+                (
+                    "plain",
+                    f"OLS: has no group variances; residual sd {number(sigma)} for a true {given(truth)}",
+                )
+            )
             continue
         if not len(mine):
             lines.append(("bad", f"{label(engine)}: {fit.diagnostics['status']}"))
@@ -58,7 +69,9 @@ def _variances(results: Results) -> Card | None:
         judged, held = judged + known.sum(), held + inside.sum()
         if known.any():
             tone = "good" if inside.sum() == known.sum() else "warn"
-            lines.append((tone, f"{label(engine)}: {inside.sum()} of {known.sum()} intervals hold the truth{error}"))
+            lines.append(
+                (tone, f"{label(engine)}: {inside.sum()} of {known.sum()} intervals hold the truth{error}")
+            )
         else:
             lines.append(("plain", f"{label(engine)}: no intervals{error}"))
     if not judged:
@@ -74,7 +87,12 @@ def _components(results: Results) -> Card | None:
     lines = []
     for engine in results.mixed:
         sds = [f"{t} {number(results.estimate(engine, f'sd__{t}'))}" for t in results.random_terms]
-        lines.append(("plain", f"{label(engine)}: {listed(sds)}, residual {number(results.estimate(engine, RESIDUAL))}"))
+        lines.append(
+            (
+                "plain",
+                f"{label(engine)}: {listed(sds)}, residual {number(results.estimate(engine, RESIDUAL))}",
+            )
+        )
     share = results.tables.get("variance_explained")
     value = "–"
     if share is not None:
@@ -91,7 +109,10 @@ def _gates(results: Results) -> Card | None:
         return Card("gates", "bad", "Convergence gates", "no fit", (("bad", status(results, "pymc")),))
     failed = [gate for gate in gates if not gate["passed"]]
     shown = failed or gates[:3]
-    lines = [("bad" if failed else "good", f"{g['name']}: {number(g['value'], 4)} (limit {number(g['limit'], 4)})") for g in shown]
+    lines = [
+        ("bad" if failed else "good", f"{g['name']}: {number(g['value'], 4)} (limit {given(g['limit'])})")
+        for g in shown
+    ]
     value = f"{len(gates) - len(failed)} of {len(gates)} passed"
     return Card("gates", "bad" if failed else "good", "Convergence gates", value, tuple(lines))
 
@@ -102,12 +123,19 @@ def _optimum(results: Results) -> Card | None:
         return None
     gap = results.fits["mixedlm"].diagnostics["summary"]["reml_gap"]
     tone = "good" if gap["reached"] else "warn"
-    lines = [("plain", f"criterion off by {number(gap['criterion'], 2)}"), ("plain", f"sd's off by {number(gap['sd'], 2)} (relative)")]
-    return Card("optimum", tone, "MixedLM at the REML optimum?", "yes" if gap["reached"] else "no", tuple(lines))
+    lines = [
+        ("plain", f"criterion off by {number(gap['criterion'], 2)}"),
+        ("plain", f"sd's off by {number(gap['sd'], 2)} (relative)"),
+    ]
+    return Card(
+        "optimum", tone, "MixedLM at the REML optimum?", "yes" if gap["reached"] else "no", tuple(lines)
+    )
 
 
 def _differences(results: Results) -> Card | None:
-    largest = verdict(results.fits, results.tables.get("ranef_differences"), results.conf_level)["ranef_difference"]
+    largest = verdict(results.fits, results.tables.get("ranef_differences"), results.conf_level)[
+        "ranef_difference"
+    ]
     if not largest or results.pair is None:
         return None
     first, second = (label(name) for name in results.pair)
@@ -139,7 +167,10 @@ def headline(results: Results) -> dict:
     """Verdicts and headline numbers of a study as plain types, for summary.json."""
     found = verdict(results.fits, results.tables.get("ranef_differences"), results.conf_level)
     estimates = {
-        name: {term: float(value) for term, value in zip(fit.parameters["term"], fit.parameters["estimate"], strict=True)}
+        name: {
+            term: float(value)
+            for term, value in zip(fit.parameters["term"], fit.parameters["estimate"], strict=True)
+        }
         for name, fit in results.fits.items()
     }
     return {
@@ -149,10 +180,21 @@ def headline(results: Results) -> dict:
         "groups": results.data["groups"],
         "conf_level": results.conf_level,
         "cards": [
-            {"key": c.key, "tone": c.tone, "title": c.title, "value": c.value, "lines": [text for _, text in c.lines]}
+            {
+                "key": c.key,
+                "tone": c.tone,
+                "title": c.title,
+                "value": c.value,
+                "lines": [text for _, text in c.lines],
+            }
             for c in cards(results)
         ],
         "verdict": found,
         "estimates": estimates,
-        "truth": {k: v for k, v in (results.truth or {}).items() if k in ("fixed", "sd", "corr", "sigma", "realised")} or None,
+        "truth": {
+            k: v
+            for k, v in (results.truth or {}).items()
+            if k in ("fixed", "sd", "corr", "sigma", "realised")
+        }
+        or None,
     }

@@ -4,6 +4,7 @@ Everything here is optional that a study may lack: own data have no truth, 10^9 
 have been left out or skipped.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +19,12 @@ from lmm.store import read_json, read_table
 from lmm.tidy import RESIDUAL, Fit
 
 TABLES = ("variance_recovery", "ranef_differences", "variance_explained")
+
+
+def natural(text: str) -> list[tuple[int, int, str]]:
+    """A sort key that takes digits in a name for the number they are."""
+    parts = re.findall(r"\d+|\D+", text)
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,9 @@ class Results:
     @property
     def main(self) -> str | None:
         """The engine shown where one must stand for the mixed model."""
-        return next((name for name in ("mixedlm", "reml", "pymc") if name in self.mixed), next(iter(self.mixed), None))
+        return next(
+            (name for name in ("mixedlm", "reml", "pymc") if name in self.mixed), next(iter(self.mixed), None)
+        )
 
     @cached_property
     def random_terms(self) -> list[str]:
@@ -93,15 +102,17 @@ class Results:
 
     @cached_property
     def levels(self) -> list[str]:
-        """The groups, in the order of the random effects' table (else of the rows)."""
+        """The groups as a reader counts: 2 before 10."""
         if self.main:
-            return list(dict.fromkeys(self.mixed[self.main].ranef["level"].astype(str)))
-        return [] if self.rows is None else sorted(self.rows[self.group].astype(str).unique())
+            return sorted(dict.fromkeys(self.mixed[self.main].ranef["level"].astype(str)), key=natural)
+        return [] if self.rows is None else sorted(self.rows[self.group].astype(str).unique(), key=natural)
 
     def wide(self, engine: str, column: str = "estimate") -> pd.DataFrame:
         """An engine's random effects, a row a level (in `levels`' order) and a column a term."""
         table = self.mixed[engine].ranef
-        wide = table.assign(level=table["level"].astype(str)).pivot(index="level", columns="term", values=column)
+        wide = table.assign(level=table["level"].astype(str)).pivot_table(
+            index="level", columns="term", values=column, aggfunc="first"
+        )
         return wide.reindex(index=self.levels, columns=self.random_terms)
 
     def estimate(self, engine: str, term: str, column: str = "estimate") -> float:

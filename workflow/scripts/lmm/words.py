@@ -16,6 +16,9 @@ LABELS = {
 }
 
 
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
 def label(engine: str) -> str:
     """The engine's name as figures and report print it."""
     return LABELS.get(engine, engine)
@@ -32,7 +35,12 @@ def number(value: float | None, digits: int = 3) -> str:
         decimals = max(0, digits - 1 - math.floor(math.log10(abs(rounded))))
         return fixed(rounded, decimals)
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
-    return f"{mantissa}×10^{int(exponent)}".replace("-", "−")
+    return f"{mantissa}×10{str(int(exponent)).translate(_RAISED)}".replace("-", "−")
+
+
+def given(value: float | None) -> str:
+    """A number that someone chose (a truth, a limit): as they would write it."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:,.6g}".replace("-", "−")
 
 
 def fixed(value: float | None, decimals: int) -> str:
@@ -56,21 +64,29 @@ def decimals(values: Sequence[float], digits: int = 4, most: int = 6) -> int:
 
 def percent(share: float, digits: int = 1) -> str:
     """A share as a percentage, its sign kept."""
-    return f"{fixed(100 * share, digits)} %"
+    return f"{fixed(100 * share, digits)}\u00a0%"
 
 
 def p_value(value: float | None) -> str:
     """A p-value as R prints it; < 2e-16 below double precision's."""
     if value is None or not math.isfinite(value):
         return "–"
-    return "< 2e-16" if value < 2.2e-16 else f"{value:.4f}" if value >= 1e-4 else f"{value:.2e}".replace("-", "−")
+    return (
+        "< 2e-16"
+        if value < 2.2e-16
+        else f"{value:.4f}"
+        if value >= 1e-4
+        else f"{value:.2e}".replace("-", "−")
+    )
 
 
 def stars(value: float | None) -> str:
     """R's significance codes."""
     if value is None or not math.isfinite(value):
         return ""
-    return next((mark for limit, mark in ((0.001, "***"), (0.01, "**"), (0.05, "*"), (0.1, ".")) if value < limit), "")
+    return next(
+        (mark for limit, mark in ((0.001, "***"), (0.01, "**"), (0.05, "*"), (0.1, ".")) if value < limit), ""
+    )
 
 
 def listed(items: Sequence[str], word: str = "and") -> str:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lmm.figures import comparison, diagnostics, rows
+from lmm.figures import comparison, diagnostics, ranef, rows
 from lmm.figures.detail import detail
 from lmm.figures.fits import Fitted
 from lmm.figures.style import MUTED, Drawing, canvas
@@ -27,9 +27,9 @@ FIGURES = {
     "priors": diagnostics.priors,
     "variances": comparison.variances,
     "effects": comparison.effects,
-    "caterpillar": comparison.caterpillar,
-    "differences": comparison.differences,
-    "shrinkage": comparison.shrinkage,
+    "caterpillar": ranef.caterpillar,
+    "differences": ranef.differences,
+    "shrinkage": ranef.shrinkage,
 }
 
 
@@ -101,7 +101,9 @@ def _finish(name: str, results: Results, fitted: Fitted) -> Figure:
     missing = _missing(name, results)
     drawing = _note(missing) if missing else FIGURES[name](results, fitted)
     width = round(drawing.canvas.get_figwidth() * 72, 1)
-    return Figure(name, drawing.title, drawing.caption, drawing.alt, width, to_svg(drawing, f"{results.study}-{name}"))
+    return Figure(
+        name, drawing.title, drawing.caption, drawing.alt, width, to_svg(drawing, f"{results.study}-{name}")
+    )
 
 
 def _missing(name: str, results: Results) -> str:
@@ -129,6 +131,11 @@ def write(drawn: Drawn, directory: str | Path) -> None:
     Path(directory).mkdir(parents=True, exist_ok=True)
     for figure in drawn.figures.values():
         write_text(Path(directory) / f"{figure.name}.svg", figure.svg)
-    about = [{key: value for key, value in asdict(figure).items() if key != "svg"} for figure in drawn.figures.values()]
+    about = [
+        {key: value for key, value in asdict(figure).items() if key != "svg"}
+        for figure in drawn.figures.values()
+    ]
     write_json(Path(directory) / "figures.json", about)
-    write_text(Path(directory) / "groups.json", json.dumps(drawn.groups, separators=(",", ":"), ensure_ascii=False))
+    write_text(
+        Path(directory) / "groups.json", json.dumps(drawn.groups, separators=(",", ":"), ensure_ascii=False)
+    )

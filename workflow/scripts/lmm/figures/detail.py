@@ -19,7 +19,12 @@ def detail(results: Results, fitted: Fitted) -> dict[str, Any] | None:
         x, y: names of the axes; terms; engines; groups: id, x, y (rows), lines (engine or `own` -> [[x...], [y...]]),
         effects (engine -> term -> [estimate, standard error, low, high]), truth (term -> value).
     """
-    if not results.levels or len(results.levels) > MOST_GROUPS or results.data["rows"] > MOST_ROWS or not results.mixed:
+    if (
+        not results.levels
+        or len(results.levels) > MOST_GROUPS
+        or results.data["rows"] > MOST_ROWS
+        or not results.mixed
+    ):
         return None
     groups = [{"id": level} for level in results.levels]
     if results.rows is not None:
@@ -61,7 +66,9 @@ def _rows(groups: list[dict], results: Results, fitted: Fitted) -> None:
 
 def _effects(groups: list[dict], results: Results) -> None:
     for engine in results.mixed:
-        parts = [results.wide(engine, column) for column in ("estimate", "std_error", "conf_low", "conf_high")]
+        parts = [
+            results.wide(engine, column) for column in ("estimate", "std_error", "conf_low", "conf_high")
+        ]
         for term in results.random_terms:
             table = np.column_stack([part[term].to_numpy(float) for part in parts])
             for group, row in zip(groups, table, strict=True):
@@ -70,4 +77,6 @@ def _effects(groups: list[dict], results: Results) -> None:
     for term in results.random_terms:
         if term in drawn:
             for group in groups:
-                group.setdefault("truth", {})[term] = _short(np.array([drawn[term].get(group["id"], np.nan)]))[0]
+                group.setdefault("truth", {})[term] = _short(
+                    np.array([drawn[term].get(group["id"], np.nan)])
+                )[0]

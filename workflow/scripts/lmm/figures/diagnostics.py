@@ -7,12 +7,22 @@ import numpy as np
 from lmm.errors import StudyError
 from lmm.figures.fits import Fitted
 from lmm.figures.style import (
-    CHAINS, COLOURS, FAINT, INK, MUTED, Drawing, canvas, colour, dots, key, polylines,
+    CHAINS,
+    COLOURS,
+    FAINT,
+    INK,
+    MUTED,
+    Drawing,
+    canvas,
+    colour,
+    dots,
+    key,
+    polylines,
 )  # fmt: skip
 from lmm.priors import parse_prior
 from lmm.results import Results
 from lmm.tidy import RESIDUAL
-from lmm.words import label, number
+from lmm.words import label, number, percent
 
 DRAWN = 3000  # most dots in a residual plot; beyond it every so manieth of the sorted values
 QUANTITIES = 8  # most parameters in rank, trace and prior plots
@@ -29,7 +39,11 @@ def _qq(ax, values: np.ndarray, shade: str) -> float:
     """A normal Q-Q plot of standardised values; returns the correlation of the two sets of quantiles."""
     z = np.sort((values - values.mean()) / (values.std(ddof=1) or 1.0))
     keep = np.unique(np.linspace(0, len(z) - 1, min(len(z), 600)).round().astype(int))
-    expected = normal_quantiles(len(keep)) if len(keep) == len(z) else normal_quantiles(1001)[np.round(keep / (len(z) - 1) * 1000).astype(int)]
+    expected = (
+        normal_quantiles(len(keep))
+        if len(keep) == len(z)
+        else normal_quantiles(1001)[np.round(keep / (len(z) - 1) * 1000).astype(int)]
+    )
     ax.axline((0, 0), slope=1, color=FAINT, lw=1)
     dots(ax, expected, z[keep], size=3.2, color=shade, alpha=0.85)
     return float(np.corrcoef(expected, z[keep])[0, 1])
@@ -55,7 +69,8 @@ def residuals(results: Results, fitted: Fitted) -> Drawing:
         r = _qq(cells[1], left, shade)
         cells[1].set(title="residual quantiles", xlabel="normal quantile")
         said.append(
-            f"{np.mean(np.abs(scaled) > 2):.1%} of the scaled residuals exceed 2 in size (4.6 % expected), the largest is "
+            f"{percent(np.mean(np.abs(scaled) > 2))} of the scaled residuals exceed 2 in size (4.6\u00a0% "
+            "expected), the largest is "
             f"{number(np.abs(scaled).max())}; their Q-Q correlation is {r:.4f}"
         )
     for ax, term in zip(cells[panels - len(terms) :], terms, strict=True):
@@ -66,8 +81,10 @@ def residuals(results: Results, fitted: Fitted) -> Drawing:
             ax.text(0.5, 0.5, "no spread", transform=ax.transAxes, ha="center", color=MUTED)
         ax.set(title=f"random {term}", xlabel="normal quantile")
     caption = (
-        f"{label(engine)}'s residuals at the level of the rows (random effects included) and predicted random effects, standardised. "
-        "Points near the line: close to normal. Predicted random effects are shrunken, so their quantiles hide mild departures."
+        f"{label(engine)}'s residuals at the level of the rows (random effects included) and predicted "
+        "random effects, standardised. "
+        "Points near the line: close to normal. Predicted random effects are shrunken, so their "
+        "quantiles hide mild departures."
     )
     alt = f"{label(engine)}: " + ("; ".join(said) if said else "no residuals, the rows were not copied") + "."
     return Drawing(figure, "Residuals and normality", caption, alt)
@@ -98,16 +115,23 @@ def traces(results: Results, _: Fitted) -> Drawing:
         step = max(1, values.shape[1] // 250)
         at = np.arange(0, values.shape[1], step)
         for chain, line in enumerate(values):
-            polylines(ax, [np.column_stack([at, line[::step]])], color=CHAINS[chain % len(CHAINS)], lw=0.6, alpha=0.75)
+            polylines(
+                ax,
+                [np.column_stack([at, line[::step]])],
+                color=CHAINS[chain % len(CHAINS)],
+                lw=0.6,
+                alpha=0.75,
+            )
         ax.set_title(name)
         ax.margins(x=0.01)
     chains, length = next(iter(draws.values())).shape
     worst = _worst(results)
+    shown = "all" if length <= 250 else f"one in {length // 250}"
     alt = f"Traces of {len(draws)} parameters, {chains} chains of {length:,} draws{worst}."
     return Drawing(
         figure,
         "Traces",
-        f"Draws after warm-up, a colour a chain, every {max(1, length // 250)}. draw. Chains should lie on one another.",
+        f"Draws after warm-up, a colour a chain, {shown} of them. Chains should lie on one another.",
         alt,
     )
 
@@ -137,7 +161,9 @@ def ranks(results: Results, _: Fitted) -> Drawing:
         ess = results.estimate("pymc", name, "ess_bulk")
         size = int(min(length, ess / chains)) if np.isfinite(ess) else length
         band = _band(z, max(size, 20), chains)
-        rank = np.argsort(np.argsort(values.ravel(), kind="stable"), kind="stable").reshape(chains, length) / (chains * length)
+        rank = np.argsort(np.argsort(values.ravel(), kind="stable"), kind="stable").reshape(
+            chains, length
+        ) / (chains * length)
         curves = np.stack([np.searchsorted(np.sort(row), z) / length - z for row in rank])
         ax.fill_between(z, -band, band, color=FAINT, alpha=0.35, lw=0)
         for chain, curve in enumerate(curves):
@@ -145,11 +171,19 @@ def ranks(results: Results, _: Fitted) -> Drawing:
         if np.any(np.abs(curves) > band):
             outside.append(name)
         ax.set_title(name)
-        ax.set_ylim(-1.6 * max(band.max(), np.abs(curves).max() / 1.4), 1.6 * max(band.max(), np.abs(curves).max() / 1.4))
-    verdict = f"the chains of {', '.join(outside)} leave the band" if outside else "every chain stays within the 95 % band"
+        ax.set_ylim(
+            -1.6 * max(band.max(), np.abs(curves).max() / 1.4),
+            1.6 * max(band.max(), np.abs(curves).max() / 1.4),
+        )
+    verdict = (
+        f"the chains of {', '.join(outside)} leave the band"
+        if outside
+        else "every chain stays within the 95 % band"
+    )
     alt = f"Rank plots of {len(draws)} parameters: {verdict}."
     caption = (
-        "Each chain's rank ECDF minus the uniform's; grey: simultaneous 95 % band for chains that mix, at the effective sample "
+        "Each chain's rank ECDF minus the uniform's; grey: simultaneous 95 % band for chains that mix, "
+        "at the effective sample "
         "size (Säilynoja et al. 2022). One chain in twenty leaves it by chance."
     )
     return Drawing(figure, "Do the chains agree? Ranks", caption, alt)
@@ -242,7 +276,13 @@ def priors(results: Results, _: Fitted) -> Drawing:
     said = f" Improper (flat) priors, not drawn: {', '.join(flat)}." if flat else ""
     least = min(narrow, default=None)
     alt = "Posterior densities against their priors" + (
-        f": at its peak the posterior of {least[1]}, the least informed, is {number(least[0], 2)} times as dense as its prior." if least else "."
+        f": at its peak the posterior of {least[1]}, the least informed, is {number(least[0], 2)} times "
+        "as dense as its prior."
+        if least
+        else "."
     )
-    caption = "Marginal posterior (filled), prior (dashed) and, where there is one, the true value (vertical)." + said
+    caption = (
+        "Marginal posterior (filled), prior (dashed) and, where there is one, the true value (vertical)."
+        + said
+    )
     return Drawing(figure, "Posterior against prior", caption, alt)

@@ -75,7 +75,9 @@ class Fitted:
         _, matrix = self.design.matrix(rows)
         columns = list(self.design.terms.columns)
         fit = sum(
-            value * matrix[:, columns.index(term)] for term, value in self.results.fixed(engine).items() if term in columns
+            value * matrix[:, columns.index(term)]
+            for term, value in self.results.fixed(engine).items()
+            if term in columns
         )
         if codes is not None and engine in self.results.mixed:
             effects = self.results.wide(engine).to_numpy()
@@ -134,7 +136,9 @@ class Fitted:
         groups = len(self.results.levels)
 
         def mean(values):
-            return np.bincount(self.codes, weights=values, minlength=groups) / np.bincount(self.codes, minlength=groups)
+            return np.bincount(self.codes, weights=values, minlength=groups) / np.bincount(
+                self.codes, minlength=groups
+            )
 
         with np.errstate(invalid="ignore", divide="ignore"):
             x_mean, y_mean = mean(x), mean(y)

@@ -6,7 +6,7 @@ import pandas as pd
 from lmm.figures.fits import Fitted
 from lmm.figures.style import COLOURS, FAINT, GRID, INK, MUTED, Drawing, canvas, colour, dots, key, polylines
 from lmm.results import Results
-from lmm.words import number
+from lmm.words import number, percent
 
 PANELS = 144  # more groups than this: panels of a choice of them
 ROWS = 20_000  # more rows than this: a grid of counts instead of dots
@@ -78,17 +78,23 @@ def groups(results: Results, fitted: Fitted) -> Drawing:
 
     valid = slope[np.isfinite(slope)]
     share = np.mean(valid >= 0) if len(valid) else np.nan
-    some = "" if len(shown) == len(results.levels) else f" Shown: {len(shown)} of {len(results.levels):,}, evenly spread over their slopes."
+    some = (
+        ""
+        if len(shown) == len(results.levels)
+        else f" Shown: {len(shown)} of {len(results.levels):,}, evenly spread over their slopes."
+    )
     alt = (
         f"{y_name} against {x_name} in {len(results.levels):,} groups, each with its own least-squares line: "
-        f"{share:.0%} of the lines rise; the slopes run from {number(valid.min(), 2)} to {number(valid.max(), 2)} "
+        f"{percent(share, 0)} of the lines rise; the slopes run from {number(valid.min(), 2)} to "
+        f"{number(valid.max(), 2)} "
         f"and the intercepts from {number(np.nanmin(intercept), 2)} to {number(np.nanmax(intercept), 2)}."
         if len(valid)
         else f"{y_name} against {x_name} in {len(results.levels):,} groups; in none does {x_name} vary."
     )
     caption = (
         f"{y_name} (vertical, {number(y_low, 3)} to {number(y_high, 3)}) against {x_name} (horizontal, "
-        f"{number(x_low, 3)} to {number(x_high, 3)}), one panel a group, common axes. Line: ordinary least squares in that "
+        f"{number(x_low, 3)} to {number(x_high, 3)}), one panel a group, common axes. Line: ordinary "
+        "least squares in that "
         "group alone, which is noisy where rows are few." + some
     )
     hits = tuple((results.levels[p], left[j], top[j], panel, high) for j, p in enumerate(shown))
@@ -117,7 +123,12 @@ def _strips(results: Results, fitted: Fitted) -> Drawing:
     if len(results.levels) <= 40 and results.rows is not None:
         ax.set_xticks(rank, [level[:10] for level in results.levels], fontsize=8)
     alt = f"{results.response} by {results.group}, {len(results.levels):,} groups in order of their level: {said}."
-    return Drawing(figure, f"{results.response}, group by group", f"{what.capitalize()}, a column a group. {caption}", alt)
+    return Drawing(
+        figure,
+        f"{results.response}, group by group",
+        f"{what.capitalize()}, a column a group. {caption}",
+        alt,
+    )
 
 
 def pooled(results: Results, fitted: Fitted) -> Drawing:
@@ -136,7 +147,14 @@ def pooled(results: Results, fitted: Fitted) -> Drawing:
         middle = (x_edges[:-1] + x_edges[1:]) / 2, (y_edges[:-1] + y_edges[1:]) / 2
         for low, high in ((0, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.01)):
             inside = (share > low) & (share <= high)
-            dots(ax, middle[0][at[inside, 0]], middle[1][at[inside, 1]], size=5, color=MUTED, alpha=min(1, high))
+            dots(
+                ax,
+                middle[0][at[inside, 0]],
+                middle[1][at[inside, 1]],
+                size=5,
+                color=MUTED,
+                alpha=min(1, high),
+            )
     else:
         dots(ax, x, y, size=3.6, color=MUTED, alpha=0.6)
     slope_text = ""
@@ -147,16 +165,20 @@ def pooled(results: Results, fitted: Fitted) -> Drawing:
             if name != x_name and pd.api.types.is_numeric_dtype(typical[name]):
                 typical[name] = results.rows[name].mean()
         typical[x_name] = grid
-        polylines(ax, [np.column_stack([grid, fitted.predict("ols", typical, None)])], color=COLOURS["ols"], lw=2.6)
+        polylines(
+            ax, [np.column_stack([grid, fitted.predict("ols", typical, None)])], color=COLOURS["ols"], lw=2.6
+        )
         key(ax, [("OLS, all rows", {"color": COLOURS["ols"], "lw": 2.6})])
         slope = results.estimate("ols", x_name)
         if np.isfinite(slope):
             low, high = (results.estimate("ols", x_name, side) for side in ("conf_low", "conf_high"))
             crosses = "includes" if low <= 0 <= high else "excludes"
-            slope_text = f" The OLS slope is {number(slope)} ({number(low)} to {number(high)}), which {crosses} 0."
+            slope_text = (
+                f" The OLS slope is {number(slope)} ({number(low)} to {number(high)}), which {crosses} 0."
+            )
     ax.set(xlabel=x_name, ylabel=y_name)
     r2 = (results.fits["ols"].diagnostics.get("summary", {}) if "ols" in results.fits else {}).get("r2")
-    explained = f" It explains {100 * r2:.2g} % of the variance of {y_name}." if r2 is not None else ""
+    explained = f" It explains {percent(r2, 2)} of the variance of {y_name}." if r2 is not None else ""
     alt = f"{y_name} against {x_name}, {len(y):,} rows as one cloud.{slope_text}{explained}"
     shown = "Counts in a grid of cells (darker: more rows)" if many else "A dot a row"
     caption = f"{shown}; line: ordinary least squares over all rows, groups ignored."
@@ -165,7 +187,10 @@ def pooled(results: Results, fitted: Fitted) -> Drawing:
 
 def _histogram(results: Results, fitted: Fitted, figure, ax) -> Drawing:
     if results.rows is None:
-        centre, spread = results.data["columns"][results.response]["mean"], results.data["columns"][results.response]["sd"]
+        centre, spread = (
+            results.data["columns"][results.response]["mean"],
+            results.data["columns"][results.response]["sd"],
+        )
         ax.axvspan(centre - spread, centre + spread, color=FAINT, alpha=0.4)
         ax.axvline(centre, color=INK)
         ax.set_yticks([])

@@ -96,7 +96,9 @@ def colour(engine: str, others: Sequence[str] = ()) -> str:
     return EXTRA[spare.index(engine) % len(EXTRA)] if engine in spare else EXTRA[0]
 
 
-def canvas(width: float, height: float, rows: int = 1, columns: int = 1, **options) -> tuple[Canvas, np.ndarray]:
+def canvas(
+    width: float, height: float, rows: int = 1, columns: int = 1, **options
+) -> tuple[Canvas, np.ndarray]:
     """A figure of `width` x `height` points with a grid of axes (always a 2-d array)."""
     figure = Canvas(figsize=(width / 72, height / 72), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.04, h_pad=0.04, wspace=0.03, hspace=0.05)
@@ -150,5 +152,10 @@ def key(ax: Axes, entries: Sequence[tuple[str, dict]], **options) -> None:
 
     if entries:
         handles = [Line2D([], [], label=name, **style) for name, style in entries]
-        place = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "ncols": len(handles), "borderaxespad": 0.3}
+        place = {
+            "loc": "lower right",
+            "bbox_to_anchor": (1.0, 1.0),
+            "ncols": len(handles),
+            "borderaxespad": 0.3,
+        }
         ax.legend(handles=handles, handlelength=1.6, columnspacing=1.4, **{**place, **options})

@@ -102,14 +102,25 @@ def compact(d: str) -> str:
             last = "z"
             continue
         count = _PAIRS[command]
-        points = [(round(float(tokens[i + 2 * k]) * 10), round(float(tokens[i + 2 * k + 1]) * 10)) for k in range(count)]
+        points = [
+            (round(float(tokens[i + 2 * k]) * 10), round(float(tokens[i + 2 * k + 1]) * 10))
+            for k in range(count)
+        ]
         i += 2 * count
         if command == "M":
             # after a z the current point is the subpath's start, which is not tracked: be absolute there
-            out.append("M" + _pair(points[0]) if not out or last == "z" else "m" + _pair(_minus(points[0], at)))
+            out.append(
+                "M" + _pair(points[0]) if not out or last == "z" else "m" + _pair(_minus(points[0], at))
+            )
         elif command == "L":
             step = _minus(points[0], at)
-            out.append(("h" + _tenth(step[0])) if step[1] == 0 else ("v" + _tenth(step[1])) if step[0] == 0 else "l" + _pair(step))
+            out.append(
+                ("h" + _tenth(step[0]))
+                if step[1] == 0
+                else ("v" + _tenth(step[1]))
+                if step[0] == 0
+                else "l" + _pair(step)
+            )
         else:
             out.append(command.lower() + " ".join(_pair(_minus(point, at)) for point in points))
         at, last = points[-1], command

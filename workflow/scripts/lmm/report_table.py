@@ -1,0 +1,93 @@
+"""A table as the page shows it: columns, decimals that align, and values for sorting and CSV."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lmm.words import decimals, fixed, number
+
+INTERACTIVE = 12  # more rows than this: sorted, filtered and paged in the browser
+STATIC = 1500  # more rows than this travel as data and become rows only when they are looked at
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its heading, whether it is a number, decimals, and a longer explanation of the heading."""
+
+    name: str
+    title: str
+    numeric: bool = True
+    decimals: int | None = None
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table ready for the page.
+
+    Attributes
+    ----------
+    key : str
+        Unique within the study; the CSV's name too.
+    caption : str
+    columns : tuple of Column
+    rows : list of list
+        Cells as (value, text).
+    paged : bool
+        Whether it may be sorted, filtered and paged where it is long.
+    """
+
+    key: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: list[list[tuple[Any, str]]]
+    paged: bool = True
+
+    @property
+    def interactive(self) -> bool:
+        """Whether the browser sorts, filters and pages it."""
+        return self.paged and len(self.rows) > INTERACTIVE
+
+    @property
+    def streamed(self) -> bool:
+        """Whether its rows travel as data."""
+        return len(self.rows) > STATIC
+
+    def data(self) -> list[list[Any]]:
+        """Bare values, for a streamed table: numbers to seven digits, text as it is."""
+        return [[_bare(value, text) for value, text in row] for row in self.rows]
+
+
+def _bare(value: Any, text: str) -> float | str | None:
+    if not isinstance(value, float):
+        return text
+    return float(f"{value:.7g}") if np.isfinite(value) else None
+
+
+def table(key: str, caption: str, frame: pd.DataFrame, columns: Sequence[Column]) -> Table | None:
+    """A table of `frame`'s columns that are there and not empty; None without rows."""
+    there = [c for c in columns if c.name in frame and not frame[c.name].isna().all()]
+    if not len(frame) or not there:
+        return None
+    done, cells = [], []
+    for column in there:
+        values = frame[column.name]
+        if column.numeric:
+            floats = values.astype(float).to_numpy()
+            places = decimals(floats) if column.decimals is None else column.decimals
+            done.append(Column(column.name, column.title, True, places, column.about))
+            cells.append([(float(v), _cell(float(v), places)) for v in floats])
+        else:
+            done.append(column)
+            cells.append([(str(v), str(v)) for v in values.fillna("")])
+    return Table(key, caption, tuple(done), [list(row) for row in zip(*cells, strict=True)])
+
+
+def _cell(value: float, places: int) -> str:
+    """Fixed decimals, unless they would round a number that is not 0 to 0."""
+    if np.isfinite(value) and value != 0 and abs(value) < 0.5 * 10.0**-places:
+        return number(value, 2)
+    return fixed(value, places)
