@@ -14,9 +14,9 @@ from copy import deepcopy
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, TINY, Project, copy_project
 
 import wiring
+from conftest import ROOT, TINY, Project, copy_project
 
 LIBRARY = ROOT / "workflow/scripts"
 SCRIPTS = sorted(path.stem for path in LIBRARY.glob("*_*.py") if path.stem != "script_io")
