@@ -79,6 +79,12 @@ def rows(wildcards):
     return found | {"sources": sources(wildcards)}
 
 
+def rows_of_full_model(wildcards):
+    """The rows, where PyMC samples the full model; the marginal one needs their moments only."""
+    stage = studies[wildcards.study]["stages"]["pymc"]
+    return rows(wildcards) if stage["model"] == "full" else {}
+
+
 def moments(wildcards):
     """Moments, the columns of the model matrices, and the truth of a simulated study."""
     base = f"results/{wildcards.study}"

@@ -1,12 +1,13 @@
 """The posterior of the marginal model by PyMC and nutpie, from moments; gates and one automatic refit.
 
-moments/ -> pymc/parameters.csv, ranef.parquet, diagnostics.json, posterior.nc
+moments/ (and the rows, for `model: full`) -> pymc/parameters.csv, ranef.parquet, diagnostics.json, posterior.nc
 """
 
 
 rule pymc:
     input:
         unpack(moments),
+        unpack(rows_of_full_model),
         lib=lib("fit_pymc"),
     output:
         parameters=ensure("results/{study}/pymc/parameters.csv", non_empty=True),

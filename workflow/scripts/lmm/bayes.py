@@ -1,15 +1,14 @@
 """The pymc engine: NUTS on the variance parameters, everything else exactly afterwards."""
 
 import time
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from lmm.bayes_model import Sampler, marginal_model
+from lmm.bayes_model import Sampler, Setting, marginal_model
 from lmm.bayes_priors import Priors, resolve
-from lmm.bayes_tables import ENGINE, parameters_table, ranef_table
-from lmm.chains import Chains, Setting, sample_until_passed
+from lmm.bayes_tables import ENGINE, parameters_table, posterior_tree, ranef_table
+from lmm.chains import Chains, sample_until_passed
 from lmm.density import pack_problem
 from lmm.gates import ess_bulk, loose_rule
 from lmm.moments import Moments
@@ -18,8 +17,6 @@ from lmm.store import write_whole
 from lmm.tidy import Fit
 from lmm.variance import explained
 from lmm.versions import versions_of
-
-SETTING = ("seed", "chains", "tune", "draws", "target_accept")
 
 
 def prepare(
@@ -45,7 +42,7 @@ def fit(
     truth: dict | None = None,
     cores: int = 1,
 ) -> tuple[Fit, xr.DataTree]:
-    """Sample the marginal model by nutpie and summarise it.
+    """Sample the marginal model by nutpie and summarise it (the full one: `bayes_full.fit_full`).
 
     Parameters
     ----------
@@ -65,13 +62,13 @@ def fit(
     Fit, DataTree
         The tree has the groups posterior (variables under their tidy names), sample_stats and observed_data.
     """
-    setting = Setting(**{key: settings[key] for key in SETTING}, cores=cores)
+    setting = Setting.of(settings, cores)
     conf_level = settings["conf_level"]
     clock = [time.perf_counter()]
     problem, resolved, packed = prepare(moments, fixed, blocks, settings["priors"])
     sampler = Sampler(problem.structure, resolved, marginal_model(problem.structure, resolved, packed))
     clock.append(time.perf_counter())
-    sampled, chains, gates, retried = sample_until_passed(sampler, problem, packed, resolved, setting)
+    chains, gates, retried = sample_until_passed(sampler, problem, packed, resolved, setting)
     clock.append(time.perf_counter())
     parameters, measures = parameters_table(chains, moments.group, conf_level, truth)
     draws, ess = None, None
@@ -115,7 +112,10 @@ def fit(
             "variance_explained": explained_summary(chains, moments, conf_level),
         },
     }
-    tree = posterior_tree(sampled, chains, moments, draws, diagnostics["summary"]["priors"])
+    values = np.concatenate([chains.by_chain(chains.fixed.draws), chains.draws.values])
+    names, random = (*problem.fixed, *problem.structure.terms), problem.structure.random
+    priors = diagnostics["summary"]["priors"]
+    tree = posterior_tree(names, values, chains.draws.stats, moments, random, draws, priors)
     return Fit(ENGINE, parameters, ranef, diagnostics), tree
 
 
@@ -133,37 +133,6 @@ def explained_summary(chains: Chains, moments: Moments, level: float) -> dict[st
         low, high = np.quantile(draws, tails)
         out[name] = {"estimate": np.mean(draws), "conf_low": low, "conf_high": high}
     return out
-
-
-def posterior_tree(
-    sampled: Any, chains: Chains, moments: Moments, ranef: np.ndarray | None, priors: list[dict]
-) -> xr.DataTree:
-    """ArviZ's DataTree of a fit: posterior, sample_stats, observed_data (moments by group).
-
-    Clock times and the like are left out: the same fit gives the same content.
-    """
-    problem = chains.problem
-    dims = ("chain", "draw")
-    values = {
-        name: (dims, draws)
-        for name, draws in zip(problem.fixed, chains.by_chain(chains.fixed.draws), strict=True)
-    }
-    values |= {
-        name: (dims, draws) for name, draws in zip(problem.structure.terms, chains.draws.values, strict=True)
-    }
-    coords: dict[str, Any] = {"chain": np.arange(chains.shape[0]), "draw": np.arange(chains.shape[1])}
-    levels = moments.levels.astype(str)
-    if ranef is not None:
-        values["ranef"] = ((*dims, "level", "term"), ranef)
-        coords |= {"level": levels, "term": list(problem.structure.random)}
-    posterior = xr.Dataset(values, coords)
-    posterior.attrs = {"priors": "; ".join(f"{row['parameter']} ~ {row['prior']}" for row in priors)}
-    stats = xr.Dataset(
-        {name: (dims, value) for name, value in chains.draws.stats.items()},
-        {"chain": coords["chain"], "draw": coords["draw"]},
-    )
-    observed = xr.Dataset({"rows": ("level", moments.n)}, {"level": levels})
-    return xr.DataTree.from_dict({"posterior": posterior, "sample_stats": stats, "observed_data": observed})
 
 
 def write(path: str, tree: xr.DataTree) -> None:

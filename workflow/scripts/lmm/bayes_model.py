@@ -5,9 +5,8 @@ and follow exactly in `posterior`. One compiled sampler serves every data set of
 families: the moments and the priors' numbers are data of the model.
 """
 
-import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,8 @@ from lmm.density import log_density
 from lmm.priors import Prior
 from lmm.problem import Structure
 from lmm.tidy import RESIDUAL, cor_name, sd_name
+
+RETRY_TUNE, RETRY_ACCEPT = 2, 0.95
 
 
 class LogDensity(Op):
@@ -135,6 +136,29 @@ def marginal_model(structure: Structure, priors: Priors, packed: np.ndarray) -> 
 
 
 @dataclass(frozen=True)
+class Setting:
+    """How to sample: the configuration's numbers."""
+
+    seed: int
+    chains: int
+    tune: int
+    draws: int
+    target_accept: float
+    cores: int = 1
+
+    @classmethod
+    def of(cls, settings: dict, cores: int = 1) -> "Setting":
+        """From the engine's configuration."""
+        names = ("seed", "chains", "tune", "draws", "target_accept")
+        return cls(**{name: settings[name] for name in names}, cores=cores)
+
+    def harder(self) -> "Setting":
+        """For a second attempt: longer warm-up, a higher target acceptance, another seed."""
+        accept = max(self.target_accept, RETRY_ACCEPT)
+        return replace(self, seed=self.seed + 1, tune=self.tune * RETRY_TUNE, target_accept=accept)
+
+
+@dataclass(frozen=True)
 class Draws:
     """Draws of the variance parameters and the sampler's own statistics.
 
@@ -188,15 +212,9 @@ class Sampler:
 
     def sample(
         self,
-        seed: int,
-        chains: int,
-        tune: int,
-        draws: int,
-        target_accept: float = 0.8,
-        cores: int = 1,
+        setting: Setting,
         data: dict[str, np.ndarray] | None = None,
         estimates: np.ndarray | None = None,
-        progress: bool = False,
     ) -> Any:
         """Sample one data set; nutpie's DataTree.
 
@@ -215,16 +233,16 @@ class Sampler:
             def around(chain_seed):
                 return centre + np.random.default_rng(chain_seed).uniform(-1.0, 1.0, centre.shape)
 
-            compiled = dataclasses.replace(compiled, initial_point_func=around)
+            compiled = replace(compiled, initial_point_func=around)
         return nutpie.sample(
             compiled,
-            draws=draws,
-            tune=tune,
-            chains=chains,
-            cores=cores,
-            seed=seed,
-            target_accept=target_accept,
-            progress_bar=progress,
+            draws=setting.draws,
+            tune=setting.tune,
+            chains=setting.chains,
+            cores=setting.cores,
+            seed=setting.seed,
+            target_accept=setting.target_accept,
+            progress_bar=False,
             save_warmup=False,
         )
 

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from lmm.chains import Chains
 from lmm.gates import convergence, ess_mean
 from lmm.moments import Moments
-from lmm.tidy import RESIDUAL, truth_of
+from lmm.problem import Structure
+from lmm.tidy import DRAWS, PARAMETERS, RESIDUAL, ranef_frame, truth_of
 
 ENGINE = "pymc"
 
@@ -52,41 +54,77 @@ def parameters_table(chains: Chains, group: str, level: float, truth: dict | Non
     ess[:p] = ess_mean(conditional)
     table["rhat"], table["ess_bulk"] = measures["rhat"], measures["ess_bulk"]
     table["ess_tail"], table["mcse_mean"] = measures["ess_tail"], spread / np.sqrt(ess)
-    terms = [*problem.fixed, *problem.structure.terms]
-    table.insert(0, "engine", ENGINE)
-    table.insert(1, "effect", ["fixed"] * p + ["ran_pars"] * (len(terms) - p))
-    owner = [""] * p + ["Residual" if term == RESIDUAL else group for term in terms[p:]]
-    table.insert(2, "group", owner)
-    table.insert(3, "term", terms)
-    table.insert(6, "statistic", np.nan)
-    table.insert(7, "p_value", np.nan)
-    table.insert(10, "truth", [truth_of(truth, term) for term in terms])
-    return table, measures
+    return labelled(table, problem.structure, problem.fixed, group, truth), measures
+
+
+def labelled(
+    table: pd.DataFrame, structure: Structure, fixed: tuple[str, ...], group: str, truth: dict | None
+) -> pd.DataFrame:
+    """Tidy PARAMETERS columns in front of the summaries of fixed effects and `Structure.terms`."""
+    terms = [*fixed, *structure.terms]
+    names = {
+        "engine": ENGINE,
+        "effect": ["fixed"] * len(fixed) + ["ran_pars"] * len(structure.terms),
+        "group": [""] * len(fixed) + ["Residual" if t == RESIDUAL else group for t in structure.terms],
+        "term": terms,
+        "truth": [truth_of(truth, term) for term in terms],
+    }
+    return table.assign(**names).reindex(columns=[*PARAMETERS, *DRAWS])
 
 
 def ranef_table(
     chains: Chains, moments: Moments, level: float, truth: dict | None, ess: np.ndarray | None
 ) -> pd.DataFrame:
     """Tidy random effects with Monte Carlo errors."""
-    summary, random = chains.ranef(level), chains.problem.structure.random
-    q = len(random)
-    realised = np.full(summary.mean.shape, np.nan)
-    if truth is not None:
-        for k, term in enumerate(random):
-            values = truth["ranef"].get(term, {})
-            realised[:, k] = [values.get(str(name), np.nan) for name in moments.levels]
-    return pd.DataFrame(
-        {
-            "group": moments.group,
-            "level": np.repeat(moments.levels, q),
-            "term": np.tile(np.array(random, dtype=object), len(moments.levels)),
-            "estimate": summary.mean.ravel(),
-            "std_error": summary.sd.ravel(),
-            "cond_sd": summary.cond_sd.ravel(),
-            "conf_low": summary.low.ravel(),
-            "conf_high": summary.high.ravel(),
-            "truth": realised.ravel(),
-            "mcse_mean": summary.mcse.ravel(),
-            "ess_bulk": np.nan if ess is None else ess.ravel(),
-        }
+    summary = chains.ranef(level)
+    return ranef_frame(
+        moments.group,
+        moments.levels,
+        chains.problem.structure.random,
+        truth,
+        estimate=summary.mean,
+        std_error=summary.sd,
+        cond_sd=summary.cond_sd,
+        conf_low=summary.low,
+        conf_high=summary.high,
+        mcse_mean=summary.mcse,
+        ess_bulk=np.nan if ess is None else ess,
     )
+
+
+def posterior_tree(
+    names: tuple[str, ...],
+    values: np.ndarray,
+    stats: dict[str, np.ndarray],
+    moments: Moments,
+    random: tuple[str, ...],
+    ranef: np.ndarray | None,
+    priors: list[dict],
+) -> xr.DataTree:
+    """ArviZ's DataTree of a fit: posterior, sample_stats, observed_data (rows of each group).
+
+    Clock times and the like are left out: the same fit gives the same content.
+
+    Parameters
+    ----------
+    names, values : tidy terms and their draws, (k, chains, draws)
+    stats : dict of (chains, draws) arrays
+    moments : Moments
+    random, ranef : terms of Z and draws of the random effects, (chains, draws, J, q), or None
+    priors : list of dict
+        Rows of `Priors.table`.
+    """
+    dims = ("chain", "draw")
+    chain_draw = {name: np.arange(size) for name, size in zip(dims, values.shape[1:], strict=True)}
+    levels = moments.levels.astype(str)
+    posterior = xr.Dataset(
+        {name: (dims, draws) for name, draws in zip(names, values, strict=True)}, chain_draw
+    )
+    if ranef is not None:
+        posterior = posterior.assign_coords(level=levels, term=list(random))
+        posterior["ranef"] = ((*dims, "level", "term"), ranef)
+    posterior.attrs = {"priors": "; ".join(f"{row['parameter']} ~ {row['prior']}" for row in priors)}
+    sample_stats = xr.Dataset({name: (dims, value) for name, value in stats.items()}, chain_draw)
+    observed = xr.Dataset({"rows": ("level", moments.n)}, {"level": levels})
+    groups = {"posterior": posterior, "sample_stats": sample_stats, "observed_data": observed}
+    return xr.DataTree.from_dict(groups)

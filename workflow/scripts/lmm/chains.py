@@ -1,11 +1,10 @@
 """Draws of one data set, and what follows from them exactly: fixed effects and random effects."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from lmm.bayes_model import Draws, Sampler, prior_numbers
+from lmm.bayes_model import Draws, Sampler, Setting, prior_numbers
 from lmm.bayes_priors import Priors
 from lmm.gates import convergence, ess_mean, gate_fit
 from lmm.intervals import variance_values
@@ -16,19 +15,6 @@ from lmm.problem import Problem, Structure
 WORK = 4_000_000  # groups x draws that the random effects' summaries look at; beyond it, draws are thinned
 FEWEST = 100  # draws, however many groups
 SERIES = 2_000  # random effects whose Monte Carlo errors come from their own series of draws
-RETRY_TUNE, RETRY_ACCEPT = 2, 0.95
-
-
-@dataclass(frozen=True)
-class Setting:
-    """How to sample: the configuration's numbers."""
-
-    seed: int
-    chains: int
-    tune: int
-    draws: int
-    target_accept: float
-    cores: int = 1
 
 
 @dataclass(frozen=True)
@@ -131,32 +117,24 @@ def sample_until_passed(
     priors: Priors,
     setting: Setting,
     retry: bool = True,
-) -> tuple[Any, Chains, list[dict], bool]:
+) -> tuple[Chains, list[dict], bool]:
     """Sample; where a gate fails, once more with longer warm-up and a higher target acceptance.
 
     Returns
     -------
-    tree, chains, gates, retried
-        nutpie's DataTree, the draws, the gates of what NUTS sampled and of the fixed effects, and whether the
+    chains, gates, retried
+        The draws, the gates of what NUTS sampled and of the fixed effects, and whether the
         first attempt failed.
     """
     data = {"moments": packed, "prior_numbers": prior_numbers(problem.structure, priors)}
     estimates = start_estimates(problem)
     for attempt in (False, True):
-        tree = sampler.sample(
-            setting.seed + attempt,
-            setting.chains,
-            setting.tune * (RETRY_TUNE if attempt else 1),
-            setting.draws,
-            max(setting.target_accept, RETRY_ACCEPT) if attempt else setting.target_accept,
-            setting.cores,
-            data,
-            estimates,
-        )
+        trial = setting.harder() if attempt else setting
+        draws = sampler.draws(sampler.sample(trial, data, estimates))
         rng = np.random.default_rng(np.random.SeedSequence(setting.seed, spawn_key=(1,)))
-        chains = Chains(problem, packed, sampler.draws(tree), rng)
+        chains = Chains(problem, packed, draws, rng)
         watched = np.concatenate([chains.by_chain(chains.fixed.draws), chains.draws.values])
         gates = gate_fit(convergence(watched), chains.draws.stats, setting.chains)
         if attempt or not retry or all(gate["passed"] for gate in gates):
-            return tree, chains, gates, attempt
+            return chains, gates, attempt
     raise AssertionError("unreachable")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lmm.lines import group_gram
-from lmm.tidy import RANEF
+from lmm.tidy import ranef_frame
 
 
 @dataclass(frozen=True)
@@ -101,25 +101,20 @@ def ranef_table(
     truth : dict or None
         truth.json's content.
     """
-    n_groups, q = given.mean.shape
-    units = np.tile(unit, n_groups)
-    error = np.sqrt(np.einsum("jkk->jk", given.cov_error)).ravel() / units
-    table = pd.DataFrame(
-        {
-            "group": terms.group,
-            "level": np.repeat(np.asarray(levels).astype(str), q),
-            "term": np.tile(terms.random, n_groups),
-            "estimate": given.mean.ravel() / units,
-            "std_error": error,
-            "cond_sd": np.sqrt(np.einsum("jkk->jk", given.cov)).ravel() / units,
-        }
+    mean = given.mean / unit
+    error = np.sqrt(np.einsum("jkk->jk", given.cov_error)) / unit
+    cond_sd = np.sqrt(np.einsum("jkk->jk", given.cov)) / unit
+    return ranef_frame(
+        terms.group,
+        levels,
+        terms.random,
+        truth,
+        estimate=mean,
+        std_error=error,
+        cond_sd=cond_sd,
+        conf_low=mean - z * error,
+        conf_high=mean + z * error,
     )
-    table["conf_low"] = table["estimate"] - z * error
-    table["conf_high"] = table["estimate"] + z * error
-    drawn = (truth or {}).get("ranef", {})
-    pairs = zip(table["term"], table["level"], strict=True)
-    table["truth"] = [drawn.get(term, {}).get(level, np.nan) for term, level in pairs]
-    return table.reindex(columns=RANEF)
 
 
 def coef(parameters: pd.DataFrame, ranef: pd.DataFrame) -> pd.DataFrame:

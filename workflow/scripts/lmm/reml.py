@@ -11,7 +11,7 @@ from lmm.intervals import profile_intervals, standard_errors, variance_values
 from lmm.moments import Moments
 from lmm.optimum import Optimum, fill, optimum
 from lmm.problem import Problem
-from lmm.tidy import RESIDUAL, Fit, truth_of
+from lmm.tidy import RESIDUAL, Fit, ranef_frame, truth_of
 from lmm.versions import versions_of
 
 ENGINE = "reml"
@@ -25,24 +25,16 @@ def ranef_table(
     given = conditional(problem, fill(problem.structure, best.phi) / sigma, sigma)
     z = stats.norm.ppf(0.5 + level / 2)
     std_error = np.sqrt(given.variance)
-    random, q = problem.structure.random, problem.q
-    realised = np.full((len(moments.levels), q), np.nan)
-    if truth is not None:
-        for k, term in enumerate(random):
-            values = truth["ranef"].get(term, {})
-            realised[:, k] = [values.get(str(name), np.nan) for name in moments.levels]
-    return pd.DataFrame(
-        {
-            "group": moments.group,
-            "level": np.repeat(moments.levels, q),
-            "term": np.tile(np.array(random, dtype=object), len(moments.levels)),
-            "estimate": given.mean.ravel(),
-            "std_error": std_error.ravel(),
-            "cond_sd": np.sqrt(given.cond_variance).ravel(),
-            "conf_low": (given.mean - z * std_error).ravel(),
-            "conf_high": (given.mean + z * std_error).ravel(),
-            "truth": realised.ravel(),
-        }
+    return ranef_frame(
+        moments.group,
+        moments.levels,
+        problem.structure.random,
+        truth,
+        estimate=given.mean,
+        std_error=std_error,
+        cond_sd=np.sqrt(given.cond_variance),
+        conf_low=given.mean - z * std_error,
+        conf_high=given.mean + z * std_error,
     )
 
 

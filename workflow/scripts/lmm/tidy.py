@@ -47,6 +47,37 @@ def truth_of(truth: dict[str, Any] | None, term: str) -> float:
     return truth["fixed"].get(term, np.nan)
 
 
+def ranef_frame(
+    group: str, levels: np.ndarray, random: tuple[str, ...], truth: dict[str, Any] | None, **columns: Any
+) -> pd.DataFrame:
+    """Tidy random effects, group by group, from (J, q) arrays.
+
+    Parameters
+    ----------
+    group : str
+        Name of the grouping factor.
+    levels : (J,) array of str
+    random : (q,) terms
+    truth : dict or None
+        truth.json's content.
+    **columns : (J, q) arrays, or one value for all
+    """
+    levels = np.asarray(levels).astype(str)
+    drawn = (truth or {}).get("ranef", {})
+    realised = [[drawn.get(term, {}).get(level, np.nan) for term in random] for level in levels]
+    table = pd.DataFrame(
+        {
+            "group": group,
+            "level": np.repeat(levels, len(random)),
+            "term": np.tile(np.array(random, dtype=object), len(levels)),
+            **{name: np.ravel(value) if np.ndim(value) else value for name, value in columns.items()},
+            "truth": np.ravel(realised) if drawn else np.nan,
+        }
+    )
+    extra = [name for name in table if name not in RANEF]
+    return table.reindex(columns=[*RANEF, *extra])
+
+
 @dataclass(frozen=True)
 class Fit:
     """What an engine made of a study: tables and diagnostics, never its own objects.
