@@ -2,9 +2,6 @@
 
 from script_io import run
 
-# Numbers kept for leave-one-group-out work, 160 MB of them; beyond it only what fits need.
-WHOLE_LIMIT = 20_000_000
-
 
 def main(job) -> None:
     from lmm import accumulate, ingest, pilot
@@ -19,7 +16,7 @@ def main(job) -> None:
     levels = {name: column["levels"] for name, column in data["columns"].items() if "levels" in column}
     schema = data["columns"] if rows is None else rows
     design = build(together(texts), schema, levels)
-    whole = data["groups"] * (len(design.terms.columns) + 1) ** 2 <= WHOLE_LIMIT
+    whole = accumulate.keeps_whole(data["groups"], len(design.terms.columns))
     if rows is None:
         source = ingest.reopen(data)
         basis = pilot.basis_of(source, design, data["columns"])

@@ -18,6 +18,8 @@ from lmm.summary import group_sizes
 BATCH_ROWS = 65_536
 # Rows whose products are added up before they join the totals: keeps the rounding of long sums small.
 BLOCK = 4096
+# Numbers kept for leave-one-group-out work, 160 MB of them; beyond it only what fits need.
+WHOLE_LIMIT = 20_000_000
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -99,6 +101,11 @@ def _finished(group, levels, n, gram, total, basis) -> Moments:
             if a < rows:
                 gram[:, a, b] = gram[:, b, a]
     return Moments(group, levels, n, gram, total, basis)
+
+
+def keeps_whole(n_groups: int, n_columns: int) -> bool:
+    """Whether each group's whole Gram matrix is kept (sums, and so their last bits, depend on it)."""
+    return n_groups * (n_columns + 1) ** 2 <= WHOLE_LIMIT
 
 
 def compute(

@@ -56,6 +56,25 @@ def simulate(
     return frame, _truth(settings, design.terms, effects, errors, levels)
 
 
+def predictors_and_effects(
+    settings: Simulation, formula: Formula, sequence: np.random.SeedSequence
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """A data set of `simulate` without its errors and response, for replicates drawn as moments.
+
+    Returns
+    -------
+    frame : DataFrame
+        Predictors and grouping factor.
+    effects : (J, q) array
+        Random effects of groups "1" to the number of groups.
+    """
+    codes = _groups(settings, sequence)
+    predictors = _predictors(settings, formula, codes, sequence)
+    levels = np.arange(1, settings.n_groups + 1).astype(str)
+    frame = pd.DataFrame({**predictors, formula.group: levels[codes]})
+    return frame, _effects(settings, numeric_design(formula).terms, sequence)
+
+
 def _draw_r(
     settings: Simulation, formula: Formula, terms: Terms, sequence: np.random.SeedSequence | None
 ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, np.ndarray]:
@@ -177,29 +196,41 @@ def _truth(
     settings: Simulation, terms: Terms, effects: np.ndarray, errors: np.ndarray, levels: np.ndarray
 ) -> dict[str, Any]:
     names = list(terms.random)
-    corr, realised = {}, {}
-    for block, matrix in zip(terms.blocks, correlations(settings, terms), strict=True):
+    realised = {}
+    for block in terms.blocks:
         for i, first in enumerate(block):
-            for j in range(i + 1, len(block)):
-                pair = f"{first}.{block[j]}"
-                drawn = effects[:, [names.index(first), names.index(block[j])]]
+            for second in block[i + 1 :]:
+                drawn = effects[:, [names.index(first), names.index(second)]]
                 spread = np.ptp(drawn, axis=0).min() > 0  # an effect without variance correlates with nothing
-                corr[pair] = float(matrix[i, j])
-                realised[pair] = float(np.corrcoef(drawn.T)[0, 1]) if spread else None
-    return {
-        "fixed": fixed(settings, terms),
-        "sd": sds(settings, terms),
-        "corr": corr,
-        "sigma": settings.sigma,
+                realised[f"{first}.{second}"] = float(np.corrcoef(drawn.T)[0, 1]) if spread else None
+    return truth_of_parameters(settings, terms, effects, levels) | {
         "realised": {
             "sd": {name: float(np.std(effects[:, k], ddof=1)) for k, name in enumerate(names)},
             "corr": realised,
             "sigma": float(np.std(errors, ddof=1)),
         },
-        "ranef": {
-            name: dict(zip(levels.tolist(), effects[:, k].tolist(), strict=True))
-            for k, name in enumerate(names)
-        },
         "generator": settings.generator,
         "seed": settings.seed,
+    }
+
+
+def truth_of_parameters(
+    settings: Simulation, terms: Terms, effects: np.ndarray, levels: np.ndarray
+) -> dict[str, Any]:
+    """The part of the truth that is known without errors: parameters and random effects."""
+    corr = {
+        f"{first}.{block[j]}": float(matrix[i, j])
+        for block, matrix in zip(terms.blocks, correlations(settings, terms), strict=True)
+        for i, first in enumerate(block)
+        for j in range(i + 1, len(block))
+    }
+    return {
+        "fixed": fixed(settings, terms),
+        "sd": sds(settings, terms),
+        "corr": corr,
+        "sigma": settings.sigma,
+        "ranef": {
+            name: dict(zip(levels.tolist(), effects[:, k].tolist(), strict=True))
+            for k, name in enumerate(terms.random)
+        },
     }
