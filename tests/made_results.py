@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from lmm import comparison
+from lmm import accumulate, comparison, design, ols, reml
+from lmm.formula import parse
 from lmm.store import write_json, write_table
 from lmm.tidy import PARAMETERS, RANEF, Fit
 
@@ -27,31 +28,58 @@ SETTINGS = {
     "configuration": {
         "formula": "y ~ x + (x | group)",
         "simulate": {
-            "generator": "r", "seed": 1, "rows": 1000, "groups": 100, "fixed": {"Intercept": 3, "x": 0.5},
-            "sd": {"Intercept": 10, "x": 1}, "corr": 0, "sigma": 1,
+            "generator": "r",
+            "seed": 1,
+            "rows": 1000,
+            "groups": 100,
+            "fixed": {"Intercept": 3, "x": 0.5},
+            "sd": {"Intercept": 10, "x": 1},
+            "corr": 0,
+            "sigma": 1,
         },
         "engines": {
-            "ols": {}, "mixedlm": {}, "reml": {},
-            "pymc": {"formula": "y ~ x + (x || group)", "chains": 4, "tune": 1000, "draws": 2000, "seed": 123},
+            "ols": {},
+            "mixedlm": {},
+            "reml": {},
+            "pymc": {
+                "formula": "y ~ x + (x || group)",
+                "chains": 4,
+                "tune": 1000,
+                "draws": 2000,
+                "seed": 123,
+            },
         },
     },
-}  # fmt: skip
+}
 
 
 def paths(root: Path, study: str = "coffee", engines=ENGINES) -> dict[str, str]:
     """Inputs of figures and report, under the names that the rules give them."""
     base = root / study
-    found = {"data": base / "data/data.parquet", "data_json": base / "data/data.json", "truth": base / "data/truth.json"}
+    found = {
+        "data": base / "data/data.parquet",
+        "data_json": base / "data/data.json",
+        "truth": base / "data/truth.json",
+    }
     for engine in engines:
         found[f"{engine}_parameters"] = base / engine / "parameters.csv"
         found[f"{engine}_diagnostics"] = base / engine / "diagnostics.json"
         found[f"{engine}_ranef"] = base / engine / "ranef.parquet"
     found |= {"mixedlm_coef": base / "mixedlm/coef.parquet", "posterior": base / "pymc/posterior.nc"}
-    found |= {name: base / f"comparison/{name}.csv" for name in ("variance_recovery", "ranef_differences", "variance_explained")}
+    found |= {
+        name: base / f"comparison/{name}.csv"
+        for name in ("variance_recovery", "ranef_differences", "variance_explained")
+    }
     return {name: str(path) for name, path in found.items() if path.exists()}
 
 
-VERSIONS = {"python": "3.13.0", "statsmodels": "0.15.0", "pymc": "6.4.0", "nutpie": "0.16.10", "arviz": "1.3.0"}
+VERSIONS = {
+    "python": "3.13.0",
+    "statsmodels": "0.15.0",
+    "pymc": "6.4.0",
+    "nutpie": "0.16.10",
+    "arviz": "1.3.0",
+}
 
 
 def coffee(root: Path, study: str = "coffee") -> Path:
@@ -66,14 +94,37 @@ def coffee(root: Path, study: str = "coffee") -> Path:
     write_json(base / "data/data.json", _data(table))
     write_json(base / "data/truth.json", _truth(drawn))
     reml, posterior = exact["reml_exact"], exact["posterior_exact"]
-    truth = {"Intercept": 3, "x": 0.5, "sd__Intercept": 10, "sd__x": 1, "cor__Intercept.x": 0, "sd__Observation": 1}
+    truth = {
+        "Intercept": 3,
+        "x": 0.5,
+        "sd__Intercept": 10,
+        "sd__x": 1,
+        "cor__Intercept.x": 0,
+        "sd__Observation": 1,
+    }
     estimate = reml["fixed"] | {
-        "sd__Intercept": reml["sd"]["Intercept"], "sd__x": reml["sd"]["x"], "cor__Intercept.x": reml["corr"][0],
+        "sd__Intercept": reml["sd"]["Intercept"],
+        "sd__x": reml["sd"]["x"],
+        "cor__Intercept.x": reml["corr"][0],
         "sd__Observation": reml["sigma"],
-    }  # fmt: skip
-    error = reml["se"] | {"sd__Intercept": 0.65, "sd__x": 0.075, "cor__Intercept.x": 0.12, "sd__Observation": 0.0245}
+    }
+    error = reml["se"] | {
+        "sd__Intercept": 0.65,
+        "sd__x": 0.075,
+        "cor__Intercept.x": 0.12,
+        "sd__Observation": 0.0245,
+    }
     for engine in ("mixedlm", "reml"):
-        _engine(base, engine, estimate, error, truth, np.array([reml["ranef"][level] for level in levels]), levels, drawn)
+        _engine(
+            base,
+            engine,
+            estimate,
+            error,
+            truth,
+            np.array([reml["ranef"][level] for level in levels]),
+            levels,
+            drawn,
+        )
     _ols(base, exact["ols"])
     _pymc(base, posterior, truth, levels, drawn)
     compare(base, _truth(drawn))
@@ -82,27 +133,44 @@ def coffee(root: Path, study: str = "coffee") -> Path:
 
 def _data(table: pd.DataFrame) -> dict:
     columns = {
-        name: {"type": "numeric", "min": table[name].min(), "max": table[name].max(), "mean": table[name].mean(),
-               "sd": table[name].std()}
+        name: {
+            "type": "numeric",
+            "min": table[name].min(),
+            "max": table[name].max(),
+            "mean": table[name].mean(),
+            "sd": table[name].std(),
+        }
         for name in ("y", "x")
-    }  # fmt: skip
+    }
     return {
-        "sources": ["simulated"], "rows": 1000, "groups": 100, "group": "group", "response": "y", "dropped": {},
-        "columns": columns | {"group": {"type": "categorical", "levels": []}}, "checks": [], "copied": True,
-    }  # fmt: skip
+        "sources": ["simulated"],
+        "rows": 1000,
+        "groups": 100,
+        "group": "group",
+        "response": "y",
+        "dropped": {},
+        "columns": columns | {"group": {"type": "categorical", "levels": []}},
+        "checks": [],
+        "copied": True,
+    }
 
 
 def _truth(drawn: pd.DataFrame) -> dict:
     effects = {"Intercept": drawn["b0_ran"], "x": drawn["b1_ran"]}
     return {
-        "fixed": {"Intercept": 3, "x": 0.5}, "sd": {"Intercept": 10, "x": 1}, "corr": {"Intercept.x": 0}, "sigma": 1,
+        "fixed": {"Intercept": 3, "x": 0.5},
+        "sd": {"Intercept": 10, "x": 1},
+        "corr": {"Intercept.x": 0},
+        "sigma": 1,
         "realised": {
             "sd": {term: float(values.std()) for term, values in effects.items()},
-            "corr": {"Intercept.x": float(np.corrcoef(*effects.values())[0, 1])}, "sigma": 0.985,
+            "corr": {"Intercept.x": float(np.corrcoef(*effects.values())[0, 1])},
+            "sigma": 0.985,
         },
         "ranef": {term: {str(k): float(v) for k, v in values.items()} for term, values in effects.items()},
-        "seed": 1, "generator": "r",
-    }  # fmt: skip
+        "seed": 1,
+        "generator": "r",
+    }
 
 
 def _parameters(engine: str, estimate: dict, error: dict, truth: dict) -> pd.DataFrame:
@@ -111,14 +179,19 @@ def _parameters(engine: str, estimate: dict, error: dict, truth: dict) -> pd.Dat
         fixed = "__" not in term
         rows.append(
             {
-                "engine": engine, "effect": "fixed" if fixed else "ran_pars",
-                "group": "" if fixed else ("Residual" if term == "sd__Observation" else "group"), "term": term,
-                "estimate": value, "std_error": error.get(term, np.nan),
-                "statistic": value / error[term] if fixed else np.nan, "p_value": np.nan,
-                "conf_low": value - 1.96 * error.get(term, np.nan), "conf_high": value + 1.96 * error.get(term, np.nan),
+                "engine": engine,
+                "effect": "fixed" if fixed else "ran_pars",
+                "group": "" if fixed else ("Residual" if term == "sd__Observation" else "group"),
+                "term": term,
+                "estimate": value,
+                "std_error": error.get(term, np.nan),
+                "statistic": value / error[term] if fixed else np.nan,
+                "p_value": np.nan,
+                "conf_low": value - 1.96 * error.get(term, np.nan),
+                "conf_high": value + 1.96 * error.get(term, np.nan),
                 "truth": truth.get(term, np.nan),
             }
-        )  # fmt: skip
+        )
     return pd.DataFrame(rows)[PARAMETERS]
 
 
@@ -126,16 +199,32 @@ def _ranef(values: np.ndarray, levels: list, drawn: pd.DataFrame) -> pd.DataFram
     parts = []
     for k, (term, column, se) in enumerate((("Intercept", "b0_ran", 0.95), ("x", "b1_ran", 0.38))):
         part = pd.DataFrame({"group": "group", "level": levels, "term": term, "estimate": values[:, k]})
-        part = part.assign(std_error=se, cond_sd=se / 3, conf_low=values[:, k] - 1.96 * se, conf_high=values[:, k] + 1.96 * se)
+        part = part.assign(
+            std_error=se,
+            cond_sd=se / 3,
+            conf_low=values[:, k] - 1.96 * se,
+            conf_high=values[:, k] + 1.96 * se,
+        )
         parts.append(part.assign(truth=[drawn[column].get(int(level), np.nan) for level in levels]))
     return pd.concat(parts, ignore_index=True)[RANEF]
 
 
 def _common(engine: str, **more) -> dict:
     return {
-        "engine": engine, "converged": True, "singular": False, "status": "ok", "message": "", "criterion": None, "gates": [],
-        "warnings": [], "seconds": {"fit": 0.4}, "versions": VERSIONS, "n_rows": 1000, "n_groups": 100, "conf_level": 0.95,
-    } | more  # fmt: skip
+        "engine": engine,
+        "converged": True,
+        "singular": False,
+        "status": "ok",
+        "message": "",
+        "criterion": None,
+        "gates": [],
+        "warnings": [],
+        "seconds": {"fit": 0.4},
+        "versions": VERSIONS,
+        "n_rows": 1000,
+        "n_groups": 100,
+        "conf_level": 0.95,
+    } | more
 
 
 def _engine(base, engine, estimate, error, truth, values, levels, drawn) -> None:
@@ -143,21 +232,42 @@ def _engine(base, engine, estimate, error, truth, values, levels, drawn) -> None
     write_table(base / engine / "ranef.parquet", _ranef(values, levels, drawn))
     sd = {"Intercept": estimate["sd__Intercept"], "x": estimate["sd__x"]}
     summary = {
-        "criterion": 3675.311449575721, "scaled_residuals": [-3.00624, -0.55827, -0.00145, 0.59007, 2.9187],
+        "criterion": 3675.311449575721,
+        "scaled_residuals": [-3.00624, -0.55827, -0.00145, 0.59007, 2.9187],
         "variances": [
-            {"group": "group", "term": "Intercept", "variance": sd["Intercept"] ** 2, "sd": sd["Intercept"], "corr": None},
+            {
+                "group": "group",
+                "term": "Intercept",
+                "variance": sd["Intercept"] ** 2,
+                "sd": sd["Intercept"],
+                "corr": None,
+            },
             {"group": "group", "term": "x", "variance": sd["x"] ** 2, "sd": sd["x"], "corr": [0.00094]},
             {"group": "Residual", "term": "", "variance": 0.9624, "sd": 0.981, "corr": None},
         ],
-        "corr_fixed": [[1, 0.002], [0.002, 1]], "fixed_names": ["Intercept", "x"],
-        "variance_explained": {"post": 0.988435}, "coef_identity_max_error": 0.0, "n_rows": 1000, "n_groups": 100,
-        "reml_gap": {"criterion": 1.3e-9, "sd": 2e-7, "reached": True, "limits": {"criterion_relative": 1e-8, "sd_relative": 1e-5}},
-    }  # fmt: skip
-    write_json(base / engine / "diagnostics.json", _common(engine, criterion=summary["criterion"], summary=summary))
+        "corr_fixed": [[1, 0.002], [0.002, 1]],
+        "fixed_names": ["Intercept", "x"],
+        "variance_explained": {"post": 0.988435},
+        "coef_identity_max_error": 0.0,
+        "n_rows": 1000,
+        "n_groups": 100,
+        "reml_gap": {
+            "criterion": 1.3e-9,
+            "sd": 2e-7,
+            "reached": True,
+            "limits": {"criterion_relative": 1e-8, "sd_relative": 1e-5},
+        },
+    }
+    write_json(
+        base / engine / "diagnostics.json", _common(engine, criterion=summary["criterion"], summary=summary)
+    )
     if engine == "mixedlm":
         fixed = [estimate["Intercept"], estimate["x"]]
-        coef = [{"level": level, "term": term, "estimate": values[j, k] + fixed[k]}
-                for k, term in enumerate(("Intercept", "x")) for j, level in enumerate(levels)]  # fmt: skip
+        coef = [
+            {"level": level, "term": term, "estimate": values[j, k] + fixed[k]}
+            for k, term in enumerate(("Intercept", "x"))
+            for j, level in enumerate(levels)
+        ]
         write_table(base / engine / "coef.parquet", pd.DataFrame(coef))
 
 
@@ -168,15 +278,29 @@ def _ols(base, exact: dict) -> None:
     table.loc[:1, "p_value"] = [1e-34, exact["x_p"]]
     write_table(base / "ols/parameters.csv", table)
     summary = {
-        "coefficients": table[["term", "estimate", "std_error", "statistic", "p_value"]][:2].to_dict("records"),
-        "residual_quantiles": exact["residual_quantiles"], "sigma": exact["residual_se"], "df_resid": 998, "r2": exact["r2"],
-        "adj_r2": exact["adj_r2"], "f": exact["f"], "f_df": [1, 998], "f_p": exact["f_p"],
-    }  # fmt: skip
+        "coefficients": table[["term", "estimate", "std_error", "statistic", "p_value"]][:2].to_dict(
+            "records"
+        ),
+        "residual_quantiles": exact["residual_quantiles"],
+        "sigma": exact["residual_se"],
+        "df_resid": 998,
+        "r2": exact["r2"],
+        "adj_r2": exact["adj_r2"],
+        "f": exact["f"],
+        "f_df": [1, 998],
+        "f_p": exact["f_p"],
+    }
     write_json(base / "ols/diagnostics.json", _common("ols", summary=summary))
 
 
 def _pymc(base, exact: dict, truth: dict, levels: list, drawn: pd.DataFrame) -> None:
-    names = {"b0": "Intercept", "b1": "x", "b0_ran_sigma": "sd__Intercept", "b1_ran_sigma": "sd__x", "sigma": "sd__Observation"}
+    names = {
+        "b0": "Intercept",
+        "b1": "x",
+        "b0_ran_sigma": "sd__Intercept",
+        "b1_ran_sigma": "sd__x",
+        "sigma": "sd__Observation",
+    }
     rng = np.random.default_rng(123)
     draws = {names[k]: rng.normal(exact["mean"][k], exact["sd"][k], size=(4, 2000)) for k in names}
     table = _parameters(
@@ -184,19 +308,33 @@ def _pymc(base, exact: dict, truth: dict, levels: list, drawn: pd.DataFrame) -> 
     )
     flat = {name: values.ravel() for name, values in draws.items()}
     table = table.assign(
-        median=[np.median(flat[t]) for t in table["term"]], sd=table["std_error"], mad=table["std_error"] * 0.99,
-        q5=[np.quantile(flat[t], 0.05) for t in table["term"]], q95=[np.quantile(flat[t], 0.95) for t in table["term"]],
-        rhat=1.001, ess_bulk=7800.0, ess_tail=5900.0, mcse_mean=table["std_error"] / np.sqrt(7800),
-    )  # fmt: skip
+        median=[np.median(flat[t]) for t in table["term"]],
+        sd=table["std_error"],
+        mad=table["std_error"] * 0.99,
+        q5=[np.quantile(flat[t], 0.05) for t in table["term"]],
+        q95=[np.quantile(flat[t], 0.95) for t in table["term"]],
+        rhat=1.001,
+        ess_bulk=7800.0,
+        ess_tail=5900.0,
+        mcse_mean=table["std_error"] / np.sqrt(7800),
+    )
     write_table(base / "pymc/parameters.csv", table)
-    effects = _ranef(np.column_stack([exact["b0_ran"], exact["b1_ran"]]), levels, drawn).assign(mcse_mean=0.0008, ess_bulk=8000)
+    effects = _ranef(np.column_stack([exact["b0_ran"], exact["b1_ran"]]), levels, drawn).assign(
+        mcse_mean=0.0008, ess_bulk=8000
+    )
     write_table(base / "pymc/ranef.parquet", effects)
     gates = [
         {"name": "R-hat", "value": 1.001, "limit": 1.01, "passed": True},
         {"name": "bulk ESS", "value": 7800, "limit": 400, "passed": True},
         {"name": "divergences", "value": 0, "limit": 0, "passed": True},
     ]
-    given = {"Intercept": "flat", "x": "flat", "sd__Intercept": "uniform(0, 100)", "sd__x": "uniform(0, 100)", "sd__Observation": "flat"}
+    given = {
+        "Intercept": "flat",
+        "x": "flat",
+        "sd__Intercept": "uniform(0, 100)",
+        "sd__x": "uniform(0, 100)",
+        "sd__Observation": "flat",
+    }
     summary = {"priors": [{"parameter": term, "prior": text} for term, text in given.items()]}
     write_json(base / "pymc/diagnostics.json", _common("pymc", gates=gates, summary=summary))
     posterior = xr.Dataset({name: (("chain", "draw"), values) for name, values in draws.items()})
@@ -229,6 +367,63 @@ def compare(base: Path, truth: dict | None, engines=ENGINES) -> None:
             for measure, value, true in measures
         ]
     )
-    write_table(base / "comparison/variance_recovery.csv", comparison.variance_recovery(fits, truth, explained))
+    write_table(
+        base / "comparison/variance_recovery.csv", comparison.variance_recovery(fits, truth, explained)
+    )
     write_table(base / "comparison/ranef_differences.csv", comparison.ranef_differences(fits))
     write_table(base / "comparison/variance_explained.csv", explained)
+
+
+def fitted(root: Path, frame: pd.DataFrame, formula: str, study: str = "own", truth: dict | None = None):
+    """A study of any rows and formula, fitted by the library's OLS and reml; returns its settings and inputs."""
+    parsed = parse(formula)
+    built = design.build(parsed, frame)
+    y, W = built.matrix(frame)
+    codes, levels = accumulate.encode(frame[parsed.group])
+    moments = accumulate.compute(built.terms, y, W, codes, levels, True)
+    fits = {
+        "ols": ols.fit(
+            built.terms.fixed,
+            y,
+            W[:, [built.terms.columns.index(t) for t in built.terms.fixed]],
+            moments=moments,
+        ),
+        "reml": reml.fit(moments, built.terms.fixed, built.terms.blocks, truth=truth)[0],
+    }
+    base = root / study
+    for name, fit in fits.items():
+        ranef = base / name / "ranef.parquet" if fit.ranef is not None else None
+        fit.write(base / name / "parameters.csv", base / name / "diagnostics.json", ranef)
+    columns = {
+        name: {"type": "categorical", "levels": sorted(frame[name].unique())}
+        if not pd.api.types.is_numeric_dtype(frame[name]) or name == parsed.group
+        else {
+            "type": "numeric",
+            "min": frame[name].min(),
+            "max": frame[name].max(),
+            "mean": frame[name].mean(),
+            "sd": frame[name].std(),
+        }
+        for name in parsed.variables
+    }
+    about = {
+        "rows": len(frame),
+        "groups": len(levels),
+        "group": parsed.group,
+        "response": parsed.response,
+        "dropped": {},
+    }
+    write_json(
+        base / "data/data.json",
+        about | {"columns": columns, "copied": True, "sources": ["rows.csv"], "checks": []},
+    )
+    write_table(base / "data/data.parquet", frame.assign(**{parsed.group: frame[parsed.group].astype(str)}))
+    compare(base, truth, tuple(fits))
+    settings = {
+        "title": "Own data",
+        "formula": formula,
+        "simulate": False,
+        "conf_level": 0.95,
+        "engines": list(fits),
+    }
+    return settings | {"configuration": {"formula": formula}}, paths(root, study, tuple(fits))

@@ -83,11 +83,9 @@ def ols(results: Results) -> list[str]:
 
 def mixed(results: Results) -> list[str]:
     """MixedLM and reml: the optimum, what it says, the identity."""
-    said = []
-    for engine in ("mixedlm", "reml"):
-        if engine in results.fits and results.fits[engine].diagnostics["status"] != "ok":
-            said.append(status(results, engine))
-    engine = next((e for e in ("mixedlm", "reml") if e in results.mixed), None)
+    engines = [e for e in ("mixedlm", "reml") if e in results.fits]
+    said = [status(results, e) for e in engines if results.fits[e].diagnostics["status"] != "ok"]
+    engine = next((e for e in engines if e in results.mixed), None)
     if engine is None:
         return said
     fit = results.fits[engine]
