@@ -10,6 +10,7 @@ SCRIPTS = Path(
 ).resolve()
 sys.path.insert(0, str(SCRIPTS))
 
+import integrity
 import plan
 import verdicts
 import wiring
@@ -19,6 +20,11 @@ from lmm.errors import StudyError
 LIBRARY = (
     os.path.relpath(SCRIPTS) if SCRIPTS.is_relative_to(Path.cwd()) else str(SCRIPTS)
 )
+
+# Half an artifact is no artifact: found before planning, it is made anew. Jobs look at their inputs themselves.
+if workflow.is_main_process:
+    for line in integrity.set_aside(Path("results")):
+        print(line, file=sys.stderr)
 
 
 def validated(config):

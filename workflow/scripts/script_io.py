@@ -1,8 +1,11 @@
 """What every script starts with: one thread, a log, and errors that a user can read."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable
+
+import integrity
 
 # Before NumPy is imported anywhere: parallelism is Snakemake's, and sums must not depend on threads.
 for _library in ("OPENBLAS", "OMP", "MKL"):
@@ -18,25 +21,39 @@ def run(main: Callable, job) -> None:
     main : callable
         Takes the `snakemake` object of a script.
     job : Snakemake
-        Its `wildcards.study`, where there is one, completes the message of a `StudyError`. Such an error
-        ends the job with status 1 and its one line, in the log and on the console; any other error leaves its
-        traceback in the log.
+        Its `wildcards.study`, where there is one, completes the message of a `StudyError`. Such an error, an
+        input that is not whole and a place that cannot be written end the job with status 1 and one line, in
+        the log and on the console; any other error leaves its traceback in the log.
     """
     from lmm.errors import StudyError
 
     console = os.dup(2)
-    with open(job.log[0], "w") as log:
-        # File descriptors, not sys.stdout: compiled code writes there too.
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
     try:
+        with open(job.log[0], "w") as log:
+            # File descriptors, not sys.stdout: compiled code writes there too.
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+        for path, flaw in integrity.flaws(job.input):
+            raise StudyError(path, f"{flaw}; run again, it is then made anew")
         main(job)
     except StudyError as error:
-        study = job.wildcards.get("study")
-        line = f"{error if error.study or not study else error.within(study)}\n"
-        sys.stderr.write(line)
-        os.write(console, line.encode())
-        sys.exit(1)
+        _end(job, error, console)
+    except Exception as error:
+        if not (advice := integrity.advice(error)):
+            raise
+        named = os.path.dirname(str(getattr(error, "filename", None) or ""))
+        where = named or os.path.commonpath([*job.output, *job.log])
+        _end(job, StudyError(where, advice), console)
+
+
+def _end(job, error, console: int) -> None:
+    """Status 1 and one line, on the console first: the log may be where nothing can be written."""
+    study = job.wildcards.get("study")
+    line = f"{error if error.study or not study else error.within(study)}\n".encode()
+    os.write(console, line)
+    with contextlib.suppress(OSError):
+        os.write(2, line)
+    sys.exit(1)
 
 
 def truth_of(job) -> dict | None:
