@@ -1,5 +1,7 @@
 # make | make test | make lint | make bench | make lock | make schema; ARGS goes to the tool as it is.
+# On a cluster: make slurm-check | make ARGS="--profile profiles/slurm" | make resume | make faults; see docs/cluster.md.
 ARGS ?=
+PROFILE ?= profiles/slurm
 BIN = .venv/bin
 
 # Parallelism is Snakemake's: a process has one BLAS thread unless it asks for more.
@@ -11,7 +13,7 @@ export MPLBACKEND = Agg
 unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONHOME
 
-.PHONY: run test lint bench lock schema clean-results
+.PHONY: run test lint bench lock schema clean-results slurm-check resume faults
 
 run: .venv/stamp
 	@$(BIN)/snakemake $(ARGS)
@@ -25,6 +27,17 @@ lint: .venv/stamp
 	@$(BIN)/ruff format --check .
 	@$(BIN)/snakefmt --check Snakefile workflow
 	@$(BIN)/snakemake --lint
+
+slurm-check: .venv/stamp
+	@$(BIN)/python workflow/tools/slurm_check.py $(PROFILE)
+
+# After a run was killed: its orphaned jobs are ended, the lock is taken away, the run goes on.
+resume: .venv/stamp
+	@$(BIN)/python workflow/tools/resume.py $(PROFILE) $(ARGS)
+
+# Every fault and every kill, on a Slurm of one node; needs root and Slurm's binaries, takes half an hour.
+faults: .venv/stamp
+	@$(BIN)/python -m pytest -m "faults or slurm" tests/test_faults.py tests/test_slurm.py $(ARGS)
 
 bench: .venv/stamp
 	@$(BIN)/python benchmarks/run.py $(ARGS)
