@@ -64,4 +64,5 @@ clean-results:
 	$$python -m venv .venv && \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv && \
 	UV_COMPILE_BYTECODE=1 $(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(BIN)/python workflow/scripts/compile_kernels.py
 	@touch $@

@@ -6,10 +6,10 @@ products are added up by group.
 
 from collections.abc import Callable, Iterable
 
-import numba
 import numpy as np
 import pandas as pd
 
+from lmm.compiled import kernel
 from lmm.moments import Basis, Moments
 from lmm.pilot import SAMPLE_ROWS, finite_matrix, pilot
 from lmm.source import Part, Source, align, each_part, quote, text
@@ -22,7 +22,7 @@ BLOCK = 4096
 WHOLE_LIMIT = 20_000_000
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _add(codes, W, first, y, center, inverse, pilot, y_inverse, n, gram, total):
     """Add the products of rows to n (J,), gram (J, r, m + 2) and total (m + 2, m + 2), upper triangles.
 
