@@ -76,7 +76,7 @@ def fit_full(
     sampler = Sampler(structure, priors, full_model(rows, structure, priors), (*fixed, "ranef"))
     clock.append(time.perf_counter())
     setting = Setting.of(settings, cores)
-    tree = sampler.sample(setting)
+    tree = sampler.tree(setting)
     clock.append(time.perf_counter())
     posterior, draws = tree["posterior"], sampler.draws(tree)
     values = np.concatenate([np.stack([posterior[name].to_numpy() for name in fixed]), draws.values])

@@ -5,7 +5,7 @@ import pandas as pd
 import xarray as xr
 
 from lmm.chains import Chains
-from lmm.gates import convergence, ess_mean
+from lmm.gates import ess_mean
 from lmm.moments import Moments
 from lmm.problem import Structure
 from lmm.tidy import DRAWS, PARAMETERS, RESIDUAL, ranef_frame, truth_of
@@ -39,7 +39,7 @@ def parameters_table(chains: Chains, group: str, level: float, truth: dict | Non
     problem = chains.problem
     fixed = chains.by_chain(chains.fixed.draws)
     draws = np.concatenate([fixed, chains.draws.values])
-    measures = convergence(draws)
+    measures = chains.measures
     table = summarise(draws, level)
     # fixed effects: Rao-Blackwellised mean and sd; the error of the mean is that of the conditional means
     p = problem.p

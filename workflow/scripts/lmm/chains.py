@@ -1,6 +1,7 @@
 """Draws of one data set, and what follows from them exactly: fixed effects and random effects."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -47,9 +48,9 @@ def start_estimates(problem: Problem) -> np.ndarray:
     return np.nan_to_num(values)
 
 
-def thin(total: int, n_groups: int) -> np.ndarray:
+def thin(total: int, n_groups: int, most: int | None = None) -> np.ndarray:
     """Which draws the random effects' summaries use: all where groups x draws allow it, evenly spaced else."""
-    keep = min(total, max(FEWEST, WORK // max(n_groups, 1)))
+    keep = min(total, max(FEWEST, WORK // max(n_groups, 1)), most or total)
     return (np.arange(keep) * total) // keep
 
 
@@ -78,14 +79,19 @@ class Chains:
         """(S, k) draws as (k, chains, draws)."""
         return np.ascontiguousarray(values.T).reshape(-1, *self.shape)
 
-    def ranef(self, level: float, mixture: int = 500) -> Ranef:
-        """Rao-Blackwellised summaries of every group's random effects.
+    @cached_property
+    def measures(self) -> dict[str, np.ndarray]:
+        """`gates.convergence` of fixed effects and `Structure.terms`."""
+        return convergence(np.concatenate([self.by_chain(self.fixed.draws), self.draws.values]))
+
+    def ranef(self, level: float, mixture: int = 500, most: int | None = None) -> Ranef:
+        """Rao-Blackwellised summaries of every group's random effects, from at most `most` of the draws.
 
         `mcse` is the Monte Carlo error of the mean: from the effect's own series of conditional means where
         there are few, else from the spread of that series and the smallest ESS of the variance parameters.
         """
         problem = self.problem
-        at = thin(len(self.sigmas), problem.n_groups)
+        at = thin(len(self.sigmas), problem.n_groups, most)
         whole = len(at) == len(self.sigmas)
         keep = whole and problem.n_groups * problem.q <= SERIES
         mean, variance, cond, spread, low, high, series = summarise_groups(
@@ -130,11 +136,10 @@ def sample_until_passed(
     estimates = start_estimates(problem)
     for attempt in (False, True):
         trial = setting.harder() if attempt else setting
-        draws = sampler.draws(sampler.sample(trial, data, estimates))
+        draws = sampler.sample(trial, data, estimates)
         rng = np.random.default_rng(np.random.SeedSequence(setting.seed, spawn_key=(1,)))
         chains = Chains(problem, packed, draws, rng)
-        watched = np.concatenate([chains.by_chain(chains.fixed.draws), chains.draws.values])
-        gates = gate_fit(convergence(watched), chains.draws.stats, setting.chains)
+        gates = gate_fit(chains.measures, chains.draws.stats, setting.chains)
         if attempt or not retry or all(gate["passed"] for gate in gates):
             return chains, gates, attempt
     raise AssertionError("unreachable")

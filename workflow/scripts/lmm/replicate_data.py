@@ -135,7 +135,10 @@ class Simulated:
             elif len(self.terms.random) > 1:
                 out["corr"] = float(settings.corr or 0.0)
             out["sigma"] = float(settings.sigma)
-        out["random_effects"], out["errors"] = label_shape(settings.random_effects), label_shape(settings.errors)
+        out["random_effects"], out["errors"] = (
+            label_shape(settings.random_effects),
+            label_shape(settings.errors),
+        )
         for name, how in settings.predictors.items():
             out[f"predictors__{name}"] = label(how.model_dump(exclude_defaults=True)) or "normal"
         return out
@@ -161,7 +164,13 @@ class Bootstrap:
     """
 
     def __init__(
-        self, moments: Moments, terms: Terms, key: str, seed: int, estimates: np.ndarray, augment: bool = False
+        self,
+        moments: Moments,
+        terms: Terms,
+        key: str,
+        seed: int,
+        estimates: np.ndarray,
+        augment: bool = False,
     ):
         self.made = simulate_moments.prepare(moments)
         self.observed, self.terms, self.key, self.seed = moments, terms, key, seed
@@ -202,7 +211,9 @@ class Bootstrap:
 
 def estimates_of(best: Optimum, structure: Structure) -> np.ndarray:
     """REML's estimates as `Bootstrap` takes them, (1, k)."""
-    return np.concatenate([best.beta, variance_values(best.root, best.sigma, structure.correlations)])[None, :]
+    return np.concatenate([best.beta, variance_values(best.root, best.sigma, structure.correlations)])[
+        None, :
+    ]
 
 
 def root_of(structure: Structure, values: np.ndarray) -> np.ndarray:
@@ -226,7 +237,9 @@ def truth_of_values(
         "sd": dict(zip(random, values[p : p + q].tolist(), strict=True)),
         "corr": dict(zip(pairs, values[p + q : -1].tolist(), strict=True)),
         "sigma": float(values[-1]),
-        "ranef": {name: dict(zip(levels, effects[:, k].tolist(), strict=True)) for k, name in enumerate(random)},
+        "ranef": {
+            name: dict(zip(levels, effects[:, k].tolist(), strict=True)) for k, name in enumerate(random)
+        },
     }
 
 

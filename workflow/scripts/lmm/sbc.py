@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lmm.calibration import DRAWS, ICC, LOG_LIKELIHOOD, rank_table, ranef_quantity, thin_to_ess
+from lmm.calibration import DRAWS, ICC, LOG_LIKELIHOOD, ranef_quantity, rank_table, thin_to_ess
 from lmm.chains import Chains
 from lmm.moments import INTERCEPT, Moments
 from lmm.posterior import draw_groups
