@@ -1,0 +1,312 @@
+"""Figures of performance: measures against the design's axes, nested loops over a grid, how the fits ended."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from lmm.figures.style import (
+    COLOURS,
+    FAINT,
+    GRID,
+    INK,
+    MARKERS,
+    MUTED,
+    Drawing,
+    canvas,
+    colour,
+    key,
+    polylines,
+    segments,
+)
+from lmm.recovered import Recovered, axis_name, axis_value, statuses
+from lmm.recovery_grid import STATUSES, USABLE
+from lmm.words import counted, fixed, label, listed, number
+
+MOST_TERMS, MOST_COLUMNS, MOST_BARS = 6, 4, 24
+STATUS_COLOURS = {
+    "ok": GRID, "singular": "#56b4e9", "non-converged": "#cc79a7", "gate-failed": "#e69f00", "error": INK,
+    "skipped": FAINT,
+}  # fmt: skip
+MCSE = "Bars: 1.96 Monte Carlo standard errors either side."
+
+
+def shown_measure(recovered: Recovered, name: str, term: str) -> tuple[pd.DataFrame, str, float]:
+    """Rows of what is drawn of a term under `bias`, `coverage` or `rmse`; its unit and the ideal value.
+
+    Bias is relative, in percent, unless a design's truth is 0; RMSE likewise a percentage of the truth.
+    """
+    if name == "coverage":
+        rows = recovered.rows("coverage", term=term)
+        return (
+            rows.assign(value=100 * rows["estimate"], error=100 * rows["mcse"]),
+            "%",
+            100 * recovered.conf_level,
+        )
+    rows = recovered.rows("bias" if name == "bias" else "rmse", term=term)
+    relative = recovered.rows("relative_bias", term=term)
+    if name == "bias" and len(relative) == len(rows):
+        return relative.assign(value=100 * relative["estimate"], error=100 * relative["mcse"]), "%", 0.0
+    if name == "rmse" and len(relative) == len(rows):
+        scale = 100 / rows["truth"].abs()
+        return rows.assign(value=scale * rows["estimate"], error=scale * rows["mcse"]), "% of truth", 0.0
+    return rows.assign(value=rows["estimate"], error=rows["mcse"]), "", 0.0
+
+
+TITLES = {
+    "bias": "Bias",
+    "coverage": "Coverage of intervals",
+    "rmse": "Root mean squared error",
+}
+ABOUT = {
+    "bias": "Estimand: mean estimate minus truth, in percent of the truth (where that is 0: in the estimate's unit).",
+    "coverage": "Estimand: share of intervals that hold the truth; line: the nominal level.",
+    "rmse": "Estimand: root mean squared error, in percent of the truth (where that is 0: in the estimate's unit).",
+}
+
+
+def against(recovered: Recovered, name: str) -> Drawing:
+    """A measure against the design's longest axis: a row a term, a column for each setting of the other axes."""
+    axis, others = recovered.axes[-1], recovered.axes[:-1]
+    x = {value: k for k, value in enumerate(recovered.values(axis))}
+    facets = recovered.designs[others].drop_duplicates().to_dict("records") if others else [{}]
+    few = [facets[k] for k in np.unique(np.linspace(0, len(facets) - 1, MOST_COLUMNS).round().astype(int))]
+    shown = few if len(facets) > MOST_COLUMNS else facets
+    terms = [term for term in recovered.terms if len(shown_measure(recovered, name, term)[0])][:MOST_TERMS]
+    figure, axes = canvas(760, 34 + 118 * len(terms), len(terms), len(shown), sharex=True, sharey="row")
+    for line, term in zip(axes, terms, strict=True):
+        table, unit, ideal = shown_measure(recovered, name, term)
+        low, high = _limits(table, ideal)
+        for ax, facet in zip(line, shown, strict=True):
+            ax.axhline(ideal, color=COLOURS["truth"], lw=1.0)
+            outside = []
+            for k, engine in enumerate(recovered.engines):
+                mine = table[(table["engine"] == engine) & _matches(table, facet)]
+                at = mine[axis].map(x).to_numpy(float) + 0.12 * (k - (len(recovered.engines) - 1) / 2)
+                _series(ax, at, mine["value"].to_numpy(float), mine["error"].to_numpy(float), engine)
+                outside += [engine] if ((mine["value"] < low) | (mine["value"] > high)).any() else []
+            ax.set(ylim=(low, high), xlim=(-0.5, len(x) - 0.5))
+            ax.set_xticks(range(len(x)), [axis_value(value) for value in x])
+            ax.grid(axis="x", visible=False)
+            if outside:
+                ax.text(0.98, 0.96, f"outside: {listed(map(label, outside))}", transform=ax.transAxes, ha="right",
+                        va="top", fontsize=8, color=MUTED)  # fmt: skip
+        line[0].set_ylabel(f"{term}\n({unit})" if unit else term, color=INK)
+    for ax, facet in zip(axes[0], shown, strict=True):
+        if facet:
+            ax.set_title(", ".join(f"{axis_name(a)} {axis_value(v)}" for a, v in facet.items()), fontsize=9.5)
+    for ax in axes[-1]:
+        ax.set_xlabel(axis_name(axis))
+    _legend(figure, recovered.engines)
+    part = (
+        f" Shown: {len(shown)} of {len(facets)} settings of the other axes."
+        if len(shown) < len(facets)
+        else ""
+    )
+    caption = f"{ABOUT[name]} {MCSE} {recovered.n_replicates:,} replicates a design.{part}"
+    return Drawing(
+        figure, f"{TITLES[name]} against {axis_name(axis)}", caption, _worst(recovered, name, terms)
+    )
+
+
+def overview(recovered: Recovered, _: str = "") -> Drawing:
+    """One design: bias, coverage and RMSE of every term by engine, side by side."""
+    terms, engines = recovered.terms, recovered.engines
+    figure, axes = canvas(760, 60 + (10 + 13 * len(engines)) * len(terms), 1, 3, sharey=True)
+    places = np.arange(len(terms)) * (len(engines) + 1.0)
+    for ax, name in zip(axes[0], TITLES, strict=True):
+        units = set()
+        for y, term in zip(places, terms, strict=True):
+            table, unit, ideal = shown_measure(recovered, name, term)
+            units.add(unit)
+            for k, engine in enumerate(engines):
+                mine = table[table["engine"] == engine]
+                if len(mine):
+                    value, error = float(mine["value"].iloc[0]), float(mine["error"].iloc[0])
+                    segments(ax, [value - 1.96 * error], [y + k], [value + 1.96 * error], [y + k],
+                             color=colour(engine, engines), lw=1.4)  # fmt: skip
+                    ax.plot([value], [y + k], MARKERS.get(engine, "o"), ms=4.5, color=colour(engine, engines))
+        low, high = _limits(pd.concat([shown_measure(recovered, name, t)[0] for t in terms]), ideal)
+        ax.set(xlim=(low, high))
+        ax.axvline(ideal, color=COLOURS["truth"], lw=1.0)
+        ax.set_title(TITLES[name] + (f" ({listed(sorted(filter(None, units)))})" if any(units) else ""))
+        ax.grid(axis="y", visible=False)
+    axes[0, 0].set_yticks(places + (len(engines) - 1) / 2, terms, color=INK)
+    axes[0, 0].set_ylim(places[-1] + len(engines), -1)
+    _legend(figure, engines)
+    alt = " ".join(_worst(recovered, name, terms) for name in ("bias", "coverage"))
+    caption = (
+        f"{recovered.n_replicates:,} replicates. {MCSE} Bias and RMSE in percent of the truth (where that is 0: in "
+        "the estimate's unit); what lies beyond a frame is in the table."
+    )
+    return Drawing(figure, "Bias, coverage and error by term", caption, alt)
+
+
+def nested(recovered: Recovered, _: str = "") -> Drawing:
+    """Nested-loop plot (Rücker & Schwarzer 2014): every design of a grid on one axis, its settings as steps below."""
+    terms = recovered.random_terms()[:3] or recovered.terms[:3]
+    order = {design: k for k, design in enumerate(recovered.designs["design"])}
+    many, engines = len(order), recovered.engines
+    heights = [1.0] * len(terms) + [0.16 + 0.24 * len(recovered.axes)]
+    figure, axes = canvas(
+        760, 40 + 120 * sum(heights), len(heights), 2, sharex=True, gridspec_kw={"height_ratios": heights}
+    )
+    for column, name in enumerate(("bias", "coverage")):
+        for ax, term in zip(axes[:-1, column], terms, strict=True):
+            table, unit, ideal = shown_measure(recovered, name, term)
+            ax.axhline(ideal, color=COLOURS["truth"], lw=1.0)
+            for engine in engines:
+                mine = table[table["engine"] == engine]
+                at = mine["design"].map(order).to_numpy(int)
+                value = np.full(many, np.nan)
+                value[at] = mine["value"]
+                polylines(ax, _steps(value), color=colour(engine, engines), lw=1.5)
+            ax.set(ylim=_limits(table, ideal), xlim=(0, many))
+            ax.set_ylabel(f"{term} ({unit})" if unit else term, color=INK)
+            ax.grid(axis="x", visible=False)
+        axes[0, column].set_title(TITLES[name])
+        _loops(axes[-1, column], recovered, named=column == 0)
+    _legend(figure, engines)
+    axes_said = listed([axis_name(axis) for axis in recovered.axes])
+    caption = (
+        f"Nested-loop plot (Rücker & Schwarzer 2014): every one of the {many} designs is a step, in the order of "
+        f"{axes_said} (grey steps below: low to high), the last changing fastest. Error bars: see the figures above."
+    )
+    alt = f"{counted(many, 'design')} side by side. {_worst(recovered, 'coverage', terms)}"
+    return Drawing(figure, "The whole grid", caption, alt)
+
+
+def endings(recovered: Recovered, _: str = "") -> Drawing:
+    """How the fits ended: a bar for each design and engine."""
+    table = statuses(recovered)
+    names = [name for name in STATUSES if name in table and table[name].sum()]
+    total = table[names].sum(axis=1)
+    table = table.assign(bad=1 - table[[n for n in names if n == "ok"]].sum(axis=1) / total, total=total)
+    some = table[table["bad"] > 0].sort_values("bad", ascending=False, kind="stable").head(MOST_BARS)
+    designs = recovered.designs.set_index("design")
+    position = {design: k for k, design in enumerate(designs.index)}
+    some = some.sort_values("design", key=lambda s: s.map(position), kind="stable")
+    figure, axes = canvas(760, 60 + 19 * len(some))
+    ax = axes[0, 0]
+    y = np.arange(len(some))
+    left = np.zeros(len(some))
+    for name in names:
+        share = 100 * (some[name] / some["total"]).to_numpy(float)
+        ax.barh(y, share, left=left, height=0.72, color=STATUS_COLOURS[name])
+        left += share
+    one = len(designs) == 1
+    ax.set_yticks(y, [label(row.engine) if one else f"{recovered.describe(designs.loc[row.design])} · {label(row.engine)}"
+                      for row in some.itertuples()], color=INK)  # fmt: skip
+    ax.set(xlim=(0, 100), xlabel="% of replicates", ylim=(len(some) - 0.4, -0.6))
+    ax.grid(axis="y", visible=False)
+    key(ax, [(name, {"color": STATUS_COLOURS[name], "lw": 7}) for name in names])
+    failed = int(table[[n for n in names if n not in USABLE]].sum().sum())
+    alt = f"Of {int(total.sum()):,} fits {failed:,} could not be used"
+    singular = int(table["singular"].sum()) if "singular" in table else 0
+    alt += f" and {singular:,} are singular." if singular else "."
+    rest = int((table["bad"] > 0).sum()) - len(some)
+    caption = (
+        "Only designs and engines with other than ok fits. A singular fit (a variance of 0, a correlation of ±1) is a "
+        "result and is used; the others are counted and not used."
+        + (f" {rest} more not shown." if rest else "")
+    )
+    return Drawing(figure, "How the fits ended", caption, alt)
+
+
+def _matches(table: pd.DataFrame, facet: dict) -> np.ndarray:
+    keep = np.ones(len(table), bool)
+    for column, value in facet.items():
+        keep &= (table[column] == value).to_numpy()
+    return keep
+
+
+def _series(ax, at: np.ndarray, value: np.ndarray, error: np.ndarray, engine: str) -> None:
+    """Points with error bars, joined in the order of the axis."""
+    order = np.argsort(at)
+    at, value, error = at[order], value[order], np.nan_to_num(error[order])
+    style = {"color": colour(engine)}
+    segments(ax, at, value - 1.96 * error, at, value + 1.96 * error, lw=1.3, **style)
+    ax.plot(at, value, marker=MARKERS.get(engine, "o"), ms=4, lw=1.0, alpha=0.9, **style)
+
+
+def _limits(table: pd.DataFrame, ideal: float) -> tuple[float, float]:
+    """Axis limits around what the mixed models do: OLS, which knows no groups, may be far out."""
+    mixed = table[table["engine"] != "ols"]
+    used = mixed if len(mixed) else table
+    error = 1.96 * used["error"].fillna(0)
+    low, high = min((used["value"] - error).min(), ideal), max((used["value"] + error).max(), ideal)
+    room = 0.12 * (high - low) or 1.0
+    return low - room, high + room
+
+
+def _steps(value: np.ndarray) -> list[np.ndarray]:
+    """A step for each design, as one line; split where a design has no value."""
+    lines, line = [], []
+    for k, v in enumerate(value):
+        if np.isfinite(v):
+            line += [(k, v), (k + 1, v)]
+        elif line:
+            lines.append(np.array(line))
+            line = []
+    return [*lines, np.array(line)] if line else lines
+
+
+def _loops(ax, recovered: Recovered, named: bool) -> None:
+    """The settings of each design as grey steps, an axis above the other."""
+    for k, axis in enumerate(reversed(recovered.axes)):
+        values = recovered.values(axis)
+        rank = {value: j / max(len(values) - 1, 1) for j, value in enumerate(values)}
+        height = np.array([rank[value] for value in recovered.designs[axis]])
+        polylines(ax, _steps(k + 0.65 * height), color=MUTED, lw=1.2)
+    text = [
+        f"{axis_name(a)}: {', '.join(map(axis_value, recovered.values(a)))}" for a in reversed(recovered.axes)
+    ]
+    ax.set(ylim=(-0.3, len(text)))
+    ax.set_yticks(np.arange(len(text)) + 0.3, text if named else [""] * len(text), fontsize=8)
+    ax.set_xticks([])
+    ax.grid(visible=False)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+
+
+def _legend(figure, engines: Iterable[str]) -> None:
+    from matplotlib.lines import Line2D
+
+    engines = list(engines)
+    style = {"ms": 4.5, "lw": 1.3}
+    handles = [
+        Line2D([], [], label=label(e), color=colour(e, engines), marker=MARKERS.get(e, "o"), **style)
+        for e in engines
+    ]
+    figure.legend(handles=handles, loc="outside upper right", ncols=len(handles), fontsize=9)
+
+
+def _worst(recovered: Recovered, name: str, terms: list[str]) -> str:
+    """The finding of a figure: the value furthest from the ideal among mixed models, with its Monte Carlo error."""
+    parts = []
+    for term in terms:
+        table, unit, ideal = shown_measure(recovered, name, term)
+        mixed = table[(table["engine"] != "ols") | (set(recovered.engines) == {"ols"})]
+        parts.append(mixed.assign(off=(mixed["value"] - ideal).abs(), unit=unit))
+    table = pd.concat(parts)
+    table = table[table["unit"] == "%"] if (table["unit"] == "%").any() else table
+    if not len(table):
+        return f"{TITLES[name]}: nothing to show."
+    row = (
+        table.loc[table["off"].idxmax()]
+        if table.index.is_unique
+        else table.iloc[int(np.argmax(table["off"]))]
+    )
+    digits = 1 if row["unit"] else 3
+    value = fixed(row["value"], digits) if row["unit"] else number(row["value"])
+    error = fixed(row["error"], digits) if row["unit"] else number(row["error"], 2)
+    where = f" with {recovered.describe(row)}" if recovered.axes else ""
+    what = {
+        "bias": "The largest bias",
+        "coverage": "The coverage furthest from nominal",
+        "rmse": "The largest RMSE",
+    }[name]
+    return (
+        f"{what} is {value} ± {error} {row['unit']}".rstrip()
+        + f" ({row['term']}, {label(row['engine'])}{where})."
+    )
