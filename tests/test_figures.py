@@ -3,13 +3,13 @@
 import re
 import xml.etree.ElementTree as ET
 
-import made_results
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import made_results
 from lmm import figures
 from lmm.figures.diagnostics import density, normal_quantiles, prior_density
 from lmm.figures.rows import chosen
@@ -105,7 +105,13 @@ def test_detail_has_rows_lines_and_effects_of_each_group(coffee, rows):
 
 @pytest.mark.parametrize(
     "formula",
-    ["y ~ x + (1 | group)", "y ~ 1 + (1 | group)", "y ~ x + z + (x + z | group)", "y ~ C(k) + (1 | group)", "y ~ np.exp(x) + (1 | group)"],
+    [
+        "y ~ x + (1 | group)",
+        "y ~ 1 + (1 | group)",
+        "y ~ x + z + (x + z | group)",
+        "y ~ C(k) + (1 | group)",
+        "y ~ np.exp(x) + (1 | group)",
+    ],
 )
 def test_any_formula_has_all_its_figures(tmp_path, rows, formula):
     rng = np.random.default_rng(1)
@@ -130,7 +136,9 @@ def test_thousands_of_groups_become_summaries(tmp_path):
     group = np.repeat(np.arange(3000), 3)
     x = rng.normal(size=len(group))
     y = rng.normal(size=3000)[group] + x + rng.normal(size=len(group))
-    drawn, results = own(tmp_path, pd.DataFrame({"y": y, "x": x, "group": group.astype(str)}), "y ~ x + (1 | group)")
+    drawn, results = own(
+        tmp_path, pd.DataFrame({"y": y, "x": x, "group": group.astype(str)}), "y ~ x + (1 | group)"
+    )
     assert drawn.groups is None, "a page does not carry the detail of 3000 groups"
     assert "Only the 25 lowest and highest of 3,000" in drawn.figures["caterpillar"].caption
     assert "144 of 3,000" in drawn.figures["groups"].caption

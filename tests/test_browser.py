@@ -1,0 +1,163 @@
+"""The report in a real browser: from a file, without network, with keyboard, narrow, dark, printed."""
+
+import shutil
+
+import pytest
+
+import made_results
+from test_report import rendered
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+if CHROMIUM is None:
+    pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)", allow_module_level=True)
+OPTIONS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    root = made_results.coffee(tmp_path_factory.mktemp("results"))
+    (root / "report.html").write_text(rendered(root).html, encoding="utf-8")
+    return root / "report.html"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as started:
+        found = started.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def visit(browser, file):
+    """Open the report; whatever it logs as an error or asks of a network fails the test."""
+    trouble, contexts = [], []
+
+    def go(**options):
+        context = browser.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on(
+            "console",
+            lambda message: trouble.append(message.text) if message.type in ("error", "warning") else None,
+        )
+        page.on("pageerror", lambda error: trouble.append(str(error)))
+        page.on(
+            "request",
+            lambda request: (
+                None if request.url.startswith(("file:", "data:", "blob:")) else trouble.append(request.url)
+            ),
+        )
+        page.goto(file.as_uri())
+        page.wait_for_selector("div.dt-container")
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert trouble == []
+
+
+@pytest.fixture
+def desktop(visit):
+    return visit(viewport={"width": 1440, "height": 900})
+
+
+def column(page, number):
+    cells = page.locator(f"#coffee-table-ranef tbody tr > *:nth-child({number})").all_inner_texts()
+    return [float(text.replace("−", "-").replace(",", "")) for text in cells]
+
+
+def test_a_table_sorts_by_value(desktop):
+    heading = desktop.locator("#coffee-table-ranef thead th").nth(1).locator(".dt-column-order")
+    heading.click()
+    values = column(desktop, 2)
+    assert values == sorted(values)
+    assert values[0] == pytest.approx(-23.6523, abs=1e-4)  # group 14, the smallest intercept of coffee.json
+    heading.click()
+    assert column(desktop, 2)[0] == pytest.approx(23.3205, abs=1e-4)  # group 61, the largest
+
+
+def test_a_table_filters_and_pages(desktop):
+    box = desktop.locator('[data-key="coffee-ranef"]')
+    box.locator("input[type=search]").fill("100")
+    assert box.locator("tbody tr").count() < 10
+    assert "100" in box.locator("tbody tr th, tbody tr td").first.inner_text()
+    box.locator("input[type=search]").fill("")
+    box.locator(".dt-paging-button", has_text="2").first.click()
+    assert box.locator("tbody tr > *").first.inner_text() == "11"
+
+
+def test_csv_has_full_precision(desktop):
+    with desktop.expect_download() as download:
+        desktop.locator('[data-key="coffee-ranef"] button', has_text="CSV").click()
+    text = download.value.path().read_text(encoding="utf-8-sig")
+    assert len(text.strip().splitlines()) == 101
+    assert "-7.27380182494777" in text  # reml_exact's first intercept, unrounded
+    with desktop.expect_download() as download:
+        desktop.locator('[data-key="coffee-posterior"] button').click()
+    assert "9.14125325918124" in download.value.path().read_text()
+
+
+def test_a_group_opens_by_mouse_and_keyboard(desktop):
+    dialog = desktop.locator("#detail")
+    desktop.locator('#coffee-figure-groups rect[data-level="7"]').click()
+    assert dialog.locator("h2").inner_text().startswith("group 7 ·")
+    assert dialog.locator("svg circle").count() > 0
+    assert dialog.locator("svg path[fill=none]").count() >= 5, "own line, OLS, MixedLM, reml, PyMC"
+    desktop.keyboard.press("ArrowRight")
+    assert dialog.locator("h2").inner_text().startswith("group 8 ·")
+    desktop.keyboard.press("Escape")
+    assert not dialog.is_visible()
+    button = desktop.locator("#coffee-table-differences button.open").first
+    button.focus()
+    desktop.keyboard.press("Enter")
+    assert dialog.is_visible()
+    assert "−7.274" in dialog.inner_text()
+
+
+def test_dark_follows_the_system_and_the_button(visit):
+    page = visit(viewport={"width": 1440, "height": 900}, color_scheme="dark")
+    paper = "getComputedStyle(document.body).backgroundColor"
+    ink = "getComputedStyle(document.querySelector('#coffee-figure-pooled svg text')).fill"
+    assert page.evaluate(paper) == "rgb(20, 23, 28)"
+    assert page.evaluate(ink) == "rgb(165, 173, 184)", "a figure's text must be light on dark"
+    page.locator("#theme").click()
+    assert page.evaluate(paper) == "rgb(255, 255, 255)"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_needs_no_sideways_scroll(visit, scheme):
+    page = visit(viewport={"width": 390, "height": 844}, color_scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(visit, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+    page = visit(viewport={"width": 1440, "height": 900}, color_scheme=scheme)
+    found = axe.Axe().run(page).response["violations"]
+    serious = [
+        f"{item['id']}: {item['nodes'][0]['html'][:160]}"
+        for item in found
+        if item["impact"] in ("serious", "critical")
+    ]
+    assert serious == []
+
+
+def test_it_prints(desktop, tmp_path):
+    pdf = desktop.pdf(path=tmp_path / "report.pdf", prefer_css_page_size=True)
+    assert pdf.startswith(b"%PDF")
+    desktop.emulate_media(media="print")
+    assert not desktop.locator(".contents").is_visible()
+    assert not desktop.locator("#theme").is_visible()
