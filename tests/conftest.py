@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cluster import lab
 
 ROOT = Path(__file__).parents[1]
 TINY = {
@@ -78,3 +79,25 @@ def project(tmp_path) -> Project:
     copy = copy_project(tmp_path)
     copy.configure({"tiny": TINY})
     return copy
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory) -> Project:
+    """The tiny study, run on this machine to its comparison; tests copy it and leave it alone."""
+    project = copy_project(tmp_path_factory.mktemp("undisturbed"))
+    kernels = ROOT / "workflow/scripts/lmm/__pycache__"
+    if kernels.exists():  # compiled by whoever ran last: the same machine code, half a minute sooner
+        shutil.copytree(kernels, project.root / "workflow/scripts/lmm/__pycache__")
+    project.configure({"tiny": TINY})
+    run = project.snakemake("--cores", "2", "results/tiny/comparison/variance_recovery.csv")
+    assert run.returncode == 0, run.stdout + run.stderr
+    return project
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory):
+    """A Slurm of one node, for one test file."""
+    if reason := lab.obstacle():
+        pytest.skip(reason)
+    with lab.lab(tmp_path_factory.mktemp("lab")) as cluster:
+        yield cluster
