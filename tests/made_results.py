@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from lmm import accumulate, comparison, design, ols, reml
+from lmm import accumulate, comparison, design, ols, reml, variance
 from lmm.formula import parse
 from lmm.store import write_json, write_table
 from lmm.tidy import PARAMETERS, RANEF, Fit
@@ -341,8 +341,11 @@ def _pymc(base, exact: dict, truth: dict, levels: list, drawn: pd.DataFrame) -> 
     xr.DataTree.from_dict({"posterior": posterior}).to_netcdf(base / "pymc/posterior.nc", engine="h5netcdf")
 
 
-def compare(base: Path, truth: dict | None, engines=ENGINES) -> None:
-    """Write the comparison's tables from the engines' tables, as the pipeline does."""
+def compare(base: Path, truth: dict | None, engines=ENGINES, terms=(("Intercept", "x"),) * 2) -> None:
+    """Write the comparison's tables from the engines' tables, as the pipeline does.
+
+    `terms`: fixed and random effects, all of them `Intercept` or columns of the rows; None: no variance explained.
+    """
     fits = {
         name: Fit.read(
             base / name / "parameters.csv",
@@ -351,27 +354,17 @@ def compare(base: Path, truth: dict | None, engines=ENGINES) -> None:
         )
         for name in engines
     }
-    measures = (("post", 0.98843, 0.990196), ("johnson", 0.98846, 0.9903), ("icc", 0.9883, 0.9901))
-    explained = pd.DataFrame(
-        [
-            {
-                "engine": engine,
-                "measure": measure,
-                "estimate": value,
-                "conf_low": np.nan,
-                "conf_high": np.nan,
-                "truth": true if truth else np.nan,
-            }
-            for engine in engines
-            if engine != "ols"
-            for measure, value, true in measures
-        ]
-    )
+    explained = None
+    if terms is not None:
+        rows = pd.read_parquet(base / "data/data.parquet").assign(Intercept=1.0)
+        X, Z = (rows[list(names)].to_numpy(float) for names in terms)
+        cov = np.atleast_2d(np.cov(X.T, bias=True))
+        explained = variance.table(fits, truth, *terms, Z.T @ Z / len(Z), cov)
+        write_table(base / "comparison/variance_explained.csv", explained)
     write_table(
         base / "comparison/variance_recovery.csv", comparison.variance_recovery(fits, truth, explained)
     )
     write_table(base / "comparison/ranef_differences.csv", comparison.ranef_differences(fits))
-    write_table(base / "comparison/variance_explained.csv", explained)
 
 
 def fitted(root: Path, frame: pd.DataFrame, formula: str, study: str = "own", truth: dict | None = None):
@@ -418,7 +411,9 @@ def fitted(root: Path, frame: pd.DataFrame, formula: str, study: str = "own", tr
         about | {"columns": columns, "copied": True, "sources": ["rows.csv"], "checks": []},
     )
     write_table(base / "data/data.parquet", frame.assign(**{parsed.group: frame[parsed.group].astype(str)}))
-    compare(base, truth, tuple(fits))
+    random = tuple(built.terms.random)
+    plain = {*built.terms.fixed, *random} <= {"Intercept", *frame}
+    compare(base, truth, tuple(fits), (built.terms.fixed, random) if plain else None)
     settings = {
         "title": "Own data",
         "formula": formula,

@@ -15,13 +15,12 @@ STATIC = 1500  # more rows than this travel as data and become rows only when th
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its heading, whether it is a number, decimals, and a longer explanation of the heading."""
+    """A column: its heading, whether it is a number and its decimals."""
 
     name: str
     title: str
     numeric: bool = True
     decimals: int | None = None
-    about: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def table(key: str, caption: str, frame: pd.DataFrame, columns: Sequence[Column]
         if column.numeric:
             floats = values.astype(float).to_numpy()
             places = decimals(floats) if column.decimals is None else column.decimals
-            done.append(Column(column.name, column.title, True, places, column.about))
+            done.append(Column(column.name, column.title, True, places))
             cells.append([(float(v), _cell(float(v), places)) for v in floats])
         else:
             done.append(column)

@@ -6,7 +6,7 @@ the report's style sheet maps each of those values to a CSS variable, which is w
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
@@ -82,10 +82,6 @@ class Drawing:
     caption: str
     alt: str
     hits: tuple[tuple[str, float, float, float, float], ...] = ()
-
-    def with_caption(self, more: str) -> "Drawing":
-        """The same drawing with a sentence added to its caption."""
-        return replace(self, caption=f"{self.caption} {more}".strip())
 
 
 def colour(engine: str, others: Sequence[str] = ()) -> str:
