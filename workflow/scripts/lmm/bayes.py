@@ -10,7 +10,7 @@ from lmm.bayes_priors import Priors, resolve
 from lmm.bayes_tables import ENGINE, parameters_table, posterior_tree, ranef_table
 from lmm.chains import Chains, sample_until_passed
 from lmm.density import pack_problem
-from lmm.gates import ess_bulk, loose_rule
+from lmm.gates import ess_bulk, loose_rule, status_of
 from lmm.moments import Moments
 from lmm.problem import Problem
 from lmm.store import write_whole
@@ -20,9 +20,15 @@ from lmm.versions import versions_of
 
 
 def prepare(
-    moments: Moments, fixed: tuple[str, ...], blocks: tuple[tuple[str, ...], ...], priors: dict
+    moments: Moments,
+    fixed: tuple[str, ...],
+    blocks: tuple[tuple[str, ...], ...],
+    priors: dict,
+    scales: Moments | None = None,
 ) -> tuple[Problem, Priors, np.ndarray]:
     """The model over moments, its priors with numbers, and the vector that the sampler reads.
+
+    `auto` priors take their scales from `scales`, or else from the moments themselves.
 
     Raises
     ------
@@ -30,7 +36,9 @@ def prepare(
         For priors that the marginal model cannot take.
     """
     problem = moments.problem(fixed, blocks)
-    resolved = resolve(priors, moments, fixed, problem.structure.random, marginal=True)
+    resolved = resolve(
+        priors, moments if scales is None else scales, fixed, problem.structure.random, marginal=True
+    )
     return problem, resolved, pack_problem(problem, resolved.mean, resolved.precision)
 
 
@@ -77,18 +85,13 @@ def fit(
         ess = ess_bulk(draws.reshape(*chains.shape, -1).transpose(2, 0, 1))
     ranef = ranef_table(chains, moments, conf_level, truth, ess)
     clock.append(time.perf_counter())
-    passed = all(gate["passed"] for gate in gates)
-    failed = [
-        f"{gate['name']} is {gate['value']:.4g} (limit {gate['limit']})"
-        for gate in gates
-        if not gate["passed"]
-    ]
+    status, message = status_of(gates)
     diagnostics = {
         "engine": ENGINE,
-        "converged": passed,
+        "converged": status == "ok",
         "singular": False,
-        "status": "ok" if passed else "gate-failed",
-        "message": "; ".join(failed),
+        "status": status,
+        "message": message,
         "criterion": None,
         "gates": gates,
         "warnings": ["the first attempt failed a gate; refitted with longer warm-up"] if retried else [],

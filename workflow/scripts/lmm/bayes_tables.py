@@ -73,10 +73,15 @@ def labelled(
 
 
 def ranef_table(
-    chains: Chains, moments: Moments, level: float, truth: dict | None, ess: np.ndarray | None
+    chains: Chains,
+    moments: Moments,
+    level: float,
+    truth: dict | None,
+    ess: np.ndarray | None,
+    **how: int,
 ) -> pd.DataFrame:
-    """Tidy random effects with Monte Carlo errors."""
-    summary = chains.ranef(level)
+    """Tidy random effects with Monte Carlo errors; `how`: see `Chains.ranef`."""
+    summary = chains.ranef(level, **how)
     return ranef_frame(
         moments.group,
         moments.levels,

@@ -84,6 +84,16 @@ def gate_fit(
     return [dict(zip(("name", "value", "limit", "passed"), row, strict=True)) for row in rows]
 
 
+def status_of(gates: list[dict]) -> tuple[str, str]:
+    """A fit's status, `ok` or `gate-failed`, and a message that names the gates that failed."""
+    failed = [
+        f"{gate['name']} is {gate['value']:.4g} (limit {gate['limit']})"
+        for gate in gates
+        if not gate["passed"]
+    ]
+    return ("gate-failed" if failed else "ok"), "; ".join(failed)
+
+
 def loose_rule(measures: dict[str, np.ndarray]) -> dict:
     """The post's rule of thumb, R-hat < 1.05 and ESS > 100, for comparison."""
     rhat, ess = float(np.max(measures["rhat"])), float(np.min(measures["ess_bulk"]))
