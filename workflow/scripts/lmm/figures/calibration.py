@@ -68,8 +68,9 @@ def ranks(recovered: Recovered, _: str = "") -> Drawing:
     caption = (
         "Estimand: the distribution function of the true value's rank among posterior draws, minus that of uniform "
         "ranks (horizontal: rank as a share). Grey: where a calibrated quantity stays, at every point at once, with "
-        f"probability 95 %; dashed: where all quantities together do with probability {100 * level:g} %. A ∩ says that "
-        "the posterior lies too high, a ∪ too low, an N too narrow, its mirror image too wide (Säilynoja et al. 2022)."
+        f"probability 95 %; dashed: where all quantities together do with probability {100 * level:g} %. A ∩ says "
+        "that the posterior lies too high, a ∪ too low, an N that it is too narrow, its mirror image too wide "
+        "(Säilynoja et al. 2022)."
     )
     if len(there) > len(shown):
         caption += f" Shown: {len(shown)} of {len(there)}, those that leave the band first."
@@ -110,8 +111,8 @@ def zipped(recovered: Recovered, _: str = "") -> Drawing:
         f"{fixed(100 * share, 1)} % ({term}, {label(engine)})."
     )
     caption = (
-        "Zip plot (Morris et al. 2019): each line is a replicate's interval minus the truth (black), at the height of "
-        "its centile by distance from the truth in units of the interval's own arm; coloured lines miss the truth. "
+        "Zip plot (Morris et al. 2019): each line is a replicate's interval minus the truth (black), at the height "
+        "of its centile by distance from the truth in units of the interval's own arm; coloured lines miss it. "
         "Dashed: the nominal level, where they should begin. "
         f"At most {MOST_INTERVALS} of a panel's intervals are drawn, evenly spaced."
     )

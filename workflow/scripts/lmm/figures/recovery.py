@@ -8,7 +8,6 @@ import pandas as pd
 from lmm.figures.style import (
     COLOURS,
     FAINT,
-    GRID,
     INK,
     MARKERS,
     MUTED,
@@ -16,16 +15,15 @@ from lmm.figures.style import (
     canvas,
     colour,
     key,
-    polylines,
     segments,
 )
 from lmm.recovered import Recovered, axis_name, axis_value, statuses
 from lmm.recovery_grid import STATUSES, USABLE
-from lmm.words import counted, fixed, label, listed, number
+from lmm.words import fixed, label, listed, number
 
 MOST_TERMS, MOST_COLUMNS, MOST_BARS = 6, 4, 24
 STATUS_COLOURS = {
-    "ok": GRID, "singular": "#56b4e9", "non-converged": "#cc79a7", "gate-failed": "#e69f00", "error": INK,
+    "singular": "#56b4e9", "non-converged": "#cc79a7", "gate-failed": "#e69f00", "error": INK,
     "skipped": FAINT,
 }  # fmt: skip
 MCSE = "Bars: 1.96 Monte Carlo standard errors either side."
@@ -76,7 +74,7 @@ def against(recovered: Recovered, name: str) -> Drawing:
     figure, axes = canvas(760, 34 + 118 * len(terms), len(terms), len(shown), sharex=True, sharey="row")
     for line, term in zip(axes, terms, strict=True):
         table, unit, ideal = shown_measure(recovered, name, term)
-        low, high = _limits(table, ideal)
+        low, high = limits(table, ideal)
         for ax, facet in zip(line, shown, strict=True):
             ax.axhline(ideal, color=COLOURS["truth"], lw=1.0)
             outside = []
@@ -97,7 +95,7 @@ def against(recovered: Recovered, name: str) -> Drawing:
             ax.set_title(", ".join(f"{axis_name(a)} {axis_value(v)}" for a, v in facet.items()), fontsize=9.5)
     for ax in axes[-1]:
         ax.set_xlabel(axis_name(axis))
-    _legend(figure, recovered.engines)
+    legend(figure, recovered.engines)
     part = (
         f" Shown: {len(shown)} of {len(facets)} settings of the other axes."
         if len(shown) < len(facets)
@@ -105,7 +103,7 @@ def against(recovered: Recovered, name: str) -> Drawing:
     )
     caption = f"{ABOUT[name]} {MCSE} {recovered.n_replicates:,} replicates a design.{part}"
     return Drawing(
-        figure, f"{TITLES[name]} against {axis_name(axis)}", caption, _worst(recovered, name, terms)
+        figure, f"{TITLES[name]} against {axis_name(axis)}", caption, worst(recovered, name, terms)
     )
 
 
@@ -126,54 +124,20 @@ def overview(recovered: Recovered, _: str = "") -> Drawing:
                     segments(ax, [value - 1.96 * error], [y + k], [value + 1.96 * error], [y + k],
                              color=colour(engine, engines), lw=1.4)  # fmt: skip
                     ax.plot([value], [y + k], MARKERS.get(engine, "o"), ms=4.5, color=colour(engine, engines))
-        low, high = _limits(pd.concat([shown_measure(recovered, name, t)[0] for t in terms]), ideal)
+        low, high = limits(pd.concat([shown_measure(recovered, name, t)[0] for t in terms]), ideal)
         ax.set(xlim=(low, high))
         ax.axvline(ideal, color=COLOURS["truth"], lw=1.0)
         ax.set_title(TITLES[name] + (f" ({listed(sorted(filter(None, units)))})" if any(units) else ""))
         ax.grid(axis="y", visible=False)
     axes[0, 0].set_yticks(places + (len(engines) - 1) / 2, terms, color=INK)
     axes[0, 0].set_ylim(places[-1] + len(engines), -1)
-    _legend(figure, engines)
-    alt = " ".join(_worst(recovered, name, terms) for name in ("bias", "coverage"))
+    legend(figure, engines)
+    alt = " ".join(worst(recovered, name, terms) for name in ("bias", "coverage"))
     caption = (
         f"{recovered.n_replicates:,} replicates. {MCSE} Bias and RMSE in percent of the truth (where that is 0: in "
         "the estimate's unit); what lies beyond a frame is in the table."
     )
     return Drawing(figure, "Bias, coverage and error by term", caption, alt)
-
-
-def nested(recovered: Recovered, _: str = "") -> Drawing:
-    """Nested-loop plot (Rücker & Schwarzer 2014): every design of a grid on one axis, its settings as steps below."""
-    terms = recovered.random_terms()[:3] or recovered.terms[:3]
-    order = {design: k for k, design in enumerate(recovered.designs["design"])}
-    many, engines = len(order), recovered.engines
-    heights = [1.0] * len(terms) + [0.16 + 0.24 * len(recovered.axes)]
-    figure, axes = canvas(
-        760, 40 + 120 * sum(heights), len(heights), 2, sharex=True, gridspec_kw={"height_ratios": heights}
-    )
-    for column, name in enumerate(("bias", "coverage")):
-        for ax, term in zip(axes[:-1, column], terms, strict=True):
-            table, unit, ideal = shown_measure(recovered, name, term)
-            ax.axhline(ideal, color=COLOURS["truth"], lw=1.0)
-            for engine in engines:
-                mine = table[table["engine"] == engine]
-                at = mine["design"].map(order).to_numpy(int)
-                value = np.full(many, np.nan)
-                value[at] = mine["value"]
-                polylines(ax, _steps(value), color=colour(engine, engines), lw=1.5)
-            ax.set(ylim=_limits(table, ideal), xlim=(0, many))
-            ax.set_ylabel(f"{term} ({unit})" if unit else term, color=INK)
-            ax.grid(axis="x", visible=False)
-        axes[0, column].set_title(TITLES[name])
-        _loops(axes[-1, column], recovered, named=column == 0)
-    _legend(figure, engines)
-    axes_said = listed([axis_name(axis) for axis in recovered.axes])
-    caption = (
-        f"Nested-loop plot (Rücker & Schwarzer 2014): every one of the {many} designs is a step, in the order of "
-        f"{axes_said} (grey steps below: low to high), the last changing fastest. Error bars: see the figures above."
-    )
-    alt = f"{counted(many, 'design')} side by side. {_worst(recovered, 'coverage', terms)}"
-    return Drawing(figure, "The whole grid", caption, alt)
 
 
 def endings(recovered: Recovered, _: str = "") -> Drawing:
@@ -186,18 +150,18 @@ def endings(recovered: Recovered, _: str = "") -> Drawing:
     designs = recovered.designs.set_index("design")
     position = {design: k for k, design in enumerate(designs.index)}
     some = some.sort_values("design", key=lambda s: s.map(position), kind="stable")
-    figure, axes = canvas(760, 60 + 19 * len(some))
+    figure, axes = canvas(760, 64 + 19 * len(some))
     ax = axes[0, 0]
     y = np.arange(len(some))
     left = np.zeros(len(some))
+    names = [name for name in names if name != "ok"]
     for name in names:
         share = 100 * (some[name] / some["total"]).to_numpy(float)
         ax.barh(y, share, left=left, height=0.72, color=STATUS_COLOURS[name])
         left += share
-    one = len(designs) == 1
-    ax.set_yticks(y, [label(row.engine) if one else f"{recovered.describe(designs.loc[row.design])} · {label(row.engine)}"
-                      for row in some.itertuples()], color=INK)  # fmt: skip
-    ax.set(xlim=(0, 100), xlabel="% of replicates", ylim=(len(some) - 0.4, -0.6))
+    where = [f"{recovered.describe(designs.loc[at])} · " if len(designs) > 1 else "" for at in some["design"]]
+    ax.set_yticks(y, [w + label(e) for w, e in zip(where, some["engine"], strict=True)], color=INK)
+    ax.set(xlim=(0, min(100, 1.05 * left.max())), xlabel="% of replicates", ylim=(len(some) - 0.4, -0.6))
     ax.grid(axis="y", visible=False)
     key(ax, [(name, {"color": STATUS_COLOURS[name], "lw": 7}) for name in names])
     failed = int(table[[n for n in names if n not in USABLE]].sum().sum())
@@ -206,8 +170,8 @@ def endings(recovered: Recovered, _: str = "") -> Drawing:
     alt += f" and {singular:,} are singular." if singular else "."
     rest = int((table["bad"] > 0).sum()) - len(some)
     caption = (
-        "Only designs and engines with other than ok fits. A singular fit (a variance of 0, a correlation of ±1) is a "
-        "result and is used; the others are counted and not used."
+        "Only designs and engines with other than ok fits. A singular fit (a variance of 0, a correlation of ±1) is "
+        "a result and is used; the others are counted and not used."
         + (f" {rest} more not shown." if rest else "")
     )
     return Drawing(figure, "How the fits ended", caption, alt)
@@ -229,7 +193,7 @@ def _series(ax, at: np.ndarray, value: np.ndarray, error: np.ndarray, engine: st
     ax.plot(at, value, marker=MARKERS.get(engine, "o"), ms=4, lw=1.0, alpha=0.9, **style)
 
 
-def _limits(table: pd.DataFrame, ideal: float) -> tuple[float, float]:
+def limits(table: pd.DataFrame, ideal: float) -> tuple[float, float]:
     """Axis limits around what the mixed models do: OLS, which knows no groups, may be far out."""
     mixed = table[table["engine"] != "ols"]
     used = mixed if len(mixed) else table
@@ -239,37 +203,7 @@ def _limits(table: pd.DataFrame, ideal: float) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _steps(value: np.ndarray) -> list[np.ndarray]:
-    """A step for each design, as one line; split where a design has no value."""
-    lines, line = [], []
-    for k, v in enumerate(value):
-        if np.isfinite(v):
-            line += [(k, v), (k + 1, v)]
-        elif line:
-            lines.append(np.array(line))
-            line = []
-    return [*lines, np.array(line)] if line else lines
-
-
-def _loops(ax, recovered: Recovered, named: bool) -> None:
-    """The settings of each design as grey steps, an axis above the other."""
-    for k, axis in enumerate(reversed(recovered.axes)):
-        values = recovered.values(axis)
-        rank = {value: j / max(len(values) - 1, 1) for j, value in enumerate(values)}
-        height = np.array([rank[value] for value in recovered.designs[axis]])
-        polylines(ax, _steps(k + 0.65 * height), color=MUTED, lw=1.2)
-    text = [
-        f"{axis_name(a)}: {', '.join(map(axis_value, recovered.values(a)))}" for a in reversed(recovered.axes)
-    ]
-    ax.set(ylim=(-0.3, len(text)))
-    ax.set_yticks(np.arange(len(text)) + 0.3, text if named else [""] * len(text), fontsize=8)
-    ax.set_xticks([])
-    ax.grid(visible=False)
-    for spine in ax.spines.values():
-        spine.set_visible(False)
-
-
-def _legend(figure, engines: Iterable[str]) -> None:
+def legend(figure, engines: Iterable[str]) -> None:
     from matplotlib.lines import Line2D
 
     engines = list(engines)
@@ -281,7 +215,7 @@ def _legend(figure, engines: Iterable[str]) -> None:
     figure.legend(handles=handles, loc="outside upper right", ncols=len(handles), fontsize=9)
 
 
-def _worst(recovered: Recovered, name: str, terms: list[str]) -> str:
+def worst(recovered: Recovered, name: str, terms: list[str]) -> str:
     """The finding of a figure: the value furthest from the ideal among mixed models, with its Monte Carlo error."""
     parts = []
     for term in terms:
@@ -292,11 +226,7 @@ def _worst(recovered: Recovered, name: str, terms: list[str]) -> str:
     table = table[table["unit"] == "%"] if (table["unit"] == "%").any() else table
     if not len(table):
         return f"{TITLES[name]}: nothing to show."
-    row = (
-        table.loc[table["off"].idxmax()]
-        if table.index.is_unique
-        else table.iloc[int(np.argmax(table["off"]))]
-    )
+    row = table.iloc[int(np.argmax(table["off"]))]
     digits = 1 if row["unit"] else 3
     value = fixed(row["value"], digits) if row["unit"] else number(row["value"])
     error = fixed(row["error"], digits) if row["unit"] else number(row["error"], 2)

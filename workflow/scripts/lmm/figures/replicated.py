@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lmm.figures import Drawn, Figure, calibration, recovery
+from lmm.figures import Drawn, Figure, calibration, nested, recovery
 from lmm.figures.svg import to_svg
 from lmm.recovered import Recovered, read
 
@@ -12,7 +12,7 @@ FIGURES = {
     "bias": (recovery.against, "bias"),
     "coverage": (recovery.against, "coverage"),
     "rmse": (recovery.against, "rmse"),
-    "grid": (recovery.nested, ""),
+    "grid": (nested.nested, ""),
     "zip": (calibration.zipped, ""),
     "endings": (recovery.endings, ""),
     "calibration": (calibration.ranks, ""),
