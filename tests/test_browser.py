@@ -73,29 +73,32 @@ def desktop(visit):
     return visit(viewport={"width": 1440, "height": 900})
 
 
-def column(page, number):
-    cells = page.locator(f"#coffee-table-ranef tbody tr > *:nth-child({number})").all_inner_texts()
-    return [float(text.replace("−", "-").replace(",", "")) for text in cells]
+def first_column(page, key):
+    """The groups on screen; an assertion on it waits for DataTables, which sorts and filters a moment later."""
+    return page.locator(f"#coffee-table-{key} tbody tr > *:first-child")
 
 
 def test_a_table_sorts_by_value(desktop):
+    groups = first_column(desktop, "ranef")
     heading = desktop.locator("#coffee-table-ranef thead th").nth(1).locator(".dt-column-order")
     heading.click()
-    values = column(desktop, 2)
-    assert values == sorted(values)
-    assert values[0] == pytest.approx(-23.6523, abs=1e-4)  # group 14, the smallest intercept of coffee.json
+    # by coffee.json's intercepts: groups 14, 24, 67 have the smallest, 61 and 70 the largest
+    playwright.expect(groups.nth(0)).to_have_text("14")
+    assert groups.all_inner_texts()[:3] == ["14", "24", "67"]
     heading.click()
-    assert column(desktop, 2)[0] == pytest.approx(23.3205, abs=1e-4)  # group 61, the largest
+    playwright.expect(groups.nth(0)).to_have_text("61")
+    assert groups.all_inner_texts()[:2] == ["61", "70"]
 
 
 def test_a_table_filters_and_pages(desktop):
+    groups = first_column(desktop, "ranef")
     box = desktop.locator('[data-key="coffee-ranef"]')
-    box.locator("input[type=search]").fill("100")
-    assert box.locator("tbody tr").count() < 10
-    assert "100" in box.locator("tbody tr th, tbody tr td").first.inner_text()
+    box.locator("input[type=search]").fill("0.7387")  # group 12's slope, -0.7387, and no other number
+    playwright.expect(groups).to_have_text(["12"])
     box.locator("input[type=search]").fill("")
+    playwright.expect(groups.nth(0)).to_have_text("1")
     box.locator(".dt-paging-button", has_text="2").first.click()
-    assert box.locator("tbody tr > *").first.inner_text() == "11"
+    playwright.expect(groups.nth(0)).to_have_text("11")
 
 
 def test_csv_has_full_precision(desktop):
