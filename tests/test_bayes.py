@@ -1,0 +1,283 @@
+"""The pymc engine against quadrature, the full model and the post's exact posterior."""
+
+import numpy as np
+import pytest
+
+import problems
+from lmm import bayes, bayes_full, bayes_model
+from lmm.accumulate import compute
+from lmm.bayes_model import Setting
+from lmm.bayes_priors import resolve
+from lmm.chains import roots_of, thin
+from lmm.density import log_density
+from lmm.errors import StudyError
+from lmm.moments import Moments
+from lmm.posterior import given_draws, summarise_groups
+from lmm.priors import Prior
+from lmm.rows import Rows
+from lmm.study_engines import Pymc
+
+EXACT = problems.COFFEE["posterior_exact"]
+POST = {"fixed": "flat", "sd": "uniform(0, 100)", "sigma": "flat"}
+NAMES = {
+    "Intercept": "b0",
+    "x": "b1",
+    "sd__Intercept": "b0_ran_sigma",
+    "sd__x": "b1_ran_sigma",
+    "sd__Observation": "sigma",
+}
+
+
+def settings(**changes) -> dict:
+    """The engine's defaults, with changes."""
+    return Pymc(**changes).plain() | {"conf_level": 0.95}
+
+
+@pytest.fixture(scope="module")
+def coffee():
+    moments, terms = problems.moments_of("coffee")
+    return moments, *bayes.fit(moments, terms.fixed, (("Intercept",), ("x",)), settings(priors=POST))
+
+
+@pytest.fixture(scope="module")
+def sleepstudy():
+    moments, terms = problems.moments_of("sleepstudy")
+    priors = {"sd": "half_normal(50)", "sigma": "half_student_t(4, 50)", "corr": "lkj(2)"}
+    return moments, terms, *bayes.fit(moments, terms.fixed, terms.blocks, settings(priors=priors))
+
+
+def test_the_posts_posterior_within_four_monte_carlo_errors(coffee):
+    _, fit, _ = coffee
+    table = fit.parameters.set_index("term")
+    for term, name in NAMES.items():
+        error = abs(table.estimate[term] - EXACT["mean"][name])
+        assert error <= 4 * table.mcse_mean[term] + 1e-9, term
+        # an sd's relative Monte Carlo error is about 1 / sqrt(2 ESS); four of them, heavy tails doubled
+        assert table.sd[term] == pytest.approx(EXACT["sd"][name], rel=8 / np.sqrt(2 * table.ess_bulk[term]))
+
+
+def test_the_posts_random_effects(coffee):
+    _, fit, _ = coffee
+    for term, name in {"Intercept": "b0_ran", "x": "b1_ran"}.items():
+        rows = fit.ranef[fit.ranef.term == term].set_index("level")
+        found = rows.loc[[str(j) for j in range(1, 101)]]
+        assert (abs(found.estimate - EXACT[name]) <= 4 * found.mcse_mean + 1e-9).all()
+    assert fit.ranef.mcse_mean.max() <= 0.002
+
+
+def test_effective_sample_sizes_and_gates(coffee):
+    _, fit, _ = coffee
+    assert min(fit.parameters.ess_bulk.min(), fit.ranef.ess_bulk.min()) >= 4000
+    assert all(gate["passed"] for gate in fit.diagnostics["gates"])
+    assert fit.diagnostics["status"] == "ok"
+    assert fit.diagnostics["summary"]["loose_rule"]["passed"]
+
+
+def test_drawn_and_rao_blackwellised_random_effects_agree(coffee):
+    _, fit, tree = coffee
+    draws = tree["posterior"]["ranef"].to_numpy().reshape(-1, 200)
+    rows = fit.ranef
+    error = rows.std_error / np.sqrt(rows.ess_bulk)
+    # 200 comparisons at five errors: a false alarm once in 10^4
+    assert (abs(draws.mean(axis=0) - rows.estimate) <= 5 * error).all()
+    np.testing.assert_allclose(draws.std(axis=0), rows.std_error, rtol=5 / np.sqrt(2 * 6000))
+    inside = (draws >= rows.conf_low.to_numpy()) & (draws <= rows.conf_high.to_numpy())
+    # binomial sd of a share of 8000 draws: 0.0024, a little more for autocorrelation
+    assert abs(inside.mean(axis=0) - 0.95).max() < 6 * 0.0024
+
+
+def test_same_seed_same_bits_whatever_the_cores(coffee):
+    moments, fit, tree = coffee
+    again, tree_again = bayes.fit(
+        moments, ("Intercept", "x"), (("Intercept",), ("x",)), settings(priors=POST), cores=2
+    )
+    assert again.parameters.equals(fit.parameters)
+    assert again.ranef.equals(fit.ranef)
+    np.testing.assert_array_equal(tree_again["posterior"]["ranef"], tree["posterior"]["ranef"])
+
+
+def test_round_trip_of_the_posterior(coffee, tmp_path):
+    import xarray as xr
+
+    _, _, tree = coffee
+    path = tmp_path / "posterior.nc"
+    bayes.write(str(path), tree)
+    read = xr.open_datatree(path)
+    np.testing.assert_array_equal(read["posterior"]["sd__x"], tree["posterior"]["sd__x"])
+    assert "uniform(0, 100)" in read["posterior"].attrs["priors"]
+
+
+def quadrature(packed, priors: dict[str, Prior], ranges, points=20):
+    """Posterior means of (sd1, sd2, r, sigma) by Gauss-Legendre quadrature over boxes that hold all the mass."""
+    axes, weights = [], []
+    for low, high in ranges:
+        node, weight = np.polynomial.legendre.leggauss(points)
+        axes.append(0.5 * (high - low) * node + 0.5 * (high + low))
+        weights.append(weight)
+    grid = np.stack([g.ravel() for g in np.meshgrid(*axes, indexing="ij")])
+    weight = np.prod(np.stack([g.ravel() for g in np.meshgrid(*weights, indexing="ij")]), axis=0)
+    order = ("sd1", "sd2", "corr", "sigma")
+    logp = sum(priors[name].logpdf(values) for name, values in zip(order, grid, strict=True))
+    for k, (s1, s2, r, sigma) in enumerate(grid.T):
+        root = np.array([[s1, 0.0], [s2 * r, s2 * np.sqrt(1.0 - r * r)]])
+        logp[k] += log_density(packed, root, sigma)[0]
+    weight = weight * np.exp(logp - logp.max())
+    return (grid * weight).sum(axis=1) / weight.sum()
+
+
+def test_sleepstudy_against_quadrature(sleepstudy):
+    moments, terms, fit, _ = sleepstudy
+    setting = {"sd": "half_normal(50)", "sigma": "half_student_t(4, 50)", "corr": "lkj(2)"}
+    _, _, packed = bayes.prepare(moments, terms.fixed, terms.blocks, setting)
+    priors = {
+        "sd1": Prior("half_normal", (50.0,)),
+        "sd2": Prior("half_normal", (50.0,)),
+        "corr": Prior("lkj", (2.0,)),
+        "sigma": Prior("half_student_t", (4.0, 50.0)),
+    }
+    ranges = [(0.0, 85.0), (0.0, 18.0), (-0.999, 0.999), (19.0, 36.0)]
+    expected = quadrature(packed, priors, ranges)
+    table = fit.parameters.set_index("term")
+    for term, value in zip(
+        ("sd__Intercept", "sd__Days", "cor__Intercept.Days", "sd__Observation"), expected, strict=True
+    ):
+        assert abs(table.estimate[term] - value) <= 4 * table.mcse_mean[term], term
+
+
+def test_the_full_model_agrees():
+    data = problems.rows_of("sleepstudy_indep")
+    moments, terms = problems.moments_of("sleepstudy_indep")
+    setting = settings(target_accept=0.9)
+    marginal, _ = bayes.fit(moments, terms.fixed, terms.blocks, setting)
+    full, tree = bayes_full.fit_full(Rows(*data), moments, setting)
+    assert full.diagnostics["status"] == "ok"
+    for a, b in ((marginal.parameters, full.parameters), (marginal.ranef, full.ranef)):
+        error = np.hypot(a.mcse_mean, b.mcse_mean)
+        # 41 comparisons at four errors: a false alarm in 400 seeds
+        assert (abs(a.estimate - b.estimate) <= 4 * error).all()
+    np.testing.assert_allclose(marginal.ranef.std_error, full.ranef.std_error, rtol=0.06)
+    assert tree["posterior"]["ranef"].shape == (4, 2000, 18, 2)
+
+
+def test_three_effects_have_their_lkj_density():
+    rng = np.random.default_rng(8)
+    names = ("Intercept", "x", "z")
+    data = problems.simulated(rng, [6] * 10, names, names, np.eye(3), 1.0, np.ones(3))
+    moments = compute(*data)
+    problem, priors, packed = bayes.prepare(
+        moments, names, (names,), {"sd": "exponential(1)", "sigma": "exponential(2)", "corr": "lkj(3)"}
+    )
+    model = bayes_model.marginal_model(problem.structure, priors, packed)
+    cors = [f"cor__{a}" for a in ("Intercept.x", "Intercept.z", "x.z")]
+    point = model.initial_point()
+    free = [name for name in point if name.startswith("chol")]
+    assert len(free) == 1
+    z0 = np.array([0.3, -0.4, 0.5])
+    outputs = model.replace_rvs_by_values([model[name] for name in cors])
+    options = {"mode": "FAST_COMPILE", "on_unused_input": "ignore"}  # sds are not used
+    deterministic = model.compile_fn(outputs, inputs=model.value_vars, **options)
+    logp = model.compile_logp(mode="FAST_COMPILE")
+
+    def correlations(z):
+        return np.array(deterministic(point | {free[0]: z}))
+
+    jacobian = np.column_stack(
+        [(correlations(z0 + 1e-6 * e) - correlations(z0 - 1e-6 * e)) / 2e-6 for e in np.eye(3)]
+    )
+
+    def expected(z):
+        R = np.eye(3)
+        R[[0, 0, 1], [1, 2, 2]] = R[[1, 2, 2], [0, 0, 1]] = correlations(z)
+        sds = np.array([np.exp(point[f"sd__{name}_log__"]) for name in names])
+        sigma = np.exp(point["sd__Observation_log__"])
+        value = log_density(packed, np.diag(sds) @ np.linalg.cholesky(R), float(sigma))[0]
+        return value + (3.0 - 1.0) * np.linalg.slogdet(R)[1]
+
+    step = 1e-6 * np.array([1.0, -2.0, 0.5])
+    other = z0 + 1e5 * step  # a finite move: density ratios need no constants
+    there = np.column_stack(
+        [(correlations(other + 1e-6 * e) - correlations(other - 1e-6 * e)) / 2e-6 for e in np.eye(3)]
+    )
+    found = logp(point | {free[0]: other}) - logp(point | {free[0]: z0})
+    wanted = expected(other) - expected(z0) + np.linalg.slogdet(there)[1] - np.linalg.slogdet(jacobian)[1]
+    # difference quotients are good to 1e-9
+    assert found == pytest.approx(wanted, abs=1e-6)
+
+
+def test_group_summaries_are_averages_of_dense_conditionals():
+    moments, terms = problems.moments_of("sleepstudy")
+    problem, _, packed = bayes.prepare(moments, terms.fixed, terms.blocks, {"fixed": "flat"})
+    values = np.array([[25.0, 30.0], [6.0, 5.0], [0.1, -0.3], [25.0, 27.0]])
+    roots, sigmas = roots_of(problem.structure, values)
+    beta, half, factors = given_draws(packed, roots, sigmas)
+    args = (packed, problem.z_map, problem.n_groups, beta, half, factors, sigmas, 2, 0.025)
+    kept, dropped = summarise_groups(*args, True), summarise_groups(*args, False)
+    for a, b in zip(kept[:6], dropped[:6], strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert dropped[6].shape[0] == 0
+    _, y, W, codes, _ = problems.rows_of("sleepstudy")
+    cases = [
+        problems.dense(terms, y, W, codes, root @ root.T, sigma)
+        for root, sigma in zip(roots, sigmas, strict=True)
+    ]
+    mean = np.mean([case[3] for case in cases], axis=0)
+    within = np.mean([case[4] ** 2 for case in cases], axis=0)
+    between = np.var([case[3] for case in cases], axis=0)
+    # effects of order 10, from matrices of condition number below 1e5
+    np.testing.assert_allclose(kept[0], mean, atol=1e-9)
+    np.testing.assert_allclose(kept[1], within + between, rtol=1e-9)
+    np.testing.assert_allclose(kept[6].transpose(2, 0, 1), [case[3] for case in cases], atol=1e-9)
+
+
+def test_thinning_bounds_the_work():
+    assert len(thin(8000, 100)) == 8000
+    assert len(thin(2000, 100_000)) == 100
+    at = thin(8000, 1000)
+    assert len(at) * 1000 <= 4_000_000
+    assert (np.diff(at) >= 1).all()
+
+
+def test_automatic_priors_have_the_documented_scales():
+    moments, terms = problems.moments_of("sleepstudy")
+    priors = resolve({}, moments, terms.fixed, terms.random, marginal=True)
+    y, days = problems.rows_of("sleepstudy")[1], problems.rows_of("sleepstudy")[2][:, 1]
+    sd = y.std(ddof=1)
+    assert priors.fixed["Intercept"].args == pytest.approx((y.mean(), 2.5 * sd), rel=1e-12)
+    assert priors.fixed["Days"].args == pytest.approx((0.0, 2.5 * sd / days.std(ddof=1)), rel=1e-12)
+    assert priors.sd["Days"].args == pytest.approx((2.5 * sd / days.std(ddof=1),), rel=1e-12)
+    assert priors.sigma.args == pytest.approx((4.0, sd), rel=1e-12)
+    # the intercept's prior is of the mean response at the predictors' means: centred there, whatever the slope
+    at = np.array([1.0, days.mean()])
+    assert at @ np.linalg.inv(priors.precision) @ at == pytest.approx((2.5 * sd) ** 2, rel=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("setting", "where"),
+    [
+        ({"fixed": "student_t(3, 0, 1)"}, "engines.pymc.priors.fixed.Intercept"),
+        ({"fixed": {"Dayz": "flat"}}, "engines.pymc.priors.fixed.Dayz"),
+        ({"sd": {"x": "flat"}}, "engines.pymc.priors.sd.x"),
+    ],
+)
+def test_priors_that_cannot_be_used(setting, where):
+    moments, terms = problems.moments_of("sleepstudy")
+    with pytest.raises(StudyError) as caught:
+        resolve(setting, moments, terms.fixed, terms.random, marginal=True)
+    assert str(caught.value).startswith(f"{where}:")
+
+
+def test_a_harder_second_attempt():
+    setting = Setting(seed=1, chains=4, tune=500, draws=1000, target_accept=0.8)
+    harder = setting.harder()
+    assert (harder.tune, harder.target_accept, harder.draws) == (1000, 0.95, 1000)
+    assert harder.seed != setting.seed
+
+
+def test_moments_survive_the_file(coffee, tmp_path):
+    moments, *_ = coffee
+    paths = str(tmp_path / "moments.parquet"), str(tmp_path / "moments.json")
+    moments.write(*paths)
+    again = Moments.read(*paths)
+    np.testing.assert_array_equal(again.gram, moments.gram)
+    np.testing.assert_array_equal(again.total, moments.total)
+    assert again.basis.plain() == moments.basis.plain()
