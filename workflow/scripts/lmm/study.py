@@ -174,11 +174,12 @@ def _study(name: str, raw: Any, root: Path) -> Study:
             check_simulation(design.settings, formula, where)
         designs = tuple(design for _, design in designs)
         settings = settings.model_copy(update={"simulate": None if crosses else designs[0].settings})
-        if settings.simulate_from == "moments" and "engines" not in settings.model_fields_set:
-            # MixedLM fits rows: it is a default only where there are some
-            settings = settings.model_copy(
-                update={"engines": settings.engines.model_copy(update={"mixedlm": None})}
-            )
+    moments_only = crosses and (not simulated or settings.simulate_from == "moments")
+    if moments_only and "engines" not in settings.model_fields_set:
+        # MixedLM fits rows: it is a default only where there are some
+        settings = settings.model_copy(
+            update={"engines": settings.engines.model_copy(update={"mixedlm": None})}
+        )
     check_replicates(settings, designs)
     check_engines(settings, formula, simulated)
     return Study(name, settings, designs, files)

@@ -113,7 +113,7 @@ def check_replicates(settings: StudySettings, designs: Sequence[DesignPoint]) ->
     """Refuse settings of recovery studies that contradict each other."""
     own_data = designs[0].settings is None
     if settings.replicates is None:
-        for key in ("simulate_from", "calibration"):
+        for key in ("simulate_from", "bootstrap", "calibration"):
             if getattr(settings, key):
                 value = str(getattr(settings, key)).lower()
                 raise StudyError(key, f"{value}: is for a study with `replicates`; expected both or neither")
@@ -121,6 +121,24 @@ def check_replicates(settings: StudySettings, designs: Sequence[DesignPoint]) ->
     if settings.calibration and settings.engines.pymc is None:
         raise StudyError(
             "calibration", "true: calibration is of the pymc engine; expected pymc under engines"
+        )
+    if settings.bootstrap and not own_data:
+        raise StudyError(
+            "bootstrap", f"'{settings.bootstrap}': is for a study with `data`; expected it without `simulate`"
+        )
+    if settings.bootstrap == "reml" and settings.calibration:
+        raise StudyError(
+            "bootstrap", "'reml': calibration with `data` draws from the posterior; expected posterior"
+        )
+    if settings.bootstrap == "posterior" and settings.engines.pymc is None:
+        raise StudyError("bootstrap", "'posterior': is of the pymc engine; expected pymc under engines")
+    if settings.engines.pymc is not None and settings.engines.pymc.model == "full":
+        raise StudyError(
+            "engines.pymc.model", "'full': replicates are fitted with the marginal model; expected marginal"
+        )
+    if own_data and settings.engines.mixedlm is not None and "engines" in settings.model_fields_set:
+        raise StudyError(
+            "engines.mixedlm", "needs rows, and replicates of own data are drawn as moments; expected others"
         )
     if own_data and settings.simulate_from == "rows":
         raise StudyError(

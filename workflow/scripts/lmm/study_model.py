@@ -38,8 +38,12 @@ class StudySettings(Settings):
     """Replicates that one job computes; results do not depend on it."""
     simulate_from: Literal["rows", "moments"] | None = None
     """Whether replicates are drawn as rows (default) or as moments (default and only choice with `data`)."""
+    bootstrap: Literal["reml", "posterior"] | None = None
+    """Where replicates of own data take their parameters from: reml's estimates (default), or draws from
+    the posterior (default under calibration)."""
     calibration: bool = False
-    """Draw the parameters of each replicate from pymc's priors: simulation-based calibration."""
+    """Draw the parameters of each replicate from pymc's priors: simulation-based calibration; with `data`
+    from the posterior, fitting data and replicate together (posterior calibration)."""
 
 
 class Report(Settings):

@@ -151,6 +151,16 @@ class Simulation(Settings):
         return len(self.rows_per_group.sizes) if isinstance(self.rows_per_group, Sizes) else 30
 
     @property
+    def n_rows(self) -> int:
+        """Rows in all; about as many where they are drawn at random."""
+        each = self.group_rows
+        if isinstance(each, Sizes):
+            return sum(each.sizes) * self.n_groups // len(each.sizes)
+        if isinstance(each, Poisson):
+            return round(each.poisson * self.n_groups)
+        return self.rows if each is None else each * self.n_groups
+
+    @property
     def group_rows(self) -> int | Sizes | Poisson | None:
         """Rows of each group, with the default; None where `rows` are spread at random."""
         return 10 if self.rows is None and self.rows_per_group is None else self.rows_per_group
