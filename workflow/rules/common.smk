@@ -23,7 +23,7 @@ LIBRARY = (
 
 # Half an artifact is no artifact: found before planning, it is made anew. Jobs look at their inputs themselves.
 if workflow.is_main_process:
-    for line in integrity.set_aside(Path("results")):
+    for line in integrity.mark(Path("results")):
         print(line, file=sys.stderr)
 
 
@@ -104,6 +104,23 @@ def moments(wildcards):
         if studies[wildcards.study]["simulated"]
         else {}
     )
+
+
+def moments_parts(wildcards):
+    """Moments of each part of a study's files."""
+    names = [
+        f"results/{wildcards.study}/moments/part-{part}"
+        for part in range(len(studies[wildcards.study]["parts"]))
+    ]
+    return {
+        "tables": [f"{name}.parquet" for name in names],
+        "details": [f"{name}.json" for name in names],
+    }
+
+
+def part_files(wildcards):
+    """The files of one part: the number of the first, and of the one after the last."""
+    return studies[wildcards.study]["parts"][int(wildcards.part)]
 
 
 def optimum(wildcards):

@@ -1,32 +1,25 @@
-"""Sufficient statistics by group, and every formula's design: moments.parquet, moments.json, design.json."""
+"""Sufficient statistics by group (of some of the files where a study has parts) and every formula's design."""
 
 from script_io import run
 
 
 def main(job) -> None:
-    from lmm import accumulate, ingest, pilot
-    from lmm.design import build
-    from lmm.formula import parse
-    from lmm.rows import together, write_designs
+    from lmm import gather
+    from lmm.rows import write_designs
     from lmm.store import read_json, read_table
 
-    data = read_json(job.input.data)
-    texts = job.params.settings["formulas"]
+    data, settings = read_json(job.input.data), job.params.settings
     rows = read_table(job.input.rows) if job.input.get("rows") else None
-    levels = {name: column["levels"] for name, column in data["columns"].items() if "levels" in column}
-    schema = data["columns"] if rows is None else rows
-    design = build(together(texts), schema, levels)
-    whole = accumulate.keeps_whole(data["groups"], len(design.terms.columns))
-    if rows is None:
-        source = ingest.reopen(data)
-        basis = pilot.basis_of(source, design, data["columns"])
-        memory = job.resources.mem_mb // 2
-        found = accumulate.accumulate(source, design, basis, whole, job.threads, memory)
+    design, own = gather.designs(settings["formulas"], data, rows)
+    if rows is not None:
+        found = gather.of_rows(design, rows)
     else:
-        codes, groups = accumulate.encode(rows[data["group"]])
-        found = accumulate.compute(design.terms, *pilot.finite_matrix(design, rows), codes, groups, whole)
+        memory, span = job.resources.mem_mb // 2, job.params.get("files")
+        found = gather.of_sources(design, data, span, job.threads, memory)
+    if job.output.get("design"):
+        gather.checked(found, own)
+        write_designs(job.output.design, own)
     found.write(job.output.table, job.output.details)
-    write_designs(job.output.design, [build(parse(text), schema, levels) for text in texts])
 
 
 run(main, snakemake)  # noqa: F821

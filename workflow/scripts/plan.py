@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import plan_recovery
-
 KEPT = Path(".snakemake/lmm-plan.json")
 # Beyond either, sampling takes longer than its imports and compilation: chains then have a thread each.
 MANY_GROUPS, MANY_BYTES = 2_000, 20_000_000
+# Several files above the limit: their moments are computed in jobs of their own, each of files of at least a part.
+SCATTER_BYTES, PART_BYTES = 4 * 1024**3, 1024**3
 
 
 def make(config: Mapping[str, Any], root: Path) -> dict[str, Any]:
@@ -82,25 +82,51 @@ def study_plan(study) -> dict[str, Any]:
         stages["simulate"] = common | {"design": design, "simulate": study.simulate.plain()}
     else:
         stages["ingest"] = {"formulas": formulas, "missing": study.settings.missing}
-    size = 0 if study.simulate else _size(study, formulas)
+    sizes = [] if study.simulate else _sizes(study, formulas)
+    size = sum(sizes)
     many = study.simulate.n_groups > MANY_GROUPS if study.simulate else size > MANY_BYTES
     chains = study.settings.engines.pymc.chains if study.settings.engines.pymc else 1
     return {
         "simulated": bool(study.simulate),
         "files": list(study.data),
         "copied": size <= COPY_LIMIT,
+        "parts": parts(sizes),
         "chains_at_a_time": chains if many else 1,
         "engines": list(study.engines),
         "reml_is_start": {"reml", "mixedlm"} <= set(study.engines)
         and study.formula_for("reml") == study.formula_for("mixedlm"),
-        "strict": study.settings.on_failed_gate == "error" and study.settings.replicates is None,
-        "recovery": plan_recovery.recovery(study, stages),
+        "strict": study.settings.on_failed_gate == "error",
         "stages": stages,
     }
 
 
-def _size(study, formulas: list[str]) -> int:
-    """Bytes of own data, whose files' headers are checked on the way."""
+def parts(sizes: list[int]) -> list[list[int]]:
+    """Spans of files whose moments are computed in jobs of their own; none where one job reads them all.
+
+    Parameters
+    ----------
+    sizes : list of int
+        Bytes of each file.
+
+    Returns
+    -------
+    list of [first, one after the last]
+    """
+    if len(sizes) < 2 or sum(sizes) <= SCATTER_BYTES:
+        return []
+    spans, start, filled = [], 0, 0
+    for at, size in enumerate(sizes):
+        filled += size
+        if filled >= PART_BYTES:
+            spans.append([start, at + 1])
+            start, filled = at + 1, 0
+    if start < len(sizes):  # what is left is too little for a job of its own
+        spans[-1][1] = len(sizes)
+    return spans
+
+
+def _sizes(study, formulas: list[str]) -> list[int]:
+    """Bytes of each file of own data; the files' headers are checked on the way."""
     from lmm import ingest
     from lmm.errors import StudyError
     from lmm.rows import together
@@ -112,7 +138,7 @@ def _size(study, formulas: list[str]) -> int:
         )
     except StudyError as error:
         raise error.within(study.name) from None
-    return source.size
+    return [os.path.getsize(file) for file in source.files]
 
 
 def _fingerprint(config: Mapping[str, Any], root: Path) -> str:
@@ -132,10 +158,7 @@ def _fingerprint(config: Mapping[str, Any], root: Path) -> str:
     data = [(file, stat.st_size, stat.st_mtime_ns) for file, stat in zip(files, stats, strict=True)]
     known = json.dumps([config, data, sys.version, sys.prefix], sort_keys=True, default=repr)
     digest = hashlib.sha256(known.encode())
-    for module in [
-        *sorted(Path(__file__).parent.glob("plan*.py")),
-        *sorted(Path(__file__).parent.glob("lmm/*.py")),
-    ]:
+    for module in [Path(__file__), *sorted(Path(__file__).parent.glob("lmm/*.py"))]:
         digest.update(module.read_bytes())
     return digest.hexdigest()
 

@@ -110,6 +110,11 @@ class _Parser:
             )
         self.no_duplicates(blocks)
         predictors = [*fixed.columns, *(column for block in blocks for column in block.columns)]
+        if groups[0] in predictors:
+            raise self.fail(
+                f"the grouping factor '{groups[0]}' is also a predictor, which would explain all that its groups "
+                "differ in; drop one of the two, or copy it under another name where its numbers are a trend"
+            )
         for column in response.columns:
             if column in predictors or column == groups[0]:
                 raise self.fail(f"the response '{column}' is also on the right-hand side")

@@ -74,10 +74,10 @@ class Source:
     rows: tuple[int, ...] = ()
     size: int = 0
 
-    def only(self, file: int) -> "Source":
-        """The same source with one of its files: what a job that reads one file sees."""
-        rows = self.rows[file : file + 1]
-        return replace(self, files=(self.files[file],), headers=(self.headers[file],), rows=rows)
+    def only(self, start: int, stop: int | None = None) -> "Source":
+        """The same source with some of its files, `start` to `stop` (default one): what one of several jobs reads."""
+        span = slice(start, start + 1 if stop is None else stop)
+        return replace(self, files=self.files[span], headers=self.headers[span], rows=self.rows[span])
 
     def parts(self, size: int = PART_ROWS) -> list[Part]:
         """The parts in order; they depend on the files and on nothing else."""

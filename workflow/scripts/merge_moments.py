@@ -1,0 +1,17 @@
+"""Moments of all of a study's parts: moments.parquet, moments.json, design.json."""
+
+from script_io import run
+
+
+def main(job) -> None:
+    from lmm import gather
+    from lmm.rows import write_designs
+    from lmm.store import read_json
+
+    _, own = gather.designs(job.params.settings["formulas"], read_json(job.input.data), None)
+    parts = zip(job.input.tables, job.input.details, strict=True)
+    gather.merged(parts, own).write(job.output.table, job.output.details)
+    write_designs(job.output.design, own)
+
+
+run(main, snakemake)  # noqa: F821
