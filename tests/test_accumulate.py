@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from lmm import design, ingest
 from lmm.accumulate import Sums, accumulate, compute, encode, merge
 from lmm.design import Terms

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+
 from lmm import comparison
 from lmm.store import read_table, write_table
 from lmm.tidy import PARAMETERS, RANEF, Fit

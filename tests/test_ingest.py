@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+
 from lmm import checks, ingest
 from lmm.accumulate import compute, encode
 from lmm.design import Terms

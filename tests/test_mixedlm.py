@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+
 from lmm import accumulate, lme4, mixedlm, ranef, reml
 from lmm.design import Terms
 from lmm.tidy import PARAMETERS, Fit

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+
 from lmm import variance
 from lmm.tidy import PARAMETERS, Fit
 
