@@ -164,11 +164,21 @@ def everything(wildcards):
     return found
 
 
+def recovered(wildcards):
+    """All that figures and report read of a study with replicates, under the names of `lmm.recovered.read`."""
+    base = f"results/{wildcards.study}/recovery"
+    names = ["performance.csv", "failures.csv", "replicates.parquet"]
+    if studies[wildcards.study]["recovery"]["ranked"]:
+        names += ["calibration.csv", "ranks.parquet"]
+    return {name.partition(".")[0]: f"{base}/{name}" for name in names}
+
+
 def all_studies(wildcards):
     """`everything` and the figures of every study, its name in front."""
     found = {}
-    for name in studies:
-        inputs = everything(SimpleNamespace(study=name))
+    for name, study in studies.items():
+        read = recovered if study["recovery"] else everything
+        inputs = read(SimpleNamespace(study=name))
         found |= {f"{name}/{key}": path for key, path in inputs.items()}
         found[f"{name}/figures"] = f"results/{name}/figures"
     return found
@@ -182,6 +192,12 @@ def judged(wildcards):
         for engine in study["engines"]
         if study["strict"]
     }
+
+
+def stop_if_unwritable():
+    """Before the first job: places where nothing can be written, in one line each."""
+    if found := integrity.unwritable(Path("results"), studies):
+        raise SystemExit("\n".join(found))
 
 
 def closing_lines():

@@ -1,6 +1,7 @@
 """Every figure of a study's section in the report.
 
 data/, every engine's tables, comparison/ -> figures/*.svg
+recovery/ of a study with replicates      -> figures/*.svg
 """
 
 
@@ -20,6 +21,8 @@ rule figures:
         "results/{study}/logs/figures.log",
     benchmark:
         "results/{study}/benchmarks/figures.tsv"
+    wildcard_constraints:
+        study=those(lambda study: not study["recovery"]),
     conda:
         "../../environment.yml"
     threads: 1
@@ -32,3 +35,35 @@ rule figures:
         "{wildcards.study}: figures"
     script:
         "../scripts/draw_figures.py"
+
+
+rule recovery_figures:
+    input:
+        unpack(recovered),
+        lib=lib("draw_recovery"),
+    output:
+        figures=report(
+            directory("results/{study}/figures"),
+            patterns=["{name}.svg"],
+            caption="../report/figure.rst",
+            category="{study}",
+            labels={"study": "{study}", "figure": "{name}"},
+        ),
+    log:
+        "results/{study}/logs/recovery_figures.log",
+    benchmark:
+        "results/{study}/benchmarks/recovery_figures.tsv"
+    wildcard_constraints:
+        study=those(lambda study: study["recovery"]),
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(10),
+    params:
+        settings=settings("figures"),
+    message:
+        "{wildcards.study}: figures"
+    script:
+        "../scripts/draw_recovery.py"

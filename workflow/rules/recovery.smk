@@ -1,0 +1,129 @@
+"""Replicates of a study in chunks, and what they say of the engines.
+
+settings (own data: moments/, and pymc/posterior.nc where parameters come from the posterior)
+    -> recovery/chunks/<designs>/<first>-<stop>.parquet (recovery/ranks/... under calibration)
+    -> recovery/replicates.parquet (recovery/ranks.parquet)
+    -> recovery/performance.csv, failures.csv (recovery/calibration.csv)
+"""
+
+from lmm import chunk_plan
+
+
+wildcard_constraints:
+    bundle="[0-9a-f-]+",
+    first=r"\d+",
+    stop=r"\d+",
+
+
+def replicated(chosen=lambda recovery: True):
+    """A constraint on the study's name: studies with replicates for which `chosen` holds."""
+    return those(lambda study: study["recovery"] and chosen(study["recovery"]))
+
+
+def chunk_files(wildcards):
+    """Every chunk of a study: those that exist where they fit, others around them."""
+    base = f"results/{wildcards.study}/recovery"
+    recovery = studies[wildcards.study]["recovery"]
+    found = chunk_plan.chunks(recovery, Path(f"{base}/chunks"))
+    inputs = {
+        "chunks": [
+            f"{base}/chunks/{chunk.bundle}/{chunk.name}.parquet" for chunk in found
+        ]
+    }
+    if recovery["ranked"]:
+        inputs["rank_chunks"] = [
+            f"{base}/ranks/{chunk.bundle}/{chunk.name}.parquet" for chunk in found
+        ]
+    return inputs
+
+
+def replicates_from(wildcards):
+    """What replicates of own data are drawn from."""
+    recovery, base = studies[wildcards.study]["recovery"], f"results/{wildcards.study}"
+    found = moments(wildcards) if recovery["own"] else {}
+    return found | (
+        {"posterior": f"{base}/pymc/posterior.nc"} if recovery["from_posterior"] else {}
+    )
+
+
+rule replicates:
+    input:
+        unpack(replicates_from),
+        lib=lib("run_recovery"),
+    output:
+        replicates=ensure(
+            "results/{study}/recovery/chunks/{bundle}/{first}-{stop}.parquet",
+            non_empty=True,
+        ),
+    log:
+        "results/{study}/logs/replicates/{bundle}/{first}-{stop}.log",
+    benchmark:
+        "results/{study}/benchmarks/replicates/{bundle}/{first}-{stop}.tsv"
+    wildcard_constraints:
+        study=replicated(lambda recovery: not recovery["ranked"]),
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(30),
+    params:
+        settings=settings("replicates"),
+        designs=lambda wildcards: [
+            studies[wildcards.study]["recovery"]["designs"][key]
+            for key in wildcards.bundle.split("-")
+        ],
+    message:
+        "{wildcards.study}: replicates {wildcards.first} to {wildcards.stop}"
+    script:
+        "../scripts/run_recovery.py"
+
+
+use rule replicates as replicates_ranked with:
+    output:
+        replicates=ensure(
+            "results/{study}/recovery/chunks/{bundle}/{first}-{stop}.parquet",
+            non_empty=True,
+        ),
+        ranks="results/{study}/recovery/ranks/{bundle}/{first}-{stop}.parquet",
+    wildcard_constraints:
+        study=replicated(lambda recovery: recovery["ranked"]),
+
+
+rule recovery:
+    input:
+        unpack(chunk_files),
+        lib=lib("merge_recovery"),
+    output:
+        replicates=ensure("results/{study}/recovery/replicates.parquet", non_empty=True),
+        performance=ensure("results/{study}/recovery/performance.csv", non_empty=True),
+        failures="results/{study}/recovery/failures.csv",
+    log:
+        "results/{study}/logs/recovery.log",
+    benchmark:
+        "results/{study}/benchmarks/recovery.tsv"
+    wildcard_constraints:
+        study=replicated(lambda recovery: not recovery["ranked"]),
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        designs=lambda wildcards: studies[wildcards.study]["recovery"]["keys"],
+    message:
+        "{wildcards.study}: performance measures"
+    script:
+        "../scripts/merge_recovery.py"
+
+
+use rule recovery as recovery_ranked with:
+    output:
+        replicates=ensure("results/{study}/recovery/replicates.parquet", non_empty=True),
+        performance=ensure("results/{study}/recovery/performance.csv", non_empty=True),
+        failures="results/{study}/recovery/failures.csv",
+        ranks="results/{study}/recovery/ranks.parquet",
+        calibration="results/{study}/recovery/calibration.csv",
+    wildcard_constraints:
+        study=replicated(lambda recovery: recovery["ranked"]),

@@ -1,0 +1,21 @@
+"""A chunk of replicates: data sets drawn and fitted by every engine, one row a term; ranks for calibration."""
+
+from script_io import run
+
+
+def main(job) -> None:
+    from lmm import chunks, recovery_job
+
+    settings, key = job.params.settings, job.wildcards
+    if settings["bootstrap"] is None:
+        sources, engines = recovery_job.simulated(settings, job.params.designs)
+    else:
+        sources, engines = recovery_job.bootstrapped(settings, job.params.designs, dict(job.input.items()))
+    seed = settings["engines"].get("pymc", {}).get("seed", 0)
+    replicates, ranks = chunks.run(sources, engines, seed, int(key.first), int(key.stop))
+    chunks.write(job.output.replicates, replicates)
+    if job.output.get("ranks"):
+        chunks.write(job.output.ranks, ranks)
+
+
+run(main, snakemake)  # noqa: F821
