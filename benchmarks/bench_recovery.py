@@ -1,0 +1,124 @@
+"""A recovery study of the coffee design: a thousand replicates with three engines, from nothing to the report."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import rivals_found
+import stan_fits
+import yaml
+from datasets import COFFEE, generate
+from harness import Options, Row, Watched, clone, empty, row_of, skipped, watch
+
+TITLE = "Recovery: 1000 replicates of the coffee design, OLS, reml with profile intervals and PyMC"
+SETTING = stan_fits.Setting(chains=2, warmup=500, draws=1000)
+MINUTES_3, GB_2 = 180, 2000
+# milliseconds a replicate
+LIMITS = {"pymc": 80, "reml": 15}
+STAN_REPLICATES = 5
+
+
+def study(replicates: int, setting: stan_fits.Setting) -> dict:
+    """The configuration, as a user would write it."""
+    (intercept, slope), (sd, sd_slope) = COFFEE["fixed"], COFFEE["sd"]
+    return {
+        "title": "Would the coffee design recover its variances?",
+        "formula": "y ~ x + (x | group)",
+        "simulate": {
+            "seed": 1,
+            "rows": 1000,
+            "groups": 100,
+            "fixed": {"Intercept": intercept, "x": slope},
+            "sd": {"Intercept": sd, "x": sd_slope},
+            "corr": COFFEE["corr"],
+            "sigma": COFFEE["sigma"],
+        },
+        "replicates": replicates,
+        "engines": {
+            "ols": {},
+            "reml": {},
+            "pymc": {
+                "formula": "y ~ x + (x || group)",
+                "priors": {"fixed": "flat", "sd": "uniform(0, 100)", "sigma": "flat"},
+                "chains": setting.chains,
+                "tune": setting.warmup,
+                "draws": setting.draws,
+                "seed": 123,
+            },
+        },
+    }
+
+
+def measure(options: Options) -> Iterator[Row]:
+    """All rows of this part."""
+    project = clone(options.scratch / "project")
+    few, some = (4, 20) if options.smoke else (20, 1000)
+    run_study(options, project, few)  # compiles kernels, as the first run after an installation does
+    runs = [run_study(options, project, some) for _ in range(1 if options.smoke else 3)]
+    seconds = [run.seconds for run in runs]
+    yield row_of(f"{some:,} replicates, from empty results to the report", seconds, at_most=MINUTES_3)
+    peaks = [run.peak_mb for run in runs]
+    yield row_of("peak memory of all processes together", peaks, "MB", at_most=GB_2)
+    shares = [100 * run.alone / run.seconds for run in runs]
+    note = "time during which no job runs; reading and planning included"
+    limit = None if options.smoke else 15
+    yield row_of("Snakemake's own share", shares, "%", at_most=limit, note=note)
+    yield from by_engine(project)
+    if options.large:
+        many = run_study(options, project, 10 * some)
+        yield Row(
+            f"{10 * some:,} replicates", many.seconds, note=f"peak memory {many.peak_mb:.0f} MB", unit="s"
+        )
+        ratio = many.seconds / row_of("", seconds).value
+        yield Row(f"{10 * some:,} replicates / {some:,}", ratio, "×", at_most=10.5)
+    if not options.smoke:
+        yield from against_stan(options, some, row_of("", seconds).value)
+
+
+def run_study(options: Options, project: Path, replicates: int) -> Watched:
+    """One run from nothing; Snakemake itself is the watched process, so that its children are the jobs."""
+    setting = stan_fits.Setting(2, 100, 200) if options.smoke else SETTING
+    (project / "config" / "config.yaml").write_text(
+        yaml.safe_dump({"studies": {"coffee": study(replicates, setting)}})
+    )
+    empty(project)
+    return watch([str(Path(sys.executable).with_name("snakemake")), "--cores", str(options.cores)], project)
+
+
+def by_engine(project: Path) -> Iterator[Row]:
+    """Each engine's time a replicate, of the run just done."""
+    table = pd.read_parquet(project / "results" / "coffee" / "recovery" / "replicates.parquet")
+    if "seconds" not in table:
+        yield skipped("milliseconds a replicate", "replicates.parquet keeps no seconds")
+        return
+    fits = table.groupby(["engine", "replicate"], as_index=False)[["seconds", "status"]].first()
+    for engine, own in fits.groupby("engine"):
+        took = own["seconds"] * 1e3
+        low, high = took.quantile([0.05, 0.95])
+        usable = own["status"].isin(["ok", "singular"]).mean()
+        note = f"range: 5 to 95 %; mean with compilation {took.mean():.1f} ms; {usable:.1%} usable"
+        limit = LIMITS.get(str(engine))
+        yield Row(
+            f"{engine}, a replicate", took.median(), "ms", low, high, len(own), at_most=limit, note=note
+        )
+
+
+def against_stan(options: Options, replicates: int, ours: float) -> Iterator[Row]:
+    """The same study with one compilation of Stan and refits, from a few replicates."""
+    engine = next((name for name in ("rstan", "pystan") if rivals_found.has(options, name)), None)
+    name = f"Stan, {replicates:,} replicates, scaled from {STAN_REPLICATES}"
+    if engine is None:
+        yield skipped(name, "neither rstan nor pystan is installed")
+        return
+    made = [options.scratch / f"replicate-{at}.csv" for at in range(STAN_REPLICATES)]
+    data = [generate(path, 1000, 100, at, COFFEE) for at, path in enumerate(made)]
+    stan = stan_fits.sample(options, engine, "vectorised", data, SETTING)
+    note = (
+        f"{engine}, the vectorised model, {options.cores} cores; smallest bulk ESS of the last {stan.ess:.0f}"
+    )
+    each = row_of("Stan, a replicate", stan.sample, note=note)
+    yield each
+    scaled = stan.compile + each.value * replicates
+    yield Row(name, scaled / 3600, "h", note=f"compilation, once, {stan.compile:.0f} s")
+    yield Row("Stan / our whole run, report included", scaled / ours, "×")
