@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from conftest import Project
 
 from cluster.lab import Lab, until
+from conftest import Project
 
 HERE = Path(__file__).parent
 # The profile as users have it; only its patience is the test machine's.

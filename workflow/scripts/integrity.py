@@ -8,18 +8,20 @@ before it plans, every job at its inputs before it reads: half an artifact is ne
 import errno
 import json
 import os
+from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-ASIDE = ".damaged"
+MARKERS = Path(".snakemake/incomplete")
 HDF5 = b"\x89HDF\r\n\x1a\n"
 JSON_LIMIT = 10_000_000  # bytes; larger ones are judged by their last byte
+NOT_OURS = "read-only or not yours: make it writable, then run again; what is finished stays"
 # What the system says, in whichever library's words, and what a user can do.
 SAYS = {
     errno.ENOSPC: "the disk is full: make room, then run again; what is finished stays",
     errno.EDQUOT: "the disk quota is used up: make room, then run again; what is finished stays",
-    errno.EROFS: "the file system is read-only: make it writable, then run again; what is finished stays",
-    errno.EACCES: "not writable for you: change its permissions, then run again; what is finished stays",
+    errno.EROFS: NOT_OURS,
+    errno.EACCES: NOT_OURS,
 }
 
 
@@ -62,8 +64,13 @@ def flaws(paths: Iterable[str | Path]) -> Iterator[tuple[str, str]]:
             yield path, what
 
 
-def set_aside(results: Path) -> list[str]:
-    """Rename artifacts that are not whole, so that they are made anew.
+def mark(results: Path) -> list[str]:
+    """Tell Snakemake of artifacts that are not whole as what they are: incomplete, to be made again.
+
+    A marker is a file in .snakemake/incomplete named after the artifact, as Snakemake itself leaves there when it
+    is killed; with `rerun-incomplete` (every profile of ours) the artifact's job runs again, and what depends
+    on it. Moving the file away would not do: an artifact that is missing but older than its descendants
+    is not missed.
 
     Parameters
     ----------
@@ -83,13 +90,18 @@ def set_aside(results: Path) -> list[str]:
     )
     said = []
     for path, what in flaws(files):
-        try:
-            os.replace(path, path + ASIDE)
-        except OSError as error:
-            said.append(f"{path}: {what}, and {advice(error) or error.strerror}")
-        else:
-            said.append(f"{path}: {what}; moved to {path}{ASIDE}, it is made anew")
+        marker = MARKERS / urlsafe_b64encode(path.encode()).decode()
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.write_text('{"external_jobid": null}')
+        said.append(f"{path}: {what}; it is made anew")
     return said
+
+
+def unwritable(results: Path, studies: Iterable[str]) -> list[str]:
+    """One line for each folder in which nothing can be written, where Snakemake would end in a traceback."""
+    folders = [("", str(results))] * results.exists()
+    folders += [(f"studies.{study}.", folder) for study in studies for folder, *_ in os.walk(results / study)]
+    return [f"{where}{folder}: {NOT_OURS}" for where, folder in folders if not os.access(folder, os.W_OK)]
 
 
 def advice(error: BaseException) -> str:

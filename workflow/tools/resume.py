@@ -116,11 +116,11 @@ def main() -> None:
     for path in Path("results").rglob(".*"):
         if TEMPORARY.fullmatch(path.name):
             path.unlink(missing_ok=True)  # nobody writes it any more
-    snakemake = [sys.executable, "-m", "snakemake", "--profile", str(place), *options]
-    unlocked = subprocess.run([*snakemake, "--unlock"], capture_output=True, text=True)
+    snakemake = [sys.executable, "-m", "snakemake", "--profile", str(place)]
+    unlocked = subprocess.run([*snakemake, "--unlock", *options], capture_output=True, text=True)
     if unlocked.returncode:
         sys.exit(f"{unlocked.stdout}{unlocked.stderr}")
-    sys.exit(subprocess.run([*snakemake, "--rerun-incomplete"]).returncode)
+    sys.exit(subprocess.run([*snakemake, "--rerun-incomplete", *options]).returncode)
 
 
 if __name__ == "__main__":
