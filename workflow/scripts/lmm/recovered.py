@@ -86,6 +86,11 @@ class Recovered:
         return sorted(self.performance["engine"].unique(), key=place)
 
     @property
+    def fits(self) -> dict[str, None]:
+        """The engines' names where `Results` has their fits: there is no one fit of a study with replicates."""
+        return dict.fromkeys(self.engines)
+
+    @property
     def reference(self) -> str:
         """The engine that relative precision refers to."""
         return reference_engine(self.engines)
@@ -133,8 +138,13 @@ class Recovered:
         return [term for term in self.terms if term.startswith("sd__") and term != RESIDUAL]
 
     def rows(self, measure: str, subset: str = "usable", **where: str) -> pd.DataFrame:
-        """Rows of the performance table with a value of one measure, `where` column equals value."""
+        """Rows of the performance table with a value of one measure, `where` column equals value.
+
+        There is no relative bias where truths are drawn from priors: a truth near 0 would make it any number.
+        """
         table = self.performance
+        if measure == "relative_bias" and "calibration" in self.tables:
+            return table.iloc[:0]
         keep = (table["measure"] == measure) & (table["subset"] == subset) & table["estimate"].notna()
         for column, value in where.items():
             keep &= table[column] == value

@@ -16,7 +16,14 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from lmm import report_methods, report_provenance, report_sections
+from lmm import (
+    recovered,
+    report_methods,
+    report_provenance,
+    report_recovery,
+    report_references,
+    report_sections,
+)
 from lmm.report_table import Table
 from lmm.report_verdicts import cards, headline
 from lmm.results import Results, read
@@ -54,25 +61,33 @@ def render(
     studies : mapping
         Name -> settings as plain types: title, formula, engines, conf_level, configuration (the study's, validated).
     paths : mapping
-        `<study>/<input>` -> path, inputs as `results.read` names them, and `<study>/figures`, the directory that
+        `<study>/<input>` -> path, inputs as `results.read` names them (for a study with replicates, which has
+        `performance` among them, as `recovered.read` does), and `<study>/figures`, the directory that
         `figures.write` filled.
     settings : mapping
         The report's: title.
     provenance : mapping
         As `report_provenance.collect` gives it.
     """
-    read_studies, shown = [], []
+    read_studies, shown, headlines = [], [], {}
     for name, own in studies.items():
         mine = {
             key.removeprefix(f"{name}/"): path for key, path in paths.items() if key.startswith(f"{name}/")
         }
-        results = read(name, own, mine)
+        directory = Path(str(mine["figures"]))
+        if "performance" in mine:
+            results = recovered.read(name, own, mine)
+            shown.append(report_recovery.study(results, _figures(directory), provenance))
+            headlines[name] = report_recovery.headline(results)
+        else:
+            results = read(name, own, mine)
+            shown.append(_study(results, directory, provenance))
+            headlines[name] = headline(results)
         read_studies.append(results)
-        shown.append(_study(results, Path(str(mine["figures"])), provenance))
     summary = plain(
         {
             "title": settings.get("title") or "Do linear mixed models recover what is there?",
-            "studies": {results.study: headline(results) for results in read_studies},
+            "studies": headlines,
             "provenance": {key: provenance[key] for key in ("rendered", "revision", "versions", "system")},
         }
     )
@@ -89,12 +104,19 @@ def render(
         title=summary["title"],
         studies=shown,
         provenance=provenance,
-        bibtex=report_methods.bibtex(read_studies),
+        bibtex=_bibtex(read_studies),
         style=Markup(style + (TEMPLATES / "report.css").read_text(encoding="utf-8")),
         datatables=Markup(script),
         script=Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
     )
     return Page(html, summary)
+
+
+def _bibtex(studies: list) -> str:
+    """Entries of all studies, each once."""
+    replicated = [study for study in studies if isinstance(study, recovered.Recovered)]
+    parts = [report_methods.bibtex(studies), report_references.bibtex(replicated)]
+    return "\n\n".join(filter(None, parts))
 
 
 def write(page: Page, html: str | Path, summary: str | Path) -> None:

@@ -121,7 +121,9 @@ def graph(pairs: Iterable[tuple[str, str]], seconds: Mapping[str, float]) -> str
     for _ in names:
         for before, after in pairs:
             depth[after] = max(depth[after], depth[before] + 1)
-    middle = [name for name in names if name in ("data", "moments", "comparison", "figures", "report")]
+    middle = [
+        name for name in names if name in ("data", "moments", "replicates", "comparison", "figures", "report")
+    ]
     lanes = sorted(
         (n for n in names if n not in middle), key=lambda n: STAGES.index(n) if n in STAGES else len(STAGES)
     )

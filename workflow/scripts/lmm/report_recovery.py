@@ -60,6 +60,9 @@ def _engine(recovered: Recovered, engine: str) -> Card:
             continue
         sign = "−" if measure == "relative_bias" and row["estimate"] < 0 else ""
         value = sign + text.share(abs(row["estimate"]), row["mcse"])
+        if measure == "failure_rate" and row["estimate"] == 0:
+            lines.append(("plain", "all fits usable"))
+            continue
         where = f", {recovered.describe(row)}" if recovered.axes else ""
         tones.append(_tone(recovered, measure, row))
         place = f" at most{where}" if recovered.axes else ""
@@ -87,23 +90,25 @@ def _calibration(recovered: Recovered) -> Card:
 
 def sections(recovered: Recovered, figures: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The study's sections in the form that the report's template takes."""
+    measures = ("summary", "bias", "coverage", "rmse", "grid", "zip")
+    effects = [tables.ranef(recovered), tables.explained(recovered)]
     made = [
-        ("aims", "Aims, data, estimands, methods, performance", text.ademp(recovered),
-         [tables.designs(recovered)], ()),
+        ("aims", "Aims, data, methods (ADEMP)", text.ademp(recovered), [tables.designs(recovered)], ()),
         ("performance", "What is recovered, and by which engine", text.answers(recovered),
-         [tables.performance(recovered), tables.ranef(recovered), tables.explained(recovered)],
-         ("summary", "bias", "coverage", "rmse", "grid", "zip")),
+         [tables.performance(recovered)], measures),
+        ("effects", "Group effects and variance explained", text.effects(recovered), effects, ()),
         ("failures", "How the fits ended", text.failures(recovered), [tables.endings(recovered)], ("endings",)),
     ]  # fmt: skip
     if "calibration" in recovered.tables:
         blocks = [tables.verdicts(recovered)]
-        made.append(
-            ("calibration", "Is PyMC calibrated?", text.calibration(recovered), blocks, ("calibration",))
-        )
+        said = text.calibration(recovered)
+        made.append(("calibration", "Is PyMC calibrated?", said, blocks, ("calibration",)))
     return [
-        {"key": key, "title": title, "text": said, "footer": "", "tables": [t for t in blocks if t is not None],
+        {"key": key, "title": title, "text": [], "points": said, "footer": "",
+         "tables": [block for block in blocks if block is not None],
          "figures": [figures[name] for name in names if name in figures]}
         for key, title, said, blocks, names in made
+        if said
     ]  # fmt: skip
 
 

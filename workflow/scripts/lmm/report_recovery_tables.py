@@ -11,14 +11,17 @@ from lmm.words import label
 def _axes(recovered: Recovered) -> list[Column]:
     """A column for each axis of the design."""
     return [
-        Column(a, axis_name(a), pd.api.types.is_numeric_dtype(recovered.designs[a]), about="of the design")
-        for a in recovered.axes
+        Column(a, axis_name(a), pd.api.types.is_numeric_dtype(recovered.designs[a])) for a in recovered.axes
     ]
 
 
 def designs(recovered: Recovered) -> Table | None:
     """The designs of a grid, by what tells them apart."""
-    return table("designs", "The designs.", recovered.designs, _axes(recovered)) if recovered.axes else None
+    return (
+        table("designs", "The designs.", recovered.designs, _axes(recovered))
+        if len(recovered.axes) > 1
+        else None
+    )
 
 
 def wide(recovered: Recovered, effects: tuple[str, ...], measures: tuple[str, ...]) -> pd.DataFrame:
@@ -43,9 +46,9 @@ def wide(recovered: Recovered, effects: tuple[str, ...], measures: tuple[str, ..
     return out.assign(engine=out["engine"].map(label))
 
 
-def _pair(measure: str, title: str, places: int | None, about: str = "") -> list[Column]:
+def _pair(measure: str, title: str, places: int | None) -> list[Column]:
     return [
-        Column(measure, title, decimals=places, about=about),
+        Column(measure, title, decimals=places),
         Column(f"{measure}_mcse", "±", decimals=places),
     ]
 
@@ -67,9 +70,11 @@ def performance(recovered: Recovered) -> Table | None:
     frame = frame.join(needed.rename(index=label, level="engine"), on=["design", "engine", "term"])
     for name in ("relative_bias", "coverage", "power"):
         frame[[name, f"{name}_mcse"]] *= 100
+    relative = len(recovered.rows("relative_bias")) > 0
+    shown = _pair("relative_bias", "Bias %", 1) if relative else _pair("bias", "Bias", None)
     columns = [
         *_axes(recovered), Column("term", "Term", False), Column("engine", "Engine", False), Column("truth", "Truth"),
-        *_pair("relative_bias", "Bias %", 1), *_pair("empirical_se", "EmpSE", None), *_pair("rmse", "RMSE", None),
+        *shown, *_pair("empirical_se", "EmpSE", None), *_pair("rmse", "RMSE", None),
         *_pair("model_se_error", "ModSE error %", 1), *_pair("coverage", "Coverage %", 1),
         *_pair("power", "Power %", 1),
         *_pair("relative_precision", "Precision gain %", 1), Column("n_used", "Used", decimals=0),

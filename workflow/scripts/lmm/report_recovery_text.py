@@ -6,7 +6,7 @@ import pandas as pd
 from lmm.recovered import Recovered, axis_name, axis_value, statuses, truths
 from lmm.recovery_grid import STATUSES, USABLE
 from lmm.tidy import RESIDUAL
-from lmm.words import capital, counted, fixed, label, listed, number
+from lmm.words import counted, fixed, label, listed, number
 
 NEAR = 0.025  # coverage this close to nominal is near it
 MOST_MESSAGES = 5
@@ -76,10 +76,10 @@ def answers(recovered: Recovered) -> list[str]:
     engines = mixed_engines(recovered)
     for term in recovered.random_terms():
         said += _of_term(recovered, term, engines)
-    said += [text for text in (_ols(recovered), _random_effects(recovered)) if text]
+    said += [text for text in [_ols(recovered)] if text]
     if len(recovered.designs) > 1:
         said += [text for text in (_good_designs(recovered, name) for name in engines) if text]
-    return [capital(sentence) for sentence in said]
+    return said
 
 
 def _of_term(recovered: Recovered, term: str, engines: list[str]) -> list[str]:
@@ -99,14 +99,12 @@ def _of_term(recovered: Recovered, term: str, engines: list[str]) -> list[str]:
             parts.append(
                 _bias(row.iloc[0]) + f" by {label(engine)}" + _covers(recovered, term, engine, design)
             )
-    said = [f"with {where}, {term_name(term)} is {'; '.join(parts)}."]
+    said = [f"With {where}, {term_name(term)} is {listed(parts)}."]
     zero = recovered.rows("p_zero", term=term)
     zero = zero[(zero["engine"] == lead) & (zero["design"] == design)]
     if len(zero) and zero["estimate"].iloc[0] >= 0.02:
         row = zero.iloc[0]
-        said.append(
-            f"{label(lead)} estimates it as exactly 0 in {share(row['estimate'], row['mcse'])} of these."
-        )
+        said[0] += f" {label(lead)} estimates it as exactly 0 in {share(row['estimate'], row['mcse'])} of these."
     return said
 
 
@@ -126,9 +124,9 @@ def _covers(recovered: Recovered, term: str, engine: str, design: str) -> str:
     rows = recovered.rows("coverage", term=term)
     row = rows[(rows["engine"] == engine) & (rows["design"] == design)]
     if not len(row):
-        return ", without an interval"
+        return " (no interval)"
     level = f"{100 * recovered.conf_level:g} %"
-    return f", its {level} interval covers {share(row['estimate'].iloc[0], row['mcse'].iloc[0])}"
+    return f" (its {level} interval covers {share(row['estimate'].iloc[0], row['mcse'].iloc[0])})"
 
 
 def _ols(recovered: Recovered) -> str:
@@ -146,16 +144,27 @@ def _ols(recovered: Recovered) -> str:
     )
 
 
-def _random_effects(recovered: Recovered) -> str:
+def effects(recovered: Recovered) -> list[str]:
+    """How well the groups' own effects are recovered; empty where no engine estimates them."""
     rows = recovered.rows("ranef_coverage")
     if not len(rows):
-        return ""
+        return []
     row = rows.loc[rows["estimate"].idxmin()]
     where = f" with {recovered.describe(row)}" if recovered.axes else ""
-    return (
+    said = [
         f"The intervals of the groups' own effects cover at least {share(row['estimate'], row['mcse'])} "
         f"({row['term']}, {label(row['engine'])}{where})."
-    )
+    ]
+    rank = recovered.rows("ranef_rank_correlation")
+    if len(rank):
+        low, high = rank.loc[rank["estimate"].idxmin()], rank.loc[rank["estimate"].idxmax()]
+        ends = [
+            f"{fixed(row['estimate'], 2)} ({row['term']}, {label(row['engine'])}"
+            + (f" with {recovered.describe(row)})" if recovered.axes else ")")
+            for row in (low, high)
+        ]
+        said.append(f"Their rank correlation with the true effects runs from {ends[0]} to {ends[1]}.")
+    return said
 
 
 def _good_designs(recovered: Recovered, engine: str) -> str:
@@ -249,7 +258,7 @@ def methods(recovered: Recovered) -> str:
         level = recovered.tables["calibration"]["level"].max()
         said.append(
             "Simulation-based calibration (Talts et al. 2018; Modrák et al. 2023) compared the ranks of parameters "
-            "and data-dependent quantities with uniform ones by the simultaneous bands of Säilynoja, Bürkner & Vehtari "
-            f"(2022), at {100 * level:g} % over all quantities (Holm)."
+            "and data-dependent quantities with uniform ones by the simultaneous bands of Säilynoja, Bürkner & "
+            f"Vehtari (2022), at {100 * level:g} % over all quantities (Holm)."
         )
     return " ".join([*said, "The analysis ran as a Snakemake workflow (Mölder et al. 2021)."])
