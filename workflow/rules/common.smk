@@ -200,12 +200,6 @@ def stop_if_unwritable():
         raise SystemExit("\n".join(found))
 
 
-def stop_if_unwritable():
-    """Before the first job: places where nothing can be written, in one line each."""
-    if found := integrity.unwritable(Path("results"), studies):
-        raise SystemExit("\n".join(found))
-
-
 def closing_lines():
     """The last words of a run: fits that did not end well, and where the report is."""
     fits = [
