@@ -40,6 +40,8 @@ class Design:
         SQL can do the work); None otherwise. The intercept is not in it.
     specs : tuple of ModelSpec
         Of the fixed part and of each block.
+    ends : dict of str to list
+        Least and greatest value of numeric predictors, where a term's basis depends on all rows.
     """
 
     formula: Formula
@@ -47,6 +49,7 @@ class Design:
     levels: dict[str, list]
     plain: dict[str, str] | None
     specs: tuple[ModelSpec, ...]
+    ends: dict[str, list[float]]
 
     @property
     def stateful(self) -> tuple[str, ...]:
@@ -102,6 +105,7 @@ class Design:
             "formula": self.formula.text,
             "levels": self.levels,
             "transforms": [repr(_builtin(spec.transform_state)) for spec in self.specs],
+            "ends": self.ends,
         }
 
 
@@ -138,21 +142,23 @@ def build(
         if name in categorical:
             known.setdefault(name, listed)
     known = {name: _checked_levels(name, known[name]) for name in formula.predictors if name in categorical}
-    transforms = ["{}"] * (1 + len(formula.blocks))
+    transforms, ends = ["{}"] * (1 + len(formula.blocks)), {}
     if formula.stateful:
         if not isinstance(schema, pd.DataFrame):
             what = f"'{formula.stateful[0]}' depends on all rows; expected a formula without it here"
             raise StudyError("formula", what)
         specs = _specs(formula, _with_levels(schema, formula, known), transforms)
         transforms = [repr(_builtin(spec.transform_state)) for spec in specs]
-    return _finish(formula, known, transforms)
+        numeric = [name for name in formula.predictors if name not in known]
+        ends = {name: [float(schema[name].min()), float(schema[name].max())] for name in numeric}
+    return _finish(formula, known, transforms, ends)
 
 
 def rebuild(state: Mapping[str, Any]) -> Design:
     """The design whose `state` this is."""
     formula = parse(state["formula"])
     levels = {name: list(values) for name, values in state["levels"].items()}
-    return _finish(formula, levels, state["transforms"])
+    return _finish(formula, levels, state["transforms"], state.get("ends", {}))
 
 
 def _specs(formula: Formula, frame: pd.DataFrame, transforms: list[str]) -> tuple[ModelSpec, ...]:
@@ -164,9 +170,11 @@ def _specs(formula: Formula, frame: pd.DataFrame, transforms: list[str]) -> tupl
     return tuple(out)
 
 
-def _finish(formula: Formula, levels: dict[str, list], transforms: list[str]) -> Design:
+def _finish(
+    formula: Formula, levels: dict[str, list], transforms: list[str], ends: dict[str, list[float]]
+) -> Design:
     """The design whose categories are those of `levels`, whatever rows were there."""
-    specs = _specs(formula, _with_levels(_example(formula, levels), formula, levels), transforms)
+    specs = _specs(formula, _with_levels(_example(formula, levels, ends), formula, levels), transforms)
     fixed, *blocks = (tuple(spec.column_names) for spec in specs)
     random = [name for block in blocks for name in block]
     distinct = dict.fromkeys([*random, *fixed])
@@ -179,7 +187,7 @@ def _finish(formula: Formula, levels: dict[str, list], transforms: list[str]) ->
         and set(columns) - {INTERCEPT} <= set(formula.predictors)
     ):
         plain = {name: name for name in columns if name != INTERCEPT}
-    return Design(formula, terms, levels, plain, specs)
+    return Design(formula, terms, levels, plain, specs, ends)
 
 
 def _quietly(spec: ModelSpec, frame: pd.DataFrame) -> Any:
@@ -240,10 +248,14 @@ def _with_levels(df: pd.DataFrame, formula: Formula, levels: Mapping[str, list])
     return pd.DataFrame(out, index=df.index)
 
 
-def _example(formula: Formula, levels: Mapping[str, list]) -> pd.DataFrame:
-    """Rows of any numbers with every level: formulaic names the columns and fixes the categories by them."""
+def _example(formula: Formula, levels: Mapping[str, list], ends: Mapping[str, list[float]]) -> pd.DataFrame:
+    """Rows with every level: formulaic names the columns and fixes the categories by them.
+
+    Numbers are any, but inside `ends`, beyond which a spline is not defined.
+    """
     size = max([2, *map(len, levels.values())])
-    given = {name: levels.get(name, [0.25, 0.5]) for name in formula.predictors}
+    known = dict(ends) | dict(levels)
+    given = {name: known.get(name, [0.25, 0.5]) for name in formula.predictors}
     rows = {name: [values[i % len(values)] for i in range(size)] for name, values in given.items()}
     return pd.DataFrame(rows, index=range(size))
 
