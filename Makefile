@@ -13,7 +13,7 @@ export MPLBACKEND = Agg
 unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONHOME
 
-.PHONY: run test lint bench lock schema clean-results slurm-check resume faults
+.PHONY: run test lint bench replay lock schema clean-results slurm-check resume faults
 
 run: .venv/stamp
 	@$(BIN)/snakemake $(ARGS)
@@ -41,6 +41,12 @@ faults: .venv/stamp
 
 bench: .venv/stamp
 	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+# make replay STUDY=design REPLICATE=17 [DESIGN=key] [CONFIG=config/recovery.yaml]
+CONFIG ?= config/config.yaml
+replay: .venv/stamp
+	@$(BIN)/python workflow/scripts/replay.py "$(STUDY)" "$(REPLICATE)" --config $(CONFIG) \
+	  $(if $(DESIGN),--design $(DESIGN)) -- $(ARGS)
 
 lock: .venv/stamp
 	@$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --extra dev \

@@ -14,7 +14,11 @@ def main(job) -> None:
     settings = job.params.settings
     formula, simulation = parse(settings["formula"]), Simulation.from_plain(settings["simulate"])
     # generator r is R's set.seed(seed) and nothing else, as in a colleague's R session
-    address = seed_sequence(simulation.seed, settings["design"]) if simulation.generator == "numpy" else None
+    address = None
+    if simulation.address is not None:
+        address = seed_sequence(simulation.seed, simulation.address.design, simulation.address.replicate)
+    elif simulation.generator == "numpy":
+        address = seed_sequence(simulation.seed, settings["design"])
     rows, truth = simulate(simulation, formula, address)
     write_table(job.output.rows, rows)
     write_json(job.output.truth, truth)

@@ -204,7 +204,10 @@ class Bootstrap:
         out: dict[str, Any] = {"groups": self.observed.n_groups, "rows": self.observed.n_rows}
         if len(self.estimates) == 1:
             names = [f"fixed__{term}" for term in self.terms.fixed]
-            names += ["sigma" if term == RESIDUAL else term for term in self.structure.terms]
+            pairs = len(self.structure.correlations)
+            for term in self.structure.terms:
+                corr = "corr" if pairs == 1 else f"corr__{term.removeprefix('cor__')}"
+                names.append("sigma" if term == RESIDUAL else corr if term.startswith("cor__") else term)
             out |= dict(zip(names, map(float, self.estimates[0]), strict=True))
         return out
 

@@ -109,6 +109,15 @@ Sd = Annotated[float, Field(ge=0)]
 Corr = Annotated[float, Field(ge=-1, le=1)]
 
 
+class Address(Settings):
+    """Which replicate of which design; `make replay` writes it."""
+
+    design: str = Field(pattern=r"^[0-9a-f]{12}$")
+    """The design's key."""
+    replicate: int = Field(ge=0, le=10**7)
+    """The replicate's number, from 0."""
+
+
 class Simulation(Settings):
     """Data simulated from the study's formula."""
 
@@ -116,6 +125,8 @@ class Simulation(Settings):
     """numpy: PCG64 streams addressed by design and replicate; r: R's set.seed, rnorm, sample, bit for bit."""
     seed: int = Field(1, ge=0, lt=2**31)
     """Seed of everything that is drawn."""
+    address: Address | None = None
+    """Draw a replicate of another study again: `make replay` writes this."""
     groups: int | None = Field(None, ge=2, le=10**8)
     """Groups; 30 where nothing else is said, or as many as `sizes` has."""
     rows: int | None = Field(None, ge=1, le=10**10)

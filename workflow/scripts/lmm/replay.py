@@ -1,0 +1,99 @@
+"""One replicate of a study as a study of its own: the same data set and the same fits, with the full report."""
+
+from typing import Any
+
+from lmm.errors import StudyError
+from lmm.replicate_data import Simulated, sampler_seed
+from lmm.study import Studies, Study
+from lmm.study_designs import DesignPoint
+
+
+def replay(studies: Studies, name: str, replicate: int, design: str | None = None) -> dict[str, Any]:
+    """A configuration whose one study is a replicate.
+
+    Parameters
+    ----------
+    studies : Studies
+        The configuration that has the study.
+    name : str
+        The study.
+    replicate : int
+        From 0, as in replicates.parquet.
+    design : str, optional
+        The design's key, or the beginning of it; a study with one design needs none.
+
+    Returns
+    -------
+    dict
+        As YAML would have it. Fits from moments and samples of PyMC are the replicate's to the bit.
+
+    Raises
+    ------
+    StudyError
+        There is no such study, design or replicate, or its replicates were drawn as moments.
+    """
+    if name not in studies.studies:
+        raise StudyError("studies", f"no study '{name}'; expected one of {', '.join(studies.studies)}")
+    study = studies.studies[name]
+    count = study.settings.replicates
+    if count is None:
+        raise StudyError(
+            "replicates", "the study has none to replay; expected a study with `replicates`", name
+        )
+    if not 0 <= replicate < count:
+        raise StudyError("replicates", f"no replicate {replicate}; expected 0 to {count - 1}", name)
+    if study.simulate is None or study.settings.simulate_from == "moments":
+        what = "replicates are drawn as moments and have no rows to replay; expected simulate_from: rows"
+        raise StudyError("simulate_from", what, name)
+    point = _design(study, design)
+    terms = {engine: study.formula_for(engine).text for engine in study.engines}
+    formulas = list(dict.fromkeys([study.formula.text, *terms.values()]))
+    source = Simulated(formulas, point.key, point.settings, study.seed, priors=_priors(study))
+    simulate = source.parameters(replicate).plain() | {
+        "seed": study.seed,
+        "address": {"design": point.key, "replicate": replicate},
+    }
+    engines = study.settings.engines.plain()
+    if "pymc" in engines:
+        seed = sampler_seed(engines["pymc"]["seed"], point.key, replicate)
+        engines["pymc"] = engines["pymc"] | {"seed": seed}
+    where = ", ".join(f"{path} {value}" for path, value in point.values.items())
+    title = f"{study.title}: replicate {replicate}" + (f" of {where}" if where else "")
+    own = {
+        "title": title,
+        "formula": study.formula.text,
+        "simulate": simulate,
+        "engines": engines,
+        "conf_level": study.settings.conf_level,
+        "on_failed_gate": study.settings.on_failed_gate,
+    }
+    return {"studies": {name: own}, "report": {"title": title}}
+
+
+def _design(study: Study, key: str | None) -> DesignPoint:
+    """The design that is meant."""
+    found = [point for point in study.designs if point.key.startswith(key or "")]
+    if len(found) == 1:
+        return found[0]
+    known = "; ".join(
+        f"{point.key} ({', '.join(f'{path} {value}' for path, value in point.values.items())})"
+        for point in study.designs[:20]
+    )
+    met = (
+        f"no design '{key}'"
+        if key and not found
+        else f"'{key}' is not one design"
+        if key
+        else "no design named"
+    )
+    raise StudyError("designs", f"{met}; expected one of {known}", study.name)
+
+
+def _priors(study: Study) -> dict[str, Any] | None:
+    """What calibration draws parameters from; None without it."""
+    if not study.settings.calibration:
+        return None
+    from lmm.study_simulation_checks import numeric_design
+
+    blocks = numeric_design(study.formula_for("pymc")).terms.blocks
+    return study.engine("pymc")["priors"] | {"blocks": blocks}
