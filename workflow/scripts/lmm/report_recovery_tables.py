@@ -5,7 +5,7 @@ import pandas as pd
 
 from lmm.recovered import Recovered, axis_name
 from lmm.report_table import Column, Table, table
-from lmm.words import label
+from lmm.words import decimals, label
 
 
 def _axes(recovered: Recovered) -> list[Column]:
@@ -53,6 +53,11 @@ def _pair(measure: str, title: str, places: int | None) -> list[Column]:
     ]
 
 
+def _unless_zero(counts: pd.Series) -> pd.Series:
+    """Empty where all are 0, which leaves the column out: it would say nothing."""
+    return counts if counts.max() > 0 else counts.astype(float) * np.nan
+
+
 def performance(recovered: Recovered) -> Table | None:
     """The measures that matter most, by design, term and engine; all of them are in performance.csv."""
     measures = (
@@ -68,21 +73,23 @@ def performance(recovered: Recovered) -> Table | None:
     frame = wide(recovered, ("fixed", "ran_pars"), measures)
     needed = recovered.rows("coverage").set_index(["design", "engine", "term"])["n_needed"]
     frame = frame.join(needed.rename(index=label, level="engine"), on=["design", "engine", "term"])
+    frame["n_failed"] = _unless_zero(frame["n_failed"])
     for name in ("relative_bias", "coverage", "power"):
         frame[[name, f"{name}_mcse"]] *= 100
     relative = len(recovered.rows("relative_bias")) > 0
-    shown = _pair("relative_bias", "Bias %", 1) if relative else _pair("bias", "Bias", None)
+    places = decimals(frame["empirical_se"], 3)
+    shown = _pair("relative_bias", "Bias %", 1) if relative else _pair("bias", "Bias", places)
     columns = [
         *_axes(recovered), Column("term", "Term", False), Column("engine", "Engine", False), Column("truth", "Truth"),
-        *shown, *_pair("empirical_se", "EmpSE", None), *_pair("rmse", "RMSE", None),
-        *_pair("model_se_error", "ModSE error %", 1), *_pair("coverage", "Coverage %", 1),
-        *_pair("power", "Power %", 1),
-        *_pair("relative_precision", "Precision gain %", 1), Column("n_used", "Used", decimals=0),
-        Column("n_failed", "Failed", decimals=0), Column("n_needed", "Needed", decimals=0),
+        *shown, *_pair("coverage", "Coverage %", 1), *_pair("rmse", "RMSE", places),
+        *_pair("empirical_se", "EmpSE", places), *_pair("model_se_error", "ModSE %", 1),
+        *_pair("power", "Power %", 1), *_pair("relative_precision", "Gain %", 1),
+        Column("n_used", "Used", decimals=0), Column("n_failed", "Failed", decimals=0),
+        Column("n_needed", "Needed", decimals=0),
     ]  # fmt: skip
     caption = (
-        "Performance by design, term and engine, ± Monte Carlo standard error. ModSE error: relative error of the "
-        f"model-based standard error. Precision gain: over {label(recovered.reference)}. Power: intervals that "
+        "Performance by design, term and engine, ± Monte Carlo standard error. ModSE: relative error of the "
+        f"model-based standard error. Gain: in precision over {label(recovered.reference)}. Power: intervals that "
         "exclude 0. Needed: replicates for a coverage known to half a percentage point."
     )
     return table("performance", caption, frame, columns)
@@ -131,17 +138,18 @@ def verdicts(recovered: Recovered) -> Table | None:
     marks = {"calibrated": "✓ calibrated", "not calibrated": "✗ not calibrated", "too few": "! too few"}
     frame["verdict"] = frame["verdict"].map(marks)
     frame["finding"] = frame["finding"].replace("", np.nan)
+    frame["n_failed"] = _unless_zero(frame["n_failed"])
     columns = [
         *_axes(recovered), Column("quantity", "Quantity", False), Column("verdict", "Verdict", False),
         Column("p_adjusted", "p (Holm)", decimals=4), Column("p_value", "p", decimals=4),
         Column("chi2_p", "p (χ²)", decimals=4),
-        Column("max_deviation", "Largest deviation", decimals=4), Column("mean_rank", "Mean rank", decimals=3),
-        Column("spread", "Spread", decimals=3), Column("n", "Replicates", decimals=0),
+        Column("max_deviation", "Deviation", decimals=4), Column("mean_rank", "Mean rank", decimals=3),
+        Column("spread", "Spread", decimals=3), Column("n", "Used", decimals=0),
         Column("n_failed", "Failed", decimals=0),
         Column("finding", "Finding", False),
     ]  # fmt: skip
     caption = (
-        "Calibration by quantity. p: exact, of the ECDF's largest departure from uniform ranks. Mean rank is 0.5 and "
-        "spread 1 where calibrated; a spread above 1 is a posterior that is too narrow."
+        "Calibration by quantity. p: exact, of the ECDF's departure (largest: Deviation) from uniform ranks. Mean "
+        "rank is 0.5 and spread 1 where calibrated; a spread above 1 is a posterior that is too narrow."
     )
     return table("calibration", caption, frame, columns)

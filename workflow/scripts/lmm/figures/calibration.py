@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from lmm.calibration import LEVEL, ecdf
+from lmm.figures.recovery import nothing
 from lmm.figures.style import (
     COLOURS,
     FAINT,
@@ -35,7 +36,7 @@ def ranks(recovered: Recovered, _: str = "") -> Drawing:
     there = list(dict.fromkeys(zip(curves["design"], curves["quantity"], strict=True))) if len(curves) else []
     shown = sorted(there, key=lambda pair: pair not in wrong)[:MOST_PANELS]
     if not shown:
-        return _none("No fit can be used: there are no ranks to show.")
+        return nothing("No fit can be used: there are no ranks to show.")
     lines = int(np.ceil(len(shown) / COLUMNS))
     figure, axes = canvas(760, 30 + 118 * lines, lines, COLUMNS, sharex=True)
     several = len({design for design, _ in there}) > 1
@@ -86,7 +87,7 @@ def zipped(recovered: Recovered, _: str = "") -> Drawing:
     table = _intervals(recovered, design, terms)
     engines = [name for name in recovered.engines if name in set(table["engine"])]
     if not engines:
-        return _none("No engine has intervals to show.")
+        return nothing("No engine has intervals to show.")
     figure, axes = canvas(760, 40 + 150 * len(terms), len(terms), len(engines), sharex="row", sharey=True)
     found = []
     for line, term in zip(axes, terms, strict=True):
@@ -184,10 +185,3 @@ def _zip(ax, table: pd.DataFrame, engine: str, level: float) -> float:
     )
     ax.set(ylim=(0, 101))
     return covered
-
-
-def _none(text: str) -> Drawing:
-    figure, axes = canvas(760, 60)
-    axes[0, 0].axis("off")
-    axes[0, 0].text(0.5, 0.5, text, ha="center", va="center", color=MUTED)
-    return Drawing(figure, "Not drawn", text, text)

@@ -1,0 +1,232 @@
+"""Figures and report of studies with replicates: what they say is what the tables say."""
+
+import json
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import made_replicates
+from lmm import recovered, report, report_recovery, report_recovery_tables, report_recovery_text
+from lmm.calibration import calibrate
+from lmm.figures import calibration as calibration_figures
+from lmm.figures import replicated, write
+from lmm.recovery import failures, performance
+from lmm.store import write_table
+
+TEMPLATES = Path(__file__).parents[1] / "workflow" / "report" / "templates"
+SETTINGS = {
+    "title": "Would this design do?",
+    "formula": "y ~ x + (x | group)",
+    "engines": list(made_replicates.ENGINES),
+    "conf_level": 0.95,
+    "replicates": 150,
+    "configuration": {"replicates": 150},
+}
+PROVENANCE = {
+    "rendered": "2026-01-01 00:00 UTC", "revision": "abc", "versions": {"python": "3.13.0"}, "system": "Linux",
+    "run_times": [],
+}  # fmt: skip
+
+
+def study(root, seed=1, ranks=None, **shape):
+    """Artifacts of a made study; the paths as the rules name them."""
+    table = made_replicates.table(np.random.default_rng(seed), **{"replicates": 150, **shape})
+    found = {name: root / f"{name}.csv" for name in ("performance", "failures")}
+    found["replicates"] = root / "replicates.parquet"
+    write_table(found["replicates"], table)
+    write_table(found["performance"], performance(table))
+    write_table(found["failures"], failures(table))
+    if ranks is not None:
+        ranks = ranks.assign(design=table["design"].iloc[0])
+        found |= {"ranks": root / "ranks.parquet", "calibration": root / "calibration.csv"}
+        write_table(found["ranks"], ranks)
+        write_table(found["calibration"], calibrate(ranks, np.random.default_rng(1)))
+    return {name: str(path) for name, path in found.items()}
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory):
+    return study(tmp_path_factory.mktemp("grid"))
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory):
+    rng = np.random.default_rng(2)
+    ranks = made_replicates.uniform_ranks(rng, n=400)
+    wrong = ranks["quantity"] == "sd__x"
+    ranks.loc[wrong, "rank"] = np.floor(100 * rng.beta(1.6, 1, wrong.sum())).astype(int)
+    return study(tmp_path_factory.mktemp("single"), rows=(10,), groups=(30,), failed=0, ranks=ranks)
+
+
+@pytest.fixture(scope="module")
+def drawn(grid, single):
+    return {
+        "grid": replicated.draw("grid", SETTINGS, grid),
+        "single": replicated.draw("single", SETTINGS, single),
+    }
+
+
+def test_which_figures_there_are(drawn):
+    assert list(drawn["grid"].figures) == ["bias", "coverage", "rmse", "grid", "zip", "endings"]
+    # one design has no axis; all its fits are ok
+    assert list(drawn["single"].figures) == ["summary", "zip", "calibration"]
+
+
+def test_figures_are_small_whole_and_say_what_they_show(drawn):
+    for name, figures in drawn.items():
+        for figure in figures.figures.values():
+            root = ET.fromstring(figure.svg)  # well formed
+            assert root.get("role") == "img" and root.get("aria-label") == figure.alt
+            assert len(figure.svg) < 120_000, figure.name  # a page of ten stays near 1 MB
+            assert re.search(r"\d", figure.alt) and figure.alt.endswith("."), figure.alt
+            assert figure.caption and figure.title
+            ids = re.findall(r'\bid="([^"]+)"', figure.svg)
+            assert all(each.startswith(f"{name}-{figure.name}") for each in ids)  # several share a page
+            # every colour is one that the style sheet maps to the theme
+            css = (TEMPLATES / "report.css").read_text()
+            for value in set(re.findall(r'(?:fill|stroke)="(#[0-9a-f]{6})"', figure.svg)):
+                assert f'="{value}"]' in css, (figure.name, value)
+
+
+def test_the_findings_are_those_of_the_table(grid, drawn):
+    table = recovered.read("grid", SETTINGS, grid).rows("coverage")
+    table = table[(table["engine"] != "ols") & table["effect"].isin(["fixed", "ran_pars"])]
+    row = table.loc[(table["estimate"] - 0.95).abs().idxmax()]
+    said = drawn["grid"].figures["coverage"].alt
+    assert f"{100 * row['estimate']:.1f} ± {100 * row['mcse']:.1f} %" in said
+    assert f"{row['groups']} groups of {row['rows_per_group']}" in said
+    counts = pd.read_csv(grid["failures"]).groupby("status")["count"].sum()
+    used = counts.get("ok", 0) + counts.get("singular", 0)
+    assert f"{counts.sum() - used:,} could not be used" in drawn["grid"].figures["endings"].alt
+    assert "1 quantity leaves the band (sd__x)" in drawn["single"].figures["calibration"].alt
+
+
+def test_the_order_of_the_zip_plot_is_that_of_morris_for_wald_intervals():
+    rng = np.random.default_rng(3)
+    e, s = rng.normal(1, 0.3, 200), rng.uniform(0.2, 0.4, 200)
+    z = 1.96
+    table = pd.DataFrame({"truth": 1.0, "estimate": e, "conf_low": e - z * s, "conf_high": e + z * s})
+    far = calibration_figures.distance(table)
+    assert far == pytest.approx(np.abs(e - 1) / (z * s), rel=1e-9)  # rounding only
+    # intervals that are not symmetric: 1 is where they end, whichever side
+    odd = pd.DataFrame({
+        "truth": [0.0, 0.0, 2.0, 0.0], "estimate": [0.0, 1.0, 1.0, 0.0], "conf_low": [0.0, 0.0, 0.9, 0.1],
+        "conf_high": [3.0, 1.1, 2.5, 0.2],
+    })  # fmt: skip
+    assert calibration_figures.distance(odd) == pytest.approx([0, 1, 2 / 3, np.inf])
+
+
+def test_designs_in_words(grid):
+    read = recovered.read("grid", SETTINGS, grid)
+    assert read.axes == ["groups", "rows_per_group"] and read.values("groups") == [10, 30]
+    assert [read.describe(row) for _, row in read.designs.iterrows()] == [
+        "10 groups of 5", "10 groups of 20", "30 groups of 5", "30 groups of 20",
+    ]  # fmt: skip
+    assert read.terms == ["Intercept", "x", "sd__Intercept", "sd__x", "sd__Observation"]
+    assert read.describe({"groups": 30, "rows": 1000, "sd__x": 0.5}, ["groups", "sd__x"]) == (
+        "30 groups with 1,000 rows, sd of x 0.5"
+    )
+    assert (
+        recovered.axis_name("fixed__x") == "effect of x"
+        and recovered.axis_value("poisson(8)") == "poisson(8)"
+    )
+
+
+def test_keys_of_digits_stay_text(tmp_path):
+    """A design's key is hexadecimal: 000000000001 and 12e456789012 must not come back as numbers."""
+    paths = study(tmp_path, rows=(5,), groups=(10, 30), replicates=20)
+    for name in ("performance", "failures"):
+        text = (tmp_path / f"{name}.csv").read_text().replace("000000000001", "12e456789012")
+        (tmp_path / f"{name}.csv").write_text(text)
+    read = recovered.read("keys", SETTINGS, paths)
+    assert set(read.designs["design"]) == {"000000000000", "12e456789012"}
+
+
+def test_answers_are_computed(grid):
+    read = recovered.read("grid", SETTINGS, grid)
+    said = " ".join(report_recovery_text.answers(read))
+    bias = read.rows("relative_bias", term="sd__x", engine="reml")
+    row = bias.loc[bias["estimate"].abs().idxmax()]
+    cover = read.rows("coverage", term="sd__x", engine="reml").set_index("design").loc[row["design"]]
+    size = f"{100 * abs(row['estimate']):.1f} % ± {100 * row['mcse']:.1f} %"
+    covers = f"its 95 % interval covers {100 * cover['estimate']:.1f} % ± {100 * cover['mcse']:.1f} %"
+    assert f"With {row['groups']} groups of {row['rows_per_group']}, the sd of x is" in said
+    assert f"{size} by reml ({covers})" in said or f"({size}) by reml ({covers})" in said
+    other = recovered.read("grid", SETTINGS | {"conf_level": 0.9}, grid)
+    assert "90 % interval" in " ".join(report_recovery_text.answers(other))
+
+
+def test_words_of_bias_and_failures(single, grid):
+    row = pd.Series({"estimate": -0.09, "mcse": 0.01, "measure": "relative_bias"})
+    assert report_recovery_text._bias(row) == "underestimated by 9.0 % ± 1.0 %"
+    row["estimate"] = 0.015
+    assert "without bias beyond the Monte Carlo error (1.5 % ± 1.0 %)" in report_recovery_text._bias(row)
+    said = report_recovery_text.failures(recovered.read("grid", SETTINGS, grid))
+    counts = pd.read_csv(grid["failures"])
+    bad = counts.loc[(counts["engine"] == "pymc") & (counts["status"] == "gate-failed"), "count"].sum()
+    assert any(f"PyMC: of 600 fits {bad} gate-failed" in sentence for sentence in said)
+    assert "MixedLM: all 150 fits ok." in report_recovery_text.failures(
+        recovered.read("single", SETTINGS, single)
+    )
+
+
+def test_cards_judge_beyond_monte_carlo_error(grid, single):
+    cards = {card.key: card for card in report_recovery.cards(recovered.read("grid", SETTINGS, grid))}
+    assert set(cards) == {f"recovery-{name}" for name in made_replicates.ENGINES}
+    assert cards["recovery-ols"].tone == "bad"  # standard errors of half the size that they should have
+    assert cards["recovery-reml"].tone == "good"
+    assert cards["recovery-pymc"].tone == "bad"  # made 20 % too large at 10 groups
+    found = {card.key: card for card in report_recovery.cards(recovered.read("single", SETTINGS, single))}
+    assert found["calibration"].tone == "bad" and found["calibration"].value == "3 of 4 quantities"
+
+
+def test_the_performance_table_has_every_design_engine_and_term(grid, single):
+    table = report_recovery_tables.performance(recovered.read("grid", SETTINGS, grid))
+    # OLS has no sd's of random effects: 4 designs x (3 engines x 5 terms + 3)
+    assert len(table.rows) == 4 * (3 * 5 + 3)
+    titles = [column.title for column in table.columns]
+    assert titles[:4] == ["groups", "rows a group", "Term", "Engine"] and "Failed" in titles
+    # parameters drawn from priors: no relative bias, whose truth may be next to 0
+    titles = [
+        c.title for c in report_recovery_tables.performance(recovered.read("s", SETTINGS, single)).columns
+    ]
+    assert "Bias" in titles and "Bias %" not in titles
+
+
+def test_the_page_holds_all_of_it(grid, single, drawn, tmp_path):
+    paths = {}
+    for name, own in (("grid", grid), ("single", single)):
+        write(drawn[name], tmp_path / name)
+        paths |= {f"{name}/{key}": path for key, path in own.items()} | {f"{name}/figures": tmp_path / name}
+    page = report.render({"grid": SETTINGS, "single": SETTINGS}, paths, {"title": "Two studies"}, PROVENANCE)
+    for figures in drawn.values():
+        for figure in figures.figures.values():
+            assert figure.svg.strip() in page.html
+    assert page.html.count('data-card="recovery-reml"') == 2 and "modrak2023" in page.html
+    assert "Is PyMC calibrated?" in page.html and "✗ not calibrated" in page.html
+    assert not re.search(r'(?:src|href)="https?:', page.html)
+    summary = json.loads(json.dumps(page.summary, allow_nan=False))
+    assert summary["studies"]["single"]["calibration"]["sd__x"] == "not calibrated"
+    assert summary["studies"]["grid"]["designs"] == 4 and summary["studies"]["grid"]["calibration"] is None
+    assert 0 < summary["studies"]["grid"]["worst"]["reml"]["coverage"]["estimate"] < 1
+
+
+def test_a_study_in_which_every_fit_fails_still_has_a_report(tmp_path):
+    table = made_replicates.table(
+        np.random.default_rng(4), rows=(5,), groups=(10,), replicates=12, engines=("reml",)
+    )
+    numbers = ["estimate", "std_error", "conf_low", "conf_high"]
+    table = table.assign(status="error", message="LinAlgError: no", **dict.fromkeys(numbers, np.nan))
+    found = {"performance": tmp_path / "performance.csv", "failures": tmp_path / "failures.csv"}
+    write_table(found["performance"], performance(table))
+    write_table(found["failures"], failures(table))
+    figures = replicated.draw("bad", SETTINGS, found)
+    write(figures, tmp_path / "figures")
+    paths = {f"bad/{name}": path for name, path in found.items()} | {"bad/figures": tmp_path / "figures"}
+    page = report.render({"bad": SETTINGS}, paths, {"title": "All failed"}, PROVENANCE)
+    assert "LinAlgError: no" in page.html and "of 12 fits 12 error (100.00 % not usable)" in page.html
+    assert page.summary["studies"]["bad"]["cards"][0]["tone"] == "bad"
