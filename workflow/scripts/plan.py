@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import plan_recovery
+
 KEPT = Path(".snakemake/lmm-plan.json")
 # Beyond either, sampling takes longer than its imports and compilation: chains then have a thread each.
 MANY_GROUPS, MANY_BYTES = 2_000, 20_000_000
@@ -95,7 +97,8 @@ def study_plan(study) -> dict[str, Any]:
         "engines": list(study.engines),
         "reml_is_start": {"reml", "mixedlm"} <= set(study.engines)
         and study.formula_for("reml") == study.formula_for("mixedlm"),
-        "strict": study.settings.on_failed_gate == "error",
+        "strict": study.settings.on_failed_gate == "error" and study.settings.replicates is None,
+        "recovery": plan_recovery.recovery(study, stages),
         "stages": stages,
     }
 
@@ -158,7 +161,10 @@ def _fingerprint(config: Mapping[str, Any], root: Path) -> str:
     data = [(file, stat.st_size, stat.st_mtime_ns) for file, stat in zip(files, stats, strict=True)]
     known = json.dumps([config, data, sys.version, sys.prefix], sort_keys=True, default=repr)
     digest = hashlib.sha256(known.encode())
-    for module in [Path(__file__), *sorted(Path(__file__).parent.glob("lmm/*.py"))]:
+    for module in [
+        *sorted(Path(__file__).parent.glob("plan*.py")),
+        *sorted(Path(__file__).parent.glob("lmm/*.py")),
+    ]:
         digest.update(module.read_bytes())
     return digest.hexdigest()
 
