@@ -1,8 +1,11 @@
 # make | make test | make lint | make bench | make lock | make schema; ARGS goes to the tool as it is.
+# Own data: make new STUDY=name DATA=file.csv; two runs: make compare A=old/results B=results.
 # On a cluster: make slurm-check | make ARGS="--profile profiles/slurm" | make resume | make faults; see docs/cluster.md.
 ARGS ?=
 PROFILE ?= profiles/slurm
 BIN = .venv/bin
+# An option where the command line says so: a shell's own GROUP is none of ours.
+asked = $(if $(filter command,$(firstword $(origin $(1)))),--$(2) '$($(1))')
 
 # Parallelism is Snakemake's: a process has one BLAS thread unless it asks for more.
 export OPENBLAS_NUM_THREADS = 1
@@ -13,7 +16,7 @@ export MPLBACKEND = Agg
 unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONHOME
 
-.PHONY: run test lint bench replay lock schema clean-results slurm-check resume faults
+.PHONY: run test lint bench replay lock schema clean-results slurm-check resume faults new compare
 
 run: .venv/stamp
 	@$(BIN)/snakemake $(ARGS)
@@ -27,6 +30,15 @@ lint: .venv/stamp
 	@$(BIN)/ruff format --check .
 	@$(BIN)/snakefmt --check Snakefile workflow
 	@$(BIN)/snakemake --lint
+
+# A commented configuration for one's own file, with a proposed formula.
+new: .venv/stamp
+	@$(BIN)/python workflow/scripts/new_study.py '$(STUDY)' '$(DATA)' $(call asked,OUT,out) \
+	  $(call asked,RESPONSE,response) $(call asked,GROUP,group)
+
+# What changed between two folders of results, and whether by more than Monte Carlo error.
+compare: .venv/stamp
+	@$(BIN)/python workflow/scripts/compare_runs.py '$(A)' '$(B)' $(call asked,OUT,out)
 
 slurm-check: .venv/stamp
 	@$(BIN)/python workflow/tools/slurm_check.py $(PROFILE)

@@ -4,16 +4,12 @@ Text, tables and figures come from their own modules; here they are put in order
 its scripts (DataTables, as itables bundles it, once) and its data: nothing is fetched from anywhere.
 """
 
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from lmm import (
@@ -24,13 +20,11 @@ from lmm import (
     report_references,
     report_sections,
 )
-from lmm.report_table import Table
+from lmm.page import assemble
 from lmm.report_verdicts import cards, headline
 from lmm.results import Results, read
 from lmm.store import plain, read_json, write_json, write_text
 from lmm.words import label
-
-TEMPLATES = Path(__file__).parents[2] / "report" / "templates"
 
 
 @dataclass(frozen=True)
@@ -88,26 +82,16 @@ def render(
         {
             "title": settings.get("title") or "Do linear mixed models recover what is there?",
             "studies": headlines,
+            "configuration": {name: own.get("configuration") for name, own in studies.items()},
             "provenance": {key: provenance[key] for key in ("rendered", "revision", "versions", "system")},
         }
     )
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["table_json"] = table_json
-    script, style = _datatables()
-    html = environment.get_template("report.html.j2").render(
+    html = assemble(
+        "report.html.j2",
         title=summary["title"],
         studies=shown,
         provenance=provenance,
         bibtex=_bibtex(read_studies),
-        style=Markup(style + (TEMPLATES / "report.css").read_text(encoding="utf-8")),
-        datatables=Markup(script),
-        script=Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
     )
     return Page(html, summary)
 
@@ -123,22 +107,6 @@ def write(page: Page, html: str | Path, summary: str | Path) -> None:
     """Write the page and its verdicts."""
     write_text(html, page.html)
     write_json(summary, page.summary)
-
-
-def _datatables() -> tuple[str, str]:
-    """itables' bundle of DataTables as a classic script (it leaves `lmmDataTable` behind) and its style sheet."""
-    folder = Path(find_spec("itables").origin).parent / "html"
-    script = (folder / "dt_bundle.js").read_text(encoding="utf-8")
-    found = re.search(r"export\s*\{[^}]*?(\w+) as default[^}]*\};?", script)
-    if found is None:
-        raise RuntimeError("itables' DataTables bundle has no default export; expected itables 2.7 to 2.x")
-    # `export` is not allowed in a classic script, and a module could not be inlined and named at once
-    script = f"{script[: found.start()]}globalThis.lmmDataTable={found.group(1)};{script[found.end() :]}"
-    # the style sheet has no url(http...) but must not end its own element early, nor the script its
-    css = (folder / "dt_bundle.css").read_text(encoding="utf-8")
-    return "(()=>{" + script.replace("</script", "<\\/script") + "\n})();", css.replace(
-        "</style", "<\\/style"
-    )
 
 
 def _figures(directory: Path) -> dict[str, dict[str, Any]]:
@@ -184,8 +152,3 @@ def _study(results: Results, directory: Path, provenance: Mapping[str, Any]) -> 
             for text in fit.diagnostics.get("warnings") or []
         ],
     }
-
-
-def table_json(table: Table) -> Markup:
-    """A streamed table's rows as JSON that may stand in a script element."""
-    return Markup(json.dumps(table.data(), separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c"))

@@ -139,16 +139,26 @@ def load(config: Mapping[str, Any], root: str | Path = ".") -> Studies:
         raise StudyError("studies", f"{studies!r}: expected at least one study, by its name")
     loaded = {}
     for name, raw in studies.items():
-        if not isinstance(name, str) or not NAME.fullmatch(name):
-            raise StudyError(
-                "studies", f"study name {name!r}: expected lower-case letters, digits, _ and - ([a-z0-9_-]+)"
-            )
+        check_name(name)
         try:
             loaded[name] = _study(name, raw, Path(root))
         except StudyError as error:
             raise error.within(name) from None
     report = _validated(Report, config.get("report"), ("report",))
     return Studies(loaded, report)
+
+
+def check_name(name: Any) -> None:
+    """Refuse a study's name that cannot be a directory's on every system.
+
+    Raises
+    ------
+    StudyError
+    """
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise StudyError(
+            "studies", f"study name {name!r}: expected lower-case letters, digits, _ and - ([a-z0-9_-]+)"
+        )
 
 
 def _study(name: str, raw: Any, root: Path) -> Study:

@@ -1,0 +1,53 @@
+"""`make new`: look at a user's file, propose a model for it, write a commented configuration, and check it.
+
+    python workflow/scripts/new_study.py STUDY DATA [--out FILE] [--response COLUMN] [--group COLUMN]
+
+Status 1 and one line where the file cannot be read, or it cannot be told what is what.
+"""
+
+import argparse
+from pathlib import Path
+
+from lmm.errors import StudyError
+from lmm.proposal import propose
+from lmm.proposal_text import checked, configuration
+from lmm.store import write_text
+from lmm.study import check_name
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("study")
+    parser.add_argument("data", help="CSV, TSV or Parquet file, or a glob of them")
+    parser.add_argument("--out", default="")
+    parser.add_argument("--response", default="")
+    parser.add_argument("--group", default="")
+    asked = parser.parse_args()
+    try:
+        print("\n".join(write(asked.study, asked.data, asked.out, asked.response, asked.group)))
+    except StudyError as error:
+        raise SystemExit(str(error)) from None
+
+
+def write(name: str, data: str, out: str, response: str, group: str) -> list[str]:
+    """Write the configuration; what there is to say of it."""
+    if not name or not data:
+        raise StudyError("new", "a name and a file are needed: make new STUDY=name DATA=file.csv")
+    check_name(name)
+    path = out or f"config/{name}.yaml"
+    try:
+        if Path(path).exists():
+            raise StudyError(path, "exists already, expected a new file; name another one by OUT=")
+        proposal = propose(data, response, group)
+    except StudyError as error:
+        raise error.within(name) from None
+    write_text(path, checked(name, configuration(name, data, proposal, path)))
+    return [
+        f"Wrote {path}: {proposal.formula}",
+        "Check it (what each column was taken for stands at its top), then run:",
+        f'  make ARGS="--configfile {path}"',
+    ]
+
+
+if __name__ == "__main__":
+    main()
