@@ -38,9 +38,13 @@ def validated(config):
 def targets():
     """What a run makes: the report, its verdicts, and an error where a study wants one of a failed gate."""
     strict = any(study["strict"] for study in studies.values())
-    return ["results/report.html", "results/summary.json"] + [
-        "results/verdict.txt"
-    ] * strict
+    wanted = ["results/report.html", "results/summary.json"]
+    wanted += [
+        f"results/{name}/predictions/predictions.parquet"
+        for name, study in studies.items()
+        if study["predicted"]
+    ]
+    return wanted + ["results/verdict.txt"] * strict
 
 
 def lib(script):
@@ -69,6 +73,23 @@ def settings(stage):
 def growing(amount):
     """A resource that grows with every attempt."""
     return lambda wildcards, attempt: attempt * amount
+
+
+def new_rows(wildcards):
+    """The file of rows to predict, where there is one."""
+    file = studies[wildcards.study]["predict"]
+    return {"predict": local(file)} if file else {}
+
+
+def predicted(wildcards):
+    """What predictions take: engines' tables, the rows that were fitted, those of the user's file."""
+    base, study = f"results/{wildcards.study}", studies[wildcards.study]
+    found = fits(wildcards) | new_rows(wildcards) | {"data": f"{base}/data/data.json"}
+    if study["copied"]:
+        found["rows"] = f"{base}/data/data.parquet"
+    if "pymc" in study["engines"]:
+        found["posterior"] = f"{base}/pymc/posterior.nc"
+    return found
 
 
 def sources(wildcards):

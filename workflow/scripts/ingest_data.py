@@ -4,7 +4,7 @@ from script_io import run
 
 
 def main(job) -> None:
-    from lmm import ingest
+    from lmm import ingest, new_rows
     from lmm.rows import together
     from lmm.store import write_json
 
@@ -12,6 +12,8 @@ def main(job) -> None:
     drop = job.params.settings["missing"] == "drop"
     source = ingest.inspect(list(job.input.sources), formula.variables, formula.group, drop)
     source, details = ingest.scan(source, formula, job.threads, job.resources.mem_mb // 2)
+    if job.input.get("predict"):
+        new_rows.check(job.input.predict, formula, details)
     copied = bool(job.output.get("rows"))
     if copied:
         ingest.copy(source, job.output.rows, job.resources.mem_mb // 2)

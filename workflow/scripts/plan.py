@@ -14,13 +14,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import plan_data
 import plan_recovery
 
 KEPT = Path(".snakemake/lmm-plan.json")
 # Beyond either, sampling takes longer than its imports and compilation: chains then have a thread each.
 MANY_GROUPS, MANY_BYTES = 2_000, 20_000_000
-# Several files above the limit: their moments are computed in jobs of their own, each of files of at least a part.
-SCATTER_BYTES, PART_BYTES = 4 * 1024**3, 1024**3
 
 
 def make(config: Mapping[str, Any], root: Path) -> dict[str, Any]:
@@ -84,7 +83,8 @@ def study_plan(study) -> dict[str, Any]:
         stages["simulate"] = common | {"design": design, "simulate": study.simulate.plain()}
     else:
         stages["ingest"] = {"formulas": formulas, "missing": study.settings.missing}
-    sizes = [] if study.simulate else _sizes(study, formulas)
+    sizes = plan_data.sizes(study, formulas)
+    stages["predictions"] = plan_data.predictions(study, stages)
     size = sum(sizes)
     many = study.simulate.n_groups > MANY_GROUPS if study.simulate else size > MANY_BYTES
     chains = study.settings.engines.pymc.chains if study.settings.engines.pymc else 1
@@ -92,7 +92,11 @@ def study_plan(study) -> dict[str, Any]:
         "simulated": bool(study.simulate),
         "files": list(study.data),
         "copied": size <= COPY_LIMIT,
-        "parts": parts(sizes),
+        "parts": plan_data.parts(sizes),
+        "predict": study.settings.predict,
+        "predicted": study.settings.replicates is None
+        and (size <= COPY_LIMIT or study.settings.predict is not None)
+        and bool(stages["predictions"]["engines"]),
         "chains_at_a_time": chains if many else 1,
         "engines": list(study.engines),
         "reml_is_start": {"reml", "mixedlm"} <= set(study.engines)
@@ -103,47 +107,6 @@ def study_plan(study) -> dict[str, Any]:
     }
 
 
-def parts(sizes: list[int]) -> list[list[int]]:
-    """Spans of files whose moments are computed in jobs of their own; none where one job reads them all.
-
-    Parameters
-    ----------
-    sizes : list of int
-        Bytes of each file.
-
-    Returns
-    -------
-    list of [first, one after the last]
-    """
-    if len(sizes) < 2 or sum(sizes) <= SCATTER_BYTES:
-        return []
-    spans, start, filled = [], 0, 0
-    for at, size in enumerate(sizes):
-        filled += size
-        if filled >= PART_BYTES:
-            spans.append([start, at + 1])
-            start, filled = at + 1, 0
-    if start < len(sizes):  # what is left is too little for a job of its own
-        spans[-1][1] = len(sizes)
-    return spans
-
-
-def _sizes(study, formulas: list[str]) -> list[int]:
-    """Bytes of each file of own data; the files' headers are checked on the way."""
-    from lmm import ingest
-    from lmm.errors import StudyError
-    from lmm.rows import together
-
-    formula = together(formulas)
-    try:
-        source = ingest.inspect(
-            study.data, formula.variables, formula.group, study.settings.missing == "drop"
-        )
-    except StudyError as error:
-        raise error.within(study.name) from None
-    return [os.path.getsize(file) for file in source.files]
-
-
 def _fingerprint(config: Mapping[str, Any], root: Path) -> str:
     """Changes with everything that a plan depends on."""
     studies = config.get("studies")
@@ -151,7 +114,10 @@ def _fingerprint(config: Mapping[str, Any], root: Path) -> str:
         pattern
         for study in (studies.values() if isinstance(studies, Mapping) else ())
         if isinstance(study, Mapping)
-        for pattern in (study.get("data") if isinstance(study.get("data"), list) else [study.get("data")])
+        for pattern in [
+            *(study["data"] if isinstance(study.get("data"), list) else [study.get("data")]),
+            study.get("predict"),
+        ]
         if isinstance(pattern, str)
     ]
     files = sorted(

@@ -4,7 +4,7 @@ from script_io import run
 
 
 def main(job) -> None:
-    from lmm import ingest
+    from lmm import ingest, new_rows
     from lmm.formula import parse
     from lmm.simulate import simulate
     from lmm.store import write_json, write_table
@@ -25,6 +25,8 @@ def main(job) -> None:
     # What is said of a user's rows is said of simulated ones, by the same code.
     source = ingest.inspect(job.output.rows, formula.variables, formula.group)
     _, details = ingest.scan(source, formula)
+    if job.input.get("predict"):
+        new_rows.check(job.input.predict, formula, details)
     write_json(job.output.details, details | {"sources": ["simulated"]})
 
 

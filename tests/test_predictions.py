@@ -1,0 +1,157 @@
+"""Predictions held against dense algebra, and rows to predict that cannot be."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lmm import ingest, new_rows, predictions, reml
+from lmm.accumulate import compute, encode
+from lmm.density import pack_problem
+from lmm.errors import StudyError
+from lmm.formula import parse
+from lmm.terms import Terms
+from lmm.tidy import Fit
+
+TERMS = Terms(("Intercept", "x", "w"), (("Intercept", "x"),), "g", ("Intercept", "x", "w"))
+
+
+@pytest.fixture(scope="module")
+def made():
+    """Rows of 9 groups, some with one row only, and rows to predict in old and new groups."""
+    rng = np.random.default_rng(3)
+    codes = np.repeat(np.arange(9), [1, 1, 2, 3, 5, 8, 8, 8, 8])
+    n = len(codes)
+    W = np.column_stack([np.ones(n), 4 + rng.normal(size=n), rng.normal(size=n)])
+    u = rng.normal(size=(9, 2)) * [2, 0.7]
+    y = W @ [10, 1, -2] + u[codes, 0] + u[codes, 1] * W[:, 1] + rng.normal(size=n)
+    numbers, levels = encode(np.array([f"g{k}" for k in codes]))
+    new = np.column_stack([np.ones(4), [0.0, 3, 5, -2], [0.0, 1, 0, 2]])
+    rows = pd.DataFrame({"source": "data", "row": np.arange(n), "level": [f"g{k}" for k in codes]})
+    extra = pd.DataFrame({"source": "predict", "row": np.arange(4), "level": ["g0", "g8", "new", "other"]})
+    rows = pd.concat([rows, extra], ignore_index=True)
+    return compute(TERMS, y, W, numbers, levels), y, W, codes, np.vstack([W, new]), rows
+
+
+def dense(y, X, Z, codes, D, sigma, x_new, z_new, codes_new, precision=None, mean=None):
+    """Prediction by generalised least squares and kriging from the rows' whole covariance matrix."""
+    n, J = len(y), codes.max() + 1
+    big = np.zeros((n, J * Z.shape[1]))
+    for i, j in enumerate(codes):
+        big[i, j * Z.shape[1] : (j + 1) * Z.shape[1]] = Z[i]
+    V = big @ np.kron(np.eye(J), D) @ big.T + sigma**2 * np.eye(n)
+    inverse = np.linalg.inv(V)
+    P = np.zeros((X.shape[1],) * 2) if precision is None else precision
+    cov = np.linalg.inv(X.T @ inverse @ X + P)
+    beta = cov @ (X.T @ inverse @ y + (P @ mean if mean is not None else 0))
+    fit, variance = [], []
+    for x, z, j in zip(x_new, z_new, codes_new, strict=True):
+        c = np.array([z @ D @ Z[i] if codes[i] == j else 0.0 for i in range(n)])
+        d = x - X.T @ inverse @ c
+        fit.append(x @ beta + c @ inverse @ (y - X @ beta))
+        variance.append(z @ D @ z - c @ inverse @ c + d @ cov @ d)
+    return x_new @ beta, np.array(fit), np.array(variance)
+
+
+def test_remls_predictions_are_those_of_the_dense_covariance_matrix(made):
+    moments, y, W, codes, W_all, rows = made
+    fit, best = reml.fit(moments, TERMS.fixed, TERMS.blocks, profile=False)
+    table = predictions.predict(fit, moments, TERMS, W_all, rows, 0.95)
+    codes_all = np.append(codes, [0, 8, -1, -1])
+    Z = W[:, :2]
+    fixed, mean, variance = dense(y, W, Z, codes, best.covariance, best.sigma, W_all, W_all[:, :2], codes_all)
+    # inverses of matrices of condition 1e3: 1e-9 leaves room for both ways' rounding
+    np.testing.assert_allclose(table["fitted_fixed"], fixed, rtol=1e-9)
+    np.testing.assert_allclose(table["fitted"], mean, rtol=1e-9)
+    np.testing.assert_allclose(table["std_error"] ** 2, variance, rtol=1e-8)
+    half = 1.959963984540054 * np.sqrt(variance + best.sigma**2)
+    np.testing.assert_allclose(table["pred_high"] - table["fitted"], half, rtol=1e-8)
+    assert (table["conf_low"] < table["fitted"]).all()
+    assert (table["pred_low"] < table["conf_low"]).all()
+    # lme4's predict: X beta + Z u; a new group has u = 0
+    new = table[table["level"].isin(["new", "other"])]
+    assert (new["fitted"] == new["fitted_fixed"]).all()
+    beta = fit.parameters.set_index("term")["estimate"][list(TERMS.fixed)].to_numpy()
+    u = fit.ranef["estimate"].to_numpy().reshape(-1, 2)  # a row a group, in the levels' order
+    own = W @ beta + (Z * u[codes]).sum(axis=1)
+    # a sum of five products of sizes near 10: a few last bits
+    np.testing.assert_allclose(table["fitted"][: len(y)], own, rtol=1e-13)
+
+
+def test_a_posteriors_variance_is_the_mixtures(made):
+    moments, y, W, codes, W_all, _ = made
+    problem = moments.problem(TERMS.fixed, TERMS.blocks)
+    prior = {"mean": np.array([8.0, 0.5, 0.0]), "precision": np.diag([0.5, 2.0, 1.0])}
+    packed = pack_problem(problem, **prior)
+    D = np.array([[[4.0, 0.5], [0.5, 1.0]], [[1.0, -0.3], [-0.3, 0.4]], [[9.0, 0.0], [0.0, 0.0]]])
+    sigmas = np.array([1.0, 1.3, 0.8])
+    codes_all = np.append(codes, [0, 8, -1, -1])
+    found = predictions.errors(
+        problem, packed, predictions.root_of(D), sigmas, W_all, W_all[:, :2], codes_all
+    )
+    fits, variances = [], []
+    for d, s in zip(D, sigmas, strict=True):
+        _, fit, variance = dense(
+            y, W, W[:, :2], codes, d, s, W_all, W_all[:, :2], codes_all, prior["precision"], prior["mean"]
+        )
+        fits.append(fit)
+        variances.append(variance)
+    expected = np.mean(variances, axis=0) + np.var(fits, axis=0)
+    np.testing.assert_allclose(found.mean, expected, rtol=1e-8)  # as above
+    np.testing.assert_allclose(found.noise, np.mean(sigmas**2), rtol=1e-15)
+
+
+def test_predictions_of_a_singular_fit_have_the_fixed_effects_errors_only(made):
+    moments, _, _, _, W_all, rows = made
+    parameters = pd.DataFrame(
+        {
+            "effect": ["fixed"] * 3 + ["ran_pars"] * 4,
+            "term": [*TERMS.fixed, "sd__Intercept", "sd__x", "cor__Intercept.x", "sd__Observation"],
+            "estimate": [1.0, 2.0, 3.0, 0.0, 0.0, np.nan, 2.0],
+        }
+    )
+    ranef = pd.DataFrame(
+        [(level, term, 0.0) for level in moments.levels for term in ("Intercept", "x")],
+        columns=["level", "term", "estimate"],
+    )
+    table = predictions.predict(Fit("reml", parameters, ranef), moments, TERMS, W_all, rows, 0.9)
+    cov = 4.0 * moments.ols(TERMS.fixed).cov_unscaled
+    expected = np.einsum("na,ab,nb->n", W_all, cov, W_all)
+    np.testing.assert_allclose(table["std_error"] ** 2, expected, rtol=1e-9)  # condition near 1e2
+
+
+GOOD = "y,x,f,g\n1,0.5,u,a\n2,1.5,v,a\n4,2.5,u,b\n3,3.5,v,b\n5,1,u,b\n"
+
+
+@pytest.mark.parametrize(
+    "content, said",
+    [
+        ("x,f\n1,u\n", "column 'g': not there"),
+        (
+            "x,f,g\n1,u,a\n,v,b\n",
+            "column 'x': missing in 1 of 2 rows, first in row 2; expected rows to predict",
+        ),
+        ("x,f,g\n1,u,\n", "column 'g': missing"),
+        ("x,f,g\n1,u,a\ntwo,v,b\n", "column 'x': 'two' in row 2 is text, expected a number"),
+        ("x,f,g\ninf,u,a\n", "column 'x': inf in row 1"),
+        ("x,f,g\n1,w,a\n", "column 'f': 'w', expected one of the data's levels: u, v"),
+    ],
+)
+def test_rows_that_cannot_be_predicted_are_named(tmp_path, content, said):
+    (tmp_path / "d.csv").write_text(GOOD)
+    (tmp_path / "p.csv").write_text(content)
+    formula = parse("y ~ x + f + (1 | g)")
+    _, data = ingest.scan(ingest.inspect(str(tmp_path / "d.csv"), formula.variables, "g"), formula)
+    with pytest.raises(StudyError, match=said) as caught:
+        new_rows.check(str(tmp_path / "p.csv"), formula, data)
+    assert caught.value.where == str(tmp_path / "p.csv")
+    assert "expected" in caught.value.what
+
+
+def test_new_groups_and_numbers_of_another_type_are_read(tmp_path):
+    (tmp_path / "d.csv").write_text(GOOD)
+    formula = parse("y ~ x + f + (1 | g)")
+    _, data = ingest.scan(ingest.inspect(str(tmp_path / "d.csv"), formula.variables, "g"), formula)
+    pd.DataFrame({"g": [7, 8], "x": [1, 2], "f": ["u", "u"]}).to_parquet(tmp_path / "p.parquet")
+    frame = new_rows.read(new_rows.check(str(tmp_path / "p.parquet"), formula, data))
+    assert frame["g"].tolist() == ["7", "8"]
+    assert frame["x"].tolist() == [1.0, 2.0]

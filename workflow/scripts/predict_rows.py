@@ -1,0 +1,27 @@
+"""Predictions of the fitted rows and of rows that the user wants predicted: predictions.parquet, predictions.json."""
+
+from script_io import run
+
+
+def main(job) -> None:
+    import pandas as pd
+
+    from lmm import new_rows, predicted
+    from lmm.moments import Moments
+    from lmm.store import read_json, read_table, write_json, write_table
+
+    data, designs = read_json(job.input.data), read_json(job.input.design)
+    frames = {}
+    if job.input.get("rows") and data["rows"] <= predicted.OWN_ROWS:
+        frames["data"] = read_table(job.input.rows)
+    if job.input.get("predict"):
+        source = new_rows.check(job.input.predict, predicted.formula_of(designs), data)
+        frames["predict"] = new_rows.read(source)
+    rows = pd.concat(frames, names=["source", "row"]) if frames else None
+    moments = Moments.read(job.input.moments, job.input.moments_details)
+    table, details = predicted.by_all(dict(job.input.items()), designs, moments, rows, job.params.settings)
+    write_table(job.output.table, table)
+    write_json(job.output.details, details)
+
+
+run(main, snakemake)  # noqa: F821
