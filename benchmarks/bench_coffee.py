@@ -123,7 +123,7 @@ def against_stan(options: Options, fits: list[dict]) -> Iterator[Row]:
             try:
                 stan = stan_fits.sample(options, engine, model, [data], setting)
             except (RuntimeError, OSError, IndexError) as problem:
-                yield skipped(name, str(problem).strip().splitlines()[-1][:160])
+                yield skipped(name, stan_fits.why(problem))
                 continue
             rate = stan.ess / stan.sample[0]
             note = f"compile {stan.compile:.0f} s; smallest bulk ESS {stan.ess:.0f}; {options.cores} cores"

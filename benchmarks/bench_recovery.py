@@ -113,7 +113,11 @@ def against_stan(options: Options, replicates: int, ours: float) -> Iterator[Row
         return
     made = [options.scratch / f"replicate-{at}.csv" for at in range(STAN_REPLICATES)]
     data = [generate(path, 1000, 100, at, COFFEE) for at, path in enumerate(made)]
-    stan = stan_fits.sample(options, engine, "vectorised", data, SETTING)
+    try:
+        stan = stan_fits.sample(options, engine, "vectorised", data, SETTING)
+    except (RuntimeError, IndexError) as problem:
+        yield skipped(name, stan_fits.why(problem))
+        return
     note = (
         f"{engine}, the vectorised model, {options.cores} cores; smallest bulk ESS of the last {stan.ess:.0f}"
     )

@@ -49,3 +49,10 @@ def sample(
     sampled = [(float(line[1]), int(line[2])) for line in words if line[:1] == ["sample"] and len(line) == 3]
     draws = np.fromfile(out).reshape(sampled[-1][1], setting.chains, setting.draws)
     return Fits(compiled[0], [seconds for seconds, _ in sampled], float(ess_bulk(draws).min()))
+
+
+def why(problem: Exception) -> str:
+    """The line of a failed run's output that says what was wrong."""
+    said = [line.strip() for line in str(problem).splitlines() if line.strip() and "halted" not in line]
+    errors = [line for line in said if "rror" in line]
+    return " ".join(dict.fromkeys([*errors[-1:], *said[-1:]]))[:200]

@@ -3,6 +3,8 @@
 # Prints `compile s`, then for each file `sample s k`: s is what the chains say they took, summed over chains
 # and shared by the cores (starting R on each core is left out), k the number of quantities in its out.bin.
 suppressPackageStartupMessages(library(rstan))
+# Debian's BH has no headers of its own: Boost is where the system has it
+if (!nzchar(rstan_options("boost_lib"))) invisible(rstan_options(boost_lib = "/usr/include"))
 args <- commandArgs(trailingOnly = TRUE)
 counts <- as.integer(args[2:6])
 code <- paste(readLines(args[1]), collapse = "\n")
