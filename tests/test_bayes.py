@@ -8,12 +8,13 @@ from lmm import bayes, bayes_full, bayes_model
 from lmm.accumulate import compute
 from lmm.bayes_model import Setting
 from lmm.bayes_priors import resolve
-from lmm.chains import roots_of, thin
+from lmm.chains import thin
 from lmm.density import log_density
 from lmm.errors import StudyError
 from lmm.moments import Moments
 from lmm.posterior import given_draws, summarise_groups
 from lmm.priors import Prior
+from lmm.problem import roots_of
 from lmm.rows import Rows
 from lmm.study_engines import Pymc
 

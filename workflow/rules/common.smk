@@ -178,8 +178,16 @@ def everything(wildcards):
         found["truth"] = f"{base}/data/truth.json"
     if "mixedlm" in study["engines"]:
         found["mixedlm_coef"] = f"{base}/mixedlm/coef.parquet"
+    if "reml" in study["engines"]:
+        found["influence"] = f"{base}/reml/influence.parquet"
+        found["influence_about"] = f"{base}/reml/influence.json"
     if "pymc" in study["engines"]:
         found["posterior"] = f"{base}/pymc/posterior.nc"
+        found["criticism"] = f"{base}/pymc/criticism.json"
+        for table in ("loo", "replicates"):
+            found[table] = f"{base}/pymc/{table}.parquet"
+        for table in ("predictive", "sensitivity"):
+            found[table] = f"{base}/pymc/{table}.csv"
     for table in ("variance_recovery", "variance_explained", "ranef_differences"):
         found[table] = f"{base}/comparison/{table}.csv"
     return found

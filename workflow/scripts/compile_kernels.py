@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from lmm import bayes, reml
+from lmm import bayes, criticism, reml
 from lmm.accumulate import compute
 from lmm.study_engines import Pymc
 from lmm.terms import Terms
@@ -22,7 +22,9 @@ def main() -> None:
     moments = compute(terms, y, W, codes, np.array([f"{j}" for j in range(8)]))
     reml.fit(moments, names, (names,))
     settings = Pymc(tune=100, draws=100, priors={"fixed": "flat", "sd": "uniform(0, 100)", "sigma": "flat"})
-    bayes.fit(moments, names, terms.blocks, settings.plain() | {"conf_level": 0.95})
+    options = settings.plain() | {"conf_level": 0.95}
+    _, tree = bayes.fit(moments, names, terms.blocks, options)
+    criticism.criticise(moments, names, terms.blocks, tree["posterior"], options)
     print(f"Kernels compiled in {time.perf_counter() - start:.0f} s")
 
 

@@ -78,6 +78,11 @@ def study_plan(study) -> dict[str, Any]:
     }
     for engine in study.engines:
         stages[engine] = common | study.engine(engine) | {"formula": study.formula_for(engine).text}
+    if "reml" in stages:
+        stages["influence"] = {"formula": stages["reml"]["formula"]}
+    if "pymc" in stages:
+        own = ("formula", "conf_level", "priors", "seed")
+        stages["criticism"] = {name: stages["pymc"][name] for name in own}
     if study.simulate:
         design = study.designs[0].key
         stages["simulate"] = common | {"design": design, "simulate": study.simulate.plain()}

@@ -11,7 +11,7 @@ from lmm.gates import convergence, ess_mean, gate_fit
 from lmm.intervals import variance_values
 from lmm.optimum import optimum
 from lmm.posterior import FixedDraws, draw_groups, fixed_draws, given_draws, summarise_groups
-from lmm.problem import Problem, Structure
+from lmm.problem import Problem, roots_of
 
 WORK = 4_000_000  # groups x draws that the random effects' summaries look at; beyond it, draws are thinned
 FEWEST = 100  # draws, however many groups
@@ -28,15 +28,6 @@ class Ranef:
     low: np.ndarray
     high: np.ndarray
     mcse: np.ndarray
-
-
-def roots_of(structure: Structure, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """L and sigma at each draw: (S, q, q) and (S,), from values (k, S) in the order of `Structure.terms`."""
-    q, n = len(structure.random), values.shape[1]
-    corr = np.broadcast_to(np.eye(q), (n, q, q)).copy()
-    for (k, m), r in zip(structure.correlations, values[q:-1], strict=True):
-        corr[:, k, m] = corr[:, m, k] = np.clip(r, -1 + 1e-12, 1 - 1e-12)
-    return values[:q].T[:, :, None] * np.linalg.cholesky(corr), np.ascontiguousarray(values[-1])
 
 
 def start_estimates(problem: Problem) -> np.ndarray:

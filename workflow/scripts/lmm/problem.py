@@ -52,6 +52,15 @@ def layout(blocks: tuple[tuple[str, ...], ...]) -> Structure:
     return Structure(tuple(name for block in blocks for name in block), tuple(spans), rows, cols)
 
 
+def roots_of(structure: Structure, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """L and sigma at each draw: (S, q, q) and (S,), from values (k, S) in the order of `Structure.terms`."""
+    q, n = len(structure.random), values.shape[1]
+    corr = np.broadcast_to(np.eye(q), (n, q, q)).copy()
+    for (k, m), r in zip(structure.correlations, values[q:-1], strict=True):
+        corr[:, k, m] = corr[:, m, k] = np.clip(r, -1 + 1e-12, 1 - 1e-12)
+    return values[:q].T[:, :, None] * np.linalg.cholesky(corr), np.ascontiguousarray(values[-1])
+
+
 @dataclass(frozen=True)
 class Problem:
     """Input of the likelihood kernel, with the maps to original units.

@@ -18,7 +18,11 @@ from lmm.comparison import ORDER, pair, realised_of
 from lmm.store import read_json, read_table
 from lmm.tidy import RESIDUAL, Fit
 
-TABLES = ("variance_recovery", "ranef_differences", "variance_explained")
+TABLES = (
+    "variance_recovery", "ranef_differences", "variance_explained", "influence", "loo", "predictive",
+    "replicates", "sensitivity",
+)  # fmt: skip
+NOTES = ("influence_about", "criticism")
 
 
 def natural(text: str) -> list[tuple[int, int, str]]:
@@ -45,8 +49,10 @@ class Results:
     fits : dict of Fit
         By engine, in the order ols, mixedlm, reml, pymc, then any other.
     tables : dict of DataFrame
-        The comparison's tables, and `coef`.
+        The comparison's tables, `coef`, and those of influence and criticism.
     posterior : DataTree or None
+    notes : dict of dict
+        influence.json (as influence_about) and criticism.json.
     """
 
     study: str
@@ -57,6 +63,7 @@ class Results:
     fits: dict[str, Fit]
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     posterior: Any = None
+    notes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def group(self) -> str:
@@ -154,8 +161,7 @@ def read(study: str, settings: Mapping[str, Any], paths: Mapping[str, Any]) -> R
         The study's settings as plain types: title, formula, engines (names), conf_level.
     paths : mapping
         data_json, data (the rows), truth, <engine>_parameters, <engine>_diagnostics, <engine>_ranef, mixedlm_coef,
-        posterior, variance_recovery, ranef_differences, variance_explained; what is missing from it or from the
-        disk is left out.
+        posterior, and those of `TABLES` and `NOTES`; what is missing from it or from the disk is left out.
     """
     there = {name: str(path) for name, path in paths.items() if path and Path(str(path)).exists()}
     data = read_json(there["data_json"])
@@ -180,4 +186,5 @@ def read(study: str, settings: Mapping[str, Any], paths: Mapping[str, Any]) -> R
 
         posterior = xarray.open_datatree(there["posterior"])
     truth = read_json(there["truth"]) if "truth" in there else None
-    return Results(study, dict(settings), data, rows, truth, fits, tables, posterior)
+    notes = {name: read_json(there[name]) for name in NOTES if name in there}
+    return Results(study, dict(settings), data, rows, truth, fits, tables, posterior, notes)

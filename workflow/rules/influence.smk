@@ -1,0 +1,29 @@
+"""What every estimate of reml would be without each group, by exact refits from moments.
+
+moments/ -> reml/influence.parquet, reml/influence.json
+"""
+
+
+rule influence:
+    input:
+        unpack(moments),
+        lib=lib("measure_influence"),
+    output:
+        table="results/{study}/reml/influence.parquet",
+        about="results/{study}/reml/influence.json",
+    log:
+        "results/{study}/logs/influence.log",
+    benchmark:
+        "results/{study}/benchmarks/influence.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(30),
+    params:
+        settings=settings("influence"),
+    message:
+        "{wildcards.study}: influence of each group"
+    script:
+        "../scripts/measure_influence.py"
