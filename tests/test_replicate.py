@@ -1,0 +1,248 @@
+"""Replicates: the same data sets and fits for any chunks, failures kept as results, sources with the right law."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from lmm import chunk_plan, chunks, ols, recovery_job, reml, replicate
+from lmm.accumulate import compute, encode
+from lmm.chunk_plan import Chunk
+from lmm.design import build
+from lmm.formula import parse
+from lmm.problem import layout
+from lmm.replicate_data import Bootstrap, Simulated, estimates_of, root_of
+from lmm.sbc import log_likelihood
+from lmm.simulate import simulate
+from lmm.store import read_table
+from lmm.streams import seed_sequence
+from lmm.study import load
+from lmm.study_simulation_checks import numeric_design
+
+# The chance that a right implementation fails a test of a distribution (seeds are fixed, so it fails for good or
+# never), all comparisons of that test together.
+LEVEL = 1e-4
+FORMULA = "y ~ x + (x | group)"
+SMALL = {"groups": [6, 9], "rows_per_group": 5, "seed": 4, "sd": {"Intercept": 2, "x": 0.5}}
+PYMC = {"chains": 2, "tune": 100, "draws": 100}
+
+
+def settings(engines=None, simulate=None, **study):
+    """Settings of a study's replicates and its designs, as the plan has them."""
+    import plan
+
+    base = {"formula": FORMULA, "simulate": simulate or SMALL, "replicates": 4}
+    study = base | {"engines": engines or {"ols": {}, "reml": {}}} | study
+    planned = plan.study_plan(load({"studies": {"a": study}}).studies["a"])
+    return planned["stages"]["replicates"], list(planned["recovery"]["designs"].values())
+
+
+def run(first, stop, designs=None, **study):
+    own, points = settings(**study)
+    sources, engines = recovery_job.simulated(own, designs or points)
+    return chunks.run(sources, engines, own["engines"].get("pymc", {}).get("seed", 0), first, stop)
+
+
+def frame(table):
+    """Everything but the time it took."""
+    return table.to_pandas().drop(columns="seconds")
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return run(0, 4, engines={"ols": {}, "reml": {}, "mixedlm": {}, "pymc": PYMC})[0]
+
+
+def test_results_do_not_depend_on_chunks_or_order(whole, tmp_path):
+    engines = {"ols": {}, "reml": {}, "mixedlm": {}, "pymc": PYMC}
+    _, points = settings(engines)
+    keys = [point["key"] for point in points]
+    files = []
+    for at, (first, stop, designs) in enumerate(
+        [(3, 4, points[::-1]), (0, 3, points[1:]), (0, 3, points[:1])]
+    ):
+        files.append(tmp_path / f"{at}.parquet")
+        chunks.write(files[-1], run(first, stop, designs, engines=engines)[0])
+    parts = frame(chunks.merge(files, keys))
+    chunks.write(tmp_path / "whole.parquet", whole)
+    together = frame(chunks.merge([tmp_path / "whole.parquet"], keys))
+    assert together.equals(parts)  # NaN equal to NaN, and every other number to the bit
+    assert list(together["design"].unique()) == keys
+    assert together.groupby("design")["groups"].first().to_dict() == dict(zip(keys, [6, 9], strict=True))
+
+
+def test_a_replicate_is_what_the_engines_say_of_its_data(whole):
+    _, (point, _) = settings()
+    study = load({"studies": {"a": {"formula": FORMULA, "simulate": SMALL, "replicates": 4}}}).studies["a"]
+    rows, truth = simulate(study.designs[0].settings, study.formula, seed_sequence(4, point["key"], 2))
+    design = numeric_design(study.formula)
+    y, W = design.matrix(rows)
+    moments = compute(design.terms, y, W, *encode(rows["group"]))
+    found = whole.to_pandas().query("design == @point['key'] and replicate == 2").set_index("term")
+    for fit in (
+        ols.fit(design.terms.fixed, y, W, moments=moments),
+        reml.fit(moments, design.terms.fixed, design.terms.blocks)[0],
+    ):
+        mine = found[found["engine"] == fit.engine]
+        for row in fit.parameters.itertuples():
+            assert mine.loc[row.term, "estimate"] == row.estimate
+            assert mine.loc[row.term, "conf_high"] == row.conf_high or np.isnan(row.conf_high)
+    assert found.query("engine == 'reml'").loc["sd__x", "truth"] == 0.5
+    errors = [truth["ranef"]["x"][level] for level in moments.levels]
+    blups = reml.fit(moments, design.terms.fixed, design.terms.blocks)[0].ranef.query("term == 'x'")[
+        "estimate"
+    ]
+    rmse = np.sqrt(np.mean((blups.to_numpy() - errors) ** 2))
+    assert found.query("engine == 'reml'").loc["x: rmse", "estimate"] == pytest.approx(rmse, rel=1e-12)
+
+
+def test_an_engine_that_raises_is_a_result_and_the_others_go_on(monkeypatch):
+    right, calls = reml.fit, []
+
+    def sometimes(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 2:
+            raise FloatingPointError("went\nwrong")
+        return right(*arguments, **options)
+
+    monkeypatch.setattr(replicate.reml, "fit", sometimes)
+    table = run(0, 2)[0].to_pandas()
+    fits = table.drop_duplicates(["design", "replicate", "engine"])
+    bad = fits[fits["status"] == "error"]
+    assert bad[["engine", "replicate", "message"]].to_numpy().tolist() == [
+        ["reml", 1, "FloatingPointError: went wrong"]
+    ]
+    assert len(fits) == 8
+    lost = table[table["status"] == "error"]
+    assert lost["estimate"].isna().all()
+    assert lost.query("effect == 'ran_pars'")["truth"].notna().all()
+    sizes = table.groupby(["engine", "design", "replicate"]).size()
+    assert sizes.groupby("engine").nunique().max() == 1, "every replicate has the same rows"
+
+
+def test_data_that_cannot_be_drawn_are_every_engines_error(monkeypatch):
+    monkeypatch.setattr(Simulated, "draw", lambda self, k: 1 / 0)
+    table = run(0, 1)[0].to_pandas()
+    assert set(table["status"]) == {"error"}
+    assert set(table["engine"]) == {"ols", "reml"}
+    assert table["message"].str.contains("division by zero").all()
+
+
+def test_singular_fits_are_kept_as_such(whole):
+    simulate = SMALL | {"groups": 5, "sd": {"Intercept": 2, "x": 0}}
+    table = run(0, 30, simulate=simulate, engines={"reml": {"profile": False}})[0].to_pandas()
+    fits = table.drop_duplicates("replicate")
+    assert set(fits["status"]) == {"ok", "singular"}
+    singular = table[table["status"] == "singular"]
+    assert singular.query("term == 'sd__Observation'")["estimate"].notna().all()
+
+
+def sums(data):
+    least = data.moments.ols(("Intercept", "x"))
+    return [*least.beta, least.rss, data.moments.y_sd, len(data.moments.levels)]
+
+
+def test_rows_and_moments_have_the_same_distribution():
+    own, (point, _) = settings(simulate=SMALL | {"rows_per_group": {"poisson": 4}, "corr": 0.5})
+    found = []
+    for moments in (False, True):
+        source = recovery_job.simulated(own | {"simulate_from": "moments" if moments else "rows"}, [point])[0]
+        # different replicates: the two ways share predictors and random effects where the address is the same
+        found.append([sums(source[point["key"]].draw(k + 1000 * moments)) for k in range(800)])
+    a, b = np.array(found[0]), np.array(found[1])
+    p = [stats.ks_2samp(a[:, k], b[:, k]).pvalue for k in range(4)]
+    assert min(p) > LEVEL / 4, p
+    assert set(a[:, 4]) == set(b[:, 4]) == {6}
+
+
+@pytest.fixture(scope="module")
+def sleepstudy():
+    from conftest import ROOT
+
+    table = read_table(ROOT / "config/data/sleepstudy.csv")
+    design = build(parse("Reaction ~ Days + (Days | Subject)"), table)
+    y, W = design.matrix(table)
+    return compute(design.terms, y, W, *encode(table["Subject"])), design.terms
+
+
+def test_a_bootstrap_has_the_law_of_the_fit(sleepstudy):
+    moments, terms = sleepstudy
+    _, best = reml.fit(moments, terms.fixed, terms.blocks, profile=False, ranef=False)
+    source = Bootstrap(moments, terms, "0" * 12, 1, estimates_of(best, layout(terms.blocks)))
+    # every subject has the same days: OLS is GLS, whose covariance is that of the fit
+    draws = np.array([source.draw(k).moments.ols(terms.fixed).beta for k in range(2000)])
+    for k in range(2):
+        law = stats.norm(best.beta[k], np.sqrt(best.cov_beta[k, k]))
+        assert stats.kstest(draws[:, k], law.cdf).pvalue > LEVEL / 2
+    one = source.draw(3)
+    assert one.truth["sd"]["Days"] == pytest.approx(5.92, abs=0.01)  # lme4's estimate
+    assert set(one.truth["ranef"]["Days"]) == set(moments.levels)
+
+
+def test_correlations_at_the_edge_and_without_a_value_have_a_root():
+    structure = layout((("Intercept", "x"),))
+    for r, expected in ((1.0, 6.0), (-1.0, -6.0), (np.nan, 0.0)):
+        root = root_of(structure, np.array([2.0, 3.0, r, 1.0]))
+        np.testing.assert_allclose(root @ root.T, [[4.0, expected], [expected, 9.0]], atol=1e-12)
+
+
+def test_the_log_likelihood_from_moments_is_that_of_the_rows():
+    rng = np.random.default_rng(1)
+    codes = np.repeat(np.arange(4), [3, 5, 2, 6])
+    x, y = rng.normal(50, 2, 16), rng.normal(1e3, 4, 16)
+    W = np.column_stack([np.ones(16), x])
+    terms = numeric_design(parse(FORMULA)).terms
+    for wholly in (True, False):
+        moments = compute(terms, y, W, codes, np.arange(4).astype(str).astype(object), wholly)
+        beta, u, sigma = rng.normal(size=(5, 2)), rng.normal(size=(5, 4, 2)), rng.uniform(1, 2, 5)
+        beta[:, 0] += 1e3
+        mean = beta @ W.T + u[:, codes, 0] + u[:, codes, 1] * x
+        expected = stats.norm.logpdf(y, mean, sigma[:, None]).sum(axis=1)
+        found = log_likelihood(moments, ("Intercept", "x"), ("Intercept", "x"), beta, u, sigma)
+        np.testing.assert_allclose(found, expected, rtol=1e-9)  # squares of 1e3 of differences of 1e1
+
+
+KEYS = [f"{k:012x}" for k in range(30)]
+
+
+def test_more_replicates_leave_what_is_there():
+    plan = {"count": 1000, "per_job": "auto", "keys": KEYS[:1], "seconds": [0.1]}
+    assert chunk_plan.tiles(1000, 400) == [(0, 400), (400, 800), (800, 1000)]
+    there = chunk_plan.tiles(1000, 400)
+    more = chunk_plan.tiles(2000, 400, there)
+    assert set(there) < set(more)
+    assert chunk_plan.tiles(2000, 50, there)[:3] == there, "another size keeps them too"
+    assert chunk_plan.tiles(1000, 400, more) == there
+    assert chunk_plan.tiles(900, 400, there) == [(0, 400), (400, 800), (800, 900)]
+    assert chunk_plan.tiles(10, 4, [(2, 5), (0, 99)]) == [(0, 2), (2, 5), (5, 8), (8, 10)]
+    assert len(chunk_plan.chunks(plan, chunk_plan.Path("nowhere"))) == 2, "one for each of two cores"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_tiles_cover_each_replicate_once_and_stay_when_made(seed):
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(1, 60))
+    there = [tuple(sorted(rng.integers(0, 80, 2).tolist())) for _ in range(int(rng.integers(0, 8)))]
+    size = int(rng.integers(1, 20))
+    found = chunk_plan.tiles(count, size, there)
+    assert [k for first, stop in found for k in range(first, stop)] == list(range(count))
+    # a job of the run itself reads the plan again, when some of the others are done
+    made = [tile for tile in found if rng.random() < 0.5]
+    assert chunk_plan.tiles(count, size, [*there, *made]) == found
+    assert chunk_plan.tiles(count, 7, [*there, *found]) == found
+
+
+def test_more_designs_leave_the_bundles_that_are_there(tmp_path):
+    plan = {"count": 10, "per_job": 5, "keys": KEYS[:2], "seconds": [0.1, 0.1]}
+    first = chunk_plan.chunks(plan, tmp_path)
+    assert first == [Chunk("-".join(KEYS[:2]), 0, 5), Chunk("-".join(KEYS[:2]), 5, 10)]
+    for chunk in first:
+        (tmp_path / chunk.bundle).mkdir(exist_ok=True)
+        (tmp_path / chunk.bundle / f"{chunk.name}.parquet").touch()
+    wider = plan | {"keys": [KEYS[5], KEYS[0], KEYS[1], KEYS[7]], "seconds": [0.1] * 4}
+    found = chunk_plan.chunks(wider, tmp_path)
+    assert set(first) < set(found)
+    assert {chunk.bundle for chunk in found} == {"-".join(KEYS[:2]), f"{KEYS[5]}-{KEYS[7]}"}
+    many = plan | {"keys": KEYS, "seconds": [0.1] * 30}
+    names = {chunk.bundle for chunk in chunk_plan.chunks(many, tmp_path / "none")}
+    assert sorted(key for name in names for key in name.split("-")) == KEYS
+    assert max(map(len, names)) < 200  # file names end at 255
