@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cluster.lab import until
 from cluster.runs import ALL_TABLES, ON_SLURM, Run, copy, differences, fits, leftovers, states
 
 FITS = ("ols", "reml", "mixedlm", "pymc", "comparison")
@@ -190,7 +191,7 @@ def test_a_stopped_run_goes_on_without_any_help(slurm, undisturbed, tmp_path, nu
     run.wait()
     done = finished(project)
     if number == signal.SIGINT:
-        assert not slurm.queue(), "jobs go on that nobody waits for"
+        until(lambda: not slurm.queue(), 30, "the end of jobs that nobody waits for")
     Run(project, *ON_SLURM, "--", ALL_TABLES, lab=slurm).expect(0)
     assert {path: finished(project)[path] for path in done} == done, "something finished was made again"
     assert not differences(project, undisturbed)
@@ -292,7 +293,9 @@ def test_a_folder_that_cannot_be_written_is_named(where, half, undisturbed, fold
     with mounted(place, "size=1m"):
         remount(place, "ro")
         run = Run(half, *options, "--", "results/tiny/reml/parameters.csv", **keywords).expect(1)
-        assert re.search(rf"^studies\.tiny\.results/tiny/{folder}: .*make it writable", run.said, re.M), run.said
+        assert re.search(rf"^studies\.tiny\.results/tiny/{folder}: .*make it writable", run.said, re.M), (
+            run.said
+        )
         assert "Traceback" not in run.said
     Run(half, *options, "--", ALL_TABLES, **keywords).expect(0)
     assert not differences(half, undisturbed)

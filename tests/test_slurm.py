@@ -16,7 +16,7 @@ STAGES = ("data", "moments", "ols", "reml", "mixedlm", "pymc", "comparison")
 RECOVERY = "results/replicated/recovery/performance.csv"
 REPLICATED = {
     "formula": "y ~ x + (x | group)",
-    "simulate": deepcopy(TINY["simulate"]) | {"groups": [8, 12], "rows": 60},
+    "simulate": deepcopy(TINY["simulate"]) | {"groups": 8, "rows": 40},
     "engines": {"ols": {}, "mixedlm": {}, "reml": {}, "pymc": {"chains": 2, "tune": 100, "draws": 100, "seed": 1}},
     "replicates": 40,
 }  # fmt: skip
@@ -195,7 +195,9 @@ def test_the_check_says_where_the_controller_is_silent(slurm, tmp_path):
 def test_no_rule_knows_of_a_scheduler():
     rules = [ROOT / "workflow/Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]
     named = [
-        path.name for path in rules if re.search(r"slurm|partition|account|retries", path.read_text(), re.I)
+        path.name
+        for path in rules
+        if re.search(r"slurm|qos|\baccount\b|sbatch|^\s*retries:", path.read_text(), re.I | re.M)
     ]
     assert not named
 

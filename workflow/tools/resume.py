@@ -120,7 +120,8 @@ def main() -> None:
     unlocked = subprocess.run([*snakemake, "--unlock", *options], capture_output=True, text=True)
     if unlocked.returncode:
         sys.exit(f"{unlocked.stdout}{unlocked.stderr}")
-    sys.exit(subprocess.run([*snakemake, "--rerun-incomplete", *options]).returncode)
+    # in this process's place: whoever ends it, ends Snakemake
+    os.execv(snakemake[0], [*snakemake, "--rerun-incomplete", *options])
 
 
 if __name__ == "__main__":
