@@ -1,0 +1,171 @@
+"""Studies with replicates, run by the real Snakemake: resumed, grown, replayed, refused."""
+
+import json
+import os
+import subprocess
+import sys
+from copy import deepcopy
+
+import pandas as pd
+import pytest
+
+from conftest import copy_project
+
+STUDY = {
+    "formula": "y ~ x + (x | group)",
+    "simulate": {"groups": [6, 8], "rows_per_group": 5, "seed": 2, "sd": {"Intercept": 2, "x": 1}},
+    "replicates": 4,
+    "replicates_per_job": 2,
+    "engines": {"ols": {}, "reml": {}},
+}
+PYMC = {"chains": 2, "tune": 100, "draws": 100, "seed": 5}
+ALL = {"all", "report_of_all_studies"}
+
+
+def changed(**keys):
+    return {"grid": deepcopy(STUDY) | keys}
+
+
+def replicates(project, study="grid"):
+    table = pd.read_parquet(project.root / f"results/{study}/recovery/replicates.parquet")
+    return table.drop(columns="seconds")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A project whose study with replicates was run from nothing; tests leave it finished."""
+    project = copy_project(tmp_path_factory.mktemp("recovery"))
+    project.configure(changed())
+    run = project.snakemake("--cores", "2")
+    assert run.returncode == 0, run.stdout + run.stderr
+    return project
+
+
+def test_a_run_makes_the_tables_and_the_report(finished):
+    results = finished.root / "results"
+    for name in ("replicates.parquet", "performance.csv", "failures.csv"):
+        assert (results / "grid/recovery" / name).is_file()
+    assert not (results / "grid/recovery/calibration.csv").exists()
+    assert not (results / "grid/data").exists(), "the stages of a single study are not run"
+    assert list((results / "grid/figures").glob("*.svg"))
+    assert "<html" in (results / "report.html").read_text()[:2000]
+    assert "grid" in json.loads((results / "summary.json").read_text())["studies"]
+    table = replicates(finished)
+    assert sorted(table["replicate"].unique()) == [0, 1, 2, 3]
+    assert table["design"].nunique() == 2
+    assert set(table["engine"]) == {"ols", "reml"}
+
+
+def test_a_second_run_does_nothing(finished):
+    run = finished.snakemake("--cores", "2")
+    assert run.returncode == 0
+    assert "Nothing to be done" in run.stdout + run.stderr
+
+
+def test_more_replicates_compute_only_the_new_ones(finished):
+    finished.configure(changed(replicates=6), "config/more.yaml")
+    planned = finished.planned("--configfile", "config/more.yaml")
+    assert planned["replicates"] == 1
+    finished.configure(changed(replicates_per_job=3), "config/other.yaml")
+    assert "replicates" not in finished.planned("--configfile", "config/other.yaml")
+    wider = deepcopy(STUDY["simulate"]) | {"groups": [6, 7, 8]}
+    finished.configure(changed(simulate=wider), "config/wider.yaml")
+    assert finished.planned("--configfile", "config/wider.yaml")["replicates"] == 2
+
+
+def test_a_setting_of_the_fits_computes_all_again(finished):
+    finished.configure(changed(conf_level=0.9), "config/level.yaml")
+    assert finished.planned("--configfile", "config/level.yaml")["replicates"] == 2
+
+
+def test_a_killed_run_goes_on_with_the_chunks_that_it_lacks(finished):
+    recovery = finished.root / "results/grid/recovery"
+    lost = [*recovery.glob("chunks/*/2-4.parquet"), recovery / "replicates.parquet"]
+    kept = [(path, path.read_bytes(), path.stat()) for path in lost]
+    for path in lost:
+        path.unlink()
+    try:
+        assert finished.planned().items() >= {"replicates": 1, "recovery": 1}.items()
+    finally:
+        for path, content, stat in kept:
+            path.write_bytes(content)
+            os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def test_other_cores_and_chunks_give_the_same_bits(finished, tmp_path):
+    project = copy_project(tmp_path)
+    project.configure(changed(replicates_per_job="auto"))
+    run = project.snakemake("--cores", "1", "results/grid/recovery/replicates.parquet")
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert replicates(project).equals(replicates(finished))
+
+
+def replay(project, *arguments):
+    command = [sys.executable, "workflow/scripts/replay.py", *arguments]
+    return subprocess.run(command, cwd=project.root, capture_output=True, text=True, timeout=600)
+
+
+def test_a_replay_has_the_replicates_bits_and_the_whole_report(finished):
+    study = changed(engines={"ols": {}, "reml": {}, "pymc": PYMC}, replicates=1, replicates_per_job=1)
+    study["grid"]["simulate"]["groups"] = 6
+    finished.configure({"sampled": study["grid"]}, "config/sampled.yaml")
+    target = "results/sampled/recovery/replicates.parquet"
+    run = finished.snakemake("--cores", "2", "--configfile", "config/sampled.yaml", target)
+    assert run.returncode == 0, run.stdout + run.stderr
+    again = replay(finished, "sampled", "0", "--config", "config/sampled.yaml")
+    assert again.returncode == 0, again.stdout + again.stderr
+    table = replicates(finished, "sampled")
+    (place,) = (finished.root / "results/replays").glob("sampled-*-0")
+    assert (place / "results/report.html").is_file()
+    for engine in ("ols", "reml", "pymc"):
+        fit = pd.read_csv(place / f"results/sampled/{engine}/parameters.csv").set_index("term")
+        mine = table[table["engine"] == engine].query("effect in ('fixed', 'ran_pars')").set_index("term")
+        columns = ["truth", "estimate", "std_error", "conf_low", "conf_high"]
+        pd.testing.assert_frame_equal(fit[columns], mine[columns], check_exact=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["grid", "4", "--design", "x"], "studies.grid.replicates: no replicate 4; expected 0 to 3"),
+        (["grid", "-1"], "studies.grid.replicates: no replicate -1; expected 0 to 3"),
+        (["grid", "0", "--design", "x"], "studies.grid.designs: no design 'x'; expected one of "),
+        (["grid", "0"], "studies.grid.designs: no design named; expected one of "),
+        (["gird", "0"], "studies: no study 'gird'; expected one of grid"),
+    ],
+)
+def test_a_replay_of_what_does_not_exist_says_so_before_any_job(finished, arguments, line):
+    done = replay(finished, *arguments)
+    assert done.returncode == 1
+    assert done.stderr.startswith(line)
+    assert "Traceback" not in done.stderr
+    assert not list((finished.root / "results").glob("replays/grid-*"))
+
+
+@pytest.mark.parametrize(
+    ("keys", "begins"),
+    [
+        ({"replicates": 0}, "studies.grid.replicates:"),
+        ({"replicates": -5}, "studies.grid.replicates:"),
+        ({"replicates_per_job": 0}, "studies.grid.replicates_per_job:"),
+        ({"simulate": {"rows": 5, "groups": 10}}, "studies.grid.simulate.groups:"),
+        ({"simulate": {"groups": [10, 1]}}, "studies.grid.simulate.groups:"),
+        ({"formula": "y ~ x + (1 | group)", "simulate": {"corr": [0, 0.5]}}, "studies.grid.simulate.corr:"),
+        (
+            {"calibration": True, "engines": {"pymc": {"priors": {"fixed": "flat"}}}},
+            "studies.grid.engines.pymc",
+        ),
+        ({"bootstrap": "reml"}, "studies.grid.bootstrap:"),
+        ({"simulate_from": "moments", "engines": {"mixedlm": {}}}, "studies.grid.simulate_from:"),
+        ({"engines": {"pymc": {"model": "full"}}}, "studies.grid.engines.pymc.model:"),
+    ],
+)
+def test_what_cannot_be_replicated_stops_before_any_job(tmp_path, keys, begins):
+    project = copy_project(tmp_path)
+    project.configure(changed(**keys))
+    run = project.snakemake("--cores", "1")
+    said = run.stdout + run.stderr
+    assert run.returncode != 0
+    assert [line for line in said.splitlines() if line.startswith(begins)], said
+    assert "Traceback" not in said
+    assert not list((project.root / "results").iterdir())
