@@ -52,7 +52,7 @@ rule verdict:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=growing(250),
+        mem_mb=growing(500),
         runtime=growing(2),
     message:
         "verdict"
