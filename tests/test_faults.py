@@ -284,7 +284,11 @@ def test_a_full_disk_says_so_and_nothing_half_written_stays(where, half, undistu
         assert not differences(half, undisturbed)
 
 
+# found before anything is submitted, so that Slurm is for the whole catalogue only
 @needs_root
+@pytest.mark.parametrize(
+    "where", ["here", pytest.param("slurm", marks=(pytest.mark.slurm, pytest.mark.faults))], indirect=True
+)
 @pytest.mark.parametrize("folder", ["logs", "reml"])
 def test_a_folder_that_cannot_be_written_is_named(where, half, undisturbed, folder):
     options, keywords = where

@@ -203,12 +203,12 @@ def test_no_rule_knows_of_a_scheduler():
 
 
 def test_every_rule_grows_with_its_attempts_and_fits_a_nested_snakemake():
-    """A job on a node is a Snakemake in a Snakemake: 250 MB before its script begins."""
+    """A job on a node is a Snakemake in a Snakemake: 250 MB beside its script, which has 60 at least."""
     for file in (ROOT / "workflow/rules").glob("*.smk"):
         for rule in re.split(r"^rule ", file.read_text(), flags=re.M)[1:]:
             memory = re.search(r"mem_mb=growing\((\d+)\)", rule)
             assert memory, f"{file.name}: {rule.split(':')[0]}"
-            assert int(memory.group(1)) >= 250
+            assert int(memory.group(1)) >= 500
             assert re.search(r"runtime=growing\(\d+\)", rule), f"{file.name}: {rule.split(':')[0]}"
 
 
