@@ -110,10 +110,14 @@ def criticise(
         density = density.reshape(*draws[RESIDUAL].shape, -1)
         effective = float(ess_mean(np.stack(list(draws.values()))).mean()) / draws[RESIDUAL].size
         levels = moments.levels.astype(str)
-        found["loo"], about["loo"] = loo.leave_one_out(density, levels, moments.n, effective)
+        still = np.ptp(draws[RESIDUAL]) == 0.0  # chains that never moved: a failed fit is data, too
+        if still:
+            left |= dict.fromkeys(("loo", "sensitivity"), "the draws do not vary")
+        else:
+            found["loo"], about["loo"] = loo.leave_one_out(density, levels, moments.n, effective)
         if sensitivity.constant(priors, problem.structure):
             left["sensitivity"] = "every prior is flat or uniform, which power-scaling does not change"
-        else:
+        elif not still:
             weight = sensitivity.log_prior(priors, problem.structure, draws, middle)
             found["sensitivity"] = sensitivity.power_scaling(draws, weight, density.sum(axis=2))
     seeds = np.random.SeedSequence(settings["seed"], spawn_key=(2,)).spawn(3)
@@ -148,7 +152,9 @@ def _parameters(problem: Problem, draws: dict[str, np.ndarray]) -> Parameters:
 
 def improper_priors(priors: Priors) -> list[str]:
     """Parameters whose prior has no finite integral."""
-    named = priors.fixed | {sd_name(term): prior for term, prior in priors.sd.items()} | {RESIDUAL: priors.sigma}
+    named = (
+        priors.fixed | {sd_name(term): prior for term, prior in priors.sd.items()} | {RESIDUAL: priors.sigma}
+    )
     return [name for name, prior in named.items() if not prior.proper]
 
 

@@ -70,7 +70,9 @@ def influence(
         steps = one_step(problem, gram, moments.n, full) / np.where(errors > 0, errors, np.nan)
         size = np.nan_to_num(np.abs(steps)).max(axis=1)
         which = np.sort(np.argsort(-size, kind="stable")[:chosen])
-        about["left_out"] = f"of {moments.n_groups:,} groups the {len(which)} of the largest one-step influence"
+        about["left_out"] = (
+            f"of {moments.n_groups:,} groups the {len(which)} of the largest one-step influence"
+        )
     about["refits"] = len(which)
     own = full.sigma / problem.y_scale
     starts = [fill(problem.structure, full.phi) / own]
@@ -118,7 +120,9 @@ def _refit(
         problem, gram=packed, total=total, n_rows=problem.n_rows - rows, n_groups=problem.n_groups - 1
     )
     best = optimum(less, starts)
-    status = "ok" if best.certified and not best.singular else "singular" if best.certified else "non-converged"
+    status = (
+        "ok" if best.certified and not best.singular else "singular" if best.certified else "non-converged"
+    )
     return _estimates(less, best), status
 
 

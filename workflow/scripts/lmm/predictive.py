@@ -28,7 +28,18 @@ TEXTS = {
     "unequal_residuals": "inequality of the groups' residual variances",
 }
 DRAWS = ["kind", "statistic", "replicate", "value"]
-SUMMARY = ["statistic", "observed", "mean", "low", "high", "p_value", "mcse", "prior_low", "prior_high", "prior_p"]
+SUMMARY = [
+    "statistic",
+    "observed",
+    "mean",
+    "low",
+    "high",
+    "p_value",
+    "mcse",
+    "prior_low",
+    "prior_high",
+    "prior_p",
+]
 
 
 class Parameters(NamedTuple):
@@ -43,7 +54,10 @@ def text(statistic: str) -> str:
     """What a statistic is, in words."""
     name, _, column = statistic.partition(":")
     if column:
-        kind = {"sd_slopes": "sd of the groups' own slopes", "cor_mean_slope": "correlation of means and slopes"}
+        kind = {
+            "sd_slopes": "sd of the groups' own slopes",
+            "cor_mean_slope": "correlation of means and slopes",
+        }
         return f"{kind[name]} of {column}"
     return TEXTS[name]
 

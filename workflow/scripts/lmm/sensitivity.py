@@ -70,9 +70,7 @@ def log_prior(
     return total
 
 
-def power_scaling(
-    draws: Mapping[str, np.ndarray], prior: np.ndarray, likelihood: np.ndarray
-) -> pd.DataFrame:
+def power_scaling(draws: Mapping[str, np.ndarray], prior: np.ndarray, likelihood: np.ndarray) -> pd.DataFrame:
     """Sensitivity of every parameter's marginal posterior to the prior and to the likelihood.
 
     Parameters
@@ -96,7 +94,8 @@ def power_scaling(
     rows = []
     for term, values in draws.items():
         found = {
-            name: float(array_stats.power_scale_sense(values, *both, *ALPHAS)) for name, both in weights.items()
+            name: float(array_stats.power_scale_sense(values, *both, *ALPHAS))
+            for name, both in weights.items()
         }
         strong, informed = found["prior"] >= LIMIT, found["likelihood"] >= LIMIT
         diagnosis = (CONFLICT if informed else STRONG) if strong else ""

@@ -1,0 +1,123 @@
+"""Influence of each group: refits by subtraction against refits of the rows that are left."""
+
+import numpy as np
+import pytest
+
+import problems
+from lmm.accumulate import compute
+from lmm.crossproducts import by_group
+from lmm.influence import FEWEST, influence, one_step
+from lmm.intervals import variance_values
+from lmm.optimum import optimum
+from lmm.terms import Terms
+
+
+def without(data, j):
+    """Rows of all groups but the j-th, coded anew."""
+    terms, y, W, codes, levels = data
+    kept = codes != j
+    return terms, y[kept], W[kept], codes[kept] - (codes[kept] > j), np.delete(levels, j)
+
+
+def estimates(moments, terms):
+    problem = moments.problem(terms.fixed, terms.blocks)
+    best = optimum(problem)
+    return np.append(best.beta, variance_values(best.root, best.sigma, problem.structure.correlations))
+
+
+def wide(table, column="estimate_without"):
+    """(groups, terms) array."""
+    return table[column].to_numpy(float).reshape(table["level"].nunique(), -1)
+
+
+@pytest.mark.parametrize("name", ["sleepstudy", "sleepstudy_indep", "dyestuff", "coffee"])
+def test_a_group_taken_out_of_moments_is_a_group_taken_out_of_rows(name):
+    data = problems.rows_of(name)
+    terms = data[0]
+    table, about = influence(compute(*data), terms.fixed, terms.blocks)
+    found = wide(table)
+    full = estimates(compute(*data), terms)
+    assert about == {"groups": len(data[4]), "refits": len(data[4]), "left_out": ""}
+    for j in range(0, len(data[4]), max(1, len(data[4]) // 20)):
+        expected = estimates(compute(*without(data, j)), terms)
+        # both are optima with a gradient of 0 to rounding, in bases that differ by that group: 1e-6 of an sd
+        np.testing.assert_allclose(found[j], expected, rtol=1e-6, atol=1e-6 * expected[-1])
+        np.testing.assert_allclose(wide(table, "change")[j], found[j] - full, atol=1e-6 * expected[-1])
+    assert set(table["status"]) == {"ok"}
+
+
+def test_changes_are_standardised_by_the_full_fits_errors():
+    moments, terms = problems.moments_of("sleepstudy")
+    table, _ = influence(moments, terms.fixed, terms.blocks)
+    days = table[table["term"] == "Days"]
+    # datasets.json has lme4's standard error of Days to ten digits
+    error = problems.EXACT["sleepstudy"]["se"]["Days"]
+    np.testing.assert_allclose(days["standardised"], days["change"] / error, rtol=1e-6)
+
+
+def test_a_variance_of_zero_has_influence_without_a_standard_error():
+    moments, terms = problems.moments_of("dyestuff2")
+    table, _ = influence(moments, terms.fixed, terms.blocks)
+    sd = table[table["term"] == "sd__Intercept"]
+    assert set(table["status"]) == {"singular"}
+    assert sd["standardised"].isna().all()
+    assert np.all(sd["estimate_without"] < 1e-6)  # batches' means are closer than their errors allow
+    assert table.loc[table["term"] == "Intercept", "standardised"].notna().all()
+
+
+def unbalanced(groups=60, seed=4):
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(2, 15, groups)
+    D = np.array([[4.0, 0.5], [0.5, 1.0]])
+    names = ("Intercept", "x")
+    return problems.simulated(rng, sizes, (*names, "z"), names, D, 1.5, np.array([1.0, 2.0, 0.5]))
+
+
+def test_of_many_groups_the_most_influential_are_left_out():
+    data = unbalanced()
+    moments, terms = compute(*data), data[0]
+    every, _ = influence(moments, terms.fixed, terms.blocks)
+    some, about = influence(moments, terms.fixed, terms.blocks, most=10, chosen=12)
+    assert about["refits"] == 12
+    assert about["left_out"] == "of 60 groups the 12 of the largest one-step influence"
+    # the same refits, whatever else is left out before or after
+    same = every.merge(some, on=["level", "term"], suffixes=("", "_some"))
+    np.testing.assert_array_equal(same["estimate_without"], same["estimate_without_some"])
+    worst = every.loc[every.groupby("term")["standardised"].apply(lambda s: s.abs().idxmax()), "level"]
+    assert set(worst) <= set(some["level"])
+
+
+def test_one_step_is_the_first_order_of_the_exact_change():
+    data = unbalanced()
+    moments, terms = compute(*data), data[0]
+    problem = moments.problem(terms.fixed, terms.blocks)
+    full = optimum(problem)
+    gram = by_group(moments, terms.fixed, terms.blocks)
+    steps = one_step(problem, gram, moments.n, full)
+    change = wide(influence(moments, terms.fixed, terms.blocks)[0], "change")
+    for step, exact in zip(steps.T, change.T, strict=True):
+        # errors of the second order: a group of 60 holds some 5 % of the information, more in the tail
+        assert np.corrcoef(step, exact)[0, 1] > 0.97
+
+
+def test_what_cannot_be_estimated_without_a_group_is_said_so():
+    terms, y, W, codes, levels = unbalanced(8)
+    W = np.column_stack([W, (codes == 3).astype(float)])
+    terms = Terms((*terms.fixed, "k"), terms.blocks, "g", (*terms.columns, "k"))
+    table, _ = influence(compute(terms, y, W, codes, levels), terms.fixed, terms.blocks)
+    alone = table["level"] == levels[3]
+    assert set(table.loc[alone, "status"]) == {"not estimable"}
+    assert table.loc[alone, "change"].isna().all()
+    assert "not estimable" not in set(table.loc[~alone, "status"])
+    assert table.loc[~alone & (table["term"] == "x"), "change"].notna().all()
+
+
+def test_too_few_groups_or_too_little_of_them_is_left_out_with_a_word():
+    terms, y, W, codes, levels = unbalanced(2)
+    table, about = influence(compute(terms, y, W, codes, levels), terms.fixed, terms.blocks)
+    assert len(table) == about["refits"] == 0
+    assert about["left_out"] == f"it needs at least {FEWEST} groups"
+    data = unbalanced(5)
+    table, about = influence(compute(*data, whole=False), data[0].fixed, data[0].blocks)
+    assert len(table) == 0
+    assert "too many" in about["left_out"]
