@@ -39,9 +39,9 @@ class Row:
         """Whether the target was met; None without a value or a target."""
         if self.value is None or (self.at_most is None and self.at_least is None):
             return None
-        return (self.at_most is None or self.value <= self.at_most) and (
-            self.at_least is None or self.value >= self.at_least
-        )
+        high = self.at_most is not None and self.value > self.at_most
+        low = self.at_least is not None and self.value < self.at_least
+        return not (high or low)
 
 
 def row_of(measure: str, values: Sequence[float], unit: str = "s", **more) -> Row:

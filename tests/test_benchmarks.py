@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -27,6 +28,7 @@ def test_rows_hold_the_median_against_the_target():
     assert (row.value, row.low, row.high, row.n, row.met) == (2.0, 1.0, 3.0, 3, True)
     assert harness.row_of("fit", [3.0, 1.0, 2.1], at_most=2.0).met is False
     assert Row("ess", 10.0, at_least=11.0).met is False
+    assert Row("ess", np.float64(10.0), at_least=11.0).met is False  # JSON knows no NumPy bool
     assert Row("ess", 10.0).met is None
     assert harness.skipped("lmer", "not installed").met is None
 
