@@ -2,6 +2,7 @@
 
 every study's artifacts -> report.html, summary.json
 every engine's diagnostics -> verdict.txt, where a bad fit shall be an error
+report.html -> report.pdf, where it is asked for
 """
 
 
@@ -58,3 +59,25 @@ rule verdict:
         "verdict"
     script:
         "../scripts/check_verdict.py"
+
+
+rule pdf:
+    input:
+        lib=lib("print_report"),
+        page="results/report.html",
+    output:
+        pdf="results/report.pdf",
+    log:
+        "results/logs/pdf.log",
+    benchmark:
+        "results/benchmarks/pdf.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(10),
+    message:
+        "report.pdf"
+    script:
+        "../scripts/print_report.py"

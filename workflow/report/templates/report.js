@@ -35,6 +35,7 @@
   const csvOf = (table) => all("tr", table)
     .map((row) => all("th, td", row).map((cell) => quoted(cell.dataset.order ?? cell.textContent.trim())).join(",")).join("\n") + "\n";
 
+  const made = [];
   for (const box of all(".table")) {
     const table = $("table", box), name = `${box.dataset.key}.csv`;
     if (!table.classList.contains("interactive")) {
@@ -58,8 +59,27 @@
         : { className: "n", render: (value, type) => type === "display" ? fixed(value, +head.dataset.decimals) : value });
     }
     new DataTable(table, options);
+    made.push([box, new DataTable.Api(table)]);
     table.setAttribute("aria-label", label);
   }
+
+  // ---- on paper a table has all its rows, up to a limit, and says what is beyond it
+  const PAPER_ROWS = 300;
+  addEventListener("beforeprint", () => made.forEach(([box, dt]) => {
+    const total = dt.page.info().recordsDisplay;
+    box.dataset.rows = dt.page.len();
+    dt.page.len(Math.min(total, PAPER_ROWS) || 1).draw(true);
+    const note = Object.assign(document.createElement("p"), { className: "paper", textContent: total > PAPER_ROWS
+      ? `The first ${PAPER_ROWS} of ${total.toLocaleString("en")} rows; the table on screen and its CSV have all.` : "" });
+    box.append(note);
+  }));
+  const closed = all("main details:not([open])");
+  addEventListener("beforeprint", () => closed.forEach((details) => { details.open = true; }));
+  addEventListener("afterprint", () => closed.forEach((details) => { details.open = false; }));
+  addEventListener("afterprint", () => made.forEach(([box, dt]) => {
+    dt.page.len(+box.dataset.rows).draw(true);
+    all(".paper", box).forEach((note) => note.remove());
+  }));
 
   // ---- one group: its rows, its fits, its effects
   const NAMES = { own: "its own least squares", ols: "OLS, all groups", mixedlm: "MixedLM", reml: "reml", pymc: "PyMC" };
