@@ -160,6 +160,18 @@ def test_answers_are_computed(grid):
     assert "90 % interval" in " ".join(report_recovery_text.answers(other))
 
 
+def test_a_true_sd_of_zero_is_spoken_of(tmp_path):
+    paths = study(tmp_path, rows=(5,), groups=(10, 30), sd_x=0.0)
+    read = recovered.read("none", SETTINGS, paths)
+    said = [text for text in report_recovery_text.answers(read) if "is 0 in truth" in text]
+    zero = read.rows("p_zero", term="sd__x", engine="reml")
+    row = zero.loc[zero["estimate"].idxmin()]
+    assert len(said) == 1 and said[0].startswith(
+        "Where the sd of x is 0 in truth, it is estimated as exactly 0 in"
+    )
+    assert f"{100 * row['estimate']:.1f} % ± {100 * row['mcse']:.1f} % of fits by reml" in said[0]
+
+
 def test_words_of_bias_and_failures(single, grid):
     row = pd.Series({"estimate": -0.09, "mcse": 0.01, "measure": "relative_bias"})
     assert report_recovery_text._bias(row) == "underestimated by 9.0 % ± 1.0 %"

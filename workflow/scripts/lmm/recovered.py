@@ -167,7 +167,8 @@ def _size(row: Mapping[str, Any]) -> str:
     groups = counted(int(row["groups"]), "group")
     each, rows = row.get("rows_per_group"), row.get("rows")
     if each is not None and not (isinstance(each, float) and np.isnan(each)) and each != "":
-        return f"{groups} of {axis_value(each)}"
+        size = axis_value(each)
+        return f"{groups} of {size}" if size.replace(",", "").isdigit() else f"{groups} with rows {size}"
     if rows is not None and np.isfinite(float(rows)):
         return f"{groups} with {int(rows):,} rows"
     return groups

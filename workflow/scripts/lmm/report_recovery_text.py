@@ -32,12 +32,17 @@ def mixed_engines(recovered: Recovered) -> list[str]:
     return [name for name in recovered.engines if name in have]
 
 
+def own_data(recovered: Recovered) -> bool:
+    """Whether replicates are drawn from a fit of the user's data, and not from a simulated design."""
+    return not recovered.settings.get("simulate", True)
+
+
 def ademp(recovered: Recovered) -> list[str]:
     """Aims, data-generating mechanisms, estimands, methods, performance measures (Morris et al. 2019)."""
     level = f"{100 * recovered.conf_level:g} %"
     designs = len(recovered.designs)
     calibrated = "calibration" in recovered.tables
-    own = not recovered.settings.get("simulate", True)
+    own = own_data(recovered)
     said = [
         "Aim: to learn whether this design and model recover the fixed effects, the variances and the group effects "
         "that are there, and whether intervals hold them as often as they say."
@@ -56,7 +61,8 @@ def ademp(recovered: Recovered) -> list[str]:
         f"Data: {data}, {counted(recovered.n_replicates, 'replicate')} each; every engine sees the same data."
     )
     if calibrated:
-        said.append("Estimands: parameters drawn anew from the priors for each replicate.")
+        drawn = "the posterior of the observed data" if own else "the priors"
+        said.append(f"Estimands: parameters drawn anew from {drawn} for each replicate.")
     else:
         said.append(
             f"Estimands: {truths(recovered)}; variance explained; the random effects of each replicate."
@@ -75,7 +81,7 @@ def answers(recovered: Recovered) -> list[str]:
     said = []
     engines = mixed_engines(recovered)
     for term in recovered.random_terms():
-        said += _of_term(recovered, term, engines)
+        said += _of_term(recovered, term, engines) + _where_there_is_none(recovered, term, engines)
     said += [text for text in [_ols(recovered)] if text]
     if len(recovered.designs) > 1:
         said += [text for text in (_good_designs(recovered, name) for name in engines) if text]
@@ -104,8 +110,23 @@ def _of_term(recovered: Recovered, term: str, engines: list[str]) -> list[str]:
     zero = zero[(zero["engine"] == lead) & (zero["design"] == design)]
     if len(zero) and zero["estimate"].iloc[0] >= 0.02:
         row = zero.iloc[0]
-        said[0] += f" {label(lead)} estimates it as exactly 0 in {share(row['estimate'], row['mcse'])} of these."
+        said[0] += (
+            f" {label(lead)} estimates it as exactly 0 in {share(row['estimate'], row['mcse'])} of these."
+        )
     return said
+
+
+def _where_there_is_none(recovered: Recovered, term: str, engines: list[str]) -> list[str]:
+    """What engines estimate where the true sd is 0: by engine, the lowest share of exact zeros over such designs."""
+    rows = recovered.rows("p_zero", term=term)
+    rows = rows[(rows["truth"] == 0) & rows["engine"].isin(engines)]
+    least = [rows.loc[part.idxmin()] for _, part in rows.groupby("engine", sort=False)["estimate"]]
+    if not least:
+        return []
+    parts = [f"{share(row['estimate'], row['mcse'])} of fits by {label(row['engine'])}" for row in least]
+    return [
+        f"Where {term_name(term)} is 0 in truth, it is estimated as exactly 0 in at least {listed(parts)}."
+    ]
 
 
 def _bias(row: pd.Series) -> str:
@@ -212,9 +233,14 @@ def calibration(recovered: Recovered) -> list[str]:
     judged = len(table) - len(few)
     n = int(np.max(table["n"]))
     level = f"{100 * float(table['level'].iloc[0]):g} %"
+    source = "the priors and the data from the model"
+    if own_data(recovered):
+        source = (
+            "the posterior of the observed data, and fitted with these and new data together (posterior SBC)"
+        )
     said = [
-        f"In each of {n:,} replicates the parameters were drawn from the priors, the data from the model, and the "
-        "true values ranked among the posterior draws, thinned to their effective sample size. If sampler and model "
+        f"In each of {n:,} replicates the parameters were drawn from {source}, and the true values ranked among the "
+        "posterior draws, thinned to their effective sample size. If sampler and model "
         "agree with the simulator, all ranks are uniform."
     ]
     if judged and not len(wrong):
@@ -248,8 +274,9 @@ def methods(recovered: Recovered) -> str:
     """How the study was done, as one quotable paragraph."""
     designs = counted(len(recovered.designs), "design")
     engines = listed([label(name) for name in recovered.engines])
+    origin = "a fit of the observed data" if own_data(recovered) else f"each of {designs}"
     said = [
-        f"We simulated {counted(recovered.n_replicates, 'data set')} from each of {designs}, reported after Morris, "
+        f"We simulated {counted(recovered.n_replicates, 'data set')} from {origin}, reported after Morris, "
         f"White & Crowther (2019), and fitted {recovered.settings.get('formula', 'the model')} to each by {engines}. "
         "Every data set has its own addressed stream of random numbers and was seen by all engines. Fits that did "
         "not converge or failed a gate were counted, not used, and not redrawn; singular fits were used."

@@ -94,7 +94,7 @@ def against(recovered: Recovered, name: str) -> Drawing:
         line[0].set_ylabel(f"{term}\n({unit})" if unit else term, color=INK)
     for ax, facet in zip(axes[0], shown, strict=True):
         if facet:
-            ax.set_title(", ".join(f"{axis_name(a)} {axis_value(v)}" for a, v in facet.items()), fontsize=9.5)
+            ax.set_title(recovered.describe(facet, list(facet)), fontsize=9)
     for ax in axes[-1]:
         ax.set_xlabel(axis_name(axis))
     legend(figure, recovered.engines)
