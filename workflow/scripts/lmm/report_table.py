@@ -11,6 +11,7 @@ from lmm.words import decimals, fixed, number
 
 INTERACTIVE = 12  # more rows than this: sorted, filtered and paged in the browser
 STATIC = 1500  # more rows than this travel as data and become rows only when they are looked at
+MOST_ROWS = 5000  # more rows than this: the largest of them, for a page of tens of megabytes opens slowly
 
 
 @dataclass(frozen=True)
@@ -90,3 +91,22 @@ def _cell(value: float, places: int) -> str:
     if np.isfinite(value) and value != 0 and abs(value) < 0.5 * 10.0**-places:
         return number(value, 2)
     return fixed(value, places)
+
+
+def largest(frame: pd.DataFrame, columns: Sequence[str], file: str) -> tuple[pd.DataFrame, str]:
+    """At most `MOST_ROWS` rows, those with the largest values (in size) of `columns`, and a word on the others.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    columns : sequence of str
+        Each is put in units of its own spread.
+    file : str
+        Where all rows are, under the study's results.
+    """
+    if len(frame) <= MOST_ROWS:
+        return frame, ""
+    size = frame[list(columns)].abs()
+    rank = (size / size.mean()).max(axis=1).fillna(-1.0).to_numpy()
+    keep = np.sort(np.argsort(-rank, kind="stable")[:MOST_ROWS])
+    return frame.iloc[keep], f" Shown: the {MOST_ROWS:,} largest of {len(frame):,}; all are in {file}."

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lmm.report_table import Column, Table, table
+from lmm.report_table import Column, Table, largest, table
 from lmm.results import Results
 from lmm.tidy import RESIDUAL
 from lmm.words import decimals, fixed, given, label, number, p_value, stars
@@ -268,7 +268,8 @@ def differences(results: Results) -> Table | None:
     note = (
         f"Random effects by group: {label(first)}, {label(second)}, their difference ({label(first)} minus "
     )
-    note += f"{label(second)}) and its Monte Carlo standard error."
+    wide, cut = largest(wide, list(wide.filter(regex=r"\.difference$")), "comparison/ranef_differences.csv")
+    note += f"{label(second)}) and its Monte Carlo standard error.{cut}"
     return table("differences", note, wide, columns)
 
 
@@ -293,4 +294,6 @@ def ranef(results: Results) -> Table | None:
             Column(f"{term}.coef", f"{term}: coef", decimals=4),
         ]
     note = f"{label(engine)}: ranef, its prediction standard error, and coef = fixef + ranef, group by group."
-    return table("ranef", note, pd.DataFrame(parts), columns)
+    whole = pd.DataFrame(parts)
+    shown, cut = largest(whole, list(whole.filter(regex=r"\.ranef$")), f"{engine}/ranef.parquet")
+    return table("ranef", note + cut, shown, columns)

@@ -11,6 +11,7 @@ from lmm.words import number, percent
 PANELS = 144  # more groups than this: panels of a choice of them
 ROWS = 20_000  # more rows than this: a grid of counts instead of dots
 BINS = 60
+DOTS = 2000
 
 
 def chosen(values: np.ndarray, limit: int = PANELS) -> np.ndarray:
@@ -116,7 +117,8 @@ def _strips(results: Results, fitted: Fitted) -> Drawing:
         what, caption = "rows (grey) and mean (purple)", "The mean of each group alone, without pooling."
     else:
         effects = results.wide(results.main).iloc[:, 0].to_numpy()
-        dots(ax, np.arange(len(effects)), np.sort(effects), size=3, color=colour(results.main), alpha=1)
+        at = chosen(effects, DOTS)  # in order, a dot a pixel is all that can be seen
+        dots(ax, np.argsort(np.argsort(effects))[at], effects[at], size=3, color=colour(results.main), alpha=1)
         said = f"the estimated effects run from {number(effects.min())} to {number(effects.max())}"
         what, caption = "estimated random effect", "The rows were too many to copy: estimates stand for them."
     ax.set(xlabel=f"{results.group}, in order", ylabel=results.response)
