@@ -37,9 +37,9 @@ def processes(root: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def is_snakemake(command: list[str]) -> bool:
-    """A Snakemake that plans and waits; not one that runs a single job on a node (it has a --mode)."""
+    """A Snakemake that waits for jobs; not one that runs a single job on a node (it has a --mode), or unlocks."""
     named = any(Path(word).name == "snakemake" for word in command[:3])
-    return named and "--mode" not in command
+    return named and not {"--mode", "--unlock"} & set(command)
 
 
 def is_fit(command: list[str]) -> bool:
