@@ -7,6 +7,11 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
+REFUSED = {
+    "weights": "weights are not supported, every row counts once; expected no such key",
+    "offset": "offsets are not supported; expected no such key: subtract the offset from the response first",
+}
+
 
 def nearest(name: Any, known: list[str]) -> str:
     """`; did you mean 'seed'?`, or nothing where no known name is near, and all that are known."""
@@ -40,9 +45,8 @@ class Settings(BaseModel):
             )  # fmt: skip
         for key in value:
             if key not in known:
-                raise PydanticCustomError(
-                    "unknown_key", "unknown key; {hint}", {"key": str(key), "hint": nearest(key, known)}
-                )
+                hint = REFUSED.get(str(key)) or f"unknown key; {nearest(key, known)}"
+                raise PydanticCustomError("unknown_key", "{hint}", {"key": str(key), "hint": hint})
         filled = {key: cls.empty_key if item is None else item for key, item in value.items()}
         return {key: item for key, item in filled.items() if item is not None}
 

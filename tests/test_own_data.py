@@ -1,0 +1,198 @@
+"""Own data through the real command line: what cannot be used stops before any fit, in one line; scattered files."""
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from conftest import ROOT
+from lmm import gather, ingest
+from lmm.errors import StudyError
+from lmm.formula import parse
+from lmm.moments import Moments
+from lmm.rows import together
+
+sys.path.insert(0, str(ROOT / "workflow/scripts"))
+
+import plan_data
+
+FORMULA = "y ~ x + (x | g)"
+
+
+def frame(n=120, groups=8):
+    rng = np.random.default_rng(2)
+    codes = rng.integers(0, groups, n)
+    x, z = rng.normal(size=(2, n))
+    u = rng.normal(size=(groups, 2))
+    y = 3 + x + u[codes, 0] + u[codes, 1] * x + rng.normal(size=n)
+    f = rng.choice(["a", "b"], n)
+    return pd.DataFrame({"y": y, "x": x, "z": z, "w": 2 * x - z + 1, "f": f, "g": [f"s{k}" for k in codes]})
+
+
+def stopped(project, study, begins, *parts):
+    """The run ended with one line of ours, no traceback and no fit."""
+    project.configure({"mine": study})
+    run = project.snakemake("--cores", "1")
+    said = run.stdout + run.stderr
+    assert run.returncode != 0
+    lines = {line for line in said.splitlines() if line.startswith("studies.mine.")}
+    assert len(lines) == 1, said
+    (line,) = lines
+    assert line.startswith(f"studies.mine.{begins}"), line
+    for part in parts:
+        assert part in line, line
+    assert "Traceback" not in said
+    for engine in ("ols", "reml", "mixedlm", "pymc"):
+        assert not (project.root / "results/mine" / engine).exists()
+
+
+@pytest.mark.parametrize(
+    "study, begins, parts",
+    [
+        ({"formula": "y ~ g + (1 | g)"}, "formula:", ["grouping factor 'g' is also a predictor"]),
+        ({"formula": "y ~ x + (g | g)"}, "formula:", ["'g' is also a predictor"]),
+        ({"formula": "y ~ x + offset(z) + (1 | g)"}, "formula:", ["offsets are not supported"]),
+        ({"formula": "y ~ x + (1 | g / f)"}, "formula:", ["nested factors are not supported"]),
+        ({"formula": "y ~ x + (1 | g) + (1 | f)"}, "formula:", ["crossed and nested factors"]),
+        ({"formula": FORMULA, "weights": "w"}, "weights:", ["weights are not supported"]),
+        ({"formula": FORMULA, "offset": "w"}, "offset:", ["offsets are not supported"]),
+        ({"formula": "y ~ q + (1 | g)"}, "d.csv:", ["column 'q'", "expected"]),
+        ({"formula": FORMULA, "predict": "none.csv"}, "predict:", ["no such file"]),
+        ({"formula": FORMULA, "predict": "p.csv"}, "p.csv:", ["column 'x'", "not there"]),
+    ],
+)
+def test_what_the_headers_tell_stops_before_any_job(project, study, begins, parts):
+    frame().to_csv(project.root / "d.csv", index=False)
+    (project.root / "p.csv").write_text("z,g\n1,s1\n")
+    stopped(project, {"data": "d.csv", **study}, begins, *parts)
+    assert not list((project.root / "results").rglob("*.json"))
+
+
+def one_level(data):
+    return data.assign(f="a")
+
+
+@pytest.mark.parametrize(
+    "study, change, begins, parts",
+    [
+        ({"formula": "y ~ x + z + w + (1 | g)"}, None, "formula:", ["column 'w'", "'x', 'z'"]),
+        ({"formula": "y ~ x + f + (1 | g)"}, one_level, "d.csv:", ["column 'f'", "'a' in every row"]),
+        ({"formula": FORMULA, "predict": "p.csv"}, None, "p.csv:", ["column 'x'", "'?'", "a number"]),
+    ],
+)
+def test_what_only_rows_tell_stops_before_any_fit(project, study, change, begins, parts):
+    data = frame() if change is None else change(frame())
+    data.to_csv(project.root / "d.csv", index=False)
+    (project.root / "p.csv").write_text("x,g\n1,s1\n?,new\n")
+    stopped(project, {"data": "d.csv", **study}, begins, *parts)
+
+
+def scanned(tmp_path, formulas, data=None, files=1):
+    data = frame() if data is None else data
+    for k, part in enumerate(np.array_split(np.arange(len(data)), files)):
+        data.iloc[part].to_parquet(tmp_path / f"{k}.parquet")
+    formula = together(formulas)
+    source = ingest.inspect(str(tmp_path / "*.parquet"), formula.variables, "g")
+    return ingest.scan(source, formula)[1]
+
+
+@pytest.mark.parametrize(
+    "formula, change, said",
+    [
+        ("y ~ x + (x + z + w | g)", {}, r"column 'w': a linear combination of 'x', 'z', expected"),
+        ("y ~ x + I(x * 2) + (1 | g)", {}, r"a linear combination of 'x', expected"),
+        (
+            "y ~ np.sign(k) + (1 | g)",
+            {"k": np.arange(1, 121)},
+            r"column 'np.sign\(k\)': a linear combination",
+        ),
+        (
+            "y ~ x + (x + z | g)",
+            {"g": np.repeat(["a", "b"], 60)},
+            r"3 correlated random effects .* for 2 groups",
+        ),
+    ],
+)
+def test_designs_that_rows_or_groups_cannot_carry(tmp_path, formula, change, said):
+    data = scanned(tmp_path, [formula], frame().assign(**change))
+    with pytest.raises(StudyError, match=said):
+        design, own = gather.designs([formula], data, None)
+        gather.checked(gather.of_sources(design, data), own)
+
+
+def test_engines_own_formulas_are_checked_too(tmp_path):
+    formulas = ["y ~ x + (1 | g)", "y ~ x + (x + z + w || g)", "y ~ x + (x + z + w | g)"]
+    data = scanned(tmp_path, formulas)
+    design, own = gather.designs(formulas, data, None)
+    moments = gather.of_sources(design, data)
+    assert gather.checked(moments, own[:2]) is moments  # each effect is a block of its own
+    with pytest.raises(StudyError, match="column 'w'"):
+        gather.checked(moments, own)
+
+
+def test_bs_and_poly_of_rows_in_memory():
+    data = {"rows": 120, "groups": 8, "columns": {}}
+    design, _ = gather.designs(["y ~ poly(x, 2) + bs(z, df=4) + (1 | g)"], data, frame())
+    moments = gather.of_rows(design, frame())
+    # R: poly's columns are orthonormal and orthogonal to 1; 120 rows of sums near 1e-16 each
+    polynomial = moments.cov_fixed(("poly(x, 2)[1]", "poly(x, 2)[2]")) * 120
+    np.testing.assert_allclose(polynomial, np.eye(2), atol=1e-13)
+
+
+def test_moments_of_parts_are_those_of_one_job(tmp_path):
+    data = scanned(tmp_path, [FORMULA], frame(900, 40), files=5)
+    design, own = gather.designs([FORMULA], data, None)
+    whole = gather.of_sources(design, data)
+    paths = []
+    for k, span in enumerate([(0, 2), (2, 3), (3, 5)]):
+        path = (str(tmp_path / f"part-{k}"), str(tmp_path / f"part-{k}.json"))
+        gather.of_sources(design, data, span).write(f"{path[0]}.pq", path[1])
+        paths.append((f"{path[0]}.pq", path[1]))
+    merged = gather.merged(paths, own)
+    assert isinstance(merged, Moments)
+    assert merged.basis.plain() == whole.basis.plain()
+    assert merged.levels.tolist() == whole.levels.tolist()
+    assert (merged.n == whole.n).all()
+    # The same products, added in another order: (a + b) + (c + d) for ((a + b) + c) + d
+    np.testing.assert_allclose(merged.gram, whole.gram, rtol=0, atol=1e-12 * np.abs(whole.gram).max())
+    np.testing.assert_allclose(merged.total, whole.total, rtol=0, atol=1e-12 * np.abs(whole.total).max())
+
+
+def test_files_are_put_together_into_parts():
+    GB = 1024**3
+    assert plan_data.parts([9 * GB]) == []
+    assert plan_data.parts([2 * GB, 2 * GB]) == []
+    assert plan_data.parts([2 * GB, 2 * GB, 1 * GB]) == [[0, 1], [1, 2], [2, 3]]
+    assert plan_data.parts([GB // 2] * 9) == [[0, 2], [2, 4], [4, 6], [6, 9]]
+    assert plan_data.parts([5 * GB, 1, 1]) == [[0, 3]]
+
+
+def test_many_large_files_are_scattered_over_jobs(project):
+    for module, name, value in [
+        ("plan_data.py", "SCATTER_BYTES, PART_BYTES", "1000, 1000"),
+        ("lmm/ingest.py", "COPY_LIMIT", "0"),
+    ]:
+        path = project.root / "workflow/scripts" / module
+        lines = path.read_text().splitlines()
+        changed = [f"{name} = {value}" if line.startswith(f"{name} = ") else line for line in lines]
+        assert changed != lines
+        path.write_text("\n".join(changed) + "\n")
+    data = frame(300)
+    for k in range(3):
+        data.iloc[k * 100 : (k + 1) * 100].to_csv(project.root / f"d{k}.csv", index=False)
+    project.configure({"mine": {"formula": FORMULA, "data": "d*.csv", "engines": {"reml": {}}}})
+    target = "results/mine/moments/moments.parquet"
+    run = project.snakemake("--cores", "2", target)
+    said = run.stdout + run.stderr
+    assert run.returncode == 0, said
+    assert said.count(": moments, part ") == 3
+    parts = sorted(path.name for path in (project.root / target).parent.glob("part-*"))
+    assert parts == []  # they were temporary
+    formula = parse(FORMULA)
+    source = ingest.inspect(str(project.root / "d*.csv"), formula.variables, "g")
+    _, details = ingest.scan(source, formula)
+    design, _ = gather.designs([FORMULA], details, None)
+    expected = gather.of_sources(design, details)
+    found = Moments.read(project.root / target, project.root / "results/mine/moments/moments.json")
+    np.testing.assert_allclose(found.gram, expected.gram, rtol=0, atol=1e-12 * np.abs(expected.gram).max())
