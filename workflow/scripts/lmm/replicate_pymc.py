@@ -19,7 +19,7 @@ from lmm.tidy import Fit
 
 # Draws that the random effects' summaries look at: their Monte Carlo error is then below a tenth of what a replicate
 # tells of RMSE or coverage, and parameters use all draws.
-RANEF_DRAWS, RANEF_MIXTURE = 200, 100
+RANEF_DRAWS, RANEF_MIXTURE = 100, 100
 
 
 class Pymc(Engine):
