@@ -85,8 +85,8 @@ def replicated(to, undisturbed, chunk) -> Project:
 
 @pytest.fixture(scope="module")
 def replicates(undisturbed, tmp_path_factory):
-    """The recovery study, run on two cores in chunks of 10."""
-    project = replicated(tmp_path_factory.mktemp("replicated"), undisturbed, 10)
+    """The recovery study, run on two cores in chunks of 20."""
+    project = replicated(tmp_path_factory.mktemp("replicated"), undisturbed, 20)
     Run(project, "--cores", "2", "--", RECOVERY).expect(0)
     return project
 
@@ -103,7 +103,7 @@ def tables(project) -> dict[str, object]:
 
 @pytest.mark.parametrize(
     "where, chunk",
-    [("one core", 40), ("two cores", 7), pytest.param("slurm", 20, marks=pytest.mark.slurm)],
+    [("one core", 40), ("two cores", 13), pytest.param("slurm", 15, marks=pytest.mark.slurm)],
 )
 def test_replicates_are_the_same_bits_wherever_and_in_whatever_chunks(
     replicates, undisturbed, tmp_path, request, where, chunk
