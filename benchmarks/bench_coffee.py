@@ -11,23 +11,8 @@ import pandas as pd
 import rivals_found
 import stan_fits
 import yaml
-from harness import (
-    HERE,
-    ROOT,
-    Options,
-    Row,
-    Watched,
-    Worker,
-    clone,
-    empty,
-    own_worker,
-    ratio_of,
-    row_of,
-    skipped,
-    start,
-    take_turns,
-    watch,
-)
+from harness import HERE, ROOT, Options, Row, Worker, own_worker, ratio_of, row_of, skipped, start, take_turns
+from watched import Watched, clone, empty, watch
 
 TITLE = "The coffee study: 1000 rows, 100 groups"
 REFERENCE = ROOT / "tests" / "reference"

@@ -9,7 +9,8 @@ import rivals_found
 import stan_fits
 import yaml
 from datasets import COFFEE, generate
-from harness import Options, Row, Watched, clone, empty, row_of, skipped, watch
+from harness import Options, Row, row_of, skipped
+from watched import Watched, clone, empty, watch
 
 TITLE = "Recovery: 1000 replicates of the coffee design, OLS, reml with profile intervals and PyMC"
 SETTING = stan_fits.Setting(chains=2, warmup=500, draws=1000)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import rivals_found
-from harness import HERE, Options, watch
+from harness import HERE, Options
+from watched import watch
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import datasets
 import harness
 import machine
 import tables
+import watched
 from harness import Row
 
 HERE = {"lme4": "not installed"}
@@ -79,13 +80,13 @@ def test_a_watched_process_is_timed_and_its_children_are_seen(tmp_path):
     parent = (
         f"import subprocess, sys, time; time.sleep(0.4); subprocess.run([sys.executable, '-c', {child!r}])"
     )
-    seen = harness.watch([sys.executable, "-c", parent], tmp_path)
+    seen = watched.watch([sys.executable, "-c", parent], tmp_path)
     assert seen.seconds > 1.0
     assert seen.peak_mb > 80
     # alone before the child and while both end; the child sleeps 0.6 s
     assert 0.2 < seen.alone < seen.seconds - 0.5
     with pytest.raises(RuntimeError, match="the reason"):
-        harness.watch([sys.executable, "-c", "raise SystemExit('the reason')"], tmp_path)
+        watched.watch([sys.executable, "-c", "raise SystemExit('the reason')"], tmp_path)
 
 
 def test_a_worker_that_cannot_start_says_why():
