@@ -176,5 +176,5 @@ def test_make_new(tmp_path):
     assert f"Wrote {file}: Reaction ~ Days + (Days | Subject)" in run.stdout
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert run.returncode != 0
-    assert "new: a name and a file are needed: make new STUDY=name DATA=file.csv" in run.stderr
+    assert "new: expected a name and a file: make new STUDY=name DATA=file.csv" in run.stderr
     assert "Traceback" not in run.stderr

@@ -233,5 +233,5 @@ def test_make_compare(pair, tmp_path):
     run = subprocess.run(["make", "-s", "-o", ".venv/stamp", "compare", f"A={pair[0]}"],
                          cwd=ROOT, capture_output=True, text=True)  # fmt: skip
     assert run.returncode != 0
-    assert "compare: two folders are needed: make compare A=old/results B=results" in run.stderr
+    assert "compare: expected two folders: make compare A=old/results B=results" in run.stderr
     assert "Traceback" not in run.stderr

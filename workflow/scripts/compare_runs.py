@@ -19,12 +19,17 @@ def main() -> None:
     parser.add_argument("--out", default="results/comparison-of-runs.html")
     asked = parser.parse_args()
     try:
-        if not asked.a or not asked.b:
-            raise StudyError("compare", "two folders are needed: make compare A=old/results B=results")
-        write_text(asked.out, compare(asked.a, asked.b))
+        write(asked.a, asked.b, asked.out)
     except StudyError as error:
         raise SystemExit(str(error)) from None
     print(f"The comparison: {asked.out}")
+
+
+def write(a: str, b: str, out: str) -> None:
+    """Write the page on two folders."""
+    if not a or not b:
+        raise StudyError("compare", "expected two folders: make compare A=old/results B=results")
+    write_text(out, compare(a, b))
 
 
 if __name__ == "__main__":

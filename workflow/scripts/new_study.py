@@ -32,7 +32,7 @@ def main() -> None:
 def write(name: str, data: str, out: str, response: str, group: str) -> list[str]:
     """Write the configuration; what there is to say of it."""
     if not name or not data:
-        raise StudyError("new", "a name and a file are needed: make new STUDY=name DATA=file.csv")
+        raise StudyError("new", "expected a name and a file: make new STUDY=name DATA=file.csv")
     check_name(name)
     path = out or f"config/{name}.yaml"
     try:

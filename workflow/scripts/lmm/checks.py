@@ -82,7 +82,7 @@ def kind(name: str, column, is_response: bool, in_c: bool, locate) -> str:
             name, "v IS NOT NULL" if stored == "VARCHAR" else "v IS NOT NULL AND isnan(coalesce(d, 'nan'))"
         )
         file, row, value = at
-        role = "the response must be numeric" if is_response else "a number as in the other rows"
+        role = "the response to be numbers" if is_response else "a number as in the other rows"
         advice = "" if is_response else f", or C({name}) if its values are categories"
         raise StudyError(file, f"column {name!r}: {value!r} in row {row} is text, expected {role}{advice}")
     return "VARCHAR"

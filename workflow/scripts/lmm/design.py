@@ -197,7 +197,8 @@ def _quietly(spec: ModelSpec, frame: pd.DataFrame) -> Any:
             return spec.get_model_matrix(frame, context=CONTEXT, na_action="ignore")
         except FormulaicError as error:
             what = str(error).strip().splitlines()[0]
-            raise StudyError("formula", f"'{spec.formula}' cannot be evaluated: {what}") from None
+            said = f"'{spec.formula}' cannot be evaluated: {what}; expected another formula"
+            raise StudyError("formula", said) from None
 
 
 def _evaluate(spec: ModelSpec, frame: pd.DataFrame) -> np.ndarray:
@@ -239,7 +240,8 @@ def _with_levels(df: pd.DataFrame, formula: Formula, levels: Mapping[str, list])
         if len(strange):
             value = df[name].iloc[strange[0]]
             known = ", ".join(map(str, levels[name][:10])) + (", ..." if len(levels[name]) > 10 else "")
-            raise StudyError("data", f"column '{name}': value {value!r} is not among its levels: {known}")
+            what = f"column '{name}': value {value!r} is not among its levels; expected one of: {known}"
+            raise StudyError("data", what)
         if name in formula.categorical and _are_numbers(levels[name]):
             # C(Days) makes categories of numbers, and (Days | Subject) may stand beside it
             out[name] = df[name].to_numpy(dtype=np.asarray(levels[name]).dtype)

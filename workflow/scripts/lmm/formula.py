@@ -8,11 +8,12 @@ needs more than one grouping factor, is refused with a word on what to write ins
 from dataclasses import dataclass
 
 from formulaic import Formula as Formulaic
-from formulaic.errors import FormulaicError
 from formulaic.parser.types import Factor
 
 from lmm.errors import StudyError
 from lmm.formula_text import REFUSED, names_in, split, strip, unquoted
+
+EXPECTED = "expected columns by name ('.' is not supported) and functions of them, joined by +, -, * or :"
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,9 @@ class _Parser:
             )
         for column in response.columns:
             if column in predictors or column == groups[0]:
-                raise self.fail(f"the response '{column}' is also on the right-hand side")
+                raise self.fail(
+                    f"the response '{column}' is also on the right-hand side; expected it left only"
+                )
         return Formula(
             text=" ".join(self.text.split()),
             response=response.terms[0],
@@ -137,12 +140,12 @@ class _Parser:
             part = part.strip()
             bare = strip(part)
             if not part:
-                raise self.fail(f"nothing follows '{sign if fixed or random else '~'}'")
+                raise self.fail(f"nothing follows '{sign if fixed or random else '~'}'; expected a term")
             if len(split(bare, "|", self.fail)) > 1:
                 if bare == part:
                     raise self.fail("random effects need brackets: write (x | group)")
                 if sign == "-":
-                    raise self.fail(f"({bare}) cannot be subtracted")
+                    raise self.fail(f"({bare}) cannot be subtracted; leave it out")
                 random.append(bare)
             elif "|" in unquoted(part):
                 raise self.fail(f"'{part}': a random term stands alone, added with '+'")
@@ -154,7 +157,7 @@ class _Parser:
 
     def response(self, text: str) -> "_Side":
         if not text:
-            raise self.fail("the response is missing left of '~'")
+            raise self.fail("the response is missing left of '~'; expected a column")
         if "|" in unquoted(text):
             raise self.fail(REFUSED["weights"] + " (brms's 'y | ...' is not read)")
         try:
@@ -175,10 +178,8 @@ class _Parser:
         """A right-hand side in formulaic's order."""
         try:
             terms = list(Formulaic(text))
-        except FormulaicError:
-            raise self.fail(f"'{text}' does not parse") from None
-        except Exception as error:  # errors of Python's own parser pass through formulaic
-            raise self.fail(f"'{text}' does not parse ({type(error).__name__})") from None
+        except Exception:  # formulaic's own errors, and those of Python's parser, which pass through it
+            raise self.fail(f"'{text}' does not parse; {EXPECTED}") from None
         intercept, names, columns = False, [], []
         for term in terms:
             if term.degree == 0:
@@ -192,8 +193,6 @@ class _Parser:
     def factor(self, factor: Factor) -> tuple[str, list[str]]:
         """A factor as text that parses again, and the columns that it uses."""
         expr = factor.expr
-        if expr == ".":
-            raise self.fail("'.' is not supported; name the columns")
         if factor.eval_method.value == "lookup":
             return (expr if expr.isidentifier() else f"`{expr}`"), [expr]
         if factor.eval_method.value == "literal":
@@ -231,7 +230,7 @@ class _Parser:
         """The independent blocks of one random term."""
         side = self.side(effects)
         if not side.intercept and not side.terms:
-            raise self.fail(f"({effects} | ...): no random effect is left")
+            raise self.fail(f"({effects} | ...): no random effect is left; expected 1, a predictor or both")
         if not independent:
             return [side]
         # lme4's expandDoubleVerts: (f || g) of a categorical f is (1 | g) + (0 + f | g)

@@ -52,10 +52,7 @@ def names_in(expression: str, fail: Callable[[str], Exception]) -> Names:
     pieces = expression.split("`")
     odd = {f"column_{i}_": pieces[i] for i in range(1, len(pieces), 2)}
     text = "".join(f"column_{i}_" if i % 2 else piece for i, piece in enumerate(pieces))
-    try:
-        tree = ast.parse(text, mode="eval")
-    except SyntaxError:
-        raise fail(f"'{expression}' does not parse") from None
+    tree = ast.parse(text, mode="eval")  # formulaic has parsed it before
     visitor = _Visitor(odd, fail)
     visitor.names.call = isinstance(tree.body, ast.Call)
     visitor.visit(tree.body)
@@ -128,15 +125,15 @@ def split(text: str, signs: str, fail: Callable[[str], Exception]) -> list[tuple
             depth.append(c)
         elif c in ")]}":
             if not depth or "([{".index(depth.pop()) != ")]}".index(c):
-                raise fail(f"'{c}' closes nothing")
+                raise fail(f"'{c}' closes nothing; expected its other half before it")
         elif c in signs and not depth:
             if text[start:i].strip() or (parts and signs != "+-") or signs != "+-":
                 parts.append((sign, text[start:i]))
             elif parts:
-                raise fail(f"'{sign}' is followed by '{c}'")
+                raise fail(f"'{sign}' is followed by '{c}'; expected a term between them")
             sign, start = c, i + 1
     if quote or depth:
-        raise fail(f"'{quote or depth[-1]}' is never closed")
+        raise fail(f"'{quote or depth[-1]}' is never closed; expected its other half after it")
     return [*parts, (sign, text[start:])]
 
 

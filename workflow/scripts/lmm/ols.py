@@ -112,7 +112,8 @@ def _check(fixed: list[str], n_rows: int, X: np.ndarray | None = None) -> None:
     """Refuse what has no least-squares solution with a residual standard error."""
     names = ", ".join(fixed)
     if n_rows <= len(fixed):
-        raise StudyError("formula", f"{n_rows} rows cannot carry {len(fixed)} fixed effects: {names}")
+        what = f"{n_rows} rows cannot carry {len(fixed)} fixed effects ({names})"
+        raise StudyError("formula", f"{what}; expected more rows")
     # of the columns scaled to length 1, not of X'X, which would take a narrow x far from 0 for constant
     if X is not None:
         length = np.linalg.norm(X, axis=0)
@@ -121,7 +122,8 @@ def _check(fixed: list[str], n_rows: int, X: np.ndarray | None = None) -> None:
 
 
 def _collinear(fixed: list[str]) -> StudyError:
-    return StudyError("formula", f"the fixed effects {', '.join(fixed)} are collinear in these data")
+    what = f"the fixed effects {', '.join(fixed)} are collinear in these data"
+    return StudyError("formula", f"{what}; expected independent columns")
 
 
 def _summary(

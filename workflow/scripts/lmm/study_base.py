@@ -40,8 +40,8 @@ class Settings(BaseModel):
             return value
         if not isinstance(value, Mapping):
             raise PydanticCustomError(
-                "mapping", "{met}: expected a mapping with the keys {known}",
-                {"met": repr(value), "known": ", ".join(known)},
+                "mapping", "{met}: expected a mapping {known}",
+                {"met": repr(value), "known": f"with the keys {', '.join(known)}" if known else "without keys: {}"},
             )  # fmt: skip
         for key in value:
             if key not in known:

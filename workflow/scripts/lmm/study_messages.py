@@ -49,8 +49,10 @@ def message(error: ValidationError, raw: Any) -> tuple[tuple, str]:
     if item["type"] == "wrong" or (item["type"] == "mapping" and len(known) == 1):
         return path, item["msg"]
     if item["type"] == "missing":
-        return (*path, item["loc"][-1]), f"is missing; expected {_describe(item)}"
-    expected = " or ".join(dict.fromkeys(_describe(one) for one in known))
+        key = item["loc"][-1]
+        return (path if path[-1:] == (key,) else (*path, key)), f"is missing; expected {_describe(item)}"
+    forms = [_describe(one) for one in items if one["type"] == "unknown_key"]
+    expected = " or ".join(dict.fromkeys([_describe(one) for one in known] + forms))
     return path, f"{_met(item['input'])}: expected {expected}{_hint(item)}"
 
 
@@ -71,13 +73,15 @@ def _describe(item: Mapping[str, Any]) -> str:
         return EXPECTED[kind]
     if kind in BOUNDS:
         name, words = BOUNDS[kind]
-        return f"{words} {context[name]:g}"
+        return f"{words} {context[name]:.15g}"
     if kind == "literal_error":
         return context["expected"]
     if kind == "missing":
         return "a value"
     if kind == "mapping":
-        return f"a mapping with {context['known']}"
+        return f"a mapping {context['known']}"
+    if kind == "unknown_key":
+        return f"a mapping with {context['hint'].rpartition(': ')[2]}"
     if kind == "too_short":
         return f"at least {context['min_length']} entry"
     return item["msg"][:1].lower() + item["msg"][1:]
@@ -96,4 +100,7 @@ def _hint(item: Mapping[str, Any]) -> str:
         float(item["input"])
     except ValueError:
         return ""
-    return " without quotes" + (" and with a point: 1.0e+3" if "e" in item["input"].lower() else "")
+    number, power, exponent = item["input"].lower().partition("e")
+    sign = "" if exponent[:1] in ("-", "+") else "+"
+    point = "" if "." in number else ".0"
+    return f" without quotes{f' and with a point: {number}{point}e{sign}{exponent}' if power else ''}"

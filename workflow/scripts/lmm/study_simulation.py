@@ -85,7 +85,7 @@ def _shorthand(names: Mapping[str, str | None], what: str):
             return value
         found = [name for name in value if name in names]
         if len(found) > 1:
-            raise _wrong(f"{', '.join(found)}: expected one {what}")
+            raise _wrong(f"{', '.join(found)}: expected one of them")
         if not found:
             return value
         rest = {key: item for key, item in value.items() if key != found[0]}

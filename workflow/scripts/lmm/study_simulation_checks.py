@@ -27,7 +27,8 @@ def check_simulation(simulation: Simulation, formula: Formula, where: str) -> No
     for kind, names in (("categorical", formula.categorical), ("stateful", formula.stateful)):
         if names:
             raise StudyError(
-                "formula", f"'{names[0]}' is {kind}; simulated predictors are numbers, taken as they are"
+                "formula",
+                f"'{names[0]}' is {kind}; expected plain columns, since simulated predictors are numbers as they are",
             )
     terms = numeric_design(formula).terms
     same_names(simulation.fixed, terms.fixed, f"{where}.fixed")
@@ -93,7 +94,7 @@ def correlations(simulation: Simulation, terms: Terms, where: str = "simulate") 
             raise StudyError(
                 where,
                 f"{simulation.corr}: not positive semi-definite (smallest eigenvalue {smallest:.3g}) "
-                f"for {', '.join(names)}",
+                f"for {', '.join(names)}; expected correlations that can hold together",
             )
     return tuple(matrices)
 

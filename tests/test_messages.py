@@ -1,0 +1,622 @@
+"""Every message that a user can meet, provoked: where, what was met, what was expected or what to do.
+
+The last tests walk the library's source: a place that raises a message for users and is not provoked here fails
+them. So whoever adds a message adds a case, and reads it as a user would.
+"""
+
+import ast
+import errno
+import functools
+import json
+import os
+import re
+import runpy
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import compare_runs
+import integrity
+import made_replicates
+import new_study
+import plan_data
+import script_io
+from conftest import ROOT
+from lmm import checks, ingest, new_rows, ols, pilot, printing, proposal, recovery, replay, runs
+from lmm.bayes_priors import resolve
+from lmm.design import build
+from lmm.errors import StudyError
+from lmm.formula import parse
+from lmm.gather import of_rows
+from lmm.study import load
+
+SCRIPTS = ROOT / "workflow/scripts"
+# What calls to raise a message for users look like; `within` passes one on.
+RAISES = {"StudyError", "self.fail", "fail", "_wrong", "PydanticCustomError", "_collinear", "explain"}
+# A message says what was expected, or what to do.
+ADVICE = re.compile(
+    r"expected|write |run again|keep the |drop one|add a term|make one|need brackets|added with|leave it out"
+    r"|subtract it|every row counts|only one grouping factor|on_failed_gate"
+)
+
+SIM = {"formula": "y ~ x + (x | g)", "simulate": {"groups": 10, "rows_per_group": 5}}
+OWN = {"formula": "Reaction ~ Days + (Days | Subject)", "data": "config/data/sleepstudy.csv"}
+POST = {"formula": "y ~ x + (x | g)", "simulate": {"generator": "r", "rows": 50, "groups": 5}}
+PROPER = {"fixed": "normal(0, 1)", "sd": "half_normal(1)", "sigma": "exponential(1)"}
+
+
+def sim(**changes):
+    """A simulated study with keys changed."""
+    return SIM | changes
+
+
+def drawn(**changes):
+    """A study with keys of `simulate` changed."""
+    return SIM | {"simulate": SIM["simulate"] | changes}
+
+
+def rep(**changes):
+    """A recovery study."""
+    return SIM | {"replicates": 5} | changes
+
+
+def own(**changes):
+    """A study of own data."""
+    return OWN | changes
+
+
+def post(**changes):
+    """A study with R's random numbers."""
+    return POST | {"simulate": POST["simulate"] | changes}
+
+
+CONFIGURATIONS = [
+    (sim(tittle='x'), "studies.s.tittle: unknown key; did you mean 'title'? expected one of: title, formula, data, simulate, designs, missing, predict, engines, conf_level, on_failed_gate, replicates, replicates_per_job, simulate_from, bootstrap, calibration"),
+    (drawn(row=3), "studies.s.simulate.row: unknown key; did you mean 'rows'? expected one of: generator, seed, address, groups, rows, rows_per_group, fixed, sd, corr, sigma, predictors, random_effects, errors"),
+    (sim(engines={'stan': {}}), 'studies.s.engines.stan: unknown key; expected one of: ols, mixedlm, reml, pymc'),
+    (sim(engines={'ols': 3}), 'studies.s.engines.ols: 3: expected a mapping without keys: {}'),
+    (sim(title=3), 'studies.s.title: 3: expected text'),
+    (sim(formula=None), 'studies.s.formula: is missing; expected a value'),
+    (sim(conf_level=1), 'studies.s.conf_level: 1: expected at most 0.9999'),
+    (sim(conf_level='high'), "studies.s.conf_level: 'high': expected a number"),
+    (drawn(groups=1), 'studies.s.simulate.groups: 1: expected at least 2'),
+    (drawn(groups='10'), "studies.s.simulate.groups: '10': expected a whole number without quotes"),
+    (drawn(groups=2.5), 'studies.s.simulate.groups: 2.5: expected a whole number'),
+    (drawn(seed=-1), 'studies.s.simulate.seed: -1: expected at least 0'),
+    (drawn(seed=2 ** 31), 'studies.s.simulate.seed: 2147483648: expected less than 2147483648'),
+    (drawn(sigma=float('inf')), 'studies.s.simulate.sigma: inf: expected a finite number'),
+    (drawn(sigma='1e-3'), "studies.s.simulate.sigma: '1e-3': expected a number without quotes and with a point: 1.0e-3"),
+    (drawn(generator='R'), "studies.s.simulate.generator: 'R': expected 'numpy' or 'r'"),
+    (sim(on_failed_gate='stop'), "studies.s.on_failed_gate: 'stop': expected 'report' or 'error'"),
+    (sim(calibration='yes'), "studies.s.calibration: 'yes': expected true or false"),
+    (sim(data=None, engines={'pymc': {'chains': 1}}), 'studies.s.engines.pymc.chains: 1: expected at least 2'),
+    (drawn(rows_per_group={'sizes': []}), 'studies.s.simulate.rows_per_group.sizes: []: expected at least 1 entry'),
+    (drawn(rows_per_group={'mean': 3}), "studies.s.simulate.rows_per_group: {'mean': 3}: expected a whole number or a mapping with sizes or a mapping with poisson"),
+    (drawn(rows_per_group={'poisson': 0}), 'studies.s.simulate.rows_per_group.poisson: 0: expected more than 0'),
+    (drawn(predictors={'x': 'gamma'}), "studies.s.simulate.predictors.x: 'gamma': expected a predictor: normal, uniform, binary, sequence"),
+    (drawn(predictors={'x': {'normal': {}, 'binary': 0.5}}), 'studies.s.simulate.predictors.x: normal, binary: expected one of them'),
+    (drawn(predictors={'x': {'normal': 3}}), "studies.s.simulate.predictors.x: 'normal: 3': expected a mapping such as {normal: {}}"),
+    (drawn(predictors={'x': {'uniform': {'low': 2, 'high': 1}}}), 'studies.s.simulate.predictors.x: low 2, high 1: expected low < high'),
+    (drawn(predictors={'x': {'sequence': {}, 'between': True}}), 'studies.s.simulate.predictors.x: a sequence runs within groups; expected between: false'),
+    (drawn(predictors={'x': {'sequence': {'step': 0}}}), 'studies.s.simulate.predictors.x: step 0 makes a constant; expected another number'),
+    (drawn(predictors={'x': {'binary': 1.5}}), 'studies.s.simulate.predictors.x: 1.5: expected less than 1'),
+    (drawn(errors='cauchy'), "studies.s.simulate.errors: 'cauchy': expected a distribution: normal, student, skewed"),
+    (drawn(errors={'student': 2}), 'studies.s.simulate.errors: 2: expected more than 2'),
+    (drawn(rows=100), 'studies.s.simulate: rows 100 and rows_per_group: expected one of the two'),
+    (None, "studies.s.formula: the study is None; expected a mapping with the key 'formula'"),
+    ({'formula': 'y ~ x + (x | g)'}, 'studies.s.data: the study has neither `data` nor `simulate`; expected one of the two'),
+    (sim(data='d.csv'), 'studies.s.data: the study has `data` and `simulate`; expected one of the two'),
+    (sim(simulate=3), 'studies.s.simulate: 3: expected a mapping'),
+    (sim(designs=3, replicates=3), 'studies.s.designs: 3: expected a list of mappings, each with keys of `simulate`'),
+    (sim(designs=[{'groups': 3}]), 'studies.s.designs: a table of designs needs `replicates`; expected both or neither'),
+    (rep(simulate={'groups': [10, 10]}), "studies.s.simulate: the design {'groups': 10} appears twice; expected distinct designs"),
+    (drawn(groups=[10, 20]), 'studies.s.simulate.groups: [10, 20]: a list crosses into designs; expected one value, or `replicates`'),
+    (rep(simulate={'seed': [1, 2]}), 'studies.s.simulate.seed: [1, 2]: expected one value for all designs'),
+    (rep(simulate={'groups': []}), 'studies.s.simulate.groups: []: expected at least one value'),
+    (rep(simulate={'groups': list(range(2, 203)), 'sigma': [0.1 * k for k in range(1, 52)]}), 'studies.s.simulate: crosses into 10251 designs; expected at most 10000'),
+    (rep(designs=[3]), 'studies.s.designs.0: 3: expected a mapping of keys of `simulate`'),
+    ({'formula': 'y ~ x + (1|g)', 'data': 'nowhere/*.csv'}, "studies.s.data: 'nowhere/*.csv': no such file; expected CSV, TSV or Parquet files in "),
+    ({'formula': 'y ~ x + (1|g)', 'data': 'config/data'}, "studies.s.data: 'config/data' is a directory; expected files, such as 'config/data/*.csv'"),
+    ({'formula': 'y ~ x + (1|g)', 'data': []}, 'studies.s.data: []: expected at least one file'),
+    (own(predict='new.csv'), "studies.s.predict: 'new.csv': no such file; expected new rows as CSV, TSV or Parquet"),
+    (sim(engines={}), 'studies.s.engines: none is listed; expected some of ols, mixedlm, reml, pymc'),
+    (sim(engines={'reml': {'formula': 'y ~ x + z + (x | g)'}}), "studies.s.engines.reml.formula: 'y ~ x + z + (x | g)': fixed is '1 + x + z'; expected the study's, '1 + x' (an engine may change the random effects only)"),
+    (sim(engines={'pymc': {'priors': {'fixed': 'student_t(3, 0, 1)'}}}), "studies.s.engines.pymc.priors.fixed: 'student_t(3, 0, 1)': the marginal model integrates fixed effects out; expected flat, normal(mean, sd) or auto, or model: full"),
+    (sim(engines={'pymc': {'priors': {'sd': {'z': 'half_normal(1)'}}}}), 'studies.s.engines.pymc.priors.sd.z: not a term of the formula; expected one of: Intercept, x'),
+    (sim(engines={'pymc': {'priors': {'sd': 'normal(0, 1)'}}}), "studies.s.engines.pymc.priors.sd: 'normal(0, 1)': expected a prior for sd: auto, flat, uniform(low, high), half_normal(sd), half_student_t(df, scale), half_cauchy(scale), exponential(rate)"),
+    (sim(engines={'pymc': {'priors': {'sd': 'half_normal(a)'}}}), "studies.s.engines.pymc.priors.sd: 'half_normal(a)': expected numbers as in half_normal(sd)"),
+    (sim(engines={'pymc': {'priors': {'sd': 'half_normal(1, 2)'}}}), "studies.s.engines.pymc.priors.sd: 'half_normal(1, 2)': expected half_normal(sd) with finite numbers"),
+    (sim(engines={'pymc': {'priors': {'sd': 'half_normal(0)'}}}), "studies.s.engines.pymc.priors.sd: 'half_normal(0)': sd is 0; expected more than 0"),
+    (sim(engines={'pymc': {'priors': {'sd': 'uniform(3, 2)'}}}), "studies.s.engines.pymc.priors.sd: 'uniform(3, 2)': expected low < high"),
+    (sim(engines={'pymc': {'priors': {'sd': 'uniform(-1, 2)'}}}), "studies.s.engines.pymc.priors.sd: 'uniform(-1, 2)': low is -1; expected at least 0, as standard deviations are"),
+    (rep(calibration=True, engines={'pymc': {'priors': PROPER | {'fixed': 'flat'}}}), "studies.s.engines.pymc.priors.fixed: 'flat' is improper; calibration draws from it, expected a proper prior"),
+    (rep(calibration=True, engines={'pymc': {'priors': PROPER | {'sd': 'auto'}}}), "studies.s.engines.pymc.priors.sd: 'auto' is scaled by data that calibration has yet to draw; expected a prior with numbers"),
+    (sim(calibration=True), 'studies.s.calibration: true: is for a study with `replicates`; expected both or neither'),
+    (sim(bootstrap='reml'), 'studies.s.bootstrap: reml: is for a study with `replicates`; expected both or neither'),
+    (sim(simulate_from='moments'), 'studies.s.simulate_from: moments: is for a study with `replicates`; expected both or neither'),
+    (rep(calibration=True, engines={'ols': {}}), 'studies.s.calibration: true: calibration is of the pymc engine; expected pymc under engines'),
+    (rep(bootstrap='reml'), "studies.s.bootstrap: 'reml': is for a study with `data`; expected it without `simulate`"),
+    (own(replicates=5, bootstrap='reml', calibration=True), "studies.s.bootstrap: 'reml': calibration with `data` draws from the posterior; expected posterior"),
+    (own(replicates=5, bootstrap='posterior', engines={'reml': {}}), "studies.s.bootstrap: 'posterior': is of the pymc engine; expected pymc under engines"),
+    (rep(engines={'pymc': {'model': 'full'}}), "studies.s.engines.pymc.model: 'full': replicates are fitted with the marginal model; expected marginal"),
+    (own(replicates=5, engines={'mixedlm': {}}), 'studies.s.engines.mixedlm: needs rows, and replicates of own data are drawn as moments; expected others'),
+    (own(replicates=5, simulate_from='rows'), "studies.s.simulate_from: 'rows': replicates of own data are drawn as moments; expected moments"),
+    (rep(simulate_from='moments', simulate={'errors': 'student'}), "studies.s.simulate_from: 'moments': errors that are not normal need rows; expected rows"),
+    (rep(simulate_from='moments', simulate={'generator': 'r', 'rows': 50}), "studies.s.simulate_from: 'moments': generator 'r' draws rows; expected rows"),
+    (rep(simulate_from='moments', engines={'mixedlm': {}}), "studies.s.simulate_from: 'moments': mixedlm needs rows; expected rows, or engines without mixedlm"),
+    (sim(formula='np.log(y) ~ x + (x | g)'), "studies.s.formula: response 'np.log(y)': expected a plain column in simulated data"),
+    (sim(formula='y ~ C(x) + (1 | g)'), "studies.s.formula: 'x' is categorical; expected plain columns, since simulated predictors are numbers as they are"),
+    (sim(formula='y ~ poly(x, 2) + (1 | g)'), "studies.s.formula: 'poly(x, 2)' is stateful; expected plain columns, since simulated predictors are numbers as they are"),
+    (drawn(predictors={'z': 'normal'}), 'studies.s.simulate.predictors.z: not a predictor of the formula; expected one of: x'),
+    (sim(formula='y ~ x + (1 | g)', simulate={'corr': 0.5}), 'studies.s.simulate.corr: 0.5: there is one random effect (Intercept); expected no correlation'),
+    (sim(formula='y ~ x + z + (x + z | g)', simulate={'corr': 0.5}), 'studies.s.simulate.corr: 0.5: there are several pairs; expected a mapping such as {"Intercept.x": 0.5}'),
+    (drawn(corr={'Intercept.z': 0.5}), "studies.s.simulate.corr.Intercept.z: not a pair of random effects; did you mean 'Intercept.x'? expected one of: Intercept.x"),
+    (sim(formula='y ~ x + (x || g)', simulate={'corr': 0.5}), "studies.s.simulate.corr: 0.5: the formula makes 'Intercept' and 'x' independent; expected 0, or (... | g)"),
+    (sim(formula='y ~ x + z + (x + z | g)', simulate={'corr': {'Intercept.x': 0.9, 'Intercept.z': 0.9, 'x.z': -0.9}}), "studies.s.simulate.corr: {'Intercept.x': 0.9, 'Intercept.z': 0.9, 'x.z': -0.9}: not positive semi-definite (smallest eigenvalue -0.8) for Intercept, x, z; expected correlations that can hold together"),
+    (sim(simulate={'rows': 5, 'groups': 10}), 'studies.s.simulate.groups: 10 groups are more than 5 rows allow; expected at least one row a group'),
+    (sim(simulate={'rows_per_group': {'sizes': [3, 4, 5]}, 'groups': 2}), 'studies.s.simulate.rows_per_group.sizes: 3 sizes for 2 groups; expected at most 2'),
+    (drawn(rows_per_group=1), 'studies.s.simulate.rows_per_group: 1 row in every group: group and residual variance cannot be told apart; expected more'),
+    (sim(formula='y ~ a * b * c + (1 | g)', simulate={'groups': 2, 'rows': 8}), 'studies.s.simulate: 8 rows for 8 fixed effects; expected more rows than fixed effects'),
+    (sim(formula='y ~ x + (1 | g)', simulate={'generator': 'r', 'rows': 50}), "studies.s.simulate.generator: 'r' draws y ~ x + (x | group) with one predictor; expected numpy for 'y ~ x + (1 | g)'"),
+    (sim(simulate={'generator': 'r'}), "studies.s.simulate.rows: is missing; expected a number, since generator 'r' spreads rows at random"),
+    (post(corr=0.5), "studies.s.simulate.corr: 0.5: generator 'r' draws independent effects; expected 0, or numpy"),
+    (post(errors='student'), "studies.s.simulate.generator: 'r' draws normal effects and errors; expected numpy for others"),
+    (post(predictors={'x': 'uniform'}), "studies.s.simulate.generator: 'r' draws a normal predictor for each row; expected numpy for others"),
+    (drawn(fixed={'z': 1}), 'studies.s.simulate.fixed.z: not a term of the formula; expected one of: Intercept, x'),
+    (drawn(sd={'x': 1}), 'studies.s.simulate.sd.Intercept: is missing; expected exactly Intercept, x'),
+    (sim(formula='y ~ x + (x |'), "studies.s.formula: 'y ~ x + (x |': '(' is never closed; expected its other half after it"),
+]  # fmt: skip
+
+FORMULAS = [
+    (' ', "formula: ' ': expected a formula such as 'y ~ x + (x | group)'"),
+    ('y', "formula: 'y': expected one '~' between response and predictors, as in 'y ~ x + (x | group)'"),
+    ('y ~ 0 + (1 | g)', "formula: 'y ~ 0 + (1 | g)': no fixed effect is left; keep the intercept or add a predictor"),
+    ('y ~ x + (1 | g) + (1 | h)', "formula: 'y ~ x + (1 | g) + (1 | h)': grouping factors g, h: crossed and nested factors are not supported, only one grouping factor"),
+    ('y ~ g + (1 | g)', "formula: 'y ~ g + (1 | g)': the grouping factor 'g' is also a predictor, which would explain all that its groups differ in; drop one of the two, or copy it under another name where its numbers are a trend"),
+    ('y ~ y + (1 | g)', "formula: 'y ~ y + (1 | g)': the response 'y' is also on the right-hand side; expected it left only"),
+    ('y ~ x + + (1 | g)', "formula: 'y ~ x + + (1 | g)': '+' is followed by '+'; expected a term between them"),
+    ('y ~ x +', "formula: 'y ~ x +': nothing follows '+'; expected a term"),
+    ('y ~ x | g', "formula: 'y ~ x | g': random effects need brackets: write (x | group)"),
+    ('y ~ x - (1 | g)', "formula: 'y ~ x - (1 | g)': (1 | g) cannot be subtracted; leave it out"),
+    ('y ~ x * (1 | g)', "formula: 'y ~ x * (1 | g)': 'x * (1 | g)': a random term stands alone, added with '+'"),
+    ('y ~ x', "formula: 'y ~ x': no random effects; add a term such as (1 | group)"),
+    ('~ x + (1 | g)', "formula: '~ x + (1 | g)': the response is missing left of '~'; expected a column"),
+    ('y | w ~ x + (1 | g)', "formula: 'y | w ~ x + (1 | g)': weights are not supported; every row counts once (brms's 'y | ...' is not read)"),
+    ('y + z ~ x + (1 | g)', "formula: 'y + z ~ x + (1 | g)': response 'y + z': expected one column or a function of it: np.log(y), I(y / 2)"),
+    ('C(y) ~ x + (1 | g)', "formula: 'C(y) ~ x + (1 | g)': response 'C(y)': expected one number for each row, without C() or {}"),
+    ('y ~ x y + (1 | g)', "formula: 'y ~ x y + (1 | g)': 'x y' does not parse; expected columns by name ('.' is not supported) and functions of them, joined by +, -, * or :"),
+    ('y ~ x ** x + (1 | g)', "formula: 'y ~ x ** x + (1 | g)': 'x ** x' does not parse; expected columns by name ('.' is not supported) and functions of them, joined by +, -, * or :"),
+    ('y ~ . + (1 | g)', "formula: 'y ~ . + (1 | g)': '.' does not parse; expected columns by name ('.' is not supported) and functions of them, joined by +, -, * or :"),
+    ('y ~ 2:x + (1 | g)', "formula: 'y ~ 2:x + (1 | g)': '2': expected a column or a function of columns"),
+    ('y ~ I(2) + (1 | g)', "formula: 'y ~ I(2) + (1 | g)': 'I(2)': expected a function of columns"),
+    ('y ~ x + (1 | g | h)', "formula: 'y ~ x + (1 | g | h)': (1 | g | h): expected one '|' or '||'"),
+    ('y ~ x + ( | g)', "formula: 'y ~ x + ( | g)': (| g): nothing stands left of '|'; write (1 | group)"),
+    ('y ~ x + (1 | a/b)', "formula: 'y ~ x + (1 | a/b)': (1 | a/b): nested factors are not supported, only one grouping factor"),
+    ('y ~ x + (1 | a:b)', "formula: 'y ~ x + (1 | a:b)': (1 | a:b): 'a:b' combines factors, which is not supported; make one column of them"),
+    ('y ~ x + (1 | 3)', "formula: 'y ~ x + (1 | 3)': (1 | 3): grouping factor '3': expected the name of a column"),
+    ('y ~ x + (0 | g)', "formula: 'y ~ x + (0 | g)': (0 | ...): no random effect is left; expected 1, a predictor or both"),
+    ('y ~ x + (x | g) + (1 | g)', "formula: 'y ~ x + (x | g) + (1 | g)': the random intercept appears twice; write (1 | g) + (0 + x | g) or (x || g) for independent effects, (x | g) for correlated ones"),
+    ('y ~ x + (x | g) + (0 + x | g)', "formula: 'y ~ x + (x | g) + (0 + x | g)': the random effect of 'x' appears twice; write (1 | g) + (0 + x | g) or (x || g) for independent effects, (x | g) for correlated ones"),
+    ('y ~ I(x +) + (1 | g)', "formula: 'y ~ I(x +) + (1 | g)': 'I(x +)' does not parse; expected columns by name ('.' is not supported) and functions of them, joined by +, -, * or :"),
+    ('y ~ offset(x) + (1 | g)', "formula: 'y ~ offset(x) + (1 | g)': offsets are not supported; subtract it from the response before the fit"),
+    ('y ~ weights(x) + (1 | g)', "formula: 'y ~ weights(x) + (1 | g)': weights are not supported; every row counts once"),
+    ('y ~ np.sort(x) + (1 | g)', "formula: 'y ~ np.sort(x) + (1 | g)': unknown function 'np.sort'; expected np.<elementwise function> or one of C, I, bs, cc, center, cr, cs, exp, exp10, exp2, log, log10, log2, poly, scale, standardize"),
+    ('y ~ C(x + 1) + (1 | g)', "formula: 'y ~ C(x + 1) + (1 | g)': 'C(x + 1)': expected the name of a column in C(...)"),
+    ('y ~ I([a for a in x]) + (1 | g)', "formula: 'y ~ I([a for a in x]) + (1 | g)': '[a for a in x]': expected arithmetic on columns"),
+    ('y ~ x) + (1 | g)', "formula: 'y ~ x) + (1 | g)': ')' closes nothing; expected its other half before it"),
+    ('y ~ x + - z + (1 | g)', "formula: 'y ~ x + - z + (1 | g)': '+' is followed by '-'; expected a term between them"),
+    ('y ~ x + (1 | g', "formula: 'y ~ x + (1 | g': '(' is never closed; expected its other half after it"),
+    ('y ~ `x + (1 | g)', "formula: 'y ~ `x + (1 | g)': '`' is never closed; expected its other half after it"),
+    ('y ~ I(x.z) + (1 | g)', "formula: 'y ~ I(x.z) + (1 | g)': 'x.z': expected the name of a column (in backticks if it has a dot)"),
+    ('y ~ {x +} + (1|g)', "formula: 'y ~ {x +} + (1|g)': '{x +}' does not parse; expected columns by name ('.' is not supported) and functions of them, joined by +, -, * or :"),
+]  # fmt: skip
+
+FILES = [
+    ({'d.csv': ''}, '<tmp>/d.csv: is empty (0 bytes), expected a header and rows'),
+    ({'d.csv': '\n1,2,a\n'}, "<tmp>/d.csv: its first line is blank, expected a header with the columns' names"),
+    ({'d.csv': 'y,x,g\n'}, '<tmp>/d.csv: has a header and no rows, expected rows'),
+    ({'d.csv': 'y;x;g\n1;2;a\n'}, "<tmp>/d.csv: header 'y;x;g': delimited by semicolon, expected comma"),
+    ({'d.csv': 'y\tx\tg\n1\t2\ta\n'}, "<tmp>/d.csv: header 'y\\tx\\tg': delimited by tab, expected comma (or the suffix .tsv)"),
+    ({'d.csv': 'y,x,g,x\n1,2,a,3\n'}, "<tmp>/d.csv: column 'x': twice in the header, expected every name once"),
+    ({'d.csv': 'y,X,g\n1,2,a\n'}, "<tmp>/d.csv: column 'x': not there, expected one of the columns y, X, g; did you mean 'X'?"),
+    ({'d.csv': 'y,x,g,X\n1,2,a,3\n'}, "<tmp>/d.csv: column 'x': 'X' differs from it in case only, expected distinct names"),
+    ({'d.csv': b'y,x,g\n1,caf\xe9,a\n'}, "<tmp>/d.csv: cannot be read: 'utf-8' codec can't decode byte 0xe9 in position 11: invalid continuation byte, expected CSV text in UTF-8"),
+    ({'d.parquet': 'y,x,g\n1,2,a\n'}, '<tmp>/d.parquet: cannot be read as Parquet: Parquet magic bytes not found in footer. Either the file is corrupted or this is not a parquet file., expected a Parquet file'),
+    ({'d.xlsx': 'y,x,g\n1,2,a\n'}, '<tmp>/d.xlsx: its suffix says no format, expected one of .csv, .csv.gz, .tsv, .tsv.gz, .parquet, .pq'),
+    ({'d.csv': 'y,x,g\n1,2\n3,4,a\n'}, '<tmp>/d.csv: cannot be read: Invalid Input Error: CSV Error on Line: 2; Original Line: 1,2; Expected Number of Columns: 3 Found: 2, expected CSV in UTF-8, the same columns in every row'),
+    ({'d.csv': 'y,x,g\n1,,a\n2,NA,a\n3,4,b\n,4,b\n'}, "<tmp>/d.csv: column 'y': missing in 1 of 4 rows, first in row 4, 2 in column 'x'; expected none, or `missing: drop` to leave out such rows"),
+    ({'d.csv': 'y,x,g\n1,1,a\ntwo,2,a\n3,4,b\n'}, "<tmp>/d.csv: column 'y': 'two' in row 2 is text, expected the response to be numbers"),
+    ({'d.csv': 'y,x,g\n1,1,a\n2,"1,5",a\n3,4,b\n'}, "<tmp>/d.csv: column 'x': '1,5' in row 2 is text, expected a number as in the other rows, or C(x) if its values are categories"),
+    ({'d.csv': 'y,x,g\n1,1,a\n2,inf,a\n3,4,b\n'}, "<tmp>/d.csv: column 'x': inf in row 2 (1 infinite), expected finite numbers"),
+    ({'d.csv': 'y,x,g\n1,7,a\n2,7,a\n3,7,b\n'}, "<tmp>/d.csv: column 'x': 7 in every row, expected a predictor with at least two values"),
+    ({'d.csv': 'y,x,g\n1,u,a\n2,u,a\n3,u,b\n'}, "<tmp>/d.csv: column 'x': 'u' in every row, expected a predictor with two levels or more"),
+    ({'d.csv': 'y,x,g\n1,1,a\n2,2,a\n3,4,a\n'}, "<tmp>/d.csv: column 'g': one level in all 3 rows, expected two levels or more"),
+    ({'d.csv': 'y,x,g\n1,1,a\n2,2,b\n3,4,c\n'}, "<tmp>/d.csv: column 'g': only one row in each of 3 groups, expected groups of several rows: with single rows, group effects cannot be told from residuals"),
+    ({'a.csv': 'y,x,g\n1,2,a\n', 'b.tsv': 'y\tx\tg\n1\t2\ta\n'}, '<tmp>/b.tsv: is tsv, expected csv like <tmp>/a.csv: one format a study'),
+    ({}, "data: '<tmp>/*': no such file, expected a CSV, TSV or Parquet file or a glob"),
+    ({'sub/a.csv': 'y,x,g\n1,2,a\n'}, "data: '<tmp>/sub': a directory, expected files, for example <tmp>/sub/*.parquet"),
+]  # fmt: skip
+
+
+def provoke_files(files: dict, root: Path, formula: str = "y ~ x + (x | g)", drop: bool = False) -> None:
+    """Write files, then inspect and scan them as a run does."""
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    parsed = parse(formula)
+    ingest.scan(ingest.inspect([str(root / "*")], parsed.variables, parsed.group, drop), parsed)
+
+
+def config(value) -> Callable:
+    return lambda root: load(value, ROOT)
+
+
+def files(content: dict, **options) -> Callable:
+    return lambda root: provoke_files(content, root, **options)
+
+
+def rows(**columns) -> pd.DataFrame:
+    return pd.DataFrame({"y": [1.0, 2, 4, 3], "x": [0.5, 1, 2, 3], "g": list("aabb")} | columns)
+
+
+def parquets(*frames: pd.DataFrame, columns=("y", "x", "g")) -> Callable:
+    """Header of Parquet files that do not go together, or have a type that no model takes."""
+
+    def provoke(root):
+        for k, frame in enumerate(frames):
+            frame.to_parquet(root / f"{k}.parquet")
+        ingest.inspect(str(root / "*.parquet"), columns, "g")
+
+    return provoke
+
+
+def unreadable(root):
+    (root / "d.csv").write_text("y,x,g\n1,2,a\n")
+    with mock.patch("os.access", return_value=False):
+        ingest.inspect(str(root / "d.csv"), ("y",), "g")
+
+
+def to_predict(content: str, **columns) -> Callable:
+    """A file of new rows held against the data's columns."""
+    known = {"x": {"type": "numeric", "kind": "DOUBLE"}, "g": {"type": "group", "kind": "VARCHAR"}}
+
+    def provoke(root):
+        (root / "new.csv").write_text(content)
+        new_rows.check(str(root / "new.csv"), parse(columns.pop("formula", "y ~ x + (x | g)")),
+                       {"columns": known | columns})  # fmt: skip
+
+    return provoke
+
+
+def no_rows_to_predict(root):
+    study = SimpleNamespace(data=(), settings=SimpleNamespace(predict="gone.csv", missing="error"), name="s")
+    plan_data.sizes(study, ["y ~ x + (x | g)"])
+
+
+def moments(formula: str, frame: pd.DataFrame):
+    return of_rows(build(parse(formula), frame), frame)
+
+
+def many() -> pd.DataFrame:
+    """Enough rows for anything: z is twice x."""
+    x = np.arange(24.0) % 7
+    return pd.DataFrame(
+        {"y": np.cos(np.arange(24.0)), "x": x, "z": 2 * x, "g": [f"g{k % 4}" for k in range(24)]}
+    )
+
+
+def long_table(change) -> Callable:
+    """The table of replicates, broken."""
+
+    def provoke(root):
+        table = made_replicates.table(np.random.default_rng(1), groups=(10,), rows=(5,), replicates=4)
+        recovery.performance(change(table))
+
+    return provoke
+
+
+def replayed(study: dict, replicate: int = 0, name: str = "s", design=None) -> Callable:
+    return lambda root: replay.replay(load({"studies": {"s": study}}, ROOT), name, replicate, design)
+
+
+def scripted(main: Callable, **job) -> Callable:
+    """A script's frame around `main`; what it says on the console is what a user reads."""
+
+    def provoke(root):
+        said = []
+        system = SimpleNamespace(
+            dup=lambda fd: fd,
+            dup2=lambda *fds: None,
+            write=lambda fd, line: said.append(line.decode()),
+            path=os.path,
+        )
+        given = {
+            "input": [],
+            "output": [str(root / "o")],
+            "log": [str(root / "log")],
+            "wildcards": {"study": "s"},
+        }
+        with mock.patch.object(script_io, "os", system), pytest.raises(SystemExit) as ended:
+            script_io.run(main, SimpleNamespace(**given | job))
+        assert ended.value.code == 1
+        raise Said(said[0].removesuffix("\n"))
+
+    return provoke
+
+
+class Said(Exception):
+    """A line that a script put on the console."""
+
+
+def failing(number: int) -> Callable:
+    def main(job):
+        raise OSError(number, os.strerror(number), str(Path(job.output[0])))
+
+    return main
+
+
+@contextmanager
+def inside(root):
+    before = Path.cwd()
+    os.chdir(root)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def half_an_input(root):
+    (root / "results/s").mkdir(parents=True)
+    (root / "results/s/moments.parquet").write_bytes(b"PAR1 and no more")
+    with inside(root):
+        scripted(lambda job: None, input=["results/s/moments.parquet"])(root)
+
+
+def strict_verdict(root):
+    gates = [{"name": "rhat_max", "value": 1.02, "limit": 1.01, "passed": False}]
+    (root / "d.json").write_text(json.dumps({"status": "gate-failed", "gates": gates, "message": ""}))
+    job = SimpleNamespace(
+        input={"s/pymc": str(root / "d.json")}, output=SimpleNamespace(verdict=str(root / "v"))
+    )
+    with mock.patch.object(script_io, "run", lambda main, job: main(job)):
+        runpy.run_path(str(SCRIPTS / "check_verdict.py"), init_globals={"snakemake": job})
+
+
+def proposed(frame: pd.DataFrame, **named) -> Callable:
+    def provoke(root):
+        frame.to_csv(root / "d.csv", index=False)
+        proposal.propose(str(root / "d.csv"), **named)
+
+    return provoke
+
+
+def ragged(root):
+    """A file whose third row has a column too few."""
+    (root / "d.csv").write_text("y,x,g\n1,2,a\n3,4\n")
+    proposal.propose(str(root / "d.csv"))
+
+
+def new(name: str, data: str, out: str = "") -> Callable:
+    def provoke(root):
+        (root / "here.yaml").write_text("")
+        with inside(root):
+            new_study.write(name, data, out, "", "")
+
+    return provoke
+
+
+def printed(root, script: str = "", patience: float = 10.0):
+    """Print with a browser that does as `script` says; with none where it is empty."""
+    browser = root / "chromium"
+    browser.write_text(f"#!/bin/sh\n{script}\n")
+    browser.chmod(0o755)
+    found = str(browser) if script else None
+    with (
+        mock.patch.object(printing, "browser", lambda: found),
+        mock.patch.object(printing, "PATIENCE", patience),
+    ):
+        printing.pdf(root / "report.html", root / "report.pdf")
+
+
+def finite(root):
+    frame = rows(x=[0.0, 1, 2, 3])
+    pilot.finite_matrix(build(parse("y ~ np.log(x) + (1 | g)"), frame), frame)
+
+
+def singular_moments(root):
+    broken = mock.Mock(n_rows=10)
+    broken.ols.side_effect = np.linalg.LinAlgError
+    ols.fit(["Intercept", "x"], moments=broken)
+
+
+# what provokes it, and the message
+OTHERS = {
+    "no configuration": (config({}), "config: {}: expected a mapping with the key 'studies'"),
+    "unknown top key": (config({"studys": {}}), "studys: unknown key; did you mean 'studies'? expected one of: studies, report"),
+    "no studies": (config({"studies": None}), "studies: None: expected at least one study, by its name"),
+    "name": (config({"studies": {"A b": {}}}), "studies: study name 'A b': expected lower-case letters, digits, _ and - ([a-z0-9_-]+)"),
+    "report": (config({"studies": {"s": SIM}, "report": {"titel": "x"}}), "report.titel: unknown key; did you mean 'title'? expected one of: title"),
+    "no complete row": (files({"d.csv": "y,x,g\n1,,a\n2,NA,a\n"}, drop=True), "<tmp>/d.csv: 0 complete rows of 2, expected at least one"),
+    "identifier": (files({"d.csv": "y,x,g\n" + "".join(f"{k},id{k},{k % 5}\n" for k in range(1001))}),
+                   "<tmp>/d.csv: column 'x': text with more than 1000 levels, for example 'id0'; expected numbers or a categorical predictor with few levels"),
+    "types": (parquets(rows(), rows(x=list("abcd"))), "<tmp>/1.parquet: column 'x': "),
+    "a time": (parquets(rows(x=pd.Timestamp("2024-01-01"))), "<tmp>/0.parquet: column 'x': its type is timestamp["),
+    "empty Parquet": (parquets(rows().iloc[:0]), "<tmp>/0.parquet: has no rows, expected rows"),
+    "permission": (unreadable, "<tmp>/d.csv: cannot be read (permission denied), expected a readable file"),
+    "new rows: missing": (to_predict("x,g\n1,a\n,a\n"), "<tmp>/new.csv: column 'x': missing in 1 of 2 rows, first in row 2; expected rows to predict without missing values"),
+    "new rows: text": (to_predict("x,g\n1,a\noops,a\n"), "<tmp>/new.csv: column 'x': 'oops' in row 2 is text, expected a number as in the data"),
+    "new rows: level": (to_predict("x,g\nu,a\nw,a\n", x={"type": "categorical", "kind": "VARCHAR", "levels": ["u", "v"]}),
+                        "<tmp>/new.csv: column 'x': 'w', expected one of the data's levels: u, v"),
+    "new rows: fraction": (to_predict("x,g\n1,a\n1.5,a\n", formula="y ~ C(x) + (1 | g)", x={"type": "categorical", "kind": "BIGINT", "levels": [1, 2]}),
+                           "<tmp>/new.csv: column 'x': 1.5 in row 2, expected a whole number as in the data"),
+    "new rows: file": (no_rows_to_predict, "studies.s.predict: 'gone.csv': no such file; expected new rows as CSV, TSV or Parquet"),
+    "column": (lambda root: build(parse("y ~ z + (1 | g)"), rows()), "formula: column 'z' is not there; expected one of: y, x, g"),
+    "stateful": (lambda root: build(parse("y ~ poly(x, 2) + (1 | g)"), {"x": "numeric"}), "formula: 'poly(x, 2)' depends on all rows; expected a formula without it here"),
+    "evaluation": (lambda root: build(parse("y ~ bs(x, df=1) + (1 | g)"), rows()), "formula: '1 + bs(x, df=1)' cannot be evaluated: "),
+    "levels": (lambda root: build(parse("y ~ C(x) + (1 | g)"), rows(x=[1, 1, 1, 1])), "formula: categorical predictor 'x' has levels [1]; expected at least two"),
+    "a level that is not known": (lambda root: build(parse("y ~ x + (1 | g)"), rows(x=list("uvuv"))).predictors(rows(x=list("uvuw"))),
+                                  "data: column 'x': value 'w' is not among its levels; expected one of: u, v"),
+    "not finite": (finite, "formula: 'np.log(x)': -inf in the row {'y': 1.0, 'x': 0.0, 'g': 'a'}, expected a finite number"),
+    "too many parameters": (lambda root: checks.size(5, 3, ["Intercept", "x"], [["Intercept", "x"]]),
+                            "formula: 2 fixed effects and 4 variance parameters for 5 rows, expected more rows than parameters"),
+    "too few groups": (lambda root: checks.size(50, 2, ["Intercept"], [["Intercept", "x", "z"]]),
+                       "formula: 3 correlated random effects (Intercept, x, z) for 2 groups, expected at least as many groups, or independent effects with ||"),
+    "collinear": (lambda root: checks.collinear(moments("y ~ x + z + (1 | g)", many()), ("Intercept", "x", "z")),
+                  "formula: column 'z': a linear combination of 'x', expected columns that are not"),
+    "ols: rows": (lambda root: ols.fit(["Intercept", "x"], y=np.ones(2), X=np.ones((2, 2))), "formula: 2 rows cannot carry 2 fixed effects (Intercept, x); expected more rows"),
+    "ols: collinear": (lambda root: ols.fit(["Intercept", "x"], y=np.arange(4.0), X=np.ones((4, 2))), "formula: the fixed effects Intercept, x are collinear in these data; expected independent columns"),
+    "ols: moments": (singular_moments, "formula: the fixed effects Intercept, x are collinear in these data; expected independent columns"),
+    "prior of no term": (lambda root: resolve({"fixed": {"w": "flat"}}, moments("y ~ x + (x | g)", many()), ("Intercept", "x"), ("Intercept", "x"), True),
+                         "engines.pymc.priors.fixed.w: no such term; expected one of Intercept, x"),
+    "prior without closed form": (lambda root: resolve({"fixed": "student_t(3, 0, 1)"}, moments("y ~ x + (x | g)", many()), ("Intercept", "x"), ("Intercept", "x"), True),
+                                  "engines.pymc.priors.fixed.Intercept: student_t(3, 0, 1) has no closed form in the marginal model; expected flat or normal(mean, sd), or model: full"),
+    "replicates: column": (long_table(lambda table: table.drop(columns="truth")), "recovery/replicates.parquet: column truth is missing; expected design, replicate, engine, "),
+    "replicates: status": (long_table(lambda table: table.assign(status="odd")), "recovery/replicates.parquet: status 'odd'; expected one of ok, singular, "),
+    "replicates: twice": (long_table(lambda table: pd.concat([table, table.iloc[[0]]])), "recovery/replicates.parquet: "),
+    "replicates: two statuses": (long_table(lambda table: table.assign(status=["singular", *table["status"][1:]])),
+                                 "recovery/replicates.parquet: a fit has two statuses; expected one for each design, replicate and engine"),
+    "replay: study": (replayed(rep(), name="t"), "studies: no study 't'; expected one of s"),
+    "replay: none": (replayed(SIM), "studies.s.replicates: the study has none to replay; expected a study with `replicates`"),
+    "replay: beyond": (replayed(rep(), 5), "studies.s.replicates: no replicate 5; expected 0 to 4"),
+    "replay: moments": (replayed(rep(simulate_from="moments", engines={"reml": {}})),
+                        "studies.s.simulate_from: replicates are drawn as moments and have no rows to replay; expected simulate_from: rows"),
+    "replay: design": (replayed(rep(), design="zz"), "studies.s.designs: "),
+    "failed gate as an error": (strict_verdict, "studies.s.engines.pymc: failed its convergence gates: rhat_max 1.02 (limit 1.01); on_failed_gate is 'error'"),
+    "half an artifact": (half_an_input, "studies.s.results/s/moments.parquet: not a whole Parquet file; run again, it is then made anew"),
+    "disk full": (scripted(failing(errno.ENOSPC)), "studies.s.<tmp>: the disk is full: make room, then run again; what is finished stays"),
+    "quota": (scripted(failing(errno.EDQUOT)), "studies.s.<tmp>: the disk quota is used up: make room, then run again; what is finished stays"),
+    "read-only": (scripted(failing(errno.EROFS)), "studies.s.<tmp>: read-only or not yours: make it writable, then run again; what is finished stays"),
+    "not writable": (scripted(failing(errno.EACCES)), "studies.s.<tmp>: read-only or not yours: make it writable, then run again; what is finished stays"),
+    "new: nothing": (new("", ""), "new: expected a name and a file: make new STUDY=name DATA=file.csv"),
+    "new: exists": (new("s", "d.csv", "here.yaml"), "studies.s.here.yaml: exists already, expected a new file; name another one by OUT="),
+    "new: column": (proposed(many(), response="w"), "<tmp>/d.csv: RESPONSE=w: no such column, expected one of y, x, z, g"),
+    "new: group": (proposed(many().assign(g="a"), group="g"), "<tmp>/d.csv: GROUP=g: 1 level in 24 rows, expected at least 2 levels, and groups of several rows"),
+    "new: which group": (proposed(many().drop(columns="g")), "<tmp>/d.csv: cannot tell the grouping factor: x (numbers, 7 distinct values), z (numbers, 7 distinct values) would do equally well; "
+                         "expected one choice: add GROUP=x to `make new`, or write the formula by hand (config/README.md)"),
+    "new: response": (proposed(many(), response="g", group="g"), "<tmp>/d.csv: RESPONSE=g: is the grouping factor, expected a column of numbers"),
+    "new: which response": (proposed(many().drop(columns="y")), "<tmp>/d.csv: cannot tell the response: x (numbers, 7 distinct values), z (numbers, 7 distinct values) would do equally well; "
+                            "expected one choice: add RESPONSE=x to `make new`, or write the formula by hand (config/README.md)"),
+    "new: ragged": (ragged, "<tmp>/d.csv: cannot be read: "),
+    "compare: nothing": (lambda root: compare_runs.write("", "", ""), "compare: expected two folders: make compare A=old/results B=results"),
+    "compare: folder": (lambda root: runs.read(root / "none"), "<tmp>/none: no such folder, expected one of results, as a finished run leaves it"),
+    "compare: unfinished": (lambda root: runs.read(root), "<tmp>: has no summary.json, expected the results of a run that made its report"),
+    "no browser": (printed, "<tmp>/report.pdf: no browser to print with, expected one of chromium, "),
+    "browser fails": (lambda root: printed(root, "echo 'no display' >&2; exit 3"), "<tmp>/report.pdf: <tmp>/chromium ended with 3 and said: no display; expected a PDF"),
+    "browser hangs": (lambda root: printed(root, "exec sleep 5", 0.1), "<tmp>/report.pdf: <tmp>/chromium did not end in 0.1 s, expected a PDF"),
+}  # fmt: skip
+
+CASES: dict[str, tuple[Callable, str]] = {
+    **{f"configuration {k}": (config({"studies": {"s": study}}), said) for k, (study, said) in enumerate(CONFIGURATIONS)},
+    **{f"formula {text}": (lambda root, text=text: parse(text), said) for text, said in FORMULAS},
+    **{f"files {k}": (files(content), said) for k, (content, said) in enumerate(FILES)},
+    **OTHERS,
+}  # fmt: skip
+
+
+@functools.cache
+def provoked(name: str) -> tuple[str, frozenset[tuple[str, int]]]:
+    """The message of a case, and the lines of ours that raised anything on its way (sys.monitoring sees them all)."""
+    lines = set()
+    tool = sys.monitoring.PROFILER_ID
+
+    def raised(code, offset, error):
+        if code.co_filename.startswith(str(SCRIPTS)) and error.__traceback__ is not None:
+            at = error.__traceback__
+            while at.tb_next:
+                at = at.tb_next
+            lines.add((at.tb_frame.f_code.co_filename, at.tb_lineno))
+
+    with tempfile.TemporaryDirectory() as folder:
+        sys.monitoring.use_tool_id(tool, "messages")
+        sys.monitoring.register_callback(tool, sys.monitoring.events.RAISE, raised)
+        sys.monitoring.set_events(tool, sys.monitoring.events.RAISE)
+        try:
+            CASES[name][0](Path(folder))
+            message = ""
+        except (StudyError, Said) as error:
+            message = str(error).replace(folder, "<tmp>")
+        finally:
+            sys.monitoring.set_events(tool, 0)
+            sys.monitoring.free_tool_id(tool)
+    return message, frozenset(lines)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_message(name):
+    message, _ = provoked(name)
+    assert message.startswith(CASES[name][1]), message
+    assert "\n" not in message
+    assert re.match(r"[^:]+: \S", message), "where, then what"
+    assert ADVICE.search(message), "what was expected, or what to do"
+
+
+def sites() -> dict[tuple[str, int], tuple[int, str]]:
+    """Every `raise` of a message for users: (file, first line) -> last line and source."""
+    found = {}
+    for file in sorted(SCRIPTS.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            call = node.exc if isinstance(node, ast.Raise) else None
+            if isinstance(call, ast.Call) and ast.unparse(call.func) in RAISES:
+                found[str(file), node.lineno] = (node.end_lineno, ast.unparse(node))
+    return found
+
+
+def test_every_place_that_raises_a_message_is_provoked_here():
+    lines = set().union(*(provoked(name)[1] for name in CASES))
+    missed = [
+        f"{Path(file).relative_to(SCRIPTS)}:{first}: {source}"
+        for (file, first), (last, source) in sites().items()
+        if not any(name == file and first <= line <= last for name, line in lines)
+    ]
+    assert missed == []
+
+
+def test_all_that_the_system_may_say_is_a_case():
+    assert {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES} == set(integrity.SAYS)
+
+
+def test_make_says_which_python_it_needs(tmp_path):
+    """Where there is no Python new enough, the one line names what was found and what is needed."""
+    for name in ("python3.13", "python3", "python"):
+        (tmp_path / name).write_text(
+            '#!/bin/sh\n[ "$1" = --version ] && echo "Python 3.9.2" && exit 0\nexit 1\n'
+        )
+        (tmp_path / name).chmod(0o755)
+    project = tmp_path / "project"
+    project.mkdir()
+    for name in ("Makefile", "requirements.lock", ".python-version"):
+        (project / name).write_bytes((ROOT / name).read_bytes())
+    run = subprocess.run(
+        ["make"], cwd=project, capture_output=True, text=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    )
+    assert run.returncode != 0
+    assert "lmm-recovery needs Python 3.12 or newer (best 3.13); found: Python 3.9.2" in run.stderr
+    assert not (project / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    ("tool", "said"),
+    [
+        ("slurm_check", "missing: no profile nowhere"),
+        ("resume", "resume: no profile nowhere"),
+    ],
+)
+def test_tools_name_a_profile_that_is_not_there(tool, said, tmp_path):
+    run = subprocess.run(
+        [sys.executable, ROOT / f"workflow/tools/{tool}.py", "nowhere"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 1
+    assert run.stderr.startswith(said)
