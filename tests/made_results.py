@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from lmm import accumulate, comparison, design, ols, reml, variance
+from lmm import accumulate, comparison, criticism, design, influence, ols, reml, variance
 from lmm.formula import parse
 from lmm.store import write_json, write_table
+from lmm.terms import Terms
 from lmm.tidy import PARAMETERS, RANEF, Fit
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -70,6 +71,10 @@ def paths(root: Path, study: str = "coffee", engines=ENGINES) -> dict[str, str]:
         name: base / f"comparison/{name}.csv"
         for name in ("variance_recovery", "ranef_differences", "variance_explained")
     }
+    found |= {"influence": base / "reml/influence.parquet", "influence_about": base / "reml/influence.json"}
+    found |= {"criticism": base / "pymc/criticism.json"}
+    found |= {name: base / f"pymc/{name}.parquet" for name in ("loo", "replicates")}
+    found |= {name: base / f"pymc/{name}.csv" for name in ("predictive", "sensitivity")}
     return {name: str(path) for name, path in found.items() if path.exists()}
 
 
@@ -127,8 +132,31 @@ def coffee(root: Path, study: str = "coffee") -> Path:
         )
     _ols(base, exact["ols"])
     _pymc(base, posterior, truth, levels, drawn)
+    _criticism(base, rows)
     compare(base, _truth(drawn))
     return root
+
+
+def _criticism(base: Path, rows: pd.DataFrame) -> None:
+    """Influence of each group and criticism of the posterior, by the library."""
+    names = ("Intercept", "x")
+    codes, levels = accumulate.encode(rows["group"].astype(str))
+    W = np.column_stack([np.ones(len(rows)), rows["x"]])
+    terms = Terms(names, (names,), "group", names)
+    moments = accumulate.compute(terms, rows["y"].to_numpy(float), W, codes, levels)
+    table, about = influence.influence(moments, names, (names,))
+    write_table(base / "reml/influence.parquet", table)
+    write_json(base / "reml/influence.json", about)
+    settings = {
+        "priors": {"fixed": "flat", "sd": "uniform(0, 100)", "sigma": "flat"},
+        "seed": 1,
+        "conf_level": 0.95,
+    }
+    with xr.open_datatree(base / "pymc/posterior.nc") as tree:
+        found = criticism.criticise(moments, names, (("Intercept",), ("x",)), tree["posterior"], settings)
+    suffix = {"about": "criticism.json", "loo": "loo.parquet", "replicates": "replicates.parquet"}
+    suffix |= {"predictive": "predictive.csv", "sensitivity": "sensitivity.csv"}
+    found.write(**{name: str(base / "pymc" / file) for name, file in suffix.items()})
 
 
 def _data(table: pd.DataFrame) -> dict:
@@ -387,6 +415,9 @@ def fitted(root: Path, frame: pd.DataFrame, formula: str, study: str = "own", tr
     for name, fit in fits.items():
         ranef = base / name / "ranef.parquet" if fit.ranef is not None else None
         fit.write(base / name / "parameters.csv", base / name / "diagnostics.json", ranef)
+    table, about = influence.influence(moments, built.terms.fixed, built.terms.blocks)
+    write_table(base / "reml/influence.parquet", table)
+    write_json(base / "reml/influence.json", about)
     columns = {
         name: {"type": "categorical", "levels": sorted(frame[name].unique())}
         if not pd.api.types.is_numeric_dtype(frame[name]) or name == parsed.group

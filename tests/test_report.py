@@ -230,6 +230,7 @@ def test_methods_name_what_was_used(coffee):
             "pymc2023",
             "arviz2019",
             "vehtari2021",
+            "vehtari2017",
             "molder2021",
         )
     assert text.count("@article{") + text.count("@inproceedings{") == 7

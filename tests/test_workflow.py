@@ -40,8 +40,17 @@ def test_a_run_makes_every_artifact(finished):
         "moments": ["moments.parquet", "moments.json", "design.json"],
         "ols": ["parameters.csv", "diagnostics.json"],
         "mixedlm": ["parameters.csv", "ranef.parquet", "coef.parquet", "diagnostics.json"],
-        "reml": ["parameters.csv", "ranef.parquet", "diagnostics.json"],
-        "pymc": ["parameters.csv", "ranef.parquet", "diagnostics.json", "posterior.nc"],
+        "reml": [
+            "parameters.csv",
+            "ranef.parquet",
+            "diagnostics.json",
+            "influence.parquet",
+            "influence.json",
+        ],
+        "pymc": [
+            *("parameters.csv", "ranef.parquet", "diagnostics.json", "posterior.nc", "criticism.json"),
+            *("loo.parquet", "predictive.csv", "replicates.parquet", "sensitivity.csv"),
+        ],
         "comparison": ["variance_recovery.csv", "variance_explained.csv", "ranef_differences.csv"],
     }
     wanted = [results / "tiny" / folder / name for folder, names in expected.items() for name in names]
@@ -66,7 +75,9 @@ def test_a_second_run_does_nothing_and_says_so(finished):
         ("lmm/ols.py", {"ols", "comparison", "figures", "report"}),
         ("lmm/mixedlm.py", {"mixedlm", "comparison", "figures", "report"}),
         ("lmm/reml.py", {"reml", "mixedlm", "comparison", "figures", "report"}),
-        ("lmm/bayes.py", {"pymc", "comparison", "figures", "report"}),
+        ("lmm/influence.py", {"influence", "figures", "report"}),
+        ("lmm/bayes.py", {"pymc", "criticism", "comparison", "figures", "report"}),
+        ("lmm/loo.py", {"criticism", "figures", "report"}),
         ("lmm/comparison.py", {"comparison", "figures", "report"}),
         ("lmm/report.py", {"report"}),
     ],
@@ -92,7 +103,7 @@ def test_settings_rerun_the_stages_that_use_them_and_nothing_else(finished):
     study["engines"]["pymc"]["seed"] = 2
     finished.configure({"tiny": study}, "config/reseeded.yaml")
     assert finished.planned("--configfile", "config/reseeded.yaml").keys() - ALL == {
-        "pymc", "comparison", "figures", "report",
+        "pymc", "criticism", "comparison", "figures", "report",
     }  # fmt: skip
 
 
@@ -100,7 +111,9 @@ def test_only_the_configured_engines_run(finished):
     study = deepcopy(TINY) | {"engines": {"ols": {}, "reml": {}}}
     finished.configure({"small": study}, "config/small.yaml")
     planned = finished.planned("--configfile", "config/small.yaml")
-    assert planned.keys() - ALL == {"simulate", "moments", "ols", "reml", "comparison", "figures", "report"}
+    assert planned.keys() - ALL == {
+        "simulate", "moments", "ols", "reml", "influence", "comparison", "figures", "report",
+    }  # fmt: skip
 
 
 def test_another_configfile_replaces_the_default_studies(finished):

@@ -18,15 +18,6 @@ from lmm.simulate_moments import NOTHING, MomentsDesign, draw, prepare
 REPLICATES = 500
 WORK = 2_000_000  # groups x replicates at most ...
 FEWEST = 100  # ... but so many replicates, up to the limit of groups that `criticism` sets
-TEXTS = {
-    "sd_y": "sd of the response",
-    "sd_means": "sd of the group means",
-    "sd_within": "pooled sd within groups",
-    "lowest_mean": "lowest group mean",
-    "highest_mean": "highest group mean",
-    "skewness_means": "skewness of the group means",
-    "unequal_residuals": "inequality of the groups' residual variances",
-}
 DRAWS = ["kind", "statistic", "replicate", "value"]
 SUMMARY = [
     "statistic",
@@ -48,18 +39,6 @@ class Parameters(NamedTuple):
     beta: np.ndarray
     roots: np.ndarray
     sigmas: np.ndarray
-
-
-def text(statistic: str) -> str:
-    """What a statistic is, in words."""
-    name, _, column = statistic.partition(":")
-    if column:
-        kind = {
-            "sd_slopes": "sd of the groups' own slopes",
-            "cor_mean_slope": "correlation of means and slopes",
-        }
-        return f"{kind[name]} of {column}"
-    return TEXTS[name]
 
 
 def statistics(moments: Moments) -> dict[str, float]:

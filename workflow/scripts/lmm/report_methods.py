@@ -37,6 +37,18 @@ ENTRIES = {
   journal = {Bayesian Analysis}, year = {2021}, volume = {16}, number = {2}, pages = {667--718},
   doi = {10.1214/20-BA1221}
 }""",
+    "vehtari2017": """@article{vehtari2017,
+  author = {Vehtari, Aki and Gelman, Andrew and Gabry, Jonah},
+  title = {Practical {Bayesian} model evaluation using leave-one-out cross-validation and {WAIC}},
+  journal = {Statistics and Computing}, year = {2017}, volume = {27}, pages = {1413--1432},
+  doi = {10.1007/s11222-016-9696-4}
+}""",
+    "kallioinen2024": """@article{kallioinen2024,
+  author = {Kallioinen, Noa and Paananen, Topi and B{\\"u}rkner, Paul-Christian and Vehtari, Aki},
+  title = {Detecting and diagnosing prior and likelihood sensitivity with power-scaling},
+  journal = {Statistics and Computing}, year = {2024}, volume = {34}, pages = {57},
+  doi = {10.1007/s11222-023-10366-5}
+}""",
     "johnson2014": """@article{johnson2014,
   author = {Johnson, Paul C. D.},
   title = {Extension of {Nakagawa} \\& {Schielzeth's} {R2GLMM} to random slopes models},
@@ -57,6 +69,13 @@ def used(studies: list[Results]) -> list[str]:
     keys = ["bates2015", "johnson2014"] if engines - {"ols"} else []
     keys += ["seabold2010"] if engines & {"ols", "mixedlm"} else []
     keys += ["pymc2023", "arviz2019", "vehtari2021"] if "pymc" in engines else []
+    notes = [results.notes.get("criticism") or {} for results in studies]
+    keys += ["vehtari2017"] if any(note.get("loo") for note in notes) else []
+    keys += (
+        ["kallioinen2024"]
+        if any("sensitivity" not in note.get("left_out", "sensitivity") for note in notes)
+        else []
+    )
     return [*keys, "molder2021"]
 
 
@@ -151,4 +170,11 @@ def _bayesian(results: Results, level: str) -> list[str]:
         f"Intervals of {label('pymc')} "
         f"are {level} posterior quantiles."
     )
+    note = results.notes.get("criticism") or {}
+    checks = ["posterior predictive checks"] if note.get("replicates") else []
+    checks += ["leave-one-group-out cross-validation (PSIS; Vehtari et al. 2017)"] if note.get("loo") else []
+    if note and "sensitivity" not in note["left_out"]:
+        checks.append("power-scaling of prior and likelihood (Kallioinen et al. 2024)")
+    if checks:
+        said.append(f"The fit was criticised by {listed(checks)}.")
     return said

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from lmm import criticism_text, report_criticism
 from lmm import report_tables as tables
 from lmm import report_text as text
 from lmm.results import Results
@@ -73,18 +74,26 @@ def _mixed(results: Results) -> dict:
             tables.correlations(summary, name),
             tables.quantiles(scaled, f"{name}-scaled", f"{label(name)}: scaled residuals."),
         ]
-    blocks += [tables.explained(results), tables.ranef(results)]
+    blocks += [tables.explained(results), tables.ranef(results), report_criticism.influence(results)]
     title = " and ".join(label(name) for name in engines) + ": restricted maximum likelihood"
-    return _section("mixed", title, [*text.mixed(results), text.optimum(results)], blocks, ("residuals",))
+    said = [*text.mixed(results), text.optimum(results), *criticism_text.influence(results)]
+    shown = ("residuals", "influence") if "influence" in results.tables else ("residuals",)
+    return _section("mixed", title, said, blocks, shown)
 
 
 def _bayes(results: Results) -> dict:
     if "pymc" not in results.fits:
         return {}
     blocks = [tables.priors(results), tables.posterior(results), tables.gates(results)]
-    return _section(
-        "bayes", "PyMC: the Bayesian fit", text.bayes(results), blocks, ("priors", "ranks", "traces")
-    )
+    blocks += [report_criticism.predictive(results), report_criticism.sensitivity(results)]
+    blocks += [report_criticism.loo(results)]
+    said = [*text.bayes(results), *criticism_text.bayes(results)]
+    # what was left out is in the text, with its reason: an empty frame would add nothing
+    checks = ("predictive", "prior_predictive", "loo")
+    made = [
+        name for name in checks if "criticism" in results.notes and not criticism_text.left_out(results, name)
+    ]
+    return _section("bayes", "PyMC: the Bayesian fit", said, blocks, ("priors", "ranks", "traces", *made))
 
 
 def _comparison(results: Results) -> dict:

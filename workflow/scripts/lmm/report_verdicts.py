@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lmm import criticism_text
 from lmm.comparison import verdict
 from lmm.report_text import optimum, status
 from lmm.results import Results
@@ -36,6 +37,7 @@ def cards(results: Results) -> list[Card]:
         _gates(results),
         _optimum(results),
         _differences(results),
+        _checks(results),
         _trouble(results),
     ]
     return [card for card in found if card is not None]
@@ -152,6 +154,30 @@ def _differences(results: Results) -> Card | None:
     return Card("differences", tone, f"Largest ranef difference, {first} − {second}", value, tuple(lines))
 
 
+def _checks(results: Results) -> Card | None:
+    """Predictive check, cross-validation and prior sensitivity of the Bayesian fit."""
+    table, about = results.tables.get("predictive"), results.notes.get("criticism")
+    if table is None or not about or not len(table):
+        return None
+    far = len(criticism_text.outside(results))
+    inside = f"{len(table) - far} of {len(table)} statistics as the model replicates them"
+    # one in twenty is expected to be outside
+    lines = [("good" if far <= 1 else "warn", inside)]
+    if about["loo"]:
+        high, good = len(about["loo"]["high"]), number(about["loo"]["good_k"], 2)
+        said = f"largest Pareto k {number(about['loo']['largest_k'], 2)} (limit {good})"
+        lines.append(
+            ("warn" if high else "good", f"{counted(high, 'group')} above Pareto k {good}" if high else said)
+        )
+    leaning = results.tables.get("sensitivity")
+    if leaning is not None and len(leaning):
+        count = int((leaning["diagnosis"].fillna("") != "").sum())
+        lines.append(("warn" if count else "good", f"{count} of {len(leaning)} estimates lean on the prior"))
+    odd = [tone for tone, _ in lines if tone != "good"]
+    value = "yes" if not odd else f"{len(odd)} of {len(lines)} checks to look at"
+    return Card("checks", "warn" if odd else "good", "Does the model fit the data?", value, tuple(lines))
+
+
 def _trouble(results: Results) -> Card | None:
     lines = [
         ("bad" if fit.diagnostics["status"] == "error" else "warn", status(results, name))
@@ -190,6 +216,7 @@ def headline(results: Results) -> dict:
             for c in cards(results)
         ],
         "verdict": found,
+        "criticism": results.notes.get("criticism"),
         "estimates": estimates,
         "truth": {
             k: v

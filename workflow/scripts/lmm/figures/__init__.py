@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lmm.figures import comparison, diagnostics, ranef, rows
+from lmm.criticism_text import left_out
+from lmm.figures import comparison, criticism, diagnostics, ranef, rows
 from lmm.figures.detail import detail
 from lmm.figures.fits import Fitted
 from lmm.figures.style import MUTED, Drawing, canvas
@@ -22,9 +23,13 @@ FIGURES = {
     "groups": rows.groups,
     "pooled": rows.pooled,
     "residuals": diagnostics.residuals,
+    "influence": criticism.influence,
     "traces": diagnostics.traces,
     "ranks": diagnostics.ranks,
     "priors": diagnostics.priors,
+    "predictive": criticism.predictive,
+    "prior_predictive": criticism.prior_predictive,
+    "loo": criticism.loo,
     "variances": comparison.variances,
     "effects": comparison.effects,
     "caterpillar": ranef.caterpillar,
@@ -62,7 +67,9 @@ def names(settings: Mapping[str, Any]) -> list[str]:
     mixed = [name for name in engines if name != "ols"]
     wanted = ["groups", "pooled"]
     wanted += ["residuals"] if engines else []
-    wanted += ["traces", "ranks", "priors"] if "pymc" in engines else []
+    wanted += ["influence"] if "reml" in engines else []
+    if "pymc" in engines:
+        wanted += ["traces", "ranks", "priors", "predictive", "prior_predictive", "loo"]
     wanted += ["variances", "effects"] if engines else []
     wanted += ["caterpillar", "shrinkage"] if mixed else []
     wanted += ["differences"] if len(mixed) > 1 else []
@@ -114,6 +121,14 @@ def _missing(name: str, results: Results) -> str:
         return "There are no two engines with random effects to compare."
     if name in ("traces", "ranks", "priors") and results.posterior is None:
         return "There is no posterior: the fit did not end."
+    if name == "influence" and not len(results.tables.get("influence", ())):
+        why = (results.notes.get("influence_about") or {}).get("left_out")
+        return f"The influence of each group is left out: {why or 'there is no table of it'}."
+    if name in ("predictive", "prior_predictive", "loo"):
+        table = results.tables.get("loo" if name == "loo" else "predictive", ())
+        why = left_out(results, name)
+        if why or not len(table):
+            return f"This check of the Bayesian fit is left out: {why or 'there is no table of it'}."
     if name == "groups" and results.rows is None and not results.mixed:
         return "The rows were too many to copy, and no engine estimated random effects."
     return ""

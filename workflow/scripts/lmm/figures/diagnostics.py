@@ -98,7 +98,8 @@ def _sampled(results: Results) -> dict[str, np.ndarray]:
     return {str(name): group[name].transpose("chain", "draw").to_numpy() for name in names[:QUANTITIES]}
 
 
-def _grid(count: int, height: float) -> tuple:
+def grid(count: int, height: float) -> tuple:
+    """Axes for so many panels, three abreast; what is left over is hidden."""
     columns = min(count, 3)
     lines = math.ceil(count / columns)
     figure, axes = canvas(760, height * lines + 14, lines, columns)
@@ -110,7 +111,7 @@ def _grid(count: int, height: float) -> tuple:
 def traces(results: Results, _: Fitted) -> Drawing:
     """Trace of every chain, thinned to what a screen can show."""
     draws = _sampled(results)
-    figure, axes = _grid(len(draws), 105)
+    figure, axes = grid(len(draws), 105)
     for ax, (name, values) in zip(axes.flat, draws.items(), strict=False):
         step = max(1, values.shape[1] // 250)
         at = np.arange(0, values.shape[1], step)
@@ -152,7 +153,7 @@ def ranks(results: Results, _: Fitted) -> Drawing:
     Säilynoja, Bürkner & Vehtari 2022 (Stat. Comput. 32), the band by simulation of independent chains.
     """
     draws = _sampled(results)
-    figure, axes = _grid(len(draws), 105)
+    figure, axes = grid(len(draws), 105)
     chains, length = next(iter(draws.values())).shape
     z = np.linspace(0.02, 0.98, 49)
     outside = []
@@ -251,7 +252,7 @@ def priors_of(results: Results) -> dict[str, str]:
 def priors(results: Results, _: Fitted) -> Drawing:
     """Marginal posterior densities with the prior's density in the same units."""
     draws, given = _sampled(results), priors_of(results)
-    figure, axes = _grid(len(draws), 125)
+    figure, axes = grid(len(draws), 125)
     flat, narrow = [], []
     for ax, (name, values) in zip(axes.flat, draws.items(), strict=False):
         low = 0.0 if name.startswith("sd__") else None

@@ -63,11 +63,11 @@ def caterpillar(results: Results, _: Fitted) -> Drawing:
         f"effects included.{rest}"
     )
     alt = f"Random effects by group. {'; '.join(said)}."
-    return Drawing(figure, "Random effects of every group", caption, alt, _columns(figure, places))
+    return Drawing(figure, "Random effects of every group", caption, alt, areas(figure, places))
 
 
-def _columns(figure, places: list) -> tuple:
-    """The area of each group in caterpillar axes, in points from the top left corner."""
+def areas(figure, places: list) -> tuple:
+    """The area of each group in axes with a column a group, in points from the top left corner."""
     figure.draw_without_rendering()  # the layout moves the axes until then
     scale, height, hits = 72 / figure.dpi, figure.get_figheight() * 72, []
     for ax, levels, at in places:

@@ -1,0 +1,153 @@
+"""What the report says of influence and criticism: figures, tables, sentences and the card, against the tables."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import made_results
+from lmm import criticism_text, figures, report_criticism, report_methods, report_sections, report_verdicts
+from lmm.predictive_names import text
+from lmm.results import read
+
+
+@pytest.fixture(scope="module")
+def coffee(tmp_path_factory):
+    root = made_results.coffee(tmp_path_factory.mktemp("results"))
+    paths = made_results.paths(root)
+    return read("coffee", made_results.SETTINGS, paths), figures.draw("coffee", made_results.SETTINGS, paths)
+
+
+def changed(results, notes=None, **tables):
+    """The results with other tables and another criticism.json."""
+    about = results.notes["criticism"] | (notes or {})
+    return replace(results, tables=results.tables | tables, notes=results.notes | {"criticism": about})
+
+
+def section(results, key):
+    names = figures.names(results.settings)
+    found = report_sections.sections(results, dict.fromkeys(names, "figure"))
+    return next(part for part in found if part["key"] == key)
+
+
+def test_the_strongest_group_is_named_with_its_change(coffee):
+    results, drawn = coffee
+    table = results.tables["influence"]
+    mine = table[table["term"] == "sd__Intercept"]
+    worst = mine.loc[mine["change"].abs().idxmax()]
+    said = criticism_text.influence(results)
+    assert said[0].startswith(
+        f"Leaving out group {worst['level']} would lower the sd of Intercept from 9.03 to 8.75"
+    )
+    assert "No single group moves any estimate by a standard error." in said  # the largest is 0.43
+    assert f"group {worst['level']} would lower" in drawn.figures["influence"].alt
+    assert " ".join(said) in " ".join(section(results, "mixed")["text"])
+
+
+def test_a_group_that_moves_an_estimate_far_is_pointed_out(coffee):
+    results, _ = coffee
+    table = results.tables["influence"].copy()
+    table.loc[(table["level"] == "7") & (table["term"] == "x"), "standardised"] = -1.4
+    said = " ".join(criticism_text.influence(changed(results, influence=table)))
+    assert "Group 7 moves an estimate by more than its standard error" in said
+    assert "No single group" not in said
+
+
+def test_digits_are_enough_to_see_the_change():
+    found = {"level": "3", "term": "x", "estimate_without": 100.02, "change": 0.02, "standardised": np.nan}
+    assert (
+        criticism_text.moved(found)
+        == "leaving out group 3 would raise the fixed effect of x from 100.00 to 100.02"
+    )
+
+
+def test_terms_are_spoken():
+    assert [criticism_text.spoken(t) for t in ("sd__x", "cor__Intercept.x", "sd__Observation", "x")] == [
+        "the sd of x", "the correlation of Intercept and x", "the residual sd", "the fixed effect of x",
+    ]  # fmt: skip
+
+
+def test_groups_can_be_pointed_at_where_they_are_drawn(coffee):
+    for name in ("influence", "loo"):
+        assert 'data-level="14"' in coffee[1].figures[name].svg
+
+
+def test_cross_validation_says_how_far_it_is_to_be_relied_on(coffee):
+    results, drawn = coffee
+    about = results.notes["criticism"]["loo"]
+    said = " ".join(criticism_text.loo(results))
+    assert f"{about['elpd']:,.0f}".replace("-", "−") in said
+    assert f"the largest Pareto k is {about['largest_k']:.2f}" in said
+    assert said in drawn.figures["loo"].alt
+    bad = changed(results, {"loo": about | {"high": ["3", "9"], "largest_k": 0.9}})
+    assert "Pareto k exceeds 0.70 for groups 3 and 9" in " ".join(criticism_text.loo(bad))
+    assert next(c for c in report_verdicts.cards(bad) if c.key == "checks").tone == "warn"
+    assert next(c for c in report_verdicts.cards(results) if c.key == "checks").tone == "good"
+
+
+def test_a_statistic_outside_its_interval_is_named(coffee):
+    results, drawn = coffee
+    assert "all 9 statistics" in drawn.figures["predictive"].alt
+    table = results.tables["predictive"].copy()
+    at = table["statistic"] == "skewness_means"
+    table.loc[at, ["observed", "p_value"]] = [9.0, 0.0]
+    said = criticism_text.predictive(changed(results, predictive=table))[0]
+    assert said.startswith("Of 9 statistics 1 lies outside the central 95\u00a0% ")
+    assert "skewness of the group means (p = 0)" in said
+
+
+def test_what_is_left_out_is_said_with_its_reason_and_not_drawn(coffee):
+    results, drawn = coffee
+    part = section(results, "bayes")
+    said = " ".join(part["text"])
+    assert "There is no prior predictive check: improper priors cannot be drawn from: Intercept, x" in said
+    assert "Prior sensitivity is left out: every prior is flat or uniform" in said
+    assert drawn.figures["prior_predictive"].title == "Not drawn"
+    assert len(part["figures"]) == 5  # priors, ranks, traces, predictive, loo
+    why = "50,000 groups are more than 20,000"
+    names = ("loo", "predictive", "prior_predictive", "sensitivity")
+    empty = {name: results.tables[name].iloc[:0] for name in ("loo", "predictive", "sensitivity")}
+    none = changed(results, {"loo": None, "left_out": dict.fromkeys(names, why)}, **empty)
+    assert " ".join(criticism_text.bayes(none)).count(why) == 3
+    assert len(section(none, "bayes")["figures"]) == 3
+    assert "checks" not in [card.key for card in report_verdicts.cards(none)]
+
+
+def test_estimates_that_lean_on_the_prior_are_named(coffee):
+    results, _ = coffee
+    table = pd.DataFrame(
+        {"term": ["x", "sd__x"], "prior": [0.01, 0.2], "likelihood": [0.1, 0.1], "diagnosis": ["", "strong"]}
+    )
+    said = criticism_text.sensitivity(changed(results, sensitivity=table))
+    assert said == ["1 estimate leans on the prior: the sd of x (strong)."]
+    table["diagnosis"] = ""
+    said = criticism_text.sensitivity(changed(results, sensitivity=table))
+    assert said == [
+        "No estimate leans on its prior: the largest sensitivity to it is 0.20 (of the sd of x), below 0.05."
+    ]
+
+
+def test_tables_hold_the_artifacts_numbers(coffee):
+    results, _ = coffee
+    wide = report_criticism.influence(results)
+    assert wide.interactive
+    assert [row[0][1] for row in wide.rows] == [str(k) for k in range(1, 101)]
+    one = results.tables["influence"].set_index(["level", "term"]).loc[("14", "sd__x"), "standardised"]
+    column = [c.title for c in wide.columns].index("sd__x")
+    assert wide.rows[13][column][0] == one
+    assert len(report_criticism.loo(results).rows) == 100
+    named = [row[0][1] for row in report_criticism.predictive(results).rows]
+    assert named == [text(name) for name in results.tables["predictive"]["statistic"]]
+    assert report_criticism.sensitivity(results) is None
+
+
+def test_methods_and_bibliography_name_what_was_done(coffee):
+    results, _ = coffee
+    said = report_methods.methods(results)
+    assert (
+        "posterior predictive checks and leave-one-group-out cross-validation (PSIS; Vehtari et al. 2017)"
+        in said
+    )
+    assert "vehtari2017" in report_methods.bibtex([results])
+    assert "kallioinen2024" not in report_methods.bibtex([results])
