@@ -193,15 +193,6 @@ def everything(wildcards):
     return found
 
 
-def recovered(wildcards):
-    """All that figures and report read of a study with replicates, under the names of `lmm.recovered.read`."""
-    base = f"results/{wildcards.study}/recovery"
-    names = ["performance.csv", "failures.csv", "replicates.parquet"]
-    if studies[wildcards.study]["recovery"]["ranked"]:
-        names += ["calibration.csv", "ranks.parquet"]
-    return {name.partition(".")[0]: f"{base}/{name}" for name in names}
-
-
 def all_studies(wildcards):
     """`everything` and the figures of every study, its name in front."""
     found = {}

@@ -6,44 +6,11 @@ settings (own data: moments/, and pymc/posterior.nc where parameters come from t
     -> recovery/performance.csv, failures.csv (recovery/calibration.csv)
 """
 
-from lmm import chunk_plan
-
 
 wildcard_constraints:
     bundle="[0-9a-f-]+",
     first=r"\d+",
     stop=r"\d+",
-
-
-def replicated(chosen=lambda recovery: True):
-    """A constraint on the study's name: studies with replicates for which `chosen` holds."""
-    return those(lambda study: study["recovery"] and chosen(study["recovery"]))
-
-
-def chunk_files(wildcards):
-    """Every chunk of a study: those that exist where they fit, others around them."""
-    base = f"results/{wildcards.study}/recovery"
-    recovery = studies[wildcards.study]["recovery"]
-    found = chunk_plan.chunks(recovery, Path(f"{base}/chunks"))
-    inputs = {
-        "chunks": [
-            f"{base}/chunks/{chunk.bundle}/{chunk.name}.parquet" for chunk in found
-        ]
-    }
-    if recovery["ranked"]:
-        inputs["rank_chunks"] = [
-            f"{base}/ranks/{chunk.bundle}/{chunk.name}.parquet" for chunk in found
-        ]
-    return inputs
-
-
-def replicates_from(wildcards):
-    """What replicates of own data are drawn from."""
-    recovery, base = studies[wildcards.study]["recovery"], f"results/{wildcards.study}"
-    found = moments(wildcards) if recovery["own"] else {}
-    return found | (
-        {"posterior": f"{base}/pymc/posterior.nc"} if recovery["from_posterior"] else {}
-    )
 
 
 rule replicates:
