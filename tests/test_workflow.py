@@ -51,6 +51,7 @@ def test_a_run_makes_every_artifact(finished):
             *("parameters.csv", "ranef.parquet", "diagnostics.json", "posterior.nc", "criticism.json"),
             *("loo.parquet", "predictive.csv", "replicates.parquet", "sensitivity.csv"),
         ],
+        "predictions": ["predictions.parquet", "predictions.json"],
         "comparison": ["variance_recovery.csv", "variance_explained.csv", "ranef_differences.csv"],
     }
     wanted = [results / "tiny" / folder / name for folder, names in expected.items() for name in names]
@@ -73,10 +74,10 @@ def test_a_second_run_does_nothing_and_says_so(finished):
     "module, rerun",
     [
         ("lmm/ols.py", {"ols", "comparison", "figures", "report"}),
-        ("lmm/mixedlm.py", {"mixedlm", "comparison", "figures", "report"}),
-        ("lmm/reml.py", {"reml", "mixedlm", "comparison", "figures", "report"}),
+        ("lmm/mixedlm.py", {"mixedlm", "predictions", "comparison", "figures", "report"}),
+        ("lmm/reml.py", {"reml", "mixedlm", "predictions", "comparison", "figures", "report"}),
         ("lmm/influence.py", {"influence", "figures", "report"}),
-        ("lmm/bayes.py", {"pymc", "criticism", "comparison", "figures", "report"}),
+        ("lmm/bayes.py", {"pymc", "criticism", "predictions", "comparison", "figures", "report"}),
         ("lmm/loo.py", {"criticism", "figures", "report"}),
         ("lmm/comparison.py", {"comparison", "figures", "report"}),
         ("lmm/report.py", {"report"}),
@@ -103,7 +104,7 @@ def test_settings_rerun_the_stages_that_use_them_and_nothing_else(finished):
     study["engines"]["pymc"]["seed"] = 2
     finished.configure({"tiny": study}, "config/reseeded.yaml")
     assert finished.planned("--configfile", "config/reseeded.yaml").keys() - ALL == {
-        "pymc", "criticism", "comparison", "figures", "report",
+        "pymc", "criticism", "predictions", "comparison", "figures", "report",
     }  # fmt: skip
 
 
@@ -112,7 +113,7 @@ def test_only_the_configured_engines_run(finished):
     finished.configure({"small": study}, "config/small.yaml")
     planned = finished.planned("--configfile", "config/small.yaml")
     assert planned.keys() - ALL == {
-        "simulate", "moments", "ols", "reml", "influence", "comparison", "figures", "report",
+        "simulate", "moments", "ols", "reml", "influence", "predictions", "comparison", "figures", "report",
     }  # fmt: skip
 
 

@@ -84,7 +84,12 @@ def new_rows(wildcards):
 def predicted(wildcards):
     """What predictions take: engines' tables, the rows that were fitted, those of the user's file."""
     base, study = f"results/{wildcards.study}", studies[wildcards.study]
-    found = fits(wildcards) | new_rows(wildcards) | {"data": f"{base}/data/data.json"}
+    found = {
+        name: path
+        for name, path in fits(wildcards).items()
+        if not name.startswith("ols_")
+    }
+    found |= new_rows(wildcards) | {"data": f"{base}/data/data.json"}
     if study["copied"]:
         found["rows"] = f"{base}/data/data.parquet"
     if "pymc" in study["engines"]:
