@@ -1,5 +1,7 @@
 """Draws of one data set, and what follows from them exactly: fixed effects and random effects."""
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -56,15 +58,29 @@ class Chains:
     draws : Draws
     rng : Generator
         For the exact draws of fixed and random effects.
+    cores : int
+        Threads for long summaries; the numbers do not depend on it.
     """
 
-    def __init__(self, problem: Problem, packed: np.ndarray, draws: Draws, rng: np.random.Generator):
+    def __init__(
+        self, problem: Problem, packed: np.ndarray, draws: Draws, rng: np.random.Generator, cores: int = 1
+    ):
         self.problem, self.packed, self.draws, self.rng = problem, packed, draws, rng
+        self.cores = cores
         self.shape = draws.values.shape[1:]
         flat = draws.values.reshape(len(draws.values), -1)
         self.roots, self.sigmas = roots_of(problem.structure, flat)
-        self.beta, self.half, self.factors = given_draws(packed, self.roots, self.sigmas)
+        self.beta, self.half, self.factors = self._shared(
+            len(self.sigmas), lambda a, b: given_draws(packed, self.roots[a:b], self.sigmas[a:b])
+        )
         self.fixed: FixedDraws = fixed_draws(problem, self.beta, self.half, rng)
+
+    def _shared(self, total: int, work: Callable[[int, int], tuple]) -> list[np.ndarray]:
+        """Arrays that `work` returns for 0 .. total, in spans by threads: each element is computed alone."""
+        edges = [total * k // self.cores for k in range(self.cores + 1)]
+        with ThreadPoolExecutor(self.cores) as pool:
+            parts = list(pool.map(work, edges[:-1], edges[1:]))
+        return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 
     def by_chain(self, values: np.ndarray) -> np.ndarray:
         """(S, k) draws as (k, chains, draws)."""
@@ -85,10 +101,15 @@ class Chains:
         at = thin(len(self.sigmas), problem.n_groups, most)
         whole = len(at) == len(self.sigmas)
         keep = whole and problem.n_groups * problem.q <= SERIES
-        mean, variance, cond, spread, low, high, series = summarise_groups(
-            self.packed, problem.z_map, problem.n_groups, self.beta[at], self.half[at], self.factors[at],
-            self.sigmas[at], min(mixture, len(at)), 0.5 - level / 2, keep,
-        )  # fmt: skip
+        beta, half, factors, sigmas = (x[at] for x in (self.beta, self.half, self.factors, self.sigmas))
+        some, tail = min(mixture, len(at)), 0.5 - level / 2
+
+        def groups(a, b):
+            return summarise_groups(
+                self.packed, problem.z_map, b - a, beta, half, factors, sigmas, some, tail, keep, a
+            )
+
+        mean, variance, cond, spread, low, high, series = self._shared(problem.n_groups, groups)
         if keep:
             ess = ess_mean(series.reshape(-1, *self.shape)).reshape(mean.shape)
         else:
@@ -129,7 +150,7 @@ def sample_until_passed(
         trial = setting.harder() if attempt else setting
         draws = sampler.sample(trial, data, estimates)
         rng = np.random.default_rng(np.random.SeedSequence(setting.seed, spawn_key=(1,)))
-        chains = Chains(problem, packed, draws, rng)
+        chains = Chains(problem, packed, draws, rng, setting.cores)
         gates = gate_fit(chains.measures, chains.draws.stats, setting.chains)
         if attempt or not retry or all(gate["passed"] for gate in gates):
             return chains, gates, attempt

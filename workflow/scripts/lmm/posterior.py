@@ -123,9 +123,8 @@ def _group_moments(a, b, c, factor, beta, half, own, mean, variance, cond, work)
 
 
 @kernel
-def _mixture_quantile(means, sds, prob, low, high):
-    """Quantile of an equal mixture of normals, by bisection safeguarded Newton steps."""
-    x = 0.5 * (low + high)
+def _mixture_quantile(means, sds, prob, low, high, x):
+    """Quantile of an equal mixture of normals, by bisection safeguarded Newton steps from x."""
     for _ in range(60):
         cdf, pdf = 0.0, 0.0
         for s in range(len(means)):
@@ -151,7 +150,7 @@ def _mixture_quantile(means, sds, prob, low, high):
 
 
 @kernel
-def summarise_groups(data, z_map, n_groups, beta, half, factors, sigmas, mixture, tail, keep):
+def summarise_groups(data, z_map, n_groups, beta, half, factors, sigmas, mixture, tail, keep, first=0):
     """Posterior summaries of every group's random effects, group after group.
 
     Parameters
@@ -167,6 +166,8 @@ def summarise_groups(data, z_map, n_groups, beta, half, factors, sigmas, mixture
         Probability below the lower quantile, e.g. 0.025.
     keep : bool
         Whether to return the conditional means of all draws.
+    first : int
+        The first of the `n_groups` groups that are looked at.
 
     Returns
     -------
@@ -184,8 +185,10 @@ def summarise_groups(data, z_map, n_groups, beta, half, factors, sigmas, mixture
     a, b, c = np.empty((q, q)), np.empty((q, p)), np.empty(q)
     mix_mean, mix_sd = np.empty((q, mixture)), np.empty((q, mixture))
     series = np.empty((q, n))
+    # a normal of the mixture's mean and sd is where the search for its quantiles starts
+    z = _mixture_quantile(np.zeros(1), np.ones(1), tail, -12.0, 12.0, -1.0)
     for j in range(n_groups):
-        block, lane = j // LANES, j % LANES
+        block, lane = (first + j) // LANES, (first + j) % LANES
         for i in range(q):
             for k in range(q):
                 a[i, k] = gram[block, i, k, lane]
@@ -220,8 +223,10 @@ def summarise_groups(data, z_map, n_groups, beta, half, factors, sigmas, mixture
             out[1, j, i] += out[3, j, i]
             reach = 12.0 * math.sqrt(out[1, j, i]) + 1e-300
             low, high = out[0, j, i] - reach, out[0, j, i] + reach
-            out[4, j, i] = _mixture_quantile(mix_mean[i], mix_sd[i], tail, low, high)
-            out[5, j, i] = _mixture_quantile(mix_mean[i], mix_sd[i], 1.0 - tail, low, high)
+            step = z * math.sqrt(out[1, j, i])
+            low_start, high_start = out[0, j, i] + step, out[0, j, i] - step
+            out[4, j, i] = _mixture_quantile(mix_mean[i], mix_sd[i], tail, low, high, low_start)
+            out[5, j, i] = _mixture_quantile(mix_mean[i], mix_sd[i], 1.0 - tail, low, high, high_start)
     return out[0], out[1], out[2], out[3], out[4], out[5], means
 
 
