@@ -118,7 +118,9 @@ def _strips(results: Results, fitted: Fitted) -> Drawing:
     else:
         effects = results.wide(results.main).iloc[:, 0].to_numpy()
         at = chosen(effects, DOTS)  # in order, a dot a pixel is all that can be seen
-        dots(ax, np.argsort(np.argsort(effects))[at], effects[at], size=3, color=colour(results.main), alpha=1)
+        dots(
+            ax, np.argsort(np.argsort(effects))[at], effects[at], size=3, color=colour(results.main), alpha=1
+        )
         said = f"the estimated effects run from {number(effects.min())} to {number(effects.max())}"
         what, caption = "estimated random effect", "The rows were too many to copy: estimates stand for them."
     ax.set(xlabel=f"{results.group}, in order", ylabel=results.response)
