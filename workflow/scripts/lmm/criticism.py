@@ -20,7 +20,7 @@ from lmm.problem import Problem, roots_of
 from lmm.store import write_json, write_table
 from lmm.tidy import RESIDUAL, sd_name
 
-GROUPS = 20_000  # more groups than this: nothing here is computed
+GROUPS = 10_000  # more groups than this: nothing here is computed
 WORK = 8_000_000  # draws x groups whose densities are held at once (64 MB); beyond it, draws are thinned
 CHECKS = ("loo", "predictive", "prior_predictive", "sensitivity")
 
