@@ -87,7 +87,8 @@ def main() -> None:
         print(f"| {name:<12} | {wall:.1f} | {cpu:.1f} | {peak:.0f} |")
     peak = max(row[3] for row in table)
     print(
-        f"{arguments.rows:,} rows, {arguments.groups:,} groups, {arguments.cores} cores: {seconds:.0f} s, {peak:.0f} MB"
+        f"{arguments.rows:,} rows, {arguments.groups:,} groups, {arguments.cores} cores: "
+        f"{seconds:.0f} s, {peak:.0f} MB"
     )
 
 
