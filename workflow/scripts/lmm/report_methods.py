@@ -69,7 +69,8 @@ def used(studies: list[Results]) -> list[str]:
     keys = ["bates2015", "johnson2014"] if engines - {"ols"} else []
     keys += ["seabold2010"] if engines & {"ols", "mixedlm"} else []
     keys += ["pymc2023", "arviz2019", "vehtari2021"] if "pymc" in engines else []
-    notes = [results.notes.get("criticism") or {} for results in studies]
+    single = [results for results in studies if isinstance(results, Results)]  # replicates are not criticised
+    notes = [results.notes.get("criticism") or {} for results in single]
     keys += ["vehtari2017"] if any(note.get("loo") for note in notes) else []
     keys += (
         ["kallioinen2024"]
