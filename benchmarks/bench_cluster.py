@@ -10,7 +10,8 @@ from pathlib import Path
 import bench_recovery
 import stan_fits
 import yaml
-from harness import ROOT, Options, Row, clone, empty, ratio_of, row_of, skipped, watch
+from harness import ROOT, Options, Row, ratio_of, row_of, skipped
+from watched import clone, empty, watch
 
 TITLE = "A cluster: 1000 replicates of the coffee design through a one-node Slurm"
 PROFILE = (
