@@ -86,10 +86,8 @@ def main() -> None:
     for name, wall, cpu, peak in table:
         print(f"| {name:<12} | {wall:.1f} | {cpu:.1f} | {peak:.0f} |")
     peak = max(row[3] for row in table)
-    print(
-        f"{arguments.rows:,} rows, {arguments.groups:,} groups, {arguments.cores} cores: "
-        f"{seconds:.0f} s, {peak:.0f} MB"
-    )
+    size = f"{arguments.rows:,} rows, {arguments.groups:,} groups, {arguments.cores} cores"
+    print(f"{size}: {seconds:.0f} s, largest job {peak:.0f} MB")
 
 
 if __name__ == "__main__":
