@@ -10,9 +10,7 @@ rule predictions:
         unpack(predicted),
         lib=lib("predict_rows"),
     output:
-        table=ensure(
-            "results/{study}/predictions/predictions.parquet", non_empty=True
-        ),
+        table=ensure("results/{study}/predictions/predictions.parquet", non_empty=True),
         details="results/{study}/predictions/predictions.json",
     log:
         "results/{study}/logs/predictions.log",
