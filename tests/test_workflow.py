@@ -242,7 +242,7 @@ def test_a_failed_gate_is_an_error_only_where_a_study_says_so(finished):
     content, stat = path.read_bytes(), path.stat()
     fit = json.loads(content)
     gates = [{"name": "rhat_max", "value": 1.02, "limit": 1.01, "passed": False}]
-    path.write_text(json.dumps(fit | {"status": "gate-failed", "gates": gates}))
+    path.write_text(json.dumps(fit | {"status": "gate-failed", "gates": gates}) + "\n")
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     finished.configure({"tiny": deepcopy(TINY) | {"on_failed_gate": "error"}}, "config/strict.yaml")
     try:
