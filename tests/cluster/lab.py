@@ -141,7 +141,10 @@ class Lab:
     def run(self, *command: str, check: bool = True) -> str:
         """Run one of Slurm's commands; its output."""
         env = os.environ | self.environment
-        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+        # in a session of its own: what ends a test by its process group does not end munged half-way
+        done = subprocess.run(
+            command, env=env, capture_output=True, text=True, timeout=60, start_new_session=True
+        )
         if check and done.returncode:
             raise RuntimeError(f"{' '.join(command)}: {done.stdout}{done.stderr}")
         return done.stdout
@@ -215,16 +218,19 @@ class Lab:
 
     def stop(self) -> None:
         """End all jobs, then all daemons; take the links away."""
-        if self.pid("slurmctld"):
-            if self.pid("slurmd") is None:
-                with contextlib.suppress(TimeoutError, RuntimeError):
+        with contextlib.suppress(TimeoutError, RuntimeError):  # whatever state it is in, the daemons go
+            if self.pid("slurmctld"):
+                if self.pid("munged") is None:
+                    self._start_munged()
+                if self.pid("slurmd") is None:
                     self.start_slurmd()  # only it can end its jobs
-            self.cancel()
-            with contextlib.suppress(TimeoutError):
+                self.cancel()
                 until(lambda: not self.queue(), 20, "end of all jobs")
         for daemon in ("slurmd", "slurmctld", "munged"):
-            with contextlib.suppress(TimeoutError):
+            try:
                 self.end(daemon)
+            except TimeoutError:
+                self.end(daemon, signal.SIGKILL)
         for name in LINKS:
             link = SYSTEM / name
             if link.is_symlink() and Path(os.readlink(link)).parent == self.root:
