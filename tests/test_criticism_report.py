@@ -94,7 +94,26 @@ def test_a_statistic_outside_its_interval_is_named(coffee):
     table.loc[at, ["observed", "p_value"]] = [9.0, 0.0]
     said = criticism_text.predictive(changed(results, predictive=table))[0]
     assert said.startswith("Of 9 statistics 1 lies outside the central 95\u00a0% ")
-    assert "skewness of the group means (p = 0)" in said
+    assert "skewness of the group means (p < 0.002)" in said
+
+
+def test_shares_of_replicates_are_no_more_precise_than_their_number():
+    shares = [criticism_text.share(p, 500) for p in (0.0, 0.002, 0.31, 0.998, 1.0)]
+    assert shares == ["p < 0.002", "p = 0.0020", "p = 0.31", "p = 0.998", "p > 0.998"]
+
+
+def test_the_priors_expectations_are_told_by_direction(coffee):
+    results, _ = coffee
+    table = results.tables["predictive"].assign(prior_low=-1e9, prior_high=1e9)
+    notes = {"left_out": {}}
+    said = criticism_text.predictive(changed(results, notes, predictive=table))
+    assert said[-1] == "The priors, too, expected data like these."
+    table.loc[table["statistic"] == "sd_y", "prior_low"] = 50.0
+    table.loc[table["statistic"].isin(["sd_within", "unequal_residuals"]), "prior_high"] = 0.1
+    said = criticism_text.predictive(changed(results, notes, predictive=table))
+    assert said[-1].startswith(
+        "The priors expected larger values of sd of the response and smaller values of pooled sd within groups than"
+    )
 
 
 def test_what_is_left_out_is_said_with_its_reason_and_not_drawn(coffee):

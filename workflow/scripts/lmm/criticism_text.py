@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from lmm import predictive_names
+from lmm.predictive_names import text
 from lmm.results import Results
 from lmm.tidy import RESIDUAL
 from lmm.words import capital, counted, fixed, listed, number, percent
@@ -61,8 +61,7 @@ def influence(results: Results) -> list[str]:
     terms = [term for term in dict.fromkeys(table["term"]) if term.startswith("sd__")]
     found = [one for one in (strongest(results, term) for term in terms) if one]
     said = [
-        f"{capital(moved(one))}{', the largest change that one group makes' * (k == 0)}."
-        for k, one in enumerate(found)
+        f"{capital(moved(one))}{', more than without any other' * (k == 0)}." for k, one in enumerate(found)
     ]
     large = table[table["standardised"].abs() > 1.0]
     if large.empty:
@@ -104,7 +103,7 @@ def loo(results: Results) -> list[str]:
         said,
         f"Pareto k exceeds {number(about['good_k'], 2)} for {_named(high)}: without "
         f"{'it' if len(high) == 1 else 'them'} the posterior would "
-        "be another, so the density there is too high by an unknown amount.",
+        "be another, so the density there is unreliable, probably too high.",
     ]
 
 
@@ -112,6 +111,19 @@ def outside(results: Results) -> pd.DataFrame:
     """Rows of the predictive check whose observed value lies outside the replicates' interval."""
     table = results.tables["predictive"]
     return table[(table["observed"] < table["low"]) | (table["observed"] > table["high"])]
+
+
+def share(p: float, count: int) -> str:
+    """A share of so many replicates as `p = 0.31`; none or all of them as a bound."""
+    if p < 1.0 / count:
+        return f"p < {number(1.0 / count, 1)}"
+    return (
+        f"p = {number(p, 2)}"
+        if p < 0.995
+        else f"p = {number(p, 3)}"
+        if p < 1.0
+        else f"p > {1.0 - 1.0 / count:.3f}"
+    )
 
 
 def predictive(results: Results) -> list[str]:
@@ -128,28 +140,35 @@ def predictive(results: Results) -> list[str]:
             f"replicates' central {level}."
         )
     else:
-        names = listed(
-            [
-                f"{predictive_names.text(row.statistic)} (p = {number(row.p_value, 2)})"
-                for row in far.itertuples()
-            ]
-        )
+        count = results.notes["criticism"]["replicates"]
+        names = listed([f"{text(row.statistic)} ({share(row.p_value, count)})" for row in far.itertuples()])
+        # of nine statistics one beyond these is no chance
+        chance = " One in twenty does so by chance." if far["p_value"].between(0.005, 0.995).all() else ""
         said.append(
             f"Of {len(table)} statistics {len(far)} {'lies' if len(far) == 1 else 'lie'} outside the central {level} "
-            f"of data replicated from the posterior: {names}. One in twenty does so by chance."
+            f"of data replicated from the posterior: {names}.{chance}"
         )
     why = left_out(results, "prior_predictive")
     if why:
         said.append(f"There is no prior predictive check: {why}.")
     elif table["prior_low"].notna().any():
-        odd = table[(table["observed"] < table["prior_low"]) | (table["observed"] > table["prior_high"])]
-        names = listed([predictive_names.text(name) for name in odd["statistic"]])
-        said.append(
-            "The priors expected data like these."
-            if odd.empty
-            else f"The priors did not expect (outside their central {level}): {names}."
-        )
+        said.append(_expected(table, level))
     return said
+
+
+def _expected(table: pd.DataFrame, level: str) -> str:
+    """Where the data lie in what the priors expected."""
+    table = table[table["statistic"] != "unequal_residuals"]  # its distribution has no parameter, so no prior
+    parts = []
+    for word, far in (
+        ("larger", table["observed"] < table["prior_low"]),
+        ("smaller", table["observed"] > table["prior_high"]),
+    ):
+        names = listed([text(name) for name in table.loc[far, "statistic"]])
+        parts += [f"{word} values of {names}"] if names else []
+    if not parts:
+        return "The priors, too, expected data like these."
+    return f"The priors expected {listed(parts)} than the data have (outside the prior's central {level})."
 
 
 def sensitivity(results: Results) -> list[str]:

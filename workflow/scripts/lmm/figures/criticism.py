@@ -120,7 +120,10 @@ def loo(results: Results, _: Fitted) -> Drawing:
 def _replicated(results: Results, kind: str, shade: str):
     """Panels of a kind's replicates with the observed values; the canvas."""
     table, draws = results.tables["predictive"], results.tables["replicates"]
+    count = results.notes["criticism"]["replicates"]
     draws = draws[draws["kind"] == kind]
+    if kind == "prior":  # the distribution of this one has no parameter, so no prior
+        table = table[table["statistic"] != "unequal_residuals"]
     figure, axes = grid(len(table), 118)
     for ax, row in zip(axes.flat, table.itertuples(), strict=False):
         values = draws.loc[draws["statistic"] == row.statistic, "value"].to_numpy(float)
@@ -130,11 +133,13 @@ def _replicated(results: Results, kind: str, shade: str):
             ]
         if np.ptp(values) > 0:
             x, height = density(values, low=0.0 if values.min() >= 0 else None)
+            if row.statistic.startswith("cor_"):
+                x, height = x[np.abs(x) <= 1.0], height[np.abs(x) <= 1.0]
             ax.fill_between(x, height, color=shade, alpha=0.25, lw=0)
             polylines(ax, [np.column_stack([x, height])], color=shade, lw=1.4)
         ax.axvline(row.observed, color=INK, lw=1.6)
-        share = row.p_value if kind == "posterior" else row.prior_p
-        ax.set_title(f"{text(row.statistic)}\np = {number(share, 2)}", fontsize=9)
+        p = said.share(row.p_value if kind == "posterior" else row.prior_p, count)
+        ax.set_title(f"{text(row.statistic)}\n{p}", fontsize=9)
         ax.set(yticks=[], ylim=(0, None))
         ax.spines["left"].set_visible(False)
     return figure
