@@ -210,5 +210,7 @@ def test_design_refused(text, schema, word):
 
 def test_unknown_level_is_named(frame):
     design = build(parse("y ~ f + (1 | g)"), frame)
-    with pytest.raises(StudyError, match="column 'f': value 'zz' is not among its levels; expected one of: a, b, c"):
+    with pytest.raises(
+        StudyError, match="column 'f': value 'zz' is not among its levels; expected one of: a, b, c"
+    ):
         design.predictors(pd.DataFrame({"f": ["a", "zz"]}))

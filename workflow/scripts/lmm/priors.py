@@ -173,7 +173,9 @@ def parse_prior(text: str, kind: str, where: str) -> Prior:
     if name == "uniform" and args[0] >= args[1]:
         raise StudyError(where, f"'{text}': expected low < high")
     if name == "uniform" and kind in ("sd", "sigma") and args[0] < 0:
-        raise StudyError(where, f"'{text}': low is {args[0]:g}; expected at least 0, as standard deviations are")
+        raise StudyError(
+            where, f"'{text}': low is {args[0]:g}; expected at least 0, as standard deviations are"
+        )
     return Prior(name, args)
 
 

@@ -10,7 +10,8 @@ from lmm.streams import design_key
 from lmm.study_simulation import Simulation
 
 NOT_CROSSED = ("sizes",)
-SINGLE = ("seed", "generator", "address")  # of the study: a design is what is simulated, not with which numbers
+# Of the study: a design is what is simulated, not with which numbers.
+SINGLE = ("seed", "generator", "address")
 MOST_DESIGNS = 10_000
 
 
