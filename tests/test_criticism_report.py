@@ -95,6 +95,19 @@ def test_a_statistic_outside_its_interval_is_named(coffee):
     said = criticism_text.predictive(changed(results, predictive=table))[0]
     assert said.startswith("Of 9 statistics 1 lies outside the central 95\u00a0% ")
     assert "skewness of the group means (p < 0.002)" in said
+    assert "by chance" not in said
+    assert (
+        next(c for c in report_verdicts.cards(changed(results, predictive=table)) if c.key == "checks").tone
+        == "warn"
+    )
+    table.loc[at, "p_value"] = 0.02
+    assert criticism_text.predictive(changed(results, predictive=table))[0].endswith(
+        "One in twenty does so by chance."
+    )
+    assert (
+        next(c for c in report_verdicts.cards(changed(results, predictive=table)) if c.key == "checks").tone
+        == "good"
+    )
 
 
 def test_shares_of_replicates_are_no_more_precise_than_their_number():

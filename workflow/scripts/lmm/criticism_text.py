@@ -113,6 +113,11 @@ def outside(results: Results) -> pd.DataFrame:
     return table[(table["observed"] < table["low"]) | (table["observed"] > table["high"])]
 
 
+def by_chance(far: pd.DataFrame) -> bool:
+    """Whether statistics outside their intervals are so few and so near that chance explains them."""
+    return len(far) <= 1 and bool(far["p_value"].between(0.005, 0.995).all())
+
+
 def share(p: float, count: int) -> str:
     """A share of so many replicates as `p = 0.31`; none or all of them as a bound."""
     if p < 1.0 / count:
@@ -142,8 +147,7 @@ def predictive(results: Results) -> list[str]:
     else:
         count = results.notes["criticism"]["replicates"]
         names = listed([f"{text(row.statistic)} ({share(row.p_value, count)})" for row in far.itertuples()])
-        # of nine statistics one beyond these is no chance
-        chance = " One in twenty does so by chance." if far["p_value"].between(0.005, 0.995).all() else ""
+        chance = " One in twenty does so by chance." if by_chance(far) else ""
         said.append(
             f"Of {len(table)} statistics {len(far)} {'lies' if len(far) == 1 else 'lie'} outside the central {level} "
             f"of data replicated from the posterior: {names}.{chance}"

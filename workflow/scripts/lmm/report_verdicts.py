@@ -159,10 +159,9 @@ def _checks(results: Results) -> Card | None:
     table, about = results.tables.get("predictive"), results.notes.get("criticism")
     if table is None or not about or not len(table):
         return None
-    far = len(criticism_text.outside(results))
-    inside = f"{len(table) - far} of {len(table)} statistics as the model replicates them"
-    # one in twenty is expected to be outside
-    lines = [("good" if far <= 1 else "warn", inside)]
+    far = criticism_text.outside(results)
+    inside = f"{len(table) - len(far)} of {len(table)} statistics as the model replicates them"
+    lines = [("good" if criticism_text.by_chance(far) else "warn", inside)]
     if about["loo"]:
         high, good = len(about["loo"]["high"]), number(about["loo"]["good_k"], 2)
         said = f"largest Pareto k {number(about['loo']['largest_k'], 2)} (limit {good})"
