@@ -68,6 +68,7 @@ def test_a_second_run_does_nothing_and_says_so(finished):
     run = finished.snakemake("--cores", "2")
     assert run.returncode == 0
     assert "Nothing to be done" in run.stdout + run.stderr
+    assert "made anew" not in run.stdout + run.stderr, "an artifact of ours was taken for a half one"
 
 
 @pytest.mark.parametrize(

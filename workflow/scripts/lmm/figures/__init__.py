@@ -152,5 +152,6 @@ def write(drawn: Drawn, directory: str | Path) -> None:
     ]
     write_json(Path(directory) / "figures.json", about)
     write_text(
-        Path(directory) / "groups.json", json.dumps(drawn.groups, separators=(",", ":"), ensure_ascii=False)
+        Path(directory) / "groups.json",
+        json.dumps(drawn.groups, separators=(",", ":"), ensure_ascii=False) + "\n",
     )
