@@ -233,7 +233,7 @@ def test_methods_name_what_was_used(coffee):
             "vehtari2017",
             "molder2021",
         )
-    assert text.count("@article{") + text.count("@inproceedings{") == 7
+    assert text.count("@article{") + text.count("@inproceedings{") == 8
 
 
 def test_run_times_come_from_benchmark_files(tmp_path):
