@@ -204,9 +204,16 @@ class Lab:
         file = self.root / ("munge/pid" if daemon == "munged" else f"{daemon}.pid")
         with contextlib.suppress(FileNotFoundError, ValueError):
             pid = int(file.read_text())
-            if daemon in Path(f"/proc/{pid}/comm").read_text():
-                return pid
+            return pid if self.alive(pid, daemon) else None
         return None
+
+    def alive(self, pid: int, daemon: str) -> bool:
+        """Whether a process is that daemon and more than a dead one that nobody has reaped."""
+        try:
+            name, _, rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
+        except OSError:
+            return False
+        return daemon in name and rest.split()[0] != "Z"
 
     def end(self, daemon: str, with_signal: int = signal.SIGTERM) -> None:
         """Send a daemon a signal and wait until it is gone."""
@@ -214,7 +221,11 @@ class Lab:
         if pid is None:
             return
         os.kill(pid, with_signal)
-        until(lambda: self.pid(daemon) is None, 30, f"end of {daemon}")
+        # the process, not its pid file: a daemon that waits for a job's end has deleted that already
+        try:
+            until(lambda: not self.alive(pid, daemon), 20, f"end of {daemon}")
+        except TimeoutError:
+            os.kill(pid, signal.SIGKILL)
 
     def stop(self) -> None:
         """End all jobs, then all daemons; take the links away."""
@@ -227,10 +238,7 @@ class Lab:
                 self.cancel()
                 until(lambda: not self.queue(), 20, "end of all jobs")
         for daemon in ("slurmd", "slurmctld", "munged"):
-            try:
-                self.end(daemon)
-            except TimeoutError:
-                self.end(daemon, signal.SIGKILL)
+            self.end(daemon)
         for name in LINKS:
             link = SYSTEM / name
             if link.is_symlink() and Path(os.readlink(link)).parent == self.root:
