@@ -25,8 +25,10 @@ def main() -> int:
     parser.add_argument("replicate", type=int)
     parser.add_argument("--design", default=None, help="its key, or how it begins")
     parser.add_argument("--config", default="config/config.yaml")
-    parser.add_argument("snakemake", nargs="*", help="options for Snakemake, after --")
-    asked = parser.parse_args()
+    parser.epilog = "Options for Snakemake follow after --"
+    given = [*sys.argv[1:], "--"]  # argparse takes none that begin with a hyphen, wherever -- stands
+    own, options = given[: given.index("--")], given[given.index("--") + 1 : -1]
+    asked = parser.parse_args(own)
     try:
         studies = load(yaml.safe_load(Path(asked.config).read_text(encoding="utf-8")))
         found = replay(studies, asked.study, asked.replicate, asked.design)
@@ -40,9 +42,10 @@ def main() -> int:
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile")]
     command += ["--profile", str(root / "profiles/default"), "--directory", str(place)]
     command += ["--configfile", str(place / "config.yaml")]
-    status = subprocess.run([*command, *asked.snakemake], check=False).returncode
-    if status == 0:
-        print(f"The replicate's report: {place / 'results/report.html'}")
+    status = subprocess.run([*command, *options], check=False).returncode
+    page = place / "results/report.html"
+    if status == 0 and page.exists():
+        print(f"The replicate's report: {page}")
     return status
 
 
