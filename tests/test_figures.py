@@ -42,6 +42,13 @@ def test_every_named_figure_is_drawn_and_nothing_else(coffee):
     assert figures.names({"engines": ["ols"]}) == ["groups", "pooled", "residuals", "variances", "effects"]
 
 
+def test_figures_do_not_depend_on_how_many_are_drawn_at_a_time(coffee):
+    root, drawn = coffee
+    both = figures.draw("coffee", made_results.SETTINGS, made_results.paths(root), processes=2)
+    assert both.figures == drawn.figures
+    assert both.groups == drawn.groups
+
+
 def test_svg_is_well_formed_accessible_and_free_of_waste(coffee):
     ids = []
     for figure in coffee[1].figures.values():

@@ -25,7 +25,7 @@ rule figures:
         study=those(lambda study: not study["recovery"]),
     conda:
         "../../environment.yml"
-    threads: 1
+    threads: 2
     resources:
         mem_mb=growing(2000),
         runtime=growing(10),

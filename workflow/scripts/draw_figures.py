@@ -6,7 +6,7 @@ from script_io import run
 def main(job) -> None:
     from lmm import figures
 
-    drawn = figures.draw(job.wildcards.study, job.params.settings, dict(job.input.items()))
+    drawn = figures.draw(job.wildcards.study, job.params.settings, dict(job.input.items()), job.threads)
     figures.write(drawn, job.output.figures)
 
 
