@@ -1,8 +1,8 @@
 """Faults, each on a real run with real engines: it completes, or says what to do and the next run completes.
 
 Whatever happened, nothing finished is lost, no half-written file is taken for a whole one, and the tables
-and draws are those of a run that nothing disturbed. `make faults` runs all of it; every run of the tests, one
-of each kind and three kills.
+and draws are those of a run that nothing disturbed. Every run of the tests has the faults of this machine;
+`make faults` runs all of it, those on a Slurm too, which take a quarter of an hour.
 """
 
 import contextlib
@@ -72,6 +72,7 @@ def hit(slurm, undisturbed, tmp_path_factory):
 
 
 @pytest.mark.slurm
+@pytest.mark.faults
 def test_a_run_hit_four_times_ends_well_with_the_same_results(hit, undisturbed):
     run, project = hit
     run.expect(0)
@@ -80,6 +81,7 @@ def test_a_run_hit_four_times_ends_well_with_the_same_results(hit, undisturbed):
 
 
 @pytest.mark.slurm
+@pytest.mark.faults
 def test_a_job_out_of_memory_comes_again_with_more(hit, slurm):
     if not slurm.memory_is_limited:
         pytest.skip("this machine has no control groups that could limit memory")
@@ -92,6 +94,7 @@ def test_a_job_out_of_memory_comes_again_with_more(hit, slurm):
 
 
 @pytest.mark.slurm
+@pytest.mark.faults
 def test_a_job_over_its_time_limit_comes_again_with_more(hit, slurm):
     assert states(slurm, hit[0], "pymc") == ["TIMEOUT", "COMPLETED"]
     limits = [job["TimeLimit"] for job in slurm.jobs() if job["JobId"] in hit[0].jobs("pymc")]
@@ -99,11 +102,13 @@ def test_a_job_over_its_time_limit_comes_again_with_more(hit, slurm):
 
 
 @pytest.mark.slurm
+@pytest.mark.faults
 def test_a_cancelled_job_comes_again(hit, slurm):
     assert states(slurm, hit[0], "mixedlm") == ["CANCELLED", "COMPLETED"]
 
 
 @pytest.mark.slurm
+@pytest.mark.faults
 def test_a_job_that_fails_once_comes_again(hit, slurm):
     assert (hit[1].root / "failed-once").exists()
     assert states(slurm, hit[0], "ols") == ["FAILED", "COMPLETED"]
@@ -119,6 +124,7 @@ def half(undisturbed, tmp_path):
 
 
 @pytest.mark.slurm
+@pytest.mark.faults
 def test_a_drained_node_is_waited_for(slurm, half, undisturbed):
     slurm.set_node("drain")
     try:
@@ -133,6 +139,7 @@ def test_a_drained_node_is_waited_for(slurm, half, undisturbed):
 
 
 @pytest.mark.slurm
+@pytest.mark.faults
 def test_a_run_outlives_a_restart_of_the_controller(slurm, half, undisturbed):
     run = Run(half, *ON_SLURM, "--", ALL_TABLES, lab=slurm)
     run.fit("fit_reml")
@@ -145,6 +152,7 @@ def test_a_run_outlives_a_restart_of_the_controller(slurm, half, undisturbed):
 
 
 @pytest.mark.slurm
+@pytest.mark.faults
 def test_a_run_outlives_the_end_of_a_nodes_daemon(slurm, half, undisturbed):
     run = Run(half, *ON_SLURM, "--", ALL_TABLES, lab=slurm)
     run.fit("fit_reml")
@@ -179,6 +187,7 @@ def finished(project) -> dict[Path, int]:
 
 
 @pytest.mark.slurm
+@pytest.mark.faults
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 @pytest.mark.parametrize("seed", [1, *(pytest.param(k, marks=pytest.mark.faults) for k in range(2, 6))])
 def test_a_stopped_run_goes_on_without_any_help(slurm, undisturbed, tmp_path, number, seed):
@@ -205,6 +214,7 @@ def resume(project, lab, *options: str, profile: str = "profiles/slurm") -> Run:
 
 
 @pytest.mark.slurm
+@pytest.mark.faults
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.faults)])
 def test_a_killed_run_is_resumed_by_one_command(slurm, undisturbed, tmp_path, kills):
     rng = np.random.default_rng(kills)
@@ -225,6 +235,7 @@ def test_a_killed_run_is_resumed_by_one_command(slurm, undisturbed, tmp_path, ki
 
 
 @pytest.mark.slurm
+@pytest.mark.faults
 def test_resuming_cancels_the_orphans_and_nobody_elses_jobs(slurm, half, undisturbed):
     run = Run(half, *ON_SLURM, "--", ALL_TABLES, lab=slurm)
     os.kill(run.fit("fit_reml"), signal.SIGSTOP)  # an orphan that would stay for an hour
@@ -245,6 +256,7 @@ def test_resuming_cancels_the_orphans_and_nobody_elses_jobs(slurm, half, undistu
 
 
 @pytest.mark.slurm
+@pytest.mark.faults
 def test_resuming_beside_a_living_snakemake_is_refused(slurm, half):
     run = Run(half, *ON_SLURM, "--", ALL_TABLES, lab=slurm)
     run.until(lambda: run.jobs("reml"))
@@ -257,7 +269,7 @@ def test_resuming_beside_a_living_snakemake_is_refused(slurm, half):
 # --- places that cannot be written ------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["here", pytest.param("slurm", marks=pytest.mark.slurm)])
+@pytest.fixture(params=["here", pytest.param("slurm", marks=(pytest.mark.slurm, pytest.mark.faults))])
 def where(request):
     """Options and keywords of a run on this machine, and of one on Slurm."""
     if request.param == "here":

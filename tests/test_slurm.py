@@ -103,7 +103,11 @@ def tables(project) -> dict[str, object]:
 
 @pytest.mark.parametrize(
     "where, chunk",
-    [("one core", 40), ("two cores", 13), pytest.param("slurm", 15, marks=pytest.mark.slurm)],
+    [
+        ("one core", 40),
+        ("two cores", 13),
+        pytest.param("slurm", 15, marks=(pytest.mark.slurm, pytest.mark.faults)),
+    ],
 )
 def test_replicates_are_the_same_bits_wherever_and_in_whatever_chunks(
     replicates, undisturbed, tmp_path, request, where, chunk
@@ -120,6 +124,7 @@ def test_replicates_are_the_same_bits_wherever_and_in_whatever_chunks(
 
 
 @pytest.mark.slurm
+@pytest.mark.faults
 def test_any_scheduler_will_do_that_has_a_submit_and_a_status_command(slurm, undisturbed, tmp_path):
     """The second profile, with Slurm's bare commands in the place of another scheduler's."""
     project = copy(undisturbed, tmp_path, without=("reml", "mixedlm", "comparison"))
