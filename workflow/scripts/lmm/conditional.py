@@ -45,7 +45,7 @@ def conditional(problem: Problem, factor: np.ndarray, sigma: float) -> Condition
     """
     q, p = problem.q, problem.p
     ridge = np.zeros_like(problem.total)
-    _, _, beta, root, _, _ = reml_terms(problem.gram, problem.total, factor, ridge)
+    _, _, beta, root, _, _ = reml_terms(problem.gram, problem.total, factor, ridge, False)
     gram = unpack(problem.gram, problem.n_groups)
     a, b, c = gram[:, :, :q], gram[:, :, q : q + p], gram[:, :, q + p]
     m = np.eye(q) + factor.T @ a @ factor

@@ -63,7 +63,7 @@ def views(data):
 
 
 @kernel
-def terms_at(data, root, sigma):
+def terms_at(data, root, sigma, derive=True):
     """`reml_terms` at L (`root`) and sigma in original units; the relative factor and sigma in the kernel's."""
     transform, total, prior, gram = views(data)
     q = len(transform)
@@ -73,7 +73,7 @@ def terms_at(data, root, sigma):
         for b in range(q):
             for k in range(q):
                 factor[a, b] += transform[a, k] * root[k, b] / own
-    return reml_terms(gram, total, factor, prior * (own * own)), factor, own
+    return reml_terms(gram, total, factor, prior * (own * own), derive), factor, own
 
 
 @numba.cfunc(_SIGNATURE, cache=True, error_model="numpy")

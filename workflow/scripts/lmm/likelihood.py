@@ -20,7 +20,7 @@ SYMBOL = f"lmm_reml_terms_{DIGEST}"
 
 _pointer = numba.types.CPointer(numba.types.double)
 _size = numba.types.int64
-_SIGNATURE = numba.types.void(_size, _size, _size, *[_pointer] * 9)
+_SIGNATURE = numba.types.void(_size, _size, _size, _size, *[_pointer] * 9)
 
 
 def pack(gram: np.ndarray) -> np.ndarray:
@@ -46,7 +46,8 @@ def _eliminate(gram, factor, schur, d_logdet, rest):
     """First pass over the groups; returns sum_j log|M_j|.
 
     Subtracts sum_j [B c]'Lambda M^-1 Lambda'[B c] from `schur`, fills `d_logdet` with
-    sum_j A - A Lambda M^-1 Lambda'A (lower triangle) and `rest` with [B c] - A Lambda M^-1 Lambda'[B c].
+    sum_j A - A Lambda M^-1 Lambda'A (lower triangle) and `rest` with [B c] - A Lambda M^-1 Lambda'[B c];
+    the last two only where `rest` has room for them.
     """
     n_blocks, q, width, n = gram.shape
     w = width - q
@@ -119,7 +120,7 @@ def _eliminate(gram, factor, schur, d_logdet, rest):
                 for k in range(q):
                     for j in range(n):
                         lanes_schur[a, b, j] += half[k, q + a, j] * half[k, q + b, j]
-        for a in range(q):
+        for a in range(q if len(rest) > 0 else 0):
             for b in range(width):
                 for j in range(n):
                     s[j] = gram[block, a, b, j]
@@ -214,7 +215,7 @@ def _differentiate(rest, root, beta, d_logdet, d_rss):
 
 
 @numba.cfunc(_SIGNATURE, cache=True, error_model="numpy")
-def _terms(n_blocks, q, p, gram_, total_, factor_, ridge_, values_, beta_, root_, d_logdet_, d_rss_):
+def _terms(derive, n_blocks, q, p, gram_, total_, factor_, ridge_, values_, beta_, root_, d_logdet_, d_rss_):
     """`reml_terms` behind a C signature; outputs come zeroed."""
     w = p + 1
     gram = numba.carray(gram_, (n_blocks, q, q + w, LANES))
@@ -223,10 +224,10 @@ def _terms(n_blocks, q, p, gram_, total_, factor_, ridge_, values_, beta_, root_
     values = numba.carray(values_, (2,))
     beta, root = numba.carray(beta_, (p,)), numba.carray(root_, (p, p))
     d_logdet, d_rss = numba.carray(d_logdet_, (q, q)), numba.carray(d_rss_, (q, q))
-    rest = np.empty((n_blocks, q, w, LANES))
+    rest = np.empty((n_blocks * derive, q, w, LANES))
     logdet_z = _eliminate(gram, factor, schur, d_logdet, rest)
     logdet_x, rss = _solve(schur, root, beta)
-    if np.isfinite(logdet_x):
+    if derive and np.isfinite(logdet_x):
         _differentiate(rest, root, beta, d_logdet, d_rss)
     for a in range(q):
         for b in range(a):
@@ -243,7 +244,7 @@ _call = numba.types.ExternalFunction(SYMBOL, _SIGNATURE)
 
 
 @kernel
-def reml_terms(gram, total, factor, ridge):
+def reml_terms(gram, total, factor, ridge, derive=True):
     """Log determinant, penalised residual sum of squares and their derivatives in D / sigma^2.
 
     Bates, Mächler, Bolker & Walker 2015 (J. Stat. Softw. 67(1), section 3), written per group:
@@ -259,6 +260,8 @@ def reml_terms(gram, total, factor, ridge):
         Lambda; any square root of D / sigma^2, singular ones included.
     ridge : (p + 1, p + 1) array
         sigma^2 times the Gram matrix of a normal prior on beta (zeros: flat).
+    derive : bool
+        Whether the derivatives are wanted: without them (zeros then) it takes about half the time.
 
     Returns
     -------
@@ -279,7 +282,7 @@ def reml_terms(gram, total, factor, ridge):
     beta, root = np.zeros(p), np.zeros((p, p))
     d_logdet, d_rss = np.zeros((q, q)), np.zeros((q, q))
     _call(
-        n_blocks, q, p, gram.ctypes, total.ctypes, factor.ctypes, ridge.ctypes,
+        1 if derive else 0, n_blocks, q, p, gram.ctypes, total.ctypes, factor.ctypes, ridge.ctypes,
         values.ctypes, beta.ctypes, root.ctypes, d_logdet.ctypes, d_rss.ctypes,
     )  # fmt: skip
     return values[0], values[1], beta, root, d_logdet, d_rss

@@ -74,7 +74,7 @@ def _blocks_lower(structure: Structure, matrix: np.ndarray) -> np.ndarray:
 
 def _scale_start(problem: Problem, factor: np.ndarray) -> tuple[float, np.ndarray]:
     """Profiled criterion and phi at a relative factor: sigma has a closed form there."""
-    logdet, rss, *_ = reml_terms(problem.gram, problem.total, factor, np.zeros_like(problem.total))
+    logdet, rss, *_ = reml_terms(problem.gram, problem.total, factor, np.zeros_like(problem.total), False)
     df = problem.n_rows - problem.p
     if not (np.isfinite(logdet) and rss > 0.0):
         return np.inf, np.zeros(0)
@@ -156,7 +156,9 @@ def optimum(problem: Problem, starts: list[np.ndarray] | None = None) -> Optimum
     phi, value, certified = min(found, key=lambda stop: (not stop[2], stop[1]))
     sigma = np.exp(phi[-1])
     factor = _blocks_lower(structure, fill(structure, phi)) / sigma
-    _, _, gamma, root_x, _, _ = reml_terms(problem.gram, problem.total, factor, np.zeros_like(problem.total))
+    _, _, gamma, root_x, _, _ = reml_terms(
+        problem.gram, problem.total, factor, np.zeros_like(problem.total), False
+    )
     half = np.linalg.solve(root_x, problem.x_map.T)
     return Optimum(
         root=_blocks_lower(structure, problem.z_map @ factor * sigma),

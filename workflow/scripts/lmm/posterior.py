@@ -40,7 +40,7 @@ def given_draws(data, roots, sigmas):
     beta, half = np.empty((n, p)), np.zeros((n, p, p))
     factors = np.empty((n, q, q))
     for s in range(n):
-        terms, factor, own = terms_at(data, roots[s], sigmas[s])
+        terms, factor, own = terms_at(data, roots[s], sigmas[s], False)
         beta[s], factors[s] = terms[2], factor
         root = terms[3]
         for b in range(p):  # columns of root^-T, an upper triangle, by back substitution
@@ -50,6 +50,19 @@ def given_draws(data, roots, sigmas):
                     value -= root[k, a] * half[s, k, b]
                 half[s, a, b] = value / root[a, a]
     return beta, half, factors
+
+
+@kernel
+def _read_group(gram, j, a, b, c):
+    """A_j (q, q), B_j (q, p) and c_j (q,) of group j out of the packed array."""
+    q, p = b.shape
+    block, lane = j // LANES, j % LANES
+    for i in range(q):
+        for k in range(q):
+            a[i, k] = gram[block, i, k, lane]
+        for k in range(p):
+            b[i, k] = gram[block, i, q + k, lane]
+        c[i] = gram[block, i, q + p, lane]
 
 
 @kernel
@@ -188,13 +201,7 @@ def summarise_groups(data, z_map, n_groups, beta, half, factors, sigmas, mixture
     # a normal of the mixture's mean and sd is where the search for its quantiles starts
     z = _mixture_quantile(np.zeros(1), np.ones(1), tail, -12.0, 12.0, -1.0)
     for j in range(n_groups):
-        block, lane = (first + j) // LANES, (first + j) % LANES
-        for i in range(q):
-            for k in range(q):
-                a[i, k] = gram[block, i, k, lane]
-            for k in range(p):
-                b[i, k] = gram[block, i, q + k, lane]
-            c[i] = gram[block, i, q + p, lane]
+        _read_group(gram, first + j, a, b, c)
         taken = 0
         for s in range(n):
             own = sigmas[s] / data[4]
@@ -244,13 +251,7 @@ def draw_groups(data, z_map, n_groups, beta, factors, sigmas, noise):
     work = np.empty((q, 2 * q + p))
     a, b, c = np.empty((q, q)), np.empty((q, p)), np.empty(q)
     for j in range(n_groups):
-        block, lane = j // LANES, j % LANES
-        for i in range(q):
-            for k in range(q):
-                a[i, k] = gram[block, i, k, lane]
-            for k in range(p):
-                b[i, k] = gram[block, i, q + k, lane]
-            c[i] = gram[block, i, q + p, lane]
+        _read_group(gram, j, a, b, c)
         for s in range(n):
             own = sigmas[s] / data[4]
             _group_moments(a, b, c, factors[s], beta[s], none, own, mean, variance, cond, work)
