@@ -9,10 +9,10 @@ import numba
 import numpy as np
 
 from lmm.compiled import DIGEST, kernel
-from lmm.likelihood import LANES, reml_terms
+from lmm.likelihood import reml_terms
 from lmm.problem import Problem
 
-HEADER = 6  # q, p, blocks of groups, N - p, y's scale, constant
+HEADER = 7  # q, p, blocks of groups, N - p, y's scale, constant, groups a block
 SYMBOL = f"lmm_log_density_{DIGEST}"
 
 _pointer = numba.types.CPointer(numba.types.double)
@@ -43,7 +43,9 @@ def pack_problem(
         prior = columns.T @ columns
         constant = 2.0 * problem.n_rows * np.log(problem.y_scale) + p * np.log(2.0 * np.pi)
         constant -= np.linalg.slogdet(prior[:p, :p])[1]
-    header = [q, p, len(problem.gram), problem.n_rows - p, problem.y_scale, constant]
+    header = [
+        q, p, len(problem.gram), problem.n_rows - p, problem.y_scale, constant, problem.gram.shape[-1]
+    ]  # fmt: skip
     parts = [np.linalg.inv(problem.z_map), problem.total, prior, problem.gram]
     return np.concatenate([np.array(header, dtype=float), *[part.ravel() for part in parts]])
 
@@ -51,14 +53,14 @@ def pack_problem(
 @kernel
 def views(data):
     """The views of a packed vector: the map of L, the rows' Gram matrices, the prior's."""
-    q, p, blocks = int(data[0]), int(data[1]), int(data[2])
+    q, p, blocks, lanes = int(data[0]), int(data[1]), int(data[2]), int(data[6])
     w = p + 1
     at = HEADER + q * q
     transform = data[HEADER:at].reshape((q, q))
     total = data[at : at + w * w].reshape((w, w))
     prior = data[at + w * w : at + 2 * w * w].reshape((w, w))
     at += 2 * w * w
-    gram = data[at : at + blocks * q * (q + w) * LANES].reshape((blocks, q, q + w, LANES))
+    gram = data[at : at + blocks * q * (q + w) * lanes].reshape((blocks, q, q + w, lanes))
     return transform, total, prior, gram
 
 
@@ -79,9 +81,9 @@ def terms_at(data, root, sigma, derive=True):
 @numba.cfunc(_SIGNATURE, cache=True, error_model="numpy")
 def _density(data_, root_, sigma, out_):
     """Log density and its derivatives: out = [log p(y | L, sigma), d/dL (q x q), d/dsigma]."""
-    q, p, blocks = int(data_[0]), int(data_[1]), int(data_[2])
+    q, p, blocks, lanes = int(data_[0]), int(data_[1]), int(data_[2]), int(data_[6])
     w = p + 1
-    size = HEADER + q * q + 2 * w * w + blocks * q * (q + w) * LANES
+    size = HEADER + q * q + 2 * w * w + blocks * q * (q + w) * lanes
     data = numba.carray(data_, (size,))
     root = numba.carray(root_, (q, q))
     out = numba.carray(out_, (q * q + 2,))

@@ -14,7 +14,6 @@ import pandas as pd
 
 from lmm.crossproducts import by_group, log_densities
 from lmm.intervals import standard_errors, variance_values
-from lmm.likelihood import LANES
 from lmm.moments import Moments
 from lmm.optimise import hessian
 from lmm.optimum import FREE, PLAIN, Optimum, fill, optimum
@@ -82,7 +81,7 @@ def influence(
     found, status = np.empty((len(which), len(names))), []
     packed = problem.gram.copy()
     for row, j in enumerate(which):
-        block, lane = divmod(int(j), LANES)
+        block, lane = divmod(int(j), packed.shape[3])
         kept = packed[block, :, :, lane].copy()
         packed[block, :, :, lane] = 0.0
         found[row], word = _refit(problem, packed, gram[j], int(moments.n[j]), starts)

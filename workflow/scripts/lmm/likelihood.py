@@ -3,9 +3,10 @@
 `reml` minimises it, `bayes` samples it. Everything is per group, because there is one grouping factor,
 and in the relative factor Lambda = L / sigma (D = L L'), which stays finite at the boundary.
 
-Groups are packed LANES abreast, so that each scalar operation of the algebra becomes a loop over LANES that
+Groups are packed abreast in lanes, so that each scalar operation of the algebra becomes a loop over lanes that
 the compiler turns into vector instructions. Sums over groups are kept by lane and added up at the end in a
-fixed order: the same bits whatever the processor's vector width.
+fixed order: the same bits whatever the processor's vector width. A loop of so few lanes costs about as much to
+start as to run, which is why sums begin with their first term and not with a loop that fills in zeros.
 """
 
 import llvmlite.binding
@@ -14,25 +15,27 @@ import numpy as np
 
 from lmm.compiled import DIGEST, kernel
 
-LANES = 32
+LANES = 64  # at most; a multiple of VECTOR
+VECTOR = 4
 LARGE = 1e120
 SYMBOL = f"lmm_reml_terms_{DIGEST}"
 
 _pointer = numba.types.CPointer(numba.types.double)
 _size = numba.types.int64
-_SIGNATURE = numba.types.void(_size, _size, _size, _size, *[_pointer] * 9)
+_SIGNATURE = numba.types.void(_size, _size, _size, _size, _size, *[_pointer] * 9)
 
 
 def pack(gram: np.ndarray) -> np.ndarray:
-    """Groups side by side for the kernel: (J, q, c) to (ceil(J / LANES), q, c, LANES).
+    """Groups side by side for the kernel: (J, q, c) to (blocks, q, c, lanes), as few blocks as LANES allows.
 
     The last block is filled up with groups of no rows, which add nothing to any term.
     """
     n_groups, q, width = gram.shape
     blocks = -(-n_groups // LANES)
-    padded = np.zeros((blocks * LANES, q, width))
+    lanes = VECTOR * -(-n_groups // (blocks * VECTOR))
+    padded = np.zeros((blocks * lanes, q, width))
     padded[:n_groups] = gram
-    return np.ascontiguousarray(padded.reshape(blocks, LANES, q, width).transpose(0, 2, 3, 1))
+    return np.ascontiguousarray(padded.reshape(blocks, lanes, q, width).transpose(0, 2, 3, 1))
 
 
 def unpack(packed: np.ndarray, n_groups: int) -> np.ndarray:
@@ -51,30 +54,31 @@ def _eliminate(gram, factor, schur, d_logdet, rest):
     """
     n_blocks, q, width, n = gram.shape
     w = width - q
-    left = np.empty((q, q, LANES))  # Lambda' A
-    chol = np.empty((q, q, LANES))  # of M; the diagonal holds reciprocals
-    half = np.empty((q, width, LANES))  # C^-1 Lambda' [A B c]
-    s = np.empty(LANES)
-    lanes_schur = np.zeros((w, w, LANES))
-    lanes_logdet = np.zeros((q, q, LANES))
-    product = np.ones(LANES)
+    left = np.empty((q, width, n))  # Lambda' [A B c]
+    chol = np.empty((q, q, n))  # of M; the diagonal holds reciprocals
+    half = np.empty((q, width, n))  # C^-1 Lambda' [A B c]
+    s = np.empty(n)
+    lanes_schur = np.zeros((w, w, n))
+    lanes_logdet = np.zeros((q, q, n))
+    product = np.ones(n)
     logdet = 0.0
     for block in range(n_blocks):
         for a in range(q):
-            for b in range(q):
+            for b in range(width):
+                f = factor[0, a]
                 for j in range(n):
-                    left[a, b, j] = 0.0
-                for k in range(q):
+                    left[a, b, j] = f * gram[block, 0, b, j]
+                for k in range(1, q):
                     f = factor[k, a]
                     if f != 0.0:
                         for j in range(n):
                             left[a, b, j] += f * gram[block, k, b, j]
         for a in range(q):
             for b in range(a + 1):
-                one = 1.0 if a == b else 0.0
+                one, f = (1.0 if a == b else 0.0), factor[0, b]
                 for j in range(n):
-                    s[j] = one
-                for k in range(q):
+                    s[j] = one + left[a, 0, j] * f
+                for k in range(1, q):
                     f = factor[k, b]
                     if f != 0.0:
                         for j in range(n):
@@ -97,42 +101,35 @@ def _eliminate(gram, factor, schur, d_logdet, rest):
             for j in range(n):
                 logdet += np.log(product[j])
                 product[j] = 1.0
-        for a in range(q):
-            for b in range(width):
-                if b < q:
-                    for j in range(n):
-                        half[a, b, j] = left[a, b, j]
-                else:
-                    for j in range(n):
-                        half[a, b, j] = 0.0
-                    for k in range(q):
-                        f = factor[k, a]
-                        if f != 0.0:
-                            for j in range(n):
-                                half[a, b, j] += f * gram[block, k, b, j]
-                for k in range(a):
-                    for j in range(n):
-                        half[a, b, j] -= chol[a, k, j] * half[k, b, j]
+        for b in range(width):
+            for j in range(n):
+                half[0, b, j] = left[0, b, j] * chol[0, 0, j]
+            for a in range(1, q):
                 for j in range(n):
-                    half[a, b, j] *= chol[a, a, j]
+                    s[j] = left[a, b, j] - chol[a, 0, j] * half[0, b, j]
+                for k in range(1, a):
+                    for j in range(n):
+                        s[j] -= chol[a, k, j] * half[k, b, j]
+                for j in range(n):
+                    half[a, b, j] = s[j] * chol[a, a, j]
         for a in range(w):
             for b in range(a + 1):
                 for k in range(q):
                     for j in range(n):
                         lanes_schur[a, b, j] += half[k, q + a, j] * half[k, q + b, j]
         for a in range(q if len(rest) > 0 else 0):
-            for b in range(width):
+            for b in range(a + 1):
                 for j in range(n):
-                    s[j] = gram[block, a, b, j]
-                for k in range(q):
+                    lanes_logdet[a, b, j] += gram[block, a, b, j] - half[0, a, j] * half[0, b, j]
+                for k in range(1, q):
                     for j in range(n):
-                        s[j] -= half[k, a, j] * half[k, b, j]
-                if b >= q:
+                        lanes_logdet[a, b, j] -= half[k, a, j] * half[k, b, j]
+            for b in range(w):
+                for j in range(n):
+                    rest[block, a, b, j] = gram[block, a, q + b, j] - half[0, a, j] * half[0, q + b, j]
+                for k in range(1, q):
                     for j in range(n):
-                        rest[block, a, b - q, j] = s[j]
-                elif b <= a:
-                    for j in range(n):
-                        lanes_logdet[a, b, j] += s[j]
+                        rest[block, a, b, j] -= half[k, a, j] * half[k, q + b, j]
     for j in range(n):
         logdet += np.log(product[j])
     for a in range(w):
@@ -182,10 +179,10 @@ def _differentiate(rest, root, beta, d_logdet, d_rss):
     """Second pass: subtracts sum_j F_j S_X^-1 F_j' from `d_logdet` and sum_j e_j e_j' from `d_rss`."""
     n_blocks, q, w, n = rest.shape
     p = w - 1
-    solved = np.empty((q, p, LANES))  # F_j root^-T
-    e = np.empty((q, LANES))
-    lanes_logdet = np.zeros((q, q, LANES))
-    lanes_rss = np.zeros((q, q, LANES))
+    solved = np.empty((q, p, n))  # F_j root^-T
+    e = np.empty((q, n))
+    lanes_logdet = np.zeros((q, q, n))
+    lanes_rss = np.zeros((q, q, n))
     for block in range(n_blocks):
         for a in range(q):
             for j in range(n):
@@ -215,16 +212,18 @@ def _differentiate(rest, root, beta, d_logdet, d_rss):
 
 
 @numba.cfunc(_SIGNATURE, cache=True, error_model="numpy")
-def _terms(derive, n_blocks, q, p, gram_, total_, factor_, ridge_, values_, beta_, root_, d_logdet_, d_rss_):
+def _terms(
+    derive, n_blocks, lanes, q, p, gram_, total_, factor_, ridge_, values_, beta_, root_, d_logdet_, d_rss_
+):
     """`reml_terms` behind a C signature; outputs come zeroed."""
     w = p + 1
-    gram = numba.carray(gram_, (n_blocks, q, q + w, LANES))
+    gram = numba.carray(gram_, (n_blocks, q, q + w, lanes))
     schur = numba.carray(total_, (w, w)) + numba.carray(ridge_, (w, w))
     factor = numba.carray(factor_, (q, q))
     values = numba.carray(values_, (2,))
     beta, root = numba.carray(beta_, (p,)), numba.carray(root_, (p, p))
     d_logdet, d_rss = numba.carray(d_logdet_, (q, q)), numba.carray(d_rss_, (q, q))
-    rest = np.empty((n_blocks * derive, q, w, LANES))
+    rest = np.empty((n_blocks * derive, q, w, lanes))
     logdet_z = _eliminate(gram, factor, schur, d_logdet, rest)
     logdet_x, rss = _solve(schur, root, beta)
     if derive and np.isfinite(logdet_x):
@@ -252,7 +251,7 @@ def reml_terms(gram, total, factor, ridge, derive=True):
 
     Parameters
     ----------
-    gram : (ceil(J / LANES), q, q + p + 1, LANES) array
+    gram : (blocks, q, q + p + 1, lanes) array
         A_j = Z_j'Z_j, B_j = Z_j'X_j and c_j = Z_j'y_j of each group, by `pack`.
     total : (p + 1, p + 1) array
         Gram matrix of [X y] over all rows.
@@ -276,13 +275,13 @@ def reml_terms(gram, total, factor, ridge, derive=True):
         Derivatives of the two values with respect to the symmetric matrix D / sigma^2 (the derivative with
         respect to Lambda is twice that times Lambda).
     """
-    n_blocks, q, width, _ = gram.shape
+    n_blocks, q, width, lanes = gram.shape
     p = width - q - 1
     values = np.zeros(2)
     beta, root = np.zeros(p), np.zeros((p, p))
     d_logdet, d_rss = np.zeros((q, q)), np.zeros((q, q))
     _call(
-        1 if derive else 0, n_blocks, q, p, gram.ctypes, total.ctypes, factor.ctypes, ridge.ctypes,
+        1 if derive else 0, n_blocks, lanes, q, p, gram.ctypes, total.ctypes, factor.ctypes, ridge.ctypes,
         values.ctypes, beta.ctypes, root.ctypes, d_logdet.ctypes, d_rss.ctypes,
     )  # fmt: skip
     return values[0], values[1], beta, root, d_logdet, d_rss

@@ -12,7 +12,6 @@ import numpy as np
 
 from lmm.compiled import kernel
 from lmm.density import terms_at, views
-from lmm.likelihood import LANES
 
 
 @kernel
@@ -56,7 +55,7 @@ def given_draws(data, roots, sigmas):
 def _read_group(gram, j, a, b, c):
     """A_j (q, q), B_j (q, p) and c_j (q,) of group j out of the packed array."""
     q, p = b.shape
-    block, lane = j // LANES, j % LANES
+    block, lane = j // gram.shape[3], j % gram.shape[3]
     for i in range(q):
         for k in range(q):
             a[i, k] = gram[block, i, k, lane]

@@ -69,7 +69,7 @@ class Problem:
 
     Attributes
     ----------
-    gram : packed (ceil(J / LANES), q, q + p + 1, LANES) array
+    gram : packed (blocks, q, q + p + 1, lanes) array
     total : (p + 1, p + 1) array
     n_rows, n_groups : int
     structure : Structure
