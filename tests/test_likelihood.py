@@ -19,7 +19,7 @@ CASES = {
     "no_fixed_slope": ([3, 4, 5, 6], ("Intercept",), ("Intercept", "x"), None),
     "no_intercept": ([3, 4, 5, 6], ("x",), ("x", "z"), None),
     "three": ([4, 5, 6, 7, 8, 3], ("Intercept", "x", "z", "w"), ("Intercept", "x", "z"), None),
-    "many": ([2] * 70, ("Intercept", "x"), ("Intercept", "x"), None),  # more than two blocks of LANES
+    "many": ([2] * 141, ("Intercept", "x"), ("Intercept", "x"), None),  # three blocks, the last not full
 }
 
 
@@ -37,12 +37,16 @@ def case(name):
     return data, compute(*data), root, 0.8
 
 
-def test_packing_round_trips_and_pads_with_empty_groups():
-    gram = np.random.default_rng(1).normal(size=(LANES + 3, 2, 5))
+@pytest.mark.parametrize(
+    ("n_groups", "blocks", "lanes"),
+    [(1, 1, 4), (8, 1, 8), (LANES, 1, LANES), (LANES + 3, 2, 36), (10 * LANES - 1, 10, LANES)],
+)
+def test_packing_round_trips_and_pads_with_few_empty_groups(n_groups, blocks, lanes):
+    gram = np.random.default_rng(1).normal(size=(n_groups, 2, 5))
     packed = pack(gram)
-    assert packed.shape == (2, 2, 5, LANES)
-    np.testing.assert_array_equal(unpack(packed, LANES + 3), gram)
-    assert not packed[1, :, :, 3:].any()
+    assert packed.shape == (blocks, 2, 5, lanes)
+    np.testing.assert_array_equal(unpack(packed, n_groups), gram)
+    assert not packed[-1, :, :, n_groups - (blocks - 1) * lanes :].any()
 
 
 @pytest.mark.parametrize("name", CASES)
