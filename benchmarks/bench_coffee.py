@@ -70,7 +70,7 @@ def whole_run(options: Options, project: Path) -> Iterator[Row]:
 
 def pymc_fit(options: Options, project: Path) -> Iterator[Row]:
     """The PyMC fit as a whole process; returns what each run said."""
-    import plan
+    from planning import plan
 
     config = yaml.safe_load((project / "config" / "config.yaml").read_text())
     settings = plan.make(config, project)["studies"]["coffee"]["stages"]["pymc"]

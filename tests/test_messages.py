@@ -25,11 +25,9 @@ import pandas as pd
 import pytest
 
 import compare_runs
-import integrity
 import made_replicates
 import new_study
-import plan_data
-import script_io
+import running.frame
 from conftest import ROOT
 from lmm import checks, ingest, new_rows, ols, pilot, printing, proposal, recovery, replay, runs
 from lmm.bayes_priors import resolve
@@ -38,6 +36,8 @@ from lmm.errors import StudyError
 from lmm.formula import parse
 from lmm.gather import of_rows
 from lmm.study import load
+from planning.files import sizes
+from running import integrity
 
 SCRIPTS = ROOT / "workflow/scripts"
 # What calls to raise a message for users look like; `within` passes one on.
@@ -300,7 +300,7 @@ def to_predict(content: str, **columns) -> Callable:
 
 def no_rows_to_predict(root):
     study = SimpleNamespace(data=(), settings=SimpleNamespace(predict="gone.csv", missing="error"), name="s")
-    plan_data.sizes(study, ["y ~ x + (x | g)"])
+    sizes(study, ["y ~ x + (x | g)"])
 
 
 def moments(formula: str, frame: pd.DataFrame):
@@ -346,8 +346,8 @@ def scripted(main: Callable, **job) -> Callable:
             "log": [str(root / "log")],
             "wildcards": {"study": "s"},
         }
-        with mock.patch.object(script_io, "os", system), pytest.raises(SystemExit) as ended:
-            script_io.run(main, SimpleNamespace(**given | job))
+        with mock.patch.object(running.frame, "os", system), pytest.raises(SystemExit) as ended:
+            running.frame.run(main, SimpleNamespace(**given | job))
         assert ended.value.code == 1
         raise Said(said[0].removesuffix("\n"))
 
@@ -388,7 +388,7 @@ def strict_verdict(root):
     job = SimpleNamespace(
         input={"s/pymc": str(root / "d.json")}, output=SimpleNamespace(verdict=str(root / "v"))
     )
-    with mock.patch.object(script_io, "run", lambda main, job: main(job)):
+    with mock.patch.object(running.frame, "run", lambda main, job: main(job)):
         runpy.run_path(str(SCRIPTS / "check_verdict.py"), init_globals={"snakemake": job})
 
 

@@ -1,21 +1,15 @@
 """Own data through the real command line: what cannot be used stops before any fit, in one line; scattered files."""
 
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from conftest import ROOT
 from lmm import gather, ingest
 from lmm.errors import StudyError
 from lmm.formula import parse
 from lmm.moments import Moments
 from lmm.rows import together
-
-sys.path.insert(0, str(ROOT / "workflow/scripts"))
-
-import plan_data
+from planning.files import parts
 
 FORMULA = "y ~ x + (x | g)"
 
@@ -161,16 +155,16 @@ def test_moments_of_parts_are_those_of_one_job(tmp_path):
 
 def test_files_are_put_together_into_parts():
     GB = 1024**3
-    assert plan_data.parts([9 * GB]) == []
-    assert plan_data.parts([2 * GB, 2 * GB]) == []
-    assert plan_data.parts([2 * GB, 2 * GB, 1 * GB]) == [[0, 1], [1, 2], [2, 3]]
-    assert plan_data.parts([GB // 2] * 9) == [[0, 2], [2, 4], [4, 6], [6, 9]]
-    assert plan_data.parts([5 * GB, 1, 1]) == [[0, 3]]
+    assert parts([9 * GB]) == []
+    assert parts([2 * GB, 2 * GB]) == []
+    assert parts([2 * GB, 2 * GB, 1 * GB]) == [[0, 1], [1, 2], [2, 3]]
+    assert parts([GB // 2] * 9) == [[0, 2], [2, 4], [4, 6], [6, 9]]
+    assert parts([5 * GB, 1, 1]) == [[0, 3]]
 
 
 def test_many_large_files_are_scattered_over_jobs(project):
     for module, name, value in [
-        ("plan_data.py", "SCATTER_BYTES, PART_BYTES", "1000, 1000"),
+        ("planning/files.py", "SCATTER_BYTES, PART_BYTES", "1000, 1000"),
         ("lmm/ingest.py", "COPY_LIMIT", "0"),
     ]:
         path = project.root / "workflow/scripts" / module
@@ -187,8 +181,8 @@ def test_many_large_files_are_scattered_over_jobs(project):
     said = run.stdout + run.stderr
     assert run.returncode == 0, said
     assert said.count(": moments, part ") == 3
-    parts = sorted(path.name for path in (project.root / target).parent.glob("part-*"))
-    assert parts == []  # they were temporary
+    left = sorted(path.name for path in (project.root / target).parent.glob("part-*"))
+    assert left == []  # they were temporary
     formula = parse(FORMULA)
     source = ingest.inspect(str(project.root / "d*.csv"), formula.variables, "g")
     _, details = ingest.scan(source, formula)

@@ -28,7 +28,7 @@ PYMC = {"chains": 2, "tune": 100, "draws": 100}
 
 def settings(engines=None, simulate=None, **study):
     """Settings of a study's replicates and its designs, as the plan has them."""
-    import plan
+    from planning import plan
 
     base = {"formula": FORMULA, "simulate": simulate or SMALL, "replicates": 4}
     study = base | {"engines": engines or {"ols": {}, "reml": {}}} | study

@@ -28,7 +28,7 @@ RANEF = {f"ranef__Intercept__{level}" for level in (1, 2, 3)}
 
 @pytest.fixture(scope="module")
 def made():
-    import plan
+    from planning import plan
 
     planned = plan.study_plan(load({"studies": {"a": STUDY}}).studies["a"])
     own, designs = planned["stages"]["replicates"], list(planned["recovery"]["designs"].values())

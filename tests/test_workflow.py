@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-import wiring
 from conftest import ROOT, TINY, Project, copy_project
+from planning import wiring
 
 LIBRARY = ROOT / "workflow/scripts"
-SCRIPTS = sorted(path.stem for path in LIBRARY.glob("*_*.py") if path.stem != "script_io")
+SCRIPTS = sorted(path.stem for path in LIBRARY.glob("*_*.py"))
 ALL = {"all", "report_of_all_studies"}  # the targets themselves, which run nothing
 
 

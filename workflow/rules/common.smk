@@ -9,11 +9,9 @@ SCRIPTS = Path(
 ).resolve()
 sys.path.insert(0, str(SCRIPTS))
 
-import integrity
-import plan
-import verdicts
-import wiring
 from lmm.errors import StudyError
+from planning import plan, wiring
+from running import integrity, verdicts
 
 # Relative where it can be, so that a project that was moved is not a project that was changed.
 LIBRARY = (

@@ -1,6 +1,6 @@
 """Engines against the truth and each other: variance_recovery, variance_explained, ranef_differences."""
 
-from script_io import run, truth_of
+from running.frame import run, truth_of
 
 
 def main(job) -> None:

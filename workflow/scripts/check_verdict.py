@@ -1,12 +1,12 @@
 """An error where a study that asks for one has a singular fit or a failed gate; else verdict.txt."""
 
-from script_io import run
+from running.frame import run
 
 
 def main(job) -> None:
     from lmm.errors import StudyError
     from lmm.store import write_text
-    from verdicts import problems
+    from running.verdicts import problems
 
     fits = [(*name.split("/"), path) for name, path in job.input.items() if name not in ("lib", "page")]
     found = [problem for problem in problems(fits) if not problem[2].startswith("skipped")]

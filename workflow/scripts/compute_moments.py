@@ -1,6 +1,6 @@
 """Sufficient statistics by group (of some of the files where a study has parts) and every formula's design."""
 
-from script_io import run
+from running.frame import run
 
 
 def main(job) -> None:

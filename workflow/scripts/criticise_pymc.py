@@ -1,6 +1,6 @@
 """Criticism of the Bayesian fit: loo.parquet, predictive.csv, replicates.parquet, sensitivity.csv, criticism.json."""
 
-from script_io import run
+from running.frame import run
 
 
 def main(job) -> None:

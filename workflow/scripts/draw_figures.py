@@ -1,6 +1,6 @@
 """Every figure of a study: <name>.svg, and figures.json with their titles, captions and alternative texts."""
 
-from script_io import run
+from running.frame import run
 
 
 def main(job) -> None:

@@ -1,6 +1,6 @@
 """Every figure of a study with replicates: <name>.svg, and figures.json with titles, captions, alternative texts."""
 
-from script_io import run
+from running.frame import run
 
 
 def main(job) -> None:

@@ -1,6 +1,6 @@
 """statsmodels' MixedLM: parameters.csv, ranef.parquet, coef.parquet, diagnostics.json."""
 
-from script_io import run, truth_of
+from running.frame import run, truth_of
 
 
 def main(job) -> None:

@@ -1,6 +1,6 @@
 """Ordinary least squares: parameters.csv, diagnostics.json."""
 
-from script_io import run, truth_of
+from running.frame import run, truth_of
 
 # Beyond this many rows the sums say the same as the rows do, and only the residuals' quantiles are lost.
 ROWS_LIMIT = 1_000_000

@@ -1,6 +1,6 @@
 """The posterior by PyMC: parameters.csv, ranef.parquet, diagnostics.json, posterior.nc."""
 
-from script_io import run, truth_of
+from running.frame import run, truth_of
 
 
 def main(job) -> None:

@@ -1,6 +1,6 @@
 """REML from moments: parameters.csv, ranef.parquet, diagnostics.json."""
 
-from script_io import run, truth_of
+from running.frame import run, truth_of
 
 
 def main(job) -> None:

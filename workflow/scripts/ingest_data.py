@@ -1,6 +1,6 @@
 """Check a user's rows, and copy them where they are few enough: data.json, data.parquet."""
 
-from script_io import run
+from running.frame import run
 
 
 def main(job) -> None:

@@ -1,6 +1,6 @@
 """Influence of each group on reml's estimates: influence.parquet, influence.json."""
 
-from script_io import run
+from running.frame import run
 
 
 def main(job) -> None:

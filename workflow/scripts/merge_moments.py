@@ -1,6 +1,6 @@
 """Moments of all of a study's parts: moments.parquet, moments.json, design.json."""
 
-from script_io import run
+from running.frame import run
 
 
 def main(job) -> None:

@@ -1,6 +1,6 @@
 """Chunks put together and summed up: replicates.parquet, performance.csv, failures.csv, ranks and calibration."""
 
-from script_io import run
+from running.frame import run
 
 
 def main(job) -> None:

@@ -1,6 +1,6 @@
 """Predictions of the fitted rows and of rows that the user wants predicted: predictions.parquet, predictions.json."""
 
-from script_io import run
+from running.frame import run
 
 
 def main(job) -> None:

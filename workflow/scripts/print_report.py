@@ -1,6 +1,6 @@
 """The report on paper: report.pdf, through a headless Chromium."""
 
-from script_io import run
+from running.frame import run
 
 
 def main(job) -> None:

@@ -1,6 +1,6 @@
 """A chunk of replicates: data sets drawn and fitted by every engine, one row a term; ranks for calibration."""
 
-from script_io import run
+from running.frame import run
 
 
 def main(job) -> None:

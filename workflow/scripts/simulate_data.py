@@ -1,6 +1,6 @@
 """Draw a study's data from its settings: data.parquet, data.json, truth.json."""
 
-from script_io import run
+from running.frame import run
 
 
 def main(job) -> None:

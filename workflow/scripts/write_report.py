@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from script_io import run
+from running.frame import run
 
 
 def main(job) -> None:

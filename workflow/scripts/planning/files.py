@@ -1,4 +1,4 @@
-"""What the plan says of a study's files: their sizes, the parts that jobs of their own read, the rows to predict."""
+"""What the plan says of a study's files: their sizes, and the parts that jobs of their own read."""
 
 import os
 from pathlib import Path
@@ -52,11 +52,3 @@ def sizes(study, formulas: list[str]) -> list[int]:
     except StudyError as error:
         raise error.within(study.name) from None
     return [os.path.getsize(file) for file in source.files] if source else []
-
-
-def predictions(study, stages: dict) -> dict:
-    """The predictions stage's settings: the intervals' level, formula and priors of every engine but OLS."""
-    engines = {name: {"formula": stages[name]["formula"]} for name in study.engines if name != "ols"}
-    if "pymc" in engines:
-        engines["pymc"]["priors"] = stages["pymc"]["priors"]
-    return {"conf_level": study.settings.conf_level, "engines": engines}

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-SCRIPTS = Path(__file__).parent
+SCRIPTS = Path(__file__).parents[1]
 # `from lmm import a, b`, `from lmm.a import ...`, `import lmm.a`; names in parentheses may take several lines
 IMPORT = re.compile(
     r"^[ \t]*(?:from[ \t]+(lmm(?:\.\w+)*)[ \t]+import[ \t]+(\([^)]*\)|[^\n]*)"

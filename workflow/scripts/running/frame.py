@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 
-import integrity
+from running import integrity
 
 # Before NumPy is imported anywhere: parallelism is Snakemake's, and sums must not depend on threads.
 for _library in ("OPENBLAS", "OMP", "MKL"):
