@@ -75,8 +75,7 @@ class Sums:
     def add(self, codes: np.ndarray, y: np.ndarray, W: np.ndarray) -> None:
         """Add rows: group numbers (n,), response (n,), model-matrix columns (n, K), K = m or m + 1."""
         basis = self.basis
-        codes, y = np.ascontiguousarray(codes, dtype=np.int64), np.ascontiguousarray(y, dtype=np.float64)
-        W = np.ascontiguousarray(W, dtype=np.float64)
+        codes, y, W = _read_only(codes, np.int64), _read_only(y, np.float64), _read_only(W, np.float64)
         first = W.shape[1] - len(basis.columns)
         inverse, y_inverse = 1.0 / basis.scale, 1.0 / basis.y_scale
         _add(
@@ -86,6 +85,13 @@ class Sums:
     def moments(self, group: str) -> Moments:
         """What has been added so far."""
         return _finished(group, self.levels, self.n, self.gram, self.total, self.basis)
+
+
+def _read_only(values: np.ndarray, dtype: type) -> np.ndarray:
+    """A C-ordered read-only view: numba compiles for those and for writeable ones apart, and rows come as both."""
+    view = np.ascontiguousarray(values, dtype=dtype).view()
+    view.flags.writeable = False
+    return view
 
 
 def _finished(group, levels, n, gram, total, basis) -> Moments:
