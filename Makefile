@@ -23,7 +23,7 @@ run: .venv/stamp
 	@if [ -f results/report.html ]; then echo "The report: $(CURDIR)/results/report.html"; fi
 
 test: .venv/stamp
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 lint: .venv/stamp
 	@$(BIN)/ruff check .
@@ -82,5 +82,6 @@ clean-results:
 	$$python -m venv .venv && \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv && \
 	UV_COMPILE_BYTECODE=1 $(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(BIN)/python -m compileall -q workflow/scripts
 	@$(BIN)/python workflow/scripts/compile_kernels.py
 	@touch $@

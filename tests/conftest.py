@@ -80,6 +80,18 @@ def copy_project(to: Path) -> Project:
     return Project(to)
 
 
+def pytest_collection_modifyitems(items):
+    """Files are tested side by side (`make test`), each by one worker, which makes its fixtures once.
+
+    Those that need Slurm go one after the other, as there can be one cluster on a machine, and first: they mostly
+    wait.
+    """
+    cluster = {item.path for item in items if item.get_closest_marker("slurm")}
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("slurm" if item.path in cluster else item.path.stem))
+    items.sort(key=lambda item: item.path not in cluster)  # stable
+
+
 @pytest.fixture
 def project(tmp_path) -> Project:
     """A fresh copy of the workflow with the tiny study as its configuration."""
