@@ -72,6 +72,11 @@ def growing(amount):
     return lambda wildcards, attempt: attempt * amount
 
 
+def short():
+    """Do the stages after the fits take seconds? Then they run beside Snakemake, not as jobs of a cluster."""
+    return not any(study["large"] for study in studies.values())
+
+
 def stop_if_unwritable():
     """Before the first job: places where nothing can be written, in one line each."""
     if found := integrity.unwritable(Path("results"), studies):

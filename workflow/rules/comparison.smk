@@ -20,6 +20,7 @@ rule comparison:
         "results/{study}/logs/comparison.log",
     benchmark:
         "results/{study}/benchmarks/comparison.tsv"
+    localrule: short()
     conda:
         "../../environment.yml"
     threads: 1

@@ -23,6 +23,7 @@ rule figures:
         "results/{study}/benchmarks/figures.tsv"
     wildcard_constraints:
         study=those(lambda study: not study["recovery"]),
+    localrule: short()
     conda:
         "../../environment.yml"
     threads: 2
@@ -55,6 +56,7 @@ rule recovery_figures:
         "results/{study}/benchmarks/recovery_figures.tsv"
     wildcard_constraints:
         study=those(lambda study: study["recovery"]),
+    localrule: short()
     conda:
         "../../environment.yml"
     threads: 1

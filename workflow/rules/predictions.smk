@@ -16,6 +16,7 @@ rule predictions:
         "results/{study}/logs/predictions.log",
     benchmark:
         "results/{study}/benchmarks/predictions.tsv"
+    localrule: short()
     conda:
         "../../environment.yml"
     threads: 1

@@ -71,6 +71,7 @@ rule recovery:
         "results/{study}/benchmarks/recovery.tsv"
     wildcard_constraints:
         study=replicated(lambda recovery: not recovery["ranked"]),
+    localrule: short()
     conda:
         "../../environment.yml"
     threads: 1
@@ -94,3 +95,5 @@ use rule recovery as recovery_ranked with:
         calibration="results/{study}/recovery/calibration.csv",
     wildcard_constraints:
         study=replicated(lambda recovery: recovery["ranked"]),
+    # not taken over from the rule that is used
+    localrule: short()

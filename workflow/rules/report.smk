@@ -23,6 +23,7 @@ rule report:
         "results/logs/report.log",
     benchmark:
         "results/benchmarks/report.tsv"
+    localrule: short()
     conda:
         "../../environment.yml"
     threads: 1
@@ -49,6 +50,7 @@ rule verdict:
         "results/logs/verdict.log",
     benchmark:
         "results/benchmarks/verdict.tsv"
+    localrule: True
     conda:
         "../../environment.yml"
     threads: 1
@@ -71,6 +73,7 @@ rule pdf:
         "results/logs/pdf.log",
     benchmark:
         "results/benchmarks/pdf.tsv"
+    localrule: True
     conda:
         "../../environment.yml"
     threads: 1

@@ -9,6 +9,8 @@ from planning import files, kept, replicates
 
 # Beyond either, sampling takes longer than its imports and compilation: chains then have a thread each.
 MANY_GROUPS, MANY_BYTES = 2_000, 20_000_000
+# Beyond it, merging replicates and drawing them takes longer and more memory than a login node has to give.
+MANY_REPLICATES = 20_000
 
 
 def make(config: Mapping[str, Any], root: Path) -> dict[str, Any]:
@@ -69,6 +71,7 @@ def study_plan(study) -> dict[str, Any]:
     copied = sum(sizes) <= COPY_LIMIT
     many = study.simulate.n_groups > MANY_GROUPS if study.simulate else sum(sizes) > MANY_BYTES
     chains = settings.engines.pymc.chains if settings.engines.pymc else 1
+    replicates = (settings.replicates or 0) * len(study.designs)
     return {
         "simulated": bool(study.simulate),
         "files": list(study.data),
@@ -79,6 +82,7 @@ def study_plan(study) -> dict[str, Any]:
         and (copied or settings.predict is not None)
         and bool(stages["predictions"]["engines"]),
         "chains_at_a_time": chains if many else 1,
+        "large": many or replicates > MANY_REPLICATES,
         "engines": list(study.engines),
         "reml_is_start": {"reml", "mixedlm"} <= set(study.engines)
         and study.formula_for("reml") == study.formula_for("mixedlm"),
