@@ -41,7 +41,8 @@ def on_slurm(slurm, undisturbed, tmp_path_factory):
 def test_slurm_itself_says_that_every_job_ran_there(on_slurm):
     _, run, jobs = on_slurm
     submitted = re.findall(r"SLURM jobid (\d+)", run.said)
-    assert len(submitted) == len(STAGES)
+    assert {rule for rule in STAGES if run.jobs(rule)} == set(STAGES) - {"data", "comparison"}
+    assert len(submitted) == len(STAGES) - 1  # data's rule is simulate; the comparison is no job
     ran = {job["JobId"]: job for job in jobs}
     assert {ran[job]["JobState"] for job in submitted} == {"COMPLETED"}
     assert all(ran[job]["Name"].startswith("lmm-recovery_") for job in submitted)
@@ -131,10 +132,11 @@ def test_any_scheduler_will_do_that_has_a_submit_and_a_status_command(slurm, und
     submit = "sbatch --parsable --job-name=any --mem={resources.mem_mb} --time={resources.runtime} --output=/dev/null"
     run = Run(
         project, "--profile", "profiles/cluster-generic", "--cluster-generic-submit-cmd", submit,
-        "--latency-wait", "5", "--", ALL_TABLES, lab=slurm,
+        "--cluster-generic-status-cmd", "profiles/cluster-generic/status.sh slurm",
+        "--cluster-generic-cancel-cmd", "scancel", "--latency-wait", "5", "--", ALL_TABLES, lab=slurm,
     ).expect(0)  # fmt: skip
     ran = [job for job in slurm.jobs() if job["Name"] == "any"]
-    assert [job["JobState"] for job in ran] == ["COMPLETED"] * 3, run.said
+    assert [job["JobState"] for job in ran] == ["COMPLETED"] * 2, run.said
     assert not differences(project, undisturbed)
 
 
@@ -195,6 +197,34 @@ def test_the_check_says_where_the_controller_is_silent(slurm, tmp_path):
     found = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
     assert found.returncode == 1
     assert found.stdout.startswith("missing: Slurm's controller does not answer")
+
+
+@pytest.mark.parametrize(
+    "change, short",
+    [
+        ({}, True),
+        ({"replicates": 100}, True),
+        ({"simulate": TINY["simulate"] | {"groups": 3_000, "rows": 9_000}}, False),
+        ({"replicates": 30_000}, False),
+    ],
+    ids=["small", "some replicates", "many groups", "many replicates"],
+)
+def test_what_takes_a_second_is_no_job_where_no_study_is_large(project, change, short):
+    project.configure({"tiny": TINY | change})
+    with open(project.root / "workflow/Snakefile", "a") as snakefile:
+        snakefile.write('print("local:", *sorted(workflow._localrules))\n')
+    planned = project.snakemake("--list-rules")
+    local = set(re.search(r"^local: (.*)$", planned.stdout, re.M).group(1).split())
+    after_fits = {
+        "comparison",
+        "predictions",
+        "figures",
+        "recovery",
+        "recovery_ranked",
+        "recovery_figures",
+        "report",
+    }
+    assert local == {"verdict", "pdf"} | (after_fits if short else set())
 
 
 def test_no_rule_knows_of_a_scheduler():
