@@ -49,7 +49,7 @@ resume: .venv/stamp
 
 # Every fault and every kill, on a Slurm of one node; needs root and Slurm's binaries, takes half an hour.
 faults: .venv/stamp
-	@$(BIN)/python -m pytest -m "faults or slurm" tests/test_faults.py tests/test_slurm.py $(ARGS)
+	@$(BIN)/python -m pytest -m "" tests/test_faults.py tests/test_slurm.py tests/test_schedulers.py $(ARGS)
 
 bench: .venv/stamp
 	@$(BIN)/python benchmarks/run.py $(ARGS)
