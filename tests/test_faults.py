@@ -108,7 +108,8 @@ def begun(slurm, undisturbed, tmp_path_factory):
 
     with ThreadPoolExecutor(1) as aside:
         yield run, project, aside.submit(disturb)
-        run.kill()  # nobody waited for it, or it is over
+        if not run.over:  # nobody waited for it
+            run.kill()
 
 
 @pytest.fixture(scope="module")
