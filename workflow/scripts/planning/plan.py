@@ -71,7 +71,7 @@ def study_plan(study) -> dict[str, Any]:
     copied = sum(sizes) <= COPY_LIMIT
     many = study.simulate.n_groups > MANY_GROUPS if study.simulate else sum(sizes) > MANY_BYTES
     chains = settings.engines.pymc.chains if settings.engines.pymc else 1
-    replicates = (settings.replicates or 0) * len(study.designs)
+    fits = (settings.replicates or 0) * len(study.designs)
     return {
         "simulated": bool(study.simulate),
         "files": list(study.data),
@@ -82,7 +82,7 @@ def study_plan(study) -> dict[str, Any]:
         and (copied or settings.predict is not None)
         and bool(stages["predictions"]["engines"]),
         "chains_at_a_time": chains if many else 1,
-        "large": many or replicates > MANY_REPLICATES,
+        "large": many or fits > MANY_REPLICATES,
         "engines": list(study.engines),
         "reml_is_start": {"reml", "mixedlm"} <= set(study.engines)
         and study.formula_for("reml") == study.formula_for("mixedlm"),
