@@ -42,7 +42,7 @@ def test_the_strongest_group_is_named_with_its_change(coffee):
     )
     assert "No single group moves any estimate by a standard error." in said  # the largest is 0.43
     assert f"group {worst['level']} would lower" in drawn.figures["influence"].alt
-    assert " ".join(said) in " ".join(section(results, "mixed")["text"])
+    assert " ".join(said) in " ".join(section(results, "mixed")["points"])
 
 
 def test_a_group_that_moves_an_estimate_far_is_pointed_out(coffee):
@@ -132,7 +132,7 @@ def test_the_priors_expectations_are_told_by_direction(coffee):
 def test_what_is_left_out_is_said_with_its_reason_and_not_drawn(coffee):
     results, drawn = coffee
     part = section(results, "bayes")
-    said = " ".join(part["text"])
+    said = " ".join(part["points"])
     assert "There is no prior predictive check: improper priors cannot be drawn from: Intercept, x" in said
     assert "Prior sensitivity is left out: every prior is flat or uniform" in said
     assert drawn.figures["prior_predictive"].title == "Not drawn"

@@ -1,4 +1,4 @@
-"""environment.yml asks conda for what pyproject.toml asks pip for."""
+"""environment.yml asks conda for what pyproject.toml asks pip for; CITATION.cff is one."""
 
 import re
 import tomllib
@@ -18,6 +18,12 @@ PYPI_NAME = {
     "playwright-python": "playwright",
 }
 CONDA_ONLY = {"pip", "make"}
+# Top-level keys of the Citation File Format, version 1.2.0; others are not allowed.
+CFF_KEYS = {
+    "abstract", "authors", "cff-version", "commit", "contact", "date-released", "doi", "identifiers", "keywords",
+    "license", "license-url", "message", "preferred-citation", "references", "repository", "repository-artifact",
+    "repository-code", "title", "type", "url", "version",
+}  # fmt: skip
 
 
 def asked_of_pip() -> dict[str, str]:
@@ -50,3 +56,20 @@ def test_lock_has_hashes_and_no_index_address():
     pins = re.findall(r"^[A-Za-z0-9_.-]+==", lock, flags=re.M)
     assert len(re.findall(r"==.*\\\n +--hash=sha256:", lock)) == len(pins) > 50
     assert "://" not in lock
+
+
+def test_citation_file_has_what_the_citation_file_format_asks_for():
+    """The keys that version 1.2.0 of the format requires, those that we use in its types, and our own version."""
+    cff = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {"cff-version", "message", "title", "authors"} <= cff.keys()
+    assert cff.keys() <= CFF_KEYS
+    assert cff["cff-version"] == "1.2.0"
+    assert cff["type"] in ("software", "dataset")
+    assert all(isinstance(cff[key], str) and cff[key] for key in ("message", "title", "abstract"))
+    assert cff["authors"]
+    for author in cff["authors"]:
+        assert "name" in author or {"family-names", "given-names"} <= author.keys(), "an entity or a person"
+        assert all(isinstance(value, str) and value for value in author.values())
+    assert len(set(cff["keywords"])) == len(cff["keywords"]) > 0
+    assert (str(cff["version"]), cff["license"]) == (project["version"], project["license"])

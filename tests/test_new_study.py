@@ -158,7 +158,7 @@ def test_rows_that_no_fit_could_use_leave_no_file(tmp_path, monkeypatch):
 
 
 def test_a_sample_is_called_one(tmp_path, monkeypatch):
-    monkeypatch.setattr("lmm.proposal.SAMPLE_ROWS", 40)
+    monkeypatch.setattr("lmm.columns.SAMPLE_ROWS", 40)
     found = proposed(rows(), tmp_path)
     assert (found.rows, found.whole) == (40, False)
     assert "a sample of 40 rows" in configuration("a", "d.csv", found, "a.yaml")

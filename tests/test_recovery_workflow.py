@@ -9,6 +9,7 @@ from copy import deepcopy
 import pandas as pd
 import pytest
 
+import snakemake_report
 from conftest import copy_project
 
 STUDY = {
@@ -60,6 +61,19 @@ def test_a_second_run_does_nothing(finished):
     run = finished.snakemake("--cores", "2")
     assert run.returncode == 0
     assert "Nothing to be done" in run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("name", ["snakemake-report.zip", "snakemake-report.html"])
+def test_snakemakes_own_report_has_figures_categories_labels_and_captions(finished, name):
+    run = finished.snakemake("--report", f"results/{name}")
+    assert run.returncode == 0, run.stdout + run.stderr
+    found = snakemake_report.read(finished.root / "results" / name)
+    drawn = {path.stem for path in (finished.root / "results/grid/figures").glob("*.svg")}
+    assert drawn
+    assert {item["labels"]["figure"] for item in found if item["category"] == "grid"} == drawn
+    assert [item["labels"]["figure"] for item in found if item["category"] == "Report"] == ["report"]
+    captions = [item["caption"] for item in found if item["category"] == "grid"]
+    assert all("up to\n4 replicates of each design" in caption for caption in captions), captions
 
 
 def test_more_replicates_compute_only_the_new_ones(finished):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import made_results
-from lmm import figures, report, report_provenance, words
+from lmm import figures, report, report_graph, report_provenance, words
 from lmm.results import read
 from lmm.store import read_json, write_json
 
@@ -243,11 +243,44 @@ def test_run_times_come_from_benchmark_files(tmp_path):
     assert found == [{"study": "coffee", "rule": "reml", "seconds": 1.5, "memory": None}]
 
 
+def test_many_jobs_of_a_rule_are_one_row(tmp_path):
+    """Chunks of replicates have a folder of benchmark files: their seconds add up, the highest peak counts."""
+    folder = tmp_path / "grid/benchmarks/replicates/abc"
+    folder.mkdir(parents=True)
+    for name, seconds, peak in (("0-2", 1.5, 300), ("2-4", 2.0, 200), ("4-6", "-", "-")):
+        (folder / f"{name}.tsv").write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:01\t{peak}\n")
+    found = report_provenance.run_times(tmp_path, ["grid"])
+    assert found == [{"study": "grid", "rule": "replicates", "seconds": 3.5, "memory": 300.0}]
+
+
 def test_graph_shows_that_mixedlm_starts_from_reml():
-    with_start = report_provenance.edges(["mixedlm", "reml"])
+    with_start = report_graph.edges(["mixedlm", "reml"])
     assert ("reml", "mixedlm") in with_start
-    assert ("reml", "mixedlm") not in report_provenance.edges(["mixedlm"])
-    assert "reml to mixedlm" in report_provenance.graph(with_start, {"reml": 1.0})
+    assert ("reml", "mixedlm") not in report_graph.edges(["mixedlm"])
+    assert "reml to mixedlm" in report_graph.graph(with_start, {"reml": 1.0})
+
+
+def test_graph_shows_the_checks_of_the_engines_that_have_them():
+    assert {("moments", "influence"), ("influence", "figures")} <= set(report_graph.edges(["reml"]))
+    assert {("pymc", "criticism"), ("criticism", "figures")} <= set(report_graph.edges(["ols", "pymc"]))
+    assert not {"influence", "criticism"} & {name for pair in report_graph.edges(["ols"]) for name in pair}
+
+
+@pytest.mark.parametrize(
+    "engines",
+    [["ols"], ["reml"], ["pymc"], ["ols", "reml", "pymc"], ["ols", "mixedlm", "reml", "pymc"], ["mine"]],
+)
+def test_no_box_of_the_graph_covers_a_line_or_another_box(engines):
+    """A line runs level from its box to the column before its end: no box may stand in between at that height."""
+    picture = report_graph.graph(report_graph.edges(engines), {})
+    box = r'<rect x="([\d.]+)" y="([\d.]+)" width="(\d+)" height="(\d+)"'
+    boxes = [tuple(map(float, found)) for found in re.findall(box, picture)]
+    lines = [tuple(map(float, found)) for found in re.findall(r"M([\d.]+) ([\d.]+)H([\d.]+)", picture)]
+    assert len({(x, y) for x, y, *_ in boxes}) == len(boxes)
+    height = float(re.search(r'viewBox="0 0 \d+ (\d+)"', picture).group(1))
+    for x, y, wide, high in boxes:
+        assert x >= 0 and y >= 0 and x + wide <= 760 and y + high <= height
+        assert not [line for line in lines if y < line[1] < y + high and line[0] < x + 1 < line[2]]
 
 
 def test_revision_outside_git_is_empty(tmp_path):

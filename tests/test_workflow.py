@@ -9,12 +9,12 @@ import signal
 import subprocess
 import sys
 import time
-import zipfile
 from copy import deepcopy
 from pathlib import Path
 
 import pytest
 
+import snakemake_report
 from conftest import ROOT, TINY, Project, copy_project
 from planning import wiring
 
@@ -258,13 +258,15 @@ def test_a_failed_gate_is_an_error_only_where_a_study_says_so(finished):
     assert (finished.root / "results/report.html").exists()
 
 
-def test_snakemakes_own_report_has_the_figures(finished):
+def test_snakemakes_own_report_has_figures_categories_labels_and_captions(finished):
     run = finished.snakemake("--report", "results/snakemake-report.zip")
     assert run.returncode == 0, run.stdout + run.stderr
-    with zipfile.ZipFile(finished.root / "results/snakemake-report.zip") as archive:
-        names = archive.namelist()
-    assert any(name.endswith("caterpillar.svg") for name in names)
-    assert any(name.endswith("report.html") for name in names)
+    found = snakemake_report.read(finished.root / "results/snakemake-report.zip")
+    drawn = {path.stem for path in (finished.root / "results/tiny/figures").glob("*.svg")}
+    assert "caterpillar" in drawn
+    assert {item["labels"]["figure"] for item in found if item["category"] == "tiny"} == drawn
+    assert [item["labels"]["figure"] for item in found if item["category"] == "Report"] == ["report"]
+    assert all("y ~ x + (x | group)" in item["caption"] for item in found if item["category"] == "tiny")
 
 
 def imports(path: Path) -> set[Path]:

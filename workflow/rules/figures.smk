@@ -46,7 +46,7 @@ rule recovery_figures:
         figures=report(
             directory("results/{study}/figures"),
             patterns=["{name}.svg"],
-            caption="../report/figure.rst",
+            caption="../report/recovery_figure.rst",
             category="{study}",
             labels={"study": "{study}", "figure": "{name}"},
         ),

@@ -6,8 +6,9 @@ from pathlib import Path
 import yaml
 
 from lmm import ingest
+from lmm.columns import describe
 from lmm.errors import StudyError
-from lmm.proposal import Proposal, describe
+from lmm.proposal import Proposal
 from lmm.study import load
 
 TEMPLATE = """\

@@ -11,6 +11,7 @@ import pandas as pd
 
 from lmm.recovery import COLUMNS, reference_engine
 from lmm.recovery_grid import place
+from lmm.reported import Reported
 from lmm.tidy import RESIDUAL
 from lmm.words import counted, listed, number
 
@@ -43,14 +44,11 @@ def axis_value(value: Any) -> str:
 
 
 @dataclass(frozen=True)
-class Recovered:
-    """What a study with replicates left behind.
+class Recovered(Reported):
+    """What a study with replicates left behind, beside its name and settings.
 
     Attributes
     ----------
-    study : str
-    settings : dict
-        title, formula, engines, conf_level, replicates, configuration (all as plain types).
     tables : dict of DataFrame
         performance, failures; calibration where the study has it.
     replicates : str or None
@@ -59,21 +57,9 @@ class Recovered:
         ranks.parquet.
     """
 
-    study: str
-    settings: dict[str, Any]
     tables: dict[str, pd.DataFrame]
     replicates: str | None = None
     ranks: pd.DataFrame | None = None
-
-    @property
-    def title(self) -> str:
-        """The study's heading."""
-        return self.settings.get("title") or self.study
-
-    @property
-    def conf_level(self) -> float:
-        """The level of every interval."""
-        return float(self.settings.get("conf_level") or 0.95)
 
     @property
     def performance(self) -> pd.DataFrame:

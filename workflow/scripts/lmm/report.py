@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from markupsafe import Markup
 
 from lmm import (
     recovered,
+    report_graph,
     report_methods,
-    report_provenance,
     report_recovery,
     report_references,
     report_sections,
@@ -129,11 +128,6 @@ def _groups(directory: Path) -> Markup:
 
 
 def _study(results: Results, directory: Path, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    seconds: dict[str, float] = {}
-    for row in provenance["run_times"]:
-        if row["study"] in (results.study, "") and row["seconds"] is not None:
-            name = {"simulate": "data", "ingest": "data"}.get(row["rule"], row["rule"])
-            seconds[name] = seconds.get(name, 0.0) + row["seconds"]
     return {
         "name": results.study,
         "title": results.title,
@@ -141,10 +135,7 @@ def _study(results: Results, directory: Path, provenance: Mapping[str, Any]) -> 
         "cards": cards(results),
         "sections": report_sections.sections(results, _figures(directory)),
         "methods": report_methods.methods(results),
-        "configuration": yaml.safe_dump(
-            plain(results.settings.get("configuration") or {}), sort_keys=False, allow_unicode=True
-        ),
-        "graph": Markup(report_provenance.graph(report_provenance.edges(results.fits), seconds)),
+        **report_graph.provenance(results, report_graph.edges(results.fits), provenance["run_times"]),
         "groups": _groups(directory),
         "warnings": [
             (label(name), text)

@@ -1,11 +1,11 @@
-"""Where a report comes from: revision, versions, run times, and the graph of what led to what."""
+"""Where a report comes from: revision, versions, run times."""
 
 import csv
+import math
 import platform
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from html import escape
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ PACKAGES = (
     "formulaic",
     "matplotlib",
 )
-STAGES = ("ols", "mixedlm", "reml", "pymc")
 
 
 def revision(root: str | Path) -> str:
@@ -55,23 +54,30 @@ def versions() -> dict[str, str]:
 
 
 def run_times(root: str | Path, studies: Iterable[str]) -> list[dict[str, Any]]:
-    """What Snakemake's benchmark files say: study, rule, seconds, peak memory in MB."""
-    files = [("", file) for file in sorted(Path(root).glob("benchmarks/*.tsv"))]
-    for study in studies:
-        files += [(study, file) for file in sorted((Path(root) / study / "benchmarks").glob("*.tsv"))]
+    """What Snakemake's benchmark files say: study, rule, seconds, peak memory in MB.
+
+    A rule with many jobs of one study has a folder of such files and here one row: all seconds, the highest peak.
+    """
     rows = []
-    for study, file in files:
-        with open(file, newline="") as lines:
-            rows += [
-                {
-                    "study": study,
-                    "rule": file.stem,
-                    "seconds": _float(row.get("s")),
-                    "memory": _float(row.get("max_rss")),
-                }
-                for row in csv.DictReader(lines, delimiter="\t")
-            ]
+    for study in ("", *studies):
+        folder = Path(root) / study / "benchmarks"
+        for file in sorted(folder.glob("*.tsv")):
+            rows += [{"study": study, "rule": file.stem} | measured for measured in _measured(file)]
+        for rule in sorted(path for path in folder.glob("*") if path.is_dir()):
+            jobs = [measured for file in rule.rglob("*.tsv") for measured in _measured(file)]
+            seconds = [job["seconds"] for job in jobs if job["seconds"] is not None]
+            peaks = [job["memory"] for job in jobs if job["memory"] is not None]
+            found = {"seconds": math.fsum(seconds) if seconds else None, "memory": max(peaks, default=None)}
+            rows += [{"study": study, "rule": rule.name} | found]
     return rows
+
+
+def _measured(file: Path) -> list[dict[str, float | None]]:
+    with open(file, newline="") as lines:
+        return [
+            {"seconds": _float(row.get("s")), "memory": _float(row.get("max_rss"))}
+            for row in csv.DictReader(lines, delimiter="\t")
+        ]
 
 
 def _float(text: str | None) -> float | None:
@@ -99,65 +105,3 @@ def collect(root: str | Path, results: str | Path, studies: Iterable[str]) -> di
         "system": f"{platform.system()} {platform.machine()}",
         "run_times": run_times(results, studies),
     }
-
-
-def edges(engines: Iterable[str]) -> list[tuple[str, str]]:
-    """What leads to what in a study with these engines."""
-    engines = list(engines)
-    found = [("data", "moments")]
-    for engine in engines:
-        found.append(("moments", engine))
-        if engine == "mixedlm" and "reml" in engines:
-            found.append(("reml", "mixedlm"))
-        found.append((engine, "comparison"))
-    return [*found, ("comparison", "figures"), ("figures", "report")]
-
-
-def graph(pairs: Iterable[tuple[str, str]], seconds: Mapping[str, float]) -> str:
-    """The stages as an SVG, laid out in columns by the longest way from the start, with their run times."""
-    pairs = list(pairs)
-    names = list(dict.fromkeys(name for pair in pairs for name in pair))
-    depth = dict.fromkeys(names, 0)
-    for _ in names:
-        for before, after in pairs:
-            depth[after] = max(depth[after], depth[before] + 1)
-    middle = [
-        name for name in names if name in ("data", "moments", "replicates", "comparison", "figures", "report")
-    ]
-    lanes = sorted(
-        (n for n in names if n not in middle), key=lambda n: STAGES.index(n) if n in STAGES else len(STAGES)
-    )
-    wide, high, row = 88, 38, 52
-    gap = (760 - wide * (max(depth.values()) + 1)) / max(max(depth.values()), 1)
-    height = row * max(len(lanes), 1)
-    # an engine a lane, so that no line runs behind a box; what all engines share stands in the middle
-    at = {
-        name: (
-            depth[name] * (wide + gap),
-            (lanes.index(name) * row if name in lanes else (height - row) / 2) + 7,
-        )
-        for name in names
-    }
-    lines = []
-    for before, after in pairs:
-        (x0, y0), (x1, y1) = at[before], at[after]
-        x0, y0, y1 = x0 + wide, y0 + high / 2, y1 + high / 2
-        turn = x1 - gap  # straight until the gap before the next box, so that it passes no other
-        bend = (turn + x1) / 2
-        lines.append(
-            f'<path d="M{x0:.0f} {y0:.0f}H{turn:.0f}C{bend:.0f} {y0:.0f} {bend:.0f} {y1:.0f} {x1:.0f} {y1:.0f}"/>'
-        )
-    boxes = []
-    for name, (x, y) in at.items():
-        time = f"{seconds[name]:.1f} s" if name in seconds else ""
-        boxes.append(
-            f'<rect x="{x:.0f}" y="{y:.0f}" width="{wide}" height="{high}" rx="6"/>'
-            f'<text x="{x + wide / 2:.0f}" y="{y + (16 if time else 23):.0f}">{escape(name)}</text>'
-            + (f'<text class="small" x="{x + wide / 2:.0f}" y="{y + 30:.0f}">{time}</text>' if time else "")
-        )
-    told = "; ".join(f"{before} to {after}" for before, after in pairs)
-    return (
-        f'<svg class="figure graph" viewBox="0 0 760 {height}" width="760" role="img" '
-        f'aria-label="What led to what: {escape(told)}."><g class="edges">{"".join(lines)}</g><g '
-        f'class="nodes">{"".join(boxes)}</g></svg>'
-    )

@@ -5,15 +5,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
-from markupsafe import Markup
 
-from lmm import report_provenance
+from lmm import report_graph
 from lmm import report_recovery_tables as tables
 from lmm import report_recovery_text as text
 from lmm.recovered import Recovered
 from lmm.report_verdicts import Card
-from lmm.store import plain
 from lmm.words import fixed, label, number
 
 # of shortfall of coverage, relative bias, failure rate, beyond 3 Monte Carlo standard errors: to look at, and bad
@@ -129,16 +126,7 @@ def headline(recovered: Recovered) -> dict[str, Any]:
         "conf_level": recovered.conf_level,
         "replicates": recovered.n_replicates,
         "designs": len(recovered.designs),
-        "cards": [
-            {
-                "key": c.key,
-                "tone": c.tone,
-                "title": c.title,
-                "value": c.value,
-                "lines": [t for _, t in c.lines],
-            }
-            for c in cards(recovered)
-        ],
+        "cards": [card.plain() for card in cards(recovered)],
         "answers": text.answers(recovered),
         "worst": numbers,
         "calibration": None
@@ -149,10 +137,6 @@ def headline(recovered: Recovered) -> dict[str, Any]:
 
 def study(recovered: Recovered, figures: Mapping[str, Any], provenance: Mapping[str, Any]) -> dict[str, Any]:
     """What the report's template needs of the study, in the form that it has for studies without replicates."""
-    seconds: dict[str, float] = {}
-    for row in provenance["run_times"]:
-        if row["study"] in (recovered.study, "") and row["seconds"] is not None:
-            seconds[row["rule"]] = seconds.get(row["rule"], 0.0) + row["seconds"]
     steps = ["performance", "calibration"] if "calibration" in recovered.tables else ["performance"]
     pairs = [("replicates", step) for step in steps] + [(step, "figures") for step in steps]
     return {
@@ -162,10 +146,7 @@ def study(recovered: Recovered, figures: Mapping[str, Any], provenance: Mapping[
         "cards": cards(recovered),
         "sections": sections(recovered, figures),
         "methods": text.methods(recovered),
-        "configuration": yaml.safe_dump(
-            plain(recovered.settings.get("configuration") or {}), sort_keys=False, allow_unicode=True
-        ),
-        "graph": Markup(report_provenance.graph([*pairs, ("figures", "report")], seconds)),
+        **report_graph.provenance(recovered, [*pairs, ("figures", "report")], provenance["run_times"]),
         "groups": "null",
         "warnings": [],
     }

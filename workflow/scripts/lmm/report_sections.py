@@ -3,15 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lmm import criticism_text, report_criticism
+from lmm import criticism_text, report_bayes, report_criticism
 from lmm import report_tables as tables
 from lmm import report_text as text
 from lmm.results import Results
 from lmm.words import label, number, p_value
 
+PARAGRAPH = 4  # findings that read well as running text; more of them are a list
+
 
 def sections(results: Results, figures: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """All sections that the results allow: key, title, text, tables, figures, footer."""
+    """All sections that the results allow: key, title, text (or points), tables, figures, footer."""
     made = [_data(results), _ols(results), _mixed(results), _bayes(results), _comparison(results)]
     return [
         section
@@ -28,7 +30,11 @@ def _section(
     key: str, title: str, said: list[str], blocks: list, figures: tuple[str, ...], footer: str = ""
 ) -> dict:
     said = [sentence for sentence in said if sentence]
-    return {"key": key, "title": title, "text": said, "tables": blocks, "figures": figures, "footer": footer}
+    many = len(said) > PARAGRAPH
+    return {
+        "key": key, "title": title, "tables": blocks, "figures": figures, "footer": footer,
+        "text": [] if many else said, "points": said if many else [],
+    }  # fmt: skip
 
 
 def _data(results: Results) -> dict:
@@ -84,7 +90,7 @@ def _mixed(results: Results) -> dict:
 def _bayes(results: Results) -> dict:
     if "pymc" not in results.fits:
         return {}
-    blocks = [tables.priors(results), tables.posterior(results), tables.gates(results)]
+    blocks = [report_bayes.priors(results), report_bayes.posterior(results), report_bayes.gates(results)]
     blocks += [report_criticism.predictive(results), report_criticism.sensitivity(results)]
     blocks += [report_criticism.loo(results)]
     said = [*text.bayes(results), *criticism_text.bayes(results)]

@@ -10,7 +10,7 @@ import pandas as pd
 from lmm.report_table import Column, Table, largest, table
 from lmm.results import Results
 from lmm.tidy import RESIDUAL
-from lmm.words import decimals, fixed, given, label, number, p_value, stars
+from lmm.words import decimals, fixed, label, number, p_value, stars
 
 
 def _level(results: Results) -> str:
@@ -137,12 +137,20 @@ def correlations(summary: Mapping[str, Any], engine: str) -> Table | None:
     return table(f"{engine}-corr", f"{label(engine)}: correlation of fixed effects.", frame, columns)
 
 
+# Measures of variance explained: in full, and as a row of the comparison has room for.
 MEASURES = {
-    "post": "the post's: variances summed (depends on the predictor's unit)",
+    "post": "variances simply summed (depends on the predictor's unit)",
     "johnson": "random effects' share, mean over rows (Johnson 2014)",
     "marginal_r2": "marginal R² (Nakagawa): fixed effects",
     "conditional_r2": "conditional R² (Nakagawa): whole model",
     "icc": "intraclass correlation at predictors of 0",
+}
+SHORT = {
+    "post": "variances summed",
+    "johnson": "mean over rows",
+    "marginal_r2": "marginal R²",
+    "conditional_r2": "conditional R²",
+    "icc": "intraclass correlation",
 }
 
 
@@ -161,63 +169,14 @@ def explained(results: Results) -> Table | None:
     return table("explained", "Variance explained, by several measures.", wide, columns)
 
 
-def posterior(results: Results) -> Table | None:
-    """The summary of what was sampled, as the post prints it and more."""
-    frame = results.fits["pymc"].parameters
-    names = ["estimate", "median", "sd", "mad", "q5", "q95", "rhat", "ess_bulk", "ess_tail", "mcse_mean"]
-    titles = ["Mean", "Median", "SD", "MAD", "q5", "q95", "R-hat", "ESS bulk", "ESS tail", "MCSE"]
-    places = {"rhat": 4, "ess_bulk": 0, "ess_tail": 0, "mcse_mean": 5}
-    columns = [Column("term", "Term", False)] + [
-        Column(name, title, decimals=places.get(name, 3)) for name, title in zip(names, titles, strict=True)
-    ]
-    if results.truth:
-        columns.append(Column("truth", "Truth", decimals=3))
-    return table("posterior", "Posterior: mean, quantiles and what the sampler made of it.", frame, columns)
-
-
-def gates(results: Results) -> Table | None:
-    """Every gate: value, limit, verdict."""
-    listed = results.fits["pymc"].diagnostics.get("gates") or []
-    frame = pd.DataFrame(
-        [
-            {
-                "name": g["name"],
-                "value": given(g["value"]),
-                "limit": given(g["limit"]),
-                "passed": "✓ passed" if g["passed"] else "✗ failed",
-            }
-            for g in listed
-        ]
-    )
-    columns = [
-        Column("name", "Gate", False),
-        Column("value", "Value", False),
-        Column("limit", "Limit", False),
-        Column("passed", "Verdict", False),
-    ]
-    return table("gates", "Convergence gates (Vehtari et al. 2021).", frame, columns)
-
-
-def priors(results: Results) -> Table | None:
-    """The priors, with the numbers that defaults stood for."""
-    recorded = (results.fits["pymc"].diagnostics.get("summary") or {}).get("priors") or []
-    if isinstance(recorded, dict):
-        recorded = [{"parameter": name, "prior": text} for name, text in recorded.items()]
-    return table(
-        "priors",
-        "Priors.",
-        pd.DataFrame(recorded),
-        [Column("parameter", "Parameter", False), Column("prior", "Prior", False)],
-    )
-
-
 def recovery(results: Results) -> Table | None:
     """Truth, realised, and each engine's estimate with interval, covered or not: a column an engine."""
     frame = results.tables.get("variance_recovery")
     if frame is None:
         return None
     frame = frame.copy()
-    frame["term"] = frame["term"].str.replace("variance_explained__", "variance explained: ")
+    names = {f"variance_explained__{key}": f"variance explained: {text}" for key, text in SHORT.items()}
+    frame["term"] = frame["term"].replace(names)
     columns = [
         Column("term", "Term", False),
         Column("truth", "Truth", decimals=3),

@@ -103,9 +103,8 @@ def mixed(results: Results) -> list[str]:
         )["estimate"]
         if {"post", "johnson"} <= set(found.index):
             said.append(
-                f"By the post's measure {percent(found['post'], 2)} of the variance is explained; a "
-                "measure that does not depend "
-                f"on the predictors' units gives {percent(found['johnson'], 2)}."
+                f"{percent(found['post'], 2)} of the variance is explained, the variances simply summed; a measure "
+                f"that does not depend on the predictors' units gives {percent(found['johnson'], 2)}."
             )
     error = (fit.diagnostics.get("summary") or {}).get("coef_identity_max_error")
     if error is not None:
@@ -179,7 +178,7 @@ def bayes(results: Results) -> list[str]:
     if loose:
         verdict = "passes" if loose["passed"] else "fails"
         too = ", too" if loose["passed"] == (not failed) else ""
-        said.append(f"The post's looser rule ({loose['rule']}) the fit {verdict}{too}.")
+        said.append(f"A looser rule that many use ({loose['rule']}) the fit {verdict}{too}.")
     if results.random_terms and "pymc" in results.mixed:
         skew = [
             (results.estimate("pymc", f"sd__{t}") - results.estimate("pymc", f"sd__{t}", "median"), t)

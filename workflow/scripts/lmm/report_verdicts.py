@@ -1,6 +1,7 @@
 """The verdict cards: what a reader must know before anything else, computed once for page and summary.json."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,11 @@ class Card:
     def mark(self) -> str:
         """The tone as a sign: colour alone does not reach everyone."""
         return MARKS[self.tone]
+
+    def plain(self) -> dict[str, Any]:
+        """As built-in types, for summary.json: lines without their tones."""
+        found = {name: getattr(self, name) for name in ("key", "tone", "title", "value")}
+        return found | {"lines": [text for _, text in self.lines]}
 
 
 def cards(results: Results) -> list[Card]:
@@ -204,16 +210,7 @@ def headline(results: Results) -> dict:
         "rows": results.data["rows"],
         "groups": results.data["groups"],
         "conf_level": results.conf_level,
-        "cards": [
-            {
-                "key": c.key,
-                "tone": c.tone,
-                "title": c.title,
-                "value": c.value,
-                "lines": [text for _, text in c.lines],
-            }
-            for c in cards(results)
-        ],
+        "cards": [card.plain() for card in cards(results)],
         "verdict": found,
         "criticism": results.notes.get("criticism"),
         "estimates": estimates,

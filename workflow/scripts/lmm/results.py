@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from lmm.comparison import ORDER, pair, realised_of
+from lmm.reported import Reported
 from lmm.store import read_json, read_table
 from lmm.tidy import RESIDUAL, Fit
 
@@ -32,14 +33,11 @@ def natural(text: str) -> list[tuple[int, int, str]]:
 
 
 @dataclass(frozen=True)
-class Results:
-    """What a study left behind.
+class Results(Reported):
+    """What a study left behind, beside its name and settings.
 
     Attributes
     ----------
-    study : str
-    settings : dict
-        The study's validated settings as plain types.
     data : dict
         data.json.
     rows : DataFrame or None
@@ -55,8 +53,6 @@ class Results:
         influence.json (as influence_about) and criticism.json.
     """
 
-    study: str
-    settings: dict[str, Any]
     data: dict[str, Any]
     rows: pd.DataFrame | None
     truth: dict[str, Any] | None
@@ -74,16 +70,6 @@ class Results:
     def response(self) -> str:
         """The response's column."""
         return self.data["response"]
-
-    @property
-    def title(self) -> str:
-        """The study's heading."""
-        return self.settings.get("title") or self.study
-
-    @property
-    def conf_level(self) -> float:
-        """The level of every interval."""
-        return float(self.settings.get("conf_level") or 0.95)
 
     @cached_property
     def mixed(self) -> dict[str, Fit]:

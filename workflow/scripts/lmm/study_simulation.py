@@ -130,7 +130,7 @@ class Simulation(Settings):
     groups: int | None = Field(None, ge=2, le=10**8)
     """Groups; 30 where nothing else is said, or as many as `sizes` has."""
     rows: int | None = Field(None, ge=1, le=10**10)
-    """Rows in all, spread at random over the groups (a group can stay empty, as in the post)."""
+    """Rows in all, spread at random over the groups (a group can stay empty)."""
     rows_per_group: Annotated[int, Field(ge=1)] | Sizes | Poisson | None = None
     """Rows of each group: a number, {sizes: [...]} or {poisson: m}; 10 where `rows` is not given either."""
     fixed: dict[str, float] = Field(default_factory=dict)
