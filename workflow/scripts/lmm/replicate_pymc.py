@@ -8,9 +8,11 @@ import numpy as np
 
 from lmm import bayes
 from lmm.bayes_model import Sampler, Setting, marginal_model
+from lmm.bayes_priors import Priors
 from lmm.bayes_tables import parameters_table, ranef_table
 from lmm.chains import sample_until_passed
 from lmm.gates import status_of
+from lmm.problem import Structure
 from lmm.replicate import Engine, Outcome
 from lmm.replicate_data import DataSet
 from lmm.sbc import ranks
@@ -35,16 +37,21 @@ class Pymc(Engine):
     def __init__(self, settings: Mapping[str, Any], terms: Terms, calibration: bool = False):
         super().__init__("pymc", settings, terms)
         self.calibration, self.sampler = calibration, None
+        self.failure: Exception | None = None
 
     def outcome(self, data: DataSet, seed: int, earlier: Mapping[str, Outcome]) -> Outcome:
-        """Sample one data set with `seed`, gates and the one refit included."""
+        """Sample one data set with `seed`, gates and the one refit included.
+
+        A model that could not be compiled is not tried again: its error is every further data set's.
+        """
+        if self.failure is not None:
+            raise self.failure.with_traceback(None)  # else it would keep every data set alive
         clock, level = time.perf_counter(), self.settings["conf_level"]
         problem, priors, packed = bayes.prepare(
             data.moments, self.terms.fixed, self.terms.blocks, self.settings["priors"], data.prior_moments
         )
         if self.sampler is None:
-            model = marginal_model(problem.structure, priors, packed)
-            self.sampler = Sampler(problem.structure, priors, model)
+            self.sampler = self._compiled(problem.structure, priors, packed)
             clock = time.perf_counter()
         setting = Setting.of(dict(self.settings) | {"seed": seed})
         chains, gates, retried = sample_until_passed(self.sampler, problem, packed, priors, setting)
@@ -61,3 +68,10 @@ class Pymc(Engine):
             found = ranks(chains, data.moments, data.own, data.truth, measures["ess_bulk"], rng)
         explained = bayes.explained_summary(chains, data.moments, level)
         return Outcome(Fit("pymc", parameters, ranef, diagnostics), explained, found)
+
+    def _compiled(self, structure: Structure, priors: Priors, packed: np.ndarray) -> Sampler:
+        try:
+            return Sampler(structure, priors, marginal_model(structure, priors, packed))
+        except Exception as error:
+            self.failure = error
+            raise
