@@ -112,7 +112,6 @@ def test_published_formulas_computed_independently():
     long = pd.DataFrame({
         "design": "a", "groups": 10, "replicate": np.arange(n), "engine": "reml", "effect": "fixed", "term": "x",
         "truth": t, "estimate": e, "std_error": s, "conf_low": low, "conf_high": high, "status": "ok", "message": "",
-        "seconds": 0.1,
     })  # fmt: skip
     table = select(performance(long), "bias")
     assert table["n_used"].tolist() == [n]
@@ -190,7 +189,7 @@ def long(rows, **columns):
     """A long table from (replicate, engine, term, estimate, low, high, status)."""
     names = ["replicate", "engine", "term", "estimate", "conf_low", "conf_high", "status"]
     table = pd.DataFrame(rows, columns=names)
-    fixed = {"design": "a", "groups": 10, "truth": 1.0, "std_error": 0.5, "message": "", "seconds": 0.1}
+    fixed = {"design": "a", "groups": 10, "truth": 1.0, "std_error": 0.5, "message": ""}
     effect = np.where(table["term"].str.startswith(("sd__", "cor__")), "ran_pars", "fixed")
     return table.assign(effect=effect, **(fixed | columns))
 

@@ -1,10 +1,12 @@
 """Replicates: the same data sets and fits for any chunks, failures kept as results, sources with the right law."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from lmm import chunk_plan, chunks, ols, recovery_job, reml, replicate
+from lmm import chunk_plan, chunks, fit_times, ols, recovery_job, reml, replicate, replicate_pymc
 from lmm.accumulate import compute, encode
 from lmm.chunk_plan import Chunk
 from lmm.design import build
@@ -42,11 +44,6 @@ def run(first, stop, designs=None, **study):
     return chunks.run(sources, engines, own["engines"].get("pymc", {}).get("seed", 0), first, stop)
 
 
-def frame(table):
-    """Everything but the time it took."""
-    return table.to_pandas().drop(columns="seconds")
-
-
 @pytest.fixture(scope="module")
 def whole():
     return run(0, 4, engines={"ols": {}, "reml": {}, "mixedlm": {}, "pymc": PYMC})[0]
@@ -62,9 +59,9 @@ def test_results_do_not_depend_on_chunks_or_order(whole, tmp_path):
     ):
         files.append(tmp_path / f"{at}.parquet")
         chunks.write(files[-1], run(first, stop, designs, engines=engines)[0])
-    parts = frame(chunks.merge(files, keys))
+    parts = chunks.merge(files, keys).to_pandas()
     chunks.write(tmp_path / "whole.parquet", whole)
-    together = frame(chunks.merge([tmp_path / "whole.parquet"], keys))
+    together = chunks.merge([tmp_path / "whole.parquet"], keys).to_pandas()
     assert together.equals(parts)  # NaN equal to NaN, and every other number to the bit
     assert list(together["design"].unique()) == keys
     assert together.groupby("design")["groups"].first().to_dict() == dict(zip(keys, [6, 9], strict=True))
@@ -125,6 +122,51 @@ def test_data_that_cannot_be_drawn_are_every_engines_error(monkeypatch):
     assert set(table["status"]) == {"error"}
     assert set(table["engine"]) == {"ols", "reml"}
     assert table["message"].str.contains("division by zero").all()
+
+
+def test_a_model_that_does_not_compile_is_tried_once_and_told_of_every_replicate(monkeypatch):
+    calls = []
+
+    def broken(*arguments):
+        calls.append(arguments)
+        raise RuntimeError("no\ncompiler")
+
+    monkeypatch.setattr(replicate_pymc, "Sampler", broken)
+    engines = {"reml": {}, "pymc": PYMC}
+    table = run(0, 3, engines=engines)[0].to_pandas()
+    fits = table.drop_duplicates(["design", "replicate", "engine"])
+    sampled = fits[fits["engine"] == "pymc"]
+    assert len(calls) == 1, "two designs of three replicates"
+    assert len(sampled) == 6
+    assert set(sampled["status"]) == {"error"}
+    assert set(sampled["message"]) == {"RuntimeError: no compiler"}
+    assert set(fits[fits["engine"] == "reml"]["status"]) <= {"ok", "singular"}
+
+
+def test_seconds_and_versions_are_told_beside_the_tables(tmp_path, monkeypatch):
+    _, points = settings()
+    keys = [point["key"] for point in points]
+    clock = SimpleNamespace(perf_counter=iter(np.arange(64.0) ** 2 / 2).__next__)
+    monkeypatch.setattr(replicate, "time", clock)  # the engines have their own
+    for at, (first, stop) in enumerate([(0, 3), (3, 4)]):
+        if at:
+            monkeypatch.setattr(fit_times, "versions_of", lambda *names: {"numpy": "0.1"})
+        chunks.write(tmp_path / f"{at}.parquet", run(first, stop)[0])
+    files = [tmp_path / "1.parquet", tmp_path / "0.parquet"]
+    told = fit_times.diagnostics(files, keys)
+    named = [(one["design"], one["engine"]) for one in told["seconds"]]
+    assert named == [(key, engine) for key in keys for engine in ("ols", "reml")]
+    # by the clock above the k-th fit takes 2 k + 1/2: ols has k = 0, 2, 4 of the first chunk's first design ...
+    first = told["seconds"][0]
+    took = [0.5, 4.5, 8.5, 24.5]  # ... and k = 12, the first of the second chunk
+    assert first["total"] == sum(took)
+    assert (first["mean"], first["median"]) == (np.mean(took), np.median(took))
+    assert (first["low"], first["high"]) == tuple(np.quantile(took, [0.05, 0.95]))
+    assert (first["number"], first["usable"]) == (4, 4)
+    assert set(told["versions"]) == {"numpy", "numba", "python", "scipy"}
+    assert told["versions"]["numpy"] == f"0.1, {np.__version__}"
+    merged = chunks.merge(files, keys)
+    assert not {"seconds", "versions"} & {*merged.column_names, *(merged.schema.metadata or {})}
 
 
 def test_singular_fits_are_kept_as_such(whole):

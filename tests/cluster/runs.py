@@ -13,12 +13,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from cluster.lab import Lab, until
 from conftest import Project
-from lmm.store import read_table
 
 HERE = Path(__file__).parent
 # The profile as users have it; only its patience is the test machine's.
@@ -27,8 +25,6 @@ ON_SLURM = ("--profile", "profiles/slurm", "--slurm-init-seconds-before-status-c
 ALL_TABLES = "results/tiny/comparison/variance_recovery.csv"
 # Clock, machine and versions: what only diagnostics may hold.
 UNCOMPARED = ("seconds", "versions")
-# Two tables of recovery studies tell how long fits took: compared value for value without that.
-TIMED = ("replicates.parquet", "performance.csv")
 
 
 def copy(project: Project, to: Path, without: tuple[str, ...] = ()) -> Project:
@@ -123,21 +119,12 @@ def states(lab: Lab, run: Run, rule: str) -> list[str]:
     return [ended.get(job, "none") for job in run.jobs(rule)]
 
 
-def untimed(table: pd.DataFrame) -> pd.DataFrame:
-    """A table without the clock's part: the column and the measure `seconds`."""
-    if "measure" in table:
-        table = table[table["measure"] != "seconds"]
-    return table.drop(columns="seconds", errors="ignore")
-
-
 def contents(root: Path) -> dict[str, object]:
     """Every table and every draw: bytes where bytes can be equal, else values."""
     found: dict[str, object] = {}
     for path in sorted((root / "results").rglob("*")):
         name = str(path.relative_to(root))
-        if path.name in TIMED:
-            found[name] = untimed(read_table(path)).to_csv()
-        elif path.suffix in (".csv", ".parquet"):
+        if path.suffix in (".csv", ".parquet"):
             found[name] = path.read_bytes()
         elif path.suffix == ".json" and path.name != "summary.json":
             value = json.loads(path.read_text())

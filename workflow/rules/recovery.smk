@@ -3,7 +3,7 @@
 settings (own data: moments/, and pymc/posterior.nc where parameters come from the posterior)
     -> recovery/chunks/<designs>/<first>-<stop>.parquet (recovery/ranks/... under calibration)
     -> recovery/replicates.parquet (recovery/ranks.parquet)
-    -> recovery/performance.csv, failures.csv (recovery/calibration.csv)
+    -> recovery/performance.csv, failures.csv (recovery/calibration.csv), diagnostics.json
 """
 
 
@@ -65,6 +65,7 @@ rule recovery:
         replicates=ensure("results/{study}/recovery/replicates.parquet", non_empty=True),
         performance=ensure("results/{study}/recovery/performance.csv", non_empty=True),
         failures="results/{study}/recovery/failures.csv",
+        diagnostics="results/{study}/recovery/diagnostics.json",
     log:
         "results/{study}/logs/recovery.log",
     benchmark:
@@ -91,6 +92,7 @@ use rule recovery as recovery_ranked with:
         replicates=ensure("results/{study}/recovery/replicates.parquet", non_empty=True),
         performance=ensure("results/{study}/recovery/performance.csv", non_empty=True),
         failures="results/{study}/recovery/failures.csv",
+        diagnostics="results/{study}/recovery/diagnostics.json",
         ranks="results/{study}/recovery/ranks.parquet",
         calibration="results/{study}/recovery/calibration.csv",
     wildcard_constraints:

@@ -1,4 +1,7 @@
-"""Chunks put together and summed up: replicates.parquet, performance.csv, failures.csv, ranks and calibration."""
+"""Chunks put together and summed up: replicates.parquet, performance.csv, failures.csv, ranks and calibration.
+
+diagnostics.json has what is not the same in another run of the same study: seconds and versions.
+"""
 
 from running.frame import run
 
@@ -7,10 +10,11 @@ def main(job) -> None:
     import numpy as np
     import pandas as pd
 
-    from lmm import calibration, chunks, recovery
-    from lmm.store import write_table
+    from lmm import calibration, chunks, fit_times, recovery
+    from lmm.store import write_json, write_table
 
     chunks.write(job.output.replicates, chunks.merge(job.input.chunks, job.params.designs))
+    write_json(job.output.diagnostics, fit_times.diagnostics(job.input.chunks, job.params.designs))
     replicates = pd.read_parquet(job.output.replicates)
     write_table(job.output.performance, recovery.performance(replicates))
     write_table(job.output.failures, recovery.failures(replicates))

@@ -45,8 +45,9 @@ def run(
     Returns
     -------
     replicates, ranks : Table
-        `REPLICATES` and `RANKS`; the former has the designs' columns in its metadata.
+        `REPLICATES` and `RANKS`; the former has the designs' columns and the versions in its metadata.
     """
+    from lmm.fit_times import versions
     from lmm.replicate import fit_all, one_line, records, true_explained
     from lmm.replicate_data import sampler_seed
 
@@ -63,21 +64,25 @@ def run(
                     done = fit_all(engines, data, sampler_seed(pymc_seed, key, replicate))
                 except Exception as error:  # a data set that cannot be drawn is every engine's error
                     failure = one_line(error)
-                    done = {name: (None, "error", failure, 0.0) for name in engines}
+                    done = {name: (None, "error", failure, np.nan) for name in engines}
                 for name, (outcome, status, message, took) in done.items():
                     found = records(engines[name], outcome, data, true)
                     rows += [(key, replicate, name, *row, status, message, took) for row in found]
                     if outcome is not None and outcome.ranks is not None:
                         values = outcome.ranks.itertuples(index=False, name=None)
                         ranked += [(key, replicate, *row, status) for row in values]
-    about = {key: source.columns() for key, source in sources.items()}
-    return _table(rows, REPLICATES, about), _table(ranked, RANKS, {})
+    about = {
+        "designs": {key: source.columns() for key, source in sources.items()},
+        "versions": versions(engines),
+    }
+    return _table(rows, REPLICATES, about), _table(ranked, RANKS, {"designs": {}})
 
 
 def _table(rows: list[tuple], schema: pa.Schema, about: Mapping[str, Any]) -> pa.Table:
     columns = zip(*rows, strict=True) if rows else [()] * len(schema)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=schema.with_metadata({"designs": json.dumps(about)}))
+    metadata = {name: json.dumps(value) for name, value in about.items()}
+    return pa.Table.from_arrays(arrays, schema=schema.with_metadata(metadata))
 
 
 def write(path: str | Path, table: pa.Table) -> None:
@@ -87,6 +92,8 @@ def write(path: str | Path, table: pa.Table) -> None:
 
 def merge(files: Iterable[str | Path], keys: Sequence[str]) -> pa.Table:
     """Chunks in the order of designs and replicates, with the designs' columns: the same for any chunks.
+
+    What differs from run to run is left out: `seconds`, and the versions (see `fit_times.diagnostics`).
 
     Parameters
     ----------
@@ -105,6 +112,8 @@ def merge(files: Iterable[str | Path], keys: Sequence[str]) -> pa.Table:
         sort_keys=[("design", "ascending"), ("replicate", "ascending")],
     )  # stable: rows of a replicate stay as they are
     whole, at = whole.take(order).combine_chunks(), at.take(order)
+    if "seconds" in whole.column_names:
+        whole = whole.drop_columns("seconds")
     for place, (name, values) in enumerate(design_columns(about, keys).items(), start=1):
         whole = whole.add_column(place, name, values.take(at))
     return whole

@@ -78,7 +78,7 @@ def performance(
         The design's columns and `COLUMNS`. n_used replicates entered a measure; n_missing of the subset lack what
         it needs (an interval, a standard error, a correlation beside an sd of 0); n_failed fits of the engine in
         that design cannot be used; n_replicates were attempted. truth is the mean truth of the subset. A fit's own
-        measures (failure_rate, singular_rate, seconds) have an empty term. What is not defined is NaN: relative
+        measures (failure_rate, singular_rate) have an empty term. What is not defined is NaN: relative
         bias at a truth of 0, everything where too few replicates are left.
 
     Raises
@@ -159,7 +159,7 @@ def _measures(
 
 
 def _of_fits(grid: Grid, targets: Targets) -> pd.DataFrame:
-    """Failure rate, rate of singular fits among the usable, and seconds a fit."""
+    """Failure rate, and rate of singular fits among the usable."""
     parts = []
     nothing = np.full(grid.shape, np.nan)
     for engine in grid.engines:
@@ -169,7 +169,6 @@ def _of_fits(grid: Grid, targets: Targets) -> pd.DataFrame:
         found = {
             "failure_rate": m.proportion(failed),
             "singular_rate": m.proportion(singular),
-            "seconds": m.mean(np.where(there, grid.seconds[engine], np.nan)),
         }
         parts.append(_rows(grid, targets, engine, "", "", "usable", found, nothing, there))
     return pd.concat(parts, ignore_index=True)

@@ -11,7 +11,7 @@ from lmm.errors import StudyError
 STATUSES = ("ok", "singular", "non-converged", "gate-failed", "error", "skipped")
 USABLE = ("ok", "singular")
 VALUES = ("truth", "estimate", "std_error", "conf_low", "conf_high")
-LONG = ("design", "replicate", "engine", "effect", "term", *VALUES, "status", "message", "seconds")
+LONG = ("design", "replicate", "engine", "effect", "term", *VALUES, "status", "message")
 
 
 def design_columns(replicates: pd.DataFrame) -> list[str]:
@@ -64,12 +64,10 @@ class Grid:
         fits = fits_of(replicates)
         at = fits.index.to_numpy()
         self.status = {name: np.full(self.shape, "", dtype="<U13") for name in self.engines}
-        self.seconds = {name: np.full(self.shape, np.nan) for name in self.engines}
         for name in self.engines:
             mine = (fits["engine"] == name).to_numpy()
             here = self.row[at[mine]], self.column[at[mine]]
             self.status[name][here] = fits["status"].to_numpy(str)[mine]
-            self.seconds[name][here] = fits["seconds"].to_numpy(float)[mine]
         self.usable = {name: np.isin(status, USABLE) for name, status in self.status.items()}
         absent = {name: np.isin(status, ("skipped", "")).all(axis=1) for name, status in self.status.items()}
         managed = [self.usable[name] | absent[name][:, None] for name in self.engines]

@@ -21,10 +21,6 @@ from lmm.terms import Terms
 from lmm.tidy import RESIDUAL, Fit, truth_of
 from lmm.variance import MEASURES, explained
 
-COLUMNS = (
-    "design", "replicate", "engine", "effect", "term", "truth", "estimate", "std_error", "conf_low", "conf_high",
-    "status", "message", "seconds",
-)  # fmt: skip
 RANEF_MEASURES = ("rmse", "coverage", "shrinkage", "rank_correlation")
 
 

@@ -158,9 +158,7 @@ def numbers(a: Run, b: Run) -> pd.DataFrame:
             parts += _of_engine(study, engine, folders)
         if any((folder / "recovery/performance.csv").is_file() for folder in folders):
             tables = [_table(folder / "recovery/performance.csv") for folder in folders]
-            parts += _of_recovery(
-                study, [frame[frame["measure"] != "seconds"] if len(frame) else frame for frame in tables]
-            )
+            parts += _of_recovery(study, tables)
     columns = [
         "study",
         "engine",
