@@ -385,11 +385,24 @@ def half_an_input(root):
 def strict_verdict(root):
     gates = [{"name": "rhat_max", "value": 1.02, "limit": 1.01, "passed": False}]
     (root / "d.json").write_text(json.dumps({"status": "gate-failed", "gates": gates, "message": ""}))
-    job = SimpleNamespace(
-        input={"s/pymc": str(root / "d.json")}, output=SimpleNamespace(verdict=str(root / "v"))
-    )
+    verdict({"s/pymc": str(root / "d.json")}, root)
+
+
+def verdict(inputs: dict, root):
+    """The script that makes an error of a bad fit."""
+    job = SimpleNamespace(input=inputs, output=SimpleNamespace(verdict=str(root / "v")))
     with mock.patch.object(running.frame, "run", lambda main, job: main(job)):
         runpy.run_path(str(SCRIPTS / "check_verdict.py"), init_globals={"snakemake": job})
+
+
+def strict_replicates(root):
+    rows = [
+        "a1,reml,ok,,998", "a1,reml,singular,,2", "a1,pymc,ok,,988", "a1,pymc,gate-failed,rhat 1.02,7",
+        "a1,pymc,gate-failed,rhat 1.03,3", "a1,pymc,error,no memory,2", "b2,mixedlm,skipped,too many,1000",
+        "b2,pymc,gate-failed,rhat 1.02,1000",
+    ]  # fmt: skip
+    (root / "f.csv").write_text("\n".join(["design,engine,status,message,count", *rows]) + "\n")
+    verdict({"s/replicates": str(root / "f.csv"), "lib": [], "page": "p"}, root)
 
 
 def proposed(frame: pd.DataFrame, **named) -> Callable:
@@ -492,6 +505,8 @@ OTHERS = {
                         "studies.s.simulate_from: replicates are drawn as moments and have no rows to replay; expected simulate_from: rows"),
     "replay: design": (replayed(rep(), design="zz"), "studies.s.designs: "),
     "failed gate as an error": (strict_verdict, "studies.s.engines.pymc: failed its convergence gates: rhat_max 1.02 (limit 1.01); on_failed_gate is 'error'"),
+    "failed replicates as an error": (strict_replicates, "studies.s.replicates: pymc failed in 1,000 of 1,000 replicates of design b2 (1000 gate-failed); pymc failed in 12 of 1,000 "
+                                      "replicates of design a1 (10 gate-failed, 2 error); all of them are in <tmp>/f.csv; on_failed_gate is 'error'"),
     "half an artifact": (half_an_input, "studies.s.results/s/moments.parquet: not a whole Parquet file; run again, it is then made anew"),
     "disk full": (scripted(failing(errno.ENOSPC)), "studies.s.<tmp>: the disk is full: make room, then run again; what is finished stays"),
     "quota": (scripted(failing(errno.EDQUOT)), "studies.s.<tmp>: the disk quota is used up: make room, then run again; what is finished stays"),

@@ -117,6 +117,36 @@ def test_other_cores_and_chunks_give_the_same_bits(finished, tmp_path):
         assert one.read_bytes() == other.read_bytes(), table
 
 
+def test_failed_replicates_are_an_error_only_where_a_study_says_so(finished):
+    path = finished.root / "results/grid/recovery/failures.csv"
+    content, stat = path.read_bytes(), path.stat()
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    reml = table.index[(table["engine"] == "reml") & (table["design"] == table["design"].iloc[-1])]
+    table.loc[reml, "status"] = "non-converged"
+    table.to_csv(path, index=False)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    finished.configure(changed(on_failed_gate="error"), "config/strict.yaml")
+    try:
+        lax = finished.snakemake("--cores", "1", "--forcerun", "report")
+        run = finished.snakemake("--cores", "1", "--configfile", "config/strict.yaml")
+    finally:
+        path.write_bytes(content)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    said = f"reml failed in 4 of 4 replicates of design {table['design'].iloc[-1]} (4 non-converged)"
+    assert lax.returncode == 0
+    assert f"grid replicates: {said}" in lax.stdout + lax.stderr
+    assert run.returncode != 0
+    lines = [line for line in (run.stdout + run.stderr).splitlines() if line.startswith("studies.")]
+    assert set(lines) == {  # shown again with the job's log
+        f"studies.grid.replicates: {said}; all of them are in results/grid/recovery/failures.csv; "
+        "on_failed_gate is 'error'"
+    }
+    assert (finished.root / "results/report.html").exists()
+    passed = finished.snakemake("--cores", "1", "--configfile", "config/strict.yaml", "--forcerun", "verdict")
+    assert passed.returncode == 0, passed.stdout + passed.stderr
+    assert (finished.root / "results/verdict.txt").read_text() == "every fit passed\n"
+
+
 def replay(project, *arguments):
     command = [sys.executable, "workflow/scripts/replay.py", *arguments]
     return subprocess.run(command, cwd=project.root, capture_output=True, text=True, timeout=600)

@@ -85,14 +85,14 @@ def stop_if_unwritable():
 
 def closing_lines():
     """The last words of a run: fits that did not end well, and where the report is."""
-    fits = [
-        (name, engine, f"results/{name}/{engine}/diagnostics.json")
+    made = {
+        key: path
         for name, study in studies.items()
-        for engine in study["engines"]
-    ]
-    made = [fit for fit in fits if Path(fit[2]).exists()]
+        for key, path in endings(name, study).items()
+        if Path(path).exists()
+    }
     lines = [
-        f"{study} {engine}: {what}" for study, engine, what in verdicts.problems(made)
+        f"{study} {where}: {what}" for study, where, what in verdicts.problems(made)
     ]
     page = Path("results/report.html")
     return "\n".join(lines + [f"Report: {page}"] * page.exists())

@@ -138,10 +138,20 @@ def all_studies(wildcards):
 
 
 def judged(wildcards):
-    """Diagnostics of every engine of the studies for which a bad fit is an error."""
+    """How the fits of the studies ended for which a bad one is an error."""
+    return {
+        key: path
+        for name, study in studies.items()
+        if study["strict"]
+        for key, path in endings(name, study).items()
+    }
+
+
+def endings(name, study):
+    """How a study's fits ended: every engine's diagnostics, or the table of replicates that failed."""
+    if study["recovery"]:
+        return {f"{name}/replicates": f"results/{name}/recovery/failures.csv"}
     return {
         f"{name}/{engine}": f"results/{name}/{engine}/diagnostics.json"
-        for name, study in studies.items()
         for engine in study["engines"]
-        if study["strict"]
     }

@@ -1,4 +1,4 @@
-"""An error where a study that asks for one has a singular fit or a failed gate; else verdict.txt."""
+"""An error where a study that wants one has a singular fit, a failed gate or failed replicates; else verdict.txt."""
 
 from running.frame import run
 
@@ -8,14 +8,18 @@ def main(job) -> None:
     from lmm.store import write_text
     from running.verdicts import problems
 
-    fits = [(*name.split("/"), path) for name, path in job.input.items() if name not in ("lib", "page")]
-    found = [problem for problem in problems(fits) if not problem[2].startswith("skipped")]
-    for study, engine, what in found:
-        print(f"studies.{study}.engines.{engine}: {what}")
+    endings = {name: path for name, path in job.input.items() if "/" in name}  # neither lib nor the page
+    found = [
+        (study, engine if engine == "replicates" else f"engines.{engine}", what)
+        for study, engine, what in problems(endings)
+        if not what.startswith("skipped")
+    ]
+    for study, where, what in found[1:]:  # the first one's line comes below
+        print(f"studies.{study}.{where}: {what}")
     if found:
-        study, engine, what = found[0]
+        study, where, what = found[0]
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        raise StudyError(f"engines.{engine}", f"{what}{more}; on_failed_gate is 'error'", study)
+        raise StudyError(where, f"{what}{more}; on_failed_gate is 'error'", study)
     write_text(job.output.verdict, "every fit passed\n")
 
 

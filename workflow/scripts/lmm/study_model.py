@@ -31,7 +31,8 @@ class StudySettings(Settings):
     conf_level: float = Field(0.95, ge=0.5, le=0.9999)
     """Level of every interval that is called conf_low, conf_high."""
     on_failed_gate: Literal["report", "error"] = "report"
-    """Whether a fit that fails a convergence gate fails the run, or is only reported."""
+    """Whether a fit that fails a convergence gate fails the run, once its report is written, or is only reported;
+    with `replicates`: one that failed in any replicate."""
     replicates: int | None = Field(None, ge=1, le=10**7)
     """Data sets of each design; makes the study a recovery study."""
     replicates_per_job: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"

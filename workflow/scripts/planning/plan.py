@@ -86,7 +86,7 @@ def study_plan(study) -> dict[str, Any]:
         "engines": list(study.engines),
         "reml_is_start": {"reml", "mixedlm"} <= set(study.engines)
         and study.formula_for("reml") == study.formula_for("mixedlm"),
-        "strict": settings.on_failed_gate == "error" and settings.replicates is None,
+        "strict": settings.on_failed_gate == "error",
         "recovery": replicates.recovery(study, stages),
         "stages": stages,
     }
