@@ -27,9 +27,10 @@ import pytest
 import compare_runs
 import made_replicates
 import new_study
+import replay as replay_script
 import running.frame
 from conftest import ROOT
-from lmm import checks, ingest, new_rows, ols, pilot, printing, proposal, recovery, replay, runs
+from lmm import checks, ingest, new_rows, ols, pilot, printing, proposal, recovery, replay, replay_rows, runs
 from lmm.bayes_priors import resolve
 from lmm.design import build
 from lmm.errors import StudyError
@@ -80,7 +81,7 @@ def post(**changes):
 
 
 CONFIGURATIONS = [
-    (sim(tittle='x'), "studies.s.tittle: unknown key; did you mean 'title'? expected one of: title, formula, data, simulate, designs, missing, predict, engines, conf_level, on_failed_gate, replicates, replicates_per_job, simulate_from, bootstrap, calibration"),
+    (sim(tittle='x'), "studies.s.tittle: unknown key; did you mean 'title'? expected one of: title, formula, data, truth, simulate, designs, missing, predict, engines, conf_level, on_failed_gate, replicates, replicates_per_job, simulate_from, bootstrap, calibration"),
     (drawn(row=3), "studies.s.simulate.row: unknown key; did you mean 'rows'? expected one of: generator, seed, address, groups, rows, rows_per_group, fixed, sd, corr, sigma, predictors, random_effects, errors"),
     (sim(engines={'stan': {}}), 'studies.s.engines.stan: unknown key; expected one of: ols, mixedlm, reml, pymc'),
     (sim(engines={'ols': 3}), 'studies.s.engines.ols: 3: expected a mapping without keys: {}'),
@@ -326,7 +327,24 @@ def long_table(change) -> Callable:
 
 
 def replayed(study: dict, replicate: int = 0, name: str = "s", design=None) -> Callable:
-    return lambda root: replay.replay(load({"studies": {"s": study}}, ROOT), name, replicate, design)
+    return lambda root: replay.find(load({"studies": {"s": study}}, ROOT), name, replicate, design)
+
+
+def posterior_replayed(root):
+    """Posterior calibration whose intercept has a prior at the observed predictors' means."""
+    source = SimpleNamespace(observed=moments("y ~ x + (x | g)", many()))
+    terms = build(parse("y ~ x + (x | g)"), many()).terms
+    replay_rows.priors_in_numbers({}, source, terms)
+
+
+def truth_file(text: str, **changes) -> Callable:
+    """A study of own data with a file of what they were simulated from."""
+
+    def provoke(root):
+        (root / "t.json").write_text(text)
+        load({"studies": {"s": OWN | {"truth": str(root / "t.json")} | changes}}, ROOT)
+
+    return provoke
 
 
 def scripted(main: Callable, **job) -> Callable:
@@ -501,8 +519,13 @@ OTHERS = {
     "replay: study": (replayed(rep(), name="t"), "studies: no study 't'; expected one of s"),
     "replay: none": (replayed(SIM), "studies.s.replicates: the study has none to replay; expected a study with `replicates`"),
     "replay: beyond": (replayed(rep(), 5), "studies.s.replicates: no replicate 5; expected 0 to 4"),
-    "replay: moments": (replayed(rep(simulate_from="moments", engines={"reml": {}})),
-                        "studies.s.simulate_from: replicates are drawn as moments and have no rows to replay; expected simulate_from: rows"),
+    "replay: nothing": (lambda root: replay_script.run("", "", None, "", []), "replay: STUDY= REPLICATE=: expected a study and a replicate: make replay STUDY=design REPLICATE=17 CONFIG=config/recovery.yaml"),
+    "replay: rows": (lambda root: replay_rows.check_size(5_000_001), "replicates: drawn as moments of 5,000,001 rows; a replay writes them out, expected at most 5,000,000 rows"),
+    "replay: priors": (posterior_replayed, "engines.pymc.priors.fixed.Intercept: 'auto' is scaled by the observed data, "),
+    "truth: simulated": (config({"studies": {"s": SIM | {"truth": "t.json"}}}), "studies.s.truth: 't.json': is for a study with `data`; expected no such key"),
+    "truth: replicates": (truth_file("{}", replicates=2, engines={"reml": {}}), "studies.s.truth: '<tmp>/t.json': replicates have their own; expected no such key"),
+    "truth: no JSON": (truth_file("{"), "studies.s.truth: '<tmp>/t.json': cannot be read; expected a JSON file"),
+    "truth: incomplete": (truth_file('{"fixed": {}, "sd": {}, "corr": {}}'), "studies.s.truth: '<tmp>/t.json': has no 'sigma'; expected a number"),
     "replay: design": (replayed(rep(), design="zz"), "studies.s.designs: "),
     "failed gate as an error": (strict_verdict, "studies.s.engines.pymc: failed its convergence gates: rhat_max 1.02 (limit 1.01); on_failed_gate is 'error'"),
     "failed replicates as an error": (strict_replicates, "studies.s.replicates: pymc failed in 1,000 of 1,000 replicates of design b2 (1000 gate-failed); pymc failed in 12 of 1,000 "

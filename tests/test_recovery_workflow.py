@@ -171,9 +171,41 @@ def test_a_replay_has_the_replicates_bits_and_the_whole_report(finished):
         pd.testing.assert_frame_equal(fit[columns], mine[columns], check_exact=True)
 
 
+def test_a_replay_of_own_data_has_the_replicates_fits_and_the_whole_report(finished):
+    """Drawn as moments: the replay's rows have these to rounding."""
+    study = {
+        "formula": "log(Reaction) ~ Days + (Days | Subject)",
+        "data": "config/data/sleepstudy.csv",
+        "replicates": 2,
+        "engines": {"reml": {}, "pymc": PYMC | {"formula": "log(Reaction) ~ Days + (Days || Subject)"}},
+    }
+    finished.configure({"own": study}, "config/own.yaml")
+    target = "results/own/recovery/replicates.parquet"
+    run = finished.snakemake(target, "--cores", "2", "--configfile", "config/own.yaml")
+    assert run.returncode == 0, run.stdout + run.stderr
+    again = replay(finished, "own", "1", "--config", "config/own.yaml")
+    assert again.returncode == 0, again.stdout + again.stderr
+    (place,) = (finished.root / "results/replays").glob("own-*-1")
+    assert "What was simulated" in (place / "results/report.html").read_text()
+    table = replicates(finished, "own").query("replicate == 1 and effect in ('fixed', 'ran_pars')")
+    for engine in ("reml", "pymc"):
+        fit = pd.read_csv(place / f"results/own/{engine}/parameters.csv").set_index("term")
+        mine = table[table["engine"] == engine].set_index("term")
+        columns = ["truth", "estimate", "std_error", "conf_low", "conf_high"]
+        # Moments agree to 1e-12 and optima to 1e-10. The same seed makes the same random numbers: a trajectory moved
+        # by 1e-12 ends about that far away, and as long as no yes-or-no decision turns, all draws stay near.
+        pd.testing.assert_frame_equal(fit[columns], mine[columns], rtol=1e-8, atol=1e-10, check_exact=False)
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
+        (
+            [],
+            "replay: STUDY= REPLICATE=: expected a study and a replicate: make replay STUDY=design REPLICATE=17 ",
+        ),
+        (["", ""], "replay: STUDY= REPLICATE=: expected a study and a replicate: "),
+        (["grid", "first"], "replay: STUDY=grid REPLICATE=first: expected a study and a replicate: "),
         (["grid", "4", "--design", "x"], "studies.grid.replicates: no replicate 4; expected 0 to 3"),
         (["grid", "-1"], "studies.grid.replicates: no replicate -1; expected 0 to 3"),
         (["grid", "0", "--design", "x"], "studies.grid.designs: no design 'x'; expected one of "),
@@ -185,6 +217,7 @@ def test_a_replay_of_what_does_not_exist_says_so_before_any_job(finished, argume
     done = replay(finished, *arguments)
     assert done.returncode == 1
     assert done.stderr.startswith(line)
+    assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
     assert not list((finished.root / "results").glob("replays/grid-*"))
 

@@ -83,6 +83,26 @@ def stop_if_unwritable():
         raise SystemExit("\n".join(found))
 
 
+def judged(wildcards):
+    """How the fits of the studies ended for which a bad one is an error."""
+    return {
+        key: path
+        for name, study in studies.items()
+        if study["strict"]
+        for key, path in endings(name, study).items()
+    }
+
+
+def endings(name, study):
+    """How a study's fits ended: every engine's diagnostics, or the table of replicates that failed."""
+    if study["recovery"]:
+        return {f"{name}/replicates": f"results/{name}/recovery/failures.csv"}
+    return {
+        f"{name}/{engine}": f"results/{name}/{engine}/diagnostics.json"
+        for engine in study["engines"]
+    }
+
+
 def closing_lines():
     """The last words of a run: fits that did not end well, and where the report is."""
     made = {

@@ -53,11 +53,15 @@ def moments(wildcards):
         "moments_details": f"{base}/moments/moments.json",
         "design": f"{base}/moments/design.json",
     }
-    return found | (
-        {"truth": f"{base}/data/truth.json"}
-        if studies[wildcards.study]["simulated"]
-        else {}
-    )
+    return found | truth(wildcards)
+
+
+def truth(wildcards):
+    """What the data were simulated from, where that is known."""
+    study = studies[wildcards.study]
+    if study["simulated"]:
+        return {"truth": f"results/{wildcards.study}/data/truth.json"}
+    return {"truth": local(study["truth"])} if study["truth"] else {}
 
 
 def moments_parts(wildcards):
@@ -107,8 +111,7 @@ def everything(wildcards):
     found = {"data_json": f"{base}/data/data.json"} | fits(wildcards)
     if study["copied"]:
         found["data"] = f"{base}/data/data.parquet"
-    if study["simulated"]:
-        found["truth"] = f"{base}/data/truth.json"
+    found |= truth(wildcards)
     if "mixedlm" in study["engines"]:
         found["mixedlm_coef"] = f"{base}/mixedlm/coef.parquet"
     if "reml" in study["engines"]:
@@ -135,23 +138,3 @@ def all_studies(wildcards):
         found |= {f"{name}/{key}": path for key, path in inputs.items()}
         found[f"{name}/figures"] = f"results/{name}/figures"
     return found
-
-
-def judged(wildcards):
-    """How the fits of the studies ended for which a bad one is an error."""
-    return {
-        key: path
-        for name, study in studies.items()
-        if study["strict"]
-        for key, path in endings(name, study).items()
-    }
-
-
-def endings(name, study):
-    """How a study's fits ended: every engine's diagnostics, or the table of replicates that failed."""
-    if study["recovery"]:
-        return {f"{name}/replicates": f"results/{name}/recovery/failures.csv"}
-    return {
-        f"{name}/{engine}": f"results/{name}/{engine}/diagnostics.json"
-        for engine in study["engines"]
-    }

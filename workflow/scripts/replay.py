@@ -1,28 +1,29 @@
 """`make replay STUDY=design REPLICATE=17 [DESIGN=key] [CONFIG=config/recovery.yaml]`: one replicate in full.
 
-Writes a configuration whose `simulate` carries the replicate's address and runs the workflow on it, in a directory of
-its own below results/replays/.
+Writes a configuration whose `simulate` carries the replicate's address, or whose `data` are rows with the moments
+that were drawn, and runs the workflow on it, in a directory of its own below results/replays/.
 """
 
 import argparse
-import os
-import subprocess
 import sys
 from pathlib import Path
 
+import replay_moments
 import yaml
 
+from lmm import replay
 from lmm.errors import StudyError
-from lmm.replay import replay
 from lmm.store import write_text
 from lmm.study import load
+
+USAGE = "expected a study and a replicate: make replay STUDY=design REPLICATE=17 CONFIG=config/recovery.yaml"
 
 
 def main() -> int:
     """Exit status: Snakemake's, or 1 where there is nothing to replay."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("study")
-    parser.add_argument("replicate", type=int)
+    parser.add_argument("study", nargs="?", default="")
+    parser.add_argument("replicate", nargs="?", default="")
     parser.add_argument("--design", default=None, help="its key, or how it begins")
     parser.add_argument("--config", default="config/config.yaml")
     parser.epilog = "Options for Snakemake follow after --"
@@ -30,19 +31,28 @@ def main() -> int:
     own, options = given[: given.index("--")], given[given.index("--") + 1 : -1]
     asked = parser.parse_args(own)
     try:
-        studies = load(yaml.safe_load(Path(asked.config).read_text(encoding="utf-8")))
-        found = replay(studies, asked.study, asked.replicate, asked.design)
+        return run(asked.study, asked.replicate, asked.design, asked.config, options)
     except (StudyError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
-    key = found["studies"][asked.study]["simulate"]["address"]["design"]
-    place = Path("results/replays") / f"{asked.study}-{key}-{asked.replicate}"
+
+
+def run(name: str, number: str, design: str | None, config: str, options: list[str]) -> int:
+    """Replay one replicate; Snakemake's exit status."""
+    if not name or not number.removeprefix("-").isdecimal():
+        raise StudyError("replay", f"STUDY={name} REPLICATE={number}: {USAGE}")
+    replicate, studies = int(number), load(yaml.safe_load(Path(config).read_text(encoding="utf-8")))
+    study, point, moments = replay.find(studies, name, replicate, design)
+    place = Path("results/replays") / f"{name}-{point.key}-{replicate}"
+    if moments:
+        found, status = replay_moments.prepare(study, point, replicate, place, config, options)
+    else:
+        found, status = replay.simulation(study, point, replicate), 0
+    if found is None:
+        return status
     write_text(place / "config.yaml", yaml.safe_dump(found, sort_keys=False, allow_unicode=True))
-    root = Path(os.path.relpath(Path(__file__).parents[2]))
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile")]
-    command += ["--profile", str(root / "profiles/default"), "--directory", str(place)]
-    command += ["--configfile", str(place / "config.yaml")]
-    status = subprocess.run([*command, *options], check=False).returncode
+    of_replay = ["--directory", str(place), "--configfile", str(place / "config.yaml")]
+    status = replay_moments.snakemake([*of_replay, *options])
     page = place / "results/report.html"
     if status == 0 and page.exists():
         print(f"The replicate's report: {page}")

@@ -7,9 +7,13 @@ from lmm.replicate_data import Simulated, sampler_seed
 from lmm.study import Studies, Study
 from lmm.study_designs import DesignPoint
 
+ROWS, TRUTH = "rows.parquet", "truth.json"
 
-def replay(studies: Studies, name: str, replicate: int, design: str | None = None) -> dict[str, Any]:
-    """A configuration whose one study is a replicate.
+
+def find(
+    studies: Studies, name: str, replicate: int, design: str | None = None
+) -> tuple[Study, DesignPoint, bool]:
+    """The study and the design of a replicate, and whether it is drawn as moments.
 
     Parameters
     ----------
@@ -22,15 +26,10 @@ def replay(studies: Studies, name: str, replicate: int, design: str | None = Non
     design : str, optional
         The design's key, or the beginning of it; a study with one design needs none.
 
-    Returns
-    -------
-    dict
-        As YAML would have it. Fits from moments and samples of PyMC are the replicate's to the bit.
-
     Raises
     ------
     StudyError
-        There is no such study, design or replicate, or its replicates were drawn as moments.
+        There is no such study, design or replicate.
     """
     if name not in studies.studies:
         raise StudyError("studies", f"no study '{name}'; expected one of {', '.join(studies.studies)}")
@@ -42,10 +41,12 @@ def replay(studies: Studies, name: str, replicate: int, design: str | None = Non
         )
     if not 0 <= replicate < count:
         raise StudyError("replicates", f"no replicate {replicate}; expected 0 to {count - 1}", name)
-    if study.simulate is None or study.settings.simulate_from == "moments":
-        what = "replicates are drawn as moments and have no rows to replay; expected simulate_from: rows"
-        raise StudyError("simulate_from", what, name)
-    point = _design(study, design)
+    moments = study.simulate is None or study.settings.simulate_from == "moments"
+    return study, _design(study, design), moments
+
+
+def simulation(study: Study, point: DesignPoint, replicate: int) -> dict[str, Any]:
+    """A configuration that simulates a replicate's rows again; fits and samples of PyMC are its own to the bit."""
     terms = {engine: study.formula_for(engine).text for engine in study.engines}
     formulas = list(dict.fromkeys([study.formula.text, *terms.values()]))
     source = Simulated(formulas, point.key, point.settings, study.seed, priors=_priors(study))
@@ -53,6 +54,34 @@ def replay(studies: Studies, name: str, replicate: int, design: str | None = Non
         "seed": study.seed,
         "address": {"design": point.key, "replicate": replicate},
     }
+    return _configuration(study, point, replicate, {"simulate": simulate})
+
+
+def analysis(
+    study: Study, point: DesignPoint, replicate: int, response: str, priors: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """A configuration that analyses the rows of a replicate that was drawn as moments (`replay_rows`).
+
+    Parameters
+    ----------
+    study, point, replicate : see `find`
+    response : str
+        The response's column.
+    priors : dict, optional
+        PyMC's, where they are not those configured.
+    """
+    made = _configuration(study, point, replicate, {"data": ROWS, "truth": TRUTH})
+    own = made["studies"][study.name]
+    for settings in (own, *own["engines"].values()):
+        if "formula" in settings:
+            settings["formula"] = f"{response} ~ {settings['formula'].partition('~')[2].strip()}"
+    if priors is not None:
+        own["engines"]["pymc"]["priors"] = priors
+    return made
+
+
+def _configuration(study: Study, point: DesignPoint, replicate: int, data: dict[str, Any]) -> dict[str, Any]:
+    """As YAML would have it."""
     engines = study.settings.engines.plain()
     if "pymc" in engines:
         seed = sampler_seed(engines["pymc"]["seed"], point.key, replicate)
@@ -62,12 +91,12 @@ def replay(studies: Studies, name: str, replicate: int, design: str | None = Non
     own = {
         "title": title,
         "formula": study.formula.text,
-        "simulate": simulate,
+        **data,
         "engines": engines,
         "conf_level": study.settings.conf_level,
         "on_failed_gate": study.settings.on_failed_gate,
     }
-    return {"studies": {name: own}, "report": {"title": title}}
+    return {"studies": {study.name: own}, "report": {"title": title}}
 
 
 def _design(study: Study, key: str | None) -> DesignPoint:

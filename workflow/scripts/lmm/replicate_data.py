@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from lmm import accumulate, simulate_moments
 from lmm.formula import parse
@@ -108,9 +109,7 @@ class Simulated:
             whole = accumulate.keeps_whole(len(levels), len(terms.columns))
             moments = accumulate.compute(terms, y, W, codes, levels, whole)
             return DataSet(moments, Rows(terms, y, W, codes, levels), truth, moments, moments)
-        frame, effects = predictors_and_effects(settings, self.formula, sequence)
-        codes, levels = accumulate.encode(frame[terms.group])
-        W = self.design.predictors(frame)
+        _, W, codes, levels, effects = self.drawn_rows(replicate)
         made = accumulate.compute(terms, np.zeros(len(W)), W, codes, levels, whole=False)
         beta = list(fixed(settings, self.terms).values())
         rng = stream(sequence, "moments")
@@ -121,6 +120,25 @@ class Simulated:
         names = np.arange(1, len(effects) + 1).astype(str)
         truth = truth_of_parameters(settings, self.terms, effects, names)
         return DataSet(moments, None, truth, moments, moments)
+
+    def drawn_rows(
+        self, replicate: int
+    ) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """What of a replicate's rows is drawn where moments are: all but the response.
+
+        Returns
+        -------
+        frame : DataFrame
+            Predictors and grouping factor.
+        W, codes, levels : (N, K), (N,) and (J,) arrays
+            Columns of the design, each row's group, the groups' names.
+        effects : array
+            Random effects of all groups, "1" to the number of groups.
+        """
+        sequence = seed_sequence(self.seed, self.key, replicate)
+        frame, effects = predictors_and_effects(self.parameters(replicate), self.formula, sequence)
+        codes, levels = accumulate.encode(frame[self.design.terms.group])
+        return frame, self.design.predictors(frame), codes, levels, effects
 
     def columns(self) -> dict[str, Any]:
         """The scalars of the design, for the columns of replicates.parquet."""

@@ -86,12 +86,12 @@ def read_rows(where: Mapping[str, Any], designs: str, formula: str) -> Rows:
     from lmm.design import rebuild
 
     design = rebuild(read_json(designs)[" ".join(formula.split())]["state"])
-    frame = read_table(where["rows"]) if where.get("rows") else _from_sources(where["data"])
+    frame = read_table(where["rows"]) if where.get("rows") else from_sources(where["data"])
     codes, levels = encode(frame[design.terms.group])
     return Rows(design.terms, *design.matrix(frame), codes, levels)
 
 
-def _from_sources(data: str) -> Any:
+def from_sources(data: str) -> Any:
     """The user's files as one frame."""
     import pandas as pd
 

@@ -195,22 +195,27 @@ def sds(settings: Simulation, terms: Terms) -> dict[str, float]:
 def _truth(
     settings: Simulation, terms: Terms, effects: np.ndarray, errors: np.ndarray, levels: np.ndarray
 ) -> dict[str, Any]:
+    return truth_of_parameters(settings, terms, effects, levels) | {
+        "realised": realised(terms, effects, errors),
+        "generator": settings.generator,
+        "seed": settings.seed,
+    }
+
+
+def realised(terms: Terms, effects: np.ndarray, errors: np.ndarray) -> dict[str, Any]:
+    """sd's (ddof 1) and correlations of the random effects (J, q) that were drawn, and the sd of the errors (N,)."""
     names = list(terms.random)
-    realised = {}
+    corr = {}
     for block in terms.blocks:
         for i, first in enumerate(block):
             for second in block[i + 1 :]:
                 drawn = effects[:, [names.index(first), names.index(second)]]
                 spread = np.ptp(drawn, axis=0).min() > 0  # an effect without variance correlates with nothing
-                realised[f"{first}.{second}"] = float(np.corrcoef(drawn.T)[0, 1]) if spread else None
-    return truth_of_parameters(settings, terms, effects, levels) | {
-        "realised": {
-            "sd": {name: float(np.std(effects[:, k], ddof=1)) for k, name in enumerate(names)},
-            "corr": realised,
-            "sigma": float(np.std(errors, ddof=1)),
-        },
-        "generator": settings.generator,
-        "seed": settings.seed,
+                corr[f"{first}.{second}"] = float(np.corrcoef(drawn.T)[0, 1]) if spread else None
+    return {
+        "sd": {name: float(np.std(effects[:, k], ddof=1)) for k, name in enumerate(names)},
+        "corr": corr,
+        "sigma": float(np.std(errors, ddof=1)),
     }
 
 

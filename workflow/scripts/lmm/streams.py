@@ -13,7 +13,7 @@ import numpy as np
 
 PURPOSES = {
     "groups": 0, "predictors": 1, "ranef": 2, "errors": 3, "parameters": 4, "moments": 5, "mcmc": 6,
-    "conditionals": 7, "predictive": 8,
+    "conditionals": 7, "predictive": 8, "rows": 9,
 }  # fmt: skip
 
 

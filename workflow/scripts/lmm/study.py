@@ -172,6 +172,8 @@ def _study(name: str, raw: Any, root: Path) -> Study:
     simulated = "simulate" in raw or raw.get("designs") is not None
     if simulated and settings.data is not None:
         raise StudyError("data", "the study has `data` and `simulate`; expected one of the two")
+    if simulated and settings.truth is not None:
+        raise StudyError("truth", f"'{settings.truth}': is for a study with `data`; expected no such key")
     if not simulated and settings.data is None:
         raise StudyError("data", "the study has neither `data` nor `simulate`; expected one of the two")
     if not simulated:

@@ -8,6 +8,7 @@ from lmm.design import Terms
 from lmm.errors import StudyError
 from lmm.formula import Formula, parse
 from lmm.priors import Prior, parse_prior
+from lmm.store import read_json
 from lmm.study_designs import DesignPoint
 from lmm.study_engines import Priors
 from lmm.study_model import StudySettings
@@ -36,7 +37,23 @@ def check_data_files(settings: StudySettings, root: Path) -> tuple[str, ...]:
         raise StudyError(
             "predict", f"'{settings.predict}': no such file; expected new rows as CSV, TSV or Parquet"
         )
+    if settings.truth is not None:
+        check_truth(settings, root)
     return tuple(files)
+
+
+def check_truth(settings: StudySettings, root: Path) -> None:
+    """Refuse a file that does not say what data were simulated from."""
+    if settings.replicates is not None:
+        raise StudyError("truth", f"'{settings.truth}': replicates have their own; expected no such key")
+    try:
+        found = read_json(root / settings.truth)
+    except (OSError, ValueError):
+        raise StudyError("truth", f"'{settings.truth}': cannot be read; expected a JSON file") from None
+    for key, kind in (("fixed", dict), ("sd", dict), ("corr", dict), ("sigma", (int, float))):
+        if not isinstance(found, dict) or not isinstance(found.get(key), kind):
+            what = "a number" if key == "sigma" else "a mapping of terms to numbers"
+            raise StudyError("truth", f"'{settings.truth}': has no '{key}'; expected {what}")
 
 
 def check_engines(settings: StudySettings, formula: Formula, simulated: bool) -> None:

@@ -18,6 +18,9 @@ class StudySettings(Settings):
     """lme4's: (x | g), (1 | g), (x || g), (0 + x | g), ... for one grouping factor."""
     data: str | list[str] | None = None
     """Path, list of paths or glob of CSV, TSV or Parquet files, from the project's directory."""
+    truth: str | None = None
+    """JSON file of what `data` were simulated from: fixed, sd, corr, sigma, as a simulated study's truth.json has
+    them. `make replay` writes one."""
     simulate: Simulation | None = None
     """How to simulate the data, instead of `data`."""
     designs: list[Simulation] | None = Field(None, min_length=1)

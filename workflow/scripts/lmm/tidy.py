@@ -43,7 +43,8 @@ def truth_of(truth: dict[str, Any] | None, term: str) -> float:
     if term.startswith("sd__"):
         return truth["sd"].get(term.removeprefix("sd__"), np.nan)
     if term.startswith("cor__"):
-        return truth["corr"].get(term.removeprefix("cor__"), 0.0)
+        known = truth["corr"].get(term.removeprefix("cor__"), 0.0)
+        return np.nan if known is None else known  # JSON's null: beside an sd of 0
     return truth["fixed"].get(term, np.nan)
 
 

@@ -38,7 +38,7 @@ def _patterns(config: Mapping[str, Any]) -> Iterator[str]:
     for study in studies.values() if isinstance(studies, Mapping) else ():
         if isinstance(study, Mapping):
             data = study.get("data")
-            named = [*(data if isinstance(data, list) else [data]), study.get("predict")]
+            named = [*(data if isinstance(data, list) else [data]), study.get("predict"), study.get("truth")]
             yield from (pattern for pattern in named if isinstance(pattern, str))
 
 

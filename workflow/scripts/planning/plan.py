@@ -74,6 +74,7 @@ def study_plan(study) -> dict[str, Any]:
     fits = (settings.replicates or 0) * len(study.designs)
     return {
         "simulated": bool(study.simulate),
+        "truth": settings.truth,
         "files": list(study.data),
         "copied": copied,
         "parts": files.parts(sizes),

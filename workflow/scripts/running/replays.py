@@ -1,0 +1,69 @@
+"""The part of `make replay` that is about replicates drawn as moments: their rows are written, to be analysed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import plan
+
+from lmm import gather, recovery_job, replay, replay_rows, rows
+from lmm.errors import StudyError
+from lmm.store import read_json, read_table, write_json, write_table
+
+
+def prepare(study, point, replicate: int, place: Path, config: str, options: list[str]):
+    """Write a replicate's rows and truth to `place`; the configuration that analyses them.
+
+    Returns
+    -------
+    dict or None, int
+        None where Snakemake did not make what own data are drawn from, and its exit status.
+    """
+    try:
+        planned = plan.study_plan(study)
+        settings, design = planned["stages"]["replicates"], planned["recovery"]["designs"][point.key]
+        if study.simulate is not None:
+            replay_rows.check_size(point.settings.n_rows)
+            sources, _ = recovery_job.simulated(settings, [design])
+            made, priors = replay_rows.simulated(sources[point.key], replicate), None
+        else:
+            base = f"results/{study.name}"
+            paths = {"moments": f"{base}/moments/moments.parquet", "moments_details": f"{base}/moments/moments.json",
+                     "design": f"{base}/moments/design.json", "data": f"{base}/data/data.json"}  # fmt: skip
+            if planned["recovery"]["from_posterior"]:
+                paths["posterior"] = f"{base}/pymc/posterior.nc"
+            own = [option for option in options if not option.startswith("results/")]  # targets of the replay
+            status = snakemake(["--configfile", config, *own, "--", *paths.values()])
+            if status or not all(Path(path).exists() for path in paths.values()):
+                return None, status
+            made, priors = _own(settings, design, replicate, paths, planned["copied"])
+    except StudyError as error:
+        raise error.within(study.name) from None
+    write_table(place / replay.ROWS, made.frame)
+    write_json(place / replay.TRUTH, made.truth)
+    return replay.analysis(study, point, replicate, made.response, priors), 0
+
+
+def _own(settings: dict, design: dict, replicate: int, paths: dict, copied: bool):
+    """A replicate of own data, and PyMC's priors where they are not those configured."""
+    data = read_json(paths["data"])
+    replay_rows.check_size(data["rows"])
+    sources, engines = recovery_job.bootstrapped(settings, [design], paths)
+    (source,) = sources.values()
+    copy = Path(paths["data"]).with_suffix(".parquet")
+    frame = read_table(copy) if copied else rows.from_sources(paths["data"])
+    whole, _ = gather.designs(settings["formulas"], data, frame)
+    made = replay_rows.bootstrapped(source, replicate, whole, frame)
+    if not source.augment:
+        return made, None
+    pymc = engines["pymc"]
+    return made, replay_rows.priors_in_numbers(pymc.settings["priors"], source, pymc.terms)
+
+
+def snakemake(arguments: list[str]) -> int:
+    """Run the workflow as users do, in its default profile; its exit status."""
+    root = Path(os.path.relpath(Path(__file__).parents[2]))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile")]
+    command += ["--profile", str(root / "profiles/default"), *arguments]
+    return subprocess.run(command, check=False).returncode
