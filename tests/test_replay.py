@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-import plan
 import pytest
 
 from conftest import ROOT
@@ -14,6 +13,7 @@ from lmm.gather import of_rows
 from lmm.replicate_data import Bootstrap
 from lmm.store import read_table
 from lmm.study import load
+from planning import plan
 
 SLEEP = "Reaction ~ Days + (Days | Subject)"
 

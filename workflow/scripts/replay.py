@@ -8,25 +8,24 @@ import argparse
 import sys
 from pathlib import Path
 
-import replay_moments
 import yaml
 
 from lmm import replay
 from lmm.errors import StudyError
 from lmm.store import write_text
 from lmm.study import load
+from running import replays
 
 USAGE = "expected a study and a replicate: make replay STUDY=design REPLICATE=17 CONFIG=config/recovery.yaml"
 
 
 def main() -> int:
     """Exit status: Snakemake's, or 1 where there is nothing to replay."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, epilog="Options for Snakemake follow after --")
     parser.add_argument("study", nargs="?", default="")
     parser.add_argument("replicate", nargs="?", default="")
     parser.add_argument("--design", default=None, help="its key, or how it begins")
     parser.add_argument("--config", default="config/config.yaml")
-    parser.epilog = "Options for Snakemake follow after --"
     given = [*sys.argv[1:], "--"]  # argparse takes none that begin with a hyphen, wherever -- stands
     own, options = given[: given.index("--")], given[given.index("--") + 1 : -1]
     asked = parser.parse_args(own)
@@ -44,17 +43,14 @@ def run(name: str, number: str, design: str | None, config: str, options: list[s
     replicate, studies = int(number), load(yaml.safe_load(Path(config).read_text(encoding="utf-8")))
     study, point, moments = replay.find(studies, name, replicate, design)
     place = Path("results/replays") / f"{name}-{point.key}-{replicate}"
-    if moments:
-        found, status = replay_moments.prepare(study, point, replicate, place, config, options)
-    else:
-        found, status = replay.simulation(study, point, replicate), 0
+    how = replays.from_moments if moments else replays.from_rows
+    found, status = how(study, point, replicate, place, config, options)
     if found is None:
         return status
     write_text(place / "config.yaml", yaml.safe_dump(found, sort_keys=False, allow_unicode=True))
-    of_replay = ["--directory", str(place), "--configfile", str(place / "config.yaml")]
-    status = replay_moments.snakemake([*of_replay, *options])
-    page = place / "results/report.html"
-    if status == 0 and page.exists():
+    own = ["--directory", str(place), "--configfile", str(place / "config.yaml")]
+    status = replays.snakemake([*own, *options])
+    if status == 0 and (page := place / "results/report.html").exists():
         print(f"The replicate's report: {page}")
     return status
 

@@ -1,18 +1,22 @@
-"""The part of `make replay` that is about replicates drawn as moments: their rows are written, to be analysed."""
+"""What `make replay` does with a replicate: its rows drawn again or, where it was drawn as moments, written."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-import plan
-
 from lmm import gather, recovery_job, replay, replay_rows, rows
 from lmm.errors import StudyError
 from lmm.store import read_json, read_table, write_json, write_table
+from planning import plan
 
 
-def prepare(study, point, replicate: int, place: Path, config: str, options: list[str]):
+def from_rows(study, point, replicate: int, *_):
+    """The configuration that simulates a replicate's rows again, and 0."""
+    return replay.simulation(study, point, replicate), 0
+
+
+def from_moments(study, point, replicate: int, place: Path, config: str, options: list[str]):
     """Write a replicate's rows and truth to `place`; the configuration that analyses them.
 
     Returns
@@ -63,7 +67,7 @@ def _own(settings: dict, design: dict, replicate: int, paths: dict, copied: bool
 
 def snakemake(arguments: list[str]) -> int:
     """Run the workflow as users do, in its default profile; its exit status."""
-    root = Path(os.path.relpath(Path(__file__).parents[2]))
+    root = Path(os.path.relpath(Path(__file__).parents[3]))
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile")]
     command += ["--profile", str(root / "profiles/default"), *arguments]
     return subprocess.run(command, check=False).returncode
