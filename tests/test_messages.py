@@ -299,6 +299,15 @@ def to_predict(content: str, **columns) -> Callable:
     return provoke
 
 
+def beyond_the_data(root):
+    frame = many()[["y", "x", "g"]]
+    described = {"x": {"type": "numeric", "kind": "DOUBLE", "min": 0.0, "max": 6.0}}
+    rows = pd.DataFrame({"x": [1.0, 9.0], "g": ["g1", "new"]})
+    new_rows.check_values(
+        str(root / "new.csv"), build(parse("y ~ bs(x, df=4) + (1 | g)"), frame), rows, {"columns": described}
+    )
+
+
 def no_rows_to_predict(root):
     study = SimpleNamespace(data=(), settings=SimpleNamespace(predict="gone.csv", missing="error"), name="s")
     sizes(study, ["y ~ x + (x | g)"])
@@ -356,6 +365,7 @@ def scripted(main: Callable, **job) -> Callable:
             dup=lambda fd: fd,
             dup2=lambda *fds: None,
             write=lambda fd, line: said.append(line.decode()),
+            isatty=lambda fd: False,
             path=os.path,
         )
         given = {
@@ -486,6 +496,7 @@ OTHERS = {
     "permission": (unreadable, "<tmp>/d.csv: cannot be read (permission denied), expected a readable file"),
     "new rows: missing": (to_predict("x,g\n1,a\n,a\n"), "<tmp>/new.csv: column 'x': missing in 1 of 2 rows, first in row 2; expected rows to predict without missing values"),
     "new rows: text": (to_predict("x,g\n1,a\noops,a\n"), "<tmp>/new.csv: column 'x': 'oops' in row 2 is text, expected a number as in the data"),
+    "new rows: no value": (beyond_the_data, "<tmp>/new.csv: column 'x': 9 in row 2, where 'bs(x, df=4)' has no value; expected numbers like the data's, 0 to 6"),
     "new rows: level": (to_predict("x,g\nu,a\nw,a\n", x={"type": "categorical", "kind": "VARCHAR", "levels": ["u", "v"]}),
                         "<tmp>/new.csv: column 'x': 'w', expected one of the data's levels: u, v"),
     "new rows: fraction": (to_predict("x,g\n1,a\n1.5,a\n", formula="y ~ C(x) + (1 | g)", x={"type": "categorical", "kind": "BIGINT", "levels": [1, 2]}),

@@ -73,12 +73,22 @@ def one_level(data):
         ({"formula": "y ~ x + z + w + (1 | g)"}, None, "formula:", ["column 'w'", "'x', 'z'"]),
         ({"formula": "y ~ x + f + (1 | g)"}, one_level, "d.csv:", ["column 'f'", "'a' in every row"]),
         ({"formula": FORMULA, "predict": "p.csv"}, None, "p.csv:", ["column 'x'", "'?'", "a number"]),
+        (
+            {"formula": "y ~ x + bs(z, df=4) + (x | g)", "predict": "far.csv"},
+            None,
+            "far.csv:",
+            [
+                "column 'z': 9 in row 3, where 'bs(z, df=4)' has no value",
+                "expected numbers like the data's, -",
+            ],
+        ),
     ],
 )
 def test_what_only_rows_tell_stops_before_any_fit(project, study, change, begins, parts):
     data = frame() if change is None else change(frame())
     data.to_csv(project.root / "d.csv", index=False)
     (project.root / "p.csv").write_text("x,g\n1,s1\n?,new\n")
+    (project.root / "far.csv").write_text("x,z,g\n1,0,s1\n9,0,new\n0,9,s2\n")
     stopped(project, {"data": "d.csv", **study}, begins, *parts)
 
 

@@ -147,6 +147,37 @@ def test_rows_that_cannot_be_predicted_are_named(tmp_path, content, said):
     assert "expected" in caught.value.what
 
 
+@pytest.mark.parametrize(
+    "formula, said",
+    [
+        ("y ~ np.log(x) + f + (1 | g)", r"column 'x': -1 in row 3, where 'np.log\(x\)' has no value"),
+        ("y ~ x + (bs(x, df=3) | g)", r"column 'x': -1 in row 3, where 'bs\(x, df=3\)' has no value"),
+        ("y ~ x + I(x ** 0.5 * k) + (1 | g)", "column 'x': -1 in row 3, where 'I"),
+    ],
+)
+@pytest.mark.parametrize("batch", [2, 20_000])
+def test_rows_where_the_formula_has_no_value_are_named_before_any_fit(
+    tmp_path, monkeypatch, formula, said, batch
+):
+    monkeypatch.setattr(new_rows, "BATCH", batch)
+    rng = np.random.default_rng(4)
+    frame = pd.DataFrame({"y": rng.normal(size=60), "x": rng.uniform(0.5, 4, 60), "k": np.arange(60.0)})
+    frame["f"], frame["g"] = np.tile(["u", "v"], 30), np.repeat(list("abcdef"), 10)
+    frame.to_parquet(tmp_path / "d.parquet")
+    parsed = parse(formula)
+    _, data = ingest.scan(ingest.inspect(str(tmp_path / "d.parquet"), parsed.variables, "g"), parsed)
+    file = tmp_path / "p.csv"
+    file.write_text("x,k,f,g\n1,1,u,a\n2,2,u,b\n-1,3,v,new\n")
+    with pytest.raises(StudyError, match=said) as caught:
+        new_rows.check_before_fits(str(file), [formula], data, str(tmp_path / "d.parquet"))
+    assert caught.value.where == str(file)
+    assert caught.value.what.endswith(
+        f"expected numbers like the data's, {frame.x.min():g} to {frame.x.max():g}"
+    )
+    file.write_text("x,k,f,g\n1,1,u,a\n2,2,u,b\n1.5,3,v,new\n")
+    new_rows.check_before_fits(str(file), [formula], data, str(tmp_path / "d.parquet"))
+
+
 def test_new_groups_and_numbers_of_another_type_are_read(tmp_path):
     (tmp_path / "d.csv").write_text(GOOD)
     formula = parse("y ~ x + f + (1 | g)")

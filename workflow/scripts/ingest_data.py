@@ -12,11 +12,12 @@ def main(job) -> None:
     drop = job.params.settings["missing"] == "drop"
     source = ingest.inspect(list(job.input.sources), formula.variables, formula.group, drop)
     source, details = ingest.scan(source, formula, job.threads, job.resources.mem_mb // 2)
-    if job.input.get("predict"):
-        new_rows.check(job.input.predict, formula, details)
     copied = bool(job.output.get("rows"))
     if copied:
         ingest.copy(source, job.output.rows, job.resources.mem_mb // 2)
+    if job.input.get("predict"):
+        formulas, rows = job.params.settings["formulas"], job.output.get("rows")
+        new_rows.check_before_fits(job.input.predict, formulas, details, rows)
     write_json(job.output.details, details | {"copied": copied})
 
 

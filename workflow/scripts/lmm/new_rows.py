@@ -1,15 +1,20 @@
 """Rows to predict, from a file of the user's: checked against the data that the model was fitted to, then read."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from lmm import checks, ingest
 from lmm.errors import StudyError
+from lmm.rows import together
 from lmm.source import Part, Source, connect
 from lmm.summary import Locator, levels, summarise
+
+BATCH = 20_000  # rows whose model matrix is looked at at a time
 
 
 def inspect(file: str, formula: Any) -> Source:
@@ -87,6 +92,71 @@ def _numbers(name: str, column, kind: str, locate: Locator) -> None:
         raise StudyError(
             file, f"column {name!r}: {value} in row {row}, expected a whole number as in the data"
         )
+
+
+def check_before_fits(
+    file: str, formulas: Sequence[str], data: Mapping[str, Any], rows: str | None = None
+) -> None:
+    """Everything that could keep the model from being predicted at the file's rows, before it is fitted.
+
+    Parameters
+    ----------
+    file : str
+    formulas : sequence of str
+        They differ in their random effects only.
+    data : mapping
+        data.json's content, of the rows that are fitted.
+    rows : str, optional
+        Path of data.parquet, from which poly(), bs() and the like take their bases.
+
+    Raises
+    ------
+    StudyError
+        As `check` and `check_values` do.
+    """
+    from lmm.gather import designs  # formulaic, which a study without rows to predict does without here
+    from lmm.store import read_table
+
+    formula = together(formulas)
+    source = check(file, formula, data)
+    frame = read_table(rows) if rows and formula.stateful else None
+    check_values(file, designs(formulas, data, frame)[0], read(source), data)
+
+
+def check_values(file: str, design: Any, rows: pd.DataFrame, data: Mapping[str, Any]) -> None:
+    """The model's columns are finite at every row: no logarithm of 0, nothing beyond the ends of a spline.
+
+    Raises
+    ------
+    StudyError
+        The first row at which they are not.
+    """
+    for start in range(0, len(rows), BATCH):
+        batch = rows.iloc[start : start + BATCH]
+        if _missing_term(design, batch) is None:
+            continue
+        bad, term = next(
+            (k, term) for k in range(len(batch)) if (term := _missing_term(design, batch.iloc[[k]]))
+        )
+        numeric = [name for name in design.formula.predictors if name not in design.levels]
+        used = [name for name in numeric if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", term)] or numeric
+        ends = {name: (data["columns"][name]["min"], data["columns"][name]["max"]) for name in used}
+        row = batch.iloc[bad]
+        name = next((n for n, (low, high) in ends.items() if not low <= row[n] <= high), used[0])
+        low, high = ends[name]
+        what = f"column {name!r}: {row[name]:g} in row {start + bad + 1}, where {term!r} has no value"
+        raise StudyError(file, f"{what}; expected numbers like the data's, {low:g} to {high:g}")
+
+
+def _missing_term(design: Any, rows: pd.DataFrame) -> str | None:
+    """A term of the formula that has no finite value at some of the rows."""
+    try:
+        with np.errstate(all="ignore"):
+            W = design.predictors(rows)
+    except StudyError:  # formulaic's splines refuse what is beyond their ends
+        return ", ".join(design.stateful)
+    bad = np.flatnonzero(~np.isfinite(W).all(axis=0))
+    return design.terms.columns[bad[0]] if len(bad) else None
 
 
 def read(source: Source) -> pd.DataFrame:

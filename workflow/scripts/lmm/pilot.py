@@ -124,7 +124,7 @@ def finite_matrix(design, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Response and columns of a batch, all finite."""
     with np.errstate(all="ignore"):
         y, W = design.matrix(frame)
-    for name, values in (("response", y), *zip(design.terms.columns, W.T, strict=True)):
+    for name, values in ((design.formula.response, y), *zip(design.terms.columns, W.T, strict=True)):
         bad = np.flatnonzero(~np.isfinite(values))
         if len(bad):
             row = frame.iloc[bad[0]].to_dict()
