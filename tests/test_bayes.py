@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import problems
-from lmm import bayes, bayes_full, bayes_model
+from lmm import bayes, bayes_full, bayes_model, chains
 from lmm.accumulate import compute
 from lmm.bayes_model import Setting
 from lmm.bayes_priors import resolve
@@ -15,6 +15,7 @@ from lmm.moments import Moments
 from lmm.posterior import given_draws, summarise_groups
 from lmm.priors import Prior
 from lmm.problem import roots_of
+from lmm.progress import Progress
 from lmm.rows import Rows
 from lmm.study_engines import Pymc
 
@@ -87,14 +88,19 @@ def test_drawn_and_rao_blackwellised_random_effects_agree(coffee):
     assert abs(inside.mean(axis=0) - 0.95).max() < 6 * 0.0024
 
 
-def test_same_seed_same_bits_whatever_the_cores(coffee):
+def test_same_seed_same_bits_whatever_the_cores_and_whatever_is_shown(coffee, monkeypatch, capsys):
     moments, fit, tree = coffee
+    monkeypatch.setattr(chains, "SPAN", 20_000)  # 100 groups x 8000 draws in 40 spans, all of them shown
+    monkeypatch.setattr(Progress.__init__, "__defaults__", (None, 0.0))
     again, tree_again = bayes.fit(
         moments, ("Intercept", "x"), (("Intercept",), ("x",)), settings(priors=POST), cores=2
     )
     assert again.parameters.equals(fit.parameters)
     assert again.ranef.equals(fit.ranef)
     np.testing.assert_array_equal(tree_again["posterior"]["ranef"], tree["posterior"]["ranef"])
+    shown = capsys.readouterr().err
+    for step in ("sampling", "fixed effects given the draws", "random effects given the draws"):
+        assert f"{step}: 100% after" in shown
 
 
 def test_round_trip_of_the_posterior(coffee, tmp_path):

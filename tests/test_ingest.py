@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from lmm import checks, ingest
+from lmm import progress as progress_module
 from lmm.accumulate import compute, encode
 from lmm.design import Terms
 from lmm.errors import StudyError
@@ -312,3 +313,25 @@ def test_progress_is_a_bar_on_a_terminal_lines_in_a_log_and_silent_when_short():
     with Progress("rows", 4, short) as progress:
         progress.advance(4)
     assert short.getvalue() == ""
+
+
+def test_progress_of_unknown_length_counts_and_a_job_shows_it_on_its_terminal_too(monkeypatch):
+    log, terminal = io.StringIO(), Terminal()
+    monkeypatch.setattr(sys, "stderr", log)
+    monkeypatch.setattr(progress_module, "TERMINALS", [(terminal, "coffee: ")])
+    with Progress("steps", None, after=0.0) as progress:
+        progress.advance()
+    progress.advance()  # a thread that is late: after the end nothing is shown
+    assert [line.split(" after")[0] for line in log.getvalue().splitlines()] == ["steps: 1", "steps: 1"]
+    assert terminal.getvalue().count("\rcoffee: steps: 1 after") == 2
+    assert terminal.getvalue().endswith("\n")
+
+
+def test_progress_outlives_the_place_where_it_is_shown(monkeypatch):
+    class Gone(io.StringIO):
+        def write(self, text):
+            raise OSError(5, "Input/output error")
+
+    with Progress("steps", 2, Gone(), after=0.0) as progress:
+        progress.advance()
+    assert progress.done == 2

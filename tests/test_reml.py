@@ -5,6 +5,7 @@ import pytest
 from scipy import optimize, stats
 
 import problems
+from lmm import optimum as optimum_module
 from lmm import reml
 from lmm.accumulate import compute
 from lmm.density import log_density, pack_problem
@@ -30,6 +31,15 @@ def close(found, expected, sigma):
     """1e-6 relative to max(|reference|, 1e-3 sigma), the accuracy that the issue asks for."""
     found, expected = np.asarray(found), np.asarray(expected)
     assert np.all(np.abs(found - expected) <= 1e-6 * np.maximum(np.abs(expected), 1e-3 * sigma))
+
+
+def test_an_optimum_that_is_watched_has_the_same_bits(study, monkeypatch):
+    name, _, _, best, _ = study
+    monkeypatch.setattr(optimum_module, "WATCHED", 0)
+    again = optimum(problem_of(name))
+    assert (again.phi == best.phi).all()
+    assert (again.beta == best.beta).all()
+    assert (again.criterion, again.sigma, again.certified) == (best.criterion, best.sigma, best.certified)
 
 
 def test_every_reference_number(study):

@@ -9,7 +9,7 @@ def main(job) -> None:
     from lmm.store import read_json
 
     _, own = gather.designs(job.params.settings["formulas"], read_json(job.input.data), None)
-    parts = zip(job.input.tables, job.input.details, strict=True)
+    parts = list(zip(job.input.tables, job.input.details, strict=True))
     gather.merged(parts, own).write(job.output.table, job.output.details)
     write_designs(job.output.design, own)
 

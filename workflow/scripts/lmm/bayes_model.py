@@ -24,6 +24,7 @@ from lmm.compiled import DIGEST
 from lmm.density import log_density
 from lmm.priors import Prior
 from lmm.problem import Structure
+from lmm.progress import Progress
 from lmm.tidy import RESIDUAL, cor_name, sd_name
 
 RETRY_TUNE, RETRY_ACCEPT = 2, 0.95
@@ -252,18 +253,21 @@ class Sampler:
                 return centre + np.random.default_rng(chain_seed).uniform(-1.0, 1.0, centre.shape)
 
             compiled = replace(compiled, initial_point_func=around)
-        return nutpie.sample(
-            compiled,
-            draws=setting.draws,
-            tune=setting.tune,
-            chains=setting.chains,
-            cores=setting.cores,
-            seed=setting.seed,
-            target_accept=setting.target_accept,
-            progress_bar=False,
-            save_warmup=False,
-            **how,
-        )
+        with Progress("sampling", setting.chains * (setting.tune + setting.draws)) as progress:
+            return nutpie.sample(
+                compiled,
+                draws=setting.draws,
+                tune=setting.tune,
+                chains=setting.chains,
+                cores=setting.cores,
+                seed=setting.seed,
+                target_accept=setting.target_accept,
+                progress_bar=False,
+                progress_callback=lambda chains: progress.at(sum(chain.finished_draws for chain in chains)),
+                progress_rate=1000,  # ms
+                save_warmup=False,
+                **how,
+            )
 
     def draws(self, tree: Any) -> Draws:
         """What `sample` drew of the variance parameters, as arrays."""

@@ -14,9 +14,11 @@ from lmm.intervals import variance_values
 from lmm.optimum import optimum
 from lmm.posterior import FixedDraws, draw_groups, fixed_draws, given_draws, summarise_groups
 from lmm.problem import Problem, roots_of
+from lmm.progress import Progress
 
 WORK = 4_000_000  # groups x draws that the random effects' summaries look at; beyond it, draws are thinned
 FEWEST = 100  # draws, however many groups
+SPAN = 2_000_000  # groups x draws between two signs of progress
 SERIES = 2_000  # random effects whose Monte Carlo errors come from their own series of draws
 
 
@@ -71,15 +73,27 @@ class Chains:
         flat = draws.values.reshape(len(draws.values), -1)
         self.roots, self.sigmas = roots_of(problem.structure, flat)
         self.beta, self.half, self.factors = self._shared(
-            len(self.sigmas), lambda a, b: given_draws(packed, self.roots[a:b], self.sigmas[a:b])
+            "fixed effects given the draws",
+            len(self.sigmas),
+            problem.n_groups,
+            lambda a, b: given_draws(packed, self.roots[a:b], self.sigmas[a:b]),
         )
         self.fixed: FixedDraws = fixed_draws(problem, self.beta, self.half, rng)
 
-    def _shared(self, total: int, work: Callable[[int, int], tuple]) -> list[np.ndarray]:
-        """Arrays that `work` returns for 0 .. total, in spans by threads: each element is computed alone."""
-        edges = [total * k // self.cores for k in range(self.cores + 1)]
-        with ThreadPoolExecutor(self.cores) as pool:
-            parts = list(pool.map(work, edges[:-1], edges[1:]))
+    def _shared(
+        self, label: str, total: int, each: int, work: Callable[[int, int], tuple]
+    ) -> list[np.ndarray]:
+        """Arrays that `work` returns for 0 .. total, in spans by threads: each element is computed alone.
+
+        `each` is what an element costs, in groups or draws; where all cost much the spans are many.
+        """
+        spans = min(self.cores * max(1, total * each // (SPAN * self.cores)), max(total, self.cores))
+        edges = [total * k // spans for k in range(spans + 1)]
+        parts = []
+        with Progress(label, spans) as progress, ThreadPoolExecutor(self.cores) as pool:
+            for part in pool.map(work, edges[:-1], edges[1:]):
+                parts.append(part)
+                progress.advance()
         return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 
     def by_chain(self, values: np.ndarray) -> np.ndarray:
@@ -109,7 +123,9 @@ class Chains:
                 self.packed, problem.z_map, b - a, beta, half, factors, sigmas, some, tail, keep, a
             )
 
-        mean, variance, cond, spread, low, high, series = self._shared(problem.n_groups, groups)
+        mean, variance, cond, spread, low, high, series = self._shared(
+            "random effects given the draws", problem.n_groups, len(at), groups
+        )
         if keep:
             ess = ess_mean(series.reshape(-1, *self.shape)).reshape(mean.shape)
         else:

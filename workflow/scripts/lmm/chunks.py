@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from lmm.progress import Progress
 from lmm.store import write_whole
 
 TEXT, NUMBER, COUNT = pa.string(), pa.float64(), pa.int64()
@@ -53,7 +54,8 @@ def run(
 
     rows, ranked = [], []
     widest = max(engines.values(), key=lambda engine: len(engine.terms.random))
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
+    progress = Progress("replicates", len(sources) * (stop - first))
+    with progress, warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # what matters of them is in the fits' messages
         for key, source in sources.items():
             for replicate in range(first, stop):
@@ -71,6 +73,7 @@ def run(
                     if outcome is not None and outcome.ranks is not None:
                         values = outcome.ranks.itertuples(index=False, name=None)
                         ranked += [(key, replicate, *row, status) for row in values]
+                progress.advance()
     about = {
         "designs": {key: source.columns() for key, source in sources.items()},
         "versions": versions(engines),

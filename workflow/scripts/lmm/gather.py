@@ -1,6 +1,6 @@
 """The moments stage: from checked rows to moments and designs, in one job or in one a part of the files."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -10,6 +10,7 @@ from lmm.accumulate import accumulate, compute, encode, keeps_whole, merge
 from lmm.design import Design, build
 from lmm.formula import parse
 from lmm.moments import Moments
+from lmm.progress import Progress
 from lmm.rows import together
 
 
@@ -88,13 +89,20 @@ def checked(moments: Moments, own: Iterable[Design]) -> Moments:
     return moments
 
 
-def merged(parts: Iterable[tuple[str, str]], own: Iterable[Design]) -> Moments:
+def merged(parts: Sequence[tuple[str, str]], own: Iterable[Design]) -> Moments:
     """Moments of all parts, added in their order; `checked`.
 
     Parameters
     ----------
-    parts : iterable of (table, details)
+    parts : sequence of (table, details)
         Paths of what `Moments.write` wrote.
     own : iterable of Design
     """
-    return checked(merge(Moments.read(*part) for part in parts), own)
+
+    def read() -> Iterator[Moments]:
+        with Progress("merging moments", len(parts)) as progress:
+            for part in parts:
+                yield Moments.read(*part)
+                progress.advance()
+
+    return checked(merge(read()), own)

@@ -6,6 +6,7 @@ from scipy import stats
 from lmm.optimise import hessian, profile_limit
 from lmm.optimum import FREE, PLAIN, Optimum, fill, lower
 from lmm.problem import Problem
+from lmm.progress import Progress
 
 SMALL = 1e-6  # sd's below this fraction of sigma (in the kernel's units) are at the boundary
 
@@ -99,6 +100,7 @@ def profile_intervals(problem: Problem, best: Optimum, level: float) -> tuple[np
         for edge in edges:
             model = (structure.rows, structure.cols, transform, problem.gram, problem.total, df)
             limit, ok = profile_limit(phi, value, at, edge, target, pair, *model)
+            progress.advance()
             ends.append(limit if ok else np.nan)
         if kind == "sd":
             ends = [end * unit[first[0]] for end in ends]
@@ -106,11 +108,12 @@ def profile_intervals(problem: Problem, best: Optimum, level: float) -> tuple[np
             ends = [np.exp(end) * problem.y_scale for end in ends]
         out.append(ends)
 
-    for k in range(problem.q):
-        limits((k,), "sd")
-    for pair in structure.correlations:
-        limits(pair, "cor")
-    limits((), "sigma")
+    with Progress("REML profile likelihood", 2 * len(structure.terms)) as progress:
+        for k in range(problem.q):
+            limits((k,), "sd")
+        for pair in structure.correlations:
+            limits(pair, "cor")
+        limits((), "sigma")
     for term, ends in zip(structure.terms, out, strict=True):
         if not np.all(np.isfinite(ends)):
             words.append(f"the profile of {term} has no finite limit that could be found: {ends}")

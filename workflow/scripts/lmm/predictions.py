@@ -22,6 +22,7 @@ from lmm.likelihood import unpack
 from lmm.moments import Moments
 from lmm.posterior import given_draws
 from lmm.problem import Problem
+from lmm.progress import Progress
 from lmm.ranef import wide
 from lmm.variance import components
 
@@ -104,23 +105,25 @@ def errors(
     x, z = X @ problem.x_map, Z @ problem.z_map
     within, noise = np.zeros(len(x)), np.mean(sigmas**2)
     means, squares = np.zeros(len(x)), np.zeros(len(x))
-    for s, sigma in enumerate(sigmas):
-        own, factor = sigma / problem.y_scale, factors[s]
-        m = np.eye(q) + factor.T @ a @ factor
-        part = np.linalg.solve(np.linalg.cholesky(m), np.broadcast_to(factor.T, m.shape))
-        v = part.transpose(0, 2, 1) @ part  # V_j / sigma^2
-        k = np.concatenate([v @ b, np.zeros((1, q, p))])
-        u = np.concatenate([np.einsum("jab,jb->ja", v, c - b @ beta[s]), np.zeros((1, q))])
-        v = np.concatenate([v, (factor @ factor.T)[None]])
-        for start in range(0, len(x), BATCH):
-            rows = slice(start, start + BATCH)
-            j, zs = at[rows], z[rows]
-            d = x[rows] - np.einsum("nab,na->nb", k[j], zs)
-            spread = own**2 * np.einsum("na,nab,nb->n", zs, v[j], zs, optimize=True)
-            within[rows] += spread + ((d @ half[s]) ** 2).sum(axis=1)
-            mean = x[rows] @ (beta[s] - beta[0]) + np.einsum("na,na->n", zs, u[j])
-            means[rows] += mean
-            squares[rows] += mean**2
+    with Progress("prediction errors", len(sigmas) * -(-len(x) // BATCH)) as progress:
+        for s, sigma in enumerate(sigmas):
+            own, factor = sigma / problem.y_scale, factors[s]
+            m = np.eye(q) + factor.T @ a @ factor
+            part = np.linalg.solve(np.linalg.cholesky(m), np.broadcast_to(factor.T, m.shape))
+            v = part.transpose(0, 2, 1) @ part  # V_j / sigma^2
+            k = np.concatenate([v @ b, np.zeros((1, q, p))])
+            u = np.concatenate([np.einsum("jab,jb->ja", v, c - b @ beta[s]), np.zeros((1, q))])
+            v = np.concatenate([v, (factor @ factor.T)[None]])
+            for start in range(0, len(x), BATCH):
+                rows = slice(start, start + BATCH)
+                j, zs = at[rows], z[rows]
+                d = x[rows] - np.einsum("nab,na->nb", k[j], zs)
+                spread = own**2 * np.einsum("na,nab,nb->n", zs, v[j], zs, optimize=True)
+                within[rows] += spread + ((d @ half[s]) ** 2).sum(axis=1)
+                mean = x[rows] @ (beta[s] - beta[0]) + np.einsum("na,na->n", zs, u[j])
+                means[rows] += mean
+                squares[rows] += mean**2
+                progress.advance()
     n = len(sigmas)
     between = np.maximum(squares / n - (means / n) ** 2, 0.0) if n > 1 else 0.0
     return Errors(within / n + between, np.full(len(x), noise))

@@ -26,8 +26,12 @@ def run(main: Callable, job) -> None:
         the log and on the console; any other error leaves its traceback in the log.
     """
     from lmm.errors import StudyError
+    from lmm.progress import TERMINALS
 
     console = os.dup(2)
+    if os.isatty(console):
+        where = job.wildcards.get("study")
+        TERMINALS.append((os.fdopen(os.dup(console), "w"), f"{where}: " if where else ""))
     try:
         with open(job.log[0], "w") as log:
             # File descriptors, not sys.stdout: compiled code writes there too.
