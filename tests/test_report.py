@@ -167,14 +167,19 @@ def test_a_skipped_engine_is_said_and_leaves_no_empty_tables(results):
     change(
         base / "diagnostics.json",
         status="skipped",
-        message="skipped: 10 rows are above max_rows = 5",
+        message="10 rows are above max_rows = 5",
         summary={},
     )
     pd.read_csv(base / "parameters.csv")[:0].to_csv(base / "parameters.csv", index=False)
     pd.read_parquet(base / "ranef.parquet")[:0].to_parquet(base / "ranef.parquet")
     made_results.compare(results / "coffee", read_json(results / "coffee/data/truth.json"))
     page = rendered(results)
-    assert "MixedLM was skipped (skipped: 10 rows" in Text(page.html).text
+    text = Text(page.html).text
+    assert "MixedLM was skipped (10 rows" in text
+    # the paragraph to quote does not claim a fit that was not made
+    methods = text.partition("Methods, to quote")[2]
+    assert "MixedLM" not in methods.partition("Provenance")[0]
+    assert "It was fitted by REML from sufficient statistics" in methods
     assert card(page, "optimum") is None
     assert card(page, "differences")["title"] == "Largest ranef difference, reml − PyMC"
     assert 'id="coffee-table-mixedlm-random"' not in page.html
@@ -191,6 +196,21 @@ def test_own_data_have_no_truth(tmp_path):
     assert "Posterior" not in text
     assert card(page, "variances", "own")["title"] == "Where the variance is"
     assert "pymc2023" not in page.html
+
+
+def test_a_variance_of_0_reads_as_0(tmp_path):
+    frame = pd.read_csv(made_results.REFERENCE.parents[1] / "config/data/dyestuff2.csv")
+    settings, paths = made_results.fitted(tmp_path, frame, "Yield ~ 1 + (1 | Batch)")
+    found = read("own", settings, paths)
+    stored = pd.read_csv(tmp_path / "own/reml/parameters.csv").set_index("term")["estimate"]
+    assert stored["sd__Intercept"] < 1e-16 * stored["sd__Observation"]
+    assert found.estimate("reml", "sd__Intercept") == 0
+    shares = found.tables["variance_explained"].set_index(["engine", "measure"])["estimate"]
+    assert shares["reml", "post"] == 0
+    text = Text(rendered(tmp_path, settings, "own", paths).html).text
+    assert "The groups differ with standard deviations of 0 for Intercept" in text
+    assert not re.search("×10⁻[2-9][0-9]", text)  # no rounding error is printed as a number
+    assert "would lower the sd of Intercept" not in text
 
 
 def test_thousands_of_groups_travel_as_data(tmp_path):

@@ -36,7 +36,7 @@ def strongest(results: Results, term: str) -> dict | None:
     table = results.tables.get("influence")
     if table is None:
         return None
-    mine = table[(table["term"] == term) & table["change"].notna()]
+    mine = table[(table["term"] == term) & table["change"].notna() & (table["change"] != 0)]
     return None if mine.empty else mine.loc[mine["change"].abs().idxmax()].to_dict()
 
 

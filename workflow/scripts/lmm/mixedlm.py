@@ -148,7 +148,7 @@ def fit(
     nothing = Fit("mixedlm", pd.DataFrame(columns=PARAMETERS), pd.DataFrame(columns=RANEF), blank)
     for count, limit, name in ((len(y), max_rows, "max_rows"), (len(levels), max_groups, "max_groups")):
         if count > limit:
-            blank["message"] = f"skipped: {count} {name.removeprefix('max_')} are above {name} = {limit}"
+            blank["message"] = f"{count:,} {name.removeprefix('max_')} are above {name} = {limit}"
             return nothing
     design = _Design.of(terms, W)
     if start is None and reml is not None:

@@ -4,7 +4,7 @@ import pandas as pd
 
 from lmm.report_table import Column, Table, table
 from lmm.results import Results
-from lmm.words import given
+from lmm.words import given, shortened
 
 
 def posterior(results: Results) -> Table | None:
@@ -55,7 +55,7 @@ def priors(results: Results) -> Table | None:
         recorded = [{"parameter": name, "prior": text} for name, text in recorded.items()]
     return table(
         "priors",
-        "Priors.",
-        pd.DataFrame(recorded),
+        "Priors, numbers to four digits; in full: pymc/diagnostics.json.",
+        pd.DataFrame([row | {"prior": shortened(row["prior"])} for row in recorded]),
         [Column("parameter", "Parameter", False), Column("prior", "Prior", False)],
     )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lmm.results import Results
-from lmm.words import counted, label, listed
+from lmm.words import counted, label, listed, shortened
 
 ENTRIES = {
     "bates2015": """@article{bates2015,
@@ -107,14 +107,15 @@ def methods(results: Results) -> str:
     )
     if "ols" in results.fits:
         said.append("Ordinary least squares, which ignores the groups, served as a reference.")
-    if "mixedlm" in results.fits:
+    rival = "mixedlm" in results.mixed
+    if rival:
         said.append(
             "The model was fitted by restricted maximum likelihood (REML) with MixedLM of "
             f"statsmodels{_version(results, 'mixedlm', 'statsmodels')} "
             "(Seabold & Perktold 2010)."
         )
     if "reml" in results.fits:
-        beside = "A second REML fit" if "mixedlm" in results.fits else "It was fitted by REML"
+        beside = "A second REML fit" if rival else "It was fitted by REML"
         said.append(
             f"{beside} from sufficient statistics, its optimum certified by first and second derivatives, "
             "gave generalised "
@@ -157,7 +158,7 @@ def _bayesian(results: Results, level: str) -> list[str]:
         priors = [{"parameter": key, "prior": value} for key, value in priors.items()]
     by_prior: dict[str, list[str]] = {}
     for row in priors:
-        by_prior.setdefault(row["prior"], []).append(row["parameter"])
+        by_prior.setdefault(shortened(row["prior"]), []).append(row["parameter"])
     if by_prior:
         said.append(
             f"Priors: {'; '.join(f'{text} for {listed(names)}' for text, names in by_prior.items())}."

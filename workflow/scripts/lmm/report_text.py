@@ -230,8 +230,8 @@ def agreement(results: Results) -> list[str]:
         if not len(mine):
             continue
         row = mine.loc[mine["difference"].abs().idxmax()]
-        error = results.wide(first, "std_error")[term].to_numpy(float)
-        share = abs(row["difference"]) / np.nanmedian(error) if np.nanmedian(error) > 0 else np.nan
+        error = results.typical_error(term)
+        share = abs(row["difference"]) / error if error > 0 else np.nan
         mcse = row.get("mcse", np.nan)
         noise = f" ± {number(mcse, 1)} (Monte Carlo)" if np.isfinite(mcse) else ""
         small = f", {percent(share, 1)} of a typical standard error" if np.isfinite(share) else ""

@@ -150,7 +150,7 @@ def _differences(results: Results) -> Card | None:
     lines, shares = [], []
     for term, found in largest.items():
         noise = f" ± {number(found['mcse'], 1)}" if found["mcse"] is not None else ""
-        error = np.nanmedian(results.wide(results.pair[0], "std_error")[term].to_numpy(float))
+        error = results.typical_error(term)
         share = abs(found["difference"]) / error if error > 0 else np.nan
         shares.append(share)
         small = f" ({percent(share)} of a standard error)" if np.isfinite(share) else ""

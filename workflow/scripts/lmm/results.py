@@ -6,7 +6,7 @@ have been left out or skipped.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ TABLES = (
     "replicates", "sensitivity",
 )  # fmt: skip
 NOTES = ("influence_about", "criticism")
+# Of sigma, or of 1 for a share of the variance: what a singular fit leaves below it is rounding, and reads as 0.
+ZERO = 1e-16
 
 
 def natural(text: str) -> list[tuple[int, int, str]]:
@@ -118,6 +120,11 @@ class Results(Reported):
         found = table.loc[table["term"] == term, column]
         return float(found.iloc[0]) if len(found) else np.nan
 
+    def typical_error(self, term: str) -> float:
+        """Median standard error of a term's random effects, the larger of two engines': a singular fit's is 0."""
+        errors = [np.nanmedian(self.wide(name, "std_error")[term].to_numpy(float)) for name in self.pair]
+        return float(np.nanmax(errors))
+
     def fixed(self, engine: str) -> dict[str, float]:
         """An engine's fixed effects."""
         table = self.fits[engine].parameters
@@ -135,6 +142,38 @@ class Results(Reported):
     def realised(self, term: str) -> float:
         """The sd or correlation of the random effects (or errors) that were in fact drawn; NaN if not known."""
         return realised_of(self.truth, term)
+
+
+def _clear(table: pd.DataFrame | None, columns: list[str], least: float, chosen: Any) -> pd.DataFrame | None:
+    """The table with numbers closer to 0 than `least` as 0, in the rows that `chosen` (table -> mask) chooses."""
+    if table is None or not set(columns) <= set(table):
+        return table
+    table, rows = table.copy(), chosen(table)
+    part = table.loc[rows, columns]
+    table.loc[rows, columns] = part.mask(part.abs() < least, 0.0)
+    return table
+
+
+def _without_rounding(fits: dict[str, Fit], tables: dict[str, Any]) -> None:
+    """Of singular fits: sd's and shares of the variance that differ from 0 by rounding alone become 0, in place."""
+
+    def sds(table):
+        return table["term"].str.startswith("sd__")
+
+    def shares(table):
+        return table["term"].str.startswith("variance_explained__")
+
+    for name, fit in fits.items():
+        if not fit.diagnostics.get("singular"):
+            continue
+        least = ZERO * float(fit.parameters.loc[fit.parameters["term"] == RESIDUAL, "estimate"].max())
+        fits[name] = replace(fit, parameters=_clear(fit.parameters, ["estimate"], least, sds))
+        found = _clear(tables.get("variance_recovery"), [f"{name}_estimate"], least, sds)
+        tables["variance_recovery"] = _clear(found, [f"{name}_estimate"], ZERO, shares)
+        mine = tables.get("variance_explained")
+        tables["variance_explained"] = _clear(mine, ["estimate"], ZERO, lambda t, e=name: t["engine"] == e)
+        if name == "reml":
+            tables["influence"] = _clear(tables.get("influence"), ["estimate_without", "change"], least, sds)
 
 
 def read(study: str, settings: Mapping[str, Any], paths: Mapping[str, Any]) -> Results:
@@ -166,6 +205,8 @@ def read(study: str, settings: Mapping[str, Any], paths: Mapping[str, Any]) -> R
     tables = {name: read_table(there[name]) for name in TABLES if name in there}
     if "mixedlm_coef" in there:
         tables["coef"] = read_table(there["mixedlm_coef"])
+    _without_rounding(fits, tables)
+    tables = {name: table for name, table in tables.items() if table is not None}
     posterior = None
     if "posterior" in there:
         import xarray  # a third of a second that studies without a Bayesian fit need not spend

@@ -1,6 +1,7 @@
 """Numbers and lists as a reader wants them: significant digits, a true minus sign, no needless exponent."""
 
 import math
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -41,6 +42,11 @@ def number(value: float | None, digits: int = 3) -> str:
 def given(value: float | None) -> str:
     """A number that someone chose (a truth, a limit): as they would write it."""
     return "–" if value is None or not math.isfinite(value) else f"{value:,.6g}".replace("-", "−")
+
+
+def shortened(text: str, digits: int = 4) -> str:
+    """A prior or another expression, its long decimals rounded to so many significant digits."""
+    return re.sub(r"\d+\.\d+(?:e[-+]?\d+)?", lambda found: f"{float(found[0]):.{digits}g}", text)
 
 
 def fixed(value: float | None, decimals: int) -> str:

@@ -119,7 +119,7 @@ def _far(results: Results, term: str, here: list[str]) -> bool:
 
 def effects(results: Results, _: Fitted) -> Drawing:
     """Fixed effects with their intervals by engine, against the truth."""
-    engines = list(results.fits)
+    engines = [name for name in results.fits if results.fixed(name)]
     terms = list(dict.fromkeys(term for name in engines for term in results.fixed(name)))
     columns = min(len(terms), 2)
     lines = int(np.ceil(len(terms) / columns))

@@ -22,7 +22,7 @@ from lmm.figures.style import (
 from lmm.priors import parse_prior
 from lmm.results import Results
 from lmm.tidy import RESIDUAL
-from lmm.words import label, number, percent
+from lmm.words import label, listed, number, percent, shortened
 
 DRAWN = 3000  # most dots in a residual plot; beyond it every so manieth of the sorted values
 QUANTITIES = 8  # most parameters in rank, trace and prior plots
@@ -86,6 +86,10 @@ def residuals(results: Results, fitted: Fitted) -> Drawing:
         "Points near the line: close to normal. Predicted random effects are shrunken, so their "
         "quantiles hide mild departures."
     )
+    if results.rows is not None and len(left) > DRAWN:
+        caption += (
+            f" Drawn: {DRAWN:,} of {len(left):,} residuals, evenly spread over their ranks; 600 quantiles."
+        )
     alt = f"{label(engine)}: " + ("; ".join(said) if said else "no residuals, the rows were not copied") + "."
     return Drawing(figure, "Residuals and normality", caption, alt)
 
@@ -127,7 +131,7 @@ def traces(results: Results, _: Fitted) -> Drawing:
         ax.margins(x=0.01)
     chains, length = next(iter(draws.values())).shape
     worst = _worst(results)
-    shown = "all" if length <= 250 else f"one in {length // 250}"
+    shown = "all" if length < 500 else f"one in {length // 250}"
     alt = f"Traces of {len(draws)} parameters, {chains} chains of {length:,} draws{worst}."
     return Drawing(
         figure,
@@ -253,7 +257,7 @@ def priors(results: Results, _: Fitted) -> Drawing:
     """Marginal posterior densities with the prior's density in the same units."""
     draws, given = _sampled(results), priors_of(results)
     figure, axes = grid(len(draws), 125)
-    flat, narrow = [], []
+    flat, elsewhere, narrow = [], [], []
     for ax, (name, values) in zip(axes.flat, draws.items(), strict=False):
         low = 0.0 if name.startswith("sd__") else None
         x, height = density(values.ravel(), low=low)
@@ -264,7 +268,7 @@ def priors(results: Results, _: Fitted) -> Drawing:
             ax.plot(x, prior, color=INK, lw=1.2, ls=(0, (3, 2)))
             narrow.append((float(height.max() / max(prior.max(), 1e-300)), name))
         else:
-            flat.append(name)
+            (flat if given.get(name, "flat") == "flat" else elsewhere).append(name)
         truth = results.estimate("pymc", name, "truth")
         if np.isfinite(truth):
             ax.axvline(truth, color=COLOURS["truth"], lw=1.2)
@@ -275,6 +279,8 @@ def priors(results: Results, _: Fitted) -> Drawing:
         entries.append(("prior", {"color": INK, "lw": 1.2, "ls": (0, (3, 2))}))
     key(axes[0, -1], entries, bbox_to_anchor=(1.0, 1.1))
     said = f" Improper (flat) priors, not drawn: {', '.join(flat)}." if flat else ""
+    if elsewhere:
+        said += f" Not drawn: {listed([f'{name}, whose prior is {shortened(given[name])}' for name in elsewhere])}."
     least = min(narrow, default=None)
     alt = "Posterior densities against their priors" + (
         f": at its peak the posterior of {least[1]}, the least informed, is {number(least[0], 2)} times "
@@ -283,7 +289,7 @@ def priors(results: Results, _: Fitted) -> Drawing:
         else "."
     )
     caption = (
-        "Marginal posterior (filled), prior (dashed) and, where there is one, the true value (vertical)."
-        + said
+        f"Marginal posterior (filled){', prior (dashed)' if narrow else ''}"
+        f"{' and the true value (vertical)' if results.truth else ''}.{said}"
     )
     return Drawing(figure, "Posterior against prior", caption, alt)

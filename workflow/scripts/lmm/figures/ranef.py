@@ -8,6 +8,7 @@ from lmm.results import Results
 from lmm.words import counted, label, number, percent
 
 MANY = 400  # more groups than this: the extremes and the density of the rest
+DRAWN = 2000  # groups in a cloud of dots, at most
 ENDS = 25  # groups shown at either end then
 
 
@@ -92,7 +93,9 @@ def differences(results: Results, _: Fitted) -> Drawing:
         mine = table[table["term"] == term]
         x, d = mine[first].to_numpy(float), mine["difference"].to_numpy(float)
         error = np.nan_to_num(mine["mcse"].to_numpy(float)) if "mcse" in mine else np.zeros(len(mine))
-        order = np.argsort(x, kind="stable") if len(x) <= 2000 else np.argsort(-np.abs(d))[:2000]
+        order = (
+            np.argsort(x, kind="stable") if len(x) <= DRAWN else np.argsort(-np.abs(d), kind="stable")[:DRAWN]
+        )
         segments(ax, x[order], (d - 2 * error)[order], x[order], (d + 2 * error)[order], color=FAINT, lw=1.2)
         dots(ax, x[order], d[order], size=3.6, color=INK, alpha=0.85)
         ax.axhline(0, color=INK, lw=0.8)
@@ -115,6 +118,10 @@ def differences(results: Results, _: Fitted) -> Drawing:
         "the variances, "
         "so it shrinks by a little more or less than a fit at the estimates does."
     )
+    if len(results.levels) > DRAWN:
+        caption += (
+            f" Drawn: the {DRAWN:,} largest of {len(results.levels):,}; smaller ones fill the gap around 0."
+        )
     return Drawing(
         figure, f"{label(first)} against {label(second)}: differences of the random effects", caption, alt
     )
@@ -142,8 +149,8 @@ def shrinkage(results: Results, fitted: Fitted) -> Drawing:
     shift = {term: fixed.get(term, 0.0) for term in terms}
     step = (
         np.arange(len(results.levels))
-        if len(results.levels) <= 2000
-        else np.linspace(0, len(results.levels) - 1, 2000).astype(int)
+        if len(results.levels) <= DRAWN
+        else np.linspace(0, len(results.levels) - 1, DRAWN).astype(int)
     )
     if len(raw) == 2:
         (a, b), own, end = terms, [raw[t] + shift[t] for t in terms], [pooled[t] + shift[t] for t in terms]
@@ -196,6 +203,7 @@ def shrinkage(results: Results, fitted: Fitted) -> Drawing:
         "Groups with few rows or "
         "little spread of the predictor move most."
         + (f" {counted(outside, 'outlier')} of no pooling outside the frame." if outside else "")
+        + (f" Drawn: {DRAWN:,} of {len(results.levels):,} groups." if len(results.levels) > DRAWN else "")
     )
     return Drawing(
         figure, "Shrinkage: from no pooling to partial pooling", caption, alt.strip().rstrip(".") + "."

@@ -39,6 +39,7 @@ matplotlib.rcParams.update(
         "axes.titlepad": 7,
         "axes.labelsize": 10,
         "axes.edgecolor": FAINT,
+        "axes.formatter.useoffset": False,  # nobody adds 9.986e-1 to a tick in his head
         "axes.labelcolor": MUTED,
         "axes.titlecolor": INK,
         "axes.linewidth": 0.8,
