@@ -12,6 +12,7 @@ from lmm.density import log_density, pack_problem
 from lmm.intervals import profile_intervals, standard_errors
 from lmm.optimise import newton
 from lmm.optimum import fill, optimum
+from lmm.terms import Terms
 
 
 def problem_of(name, **changes):
@@ -286,3 +287,65 @@ def test_a_hundred_thousand_pairs():
     # sd of an sd estimate here: about 1 / sqrt(2 J) times 1.5; five of them
     assert best.root[0, 0] == pytest.approx(1.0, abs=5 * 1.5 / np.sqrt(2e5))
     assert best.certified
+
+
+def small_study(seed, sds=(1.0, 0.5)):
+    """Six groups of five rows, random intercept and slope correlated 0.3: where correlations are hard to find."""
+    rng = np.random.default_rng(seed)
+    codes, names = np.repeat(np.arange(6), 5), ("Intercept", "x")
+    W = np.column_stack([np.ones(30), rng.standard_normal(30)])
+    effects = rng.standard_normal((6, 2)) @ np.linalg.cholesky([[1.0, 0.3], [0.3, 1.0]]).T * sds
+    y = W @ [3.0, 0.5] + (W * effects[codes]).sum(axis=1) + rng.standard_normal(30)
+    terms = Terms(names, (names,), "g", names)
+    return terms, y, W, codes, compute(terms, y, W, codes, np.array(list("abcdef")))
+
+
+def test_every_limit_of_a_correlation_is_found_in_hard_shapes():
+    statuses = set()
+    for seed in range(60):
+        terms, *_, moments = small_study(seed)
+        fit, _ = reml.fit(moments, terms.fixed, terms.blocks)
+        table = fit.parameters.set_index("term")
+        statuses.add(fit.diagnostics["status"])
+        limits = table.loc[table["effect"] == "ran_pars", ["conf_low", "conf_high"]]
+        assert limits.notna().all(axis=None), (seed, limits)
+        if 0.0 in table.loc[["sd__Intercept", "sd__x"], "conf_low"].to_numpy():
+            assert limits.loc["cor__Intercept.x"].tolist() == [-1.0, 1.0], seed
+    assert statuses == {"ok", "singular"}  # both kinds are among them
+
+
+def test_a_correlations_limit_rises_by_the_quantile_of_the_dense_criterion():
+    found = 0
+    for seed in range(12):
+        terms, y, W, codes, moments = small_study(seed, (3.0, 2.0))
+        fit, best = reml.fit(moments, terms.fixed, terms.blocks)
+        table = fit.parameters.set_index("term")
+        sds = table.loc[["sd__Intercept", "sd__x", "sd__Observation"], "estimate"].to_numpy()
+        for limit in table.loc["cor__Intercept.x", ["conf_low", "conf_high"]]:
+            if abs(limit) == 1.0:
+                continue
+
+            def deviance(logs, r=limit, rows=(terms, y, W, codes)):
+                a, b, sigma = np.exp(logs)
+                D = np.array([[a * a, r * a * b], [r * a * b, b * b]])
+                return problems.dense(*rows, D, sigma)[0]
+
+            start = np.log(np.maximum(sds, 0.1))
+            how = {"xatol": 1e-7, "fatol": 1e-9, "maxiter": 4000}
+            inner = optimize.minimize(deviance, start, method="Nelder-Mead", options=how)
+            # fatol, and the search's own tolerance of 1e-9 of the target
+            assert inner.fun - best.criterion == pytest.approx(stats.chi2.ppf(0.95, 1), abs=1e-6)
+            found += 1
+    assert found >= 8
+
+
+def test_the_correlation_with_an_effect_of_no_variance_is_undefined():
+    terms, y, W, codes, _ = small_study(0)
+    for rows in np.split(np.arange(30), 6):  # each group's own line is that of all
+        y[rows] -= W[rows] @ (np.linalg.lstsq(W[rows], y[rows])[0] - [3.0, 0.5])
+    moments = compute(terms, y, W, codes, np.array(list("abcdef")))
+    fit, best = reml.fit(moments, terms.fixed, terms.blocks)
+    cor = fit.parameters.set_index("term").loc["cor__Intercept.x"]
+    assert (best.root == 0.0).all()
+    assert np.isnan(cor["estimate"])
+    assert cor[["conf_low", "conf_high"]].tolist() == [-1.0, 1.0]

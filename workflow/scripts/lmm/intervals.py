@@ -58,7 +58,8 @@ def profile_intervals(problem: Problem, best: Optimum, level: float) -> tuple[np
     -------
     (number of terms, 2) array
         In the order of `Structure.terms`; 0 and +-1 are limits where the criterion does not rise that far
-        before the edge of the parameter space.
+        before the edge of the parameter space. Where an sd may be 0, every correlation with it is possible:
+        [-1, 1].
     list of str
         A word for each limit that was not found.
     """
@@ -111,8 +112,11 @@ def profile_intervals(problem: Problem, best: Optimum, level: float) -> tuple[np
     with Progress("REML profile likelihood", 2 * len(structure.terms)) as progress:
         for k in range(problem.q):
             limits((k,), "sd")
-        for pair in structure.correlations:
-            limits(pair, "cor")
+        for k, m in structure.correlations:
+            if 0.0 in (out[k][0], out[m][0]):
+                out.append([-1.0, 1.0])
+            else:
+                limits((k, m), "cor")
         limits((), "sigma")
     for term, ends in zip(structure.terms, out, strict=True):
         if not np.all(np.isfinite(ends)):

@@ -24,7 +24,8 @@ def criterion(phi, pair, rows, cols, transform, gram, total, df):
         Free elements of the (t free elements) lower triangular L, then log sigma.
     pair : int
         -1, or the index in phi of a correlation: phi[pair] = r and phi[pair + 1] = s stand for
-        L[l, k] = s r and L[l, l] = s sqrt(1 - r^2).
+        L[l, k] = s r and L[l, l] = s sqrt(1 - r^2). Neither s nor phi[pair - 1], the other sd, may be
+        negative then (the criterion is infinite): with one of them below 0 the correlation is -r.
     rows, cols : (t,) int arrays
         Places of the free elements.
     transform : (q, q) array
@@ -39,7 +40,7 @@ def criterion(phi, pair, rows, cols, transform, gram, total, df):
     shrink = 1.0
     if pair >= 0:
         r = phi[pair]
-        if not abs(r) <= 1.0:
+        if not abs(r) <= 1.0 or phi[pair - 1] < 0.0 or phi[pair + 1] < 0.0:
             return np.inf, np.zeros(t + 1), np.zeros((q, q))
         shrink = np.sqrt(1.0 - r * r)
         elements[pair] = phi[pair + 1] * r
@@ -216,6 +217,9 @@ def profile_limit(best, value, at, edge, target, pair, rows, cols, transform, gr
             slope -= vectors[:, k] * (vectors[:, k] @ cross) / roots[k]
     bend = full[at, at] + cross @ slope
     step = np.sqrt(2.0 * target / bend) if bend > 1e-12 else 1.0
+    if at == pair and 1.0 - abs(best[at]) < 2.0 * STEP:  # no differences across the edge
+        slope[:] = 0.0
+        step = 0.5
 
     low = best[at]  # nearer the optimum: rise below the target
     high, high_rise = edge, np.inf
@@ -229,11 +233,14 @@ def profile_limit(best, value, at, edge, target, pair, rows, cols, transform, gr
             current = 0.5 * (low + high) if np.isfinite(high_rise) or not np.isfinite(high) else high
         start = phi.copy()
         start[rest] += slope * (current - phi[at])
+        if at == pair and min(start[pair - 1], start[pair + 1]) <= 0.0:
+            start = phi.copy()
         start[at] = current
         found = newton(start, at, pair, rows, cols, transform, gram, total, df, 50)
         ok = found[4] or abs(found[1] - value - target) > 0.1 * target
         rise = max(found[1] - value, 0.0)
-        if np.isfinite(rise):
+        # a correlation's search that stopped at the wall of a zero sd would begin the next one there
+        if found[4] or (at != pair and np.isfinite(rise)):
             phi = found[0]
         if current == edge and rise <= target:
             return edge, ok

@@ -11,6 +11,9 @@ from lmm.progress import Progress
 
 GRID = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # Lambda = c I, in the kernel's units, where columns have unit scale
 SINGULAR = 1e-5  # smallest diagonal element of the relative factor, cf. lme4's isSingular (1e-4)
+ZERO = (
+    1e-8  # an sd below this, relative to sigma in standardised columns, is 0: its correlations are undefined
+)
 PLAIN = -1  # no correlation among the coordinates
 FREE = -1  # no coordinate held
 ITERATIONS = 200  # of Newton's method, at most
@@ -180,8 +183,10 @@ def optimum(problem: Problem, starts: list[np.ndarray] | None = None) -> Optimum
         problem.gram, problem.total, factor, np.zeros_like(problem.total), False
     )
     half = np.linalg.solve(root_x, problem.x_map.T)
+    root = _blocks_lower(structure, problem.z_map @ factor * sigma)
+    root[np.sqrt((root**2).sum(axis=1)) < ZERO * sigma * np.abs(np.diag(problem.z_map))] = 0.0
     return Optimum(
-        root=_blocks_lower(structure, problem.z_map @ factor * sigma),
+        root=root,
         sigma=float(sigma * problem.y_scale),
         beta=problem.x_map @ gamma + problem.offset,
         cov_beta=sigma**2 * half.T @ half,

@@ -38,6 +38,9 @@ def axis_name(column: str) -> str:
     return AXES.get(column, column.replace("_", " "))
 
 
+UNSET = "not set"  # where a table of designs sets a column in some of its rows only
+
+
 def axis_value(value: Any) -> str:
     """A design's value in words."""
     return f"{value:,g}".replace("-", "−") if isinstance(value, (int, float, np.number)) else str(value)
@@ -152,11 +155,11 @@ class Recovered(Reported):
 def _size(row: Mapping[str, Any]) -> str:
     groups = counted(int(row["groups"]), "group")
     each, rows = row.get("rows_per_group"), row.get("rows")
-    if each is not None and not (isinstance(each, float) and np.isnan(each)) and each != "":
+    if each is not None and not (isinstance(each, float) and np.isnan(each)) and each not in ("", UNSET):
         size = axis_value(each)
         return f"{groups} of {size}" if size.replace(",", "").isdigit() else f"{groups} with rows {size}"
-    if rows is not None and np.isfinite(float(rows)):
-        return f"{groups} with {int(rows):,} rows"
+    if rows not in (None, UNSET) and not pd.isna(rows):
+        return f"{groups} with {axis_value(rows)} rows"
     return groups
 
 
@@ -184,6 +187,8 @@ def read(study: str, settings: Mapping[str, Any], paths: Mapping[str, Any]) -> R
     """
     there = {name: str(path) for name, path in paths.items() if path and Path(str(path)).exists()}
     tables = {name: _table(there[name]) for name in TABLES if name in there}
+    for name in [name for name in tables["performance"].columns if name not in COLUMNS[1:]]:
+        tables["performance"][name] = _settled(tables["performance"][name])
     ranks = pd.read_parquet(there["ranks"]) if "ranks" in there else None
     return Recovered(study, dict(settings), tables, there.get("replicates"), ranks)
 
@@ -193,6 +198,12 @@ def _table(path: str) -> pd.DataFrame:
     columns = pd.read_csv(path, nrows=0).columns.intersection(TEXT)
     table = pd.read_csv(path, dtype=dict.fromkeys(columns, str))
     return table.fillna(dict.fromkeys(columns, ""))
+
+
+def _settled(column: pd.Series) -> pd.Series:
+    """An axis that only some of the designs set, as text with a word for the others: NaN equals nothing."""
+    unset = column.isna()
+    return column.map(axis_value).mask(unset, UNSET) if unset.any() and not unset.all() else column
 
 
 def statuses(recovered: Recovered) -> pd.DataFrame:

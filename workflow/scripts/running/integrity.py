@@ -14,6 +14,7 @@ from pathlib import Path
 
 MARKERS = Path(".snakemake/incomplete")
 HDF5 = b"\x89HDF\r\n\x1a\n"
+KINDS = (".parquet", ".nc", ".csv", ".json")
 JSON_LIMIT = 10_000_000  # bytes; larger ones are judged by their last byte
 NOT_OURS = "read-only or not yours: make it writable, then run again; what is finished stays"
 # What the system says, in whichever library's words, and what a user can do.
@@ -82,12 +83,13 @@ def mark(results: Path) -> list[str]:
     list of str
         One line a file, for the user.
     """
-    files = sorted(
-        os.path.join(folder, name)
-        for folder, _, names in os.walk(results)
-        for name in names
-        if name.endswith((".parquet", ".nc", ".csv", ".json")) and not name.startswith(".")
-    )
+    files = []
+    for folder, inner, names in os.walk(results):
+        # a replay is a run of its own, with a .snakemake of its own, and looks at its artifacts itself
+        inner[:] = sorted(set(inner) - {"replays"} if folder == str(results) else inner)
+        files += [
+            os.path.join(folder, name) for name in sorted(names) if name.endswith(KINDS) and name[0] != "."
+        ]
     said = []
     for path, what in flaws(files):
         marker = MARKERS / urlsafe_b64encode(path.encode()).decode()
