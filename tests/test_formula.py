@@ -214,3 +214,9 @@ def test_unknown_level_is_named(frame):
         StudyError, match="column 'f': value 'zz' is not among its levels; expected one of: a, b, c"
     ):
         design.predictors(pd.DataFrame({"f": ["a", "zz"]}))
+
+
+def test_a_grouping_factor_may_have_dots_as_in_r():
+    formula = parse("y ~ x + (x | site.id)")
+    assert formula.group == "site.id"
+    assert formula.variables == parse("y ~ x + (x | `site.id`)").variables

@@ -335,3 +335,16 @@ def test_progress_outlives_the_place_where_it_is_shown(monkeypatch):
     with Progress("steps", 2, Gone(), after=0.0) as progress:
         progress.advance()
     assert progress.done == 2
+
+
+def test_booleans_in_parquet_are_0_and_1(tmp_path):
+    generator = np.random.default_rng(1)
+    frame = pd.DataFrame({"y": generator.standard_normal(40), "b": generator.random(40) > 0.5})
+    frame["g"] = np.arange(40) % 5 > 1  # the grouping factor's levels are true and false
+    frame.to_parquet(tmp_path / "d.parquet")
+    formula = parse("y ~ b + (1 | g)")
+    source = ingest.inspect([str(tmp_path / "d.parquet")], formula.variables, formula.group)
+    _, data = ingest.scan(source, formula)
+    assert data["columns"]["b"]["type"] == "numeric"
+    assert data["columns"]["b"]["mean"] == frame["b"].mean()
+    assert (data["groups"], data["missing"]) == (2, "error")

@@ -104,6 +104,7 @@ CONFIGURATIONS = [
     (drawn(rows_per_group={'mean': 3}), "studies.s.simulate.rows_per_group: {'mean': 3}: expected a whole number or a mapping with sizes or a mapping with poisson"),
     (drawn(rows_per_group={'poisson': 0}), 'studies.s.simulate.rows_per_group.poisson: 0: expected more than 0'),
     (drawn(predictors={'x': 'gamma'}), "studies.s.simulate.predictors.x: 'gamma': expected a predictor: normal, uniform, binary, sequence"),
+    (drawn(predictors={'x': {'bnary': 0.5}}), "studies.s.simulate.predictors.x: 'bnary': unknown key; did you mean 'binary'? expected one of: normal, uniform, binary, sequence, distribution, mean, sd, low, high, p, start, step, between"),
     (drawn(predictors={'x': {'normal': {}, 'binary': 0.5}}), 'studies.s.simulate.predictors.x: normal, binary: expected one of them'),
     (drawn(predictors={'x': {'normal': 3}}), "studies.s.simulate.predictors.x: 'normal: 3': expected a mapping such as {normal: {}}"),
     (drawn(predictors={'x': {'uniform': {'low': 2, 'high': 1}}}), 'studies.s.simulate.predictors.x: low 2, high 1: expected low < high'),

@@ -222,8 +222,9 @@ class _Parser:
             raise self.fail(
                 f"({text}): '{group}' combines factors, which is not supported; make one column of them"
             )
-        if not group.isidentifier():
-            raise self.fail(f"({text}): grouping factor '{group}': expected the name of a column")
+        if not group.replace(".", "_").isidentifier():  # as in R, a name may have dots
+            expected = "expected the name of a column (in backticks if it holds other signs)"
+            raise self.fail(f"({text}): grouping factor '{group}': {expected}")
         return effects, group, independent
 
     def blocks(self, effects: str, independent: bool) -> list["_Side"]:

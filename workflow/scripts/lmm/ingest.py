@@ -139,15 +139,15 @@ def _parquet_kind(file: str, name: str, type_, is_group: bool) -> str:
 
     if types.is_dictionary(type_):
         type_ = type_.value_type
-    if types.is_integer(type_) and not types.is_uint64(type_):
-        return "BIGINT"
+    if (types.is_integer(type_) and not types.is_uint64(type_)) or (types.is_boolean(type_) and not is_group):
+        return "BIGINT"  # true and false are 1 and 0, as in formulaic
     if types.is_uint64(type_):
         return "VARCHAR" if is_group else "DOUBLE"
     if types.is_floating(type_) or types.is_decimal(type_):
         return "DOUBLE"
     if types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_):
         return "VARCHAR"
-    if types.is_boolean(type_) or (is_group and not types.is_nested(type_) and not types.is_null(type_)):
+    if is_group and not types.is_nested(type_) and not types.is_null(type_):
         return "VARCHAR"
     raise StudyError(file, f"column {name!r}: its type is {type_}, expected numbers or text")
 
@@ -211,9 +211,9 @@ def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tu
         "groups": len(sizes),
         "group_rows": {"min": int(sizes.min()), "mean": complete / len(sizes), "max": int(sizes.max())},
         "group": source.group,
-        "response": formula.response,
+        "response": formula.response.strip("`") if formula.response.count("`") == 2 else formula.response,
         "columns": columns,
-        "missing": "drop" if source.drop else "stop",
+        "missing": "drop" if source.drop else "error",
         "dropped": {"rows": total - complete, "columns": lost},
         "checks": list(checks.PASSED),
         "copied": source.size <= COPY_LIMIT,

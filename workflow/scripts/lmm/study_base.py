@@ -14,7 +14,9 @@ REFUSED = {
 
 
 def nearest(name: Any, known: list[str]) -> str:
-    """`; did you mean 'seed'?`, or nothing where no known name is near, and all that are known."""
+    """`did you mean 'seed'?`, or nothing where no known name is near, and all that are known."""
+    if not known:
+        return "expected no keys"
     close = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.5)
     hint = f"did you mean '{close[0]}'? " if close else ""
     return f"{hint}expected one of: {', '.join(known)}"

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from lmm.study_base import Settings
+from lmm.study_base import Settings, nearest
 
 Probability = Annotated[float, Field(gt=0, lt=1)]
 
@@ -73,7 +73,7 @@ def _wrong(message: str) -> PydanticCustomError:
     return PydanticCustomError("wrong", "{message}", {"message": message})
 
 
-def _shorthand(names: Mapping[str, str | None], what: str):
+def _shorthand(form: type[Settings], names: Mapping[str, str | None], what: str):
     """Reads `normal`, `{binary: 0.5}` and `{normal: {mean: 1}, between: true}` as full mappings."""
 
     def read(value: Any) -> Any:
@@ -87,6 +87,10 @@ def _shorthand(names: Mapping[str, str | None], what: str):
         if len(found) > 1:
             raise _wrong(f"{', '.join(found)}: expected one of them")
         if not found:
+            known = [*names, *form.model_fields]
+            for key in value:
+                if key not in known:
+                    raise _wrong(f"'{key}': unknown key; {nearest(key, known)}")
             return value
         rest = {key: item for key, item in value.items() if key != found[0]}
         inner = value[found[0]]
@@ -103,8 +107,8 @@ def _shorthand(names: Mapping[str, str | None], what: str):
 
 PREDICTORS = {"normal": None, "uniform": None, "binary": "p", "sequence": None}
 SHAPES = {"normal": None, "student": "df", "skewed": "shape"}
-AnyPredictor = Annotated[Predictor, _shorthand(PREDICTORS, "a predictor")]
-AnyShape = Annotated[Shape, _shorthand(SHAPES, "a distribution")]
+AnyPredictor = Annotated[Predictor, _shorthand(Predictor, PREDICTORS, "a predictor")]
+AnyShape = Annotated[Shape, _shorthand(Shape, SHAPES, "a distribution")]
 Sd = Annotated[float, Field(ge=0)]
 Corr = Annotated[float, Field(ge=-1, le=1)]
 

@@ -51,7 +51,7 @@ def truth_of(truth: dict[str, Any] | None, term: str) -> float:
 def ranef_frame(
     group: str, levels: np.ndarray, random: tuple[str, ...], truth: dict[str, Any] | None, **columns: Any
 ) -> pd.DataFrame:
-    """Tidy random effects, group by group, from (J, q) arrays.
+    """Tidy random effects, group by group, from (J, q) arrays; levels that are whole numbers in their order.
 
     Parameters
     ----------
@@ -64,6 +64,10 @@ def ranef_frame(
     **columns : (J, q) arrays, or one value for all
     """
     levels = np.asarray(levels).astype(str)
+    if np.char.isdecimal(levels).all() and np.char.str_len(levels).max(initial=0) <= 18:
+        order = np.argsort(levels.astype(np.int64), kind="stable")
+        levels = levels[order]
+        columns = {name: np.asarray(v)[order] if np.ndim(v) else v for name, v in columns.items()}
     drawn = (truth or {}).get("ranef", {})
     realised = [[drawn.get(term, {}).get(level, np.nan) for term in random] for level in levels]
     table = pd.DataFrame(
