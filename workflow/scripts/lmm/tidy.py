@@ -67,7 +67,8 @@ def ranef_frame(
     if np.char.isdecimal(levels).all() and np.char.str_len(levels).max(initial=0) <= 18:
         order = np.argsort(levels.astype(np.int64), kind="stable")
         levels = levels[order]
-        columns = {name: np.asarray(v)[order] if np.ndim(v) else v for name, v in columns.items()}
+        shape = (len(levels), len(random))
+        columns = {k: np.reshape(v, shape)[order] if np.ndim(v) else v for k, v in columns.items()}
     drawn = (truth or {}).get("ranef", {})
     realised = [[drawn.get(term, {}).get(level, np.nan) for term in random] for level in levels]
     table = pd.DataFrame(
