@@ -23,14 +23,13 @@ PROFILE = (
     "5",
 )
 AT_MOST, NO_OP_SECONDS = 1.2, 3
-SNAKEMAKE = str(Path(sys.executable).with_name("snakemake"))
 
 
 def measure(options: Options) -> Iterator[Row]:
     """All rows of this part."""
     project = clone(options.scratch / "project")
     configure(project, 4, options)
-    watch([SNAKEMAKE, "--cores", str(options.cores)], project)  # compiles kernels
+    watch([bench_recovery.SNAKEMAKE, "--cores", str(options.cores)], project)  # compiles kernels
     yield from through_slurm(options, project)
     yield from no_op(options, project)
 
@@ -59,9 +58,9 @@ def through_slurm(options: Options, project: Path) -> Iterator[Row]:
     with lab.lab(options.scratch / "lab") as slurm:
         for _ in range(options.rounds(3)):
             configure(project, replicates, options)
-            here.append(watch([SNAKEMAKE, "--cores", str(options.cores)], project).seconds)
+            here.append(watch([bench_recovery.SNAKEMAKE, "--cores", str(options.cores)], project).seconds)
             configure(project, replicates, options)
-            there.append(watch([SNAKEMAKE, *PROFILE], project, **slurm.environment).seconds)
+            there.append(watch([bench_recovery.SNAKEMAKE, *PROFILE], project, **slurm.environment).seconds)
         jobs = [job for job in slurm.jobs() if job["Name"].startswith("lmm-recovery")]
         trivial = [once(slurm) for _ in range(options.rounds(10))]
     yield row_of(f"{replicates:,} replicates here, {options.cores} cores", here)
@@ -97,7 +96,7 @@ def no_op(options: Options, project: Path) -> Iterator[Row]:
     """A run that finds nothing to do, of a finished study with many replicates."""
     replicates = 40 if options.smoke else 10_000
     configure(project, replicates, options, engines=("ols", "reml"))
-    command = [SNAKEMAKE, "--cores", str(options.cores)]
+    command = [bench_recovery.SNAKEMAKE, "--cores", str(options.cores)]
     watch(command, project)
     runs = [watch(command, project) for _ in range(options.rounds(5))]
     if not all("Nothing to be done" in run.output for run in runs):

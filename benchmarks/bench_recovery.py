@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import evidence
 import rivals_found
 import stan_fits
 import yaml
@@ -18,6 +19,7 @@ MINUTES_3, GB_2 = 180, 2000
 # milliseconds a replicate
 LIMITS = {"pymc": 80, "reml": 15}
 STAN_REPLICATES = 5
+SNAKEMAKE = str(Path(sys.executable).with_name("snakemake"))
 
 
 def study(replicates: int, setting: stan_fits.Setting) -> dict:
@@ -73,6 +75,8 @@ def measure(options: Options) -> Iterator[Row]:
         )
         ratio = many.seconds / row_of("", seconds).value
         yield Row(f"{10 * some:,} replicates / {some:,}", ratio, "×", at_most=10.5)
+        if not options.smoke:
+            evidence.keep(project, "coffee", project / "config" / "config.yaml", "coffee-10000")
     if not options.smoke:
         yield from against_stan(options, some, row_of("", seconds).value)
 
@@ -84,7 +88,7 @@ def run_study(options: Options, project: Path, replicates: int) -> Watched:
         yaml.safe_dump({"studies": {"coffee": study(replicates, setting)}})
     )
     empty(project)
-    return watch([str(Path(sys.executable).with_name("snakemake")), "--cores", str(options.cores)], project)
+    return watch([SNAKEMAKE, "--cores", str(options.cores)], project)
 
 
 def by_engine(project: Path) -> Iterator[Row]:
