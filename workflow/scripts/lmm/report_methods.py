@@ -146,12 +146,14 @@ def _bayesian(results: Results, level: str) -> list[str]:
     details = results.fits["pymc"].diagnostics
     setting = ((results.settings.get("configuration") or {}).get("engines") or {}).get("pymc") or {}
     sampler = f"nutpie{_version(results, 'pymc', 'nutpie')}"
+    sampled, then = "the joint posterior of fixed effects, random effects and variance parameters", ""
+    if (details.get("summary") or {}).get("model") != "full":
+        sampled = "the marginal posterior of the variance parameters"
+        then = "; fixed and random effects were then drawn exactly from their Gaussian conditionals"
     said = [
         f"A Bayesian fit{' of ' + setting['formula'] if setting.get('formula') else ''} with "
         f"PyMC{_version(results, 'pymc', 'pymc')} "
-        f"(Abril-Pla et al. 2023) sampled the marginal posterior of the variance parameters with {sampler}"
-        + _length(setting)
-        + "; fixed and random effects were then drawn exactly from their Gaussian conditionals."
+        f"(Abril-Pla et al. 2023) sampled {sampled} with {sampler}{_length(setting)}{then}."
     ]
     priors = (details.get("summary") or {}).get("priors") or []
     if isinstance(priors, dict):
