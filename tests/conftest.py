@@ -80,6 +80,7 @@ def copy_project(to: Path) -> Project:
     return Project(to)
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own
 def pytest_collection_modifyitems(items):
     """Files are tested side by side (`make test`), each by one worker, which makes its fixtures once.
 
