@@ -23,7 +23,7 @@ run: .venv/stamp
 	@if [ -f results/report.html ]; then echo "The report: $(CURDIR)/results/report.html"; fi
 
 test: .venv/stamp
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: .venv/stamp
 	@$(BIN)/ruff check .

@@ -80,17 +80,18 @@ def copy_project(to: Path) -> Project:
     return Project(to)
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own
 def pytest_collection_modifyitems(items):
-    """Files are tested side by side (`make test`), each by one worker, which makes its fixtures once.
+    """The order of the files that `make test` runs side by side: those that need Slurm, which mostly wait, in turns.
 
-    Those that need Slurm go one after the other, as there can be one cluster on a machine, and first: they mostly
-    wait.
+    There can be one cluster on a machine. One of its files therefore begins, beside all others, and the next comes
+    when half of them are through.
     """
-    cluster = {item.path for item in items if item.get_closest_marker("slurm")}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("slurm" if item.path in cluster else item.path.stem))
-    items.sort(key=lambda item: item.path not in cluster)  # stable
+    files = list(dict.fromkeys(item.path for item in items))
+    cluster = list(dict.fromkeys(item.path for item in items if item.get_closest_marker("slurm")))
+    others = [file for file in files if file not in cluster]
+    half = len(others) // 2
+    rank = {f: k for k, f in enumerate([*cluster[:1], *others[:half], *cluster[1:], *others[half:]])}
+    items.sort(key=lambda item: rank[item.path])  # stable
 
 
 @pytest.fixture
