@@ -68,6 +68,8 @@ def measure(options: Options) -> Iterator[Row]:
     limit = None if options.smoke else 15
     yield row_of("Snakemake's own share", shares, "%", at_most=limit, note=note)
     yield from by_engine(project)
+    if not options.smoke:
+        yield from against_stan(options, some, row_of("", seconds).value)
     if options.large:
         many = run_study(options, project, 10 * some)
         yield Row(
@@ -77,8 +79,6 @@ def measure(options: Options) -> Iterator[Row]:
         yield Row(f"{10 * some:,} replicates / {some:,}", ratio, "×", at_most=10.5)
         if not options.smoke:
             evidence.keep(project, "coffee", project / "config" / "config.yaml", "coffee-10000")
-    if not options.smoke:
-        yield from against_stan(options, some, row_of("", seconds).value)
 
 
 def run_study(options: Options, project: Path, replicates: int) -> Watched:
