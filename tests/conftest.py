@@ -80,20 +80,6 @@ def copy_project(to: Path) -> Project:
     return Project(to)
 
 
-def pytest_collection_modifyitems(items):
-    """The order of the files that `make test` runs side by side: those that need Slurm, which mostly wait, in turns.
-
-    There can be one cluster on a machine. One of its files therefore begins, beside all others, and the next comes
-    when half of them are through.
-    """
-    files = list(dict.fromkeys(item.path for item in items))
-    cluster = list(dict.fromkeys(item.path for item in items if item.get_closest_marker("slurm")))
-    others = [file for file in files if file not in cluster]
-    half = len(others) // 2
-    rank = {f: k for k, f in enumerate([*cluster[:1], *others[:half], *cluster[1:], *others[half:]])}
-    items.sort(key=lambda item: rank[item.path])  # stable
-
-
 @pytest.fixture
 def project(tmp_path) -> Project:
     """A fresh copy of the workflow with the tiny study as its configuration."""
