@@ -71,9 +71,10 @@ class Options:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """One thread a process for every BLAS and runtime; bytecode as `make` has it."""
+    """One thread a process for every BLAS and runtime; bytecode as `make` has it; no ARGS of a `make` above us."""
     out = {name: value for name, value in os.environ.items() if not name.startswith("SNAKEMAKE")}
-    for name in ("PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH"):
+    makes = ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "ARGS")
+    for name in ("PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH", *makes):
         out.pop(name, None)
     threads = ("OPENBLAS", "OMP", "MKL", "RAYON")
     return out | {f"{name}_NUM_THREADS": "1" for name in threads} | {"MPLBACKEND": "Agg"} | more
