@@ -22,7 +22,7 @@ def measure(options: Options) -> Iterator[Row]:
     for replicates in [4] if options.smoke else [4, settings["studies"][study]["replicates"]]:
         # the first run compiles what is left to compile
         seconds = run(options, project, settings | {"studies": {study: small(settings, study, replicates)}})
-    yield Row(f"{replicates:,} replicates, from empty results to the report", seconds)
+    yield Row(f"{replicates:,} replicates, from empty results to the report", seconds, "s")
     table = pd.read_csv(project / "results" / study / "recovery" / "calibration.csv")
     sound = int((table["verdict"] == "calibrated").sum())
     note = "; ".join(f"{n} {verdict}" for verdict, n in table["verdict"].value_counts().items())

@@ -124,9 +124,11 @@ def test_stopped_by_hand_it_cancels_its_jobs(pretend, project):
     books = pretend(FAKES["pbs"] | {"qdel": CANCEL})
     (books / "last").write_text("1")
     run = Run(project, "--profile", "profiles/cluster-generic", "--", ALL_TABLES)
-    os.kill(run.fit("fit_reml"), signal.SIGSTOP)
+    fit = run.fit("fit_reml")
+    os.kill(fit, signal.SIGSTOP)
     run.signal(signal.SIGINT)
     run.wait()
+    os.kill(fit, signal.SIGKILL)  # the command that stands for qdel ends nothing
     assert f"{books}/qdel 2.server" in (books / "calls").read_text().splitlines()
 
 
