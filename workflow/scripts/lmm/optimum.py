@@ -11,9 +11,8 @@ from lmm.progress import Progress
 
 GRID = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # Lambda = c I, in the kernel's units, where columns have unit scale
 SINGULAR = 1e-5  # smallest diagonal element of the relative factor, cf. lme4's isSingular (1e-4)
-ZERO = (
-    1e-8  # an sd below this, relative to sigma in standardised columns, is 0: its correlations are undefined
-)
+# An sd below this, relative to sigma in standardised columns, is 0: its correlations are undefined.
+ZERO = 1e-8
 PLAIN = -1  # no correlation among the coordinates
 FREE = -1  # no coordinate held
 ITERATIONS = 200  # of Newton's method, at most

@@ -30,15 +30,15 @@ AXES = {
 }
 
 
+UNSET = "not set"  # where a table of designs sets a column in some of its rows only
+
+
 def axis_name(column: str) -> str:
     """A design's column in words."""
     kind, _, term = column.partition("__")
     if term:
         return {"sd": "sd of ", "fixed": "effect of ", "corr": "correlation "}.get(kind, f"{kind} ") + term
     return AXES.get(column, column.replace("_", " "))
-
-
-UNSET = "not set"  # where a table of designs sets a column in some of its rows only
 
 
 def axis_value(value: Any) -> str:
