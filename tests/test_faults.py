@@ -263,8 +263,9 @@ def test_a_job_out_of_memory_comes_again_with_more(hit, slurm):
     if not slurm.memory_is_limited:
         pytest.skip("this machine has no control groups that could limit memory")
     jobs = [job for job in slurm.jobs() if job["JobId"] in hit[0].jobs("reml")]
-    # 125 is how Slurm writes down that a step's memory limit killed it; the job itself ends as FAILED
-    assert jobs[0]["JobState"] == "FAILED" and jobs[0]["DerivedExitCode"] == "0:125"
+    # 125 is how Slurm writes down that a step's memory limit killed it. The job itself ends as OUT_OF_MEMORY, or as
+    # FAILED where the kernel's count of kills reaches the batch step too late: machines differ in that
+    assert jobs[0]["JobState"] in ("OUT_OF_MEMORY", "FAILED") and jobs[0]["DerivedExitCode"] == "0:125"
     assert jobs[-1]["JobState"] == "COMPLETED"
     asked = [int(re.search(r"mem=(\d+)M", job["Tres"]).group(1)) for job in jobs]
     assert asked == [260 * attempt for attempt in range(1, len(jobs) + 1)]

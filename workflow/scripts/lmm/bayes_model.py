@@ -19,6 +19,7 @@ from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_default_op_cache_key
 
+from lmm.bayes_compile import compile_model
 from lmm.bayes_priors import Priors
 from lmm.compiled import DIGEST
 from lmm.density import log_density
@@ -197,7 +198,7 @@ class Sampler:
     def __init__(self, structure: Structure, priors: Priors, model: pm.Model, extra: tuple[str, ...] = ()):
         self.structure, self.priors, self.model = structure, priors, model
         self.names = (*structure.terms, *extra)
-        self.compiled = nutpie.compile_pymc_model(model, var_names=list(self.names))
+        self.compiled = compile_model(model, self.names)
 
     def start(self, estimates: np.ndarray) -> np.ndarray:
         """Unconstrained values of the free variables at estimates in the order of `Structure.terms`."""
