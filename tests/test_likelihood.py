@@ -7,7 +7,9 @@ import problems
 from lmm.accumulate import compute
 from lmm.conditional import conditional
 from lmm.density import log_density, pack_problem
-from lmm.likelihood import LANES, pack, reml_terms, unpack
+from lmm.lanes import LANES, pack, unpack
+from lmm.likelihood import differentiate, eliminate, reml_terms
+from lmm.likelihood_pair import differentiate_pairs, eliminate_pairs
 from lmm.optimum import optimum
 
 CASES = {
@@ -137,3 +139,27 @@ def test_gls_is_the_dense_one():
     assert best.criterion == pytest.approx(criterion, abs=1e-9)
     np.testing.assert_allclose(best.beta, beta, rtol=1e-9)
     np.testing.assert_allclose(best.cov_beta, cov, rtol=1e-8)
+
+
+@pytest.mark.parametrize("n_groups,p", [(3, 1), (100, 2), (200, 5)])
+@pytest.mark.parametrize("scale", [0.0, 1e-6, 1.0, 1e40])
+def test_the_loops_of_two_random_effects_say_what_the_general_ones_say(n_groups, p, scale):
+    """Both passes on random groups; 1e40 makes determinants whose product would overflow."""
+    rng = np.random.default_rng(n_groups + p)
+    rows = rng.standard_normal((n_groups, 6, 2 + p + 1))
+    gram = np.einsum("jna,jnb->jab", rows, rows)
+    packed, total = pack(gram[:, :2]), gram[:, 2:, 2:].sum(axis=0)
+    factor = scale * np.array([[1.5, 0.2], [-0.7, 0.9]])
+    found = []
+    for first, second in ((eliminate, differentiate), (eliminate_pairs, differentiate_pairs)):
+        schur, d_logdet, d_rss = total.copy(), np.zeros((2, 2)), np.zeros((2, 2))
+        rest = np.empty((len(packed), 2, p + 1, packed.shape[-1]))
+        logdet = first(packed, factor, schur, d_logdet, rest)
+        root = np.linalg.cholesky(total[:p, :p])
+        eliminated = d_logdet.copy()
+        second(rest, root, np.full(p, 0.3), d_logdet, d_rss)
+        found.append((np.array(logdet), np.tril(schur), rest, eliminated, d_logdet, d_rss))
+    for general, own in zip(*found, strict=True):
+        # sums of n_groups x 6 products in another order; at 1e40 what is left of A after elimination is rounding
+        np.testing.assert_allclose(own, general, rtol=1e-12, atol=1e-11 * np.abs(total).max())
+    assert np.isfinite(found[1][0])

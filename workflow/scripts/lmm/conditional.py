@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lmm.likelihood import reml_terms, unpack
+from lmm.lanes import unpack
+from lmm.likelihood import reml_terms
 from lmm.problem import Problem
 
 

@@ -3,10 +3,8 @@
 `reml` minimises it, `bayes` samples it. Everything is per group, because there is one grouping factor,
 and in the relative factor Lambda = L / sigma (D = L L'), which stays finite at the boundary.
 
-Groups are packed abreast in lanes, so that each scalar operation of the algebra becomes a loop over lanes that
-the compiler turns into vector instructions. Sums over groups are kept by lane and added up at the end in a
-fixed order: the same bits whatever the processor's vector width. A loop of so few lanes costs about as much to
-start as to run, which is why sums begin with their first term and not with a loop that fills in zeros.
+Groups are packed abreast in lanes (`lanes.pack`), so that each scalar operation of the algebra becomes a loop over
+lanes. Two random effects a group, the commonest case, have loops of their own (`likelihood_pair`).
 """
 
 import llvmlite.binding
@@ -14,10 +12,9 @@ import numba
 import numpy as np
 
 from lmm.compiled import DIGEST, kernel
+from lmm.lanes import add_up, logs_of_large, sum_of_logs
+from lmm.likelihood_pair import differentiate_pairs, eliminate_pairs
 
-LANES = 64  # at most; a multiple of VECTOR
-VECTOR = 4
-LARGE = 1e120
 SYMBOL = f"lmm_reml_terms_{DIGEST}"
 
 _pointer = numba.types.CPointer(numba.types.double)
@@ -25,27 +22,8 @@ _size = numba.types.int64
 _SIGNATURE = numba.types.void(_size, _size, _size, _size, _size, *[_pointer] * 9)
 
 
-def pack(gram: np.ndarray) -> np.ndarray:
-    """Groups side by side for the kernel: (J, q, c) to (blocks, q, c, lanes), as few blocks as LANES allows.
-
-    The last block is filled up with groups of no rows, which add nothing to any term.
-    """
-    n_groups, q, width = gram.shape
-    blocks = -(-n_groups // LANES)
-    lanes = VECTOR * -(-n_groups // (blocks * VECTOR))
-    padded = np.zeros((blocks * lanes, q, width))
-    padded[:n_groups] = gram
-    return np.ascontiguousarray(padded.reshape(blocks, lanes, q, width).transpose(0, 2, 3, 1))
-
-
-def unpack(packed: np.ndarray, n_groups: int) -> np.ndarray:
-    """The (J, q, c) array that `pack` packed."""
-    _, q, width, _ = packed.shape
-    return packed.transpose(0, 3, 1, 2).reshape(-1, q, width)[:n_groups]
-
-
 @kernel
-def _eliminate(gram, factor, schur, d_logdet, rest):
+def eliminate(gram, factor, schur, d_logdet, rest):
     """First pass over the groups; returns sum_j log|M_j|.
 
     Subtracts sum_j [B c]'Lambda M^-1 Lambda'[B c] from `schur`, fills `d_logdet` with
@@ -93,14 +71,7 @@ def _eliminate(gram, factor, schur, d_logdet, rest):
                 else:
                     for j in range(n):
                         chol[a, b, j] = s[j] * chol[b, b, j]
-        # one logarithm for many groups: det M >= 1, so the product only grows
-        large = 0.0
-        for j in range(n):
-            large = max(large, product[j])
-        if large > LARGE:
-            for j in range(n):
-                logdet += np.log(product[j])
-                product[j] = 1.0
+        logdet += logs_of_large(product)
         for b in range(width):
             for j in range(n):
                 half[0, b, j] = left[0, b, j] * chol[0, 0, j]
@@ -130,15 +101,13 @@ def _eliminate(gram, factor, schur, d_logdet, rest):
                 for k in range(1, q):
                     for j in range(n):
                         rest[block, a, b, j] -= half[k, a, j] * half[k, q + b, j]
-    for j in range(n):
-        logdet += np.log(product[j])
     for a in range(w):
         for b in range(a + 1):
-            schur[a, b] -= lanes_schur[a, b].sum()
+            schur[a, b] -= add_up(lanes_schur[a, b])
     for a in range(q):
         for b in range(a + 1):
-            d_logdet[a, b] += lanes_logdet[a, b].sum()
-    return logdet
+            d_logdet[a, b] += add_up(lanes_logdet[a, b])
+    return logdet + sum_of_logs(product)
 
 
 @kernel
@@ -175,7 +144,7 @@ def _solve(schur, root, beta):
 
 
 @kernel
-def _differentiate(rest, root, beta, d_logdet, d_rss):
+def differentiate(rest, root, beta, d_logdet, d_rss):
     """Second pass: subtracts sum_j F_j S_X^-1 F_j' from `d_logdet` and sum_j e_j e_j' from `d_rss`."""
     n_blocks, q, w, n = rest.shape
     p = w - 1
@@ -207,8 +176,8 @@ def _differentiate(rest, root, beta, d_logdet, d_rss):
                     lanes_rss[a, b, j] += e[a, j] * e[b, j]
     for a in range(q):
         for b in range(a + 1):
-            d_logdet[a, b] -= lanes_logdet[a, b].sum()
-            d_rss[a, b] -= lanes_rss[a, b].sum()
+            d_logdet[a, b] -= add_up(lanes_logdet[a, b])
+            d_rss[a, b] -= add_up(lanes_rss[a, b])
 
 
 @numba.cfunc(_SIGNATURE, cache=True, error_model="numpy")
@@ -224,10 +193,16 @@ def _terms(
     beta, root = numba.carray(beta_, (p,)), numba.carray(root_, (p, p))
     d_logdet, d_rss = numba.carray(d_logdet_, (q, q)), numba.carray(d_rss_, (q, q))
     rest = np.empty((n_blocks * derive, q, w, lanes))
-    logdet_z = _eliminate(gram, factor, schur, d_logdet, rest)
+    if q == 2:
+        logdet_z = eliminate_pairs(gram, factor, schur, d_logdet, rest)
+    else:
+        logdet_z = eliminate(gram, factor, schur, d_logdet, rest)
     logdet_x, rss = _solve(schur, root, beta)
     if derive and np.isfinite(logdet_x):
-        _differentiate(rest, root, beta, d_logdet, d_rss)
+        if q == 2:
+            differentiate_pairs(rest, root, beta, d_logdet, d_rss)
+        else:
+            differentiate(rest, root, beta, d_logdet, d_rss)
     for a in range(q):
         for b in range(a):
             d_logdet[b, a] = d_logdet[a, b]

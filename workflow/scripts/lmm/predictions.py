@@ -18,7 +18,7 @@ import pandas as pd
 from scipy import stats
 
 from lmm.density import pack_problem
-from lmm.likelihood import unpack
+from lmm.lanes import unpack
 from lmm.moments import Moments
 from lmm.posterior import given_draws
 from lmm.problem import Problem

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lmm.likelihood import pack
+from lmm.lanes import pack
 from lmm.tidy import RESIDUAL, cor_name, sd_name
 
 
