@@ -43,7 +43,7 @@
       const about = $("caption", table).textContent;
       button.setAttribute("aria-label", `CSV of: ${about}`);
       button.addEventListener("click", () => save(name, csvOf(table)));
-      $("caption", table).append(" ", button);
+      $("caption .about", table).append(" ", button);
       continue;
     }
     const label = $("caption", table).textContent, rows = $("script.rows", box);
@@ -116,7 +116,7 @@
   const effects = (study, group) => {
     const rows = study.engines.flatMap((engine) => study.terms.map((term) => { const [value, error, low, high] = group.effects[engine][term] ?? [];
       return `<tr><th scope="row">${text(NAMES[engine] ?? engine)}</th><td>${text(term)}</td><td class="n">${short(value)}</td><td class="n">${short(error)}</td><td class="n">${short(low)}</td><td class="n">${short(high)}</td>${group.truth ? `<td class="n">${short(group.truth[term])}</td>` : ""}</tr>`; })).join("");
-    return `<div class="scroll" tabindex="0" role="region" aria-label="Random effects of this group"><table class="plain"><caption>Random effects</caption><thead><tr><th scope="col">Engine</th><th scope="col">Term</th><th scope="col" class="n">Estimate</th><th scope="col" class="n">Std. error</th><th scope="col" class="n">Low</th><th scope="col" class="n">High</th>${group.truth ? '<th scope="col" class="n">Truth</th>' : ""}</tr></thead><tbody>${rows}</tbody></table></div>`;
+    return `<div class="scroll" tabindex="0" role="region" aria-label="Random effects of this group"><table class="plain"><caption><span class="about">Random effects</span></caption><thead><tr><th scope="col">Engine</th><th scope="col">Term</th><th scope="col" class="n">Estimate</th><th scope="col" class="n">Std. error</th><th scope="col" class="n">Low</th><th scope="col" class="n">High</th>${group.truth ? '<th scope="col" class="n">Truth</th>' : ""}</tr></thead><tbody>${rows}</tbody></table></div>`;
   };
   const open = (name, level) => {
     const study = studies.get(name), at = study?.groups.findIndex((group) => group.id === level) ?? -1;
