@@ -143,6 +143,11 @@ def test_dark_follows_the_system_and_the_button(visit):
 def test_a_phone_needs_no_sideways_scroll(visit, scheme):
     page = visit(viewport={"width": 390, "height": 844}, color_scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    # the first column wraps between words, not between letters: six lines of 22 pixels are the most it needs
+    rows = "[...document.querySelectorAll('table.plain tbody tr')].map((row) => row.offsetHeight)"
+    assert max(page.evaluate(rows)) < 140
+    inside = "[...document.querySelectorAll('.about')].map((one) => one.getBoundingClientRect().right)"
+    assert max(page.evaluate(inside)) <= 390, "a caption is cut off"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -10,6 +10,7 @@ import made_results
 from lmm import criticism_text, figures, report_criticism, report_methods, report_sections, report_verdicts
 from lmm.predictive_names import text
 from lmm.results import read
+from lmm.words import spoken
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def test_digits_are_enough_to_see_the_change():
 
 
 def test_terms_are_spoken():
-    assert [criticism_text.spoken(t) for t in ("sd__x", "cor__Intercept.x", "sd__Observation", "x")] == [
+    assert [spoken(t) for t in ("sd__x", "cor__Intercept.x", "sd__Observation", "x")] == [
         "the sd of x", "the correlation of Intercept and x", "the residual sd", "the fixed effect of x",
     ]  # fmt: skip
 
@@ -166,7 +167,7 @@ def test_tables_hold_the_artifacts_numbers(coffee):
     assert wide.interactive
     assert [row[0][1] for row in wide.rows] == [str(k) for k in range(1, 101)]
     one = results.tables["influence"].set_index(["level", "term"]).loc[("14", "sd__x"), "standardised"]
-    column = [c.title for c in wide.columns].index("sd__x")
+    column = [c.title for c in wide.columns].index("sd of x")
     assert wide.rows[13][column][0] == one
     assert len(report_criticism.loo(results).rows) == 100
     named = [row[0][1] for row in report_criticism.predictive(results).rows]

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 import made_results
 from lmm import figures
-from lmm.figures.diagnostics import density, normal_quantiles, prior_density
+from lmm.figures.diagnostics import density, normal_quantiles
+from lmm.figures.prior import prior_density
 from lmm.figures.rows import chosen
 from lmm.figures.style import COLOURS
 from lmm.figures.svg import compact

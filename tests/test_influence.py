@@ -79,7 +79,9 @@ def test_of_many_groups_the_most_influential_are_left_out():
     every, _ = influence(moments, terms.fixed, terms.blocks)
     some, about = influence(moments, terms.fixed, terms.blocks, most=10, chosen=12)
     assert about["refits"] == 12
-    assert about["left_out"] == "of 60 groups the 12 of the largest one-step influence"
+    assert about["left_out"] == (
+        "only 12 of 60 groups were left out, those of the largest one-step influence"
+    )
     # the same refits, whatever else is left out before or after
     same = every.merge(some, on=["level", "term"], suffixes=("", "_some"))
     np.testing.assert_array_equal(same["estimate_without"], same["estimate_without_some"])

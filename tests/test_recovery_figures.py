@@ -102,7 +102,7 @@ def test_the_findings_are_those_of_the_table(grid, drawn):
     counts = pd.read_csv(grid["failures"]).groupby("status")["count"].sum()
     used = counts.get("ok", 0) + counts.get("singular", 0)
     assert f"{counts.sum() - used:,} could not be used" in drawn["grid"].figures["endings"].alt
-    assert "1 quantity leaves the band (sd__x)" in drawn["single"].figures["calibration"].alt
+    assert "1 quantity leaves the band (sd of x)" in drawn["single"].figures["calibration"].alt
 
 
 def test_the_order_of_the_zip_plot_is_that_of_morris_for_wald_intervals():
@@ -152,8 +152,10 @@ def test_answers_are_computed(grid):
     bias = read.rows("relative_bias", term="sd__x", engine="reml")
     row = bias.loc[bias["estimate"].abs().idxmax()]
     cover = read.rows("coverage", term="sd__x", engine="reml").set_index("design").loc[row["design"]]
-    size = f"{100 * abs(row['estimate']):.1f} % ± {100 * row['mcse']:.1f} %"
-    covers = f"its 95 % interval covers {100 * cover['estimate']:.1f} % ± {100 * cover['mcse']:.1f} %"
+    size = f"{100 * abs(row['estimate']):.1f}\u00a0% ± {100 * row['mcse']:.1f}\u00a0%"
+    covers = (
+        f"its 95 % interval covers {100 * cover['estimate']:.1f}\u00a0% ± {100 * cover['mcse']:.1f}\u00a0%"
+    )
     assert f"With {row['groups']} groups of {row['rows_per_group']}, the sd of x is" in said
     assert f"{size} by reml ({covers})" in said or f"({size}) by reml ({covers})" in said
     other = recovered.read("grid", SETTINGS | {"conf_level": 0.9}, grid)
@@ -169,14 +171,17 @@ def test_a_true_sd_of_zero_is_spoken_of(tmp_path):
     assert len(said) == 1 and said[0].startswith(
         "Where the sd of x is 0 in truth, it is estimated as exactly 0 in"
     )
-    assert f"{100 * row['estimate']:.1f} % ± {100 * row['mcse']:.1f} % of fits by reml" in said[0]
+    assert f"{100 * row['estimate']:.1f}\u00a0% ± {100 * row['mcse']:.1f}\u00a0% of fits by reml" in said[0]
 
 
 def test_words_of_bias_and_failures(single, grid):
     row = pd.Series({"estimate": -0.09, "mcse": 0.01, "measure": "relative_bias"})
-    assert report_recovery_text._bias(row) == "underestimated by 9.0 % ± 1.0 %"
+    assert report_recovery_text._bias(row) == "underestimated by 9.0\u00a0% ± 1.0\u00a0%"
     row["estimate"] = 0.015
-    assert "without bias beyond the Monte Carlo error (1.5 % ± 1.0 %)" in report_recovery_text._bias(row)
+    assert (
+        "without bias beyond the Monte Carlo error (1.5\u00a0% ± 1.0\u00a0%)"
+        in report_recovery_text._bias(row)
+    )
     said = report_recovery_text.failures(recovered.read("grid", SETTINGS, grid))
     counts = pd.read_csv(grid["failures"])
     bad = counts.loc[(counts["engine"] == "pymc") & (counts["status"] == "gate-failed"), "count"].sum()
@@ -240,5 +245,5 @@ def test_a_study_in_which_every_fit_fails_still_has_a_report(tmp_path):
     write(figures, tmp_path / "figures")
     paths = {f"bad/{name}": path for name, path in found.items()} | {"bad/figures": tmp_path / "figures"}
     page = report.render({"bad": SETTINGS}, paths, {"title": "All failed"}, PROVENANCE)
-    assert "LinAlgError: no" in page.html and "of 12 fits 12 error (100.00 % not usable)" in page.html
+    assert "LinAlgError: no" in page.html and "of 12 fits 12 error (100.00\u00a0% not usable)" in page.html
     assert page.summary["studies"]["bad"]["cards"][0]["tone"] == "bad"

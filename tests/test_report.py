@@ -145,7 +145,8 @@ def test_a_missed_truth_is_not_called_recovered(results):
     page = rendered(results)
     assert card(page, "variances")["value"] == "10 of 11 intervals"
     assert (
-        "reml's intervals contain 3 of 4 true variance parameters (not that of sd__x)" in Text(page.html).text
+        "reml's intervals contain 3 of 4 true variance parameters (not that of the sd of x)"
+        in Text(page.html).text
     )
 
 
@@ -208,7 +209,7 @@ def test_a_variance_of_0_reads_as_0(tmp_path):
     shares = found.tables["variance_explained"].set_index(["engine", "measure"])["estimate"]
     assert shares["reml", "post"] == 0
     text = Text(rendered(tmp_path, settings, "own", paths).html).text
-    assert "The groups differ with standard deviations of 0 for Intercept" in text
+    assert "The groups differ with a standard deviation of 0 for Intercept" in text
     assert not re.search("×10⁻[2-9][0-9]", text)  # no rounding error is printed as a number
     assert "would lower the sd of Intercept" not in text
 
@@ -241,7 +242,7 @@ def test_names_from_data_cannot_break_the_page(tmp_path):
 def test_methods_name_what_was_used(coffee):
     text = Text(coffee.html).text
     assert "(4 chains, 1,000 warm-up and 2,000 kept draws each)" in text
-    assert "uniform(0, 100) for sd__Intercept and sd__x" in text
+    assert "uniform(0, 100) for the sd of Intercept and the sd of x" in text
     for key in re.findall(r"@\w+\{(\w+)", text):
         assert key in (
             "bates2015",

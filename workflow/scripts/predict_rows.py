@@ -9,10 +9,11 @@ def main(job) -> None:
     from lmm import new_rows, predicted
     from lmm.moments import Moments
     from lmm.store import read_json, read_table, write_json, write_table
+    from lmm.tidy import OWN_ROWS
 
     data, designs = read_json(job.input.data), read_json(job.input.design)
     frames = {}
-    if job.input.get("rows") and data["rows"] <= predicted.OWN_ROWS:
+    if job.input.get("rows") and data["rows"] <= OWN_ROWS:
         frames["data"] = read_table(job.input.rows)
     if job.input.get("predict"):
         source = new_rows.check(job.input.predict, predicted.formula_of(designs), data)

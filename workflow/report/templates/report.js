@@ -88,7 +88,7 @@
   const studies = new Map(all("article[data-study]").map((article) => [article.dataset.study, JSON.parse($("script.groups", article).textContent)]));
   let current = null;
   const text = (value) => String(value).replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]);
-  const short = (value) => value === null || value === undefined ? "–" : Number(value).toPrecision(4).replace("-", "−");
+  const short = (value) => value === null || value === undefined ? "–" : Number(value).toLocaleString("en", { maximumSignificantDigits: 4, minimumSignificantDigits: Math.abs(value) < 1000 ? 4 : 1 }).replace("-", "−");
   const ticks = (low, high) => {
     const raw = (high - low) / 5 || 1, power = 10 ** Math.floor(Math.log10(raw)), step = [1, 2, 5, 10].find((s) => s * power >= raw) * power;
     const found = [];

@@ -19,6 +19,7 @@ from lmm.predictive import Parameters
 from lmm.problem import Problem, roots_of
 from lmm.store import write_json, write_table
 from lmm.tidy import RESIDUAL, sd_name
+from lmm.words import listed, titled
 
 GROUPS = 10_000  # more groups than this: nothing here is computed
 WORK = 8_000_000  # draws x groups whose densities are held at once (64 MB); beyond it, draws are thinned
@@ -126,7 +127,8 @@ def criticise(
     improper = improper_priors(priors)
     prior = None
     if improper:
-        left["prior_predictive"] = f"improper priors cannot be drawn from: {', '.join(improper)}"
+        named = listed([titled(name) for name in improper])
+        left["prior_predictive"] = f"improper priors cannot be drawn from: {named}"
     else:
         prior = prior_parameters(rngs["parameters"], priors, problem, middle, count)
     size = len(parameters.sigmas)

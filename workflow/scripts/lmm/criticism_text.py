@@ -5,22 +5,9 @@ import pandas as pd
 
 from lmm.predictive_names import text
 from lmm.results import Results
-from lmm.tidy import RESIDUAL
-from lmm.words import capital, counted, fixed, listed, number, percent
+from lmm.words import capital, counted, fixed, listed, number, percent, spoken
 
 NAMED = 5  # groups named at most in one sentence
-
-
-def spoken(term: str) -> str:
-    """A tidy term as one says it."""
-    if term == RESIDUAL:
-        return "the residual sd"
-    kind, _, name = term.partition("__")
-    if kind == "sd" and name:
-        return f"the sd of {name}"
-    if kind == "cor" and name:
-        return f"the correlation of {' and '.join(name.split('.', 1))}"
-    return f"the fixed effect of {term}"
 
 
 def _named(levels: list[str]) -> str:
@@ -47,7 +34,11 @@ def moved(found: dict) -> str:
     digits = min(shared, 6)
     share = found["standardised"]
     said = f"leaving out group {found['level']} would {'lower' if after < before else 'raise'} "
-    said += f"{spoken(found['term'])} from {number(before, digits)} to {number(after, digits)}"
+    ends = [number(value, digits) for value in (before, after)]
+    if found["term"].startswith("cor__"):  # a correlation near 0 has no significant digits to speak of
+        places = int(np.clip(np.ceil(-np.log10(max(abs(after - before), 1e-9))) + 1, 3, 6))
+        ends = [fixed(value, places) for value in (before, after)]
+    said += f"{spoken(found['term'])} from {ends[0]} to {ends[1]}"
     return said + (f", {number(abs(share), 2)} of its standard error" if np.isfinite(share) else "")
 
 
@@ -76,7 +67,7 @@ def influence(results: Results) -> list[str]:
     if len(gone):
         said.append(f"Without {_named(list(gone))} a fixed effect could not be estimated at all.")
     if about["left_out"]:
-        said.append(f"Refitted were, {about['left_out']}.")
+        said.append(f"{capital(about['left_out'])}.")
     return said
 
 

@@ -70,7 +70,7 @@ def influence(
         size = np.nan_to_num(np.abs(steps)).max(axis=1)
         which = np.sort(np.argsort(-size, kind="stable")[:chosen])
         about["left_out"] = (
-            f"of {moments.n_groups:,} groups the {len(which)} of the largest one-step influence"
+            f"only {len(which)} of {moments.n_groups:,} groups were left out, those of the largest one-step influence"
         )
     about["refits"] = len(which)
     own = full.sigma / problem.y_scale

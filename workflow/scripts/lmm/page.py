@@ -28,6 +28,7 @@ def assemble(template: str, **values: Any) -> str:
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_unbroken,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -39,6 +40,11 @@ def assemble(template: str, **values: Any) -> str:
         script=Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
         **values,
     )
+
+
+def _unbroken(value: Any) -> Any:
+    """Plain text with ± and % on the line of their numbers."""
+    return re.sub(r" (?=%)| (?=± )|(?<=±) ", "\u00a0", value) if type(value) is str else value
 
 
 def _datatables() -> tuple[str, str]:

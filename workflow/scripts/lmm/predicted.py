@@ -11,10 +11,8 @@ from lmm.formula import Formula
 from lmm.moments import Moments
 from lmm.predictions import COLUMNS, DRAWS, predict
 from lmm.rows import together
-from lmm.tidy import Fit
+from lmm.tidy import OWN_ROWS, Fit
 
-# The fitted rows are predicted up to this many; beyond it those of `predict` alone.
-OWN_ROWS = 100_000
 METHODS = {
     "mixedlm": "normal, at its estimates of the variances; prediction errors with the fixed effects' uncertainty",
     "reml": "normal, at the REML estimates; prediction errors with the fixed effects' uncertainty",

@@ -13,7 +13,7 @@ from lmm.recovery import COLUMNS, reference_engine
 from lmm.recovery_grid import place
 from lmm.reported import Reported
 from lmm.tidy import RESIDUAL
-from lmm.words import counted, listed, number
+from lmm.words import counted, given, listed, titled
 
 TABLES = ("performance", "failures", "calibration")
 TEXT = [
@@ -30,6 +30,7 @@ AXES = {
 }
 
 
+QUANTITIES = {"log_likelihood": "log likelihood", "icc": "intraclass correlation"}  # of calibration
 UNSET = "not set"  # where a table of designs sets a column in some of its rows only
 
 
@@ -39,6 +40,15 @@ def axis_name(column: str) -> str:
     if term:
         return {"sd": "sd of ", "fixed": "effect of ", "corr": "correlation "}.get(kind, f"{kind} ") + term
     return AXES.get(column, column.replace("_", " "))
+
+
+def quantity_name(quantity: str) -> str:
+    """A calibrated quantity in words: `random x of group 3`, `sd of x`, `log likelihood`."""
+    start, _, rest = quantity.partition("__")
+    if start == "ranef":
+        term, _, level = rest.rpartition("__")
+        return f"random {term} of group {level}"
+    return QUANTITIES.get(quantity, titled(quantity))
 
 
 def axis_value(value: Any) -> str:
@@ -222,6 +232,6 @@ def truths(recovered: Recovered) -> str:
         if len(values):
             low, high = values.min(), values.max()
             said.append(
-                f"{term} {number(low)}" + (f" to {number(high)}" if number(high) != number(low) else "")
+                f"{titled(term)} {given(low)}" + (f" to {given(high)}" if given(high) != given(low) else "")
             )
     return listed(said)

@@ -79,7 +79,7 @@ def render(
         read_studies.append(results)
     summary = plain(
         {
-            "title": settings.get("title") or "Do linear mixed models recover what is there?",
+            "title": settings.get("title") or _headline(read_studies),
             "studies": headlines,
             "configuration": {name: own.get("configuration") for name, own in studies.items()},
             "provenance": {key: provenance[key] for key in ("rendered", "revision", "versions", "system")},
@@ -93,6 +93,13 @@ def render(
         bibtex=_bibtex(read_studies),
     )
     return Page(html, summary)
+
+
+def _headline(studies: list) -> str:
+    """What the report is about, where nobody said: a question only where there is a truth to recover."""
+    if any(isinstance(study, recovered.Recovered) or study.truth for study in studies):
+        return "Do the models recover the variances?"
+    return f"{'A linear mixed model' if len(studies) == 1 else 'Linear mixed models'} by several engines"
 
 
 def _bibtex(studies: list) -> str:

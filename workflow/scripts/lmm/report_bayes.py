@@ -4,7 +4,7 @@ import pandas as pd
 
 from lmm.report_table import Column, Table, table
 from lmm.results import Results
-from lmm.words import given, shortened
+from lmm.words import gate, given, shortened
 
 
 def posterior(results: Results) -> Table | None:
@@ -32,7 +32,7 @@ def gates(results: Results) -> Table | None:
         [
             {
                 "name": g["name"],
-                "value": given(g["value"]),
+                "value": gate(g["value"]),
                 "limit": given(g["limit"]),
                 "passed": "✓ passed" if g["passed"] else "✗ failed",
             }

@@ -5,6 +5,7 @@ import pandas as pd
 from lmm.predictive_names import text
 from lmm.report_table import Column, Table, table
 from lmm.results import Results, natural
+from lmm.words import titled
 
 
 def _there(results: Results, name: str) -> pd.DataFrame | None:
@@ -22,7 +23,14 @@ def influence(results: Results) -> Table | None:
     for term, mine in frame.groupby("term", sort=False):
         name = "standardised" if mine["standardised"].notna().any() else "change"
         parts[term] = mine.set_index("level")[name]
-        columns.append(Column(term, term if name == "standardised" else f"{term} (change)", decimals=3))
+        columns.append(
+            Column(
+                term,
+                titled(term) + " (change)" * (name != "standardised"),
+                decimals=3,
+                coarse=name == "standardised",
+            )
+        )
     wide = pd.DataFrame(parts)
     wide = wide.reindex(sorted(wide.index, key=natural)).reset_index(names="level")
     status = frame.drop_duplicates("level").set_index("level")["status"]
@@ -46,7 +54,7 @@ def loo(results: Results) -> Table | None:
         Column("rows", "Rows", decimals=0),
         Column("elpd", "elpd", decimals=2),
         Column("p_loo", "p_loo", decimals=3),
-        Column("pareto_k", "Pareto k", decimals=2),
+        Column("pareto_k", "Pareto k", decimals=2, coarse=True),
     ]
     good = results.notes["criticism"]["loo"]["good_k"]
     note = "Each group predicted from all others: log predictive density (elpd), what knowing the group "

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lmm.results import Results
-from lmm.words import counted, label, listed, shortened
+from lmm.words import counted, label, listed, shortened, spoken
 
 ENTRIES = {
     "bates2015": """@article{bates2015,
@@ -133,6 +133,13 @@ def methods(results: Results) -> str:
     return " ".join([*said, "The analysis ran as a Snakemake workflow (Mölder et al. 2021)."])
 
 
+def _of(parameter: str) -> str:
+    """A parameter that has a prior, in a sentence."""
+    if parameter == "correlation matrix":
+        return "the correlation matrix"
+    return spoken(parameter) if parameter.startswith("sd__") else parameter
+
+
 def _length(setting: Mapping[str, Any]) -> str:
     """Chains and draws, where the configuration is at hand."""
     if not {"chains", "tune", "draws"} <= set(setting):
@@ -160,7 +167,7 @@ def _bayesian(results: Results, level: str) -> list[str]:
         priors = [{"parameter": key, "prior": value} for key, value in priors.items()]
     by_prior: dict[str, list[str]] = {}
     for row in priors:
-        by_prior.setdefault(shortened(row["prior"]), []).append(row["parameter"])
+        by_prior.setdefault(shortened(row["prior"]), []).append(_of(row["parameter"]))
     if by_prior:
         said.append(
             f"Priors: {'; '.join(f'{text} for {listed(names)}' for text, names in by_prior.items())}."

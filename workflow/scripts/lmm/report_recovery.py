@@ -9,9 +9,9 @@ import pandas as pd
 from lmm import report_graph
 from lmm import report_recovery_tables as tables
 from lmm import report_recovery_text as text
-from lmm.recovered import Recovered
+from lmm.recovered import Recovered, quantity_name
 from lmm.report_verdicts import Card
-from lmm.words import fixed, label, number
+from lmm.words import fixed, label, number, titled
 
 # of shortfall of coverage, relative bias, failure rate, beyond 3 Monte Carlo standard errors: to look at, and bad
 LIMITS = {"coverage": (0.025, 0.1), "relative_bias": (0.05, 0.25), "failure_rate": (0.05, 0.2)}
@@ -63,7 +63,7 @@ def _engine(recovered: Recovered, engine: str) -> Card:
         where = f", {recovered.describe(row)}" if recovered.axes else ""
         tones.append(_tone(recovered, measure, row))
         place = f" at most{where}" if recovered.axes else ""
-        place = f"{row['term']}{where}" if measure != "failure_rate" else place
+        place = f"{titled(row['term'])}{where}" if measure != "failure_rate" else place
         lines.append((tones[-1] if tones[-1] != "good" else "plain", words.format(value, place)))
     row = worst(recovered, engine, "coverage")
     value = "no intervals" if row is None else f"covers {fixed(100 * row['estimate'], 1)} % at worst"
@@ -77,10 +77,15 @@ def _calibration(recovered: Recovered) -> Card:
     wrong = judged[judged["verdict"] == "not calibrated"]
     if not len(judged):
         return Card("calibration", "warn", "PyMC calibrated?", "too few replicates")
-    lines = [("bad", f"{row.quantity}: {row.finding}") for row in wrong.head(3).itertuples()]
+    lines = [("bad", f"{quantity_name(row.quantity)}: {row.finding}") for row in wrong.head(3).itertuples()]
     if not lines:
         low = judged.loc[judged["p_adjusted"].idxmin()]
-        lines = [("plain", f"smallest adjusted p {number(low['p_adjusted'], 2)} ({low['quantity']})")]
+        lines = [
+            (
+                "plain",
+                f"smallest adjusted p {number(low['p_adjusted'], 2)} ({quantity_name(low['quantity'])})",
+            )
+        ]
     value = f"{len(judged) - len(wrong)} of {len(judged)} quantities"
     return Card("calibration", "bad" if len(wrong) else "good", "PyMC calibrated?", value, tuple(lines))
 

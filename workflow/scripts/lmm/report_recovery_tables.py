@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from lmm.recovered import Recovered, axis_name
+from lmm.recovered import Recovered, axis_name, quantity_name
 from lmm.report_table import Column, Table, table
+from lmm.report_tables import SHORT
 from lmm.words import decimals, label
 
 
@@ -90,7 +91,9 @@ def performance(recovered: Recovered) -> Table | None:
     caption = (
         "Performance by design, term and engine, ± Monte Carlo standard error. ModSE: relative error of the "
         f"model-based standard error. Gain: in precision over {label(recovered.reference)}. Power: intervals that "
-        "exclude 0. Needed: replicates for a coverage known to half a percentage point."
+        "exclude 0, of fixed effects only: an sd is never below 0, so that PyMC's interval always excludes 0 and a "
+        "profile interval tests too cautiously there. Needed: replicates for a coverage known to half a percentage "
+        "point."
     )
     return table("performance", caption, frame, columns)
 
@@ -114,8 +117,9 @@ def explained(recovered: Recovered) -> Table | None:
     """Performance of the measures of variance explained."""
     frame = wide(recovered, ("explained",), ("bias", "empirical_se", "rmse", "coverage"))
     frame[["coverage", "coverage_mcse"]] *= 100
+    frame["measure"] = frame["term"].map(SHORT).fillna(frame["term"])
     columns = [
-        *_axes(recovered), Column("term", "Measure", False), Column("engine", "Engine", False),
+        *_axes(recovered), Column("measure", "Measure", False), Column("engine", "Engine", False),
         Column("truth", "Truth", decimals=4),
         *_pair("bias", "Bias", 4), *_pair("empirical_se", "EmpSE", 4), *_pair("rmse", "RMSE", 4),
         *_pair("coverage", "Coverage %", 1),
@@ -127,6 +131,7 @@ def endings(recovered: Recovered) -> Table | None:
     """Fits that did not end ok, with what they said."""
     frame = recovered.tables["failures"]
     frame = frame[frame["status"] != "ok"].assign(engine=lambda t: t["engine"].map(label))
+    frame["message"] = frame["message"].replace("", np.nan)
     columns = [*_axes(recovered), Column("engine", "Engine", False), Column("status", "Status", False),
                Column("message", "Message", False), Column("count", "Fits", decimals=0)]  # fmt: skip
     return table("failures", "Fits that ended other than ok, with their messages.", frame, columns)
@@ -137,6 +142,7 @@ def verdicts(recovered: Recovered) -> Table | None:
     frame = recovered.tables["calibration"].merge(recovered.designs, on="design", how="left")
     marks = {"calibrated": "✓ calibrated", "not calibrated": "✗ not calibrated", "too few": "! too few"}
     frame["verdict"] = frame["verdict"].map(marks)
+    frame["quantity"] = frame["quantity"].map(quantity_name)
     frame["finding"] = frame["finding"].replace("", np.nan)
     frame["n_failed"] = _unless_zero(frame["n_failed"])
     columns = [

@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from lmm.recovered import Recovered, axis_name, axis_value, statuses, truths
+from lmm.recovered import Recovered, axis_name, axis_value, quantity_name, statuses, truths
 from lmm.recovery_grid import STATUSES, USABLE
 from lmm.tidy import RESIDUAL
-from lmm.words import counted, fixed, label, listed, number
+from lmm.words import capital, counted, fixed, label, listed, number, percent, spoken
 
 NEAR = 0.025  # coverage this close to nominal is near it
 MOST_MESSAGES = 5
@@ -14,15 +14,7 @@ MOST_MESSAGES = 5
 
 def share(estimate: float, mcse: float, digits: int = 1) -> str:
     """`91.2 % ± 1.0 %`: a share with its Monte Carlo standard error."""
-    return f"{fixed(100 * estimate, digits)} % ± {fixed(100 * mcse, digits)} %"
-
-
-def term_name(term: str) -> str:
-    """A tidy term in a sentence."""
-    if term == RESIDUAL:
-        return "the residual sd"
-    kind, _, name = term.partition("__")
-    return {"sd": f"the sd of {name}", "cor": f"the correlation {name}"}.get(kind, f"the effect of {term}")
+    return f"{percent(estimate, digits)} ± {percent(mcse, digits)}"
 
 
 def mixed_engines(recovered: Recovered) -> list[str]:
@@ -58,7 +50,8 @@ def ademp(recovered: Recovered) -> list[str]:
             f" ({'; '.join(crossed)})" if crossed else f" ({recovered.describe(recovered.designs.iloc[0])})"
         )
     said.append(
-        f"Data: {data}, {counted(recovered.n_replicates, 'replicate')} each; every engine sees the same data."
+        f"Data: {data}, {counted(recovered.n_replicates, 'replicate')}{' each' if designs > 1 else ''}; every engine "
+        "sees the same data."
     )
     if calibrated:
         drawn = "the posterior of the observed data" if own else "the priors"
@@ -105,7 +98,7 @@ def _of_term(recovered: Recovered, term: str, engines: list[str]) -> list[str]:
             parts.append(
                 _bias(row.iloc[0]) + f" by {label(engine)}" + _covers(recovered, term, engine, design)
             )
-    said = [f"With {where}, {term_name(term)} is {listed(parts)}."]
+    said = [f"With {where}, {spoken(term)} is {listed(parts)}."]
     zero = recovered.rows("p_zero", term=term)
     zero = zero[(zero["engine"] == lead) & (zero["design"] == design)]
     if len(zero) and zero["estimate"].iloc[0] >= 0.02:
@@ -124,9 +117,7 @@ def _where_there_is_none(recovered: Recovered, term: str, engines: list[str]) ->
     if not least:
         return []
     parts = [f"{share(row['estimate'], row['mcse'])} of fits by {label(row['engine'])}" for row in least]
-    return [
-        f"Where {term_name(term)} is 0 in truth, it is estimated as exactly 0 in at least {listed(parts)}."
-    ]
+    return [f"Where {spoken(term)} is 0 in truth, it is estimated as exactly 0 in at least {listed(parts)}."]
 
 
 def _bias(row: pd.Series) -> str:
@@ -160,7 +151,7 @@ def _ols(recovered: Recovered) -> str:
         return f"OLS's intervals of fixed effects cover at least {share(row['estimate'], row['mcse'])}."
     where = f" with {recovered.describe(row)}" if recovered.axes else ""
     return (
-        f"OLS, which takes rows for independent, covers {term_name(row['term'])} only "
+        f"OLS, which takes rows for independent, covers {spoken(row['term'])} only "
         f"{share(row['estimate'], row['mcse'])} of the time{where}."
     )
 
@@ -249,7 +240,8 @@ def calibration(recovered: Recovered) -> list[str]:
             f"probability {level} (Holm's adjustment over the quantities)."
         )
     said += [
-        f"{row.quantity} is NOT calibrated (adjusted p {number(row.p_adjusted, 2)}): {row.finding}."
+        f"{capital(quantity_name(row.quantity))} is NOT calibrated (adjusted p {number(row.p_adjusted, 2)}): "
+        f"{row.finding}."
         for row in wrong.head(MOST_MESSAGES).itertuples()
     ]
     if len(wrong) > MOST_MESSAGES:
@@ -261,8 +253,8 @@ def calibration(recovered: Recovered) -> list[str]:
     data = table[(table["kind"] == "data") & (table["verdict"] != "too few")]
     if len(data):
         said.append(
-            f"{listed(list(dict.fromkeys(data['quantity']))[:4])} depend on the data: only such quantities notice a "
-            "likelihood that is left out (Modrák et al. 2023)."
+            f"{counted(data['quantity'].nunique(), 'quantity depends', 'quantities depend')} on the data (log "
+            "likelihood, random effects): only such quantities notice a likelihood left out (Modrák et al. 2023)."
         )
     lost = int(table["n_failed"].max())
     if lost:
@@ -274,7 +266,13 @@ def methods(recovered: Recovered) -> str:
     """How the study was done, as one quotable paragraph."""
     designs = counted(len(recovered.designs), "design")
     engines = listed([label(name) for name in recovered.engines])
-    origin = "a fit of the observed data" if own_data(recovered) else f"each of {designs}"
+    origin = (
+        "a fit of the observed data"
+        if own_data(recovered)
+        else f"each of {designs}"
+        if len(recovered.designs) > 1
+        else "one design"
+    )
     said = [
         f"We simulated {counted(recovered.n_replicates, 'data set')} from {origin}, reported after Morris, "
         f"White & Crowther (2019), and fitted {recovered.settings.get('formula', 'the model')} to each by {engines}. "

@@ -57,11 +57,12 @@ def _closing_lines(summary: Mapping[str, Any]) -> str:
     """The last lines of R's summary(lm)."""
     if "sigma" not in summary:
         return ""
-    said = f"Residual standard error: {number(summary['sigma'], 4)} on {summary['df_resid']} degrees of freedom. "
-    said += f"Multiple R²: {number(summary['r2'], 4)}, adjusted R²: {number(summary['adj_r2'], 4)}."
+    said = f"Residual standard error: {number(summary['sigma'], 4)} on {summary['df_resid']:,} degrees of freedom. "
+    if summary["r2"]:  # 0 without predictors
+        said += f"Multiple R²: {number(summary['r2'], 4)}, adjusted R²: {number(summary['adj_r2'], 4)}."
     if summary.get("f") is not None:
         first, second = summary["f_df"]
-        said += f" F-statistic: {number(summary['f'], 4)} on {first:g} and {second:g} DF, "
+        said += f" F-statistic: {number(summary['f'], 4)} on {first:,g} and {second:,g} DF, "
         said += f"p-value: {p_value(summary['f_p'])}."
     return said
 
@@ -82,7 +83,12 @@ def _mixed(results: Results) -> dict:
         ]
     blocks += [tables.explained(results), tables.ranef(results), report_criticism.influence(results)]
     title = " and ".join(label(name) for name in engines) + ": restricted maximum likelihood"
-    said = [*text.mixed(results), text.optimum(results), *criticism_text.influence(results)]
+    said = [
+        *text.mixed(results),
+        text.optimum(results),
+        text.standard_errors(results),
+        *criticism_text.influence(results),
+    ]
     shown = ("residuals", "influence") if "influence" in results.tables else ("residuals",)
     return _section("mixed", title, said, blocks, shown)
 

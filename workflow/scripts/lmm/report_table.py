@@ -1,27 +1,35 @@
 """A table as the page shows it: columns, decimals that align, and values for sorting and CSV."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lmm.words import decimals, fixed, number
+from lmm.words import decimals, fixed, number, titled
 
 INTERACTIVE = 12  # more rows than this: sorted, filtered and paged in the browser
+PARAMETERS = 40  # the same for parameters: a reader wants all of them in sight
 STATIC = 1500  # more rows than this travel as data and become rows only when they are looked at
+TERMS = ("term", "parameter", "item")  # columns of tidy names, shown as a reader calls them
 MOST_ROWS = 5000  # more rows than this: the largest of them, for a page of tens of megabytes opens slowly
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its heading, whether it is a number and its decimals."""
+    """A column: its heading, whether it is a number and its decimals.
+
+    `coarse`: on a scale of its own (a correlation, a Pareto k), where a number that rounds to 0 is shown as 0.
+    `missing` stands for what is not there.
+    """
 
     name: str
     title: str
     numeric: bool = True
     decimals: int | None = None
+    coarse: bool = False
+    missing: str = "–"
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,8 @@ class Table:
     @property
     def interactive(self) -> bool:
         """Whether the browser sorts, filters and pages it."""
-        return self.paged and len(self.rows) > INTERACTIVE
+        limit = PARAMETERS if self.columns[0].name in TERMS else INTERACTIVE
+        return self.paged and len(self.rows) > limit
 
     @property
     def streamed(self) -> bool:
@@ -78,19 +87,22 @@ def table(key: str, caption: str, frame: pd.DataFrame, columns: Sequence[Column]
         if column.numeric:
             floats = values.astype(float).to_numpy()
             places = decimals(floats) if column.decimals is None else column.decimals
-            done.append(Column(column.name, column.title, True, places))
-            cells.append([(float(v), _cell(float(v), places)) for v in floats])
+            done.append(replace(column, decimals=places))
+            cells.append([(float(v), _cell(float(v), done[-1])) for v in floats])
         else:
             done.append(column)
-            cells.append([(str(v), str(v)) for v in values.fillna("")])
+            said = titled if column.name in TERMS else str
+            cells.append([(str(v), said(str(v))) for v in values.fillna("")])
     return Table(key, caption, tuple(done), [list(row) for row in zip(*cells, strict=True)])
 
 
-def _cell(value: float, places: int) -> str:
+def _cell(value: float, column: Column) -> str:
     """Fixed decimals, unless they would round a number that is not 0 to 0."""
-    if np.isfinite(value) and value != 0 and abs(value) < 0.5 * 10.0**-places:
+    if not np.isfinite(value):
+        return column.missing
+    if not column.coarse and value != 0 and abs(value) < 0.5 * 10.0**-column.decimals:
         return number(value, 2)
-    return fixed(value, places)
+    return fixed(value, column.decimals)
 
 
 def largest(frame: pd.DataFrame, columns: Sequence[str], file: str) -> tuple[pd.DataFrame, str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 from lmm.report_table import Column, Table, largest, table
 from lmm.results import Results
 from lmm.tidy import RESIDUAL
-from lmm.words import decimals, fixed, label, number, p_value, stars
+from lmm.words import decimals, fixed, label, of_term, p_value, stars
 
 
 def _level(results: Results) -> str:
@@ -34,7 +35,7 @@ def truth_table(results: Results) -> Table | None:
     frame = pd.DataFrame(rows, columns=["kind", "term", "truth", "realised"])
     return table(
         "truth",
-        "Simulated from, and realised in this draw (sd's with divisor n − 1).",
+        "Simulated from, and realised in this draw (sd's with divisor n − 1).",
         frame,
         [
             Column("kind", "", False),
@@ -133,7 +134,9 @@ def correlations(summary: Mapping[str, Any], engine: str) -> Table | None:
     frame = pd.DataFrame(
         [{"": names[i]} | {names[j]: matrix[i][j] for j in range(i)} for i in range(1, len(names))]
     )
-    columns = [Column("", "", False)] + [Column(name, name, decimals=3) for name in names[:-1]]
+    columns = [Column("", "", False)] + [
+        Column(name, name, decimals=3, coarse=True, missing="") for name in names[:-1]
+    ]
     return table(f"{engine}-corr", f"{label(engine)}: correlation of fixed effects.", frame, columns)
 
 
@@ -199,8 +202,9 @@ def _recovered(row: Mapping[str, Any], engine: str) -> str:
     if not np.isfinite(value):
         return ""
     mark = {"True": " ✓", "False": " ✗"}.get(str(row.get(f"{engine}_covered")), "")
-    interval = f"\n{number(low)} to {number(high)}" if np.isfinite(low + high) else ""
-    return f"{number(value, 4)}{mark}{interval}"
+    said = partial(of_term, str(row["term"]))
+    interval = f"\n{said(low)} to {said(high)}" if np.isfinite(low + high) else ""
+    return f"{said(value, 4)}{mark}{interval}"
 
 
 def differences(results: Results) -> Table | None:

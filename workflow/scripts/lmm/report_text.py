@@ -3,8 +3,10 @@
 import numpy as np
 
 from lmm.results import Results
-from lmm.tidy import RESIDUAL
-from lmm.words import capital, counted, given, label, listed, number, percent
+from lmm.tidy import OWN_ROWS, RESIDUAL
+from lmm.words import capital, counted, error_size, given, in_errors, label, listed, number, percent, spoken
+
+APART = 0.01  # a standard error that differs by more than this share is another standard error
 
 
 def data(results: Results) -> list[str]:
@@ -18,7 +20,7 @@ def data(results: Results) -> list[str]:
         said += [
             "They are not simulated: there is no truth to compare with, only the engines with one another."
         ]
-        return said
+        return said + unfitted(results)
     truth = results.truth
     fixed = listed([f"{given(value)} for {term}" for term, value in truth["fixed"].items()])
     spread = listed([f"{given(value)} for {term}" for term, value in truth["sd"].items()])
@@ -35,7 +37,18 @@ def data(results: Results) -> list[str]:
             f"deviations of {drawn}. "
             "An engine that sees only these data should come close to the latter; the interval is for the former."
         )
-    return said
+    return said + unfitted(results)
+
+
+def unfitted(results: Results) -> list[str]:
+    """That fitted values were left out, where the rows are too many for them."""
+    count = results.data["rows"]
+    if count <= OWN_ROWS or not results.mixed:
+        return []
+    return [
+        f"Fitted values of every row are left out: {count:,} rows are more than {OWN_ROWS:,}. "
+        "The setting predict gives them for rows of your choice."
+    ]
 
 
 def ols(results: Results) -> list[str]:
@@ -44,7 +57,12 @@ def ols(results: Results) -> list[str]:
     summary, main = fit.diagnostics.get("summary") or {}, results.main
     said = []
     r2, sigma = summary.get("r2"), summary.get("sigma")
-    if r2 is not None:
+    if r2 is not None and set(results.fixed("ols")) == {"Intercept"}:
+        said.append(
+            "Ordinary least squares takes all rows for independent: without predictors it is their mean, and leaves "
+            f"a residual standard deviation of {number(sigma)}."
+        )
+    elif r2 is not None:
         said.append(
             f"Ordinary least squares takes all rows for independent. It explains {percent(r2, 2)} of the variance "
             f"(adjusted {percent(summary['adj_r2'], 2)}) and leaves a residual standard deviation of {number(sigma)}."
@@ -67,16 +85,16 @@ def ols(results: Results) -> list[str]:
             for term in results.fixed(main)
         }
         ratios = [(a / b, term) for term, (a, b) in errors.items() if np.isfinite(a) and b > 0]
-        small, large = min(ratios, default=None), max(ratios, default=None)
-        if small and small[0] < 0.9:
+        low, high = min(ratios, default=(1.0, "")), max(ratios, default=(1.0, ""))
+        if low[0] < 0.9:
             said.append(
-                f"Its standard error of {small[1]} is {number(small[0], 2)} times that of {label(main)}: "
-                "too sure, since rows "
-                "of one group are not independent."
+                f"OLS's standard error of {low[1]} is {number(low[0], 2)} times that of {label(main)}: too sure, "
+                "since rows of one group are not independent."
             )
-        if large and large[0] > 1.1:
+        if high[0] > 1.1:
             said.append(
-                f"For {large[1]} it is {number(large[0], 2)} times as large: the mixed model is the more precise."
+                f"OLS's standard error of {high[1]} is {number(high[0], 2)} times that of {label(main)}: the mixed "
+                "model is the more precise."
             )
     return said
 
@@ -93,7 +111,8 @@ def mixed(results: Results) -> list[str]:
         said.append(f"{label(engine)} ends at a REML criterion of {fit.diagnostics['criterion']:.4f}.")
     sds = [f"{number(results.estimate(engine, f'sd__{t}'))} for {t}" for t in results.random_terms]
     said.append(
-        f"The groups differ with standard deviations of {listed(sds)}, around a residual one of "
+        f"The groups differ with {'a standard deviation' if len(sds) == 1 else 'standard deviations'} of "
+        f"{listed(sds)}, around a residual one of "
         f"{number(results.estimate(engine, RESIDUAL))}."
     )
     share = results.tables.get("variance_explained")
@@ -114,7 +133,7 @@ def mixed(results: Results) -> list[str]:
             else "FAILS"
         )
         said.append(
-            f"The identity coef = fixef + ranef {holds} for every row (largest error {number(error, 2)})."
+            f"The identity coef = fixef + ranef {holds} for every row (largest error: {error_size(error, 1e-8)})."
         )
     return said
 
@@ -131,8 +150,27 @@ def optimum(results: Results) -> str:
     words = "reached" if gap["reached"] else "did NOT reach"
     return (
         f"statsmodels' MixedLM {words} the exact REML optimum: its criterion differs by "
-        f"{number(gap['criterion'], 2)} and its "
-        f"standard deviations by at most {number(gap['sd'], 2)} (relative)."
+        f"{error_size(gap['criterion'])} and its "
+        f"standard deviations by {'' if abs(gap['sd']) < 1e-6 else 'at most '}{error_size(gap['sd'])} (relative)."
+    )
+
+
+def standard_errors(results: Results) -> str:
+    """Where MixedLM's standard errors of fixed effects are not those of generalised least squares; else empty."""
+    if not {"mixedlm", "reml"} <= set(results.mixed):
+        return ""
+    off = []
+    for term in results.fixed("reml"):
+        theirs, ours = (results.estimate(engine, term, "std_error") for engine in ("mixedlm", "reml"))
+        if np.isfinite(theirs) and ours > 0:
+            off.append((abs(theirs / ours - 1), term, theirs, ours))
+    share, term, theirs, ours = max(off, default=(0.0, "", 0.0, 0.0))
+    if share <= APART:
+        return ""
+    return (
+        f"MixedLM's standard errors of fixed effects differ from reml's by up to {percent(share)} ({term}: "
+        f"{number(theirs)} against {number(ours)}): statsmodels takes them from the curvature of the likelihood in "
+        "all parameters at once, which misleads near the boundary. Use reml's, those of generalised least squares."
     )
 
 
@@ -170,7 +208,7 @@ def bayes(results: Results) -> list[str]:
     if "ess_bulk" in table and table["ess_bulk"].notna().any():
         least = table.loc[table["ess_bulk"].idxmin()]
         said.append(
-            f"The parameter with the fewest effective draws, {least['term']}, has "
+            f"The parameter with the fewest effective draws, {spoken(least['term'])}, has "
             f"{number(least['ess_bulk'], 4)}; its mean is "
             f"known to ± {number(least['mcse_mean'], 2)} (Monte Carlo standard error)."
         )
@@ -206,7 +244,7 @@ def comparison(results: Results) -> list[str]:
             known = covered.isin(["True", "False"])
             if known.any():
                 held, all_of = int((covered == "True").sum()), int(known.sum())
-                missed = listed(list(sds.loc[covered == "False", "term"]))
+                missed = listed([spoken(term) for term in sds.loc[covered == "False", "term"]])
                 tail = "" if held == all_of else f" (not that of {missed})"
                 said.append(
                     f"{label(engine)}'s intervals contain {held} of {all_of} true variance parameters{tail}."
@@ -234,7 +272,9 @@ def agreement(results: Results) -> list[str]:
         share = abs(row["difference"]) / error if error > 0 else np.nan
         mcse = row.get("mcse", np.nan)
         noise = f" ± {number(mcse, 1)} (Monte Carlo)" if np.isfinite(mcse) else ""
-        small = f", {percent(share, 1)} of a typical standard error" if np.isfinite(share) else ""
+        small = (
+            f", {in_errors(share).replace(' standard', ' typical standard', 1)}" if np.isfinite(share) else ""
+        )
         said.append(
             f"The random effects of {term} by {label(first)} and {label(second)} differ by at most "
             f"{number(abs(row['difference']), 2)}{noise}{small} (group {row['level']})."

@@ -10,7 +10,7 @@ from lmm.comparison import verdict
 from lmm.report_text import optimum, status
 from lmm.results import Results
 from lmm.tidy import RESIDUAL
-from lmm.words import counted, given, label, listed, number, percent
+from lmm.words import counted, error_size, gate, given, in_errors, label, listed, number, percent
 
 MARKS = {"good": "✓", "bad": "✗", "warn": "!", "plain": "·"}
 
@@ -118,7 +118,7 @@ def _gates(results: Results) -> Card | None:
     failed = [gate for gate in gates if not gate["passed"]]
     shown = failed or gates[:3]
     lines = [
-        ("bad" if failed else "good", f"{g['name']}: {number(g['value'], 4)} (limit {given(g['limit'])})")
+        ("bad" if failed else "good", f"{g['name']}: {gate(g['value'])} (limit {given(g['limit'])})")
         for g in shown
     ]
     value = f"{len(gates) - len(failed)} of {len(gates)} passed"
@@ -132,8 +132,8 @@ def _optimum(results: Results) -> Card | None:
     gap = results.fits["mixedlm"].diagnostics["summary"]["reml_gap"]
     tone = "good" if gap["reached"] else "warn"
     lines = [
-        ("plain", f"criterion off by {number(gap['criterion'], 2)}"),
-        ("plain", f"sd's off by {number(gap['sd'], 2)} (relative)"),
+        ("plain", f"criterion off by {error_size(gap['criterion'])}"),
+        ("plain", f"sd's off by {error_size(gap['sd'])} (relative)"),
     ]
     return Card(
         "optimum", tone, "MixedLM at the REML optimum?", "yes" if gap["reached"] else "no", tuple(lines)
@@ -153,7 +153,7 @@ def _differences(results: Results) -> Card | None:
         error = results.typical_error(term)
         share = abs(found["difference"]) / error if error > 0 else np.nan
         shares.append(share)
-        small = f" ({percent(share)} of a standard error)" if np.isfinite(share) else ""
+        small = f" ({in_errors(share)})" if np.isfinite(share) else ""
         lines.append(("plain", f"{term}: {number(abs(found['difference']), 2)}{noise}{small}"))
     tone = "plain" if not np.isfinite(shares).any() else "good" if np.nanmax(shares) < 0.1 else "warn"
     value = listed([number(abs(found["difference"]), 2) for found in largest.values()])

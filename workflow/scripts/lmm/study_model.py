@@ -53,8 +53,8 @@ class StudySettings(Settings):
 class Report(Settings):
     """The report."""
 
-    title: str = "Do the models recover the variances?"
-    """Headline of the report."""
+    title: str = ""
+    """Headline of the report; without one it says what the studies are."""
 
 
 class Configuration(Settings):

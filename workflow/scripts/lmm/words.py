@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lmm.tidy import RESIDUAL
+
 LABELS = {
     "ols": "OLS",
     "mixedlm": "MixedLM",
@@ -25,6 +27,24 @@ def label(engine: str) -> str:
     return LABELS.get(engine, engine)
 
 
+def titled(term: str) -> str:
+    """A tidy term as a heading or a table's cell: `sd of x`, `cor(Intercept, x)`, `residual sd`."""
+    if term == RESIDUAL:
+        return "residual sd"
+    kind, _, name = term.partition("__")
+    if kind == "cor" and name:
+        return f"cor({', '.join(name.split('.', 1))})"
+    return f"sd of {name}" if kind == "sd" and name else term
+
+
+def spoken(term: str) -> str:
+    """A tidy term as one says it: `the sd of x`, `the correlation of Intercept and x`, `the fixed effect of x`."""
+    kind, _, name = term.partition("__")
+    if kind == "cor" and name:
+        return f"the correlation of {' and '.join(name.split('.', 1))}"
+    return f"the {titled(term)}" if kind == "sd" and name else f"the fixed effect of {term}"
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """`value` to so many significant digits; – for a missing one."""
     if value is None or not math.isfinite(value):
@@ -42,6 +62,16 @@ def number(value: float | None, digits: int = 3) -> str:
 def given(value: float | None) -> str:
     """A number that someone chose (a truth, a limit): as they would write it."""
     return "–" if value is None or not math.isfinite(value) else f"{value:,.6g}".replace("-", "−")
+
+
+def rounded(value: float, digits: int = 3) -> str:
+    """The end of a range: so many significant digits and no zeros behind them."""
+    return given(float(f"{value:.{digits}g}"))
+
+
+def gate(value: float | None) -> str:
+    """What a gate measured: an effective sample size in whole draws, R-hat and the like to four digits."""
+    return fixed(value, 0) if value is not None and abs(value) >= 100 else number(value, 4)
 
 
 def shortened(text: str, digits: int = 4) -> str:
@@ -71,6 +101,42 @@ def decimals(values: Sequence[float], digits: int = 4, most: int = 6) -> int:
 def percent(share: float, digits: int = 1) -> str:
     """A share as a percentage, its sign kept."""
     return f"{fixed(100 * share, digits)}\u00a0%"
+
+
+def short_levels(levels: Sequence[str], most: int) -> list[str]:
+    """Group names for a place of so many characters: what all begin with left out, then the end as an ellipsis.
+
+    `patient 7`, `patient 12` become `7`, `12` where they are too long; names that would fall together by their
+    beginnings keep their ends instead.
+    """
+    levels = [str(level) for level in levels]
+    if max(map(len, levels), default=0) <= most:
+        return levels
+    first, last = min(levels), max(levels)  # what these two begin with alike, all between them do
+    same = next((k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), 0)
+    shared = re.sub(r"[^\W_]*$", "", first[:same])  # not half a word or number
+    rest = [level.removeprefix(shared) for level in levels]
+    heads = [name if len(name) <= most else name[: most - 1].rstrip() + "…" for name in rest]
+    tails = [name if len(name) <= most else "…" + name[1 - most :].lstrip() for name in rest]
+    return tails if len(set(tails)) > len(set(heads)) else heads
+
+
+def of_term(term: str, value: float | None, digits: int = 3) -> str:
+    """An estimate of a tidy term: a correlation to three decimals, everything else to so many significant digits."""
+    return fixed(value, 3) if term.startswith("cor__") else number(value, digits)
+
+
+def error_size(value: float | None, least: float = 1e-6) -> str:
+    """The size of an error: below `least` as such, for its digits are rounding."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    exponent = str(round(math.log10(least))).translate(_RAISED)
+    return f"less than 10{exponent}" if abs(value) < least else number(abs(value), 2)
+
+
+def in_errors(share: float) -> str:
+    """A difference in standard errors: `3.6 % of a standard error`, `1.4 standard errors`."""
+    return f"{percent(share)} of a standard error" if share < 1 else f"{number(share, 2)} standard errors"
 
 
 def p_value(value: float | None) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lmm.criticism_text import left_out
-from lmm.figures import comparison, criticism, diagnostics, ranef, rows
+from lmm.figures import comparison, criticism, diagnostics, prior, ranef, rows
 from lmm.figures.detail import detail
 from lmm.figures.fits import Fitted
 from lmm.figures.style import MUTED, Drawing, canvas
@@ -29,7 +29,7 @@ FIGURES = {
     "influence": criticism.influence,
     "traces": diagnostics.traces,
     "ranks": diagnostics.ranks,
-    "priors": diagnostics.priors,
+    "priors": prior.priors,
     "predictive": criticism.predictive,
     "prior_predictive": criticism.prior_predictive,
     "loo": criticism.loo,

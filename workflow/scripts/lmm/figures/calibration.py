@@ -17,9 +17,9 @@ from lmm.figures.style import (
     polylines,
     segments,
 )
-from lmm.recovered import Recovered
+from lmm.recovered import Recovered, quantity_name
 from lmm.recovery_grid import USABLE
-from lmm.words import counted, fixed, label, listed
+from lmm.words import counted, fixed, label, listed, titled
 
 MOST_PANELS, COLUMNS = 24, 4
 MOST_INTERVALS = 100  # of a panel of the zip plot
@@ -49,7 +49,7 @@ def ranks(recovered: Recovered, _: str = "") -> Drawing:
         line = np.column_stack([z, part["difference"]])
         polylines(ax, [line], color=BAD if pair in wrong else INK, lw=1.5)
         mark = "✗ " if pair in wrong else ""
-        ax.set_title(f"{mark}{pair[1]}", fontsize=9.5)
+        ax.set_title(f"{mark}{quantity_name(pair[1])}", fontsize=9.5)
         if several:
             at = recovered.designs.set_index("design").loc[pair[0]]
             ax.text(0.02, 0.03, recovered.describe(at), transform=ax.transAxes, fontsize=7.5, color=MUTED)
@@ -60,7 +60,7 @@ def ranks(recovered: Recovered, _: str = "") -> Drawing:
         ax.set_visible(False)
     n = int(verdicts["n"].max())
     judged = verdicts[verdicts["verdict"] != "too few"]
-    names = listed(list(dict.fromkeys(quantity for _, quantity in wrong))[:6])
+    names = listed(list(dict.fromkeys(quantity_name(quantity) for _, quantity in wrong))[:6])
     alt = (
         f"Ranks of {counted(len(judged), 'quantity', 'quantities')} over {n:,} replicates: "
         + (f"{counted(len(wrong), 'quantity leaves', 'quantities leave')} the band ({names})." if wrong
@@ -101,19 +101,20 @@ def zipped(recovered: Recovered, _: str = "") -> Drawing:
                     0.5, 0.5, "no intervals", transform=ax.transAxes, ha="center", color=MUTED, fontsize=9
                 )
             ax.grid(axis="y", visible=False)
-        line[0].set_ylabel(f"{term}\ncentile", color=INK)
+        line[0].set_ylabel(f"{titled(term)}\ncentile", color=INK)
     for ax, engine in zip(axes[0], engines, strict=True):
         ax.set_title(label(engine))
     mixed = [item for item in found if item[2] != "ols"] or found
     share, term, engine = min(mixed)
     row = recovered.designs.set_index("design").loc[design]
     alt = (
-        f"Intervals of {listed(terms)} with {recovered.describe(row)}: the lowest coverage among the mixed models is "
-        f"{fixed(100 * share, 1)} % ({term}, {label(engine)})."
+        f"Intervals of {listed(list(map(titled, terms)))} with {recovered.describe(row)}: the lowest coverage among "
+        f"the mixed models is {fixed(100 * share, 1)} % ({titled(term)}, {label(engine)})."
     )
     caption = (
-        "Zip plot (Morris et al. 2019): each line is a replicate's interval minus the truth (black), at the height "
-        "of its centile by distance from the truth in units of the interval's own arm; coloured lines miss it. "
+        "Zip plot (Morris et al. 2019): each line is a replicate's interval minus the truth (vertical line), at the "
+        "height of its centile by distance from the truth in units of the interval's own arm; coloured lines miss "
+        "it. "
         "Dashed: the nominal level, where they should begin. "
         f"At most {MOST_INTERVALS} of a panel's intervals are drawn, evenly spaced."
     )

@@ -7,7 +7,9 @@ from lmm.figures.fits import Fitted
 from lmm.figures.style import COLOURS, INK, MARKERS, Drawing, canvas, colour
 from lmm.results import Results
 from lmm.tidy import RESIDUAL
-from lmm.words import label, number, percent
+from lmm.words import label, number, of_term, percent, titled
+
+MANY = 3  # more effects than this: a sentence says the ends of a range
 
 
 def _interval(ax: Axes, y: float, low: float, high: float, value: float, name: str) -> None:
@@ -55,7 +57,8 @@ def variances(results: Results, _: Fitted) -> Drawing:
         ax.set_yticks(range(len(shown)), [label(name) for name in shown], color=INK)
         ax.set_ylim(len(shown) - 0.4, -0.6)
         ax.set_title(
-            term + (f"   (OLS: {number(results.estimate('ols', term))}, off the scale)" if left else "")
+            titled(term)
+            + (f"   (OLS: {number(results.estimate('ols', term))}, off the scale)" if left else "")
         )
         ax.grid(axis="y", visible=False)
         ax.spines["left"].set_visible(False)
@@ -65,9 +68,11 @@ def variances(results: Results, _: Fitted) -> Drawing:
     level = f"{100 * results.conf_level:g}\u00a0%"
     if results.truth is None:
         alt = "Estimated standard deviations and correlations by engine: " + "; ".join(
-            f"{term} "
+            f"{titled(term)}: "
             + ", ".join(
-                f"{label(e)} {number(results.estimate(e, term))}" for e in engines if _known(results, e, term)
+                f"{label(e)} {of_term(term, results.estimate(e, term))}"
+                for e in engines
+                if _known(results, e, term)
             )
             for term in terms
         )
@@ -87,9 +92,9 @@ def variances(results: Results, _: Fitted) -> Drawing:
     )
     alt = f"Of {total} intervals of the mixed models, {covered} contain the value simulated from."
     if worst[1]:
-        alt += f" The largest relative error is {percent(worst[0])} ({worst[1]}, {label(worst[2])})."
+        alt += f" The largest relative error is {percent(worst[0])} ({titled(worst[1])}, {label(worst[2])})."
     caption = (
-        "Estimand: the sd's and correlations simulated from (black); dashed: their values in this one "
+        "Estimand: the sd's and correlations simulated from (solid line); dashed: their values in this one "
         "draw. Point and "
         f"{level} interval by engine: profile likelihood (MixedLM's where it reached reml's optimum), posterior "
         "quantiles for PyMC. One data set: coverage needs many."
@@ -117,6 +122,16 @@ def _far(results: Results, term: str, here: list[str]) -> bool:
     return term == RESIDUAL and results.estimate("ols", term) > 2 * max(others)
 
 
+def _widths(ratios: list[tuple[float, str]], other: str) -> str:
+    """How wide OLS's intervals are beside another engine's: each of a few, the ends of many."""
+    if len(ratios) > MANY:
+        ends = [f"{number(ratio, 2)} ({term})" for ratio, term in (min(ratios), max(ratios))]
+        return f"OLS's intervals are {ends[0]} to {ends[1]} times as wide as {other}'s"
+    return "; ".join(
+        f"{term}: OLS's interval is {number(ratio, 2)} times as wide as {other}'s" for ratio, term in ratios
+    )
+
+
 def effects(results: Results, _: Fitted) -> Drawing:
     """Fixed effects with their intervals by engine, against the truth."""
     engines = [name for name in results.fits if results.fixed(name)]
@@ -124,7 +139,7 @@ def effects(results: Results, _: Fitted) -> Drawing:
     columns = min(len(terms), 2)
     lines = int(np.ceil(len(terms) / columns))
     figure, axes = canvas(760, lines * (44 + 19 * len(engines)), lines, columns)
-    said = []
+    ratios = []
     for ax, term in zip(axes.flat, terms, strict=False):
         truth = _truth(results, term)
         if np.isfinite(truth):
@@ -144,16 +159,14 @@ def effects(results: Results, _: Fitted) -> Drawing:
         ax.margins(x=0.08)
         other = results.main
         if "ols" in widths and other and widths[other] > 0:
-            said.append(
-                f"{term}: OLS's interval is {number(widths['ols'] / widths[other], 2)} times as wide as "
-                f"{label(other)}'s"
-            )
+            ratios.append((widths["ols"] / widths[other], term))
     for ax in axes.flat[len(terms) :]:
         ax.set_visible(False)
-    alt = f"Fixed effects by engine with {100 * results.conf_level:.0f} % intervals. " + "; ".join(said)
+    alt = f"Fixed effects by engine with {100 * results.conf_level:.0f} % intervals. "
+    alt += _widths(ratios, label(results.main) if results.main else "")
     caption = (
         "Estimand: the fixed effects"
-        + (" (black: the value simulated from)" if results.truth else "")
+        + (" (vertical line: the value simulated from)" if results.truth else "")
         + ". Intervals: t for OLS, Wald "
         "for MixedLM and reml, posterior quantiles for PyMC. OLS takes rows for independent: its "
         "interval is not to be trusted."

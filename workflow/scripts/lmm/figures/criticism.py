@@ -3,13 +3,13 @@
 import numpy as np
 
 from lmm import criticism_text as said
-from lmm.figures.diagnostics import density, grid
+from lmm.figures.diagnostics import density, few_ticks, grid
 from lmm.figures.fits import Fitted
 from lmm.figures.ranef import areas
 from lmm.figures.style import COLOURS, FAINT, INK, MUTED, Drawing, canvas, dots, polylines, segments
 from lmm.predictive_names import text
 from lmm.results import Results, natural
-from lmm.words import counted, number
+from lmm.words import capital, counted, number, of_term, short_levels, titled
 
 PANELS = 6  # variance parameters shown
 LABELLED = 3  # groups named in a panel
@@ -20,13 +20,14 @@ DRAWN = 3_000  # more groups than this: every so manieth of the sorted values
 def _label(ax, x: np.ndarray, y: np.ndarray, names: list[str], which: np.ndarray, up: np.ndarray) -> None:
     """Names beside points, above those that lie high and below those that lie low; none upon another."""
     done: list[int] = []
+    names = short_levels(names, 12)
     for k in which:
         near = [m for m in done if abs(m - k) < 0.04 * len(x) and abs(y[m] - y[k]) < 0.1 * np.ptp(y)]
         if near:
             continue
         done.append(k)
         ax.annotate(
-            str(names[k])[:12], (x[k], y[k]), xytext=(0, 4 if up[k] else -4), textcoords="offset points",
+            names[k], (x[k], y[k]), xytext=(0, 4 if up[k] else -4), textcoords="offset points",
             ha="center", va="bottom" if up[k] else "top", fontsize=8, color=INK,
         )  # fmt: skip
 
@@ -55,7 +56,7 @@ def influence(results: Results, _: Fitted) -> Drawing:
         ax.axhline(full, color=INK, lw=0.9)
         ax.margins(x=0.03, y=0.18)
         _label(ax, x, value, levels, largest, change > 0)
-        ax.set_title(f"{term}: {number(full)} with all groups")
+        ax.set_title(f"{titled(term)}: {of_term(term, full)} with all groups")
         ax.set_xticks([])
         ax.grid(axis="x", visible=False)
         places.append((ax, levels, x))
@@ -63,7 +64,7 @@ def influence(results: Results, _: Fitted) -> Drawing:
     for ax in axes[-1, :]:
         ax.set_xlabel(f"{results.group} left out")
     about = results.notes["influence_about"]
-    rest = f" Refitted: {about['left_out']}." if about["left_out"] else ""
+    rest = f" {capital(about['left_out'])}." if about["left_out"] else ""
     caption = (
         "Each dot is an exact REML refit without one group; the line is the estimate from all groups. The largest "
         f"changes are named. Groups that move an sd far are worth a look, not removal.{rest}"
@@ -141,6 +142,7 @@ def _replicated(results: Results, kind: str, shade: str):
         p = said.share(row.p_value if kind == "posterior" else row.prior_p, count)
         ax.set_title(f"{text(row.statistic)}\n{p}", fontsize=9)
         ax.set(yticks=[], ylim=(0, None))
+        few_ticks(ax)
         ax.spines["left"].set_visible(False)
     return figure
 

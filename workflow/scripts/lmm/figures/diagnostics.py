@@ -1,14 +1,12 @@
-"""Figures that say whether a fit may be trusted: residuals, quantiles, ranks, traces, posterior against prior."""
+"""Figures that say whether a fit may be trusted: residuals, quantiles, ranks, traces, densities."""
 
 import math
 
 import numpy as np
 
-from lmm.errors import StudyError
 from lmm.figures.fits import Fitted
 from lmm.figures.style import (
     CHAINS,
-    COLOURS,
     FAINT,
     INK,
     MUTED,
@@ -16,13 +14,11 @@ from lmm.figures.style import (
     canvas,
     colour,
     dots,
-    key,
     polylines,
 )  # fmt: skip
-from lmm.priors import parse_prior
 from lmm.results import Results
 from lmm.tidy import RESIDUAL
-from lmm.words import label, listed, number, percent, shortened
+from lmm.words import label, listed, number, percent, spoken, titled
 
 DRAWN = 3000  # most dots in a residual plot; beyond it every so manieth of the sorted values
 QUANTITIES = 8  # most parameters in rank, trace and prior plots
@@ -60,6 +56,10 @@ def residuals(results: Results, fitted: Fitted) -> Drawing:
     if results.rows is not None:
         left = fitted.residuals(engine)
         fit = fitted.response() - left
+        if np.ptp(fit) < 1e-6 * (
+            np.abs(fit).max() or 1.0
+        ):  # all but one value: an axis of rounding errors says nothing
+            fit = np.full_like(fit, fit.mean())
         order = np.argsort(left, kind="stable")
         order = order[np.unique(np.linspace(0, len(order) - 1, min(len(order), DRAWN)).round().astype(int))]
         scaled = left / (results.estimate(engine, RESIDUAL) or 1.0)
@@ -94,12 +94,27 @@ def residuals(results: Results, fitted: Fitted) -> Drawing:
     return Drawing(figure, "Residuals and normality", caption, alt)
 
 
-def _sampled(results: Results) -> dict[str, np.ndarray]:
+def sampled(results: Results) -> dict[str, np.ndarray]:
     """Draws (chains, draws) of the parameters that the gates watch, variances first."""
     group = results.posterior["posterior"]
     names = [name for name in group.data_vars if set(group[name].dims) == {"chain", "draw"}]
     names.sort(key=lambda name: (not str(name).startswith("sd__"), not str(name).startswith("cor__")))
     return {str(name): group[name].transpose("chain", "draw").to_numpy() for name in names[:QUANTITIES]}
+
+
+def others(results: Results) -> str:
+    """Which parameters are not drawn, where there are too many; for a caption."""
+    group = results.posterior["posterior"]
+    total = sum(set(group[name].dims) == {"chain", "draw"} for name in group.data_vars)
+    if total <= QUANTITIES:
+        return ""
+    return f" Drawn: {QUANTITIES} of {total} parameters, standard deviations and correlations first."
+
+
+def few_ticks(ax) -> None:
+    """At most five ticks, none at the very ends: labels of neighbouring panels would meet."""
+    ax.locator_params(axis="x", nbins=5)
+    ax.margins(x=0.05)
 
 
 def grid(count: int, height: float) -> tuple:
@@ -114,7 +129,7 @@ def grid(count: int, height: float) -> tuple:
 
 def traces(results: Results, _: Fitted) -> Drawing:
     """Trace of every chain, thinned to what a screen can show."""
-    draws = _sampled(results)
+    draws = sampled(results)
     figure, axes = grid(len(draws), 105)
     for ax, (name, values) in zip(axes.flat, draws.items(), strict=False):
         step = max(1, values.shape[1] // 250)
@@ -127,7 +142,7 @@ def traces(results: Results, _: Fitted) -> Drawing:
                 lw=0.6,
                 alpha=0.75,
             )
-        ax.set_title(name)
+        ax.set_title(titled(name))
         ax.margins(x=0.01)
     chains, length = next(iter(draws.values())).shape
     worst = _worst(results)
@@ -136,7 +151,8 @@ def traces(results: Results, _: Fitted) -> Drawing:
     return Drawing(
         figure,
         "Traces",
-        f"Draws after warm-up, a colour a chain, {shown} of them. Chains should lie on one another.",
+        f"Draws after warm-up, a colour a chain, {shown} of them. Chains should lie on one another."
+        + others(results),
         alt,
     )
 
@@ -156,7 +172,7 @@ def ranks(results: Results, _: Fitted) -> Drawing:
 
     Säilynoja, Bürkner & Vehtari 2022 (Stat. Comput. 32), the band by simulation of independent chains.
     """
-    draws = _sampled(results)
+    draws = sampled(results)
     figure, axes = grid(len(draws), 105)
     chains, length = next(iter(draws.values())).shape
     z = np.linspace(0.02, 0.98, 49)
@@ -175,13 +191,13 @@ def ranks(results: Results, _: Fitted) -> Drawing:
             polylines(ax, [np.column_stack([z, curve])], color=CHAINS[chain % len(CHAINS)], lw=1.1)
         if np.any(np.abs(curves) > band):
             outside.append(name)
-        ax.set_title(name)
+        ax.set_title(titled(name))
         ax.set_ylim(
             -1.6 * max(band.max(), np.abs(curves).max() / 1.4),
             1.6 * max(band.max(), np.abs(curves).max() / 1.4),
         )
     verdict = (
-        f"the chains of {', '.join(outside)} leave the band"
+        f"the chains of {listed([spoken(name) for name in outside])} leave the band"
         if outside
         else "every chain stays within the 95 % band"
     )
@@ -189,7 +205,7 @@ def ranks(results: Results, _: Fitted) -> Drawing:
     caption = (
         "Each chain's rank ECDF minus the uniform's; grey: simultaneous 95 % band for chains that mix, "
         "at the effective sample "
-        "size (Säilynoja et al. 2022). One chain in twenty leaves it by chance."
+        "size (Säilynoja et al. 2022). One chain in twenty leaves it by chance." + others(results)
     )
     return Drawing(figure, "Do the chains agree? Ranks", caption, alt)
 
@@ -223,73 +239,3 @@ def density(values: np.ndarray, points: int = 120, low: float | None = None) -> 
         smooth = np.where(centres >= low, smooth + mirrored, 0)
     grid = np.linspace(max(start, low) if low is not None else start, stop, points)
     return grid, np.interp(grid, centres, smooth / (smooth.sum() * (edges[1] - edges[0])))
-
-
-def prior_density(text: str, term: str, x: np.ndarray) -> np.ndarray | None:
-    """Density of a prior given as text (`uniform(0, 100)`) at x; None where it is improper or not a named one."""
-    try:
-        prior = parse_prior(text, kind_of(term), term)
-    except StudyError:
-        return None
-    return np.exp(prior.logpdf(x)) if prior.proper and prior.name != "auto" else None
-
-
-def kind_of(term: str) -> str:
-    """The kind of parameter that a tidy term is, as priors are configured: fixed, sd, sigma, corr."""
-    return "sigma" if term == RESIDUAL else {"sd": "sd", "cor": "corr"}.get(term.partition("__")[0], "fixed")
-
-
-def priors_of(results: Results) -> dict[str, str]:
-    """The prior of every parameter as text: as the fit recorded it, with the numbers that `auto` stood for."""
-    recorded = (results.fits["pymc"].diagnostics.get("summary") or {}).get("priors") or {}
-    if isinstance(recorded, list):
-        recorded = {row["parameter"]: row["prior"] for row in recorded}
-    shared = recorded.get("correlation matrix")
-    table = {}
-    for term in results.fits["pymc"].parameters["term"]:
-        text = recorded.get(term, shared if term.startswith("cor__") else None)
-        if text is not None:
-            table[term] = str(text)
-    return table
-
-
-def priors(results: Results, _: Fitted) -> Drawing:
-    """Marginal posterior densities with the prior's density in the same units."""
-    draws, given = _sampled(results), priors_of(results)
-    figure, axes = grid(len(draws), 125)
-    flat, elsewhere, narrow = [], [], []
-    for ax, (name, values) in zip(axes.flat, draws.items(), strict=False):
-        low = 0.0 if name.startswith("sd__") else None
-        x, height = density(values.ravel(), low=low)
-        ax.fill_between(x, height, color=COLOURS["pymc"], alpha=0.25, lw=0)
-        polylines(ax, [np.column_stack([x, height])], color=COLOURS["pymc"], lw=1.6)
-        prior = prior_density(given.get(name, "flat"), name, x)
-        if prior is not None:
-            ax.plot(x, prior, color=INK, lw=1.2, ls=(0, (3, 2)))
-            narrow.append((float(height.max() / max(prior.max(), 1e-300)), name))
-        else:
-            (flat if given.get(name, "flat") == "flat" else elsewhere).append(name)
-        truth = results.estimate("pymc", name, "truth")
-        if np.isfinite(truth):
-            ax.axvline(truth, color=COLOURS["truth"], lw=1.2)
-        ax.set(title=name, yticks=[], ylim=(0, None))
-        ax.spines["left"].set_visible(False)
-    entries = [("posterior", {"color": COLOURS["pymc"]})]
-    if narrow:
-        entries.append(("prior", {"color": INK, "lw": 1.2, "ls": (0, (3, 2))}))
-    key(axes[0, -1], entries, bbox_to_anchor=(1.0, 1.1))
-    said = f" Improper (flat) priors, not drawn: {', '.join(flat)}." if flat else ""
-    if elsewhere:
-        said += f" Not drawn: {listed([f'{name}, whose prior is {shortened(given[name])}' for name in elsewhere])}."
-    least = min(narrow, default=None)
-    alt = "Posterior densities against their priors" + (
-        f": at its peak the posterior of {least[1]}, the least informed, is {number(least[0], 2)} times "
-        "as dense as its prior."
-        if least
-        else "."
-    )
-    caption = (
-        f"Marginal posterior (filled){', prior (dashed)' if narrow else ''}"
-        f"{' and the true value (vertical)' if results.truth else ''}.{said}"
-    )
-    return Drawing(figure, "Posterior against prior", caption, alt)

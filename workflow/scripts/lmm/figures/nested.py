@@ -5,7 +5,7 @@ import numpy as np
 from lmm.figures.recovery import TITLES, legend, limits, shown_measure, worst
 from lmm.figures.style import COLOURS, INK, MUTED, Drawing, canvas, colour, polylines
 from lmm.recovered import Recovered, axis_name, axis_value
-from lmm.words import counted, listed
+from lmm.words import counted, listed, titled
 
 
 def nested(recovered: Recovered, _: str = "") -> Drawing:
@@ -28,7 +28,7 @@ def nested(recovered: Recovered, _: str = "") -> Drawing:
                 value[at] = mine["value"]
                 polylines(ax, _steps(value), color=colour(engine, engines), lw=1.5)
             ax.set(ylim=limits(table, ideal), xlim=(0, many))
-            ax.set_ylabel(f"{term} ({unit})" if unit else term, color=INK)
+            ax.set_ylabel(f"{titled(term)} ({unit})" if unit else titled(term), color=INK)
             ax.grid(axis="x", visible=False)
         axes[0, column].set_title(TITLES[name])
         _loops(axes[-1, column], recovered, named=column == 0)

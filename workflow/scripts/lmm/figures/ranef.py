@@ -5,7 +5,7 @@ import numpy as np
 from lmm.figures.fits import Fitted
 from lmm.figures.style import COLOURS, FAINT, INK, Drawing, canvas, colour, dots, key, segments
 from lmm.results import Results
-from lmm.words import counted, label, number, percent
+from lmm.words import counted, label, number, percent, short_levels
 
 MANY = 400  # more groups than this: the extremes and the density of the rest
 DRAWN = 2000  # groups in a cloud of dots, at most
@@ -40,7 +40,7 @@ def caterpillar(results: Results, _: Fitted) -> Drawing:
             segments(ax, at - 0.42, values, at + 0.42, values, color=COLOURS["truth"], lw=1.3)
         ax.axhline(0, color=FAINT, lw=0.9)
         ax.set_title(f"random {term}" if term != "Intercept" else "random intercept")
-        ax.set_xticks(at, [str(level)[:8] for level in levels[order]], rotation=90, fontsize=8) if len(
+        ax.set_xticks(at, short_levels(levels[order], 10), rotation=90, fontsize=8) if len(
             order
         ) <= 60 else ax.set_xticks([])
         ax.grid(axis="x", visible=False)
@@ -127,6 +127,14 @@ def differences(results: Results, _: Fitted) -> Drawing:
     )
 
 
+def _frame(own: np.ndarray, end: np.ndarray) -> tuple[float, float]:
+    """What to show of an axis: every pooled estimate, and of the groups' own all but wild ones."""
+    low, high = np.nanpercentile(np.concatenate([own, end]), [2, 98])
+    low, high = min(low, np.nanmin(end)), max(high, np.nanmax(end))
+    pad = 0.25 * (high - low)
+    return low - pad, high + pad
+
+
 def shrinkage(results: Results, fitted: Fitted) -> Drawing:
     """From each group's own least squares (no pooling) to the mixed model's estimate (partial pooling)."""
     engine = results.main
@@ -158,11 +166,11 @@ def shrinkage(results: Results, fitted: Fitted) -> Drawing:
         dots(ax, own[0][step], own[1][step], size=3.4, color=COLOURS["no_pooling"], alpha=0.9)
         dots(ax, end[0][step], end[1][step], size=4, color=colour(engine), alpha=1)
         ax.plot([shift[a]], [shift[b]], marker="+", ms=14, mew=2, color=INK, ls="none")
-        low, high = np.nanpercentile(np.concatenate([own[1], end[1]]), [0.5, 99.5])
-        pad = 0.15 * (high - low)
-        outside = int(np.sum((own[1] < low - pad) | (own[1] > high + pad)))
+        frames = [_frame(own[k], end[k]) for k in (0, 1)]
+        beyond = [(own[k][step] < frames[k][0]) | (own[k][step] > frames[k][1]) for k in (0, 1)]
+        outside = int(np.sum(beyond[0] | beyond[1]))
         if outside:
-            ax.set_ylim(low - pad, high + pad)
+            ax.set(xlim=frames[0], ylim=frames[1])
         ax.set(xlabel=f"{a} of the group", ylabel=f"{b} of the group")
     else:
         term = next(iter(raw), terms[0])
@@ -202,7 +210,7 @@ def shrinkage(results: Results, fitted: Fitted) -> Drawing:
         "Each group's coefficients by its own least squares, and by the mixed model; lines join the two. "
         "Groups with few rows or "
         "little spread of the predictor move most."
-        + (f" {counted(outside, 'outlier')} of no pooling outside the frame." if outside else "")
+        + (f" Outside the frame without pooling: {counted(outside, 'group')}." if outside else "")
         + (f" Drawn: {DRAWN:,} of {len(results.levels):,} groups." if len(results.levels) > DRAWN else "")
     )
     return Drawing(

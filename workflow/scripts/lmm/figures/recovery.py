@@ -19,7 +19,7 @@ from lmm.figures.style import (
 )
 from lmm.recovered import Recovered, axis_name, axis_value, statuses
 from lmm.recovery_grid import STATUSES, USABLE
-from lmm.words import fixed, label, listed, number
+from lmm.words import fixed, label, listed, number, titled
 
 MOST_TERMS, MOST_COLUMNS, MOST_BARS = 6, 4, 24
 STATUS_COLOURS = {
@@ -91,7 +91,7 @@ def against(recovered: Recovered, name: str) -> Drawing:
             if outside:
                 ax.text(0.98, 0.96, f"outside: {listed(map(label, outside))}", transform=ax.transAxes, ha="right",
                         va="top", fontsize=8, color=MUTED)  # fmt: skip
-        line[0].set_ylabel(f"{term}\n({unit})" if unit else term, color=INK)
+        line[0].set_ylabel(f"{titled(term)}\n({unit})" if unit else titled(term), color=INK)
     for ax, facet in zip(axes[0], shown, strict=True):
         if facet:
             ax.set_title(recovered.describe(facet, list(facet)), fontsize=9)
@@ -141,7 +141,7 @@ def overview(recovered: Recovered, _: str = "") -> Drawing:
         ax.axvline(ideal, color=COLOURS["truth"], lw=1.0)
         ax.set_title(TITLES[name] + (f" ({listed(sorted(filter(None, units)))})" if any(units) else ""))
         ax.grid(axis="y", visible=False)
-    axes[0, 0].set_yticks(places + (len(engines) - 1) / 2, terms, color=INK)
+    axes[0, 0].set_yticks(places + (len(engines) - 1) / 2, [titled(term) for term in terms], color=INK)
     axes[0, 0].set_ylim(places[-1] + len(engines), -1)
     legend(figure, engines)
     alt = " ".join(worst(recovered, name, terms) for name in ("bias", "coverage"))
@@ -250,5 +250,5 @@ def worst(recovered: Recovered, name: str, terms: list[str]) -> str:
     }[name]
     return (
         f"{what} is {value} ± {error} {row['unit']}".rstrip()
-        + f" ({row['term']}, {label(row['engine'])}{where})."
+        + f" ({titled(row['term'])}, {label(row['engine'])}{where})."
     )

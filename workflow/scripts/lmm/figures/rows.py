@@ -1,12 +1,14 @@
 """Figures of the data: a small multiple for each group, and all rows with the one OLS line."""
 
+import re
+
 import numpy as np
 import pandas as pd
 
 from lmm.figures.fits import Fitted
 from lmm.figures.style import COLOURS, FAINT, GRID, INK, MUTED, Drawing, canvas, colour, dots, key, polylines
 from lmm.results import Results
-from lmm.words import number, percent
+from lmm.words import listed, number, percent, rounded, short_levels
 
 PANELS = 144  # more groups than this: panels of a choice of them
 ROWS = 20_000  # more rows than this: a grid of counts instead of dots
@@ -73,8 +75,9 @@ def groups(results: Results, fitted: Fitted) -> Drawing:
     drawn = np.stack([across(ends[..., 0], k), down(ends[..., 1], k)], axis=2)
     polylines(ax, drawn, color=COLOURS["no_pooling"], lw=1.4)
     size = float(np.clip(panel / 8, 6, 10))
-    for j, position in enumerate(shown):
-        ax.text(left[j] + 4, top[j] + head - 2.5, results.levels[position][:14], fontsize=size, color=MUTED)
+    names = short_levels([results.levels[p] for p in shown], int(np.clip((panel - 6) / (0.6 * size), 3, 14)))
+    for j, name in enumerate(names):
+        ax.text(left[j] + 4, top[j] + head - 2.5, name, fontsize=size, color=MUTED)
     ax.set(xlim=(0, width), ylim=(lines * high + 6, 0))
 
     valid = slope[np.isfinite(slope)]
@@ -93,8 +96,8 @@ def groups(results: Results, fitted: Fitted) -> Drawing:
         else f"{y_name} against {x_name} in {len(results.levels):,} groups; in none does {x_name} vary."
     )
     caption = (
-        f"{y_name} (vertical, {number(y_low, 3)} to {number(y_high, 3)}) against {x_name} (horizontal, "
-        f"{number(x_low, 3)} to {number(x_high, 3)}), one panel a group, common axes. Line: ordinary "
+        f"{y_name} (vertical, {rounded(y_low)} to {rounded(y_high)}) against {x_name} (horizontal, "
+        f"{rounded(x_low)} to {rounded(x_high)}), one panel a group, common axes. Line: ordinary "
         "least squares in that "
         "group alone, which is noisy where rows are few." + some
     )
@@ -125,7 +128,7 @@ def _strips(results: Results, fitted: Fitted) -> Drawing:
         what, caption = "estimated random effect", "The rows were too many to copy: estimates stand for them."
     ax.set(xlabel=f"{results.group}, in order", ylabel=results.response)
     if len(results.levels) <= 40 and results.rows is not None:
-        ax.set_xticks(rank, [level[:10] for level in results.levels], fontsize=8)
+        ax.set_xticks(rank, short_levels(results.levels, 10), fontsize=8)
     alt = f"{results.response} by {results.group}, {len(results.levels):,} groups in order of their level: {said}."
     return Drawing(
         figure,
@@ -161,32 +164,54 @@ def pooled(results: Results, fitted: Fitted) -> Drawing:
             )
     else:
         dots(ax, x, y, size=3.6, color=MUTED, alpha=0.6)
-    slope_text = ""
+    slope_text, held = "", ""
     if "ols" in results.fits:
         grid = np.linspace(x.min(), x.max(), 40)
-        typical = results.rows.iloc[[0] * 40].copy()
-        for name in typical.columns:
-            if name != x_name and pd.api.types.is_numeric_dtype(typical[name]):
-                typical[name] = results.rows[name].mean()
+        typical, held = _typical(results, x_name, len(grid))
         typical[x_name] = grid
-        polylines(
-            ax, [np.column_stack([grid, fitted.predict("ols", typical, None)])], color=COLOURS["ols"], lw=2.6
-        )
+        line = fitted.predict("ols", typical, None)
+        polylines(ax, [np.column_stack([grid, line])], color=COLOURS["ols"], lw=2.6)
         key(ax, [("OLS, all rows", {"color": COLOURS["ols"], "lw": 2.6})])
-        slope = results.estimate("ols", x_name)
-        if np.isfinite(slope):
-            low, high = (results.estimate("ols", x_name, side) for side in ("conf_low", "conf_high"))
-            crosses = "includes" if low <= 0 <= high else "excludes"
-            slope_text = (
-                f" The OLS slope is {number(slope)} ({number(low)} to {number(high)}), which {crosses} 0."
-            )
+        slope_text = _slope(results, x_name, held, float(line[-1] - line[0]) / float(grid[-1] - grid[0] or 1))
     ax.set(xlabel=x_name, ylabel=y_name)
     r2 = (results.fits["ols"].diagnostics.get("summary", {}) if "ols" in results.fits else {}).get("r2")
-    explained = f" It explains {percent(r2, 2)} of the variance of {y_name}." if r2 is not None else ""
+    explained = f" The model explains {percent(r2, 2)} of the variance of {y_name}." if r2 is not None else ""
     alt = f"{y_name} against {x_name}, {len(y):,} rows as one cloud.{slope_text}{explained}"
     shown = "Counts in a grid of cells (darker: more rows)" if many else "A dot a row"
-    caption = f"{shown}; line: ordinary least squares over all rows, groups ignored."
+    caption = (
+        f"{shown}; line: ordinary least squares over all rows, groups ignored{f', at {held}' * bool(held)}."
+    )
     return Drawing(figure, "All rows, one line", caption, alt)
+
+
+def _typical(results: Results, x_name: str, count: int) -> tuple[pd.DataFrame, str]:
+    """So many equal rows, every predictor but `x_name` at its mean or commonest level; which, in words."""
+    rows, held = results.rows, []
+    typical = rows.iloc[[0] * count].copy()
+    for name in rows.columns:
+        if name in (x_name, results.response, results.group):
+            continue
+        if pd.api.types.is_numeric_dtype(rows[name]):
+            typical[name] = rows[name].mean()
+            held.append(f"{name} = {rounded(rows[name].mean())}")
+        else:
+            typical[name] = rows[name].mode().iloc[0]
+            held.append(f"{name} = {typical[name].iloc[0]}")
+    return typical, listed(held)
+
+
+def _slope(results: Results, x_name: str, held: str, drawn: float) -> str:
+    """The line's slope with its interval; without one where it depends on other predictors."""
+    slope = results.estimate("ols", x_name)
+    others = [term for term in results.fixed("ols") if term != x_name and x_name in re.split(r"\W+", term)]
+    if others:
+        where = f"With {held}, the" if held else "The"
+        return f" {where} OLS line changes by {number(drawn)} a unit of {x_name}."
+    if not np.isfinite(slope):
+        return ""
+    low, high = (results.estimate("ols", x_name, side) for side in ("conf_low", "conf_high"))
+    crosses = "includes" if low <= 0 <= high else "excludes"
+    return f" The OLS slope is {number(slope)} ({number(low)} to {number(high)}), which {crosses} 0."
 
 
 def _histogram(results: Results, fitted: Fitted, figure, ax) -> Drawing:

@@ -27,7 +27,7 @@ COLOURS = {
 INK, MUTED, GRID, FAINT = "#1b1f24", "#5f6772", "#dfe3e8", "#b9c0c9"
 MARKERS = {"ols": "s", "mixedlm": "o", "reml": "D", "pymc": "^", "truth": "|", "no_pooling": "x"}
 EXTRA = ("#56b4e9", "#f0e442", "#7f3c8d", "#a5aa99")  # engines added later, in the order they come
-# A chain is no engine: colours far from all of theirs, and from one another for colour-blind eyes (tests/test_figures.py)
+# A chain is no engine: far from all of their colours, and from one another for colour-blind eyes (test_colours.py)
 CHAINS = ("#382080", "#6b9420", "#c33bc3", "#998079", "#802020", "#59244c")
 
 matplotlib.rcParams.update(

@@ -1,0 +1,138 @@
+"""What the report calls things, how it rounds, and what it says of large studies and of standard errors."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+import made_results
+from lmm import calibration, figures, recovered, report, report_table, report_tables, report_text, words
+from lmm.page import assemble
+from lmm.results import read
+from test_report import PROVENANCE, Text, rendered
+
+
+@pytest.fixture
+def coffee(tmp_path):
+    root = made_results.coffee(tmp_path)
+    return root, read("coffee", made_results.SETTINGS, made_results.paths(root))
+
+
+def test_terms_have_names_that_a_reader_knows():
+    terms = ["x", "sd__x", "cor__Intercept.x", "sd__Observation", "a:b"]
+    assert list(map(words.titled, terms)) == ["x", "sd of x", "cor(Intercept, x)", "residual sd", "a:b"]
+    quantities = ["ranef__x__3", calibration.LOG_LIKELIHOOD, calibration.ICC, "sd__x"]
+    assert list(map(recovered.quantity_name, quantities)) == [
+        "random x of group 3", "log likelihood", "intraclass correlation", "sd of x",
+    ]  # fmt: skip
+
+
+def test_the_report_has_no_name_of_a_table_s_column_in_its_text(coffee):
+    text = Text(rendered(coffee[0]).html).text
+    assert "sd__" not in text.split("Configuration")[0]
+    assert "cor__" not in text
+
+
+@pytest.mark.parametrize(
+    ("levels", "most", "short"),
+    [
+        (["a", "bb"], 2, ["a", "bb"]),
+        (["patient 7", "patient 12"], 4, ["7", "12"]),
+        (["site-01-a", "site-01-b"], 4, ["a", "b"]),
+        (["s101", "s102"], 3, ["…01", "…02"]),  # not 1 and 2: a name is not cut within a number
+        (["Ward one", "Clinic"], 6, ["Ward…", "Clinic"]),
+        (["only one name"], 5, ["only…"]),
+    ],
+)
+def test_group_names_are_shortened_where_they_tell_groups_apart(levels, most, short):
+    assert words.short_levels(levels, most) == short
+
+
+def test_digits_are_as_many_as_mean_something():
+    assert words.of_term("cor__Intercept.x", 0.000943) == "0.001"
+    assert words.of_term("sd__x", 0.000943) == "0.000943"
+    assert words.error_size(-2.2e-11) == "less than 10⁻⁶"
+    assert words.error_size(-0.5) == "0.50"
+    assert words.in_errors(0.036) == "3.6\u00a0% of a standard error"
+    assert words.in_errors(1.42) == "1.4 standard errors"
+    assert words.gate(5183.72) == "5,184"
+    assert words.gate(1.00187) == "1.002"
+    assert words.rounded(5.0) == "5"
+    assert words.rounded(-21.62) == "−21.6"
+
+
+def test_a_scale_of_its_own_rounds_to_zero_and_blanks_are_blank():
+    frame = pd.DataFrame({"name": ["a", "b"], "r": [0.00013, None]})
+    fine, coarse = (
+        report_table.table("t", "", frame, [report_table.Column("name", "", False), column])
+        for column in (
+            report_table.Column("r", "r", decimals=3),
+            report_table.Column("r", "r", decimals=3, coarse=True, missing=""),
+        )
+    )
+    assert [row[1][1] for row in fine.rows] == ["0.00013", "–"]
+    assert [row[1][1] for row in coarse.rows] == ["0.000", ""]
+    matrix = [[1, 0, 0], [0.5, 1, 0], [0.2, -0.1, 1]]
+    made = report_tables.correlations({"fixed_names": ["a", "b", "c"], "corr_fixed": matrix}, "reml")
+    assert [text for _, text in made.rows[0]] == ["b", "0.500", ""]
+
+
+def test_parameters_stand_together_where_groups_are_paged():
+    frame = pd.DataFrame({"term": [f"x{k}" for k in range(15)], "level": range(15), "value": 1.5})
+    value = report_table.Column("value", "Value")
+    parameters = report_table.table("p", "", frame, [report_table.Column("term", "Term", False), value])
+    groups = report_table.table("g", "", frame, [report_table.Column("level", "Group", False), value])
+    assert not parameters.interactive
+    assert groups.interactive
+
+
+def test_fitted_values_that_are_left_out_are_said(coffee):
+    _, results = coffee
+    assert report_text.unfitted(results) == []
+    large = replace(results, data=results.data | {"rows": 250_121})
+    assert "250,121 rows are more than 100,000" in " ".join(report_text.data(large))
+
+
+def test_standard_errors_that_are_not_reml_s_are_said(coffee):
+    _, results = coffee
+    assert report_text.standard_errors(results) == ""
+    fit = results.fits["mixedlm"]
+    table = fit.parameters.copy()
+    at = table["term"] == "x"
+    before = float(table.loc[at, "std_error"].iloc[0])
+    table.loc[at, "std_error"] = before * 1.29
+    results = replace(results, fits=results.fits | {"mixedlm": replace(fit, parameters=table)})
+    said = report_text.standard_errors(results)
+    ours = results.estimate("reml", "x", "std_error")
+    assert f"by up to {words.percent(before * 1.29 / ours - 1)} (x: " in said
+    assert f"against {words.number(ours)})" in said
+    assert said.endswith("Use reml's, those of generalised least squares.")
+
+
+def test_without_a_title_the_headline_asks_only_where_there_is_a_truth(coffee, tmp_path):
+    root, results = coffee
+    assert "<title>Do the models recover the variances?</title>" in rendered(root, title="").html
+    (root / "coffee/data/truth.json").unlink()
+    paths = made_results.paths(root)
+    assert (
+        "<title>A linear mixed model by several engines</title>" in rendered(root, paths=paths, title="").html
+    )
+    assert report._headline([replace(results, truth=None)] * 2) == "Linear mixed models by several engines"
+
+
+def test_a_line_with_other_predictors_says_where_they_are_held(tmp_path):
+    table = pd.read_csv(made_results.REFERENCE / "coffee.csv").assign(group=lambda t: t["group"].astype(str))
+    table["arm"] = ["drug" if k % 3 else "control" for k in range(len(table))]
+    options, paths = made_results.fitted(
+        tmp_path, table[["y", "x", "arm", "group"]], "y ~ x * arm + (1 | group)"
+    )
+    figure = figures.draw("own", options, paths).figures["pooled"]
+    assert "groups ignored, at arm = drug." in figure.caption  # the commoner level, not the first row's
+    results = read("own", options, paths)
+    slope = results.estimate("ols", "x") + results.estimate("ols", "x:arm[T.drug]")
+    assert f"With arm = drug, the OLS line changes by {words.number(slope)} a unit of x." in figure.alt
+
+
+def test_numbers_keep_their_percent_signs(tmp_path):
+    html = assemble("report.html.j2", title="5 % ± 1 %", studies=[], provenance=PROVENANCE, bibtex="")
+    assert "<title>5\u00a0%\u00a0±\u00a01\u00a0%</title>" in html
