@@ -51,6 +51,7 @@ def test_group_names_are_shortened_where_they_tell_groups_apart(levels, most, sh
 def test_digits_are_as_many_as_mean_something():
     assert words.of_term("cor__Intercept.x", 0.000943) == "0.001"
     assert words.of_term("sd__x", 0.000943) == "0.000943"
+    assert words.of_term("variance explained: marginal R²", 1.2e-10) == "0.0000"
     assert words.error_size(-2.2e-11) == "less than 10⁻⁶"
     assert words.error_size(-0.5) == "0.50"
     assert words.in_errors(0.036) == "3.6\u00a0% of a standard error"

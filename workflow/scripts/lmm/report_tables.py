@@ -167,7 +167,9 @@ def explained(results: Results) -> Table | None:
     if frame["truth"].notna().any():
         wide["truth"] = wide["measure"].map(frame.groupby("measure")["truth"].first())
     columns = [Column("about", "Measure", False)] + [
-        Column(name, label(name), decimals=4) for name in [*results.fits, "truth"] if name in wide
+        Column(name, label(name), decimals=4, coarse=True)
+        for name in [*results.fits, "truth"]
+        if name in wide
     ]
     return table("explained", "Variance explained, by several measures.", wide, columns)
 

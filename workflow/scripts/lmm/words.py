@@ -122,7 +122,9 @@ def short_levels(levels: Sequence[str], most: int) -> list[str]:
 
 
 def of_term(term: str, value: float | None, digits: int = 3) -> str:
-    """An estimate of a tidy term: a correlation to three decimals, everything else to so many significant digits."""
+    """An estimate of a tidy term: correlations and shares by decimals, others to so many significant digits."""
+    if term.startswith("variance explained"):
+        return fixed(value, 4)
     return fixed(value, 3) if term.startswith("cor__") else number(value, digits)
 
 
