@@ -419,8 +419,8 @@ def fitted(root: Path, frame: pd.DataFrame, formula: str, study: str = "own", tr
     write_table(base / "reml/influence.parquet", table)
     write_json(base / "reml/influence.json", about)
     columns = {
-        name: {"type": "categorical", "levels": sorted(frame[name].unique())}
-        if not pd.api.types.is_numeric_dtype(frame[name]) or name == parsed.group
+        name: {"type": "categorical", "levels": sorted(frame[name].unique().tolist())}
+        if not pd.api.types.is_numeric_dtype(frame[name]) or name in (parsed.group, *parsed.categorical)
         else {
             "type": "numeric",
             "min": frame[name].min(),

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import made_results
-from lmm import figures
+from lmm import figures, report_text
 from lmm.figures.diagnostics import density, normal_quantiles
 from lmm.figures.prior import prior_density
 from lmm.figures.rows import chosen
@@ -35,6 +35,14 @@ def rows():
 def own(tmp_path, frame, formula):
     options, paths = made_results.fitted(tmp_path, frame, formula)
     return figures.draw("own", options, paths), read("own", options, paths)
+
+
+def test_numbers_that_are_categories_have_no_mean(tmp_path, rows):
+    """Lines are drawn at values that such a predictor has: halfway between two of them there is no model."""
+    frame = rows[["y", "x", "group"]].assign(week=np.arange(len(rows)) % 3 + 1)
+    drawn, results = own(tmp_path, frame, "y ~ x + C(week) + (x | group)")
+    assert list(drawn.figures) == figures.names({"engines": ["ols", "reml"]})
+    assert "Treatment contrasts compare levels of week with 1." in report_text.data(results)
 
 
 def test_every_named_figure_is_drawn_and_nothing_else(coffee):

@@ -237,17 +237,25 @@ def test_names_that_sql_would_stumble_over(tmp_path):
             (("Intercept", "x"),),
             "2 fixed effects and 4 variance parameters for 6 rows",
         ),
-        (100, 2, ("Intercept",), (("Intercept", "x", "z"),), "3 correlated random effects .* for 2 groups"),
+        (
+            100,
+            2,
+            ("Intercept",),
+            (("Intercept", "x", "z"),),
+            "column 'g': 2 groups for 3 correlated random effects",
+        ),
         (100, 2, ("Intercept",), (("Intercept",), ("x",), ("z",)), None),
         (100, 2, ("Intercept", "x"), (("Intercept", "x"),), None),
     ],
 )
 def test_parameters_that_the_groups_cannot_carry(rows_, groups, fixed, blocks, said):
+    terms = Terms(fixed, blocks, "g", ("Intercept", "x", "z"))
     if said is None:
-        checks.size(rows_, groups, fixed, blocks)
+        checks.size(rows_, groups, terms, "d.csv")
         return
-    with pytest.raises(StudyError, match=said):
-        checks.size(rows_, groups, fixed, blocks)
+    with pytest.raises(StudyError, match=said) as caught:
+        checks.size(rows_, groups, terms, "d.csv")
+    assert caught.value.where == "d.csv"
 
 
 def moments_of(columns, n=200):
@@ -265,19 +273,22 @@ def test_collinear_columns_are_named():
     x, z = rng.normal(size=(2, 200))
     far = x + 1e8  # a predictor far from 0 is not collinear with the intercept
     for columns, said in [
-        ({"Intercept": 1, "x": x, "z": z, "w": 2 * x - z + 3}, "column 'w': .* of 'x', 'z', expected"),
-        ({"Intercept": 1, "x": far, "k": 1e-9 * far}, "column 'k': .* of 'x', expected"),
+        (
+            {"Intercept": 1, "x": x, "z": z, "w": 2 * x - z + 3},
+            "column 'w': .* of 'x', 'z' in all rows, expected",
+        ),
+        ({"Intercept": 1, "x": far, "k": 1e-9 * far}, "column 'k': .* of 'x' in all rows, expected"),
         ({"Intercept": 1, "x": x, "c": 4}, "column 'c': .* of 'Intercept'|column 'c': .* of zero"),
-        ({"a": (x > 0), "b": (x <= 0), "c": 3}, "column 'c': .* of 'a', 'b', expected"),
+        ({"a": (x > 0), "b": (x <= 0), "c": 3}, "column 'c': .* of 'a', 'b' in all rows, expected"),
     ]:
         with pytest.raises(StudyError, match=said):
-            checks.collinear(*moments_of(columns))
+            checks.collinear(*moments_of(columns), "d.csv")
     for columns in [
         {"Intercept": 1, "x": far, "z": z * 1e-8},
         {"Intercept": 1, "x": x, "z": x + 1e-4 * z},  # close, and R's lm keeps it too
         {"a": (x > 0), "b": (x <= 0), "x": x},
     ]:
-        checks.collinear(*moments_of(columns))
+        checks.collinear(*moments_of(columns), "d.csv")
 
 
 def test_headers_are_read_without_duckdb_or_pandas(tmp_path):

@@ -35,8 +35,9 @@ from lmm.bayes_priors import resolve
 from lmm.design import build
 from lmm.errors import StudyError
 from lmm.formula import parse
-from lmm.gather import of_rows
+from lmm.gather import of_rows, of_sources
 from lmm.study import load
+from lmm.terms import Terms
 from planning.files import sizes
 from running import integrity
 
@@ -132,6 +133,7 @@ CONFIGURATIONS = [
     (own(predict='new.csv'), "studies.s.predict: 'new.csv': no such file; expected new rows as CSV, TSV or Parquet"),
     (sim(engines={}), 'studies.s.engines: none is listed; expected some of ols, mixedlm, reml, pymc'),
     (sim(engines={'reml': {'formula': 'y ~ x + z + (x | g)'}}), "studies.s.engines.reml.formula: 'y ~ x + z + (x | g)': fixed is '1 + x + z'; expected the study's, '1 + x' (an engine may change the random effects only)"),
+    (sim(engines={'reml': {'formula': 'y ~ x + (z | g)'}}), "studies.s.engines.reml.formula: 'y ~ x + (z | g)': 'z' is not a predictor that the study simulates; expected one of: x"),
     (sim(engines={'pymc': {'priors': {'fixed': 'student_t(3, 0, 1)'}}}), "studies.s.engines.pymc.priors.fixed: 'student_t(3, 0, 1)': the marginal model integrates fixed effects out; expected flat, normal(mean, sd) or auto, or model: full"),
     (sim(engines={'pymc': {'priors': {'sd': {'z': 'half_normal(1)'}}}}), 'studies.s.engines.pymc.priors.sd.z: not a term of the formula; expected one of: Intercept, x'),
     (sim(engines={'pymc': {'priors': {'sd': 'normal(0, 1)'}}}), "studies.s.engines.pymc.priors.sd: 'normal(0, 1)': expected a prior for sd: auto, flat, uniform(low, high), half_normal(sd), half_student_t(df, scale), half_cauchy(scale), exponential(rate)"),
@@ -367,7 +369,10 @@ def scripted(main: Callable, **job) -> Callable:
             dup2=lambda *fds: None,
             write=lambda fd, line: said.append(line.decode()),
             isatty=lambda fd: False,
-            path=os.path,
+            path=SimpleNamespace(
+                sameopenfile=lambda *fds: False, **{n: getattr(os.path, n) for n in ("dirname", "commonpath")}
+            ),
+            environ={},
         )
         given = {
             "input": [],
@@ -475,6 +480,29 @@ def finite(root):
     pilot.finite_matrix(build(parse("y ~ np.log(x) + (1 | g)"), frame), frame)
 
 
+def not_finite_in_a_file(root):
+    """Rows are counted in the file, those that are left out among them."""
+    (root / "d.csv").write_text("y,x,g\n1,1,a\n2,,a\n3,0,b\n4,2,b\n5,3,b\n")
+    formula = parse("y ~ np.log(x) + (1 | g)")
+    source = ingest.inspect(str(root / "d.csv"), formula.variables, "g", drop=True)
+    _, data = ingest.scan(source, formula)
+    design = build(formula, data["columns"])
+    of_sources(design, data)
+
+
+def orders(*categories) -> Callable:
+    """Parquet files whose categories stand in these orders; None: plain text."""
+
+    def provoke(root):
+        for k, order in enumerate(categories):
+            values = pd.Categorical(list("uvuv"), order) if order else list("uvuv")
+            rows(x=values).to_parquet(root / f"{k}.parquet")
+        formula = parse("y ~ x + (1 | g)")
+        ingest.scan(ingest.inspect(str(root / "*.parquet"), formula.variables, "g"), formula)
+
+    return provoke
+
+
 def singular_moments(root):
     broken = mock.Mock(n_rows=10)
     broken.ols.side_effect = np.linalg.LinAlgError
@@ -510,12 +538,15 @@ OTHERS = {
     "a level that is not known": (lambda root: build(parse("y ~ x + (1 | g)"), rows(x=list("uvuv"))).predictors(rows(x=list("uvuw"))),
                                   "data: column 'x': value 'w' is not among its levels; expected one of: u, v"),
     "not finite": (finite, "formula: 'np.log(x)': -inf in the row {'y': 1.0, 'x': 0.0, 'g': 'a'}, expected a finite number"),
-    "too many parameters": (lambda root: checks.size(5, 3, ["Intercept", "x"], [["Intercept", "x"]]),
-                            "formula: 2 fixed effects and 4 variance parameters for 5 rows, expected more rows than parameters"),
-    "too few groups": (lambda root: checks.size(50, 2, ["Intercept"], [["Intercept", "x", "z"]]),
-                       "formula: 3 correlated random effects (Intercept, x, z) for 2 groups, expected at least as many groups, or independent effects with ||"),
-    "collinear": (lambda root: checks.collinear(moments("y ~ x + z + (1 | g)", many()), ("Intercept", "x", "z")),
-                  "formula: column 'z': a linear combination of 'x', expected columns that are not"),
+    "not finite, in a file": (not_finite_in_a_file, "<tmp>/d.csv: column 'x': 0 in row 3, where 'np.log(x)' is -inf; expected numbers that give it a finite value"),
+    "order of categories": (orders(["v", "u"], ["u", "v"]), "<tmp>/1.parquet: column 'x': categories 'u', 'v', expected 'v', 'u' as in <tmp>/0.parquet, in one order throughout: the first is the reference level"),
+    "order of some categories": (orders(["v", "u"], None), "<tmp>/1.parquet: column 'x': text without an order of its own, expected 'v', 'u' as in <tmp>/0.parquet, in one order throughout"),
+    "too many parameters": (lambda root: checks.size(5, 3, Terms(("Intercept", "x"), (("Intercept", "x"),), "g", ("Intercept", "x")), "d.csv"),
+                            "d.csv: 2 fixed effects and 4 variance parameters for 5 rows, expected more rows than parameters"),
+    "too few groups": (lambda root: checks.size(50, 2, Terms(("Intercept",), (("Intercept", "x", "z"),), "g", ("Intercept", "x", "z")), "d.csv"),
+                       "d.csv: column 'g': 2 groups for 3 correlated random effects (Intercept, x, z), expected at least as many groups, or independent effects with ||"),
+    "collinear": (lambda root: checks.collinear(moments("y ~ x + z + (1 | g)", many()), ("Intercept", "x", "z"), "d.csv"),
+                  "d.csv: column 'z': a linear combination of 'x' in all rows, expected columns that are not; take one out of the formula"),
     "ols: rows": (lambda root: ols.fit(["Intercept", "x"], y=np.ones(2), X=np.ones((2, 2))), "formula: 2 rows cannot carry 2 fixed effects (Intercept, x); expected more rows"),
     "ols: collinear": (lambda root: ols.fit(["Intercept", "x"], y=np.arange(4.0), X=np.ones((4, 2))), "formula: the fixed effects Intercept, x are collinear in these data; expected independent columns"),
     "ols: moments": (singular_moments, "formula: the fixed effects Intercept, x are collinear in these data; expected independent columns"),

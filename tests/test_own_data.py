@@ -24,13 +24,13 @@ def frame(n=120, groups=8):
     return pd.DataFrame({"y": y, "x": x, "z": z, "w": 2 * x - z + 1, "f": f, "g": [f"s{k}" for k in codes]})
 
 
-def stopped(project, study, begins, *parts):
-    """The run ended with one line of ours, no traceback and no fit."""
+def stopped(project, study, begins, *parts, options=()):
+    """The run ended with one line of ours, said once, no traceback and no fit."""
     project.configure({"mine": study})
-    run = project.snakemake("--cores", "1")
+    run = project.snakemake("--cores", "1", *options)
     said = run.stdout + run.stderr
     assert run.returncode != 0
-    lines = {line for line in said.splitlines() if line.startswith("studies.mine.")}
+    lines = [line for line in said.splitlines() if line.startswith("studies.mine.")]
     assert len(lines) == 1, said
     (line,) = lines
     assert line.startswith(f"studies.mine.{begins}"), line
@@ -70,7 +70,13 @@ def one_level(data):
 @pytest.mark.parametrize(
     "study, change, begins, parts",
     [
-        ({"formula": "y ~ x + z + w + (1 | g)"}, None, "formula:", ["column 'w'", "'x', 'z'"]),
+        ({"formula": "y ~ x + z + w + (1 | g)"}, None, "d.csv:", ["column 'w'", "'x', 'z'"]),
+        (
+            {"formula": "y ~ x + np.log(z) + (1 | g)"},
+            lambda data: data.assign(z=np.where(np.arange(120) == 7, -1, 1 + data["z"] ** 2)),
+            "d.csv:",
+            ["column 'z': -1 in row 8, where 'np.log(z)' is nan"],
+        ),
         ({"formula": "y ~ x + f + (1 | g)"}, one_level, "d.csv:", ["column 'f'", "'a' in every row"]),
         ({"formula": FORMULA, "predict": "p.csv"}, None, "p.csv:", ["column 'x'", "'?'", "a number"]),
         (
@@ -92,6 +98,27 @@ def test_what_only_rows_tell_stops_before_any_fit(project, study, change, begins
     stopped(project, {"data": "d.csv", **study}, begins, *parts)
 
 
+def test_a_message_is_said_once_where_snakemake_does_not_show_logs_too(project):
+    """Without the profile nobody but the job puts it on the console; the log has it in any case."""
+    frame().assign(x="oops").to_csv(project.root / "d.csv", index=False)
+    study = {"data": "d.csv", "formula": "y ~ x + (x | g)", "missing": "error"}
+    options = ("--workflow-profile", "none")
+    stopped(project, study, "d.csv:", "column 'x': 'oops' in every row", options=options)
+    log = (project.root / "results/mine/logs/ingest.log").read_text()
+    assert log.count("studies.mine.d.csv: column 'x': 'oops' in every row") == 1
+
+
+def test_rows_to_predict_are_checked_with_every_engines_formula_in_simulated_studies(project):
+    (project.root / "p.csv").write_text("x,z,g\n1,1,s1\n1,-1,new\n")
+    study = {
+        "formula": "y ~ x + z + (1 | g)",
+        "simulate": {"groups": 10, "rows_per_group": 5, "predictors": {"z": {"uniform": {"low": 1, "high": 2}}}},
+        "engines": {"reml": {"formula": "y ~ x + z + (np.log(z) | g)"}},
+        "predict": "p.csv",
+    }  # fmt: skip
+    stopped(project, study, "p.csv:", "column 'z': -1 in row 2, where 'np.log(z)' has no value")
+
+
 def scanned(tmp_path, formulas, data=None, files=1):
     data = frame() if data is None else data
     for k, part in enumerate(np.array_split(np.arange(len(data)), files)):
@@ -104,8 +131,12 @@ def scanned(tmp_path, formulas, data=None, files=1):
 @pytest.mark.parametrize(
     "formula, change, said",
     [
-        ("y ~ x + (x + z + w | g)", {}, r"column 'w': a linear combination of 'x', 'z', expected"),
-        ("y ~ x + I(x * 2) + (1 | g)", {}, r"a linear combination of 'x', expected"),
+        (
+            "y ~ x + (x + z + w | g)",
+            {},
+            r"column 'w': a linear combination of 'x', 'z' in all rows, expected",
+        ),
+        ("y ~ x + I(x * 2) + (1 | g)", {}, r"a linear combination of 'x' in all rows, expected"),
         (
             "y ~ np.sign(k) + (1 | g)",
             {"k": np.arange(1, 121)},
@@ -114,7 +145,7 @@ def scanned(tmp_path, formulas, data=None, files=1):
         (
             "y ~ x + (x + z | g)",
             {"g": np.repeat(["a", "b"], 60)},
-            r"3 correlated random effects .* for 2 groups",
+            r"column 'g': 2 groups for 3 correlated random effects",
         ),
     ],
 )
@@ -122,7 +153,7 @@ def test_designs_that_rows_or_groups_cannot_carry(tmp_path, formula, change, sai
     data = scanned(tmp_path, [formula], frame().assign(**change))
     with pytest.raises(StudyError, match=said):
         design, own = gather.designs([formula], data, None)
-        gather.checked(gather.of_sources(design, data), own)
+        gather.checked(gather.of_sources(design, data), own, data)
 
 
 def test_engines_own_formulas_are_checked_too(tmp_path):
@@ -130,9 +161,9 @@ def test_engines_own_formulas_are_checked_too(tmp_path):
     data = scanned(tmp_path, formulas)
     design, own = gather.designs(formulas, data, None)
     moments = gather.of_sources(design, data)
-    assert gather.checked(moments, own[:2]) is moments  # each effect is a block of its own
+    assert gather.checked(moments, own[:2], data) is moments  # each effect is a block of its own
     with pytest.raises(StudyError, match="column 'w'"):
-        gather.checked(moments, own)
+        gather.checked(moments, own, data)
 
 
 def test_bs_and_poly_of_rows_in_memory():
@@ -153,7 +184,7 @@ def test_moments_of_parts_are_those_of_one_job(tmp_path):
         path = (str(tmp_path / f"part-{k}"), str(tmp_path / f"part-{k}.json"))
         gather.of_sources(design, data, span).write(f"{path[0]}.pq", path[1])
         paths.append((f"{path[0]}.pq", path[1]))
-    merged = gather.merged(paths, own)
+    merged = gather.merged(paths, own, data)
     assert isinstance(merged, Moments)
     assert merged.basis.plain() == whole.basis.plain()
     assert merged.levels.tolist() == whole.levels.tolist()

@@ -18,6 +18,11 @@ LIBRARY = (
     os.path.relpath(SCRIPTS) if SCRIPTS.is_relative_to(Path.cwd()) else str(SCRIPTS)
 )
 
+# Jobs leave it to Snakemake to put their messages on the console, where it shows the logs of those that fail.
+os.environ["LMM_RECOVERY_LOGS_SHOWN"] = (
+    "yes" if workflow.output_settings.show_failed_logs else "no"
+)
+
 # Half an artifact is no artifact: found before planning, it is made anew. Jobs look at their inputs themselves.
 if workflow.is_main_process:
     for line in integrity.mark(Path("results")):

@@ -12,12 +12,12 @@ def main(job) -> None:
     rows = read_table(job.input.rows) if job.input.get("rows") else None
     design, own = gather.designs(settings["formulas"], data, rows)
     if rows is not None:
-        found = gather.of_rows(design, rows)
+        found = gather.of_rows(design, rows, data)
     else:
         memory, span = job.resources.mem_mb // 2, job.params.get("files")
         found = gather.of_sources(design, data, span, job.threads, memory)
     if job.output.get("design"):
-        gather.checked(found, own)
+        gather.checked(found, own, data)
         write_designs(job.output.design, own)
     found.write(job.output.table, job.output.details)
 

@@ -8,9 +8,10 @@ def main(job) -> None:
     from lmm.rows import write_designs
     from lmm.store import read_json
 
-    _, own = gather.designs(job.params.settings["formulas"], read_json(job.input.data), None)
+    data = read_json(job.input.data)
+    _, own = gather.designs(job.params.settings["formulas"], data, None)
     parts = list(zip(job.input.tables, job.input.details, strict=True))
-    gather.merged(parts, own).write(job.output.table, job.output.details)
+    gather.merged(parts, own, data).write(job.output.table, job.output.details)
     write_designs(job.output.design, own)
 
 

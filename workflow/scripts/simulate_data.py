@@ -26,7 +26,7 @@ def main(job) -> None:
     source = ingest.inspect(job.output.rows, formula.variables, formula.group)
     _, details = ingest.scan(source, formula)
     if job.input.get("predict"):
-        new_rows.check_before_fits(job.input.predict, [settings["formula"]], details)
+        new_rows.check_before_fits(job.input.predict, settings["formulas"], details)
     write_json(job.output.details, details | {"sources": ["simulated"]})
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from lmm.errors import StudyError
+from lmm.terms import Terms
 
 PASSED = (
     "headers", "missing values", "numbers", "infinite values", "constant columns", "levels of predictors",
@@ -128,10 +129,15 @@ def groups(name: str, sizes: np.ndarray, locate) -> None:
         )
 
 
-def size(
-    rows: int, groups: int, fixed: Sequence[str], blocks: Sequence[Sequence[str]], where: str = "formula"
-):
+def size(rows: int, groups: int, terms: Terms, where: str) -> None:
     """No more parameters than rows and groups can carry.
+
+    Parameters
+    ----------
+    rows, groups : int
+    terms : Terms
+    where : str
+        The file, or the key, that the message begins with.
 
     Raises
     ------
@@ -139,19 +145,20 @@ def size(
         As many fixed effects and variance parameters as rows, or more random effects in a block than groups
         (their covariance matrix would be singular for any data).
     """
-    variances = 1 + sum(len(block) * (len(block) + 1) // 2 for block in blocks)
-    if len(fixed) + variances >= rows:
-        what = f"{len(fixed)} fixed effects and {variances} variance parameters for {rows} rows"
+    variances = 1 + sum(len(block) * (len(block) + 1) // 2 for block in terms.blocks)
+    if len(terms.fixed) + variances >= rows:
+        what = f"{len(terms.fixed)} fixed effects and {variances} variance parameters for {rows} rows"
         raise StudyError(where, f"{what}, expected more rows than parameters")
-    for block in blocks:
+    for block in terms.blocks:
         if len(block) > groups:
-            what = f"{len(block)} correlated random effects ({', '.join(block)}) for {groups} groups"
+            what = f"column {terms.group!r}: {groups} groups for {len(block)} correlated random effects"
+            what = f"{what} ({', '.join(block)})"
             raise StudyError(
                 where, f"{what}, expected at least as many groups, or independent effects with ||"
             )
 
 
-def collinear(moments, names: Sequence[str], where: str = "formula") -> None:
+def collinear(moments, names: Sequence[str], where: str) -> None:
     """No column of a model matrix is a combination of those before it.
 
     Parameters
@@ -159,6 +166,8 @@ def collinear(moments, names: Sequence[str], where: str = "formula") -> None:
     moments : Moments
     names : sequence of str
         The fixed effects, or the random effects of a block.
+    where : str
+        The file, or the key, that the message begins with.
 
     Raises
     ------
@@ -180,7 +189,5 @@ def collinear(moments, names: Sequence[str], where: str = "formula") -> None:
         if gram[k, k] - gram[:k, k] @ weights > COLLINEAR:
             continue
         parts = [repr(names[i]) for i in range(k) if abs(weights[i]) > 1e-5] or ["zero"]
-        what = (
-            f"column {names[k]!r}: a linear combination of {', '.join(parts)}, expected columns that are not"
-        )
-        raise StudyError(where, what)
+        what = f"column {names[k]!r}: a linear combination of {', '.join(parts)} in all rows"
+        raise StudyError(where, f"{what}, expected columns that are not; take one out of the formula")

@@ -1,13 +1,15 @@
 """The moments stage: from checked rows to moments and designs, in one job or in one a part of the files."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pandas as pd
 
-from lmm import checks, ingest, pilot
+from lmm import checks, finite, ingest, pilot
 from lmm.accumulate import accumulate, compute, encode, keeps_whole, merge
 from lmm.design import Design, build
+from lmm.errors import StudyError
 from lmm.formula import parse
 from lmm.moments import Moments
 from lmm.progress import Progress
@@ -37,15 +39,33 @@ def designs(
     schema = data["columns"] if rows is None else rows
     own = [build(parse(text), schema, levels) for text in formulas]
     for design in own:
-        checks.size(data["rows"], data["groups"], design.terms.fixed, design.terms.blocks)
+        checks.size(data["rows"], data["groups"], design.terms, place(data))
     return build(together(formulas), schema, levels), own
 
 
-def of_rows(design: Design, rows: pd.DataFrame) -> Moments:
-    """Moments of rows in memory."""
+def place(data: Mapping[str, Any]) -> str:
+    """What a message is about that no single row makes true: the file, `data` of several, `simulate`."""
+    sources = data.get("sources", ("formula",))
+    return {"simulated": "simulate"}.get(sources[0], sources[0]) if len(sources) == 1 else "data"
+
+
+@contextmanager
+def _rows_named(design: Design, data: Mapping[str, Any] | None) -> Iterator[None]:
+    """A term that is not finite is said with file, row and column, where there are files."""
+    try:
+        yield
+    except StudyError as error:
+        files = data is not None and data["sources"] != ["simulated"]
+        raise ((files and finite.in_files(design, data)) or error) from None
+
+
+def of_rows(design: Design, rows: pd.DataFrame, data: Mapping[str, Any] | None = None) -> Moments:
+    """Moments of rows in memory; `data`, data.json's content, says where they come from."""
     codes, levels = encode(rows[design.terms.group])
     whole = keeps_whole(len(levels), len(design.terms.columns))
-    return compute(design.terms, *pilot.finite_matrix(design, rows), codes, levels, whole)
+    with _rows_named(design, data):
+        y, W = pilot.finite_matrix(design, rows)
+    return compute(design.terms, y, W, codes, levels, whole)
 
 
 def of_sources(
@@ -69,13 +89,14 @@ def of_sources(
         For DuckDB. The numbers do not depend on either.
     """
     source = ingest.reopen(data)
-    basis = pilot.basis_of(source, design, data["columns"])
     whole = keeps_whole(data["groups"], len(design.terms.columns))
     read = source if span is None else source.only(*span)
-    return accumulate(read, design, basis, whole, threads, memory_mb)
+    with _rows_named(design, data):
+        basis = pilot.basis_of(source, design, data["columns"])
+        return accumulate(read, design, basis, whole, threads, memory_mb)
 
 
-def checked(moments: Moments, own: Iterable[Design]) -> Moments:
+def checked(moments: Moments, own: Iterable[Design], data: Mapping[str, Any]) -> Moments:
     """The moments, if no column of X or of a block of Z is a combination of others.
 
     Raises
@@ -85,11 +106,11 @@ def checked(moments: Moments, own: Iterable[Design]) -> Moments:
     """
     for design in own:
         for names in (design.terms.fixed, *design.terms.blocks):
-            checks.collinear(moments, names)
+            checks.collinear(moments, names, place(data))
     return moments
 
 
-def merged(parts: Sequence[tuple[str, str]], own: Iterable[Design]) -> Moments:
+def merged(parts: Sequence[tuple[str, str]], own: Iterable[Design], data: Mapping[str, Any]) -> Moments:
     """Moments of all parts, added in their order; `checked`.
 
     Parameters
@@ -97,6 +118,8 @@ def merged(parts: Sequence[tuple[str, str]], own: Iterable[Design]) -> Moments:
     parts : sequence of (table, details)
         Paths of what `Moments.write` wrote.
     own : iterable of Design
+    data : mapping
+        data.json's content.
     """
 
     def read() -> Iterator[Moments]:
@@ -105,4 +128,4 @@ def merged(parts: Sequence[tuple[str, str]], own: Iterable[Design]) -> Moments:
                 yield Moments.read(*part)
                 progress.advance()
 
-    return checked(merge(read()), own)
+    return checked(merge(read()), own, data)

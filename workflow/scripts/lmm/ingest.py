@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from lmm import checks
+from lmm import checks, factors
 from lmm.errors import StudyError
 from lmm.source import Part, Source, connect, text
 from lmm.summary import Locator, group_sizes, levels, summarise
@@ -57,7 +57,7 @@ def inspect(patterns: str | Sequence[str], columns: Sequence[str], group: str, d
             raise StudyError(file, f"is {other}, expected {kind} like {files[0]}: one format a study")
     columns = tuple(columns)
     read = _parquet_header if kind == "parquet" else _text_header
-    headers, kinds, rows = [], {}, []
+    headers, kinds, rows, categories = [], {}, [], set()
     for file in files:
         header, types, count = read(file, kind)
         checks.header(file, header, columns, files[0], headers[0] if headers else None)
@@ -66,10 +66,13 @@ def inspect(patterns: str | Sequence[str], columns: Sequence[str], group: str, d
             if kinds.setdefault(name, found) != found:
                 what = f"column {name!r}: {types[name]}, expected {kinds[name]} as in {files[0]}"
                 raise StudyError(file, what)
+            if found != "VARCHAR" and hasattr(types[name], "value_type"):  # a dictionary
+                categories.add(name)
         headers.append(header)
         rows += [count] if types else []
     size = sum(os.path.getsize(file) for file in files)
-    return Source(tuple(files), kind, tuple(headers), columns, group, kinds, drop, tuple(rows), size)
+    names = tuple(name for name in columns if name in categories and name != group)
+    return Source(tuple(files), kind, tuple(headers), columns, group, kinds, drop, tuple(rows), size, names)
 
 
 def _expand(patterns: list[str]) -> list[str]:
@@ -130,7 +133,10 @@ def _parquet_header(file: str, kind: str) -> tuple[tuple[str, ...], dict[str, An
     if metadata.num_rows == 0:
         raise StudyError(file, "has no rows, expected rows")
     schema = metadata.schema.to_arrow_schema()
-    return tuple(schema.names), dict(zip(schema.names, schema.types, strict=True)), metadata.num_rows
+    kinds = dict(zip(schema.names, schema.types, strict=True))
+    for name in factors.of_numbers(schema):
+        kinds[name] = pa.dictionary(pa.int32(), kinds[name])
+    return tuple(schema.names), kinds, metadata.num_rows
 
 
 def _parquet_kind(file: str, name: str, type_, is_group: bool) -> str:
@@ -179,14 +185,15 @@ def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tu
     """
     response = [name for name in source.columns if name not in (*formula.predictors, source.group)]
     options = {"threads": threads, "memory_mb": memory_mb}
-    summary, total, complete = summarise(source, formula.categorical, **options)
+    categorical = (*formula.categorical, *(name for name in source.factors if name not in response))
+    summary, total, complete = summarise(source, categorical, **options)
     locate = Locator(source)
     checks.missing(summary, total, complete, source.drop, locate)
     kinds = dict(source.kinds)
     for name, column in summary.items():
         if name == source.group:
             continue
-        kinds[name] = checks.kind(name, column, name in response, name in formula.categorical, locate)
+        kinds[name] = checks.kind(name, column, name in response, name in categorical, locate)
         if kinds[name] != "VARCHAR":
             checks.finite(name, column, locate)
             checks.constant(name, column, name in response, locate)
@@ -195,9 +202,10 @@ def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tu
     for name, column in summary.items():
         if name == source.group:
             columns[name] = {"type": "group", "kind": "VARCHAR"}
-        elif kinds[name] == "VARCHAR" or name in formula.categorical:
+        elif kinds[name] == "VARCHAR" or name in categorical:
             found = levels(source, name, MAX_LEVELS + 1, **options)
             checks.levels(name, found, MAX_LEVELS, locate)
+            found = factors.in_order(source, name, found) if kinds[name] == "VARCHAR" else found
             columns[name] = {"type": "categorical", "kind": kinds[name], "levels": found}
         else:
             columns[name] = {"type": "numeric", "kind": kinds[name], **column.described()}

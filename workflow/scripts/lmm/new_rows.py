@@ -1,6 +1,5 @@
 """Rows to predict, from a file of the user's: checked against the data that the model was fitted to, then read."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,6 +9,7 @@ import pandas as pd
 
 from lmm import checks, ingest
 from lmm.errors import StudyError
+from lmm.finite import columns_in
 from lmm.rows import together
 from lmm.source import Part, Source, connect
 from lmm.summary import Locator, levels, summarise
@@ -139,7 +139,7 @@ def check_values(file: str, design: Any, rows: pd.DataFrame, data: Mapping[str, 
             (k, term) for k in range(len(batch)) if (term := _missing_term(design, batch.iloc[[k]]))
         )
         numeric = [name for name in design.formula.predictors if name not in design.levels]
-        used = [name for name in numeric if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", term)] or numeric
+        used = columns_in(term, numeric) or numeric
         ends = {name: (data["columns"][name]["min"], data["columns"][name]["max"]) for name in used}
         row = batch.iloc[bad]
         name = next((n for n, (low, high) in ends.items() if not low <= row[n] <= high), used[0])

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from lmm import finite
 from lmm.errors import StudyError
 from lmm.moments import INTERCEPT, Basis
 from lmm.source import Part, Source, connect
@@ -124,10 +125,8 @@ def finite_matrix(design, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Response and columns of a batch, all finite."""
     with np.errstate(all="ignore"):
         y, W = design.matrix(frame)
-    for name, values in ((design.formula.response, y), *zip(design.terms.columns, W.T, strict=True)):
-        bad = np.flatnonzero(~np.isfinite(values))
-        if len(bad):
-            row = frame.iloc[bad[0]].to_dict()
-            what = f"{name!r}: {values[bad[0]]} in the row {row}, expected a finite number"
-            raise StudyError("formula", what)
+    if found := finite.first(design, y, W):
+        row, term, value = found
+        what = f"{term!r}: {value} in the row {frame.iloc[row].to_dict()}, expected a finite number"
+        raise StudyError("formula", what)
     return y, W

@@ -1,5 +1,7 @@
 """The report's sentences: every one computed from the results, none true of one study only."""
 
+import re
+
 import numpy as np
 
 from lmm.results import Results
@@ -14,9 +16,14 @@ def data(results: Results) -> list[str]:
     about, groups = results.data, results.data["groups"]
     size = f"{counted(about['rows'], 'row')} in {counted(groups, 'group')}"
     if not results.truth:
-        dropped = sum(v for v in (about.get("dropped") or {}).values() if isinstance(v, int))
         said = [f"The data have {size}, grouped by {results.group}; the response is {results.response}."]
-        said += [f"{counted(dropped, 'value')} missing led to rows being dropped."] if dropped else []
+        said += contrasts(results)
+        if (dropped := about.get("dropped") or {}).get("rows"):
+            lost = listed([f"{name} in {number:,}" for name, number in dropped["columns"].items()])
+            were = "was" if dropped["rows"] == 1 else "were"
+            said.append(
+                f"{capital(counted(dropped['rows'], 'row'))} with missing values {were} left out ({lost})."
+            )
         said += [
             "They are not simulated: there is no truth to compare with, only the engines with one another."
         ]
@@ -49,6 +56,21 @@ def unfitted(results: Results) -> list[str]:
         f"Fitted values of every row are left out: {count:,} rows are more than {OWN_ROWS:,}. "
         "The setting predict gives them for rows of your choice."
     ]
+
+
+def contrasts(results: Results) -> list[str]:
+    """Which level of each categorical predictor the others are compared with."""
+    terms = {term for fit in results.fits.values() for term in fit.parameters["term"]}
+    said = []
+    for name, column in results.data["columns"].items():
+        if "levels" not in column:
+            continue
+        named = rf"(?:{re.escape(name)}|C\({re.escape(name)}\b.*\))\[T\.(.*)\]"
+        compared = {found[1] for term in terms if (found := re.fullmatch(named, term))}
+        left = [str(level) for level in column["levels"] if str(level) not in compared]
+        if compared and len(left) == 1:
+            said.append(f"levels of {name} with {left[0]}")
+    return [f"Treatment contrasts compare {listed(said)}."] if said else []
 
 
 def ols(results: Results) -> list[str]:

@@ -62,6 +62,8 @@ class Source:
         Rows of each file, where the format says (Parquet); else empty.
     size : int
         Bytes of all files.
+    factors : tuple of str
+        Columns of numbers that Parquet files have as categories.
     """
 
     files: tuple[str, ...]
@@ -73,6 +75,7 @@ class Source:
     drop: bool = False
     rows: tuple[int, ...] = ()
     size: int = 0
+    factors: tuple[str, ...] = ()
 
     def only(self, start: int, stop: int | None = None) -> "Source":
         """The same source with some of its files, `start` to `stop` (default one): what one of several jobs reads."""
@@ -116,18 +119,18 @@ class Source:
             f"columns = {{{schema}}}){limit}"
         )
 
-    def typed(self, part: Part, keys: bool = False) -> str:
+    def typed(self, part: Part, keys: bool = False, every: bool = False) -> str:
         """SELECT of the used columns as the study's fits see them, without the rows left out as incomplete.
 
         The grouping factor is text, or with `keys` as the file has it: quicker to group by, cast afterwards.
+        With `every`, incomplete rows are there too, and a column lmm_complete says which are not.
         """
         columns = ", ".join(f"{self.value(name, keys)} AS {quote(name)}" for name in self.columns)
         rows = f"SELECT {columns} FROM ({self.raw(part)})"
-        if not self.drop:
-            return rows
-        return f"SELECT * FROM ({rows}) WHERE " + " AND ".join(
-            f"{quote(v)} IS NOT NULL" for v in self.columns
-        )
+        complete = " AND ".join(f"{quote(v)} IS NOT NULL" for v in self.columns)
+        if every:
+            return f"SELECT *, {complete} AS lmm_complete FROM ({rows})"
+        return f"SELECT * FROM ({rows}) WHERE {complete}" if self.drop else rows
 
     def value(self, name: str, keys: bool = False) -> str:
         """SQL of a used column's value in its kind; not-a-number is missing."""

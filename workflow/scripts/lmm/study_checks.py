@@ -76,6 +76,10 @@ def check_engines(settings: StudySettings, formula: Formula, simulated: bool) ->
                 )
         if simulated:
             numeric_design(own)
+            for column in own.predictors:
+                if column not in formula.predictors:
+                    what = not_among(column, formula.predictors, "a predictor that the study simulates")
+                    raise StudyError(where, f"'{text}': '{column}' is {what}")
     pymc = settings.engines.pymc
     if pymc is None:
         return

@@ -115,6 +115,8 @@ def _stages(study) -> dict[str, dict[str, Any]]:
     if study.simulate:
         design = study.designs[0].key
         stages["simulate"] = common | {"design": design, "simulate": study.simulate.plain()}
+        if study.settings.predict is not None:  # else the engines' formulas are nothing to it
+            stages["simulate"]["formulas"] = formulas
     else:
         stages["ingest"] = {"formulas": formulas, "missing": study.settings.missing}
     stages["predictions"] = _predictions(study, stages)

@@ -11,6 +11,8 @@ from running import integrity
 for _library in ("OPENBLAS", "OMP", "MKL"):
     os.environ[f"{_library}_NUM_THREADS"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
+# Set by the workflow where Snakemake itself shows the log of a job that failed (show-failed-logs).
+SHOWN = "LMM_RECOVERY_LOGS_SHOWN"
 
 
 def run(main: Callable, job) -> None:
@@ -22,8 +24,10 @@ def run(main: Callable, job) -> None:
         Takes the `snakemake` object of a script.
     job : Snakemake
         Its `wildcards.study`, where there is one, completes the message of a `StudyError`. Such an error, an
-        input that is not whole and a place that cannot be written end the job with status 1 and one line, in
-        the log and on the console; any other error leaves its traceback in the log.
+        input that is not whole and a place that cannot be written end the job with status 1 and one line in
+        the log, which Snakemake shows on the console (show-failed-logs); where it does not, and where the log
+        cannot be written, the job puts the line on the console itself. Any other error leaves its traceback in
+        the log.
     """
     from lmm.errors import StudyError
     from lmm.progress import TERMINALS
@@ -51,12 +55,15 @@ def run(main: Callable, job) -> None:
 
 
 def _end(job, error, console: int) -> None:
-    """Status 1 and one line, on the console first: the log may be where nothing can be written."""
+    """Status 1 and one line, once: in the log, and on the console where nobody else puts it there."""
     study = job.wildcards.get("study")
     line = f"{error if error.study or not study else error.within(study)}\n".encode()
-    os.write(console, line)
-    with contextlib.suppress(OSError):
-        os.write(2, line)
+    shown = os.path.sameopenfile(2, console)  # no log could be opened
+    with contextlib.suppress(OSError):  # the log may be where nothing can be written
+        logged = os.write(2, line) == len(line)
+        shown |= logged and os.environ.get(SHOWN) == "yes"
+    if not shown:
+        os.write(console, line)
     sys.exit(1)
 
 

@@ -37,14 +37,17 @@ class Fitted:
         return design.build(parsed, self.results.rows, levels)
 
     @cached_property
+    def averaged(self) -> frozenset[str]:
+        """Columns whose mean is a value that they may have: numbers, but not those that stand for categories."""
+        columns = self.results.data["columns"]
+        categories = {name for name, about in columns.items() if about.get("type") == "categorical"}
+        return frozenset(columns) - categories - {self.results.group}
+
+    @cached_property
     def x(self) -> str | None:
         """The predictor on the horizontal axis: the first numeric one with a random slope, else the first."""
-        columns = self.results.data["columns"]
-        numeric = [
-            name
-            for name, about in columns.items()
-            if about.get("type") != "categorical" and name not in (self.results.response, self.results.group)
-        ]
+        names = self.results.data["columns"]
+        numeric = [name for name in names if name in self.averaged and name != self.results.response]
         terms = self.results.random_terms
         slopes = [name for name in numeric if any(name == part for term in terms for part in term.split(":"))]
         return next(iter(slopes + numeric), None)
@@ -101,7 +104,7 @@ class Fitted:
             if name == x:
                 continue
             column = rows[name]
-            if name != self.results.group and pd.api.types.is_numeric_dtype(column):
+            if name in self.averaged:
                 sums = np.bincount(codes, weights=column.to_numpy(float), minlength=len(self.results.levels))
                 typical[name] = sums / np.bincount(codes, minlength=len(self.results.levels))
             else:

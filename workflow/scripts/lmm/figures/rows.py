@@ -167,7 +167,7 @@ def pooled(results: Results, fitted: Fitted) -> Drawing:
     slope_text, held = "", ""
     if "ols" in results.fits:
         grid = np.linspace(x.min(), x.max(), 40)
-        typical, held = _typical(results, x_name, len(grid))
+        typical, held = _typical(fitted, x_name, len(grid))
         typical[x_name] = grid
         line = fitted.predict("ols", typical, None)
         polylines(ax, [np.column_stack([grid, line])], color=COLOURS["ols"], lw=2.6)
@@ -184,14 +184,15 @@ def pooled(results: Results, fitted: Fitted) -> Drawing:
     return Drawing(figure, "All rows, one line", caption, alt)
 
 
-def _typical(results: Results, x_name: str, count: int) -> tuple[pd.DataFrame, str]:
+def _typical(fitted: Fitted, x_name: str, count: int) -> tuple[pd.DataFrame, str]:
     """So many equal rows, every predictor but `x_name` at its mean or commonest level; which, in words."""
+    results = fitted.results
     rows, held = results.rows, []
     typical = rows.iloc[[0] * count].copy()
     for name in rows.columns:
         if name in (x_name, results.response, results.group):
             continue
-        if pd.api.types.is_numeric_dtype(rows[name]):
+        if name in fitted.averaged:
             typical[name] = rows[name].mean()
             held.append(f"{name} = {rounded(rows[name].mean())}")
         else:
