@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lmm import checks, ingest
+from lmm import checks, gather, ingest
 from lmm import progress as progress_module
 from lmm.accumulate import compute, encode
 from lmm.design import Terms
@@ -289,6 +289,39 @@ def test_collinear_columns_are_named():
         {"a": (x > 0), "b": (x <= 0), "x": x},
     ]:
         checks.collinear(*moments_of(columns), "d.csv")
+
+
+@pytest.mark.parametrize(
+    ("header", "formula"),
+    [
+        ("log,np,C,f,level", "log ~ np + C + f + (np | level)"),  # functions of formulas
+        ('"my y","a ""q"", [1]",z%,1st,s id', '`my y` ~ `a "q", [1]` + `z%` + `1st` + (`a "q", [1]` | `s id`)'),
+        ("lambda,class,größe,True,None", "`lambda` ~ `class` + größe + `True` + (`class` | `None`)"),
+        ("lmm_y,lmm_e1,n,s0_1,lmm_group", "lmm_y ~ lmm_e1 + n + s0_1 + (lmm_e1 | lmm_group)"),
+        ("y , x,a.b,x 1, g", "`y ` ~ ` x` + `a.b` + `x 1` + (` x` | ` g`)"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_any_name_and_line_ending_gives_the_same_moments(tmp_path, header, formula, encoding):
+    """In SQL where all is numbers, in batches where `f` is text: the numbers of plain names, to the last bit."""
+    rng = np.random.default_rng(3)
+    numbers = rng.normal(size=(40, 3)).tolist()
+    lines = [f"{y},{x},{z},{'uvw'[k % 3]},00{k % 5}" for k, (y, x, z) in enumerate(numbers)]
+    found = []
+    for names, text, ending in [("y,x,z,f,g", "y ~ x + z + f + (x | g)", "\n"), (header, formula, "\r\n")]:
+        for numeric in (False, True):
+            rows_ = [line.replace(",u,", ",1,").replace(",v,", ",2,").replace(",w,", ",3,") if numeric else line
+                     for line in lines]  # fmt: skip
+            content = ending.join([names, *rows_, ""]).encode(encoding)
+            _, data = read(tmp_path, content, text)
+            design, own = gather.designs([text], data, None)
+            moments = gather.checked(gather.of_sources(design, data), own, data)
+            assert moments.levels.tolist() == ["000", "001", "002", "003", "004"]
+            found.append((moments.gram, moments.total, len(design.terms.columns)))
+    for plain, odd in zip(found[:2], found[2:], strict=True):
+        assert plain[2] == odd[2]
+        assert (plain[0] == odd[0]).all()
+        assert (plain[1] == odd[1]).all()
 
 
 def test_headers_are_read_without_duckdb_or_pandas(tmp_path):

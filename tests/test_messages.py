@@ -35,7 +35,7 @@ from lmm.bayes_priors import resolve
 from lmm.design import build
 from lmm.errors import StudyError
 from lmm.formula import parse
-from lmm.gather import of_rows, of_sources
+from lmm.gather import designs, of_rows, of_sources
 from lmm.study import load
 from lmm.terms import Terms
 from planning.files import sizes
@@ -214,6 +214,10 @@ FORMULAS = [
     ('y ~ offset(x) + (1 | g)', "formula: 'y ~ offset(x) + (1 | g)': offsets are not supported; subtract it from the response before the fit"),
     ('y ~ weights(x) + (1 | g)', "formula: 'y ~ weights(x) + (1 | g)': weights are not supported; every row counts once"),
     ('y ~ np.sort(x) + (1 | g)', "formula: 'y ~ np.sort(x) + (1 | g)': unknown function 'np.sort'; expected np.<elementwise function> or one of C, I, bs, cc, center, cr, cs, exp, exp10, exp2, log, log10, log2, poly, scale, standardize"),
+    ('y ~ x %in% z + (1 | g)', "formula: 'y ~ x %in% z + (1 | g)': 'x %in% z': operators such as %in% are not read; write x:z for a %in% term"),
+    ('y ~ Intercept + (1 | g)', "formula: 'y ~ Intercept + (1 | g)': a predictor called 'Intercept' is not told from the intercept; expected another name"),
+    ("y ~ C(x, levels=['u', 'v']) + (1 | g)", "formula: 'y ~ C(x, levels=['u', 'v']) + (1 | g)': 'C(x, levels=['u', 'v'])': other levels would count as the reference; write contr.treatment('level') to choose it"),
+    ('y ~ sqrt(x) + (1 | g)', "formula: 'y ~ sqrt(x) + (1 | g)': unknown function 'sqrt'; write np.sqrt(...)"),
     ('y ~ C(x + 1) + (1 | g)', "formula: 'y ~ C(x + 1) + (1 | g)': 'C(x + 1)': expected the name of a column in C(...)"),
     ('y ~ I([a for a in x]) + (1 | g)', "formula: 'y ~ I([a for a in x]) + (1 | g)': '[a for a in x]': expected arithmetic on columns"),
     ('y ~ x) + (1 | g)', "formula: 'y ~ x) + (1 | g)': ')' closes nothing; expected its other half before it"),
@@ -519,6 +523,12 @@ OTHERS = {
     "no complete row": (files({"d.csv": "y,x,g\n1,,a\n2,NA,a\n"}, drop=True), "<tmp>/d.csv: 0 complete rows of 2, expected at least one"),
     "identifier": (files({"d.csv": "y,x,g\n" + "".join(f"{k},id{k},{k % 5}\n" for k in range(1001))}),
                    "<tmp>/d.csv: column 'x': text with more than 1000 levels, for example 'id0'; expected numbers or a categorical predictor with few levels"),
+    "few rows a level": (files({"d.csv": "y,x,g\n" + "".join(f"{k},{k} cm,{k % 5}\n" for k in range(20))}),
+                         "<tmp>/d.csv: column 'x': text with 20 levels in 20 rows, for example '0 cm'; expected numbers, a categorical predictor with few levels, or C(x) if its values are categories"),
+    "decimal commas": (files({"d.csv": 'y,x,g\n1,"0,5",a\n2,"-1,25",a\n3,"0,5",b\n4,"1.234,5",b\n'}),
+                       "<tmp>/d.csv: column 'x': text such as '-1,25', expected numbers with a decimal point and no other comma, or C(x) if its values are categories"),
+    "exact fit": (lambda root: checks.exact(moments("y ~ x + (1 | g)", many().assign(y=2 + 3 * many()["x"])), "y", ("Intercept", "x"), "d.csv"),
+                  "d.csv: column 'y': explained without any rest by Intercept, x, expected a response that varies around the fixed effects"),
     "types": (parquets(rows(), rows(x=list("abcd"))), "<tmp>/1.parquet: column 'x': "),
     "a time": (parquets(rows(x=pd.Timestamp("2024-01-01"))), "<tmp>/0.parquet: column 'x': its type is timestamp["),
     "empty Parquet": (parquets(rows().iloc[:0]), "<tmp>/0.parquet: has no rows, expected rows"),
@@ -534,6 +544,8 @@ OTHERS = {
     "column": (lambda root: build(parse("y ~ z + (1 | g)"), rows()), "formula: column 'z' is not there; expected one of: y, x, g"),
     "stateful": (lambda root: build(parse("y ~ poly(x, 2) + (1 | g)"), {"x": "numeric"}), "formula: 'poly(x, 2)' depends on all rows; expected a formula without it here"),
     "evaluation": (lambda root: build(parse("y ~ bs(x, df=1) + (1 | g)"), rows()), "formula: '1 + bs(x, df=1)' cannot be evaluated: "),
+    "evaluation in a contrast": (lambda root: build(parse("y ~ C(x, contr.treatment('w')) + (1 | g)"), rows(x=list("uvuv"))),
+                                 "formula: '1 + C(x, contr.treatment('w'))' cannot be evaluated: Value `'w'` for `TreatmentContrasts.base` is not among the provided levels.; expected another formula"),
     "levels": (lambda root: build(parse("y ~ C(x) + (1 | g)"), rows(x=[1, 1, 1, 1])), "formula: categorical predictor 'x' has levels [1]; expected at least two"),
     "a level that is not known": (lambda root: build(parse("y ~ x + (1 | g)"), rows(x=list("uvuv"))).predictors(rows(x=list("uvuw"))),
                                   "data: column 'x': value 'w' is not among its levels; expected one of: u, v"),
@@ -543,6 +555,8 @@ OTHERS = {
     "order of some categories": (orders(["v", "u"], None), "<tmp>/1.parquet: column 'x': text without an order of its own, expected 'v', 'u' as in <tmp>/0.parquet, in one order throughout"),
     "too many parameters": (lambda root: checks.size(5, 3, Terms(("Intercept", "x"), (("Intercept", "x"),), "g", ("Intercept", "x")), "d.csv"),
                             "d.csv: 2 fixed effects and 4 variance parameters for 5 rows, expected more rows than parameters"),
+    "too many levels": (lambda root: designs(["y ~ x + (1 | g)"], {"rows": 4, "groups": 2, "columns": {}, "sources": ["d.csv"]}, rows(x=list("stuv"))),
+                        "d.csv: column 'x': 4 levels; 4 fixed effects and 2 variance parameters for 4 rows, expected more rows than parameters"),
     "too few groups": (lambda root: checks.size(50, 2, Terms(("Intercept",), (("Intercept", "x", "z"),), "g", ("Intercept", "x", "z")), "d.csv"),
                        "d.csv: column 'g': 2 groups for 3 correlated random effects (Intercept, x, z), expected at least as many groups, or independent effects with ||"),
     "collinear": (lambda root: checks.collinear(moments("y ~ x + z + (1 | g)", many()), ("Intercept", "x", "z"), "d.csv"),

@@ -178,3 +178,21 @@ def test_make_new(tmp_path):
     assert run.returncode != 0
     assert "new: expected a name and a file: make new STUDY=name DATA=file.csv" in run.stderr
     assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+@pytest.mark.parametrize("first", [2**53, 2**70])
+def test_numbers_too_long_for_a_double_are_identifiers(tmp_path, first, suffix):
+    """2^53 and 2^53 + 1 are one double: two groups would have been taken for one."""
+    frame = rows(school=[first + k // 5 for k in range(60)])
+    if first > 2**63:
+        frame["school"] = frame["school"].astype(str)  # Parquet has no such number
+    found = proposed(frame, tmp_path, f"d.{suffix}")
+    assert found.formula == "y ~ x + (x | school)"
+    assert found.groups == 12
+
+
+def test_pandas_categories_of_numbers_are_proposed_as_categories(tmp_path):
+    frame = rows(week=pd.Categorical([k % 3 for k in range(60)]))
+    found = proposed(frame, tmp_path, "d.parquet")
+    assert {column.name: column.why for column in found.columns}["week"].startswith("3 categories")

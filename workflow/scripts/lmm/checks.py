@@ -1,7 +1,9 @@
 """What makes rows unusable for a mixed model; each is one line that names column, value and expectation."""
 
 import difflib
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,12 @@ PASSED = (
 # A column of which the others leave no more than this share of the variance is their combination. Products
 # carry relative errors of about 1e-15; a column 4e-6 of its sd away from a combination still passes.
 COLLINEAR = 1e-11
+# Text with fewer levels may be a category even where it has more levels than half the rows.
+FEW = 10
+# Numbers as they are written where the comma is decimal or marks thousands.
+COMMAS = re.compile(r"[-+]?([0-9]*,[0-9]+|[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?|[0-9]{1,3}(\.[0-9]{3})+,[0-9]+)")
+# A residual sd below 1e-12 of the response's is what rounding leaves of an exact fit.
+EXACT = 1e-24
 
 
 def delimiter(file: str, header: Sequence[str], expected: str) -> None:
@@ -105,14 +113,38 @@ def constant(name: str, column, is_response: bool, locate) -> None:
         raise StudyError(locate.where, said)
 
 
-def levels(name: str, found: Sequence, most: int, locate) -> None:
-    """A categorical predictor has at least two levels, and not as many as an identifier."""
+def levels(name: str, found: Sequence, most: int, rows: int, stated: bool, locate) -> None:
+    """A categorical predictor has at least two levels, and not as many as an identifier, or a number, would have.
+
+    Parameters
+    ----------
+    name : str
+    found : sequence
+        Its levels.
+    most : int
+        No categorical predictor has more.
+    rows : int
+    stated : bool
+        The formula says C(name): text that looks like numbers is meant to be categories.
+    locate : Locator
+    """
     if len(found) == 1:
         what = f"column {name!r}: {found[0]!r} in every row, expected a predictor with two levels or more"
         raise StudyError(locate.where, what)
     if len(found) > most:
         what = f"column {name!r}: text with more than {most} levels, for example {found[0]!r}"
         raise StudyError(locate.where, f"{what}; expected numbers or a categorical predictor with few levels")
+    if stated or not isinstance(found[0], str):
+        return
+    advice = f"or C({name}) if its values are categories"
+    if all(COMMAS.fullmatch(level.strip()) for level in found):
+        what = f"column {name!r}: text such as {found[0]!r}, expected numbers with a decimal point and no other comma"
+        raise StudyError(locate.where, f"{what}, {advice}")
+    if len(found) > max(rows / 2, FEW):
+        what = f"column {name!r}: text with {len(found)} levels in {rows} rows, for example {found[0]!r}"
+        raise StudyError(
+            locate.where, f"{what}; expected numbers, a categorical predictor with few levels, {advice}"
+        )
 
 
 def groups(name: str, sizes: np.ndarray, locate) -> None:
@@ -129,7 +161,9 @@ def groups(name: str, sizes: np.ndarray, locate) -> None:
         )
 
 
-def size(rows: int, groups: int, terms: Terms, where: str) -> None:
+def size(
+    rows: int, groups: int, terms: Terms, where: str, levels: Mapping[str, Sequence] = MappingProxyType({})
+) -> None:
     """No more parameters than rows and groups can carry.
 
     Parameters
@@ -138,6 +172,8 @@ def size(rows: int, groups: int, terms: Terms, where: str) -> None:
     terms : Terms
     where : str
         The file, or the key, that the message begins with.
+    levels : mapping, optional
+        Categorical predictors and their levels.
 
     Raises
     ------
@@ -148,6 +184,9 @@ def size(rows: int, groups: int, terms: Terms, where: str) -> None:
     variances = 1 + sum(len(block) * (len(block) + 1) // 2 for block in terms.blocks)
     if len(terms.fixed) + variances >= rows:
         what = f"{len(terms.fixed)} fixed effects and {variances} variance parameters for {rows} rows"
+        if levels:
+            most = max(levels, key=lambda name: len(levels[name]))
+            what = f"column {most!r}: {len(levels[most])} levels; {what}"
         raise StudyError(where, f"{what}, expected more rows than parameters")
     for block in terms.blocks:
         if len(block) > groups:
@@ -191,3 +230,21 @@ def collinear(moments, names: Sequence[str], where: str) -> None:
         parts = [repr(names[i]) for i in range(k) if abs(weights[i]) > 1e-5] or ["zero"]
         what = f"column {names[k]!r}: a linear combination of {', '.join(parts)} in all rows"
         raise StudyError(where, f"{what}, expected columns that are not; take one out of the formula")
+
+
+def exact(moments, response: str, names: Sequence[str], where: str) -> None:
+    """The fixed effects leave something to explain: else there is no variance to estimate.
+
+    Parameters
+    ----------
+    moments : Moments
+    response : str
+    names : sequence of str
+        The fixed effects, not collinear.
+    where : str
+        The file, or the key, that the message begins with.
+    """
+    fit = moments.ols(tuple(names))
+    if fit.rss <= EXACT * fit.tss:
+        what = f"column {response!r}: explained without any rest by {', '.join(names)}"
+        raise StudyError(where, f"{what}, expected a response that varies around the fixed effects")

@@ -15,6 +15,7 @@ from lmm.source import Part, Source, explain
 from lmm.words import counted
 
 SAMPLE_ROWS = 100_000
+LONG = r"[-+]?[0-9]{16,}"
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ def look(patterns: str | Sequence[str]) -> tuple[Source, pd.DataFrame, list[Colu
         values = frame[name]
         numbers = pd.to_numeric(values, errors="coerce").astype(float)
         numeric = bool(values.notna().any() and (numbers.notna() == values.notna()).all())
+        # Identifiers that doubles cannot tell apart, and numbers that the file has as categories
+        numeric &= name not in source.factors and not values.dropna().astype(str).str.fullmatch(LONG).all()
         frame[name] = numbers if numeric else values.astype(object)
         columns.append(_column(name, frame[name], numeric))
     return source, frame, columns

@@ -23,6 +23,8 @@ from lmm.terms import Terms
 
 CONTEXT = {"np": np}
 INTERCEPT = "Intercept"
+# What formulaic, and the functions that it calls with the user's arguments, raise.
+EVALUATION = (FormulaicError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -195,7 +197,7 @@ def _quietly(spec: ModelSpec, frame: pd.DataFrame) -> Any:
         warnings.simplefilter("ignore")  # log(0) and the like are found by the data's own checks
         try:
             return spec.get_model_matrix(frame, context=CONTEXT, na_action="ignore")
-        except FormulaicError as error:
+        except EVALUATION as error:
             what = str(error).strip().splitlines()[0]
             said = f"'{spec.formula}' cannot be evaluated: {what}; expected another formula"
             raise StudyError("formula", said) from None

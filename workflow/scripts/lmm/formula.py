@@ -116,6 +116,10 @@ class _Parser:
                 f"the grouping factor '{groups[0]}' is also a predictor, which would explain all that its groups "
                 "differ in; drop one of the two, or copy it under another name where its numbers are a trend"
             )
+        if "Intercept" in predictors:
+            raise self.fail(
+                "a predictor called 'Intercept' is not told from the intercept; expected another name"
+            )
         for column in response.columns:
             if column in predictors or column == groups[0]:
                 raise self.fail(
@@ -176,6 +180,8 @@ class _Parser:
 
     def side(self, text: str) -> "_Side":
         """A right-hand side in formulaic's order."""
+        if "%" in unquoted(text):  # formulaic reads b + b:a where R has a:b
+            raise self.fail(f"'{text}': operators such as %in% are not read; write x:z for a %in% term")
         try:
             terms = list(Formulaic(text))
         except Exception:  # formulaic's own errors, and those of Python's parser, which pass through it

@@ -71,6 +71,8 @@ class _Visitor(ast.NodeVisitor):
         if name in REFUSED:
             raise self.fail(REFUSED[name])
         if not (ufunc or name in FUNCTIONS or name in CONTRASTS or root == "contr"):
+            if isinstance(getattr(np, name, None), np.ufunc):  # R's sqrt, abs, ...
+                raise self.fail(f"unknown function '{name}'; write np.{name}(...)")
             raise self.fail(
                 f"unknown function '{name}'; expected np.<elementwise function> or one of "
                 + ", ".join(sorted(FUNCTIONS))
@@ -79,6 +81,11 @@ class _Visitor(ast.NodeVisitor):
         if name == "C":
             if not node.args or not isinstance(node.args[0], ast.Name):
                 raise self.fail(f"'{ast.unparse(node)}': expected the name of a column in C(...)")
+            if any(word.arg == "levels" for word in node.keywords):
+                what = (
+                    "other levels would count as the reference; write contr.treatment('level') to choose it"
+                )
+                raise self.fail(f"'{ast.unparse(node)}': {what}")
             column = node.args[0].id
             self.names.categorical.append(self.odd.get(column, column))
         for item in [*node.args, *(word.value for word in node.keywords)]:

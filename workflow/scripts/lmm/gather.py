@@ -39,7 +39,7 @@ def designs(
     schema = data["columns"] if rows is None else rows
     own = [build(parse(text), schema, levels) for text in formulas]
     for design in own:
-        checks.size(data["rows"], data["groups"], design.terms, place(data))
+        checks.size(data["rows"], data["groups"], design.terms, place(data), design.levels)
     return build(together(formulas), schema, levels), own
 
 
@@ -97,7 +97,7 @@ def of_sources(
 
 
 def checked(moments: Moments, own: Iterable[Design], data: Mapping[str, Any]) -> Moments:
-    """The moments, if no column of X or of a block of Z is a combination of others.
+    """The moments, if no column of X or of a block of Z is a combination of others, nor the response one of X's.
 
     Raises
     ------
@@ -107,6 +107,7 @@ def checked(moments: Moments, own: Iterable[Design], data: Mapping[str, Any]) ->
     for design in own:
         for names in (design.terms.fixed, *design.terms.blocks):
             checks.collinear(moments, names, place(data))
+        checks.exact(moments, design.formula.response, design.terms.fixed, place(data))
     return moments
 
 

@@ -204,7 +204,7 @@ def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tu
             columns[name] = {"type": "group", "kind": "VARCHAR"}
         elif kinds[name] == "VARCHAR" or name in categorical:
             found = levels(source, name, MAX_LEVELS + 1, **options)
-            checks.levels(name, found, MAX_LEVELS, locate)
+            checks.levels(name, found, MAX_LEVELS, complete, name in categorical, locate)
             found = factors.in_order(source, name, found) if kinds[name] == "VARCHAR" else found
             columns[name] = {"type": "categorical", "kind": kinds[name], "levels": found}
         else:
