@@ -1,9 +1,8 @@
 """The report's sentences: every one computed from the results, none true of one study only."""
 
-import re
-
 import numpy as np
 
+from lmm.report_contrasts import contrasts
 from lmm.results import Results
 from lmm.tidy import OWN_ROWS, RESIDUAL
 from lmm.words import capital, counted, error_size, given, in_errors, label, listed, number, percent, spoken
@@ -56,21 +55,6 @@ def unfitted(results: Results) -> list[str]:
         f"Fitted values of every row are left out: {count:,} rows are more than {OWN_ROWS:,}. "
         "The setting predict gives them for rows of your choice."
     ]
-
-
-def contrasts(results: Results) -> list[str]:
-    """Which level of each categorical predictor the others are compared with."""
-    terms = {term for fit in results.fits.values() for term in fit.parameters["term"]}
-    said = []
-    for name, column in results.data["columns"].items():
-        if "levels" not in column:
-            continue
-        named = rf"(?:{re.escape(name)}|C\({re.escape(name)}\b.*\))\[T\.(.*)\]"
-        compared = {found[1] for term in terms if (found := re.fullmatch(named, term))}
-        left = [str(level) for level in column["levels"] if str(level) not in compared]
-        if compared and len(left) == 1:
-            said.append(f"levels of {name} with {left[0]}")
-    return [f"Treatment contrasts compare {listed(said)}."] if said else []
 
 
 def ols(results: Results) -> list[str]:
