@@ -19,6 +19,7 @@ from statsmodels.formula.api import mixedlm as statsmodels_mixedlm
 from lmm import accumulate, mixedlm, reml
 from lmm.design import build
 from lmm.formula import parse
+from lmm.levels import encode
 from lmm.pilot import finite_matrix
 
 FORMULA = "y ~ x + (x | group)"
@@ -35,7 +36,7 @@ def from_frame(how: str, frame: pd.DataFrame) -> list[float]:
     """One fit of one of our engines, moments included."""
     began = time.perf_counter()
     design = build(parse(FORMULA), frame)
-    codes, levels = accumulate.encode(frame["group"])
+    codes, levels = encode(frame["group"])
     y, W = finite_matrix(design, frame)
     terms = design.terms
     moments = accumulate.compute(

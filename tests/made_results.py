@@ -13,6 +13,7 @@ import xarray as xr
 
 from lmm import accumulate, comparison, criticism, design, influence, ols, reml, variance
 from lmm.formula import parse
+from lmm.levels import encode
 from lmm.store import write_json, write_table
 from lmm.terms import Terms
 from lmm.tidy import PARAMETERS, RANEF, Fit
@@ -140,7 +141,7 @@ def coffee(root: Path, study: str = "coffee") -> Path:
 def _criticism(base: Path, rows: pd.DataFrame) -> None:
     """Influence of each group and criticism of the posterior, by the library."""
     names = ("Intercept", "x")
-    codes, levels = accumulate.encode(rows["group"].astype(str))
+    codes, levels = encode(rows["group"].astype(str))
     W = np.column_stack([np.ones(len(rows)), rows["x"]])
     terms = Terms(names, (names,), "group", names)
     moments = accumulate.compute(terms, rows["y"].to_numpy(float), W, codes, levels)
@@ -400,7 +401,7 @@ def fitted(root: Path, frame: pd.DataFrame, formula: str, study: str = "own", tr
     parsed = parse(formula)
     built = design.build(parsed, frame)
     y, W = built.matrix(frame)
-    codes, levels = accumulate.encode(frame[parsed.group])
+    codes, levels = encode(frame[parsed.group])
     moments = accumulate.compute(built.terms, y, W, codes, levels, True)
     fits = {
         "ols": ols.fit(

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmm import design, ingest
-from lmm.accumulate import Sums, accumulate, compute, encode, merge
+from lmm.accumulate import Sums, accumulate, compute, merge
 from lmm.design import Terms
 from lmm.errors import StudyError
 from lmm.formula import parse
+from lmm.levels import encode
 from lmm.pilot import basis_of, pilot, sample
 from lmm.source import Source
 

@@ -15,10 +15,11 @@ import pytest
 
 from lmm import checks, gather, ingest
 from lmm import progress as progress_module
-from lmm.accumulate import compute, encode
+from lmm.accumulate import compute
 from lmm.design import Terms
 from lmm.errors import StudyError
 from lmm.formula import parse
+from lmm.levels import encode
 from lmm.progress import Progress
 from lmm.source import Part
 

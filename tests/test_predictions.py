@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 
 from lmm import ingest, new_rows, predictions, reml
-from lmm.accumulate import compute, encode
+from lmm.accumulate import compute
 from lmm.density import pack_problem
 from lmm.errors import StudyError
 from lmm.formula import parse
+from lmm.levels import encode
 from lmm.terms import Terms
 from lmm.tidy import Fit
 

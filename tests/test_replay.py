@@ -6,10 +6,11 @@ import pytest
 
 from conftest import ROOT
 from lmm import moment_rows, recovery_job, reml, replay, replay_rows, simulate_moments
-from lmm.accumulate import compute, encode
+from lmm.accumulate import compute
 from lmm.design import build
 from lmm.formula import parse
 from lmm.gather import of_rows
+from lmm.levels import encode
 from lmm.replicate_data import Bootstrap
 from lmm.store import read_table
 from lmm.study import load

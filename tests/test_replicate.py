@@ -7,10 +7,11 @@ import pytest
 from scipy import stats
 
 from lmm import chunk_plan, chunks, fit_times, ols, recovery_job, reml, replicate, replicate_pymc
-from lmm.accumulate import compute, encode
+from lmm.accumulate import compute
 from lmm.chunk_plan import Chunk
 from lmm.design import build
 from lmm.formula import parse
+from lmm.levels import encode
 from lmm.problem import layout
 from lmm.replicate_data import Bootstrap, Simulated, estimates_of, root_of
 from lmm.sbc import log_likelihood

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from lmm.compiled import kernel
+from lmm.levels import in_order, union
 from lmm.moments import Basis, Moments
 from lmm.pilot import SAMPLE_ROWS, finite_matrix, pilot
-from lmm.source import Part, Source, align, each_part, quote, text
+from lmm.source import Part, Source, each_part, quote, text
 from lmm.summary import group_sizes
 
 BATCH_ROWS = 65_536
@@ -59,7 +60,7 @@ class Sums:
     ----------
     basis : Basis
     levels : (J,) array of str
-        Sorted.
+        In their order (see `levels.in_order`).
     whole : bool
         Keep each group's whole Gram matrix, not only the rows that fits need.
     """
@@ -132,7 +133,7 @@ def compute(
     W : (n, K) array
         Model-matrix columns `terms.columns`.
     codes : (n,) int array
-        The group of each row, an index into `levels` (see `encode`).
+        The group of each row, an index into `levels` (see `levels.encode`).
     levels : (J,) array of str
     whole : bool
         Keep each group's whole Gram matrix.
@@ -145,12 +146,6 @@ def compute(
     sums = Sums(basis, levels, whole)
     sums.add(codes, y, W)
     return sums.moments(terms.group)
-
-
-def encode(values) -> tuple[np.ndarray, np.ndarray]:
-    """Codes (n,) and sorted levels (J,) of a grouping factor's values, read as text."""
-    codes, levels = pd.factorize(np.asarray(values).astype(str).astype(object), sort=True)
-    return codes.astype(np.int64), np.asarray(levels, dtype=object)
 
 
 def merge(parts: Iterable[Moments]) -> Moments:
@@ -168,7 +163,7 @@ def merge(parts: Iterable[Moments]) -> Moments:
             continue
         if part.basis.plain() != whole.basis.plain() or part.gram.shape[1:] != whole.gram.shape[1:]:
             raise ValueError("moments in different bases cannot be merged")
-        levels, at, other = align(whole.levels, part.levels)
+        levels, at, other = union(whole.levels, part.levels)
         n, gram = np.zeros(len(levels), dtype=np.int64), np.zeros((len(levels), *whole.gram.shape[1:]))
         n[at], gram[at] = whole.n, whole.gram
         n[other] += part.n
@@ -212,6 +207,8 @@ def _by_sql(source: Source, design, basis: Basis, whole: bool, threads: int, mem
 
     def read(connection, sql: str) -> Moments:
         found = {key: np.ma.getdata(value) for key, value in connection.execute(sql).fetchnumpy().items()}
+        order = in_order(found["level"])
+        found = {key: value[order] for key, value in found.items()}
         n = found["n"].astype(np.int64)
         gram, total = np.zeros((len(n), rows, m + 2)), np.zeros((m + 2, m + 2))
         gram[:, 0, 0] = n
@@ -251,8 +248,7 @@ def _aggregation(source: Source, design, basis: Basis, places) -> Callable[[Part
         inner = f"SELECT {', '.join(columns)} FROM ({source.typed(part, keys=True)})"
         rows = f"SELECT {kept} FROM ({inner})"
         grouped = f"SELECT lmm_group, count(*) AS n, {sums} FROM ({rows}) GROUP BY lmm_group"
-        level = "CAST(lmm_group AS VARCHAR) AS level"
-        return f"SELECT {level}, * EXCLUDE (lmm_group) FROM ({grouped}) ORDER BY level"
+        return f"SELECT CAST(lmm_group AS VARCHAR) AS level, * EXCLUDE (lmm_group) FROM ({grouped})"
 
     return query
 

@@ -138,11 +138,10 @@ def build(
         if name not in schema:
             present = ", ".join(map(str, schema)) or "none"
             raise StudyError("formula", f"column '{name}' is not there; expected one of: {present}")
-        listed, is_category = _levels_of(schema[name])
-        if is_category or name in known:
+        if name in known or _is_category(schema[name]):
             categorical.add(name)
-        if name in categorical:
-            known.setdefault(name, listed)
+        if name in categorical and name not in known:
+            known[name] = _levels_of(schema[name])
     known = {name: _checked_levels(name, known[name]) for name in formula.predictors if name in categorical}
     transforms, ends = ["{}"] * (1 + len(formula.blocks)), {}
     if formula.stateful:
@@ -165,11 +164,13 @@ def rebuild(state: Mapping[str, Any]) -> Design:
 
 def _specs(formula: Formula, frame: pd.DataFrame, transforms: list[str]) -> tuple[ModelSpec, ...]:
     """Specifications of the fixed part and the blocks, their categories as in `frame`."""
-    out = []
-    for rhs, text in zip((formula.fixed, *formula.blocks), transforms, strict=True):
-        spec = ModelSpec(formula=Formulaic(rhs), transform_state=ast.literal_eval(text))
-        out.append(_quietly(spec, frame).model_spec)
-    return tuple(out)
+    made: dict[tuple[str, str], ModelSpec] = {}
+    parts = list(zip((formula.fixed, *formula.blocks), transforms, strict=True))
+    for rhs, text in parts:
+        if (rhs, text) not in made:  # in y ~ x + (x | g) both are x
+            spec = ModelSpec(formula=Formulaic(rhs), transform_state=ast.literal_eval(text))
+            made[rhs, text] = _quietly(spec, frame).model_spec
+    return tuple(made[part] for part in parts)
 
 
 def _finish(
@@ -207,16 +208,20 @@ def _evaluate(spec: ModelSpec, frame: pd.DataFrame) -> np.ndarray:
     return np.asarray(_quietly(spec, frame), dtype=np.float64)
 
 
-def _levels_of(column: Any) -> tuple[list | None, bool]:
-    """Levels of a column where they can be known, and whether it is categorical by its type."""
+def _is_category(column: Any) -> bool:
+    """Whether a column is categorical by its type."""
     if isinstance(column, pd.Series):
-        category = isinstance(column.dtype, pd.CategoricalDtype)
-        text = not category and not pd.api.types.is_numeric_dtype(column.dtype)
-        values = column.cat.categories if category else column.dropna().unique()
-        return (values.tolist() if category else sorted(values.tolist())), category or text
-    if isinstance(column, Mapping):
-        return column.get("levels"), column.get("type") == "categorical"
-    return None, column == "categorical"
+        return isinstance(column.dtype, pd.CategoricalDtype) or not pd.api.types.is_numeric_dtype(column.dtype)
+    return (column.get("type") if isinstance(column, Mapping) else column) == "categorical"
+
+
+def _levels_of(column: Any) -> list | None:
+    """Levels of a column where they can be known."""
+    if isinstance(column, pd.Series):
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            return column.cat.categories.tolist()
+        return sorted(column.dropna().unique().tolist())
+    return column.get("levels") if isinstance(column, Mapping) else None
 
 
 def _checked_levels(name: str, values: list | None) -> list:

@@ -7,10 +7,11 @@ from typing import Any
 import pandas as pd
 
 from lmm import checks, finite, ingest, pilot
-from lmm.accumulate import accumulate, compute, encode, keeps_whole, merge
+from lmm.accumulate import accumulate, compute, keeps_whole, merge
 from lmm.design import Design, build
 from lmm.errors import StudyError
 from lmm.formula import parse
+from lmm.levels import encode
 from lmm.moments import Moments
 from lmm.progress import Progress
 from lmm.rows import together

@@ -11,6 +11,7 @@ from lmm import accumulate, moment_rows, simulate_moments
 from lmm.bayes_priors import resolve
 from lmm.design import Design
 from lmm.errors import StudyError
+from lmm.levels import encode
 from lmm.moments import INTERCEPT
 from lmm.replicate_data import Bootstrap, Simulated
 from lmm.simulate import realised
@@ -89,7 +90,7 @@ def bootstrapped(source: Bootstrap, replicate: int, design: Design, frame: pd.Da
     """
     group, names = design.terms.group, list(design.formula.predictors)
     observed, W = design.matrix(frame)
-    codes, levels = accumulate.encode(frame[group])
+    codes, levels = encode(frame[group])
     drawn = source.draw(replicate)
     rng = stream(seed_sequence(source.seed, source.key, replicate), "rows")
     y = moment_rows.response(rng, source.made, drawn.own, W, codes)

@@ -14,6 +14,7 @@ import pandas as pd
 from lmm import accumulate, simulate_moments
 from lmm.formula import parse
 from lmm.intervals import variance_values
+from lmm.levels import encode
 from lmm.moments import Moments
 from lmm.optimum import Optimum
 from lmm.pilot import finite_matrix
@@ -105,7 +106,7 @@ class Simulated:
         if not self.from_moments:
             frame, truth = simulate(settings, self.formula, sequence)
             y, W = finite_matrix(self.design, frame)
-            codes, levels = accumulate.encode(frame[terms.group])
+            codes, levels = encode(frame[terms.group])
             whole = accumulate.keeps_whole(len(levels), len(terms.columns))
             moments = accumulate.compute(terms, y, W, codes, levels, whole)
             return DataSet(moments, Rows(terms, y, W, codes, levels), truth, moments, moments)
@@ -137,7 +138,7 @@ class Simulated:
         """
         sequence = seed_sequence(self.seed, self.key, replicate)
         frame, effects = predictors_and_effects(self.parameters(replicate), self.formula, sequence)
-        codes, levels = accumulate.encode(frame[self.design.terms.group])
+        codes, levels = encode(frame[self.design.terms.group])
         return frame, self.design.predictors(frame), codes, levels, effects
 
     def columns(self) -> dict[str, Any]:

@@ -82,8 +82,8 @@ def read_rows(where: Mapping[str, Any], designs: str, formula: str) -> Rows:
         Path of design.json.
     formula : str
     """
-    from lmm.accumulate import encode
     from lmm.design import rebuild
+    from lmm.levels import encode
 
     design = rebuild(read_json(designs)[" ".join(formula.split())]["state"])
     frame = read_table(where["rows"]) if where.get("rows") else from_sources(where["data"])

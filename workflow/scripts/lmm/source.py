@@ -143,21 +143,6 @@ class Source:
         return f"CAST({value} AS VARCHAR)" if name == self.group and not keys else value
 
 
-def align(a, b):
-    """The union of two sorted arrays of levels, and where the levels of each are in it.
-
-    Returns
-    -------
-    levels, at_a, at_b : arrays
-    """
-    import pandas as pd
-
-    if len(a) == len(b) and (a == b).all():
-        return a, slice(None), slice(None)
-    union = pd.Index(a).union(pd.Index(b), sort=True)
-    return union.to_numpy(dtype=object), union.get_indexer(a), union.get_indexer(b)
-
-
 def connect(threads: int = 1, memory_mb: int = 512, ordered: bool = False):
     """An in-memory DuckDB; it spills to disk beyond `memory_mb`. `ordered` keeps the rows' order."""
     import duckdb  # here, because a Snakefile that only looks at headers should start fast

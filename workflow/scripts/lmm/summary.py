@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lmm.source import Part, Source, align, connect, each_part, quote
+from lmm.source import Part, Source, connect, each_part, quote
 
 
 @dataclass(frozen=True)
@@ -145,12 +145,13 @@ def levels(source: Source, name: str, limit: int, threads: int = 1, memory_mb: i
 
 
 def group_sizes(source: Source, threads: int = 1, memory_mb: int = 1024) -> tuple[np.ndarray, np.ndarray]:
-    """The levels of the grouping factor, sorted, and their rows: (J,) str objects, (J,) int64."""
+    """The levels of the grouping factor, in their order, and their rows: (J,) str objects, (J,) int64."""
+    from lmm.levels import union  # here, because headers are looked at without pandas
 
     def query(part: Part) -> str:
         keys = f"SELECT {quote(source.group)} AS key FROM ({source.typed(part, keys=True)})"
         sizes = f"SELECT key, count(*) AS n FROM ({keys}) GROUP BY key"
-        return f"SELECT CAST(key AS VARCHAR) AS level, n FROM ({sizes}) ORDER BY level"
+        return f"SELECT CAST(key AS VARCHAR) AS level, n FROM ({sizes})"
 
     names, sizes = np.empty(0, dtype=object), np.empty(0, dtype=np.int64)
     for part in each_part(
@@ -161,7 +162,7 @@ def group_sizes(source: Source, threads: int = 1, memory_mb: int = 1024) -> tupl
         memory_mb,
         lambda connection, sql: connection.execute(sql).fetchnumpy(),
     ):
-        names, at, other = align(names, np.asarray(part["level"], dtype=object))
+        names, at, other = union(names, np.asarray(part["level"], dtype=object))
         old, sizes = sizes, np.zeros(len(names), dtype=np.int64)
         sizes[at] += old
         sizes[other] += np.asarray(part["n"], dtype=np.int64)

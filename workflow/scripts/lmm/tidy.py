@@ -52,7 +52,7 @@ def truth_of(truth: dict[str, Any] | None, term: str) -> float:
 def ranef_frame(
     group: str, levels: np.ndarray, random: tuple[str, ...], truth: dict[str, Any] | None, **columns: Any
 ) -> pd.DataFrame:
-    """Tidy random effects, group by group, from (J, q) arrays; levels that are whole numbers in their order.
+    """Tidy random effects, group by group in the order of `levels`, from (J, q) arrays.
 
     Parameters
     ----------
@@ -64,21 +64,20 @@ def ranef_frame(
         truth.json's content.
     **columns : (J, q) arrays, or one value for all
     """
-    levels = np.asarray(levels).astype(str)
-    if np.char.isdecimal(levels).all() and np.char.str_len(levels).max(initial=0) <= 18:
-        order = np.argsort(levels.astype(np.int64), kind="stable")
-        levels = levels[order]
-        shape = (len(levels), len(random))
-        columns = {k: np.reshape(v, shape)[order] if np.ndim(v) else v for k, v in columns.items()}
-    drawn = (truth or {}).get("ranef", {})
-    realised = [[drawn.get(term, {}).get(level, np.nan) for term in random] for level in levels]
+    count, q = len(levels), len(random)
+    names = pd.array(np.asarray(levels), dtype="str")
+    drawn, realised = (truth or {}).get("ranef", {}), np.nan
+    if drawn:
+        known = [pd.Series(drawn.get(term, {}), dtype=float).reindex(names) for term in random]
+        realised = np.column_stack(known).ravel()
+    # columns of text are taken from their few values, not made from an object a row
     table = pd.DataFrame(
         {
-            "group": group,
-            "level": np.repeat(levels, len(random)),
-            "term": np.tile(np.array(random, dtype=object), len(levels)),
+            "group": pd.array([group], dtype="str").take(np.zeros(count * q, dtype=int)),
+            "level": names.repeat(q),
+            "term": pd.array(random, dtype="str").take(np.tile(np.arange(q), count)),
             **{name: np.ravel(value) if np.ndim(value) else value for name, value in columns.items()},
-            "truth": np.ravel(realised) if drawn else np.nan,
+            "truth": realised,
         }
     )
     extra = [name for name in table if name not in RANEF]
