@@ -6,7 +6,7 @@ import pytest
 
 from lmm import comparison
 from lmm.store import read_table, write_table
-from lmm.tidy import PARAMETERS, RANEF, Fit, ranef_frame
+from lmm.tidy import PARAMETERS, RANEF, Fit
 
 TRUTH = {
     "fixed": {"Intercept": 3.0},
@@ -172,15 +172,3 @@ def test_verdict(fits):
     assert largest["in_sigma"] == pytest.approx(0.03 / 1.1)
     assert largest["in_mcse"] == pytest.approx(15.0)
     assert verdict["reml_gap"] == {"reached": True}
-
-
-def test_levels_that_are_whole_numbers_stand_in_their_order():
-    levels = np.array(["1", "10", "2"])  # as text sorts them
-    estimate = np.array([[1.0, -1.0], [10.0, -10.0], [2.0, -2.0]])
-    drawn = {"ranef": {"Intercept": {"1": 1.5, "10": 10.5, "2": 2.5}}}
-    table = ranef_frame("g", levels, ("Intercept", "x"), drawn, estimate=estimate, std_error=1.0)
-    assert table["level"].tolist() == ["1", "1", "2", "2", "10", "10"]
-    assert table["estimate"].tolist() == [1.0, -1.0, 2.0, -2.0, 10.0, -10.0]
-    assert table.loc[table["term"] == "Intercept", "truth"].tolist() == [1.5, 2.5, 10.5]
-    named = ranef_frame("g", np.array(["1", "10", "2b"]), ("Intercept",), None, estimate=estimate[:, :1])
-    assert named["level"].tolist() == ["1", "10", "2b"]

@@ -211,7 +211,9 @@ def _evaluate(spec: ModelSpec, frame: pd.DataFrame) -> np.ndarray:
 def _is_category(column: Any) -> bool:
     """Whether a column is categorical by its type."""
     if isinstance(column, pd.Series):
-        return isinstance(column.dtype, pd.CategoricalDtype) or not pd.api.types.is_numeric_dtype(column.dtype)
+        return isinstance(column.dtype, pd.CategoricalDtype) or not pd.api.types.is_numeric_dtype(
+            column.dtype
+        )
     return (column.get("type") if isinstance(column, Mapping) else column) == "categorical"
 
 

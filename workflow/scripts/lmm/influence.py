@@ -15,7 +15,7 @@ import pandas as pd
 from lmm.crossproducts import by_group, log_densities
 from lmm.intervals import standard_errors, variance_values
 from lmm.moments import Moments
-from lmm.optimise import hessian
+from lmm.optimise import CENTRAL, hessian
 from lmm.optimum import FREE, PLAIN, Optimum, fill, optimum
 from lmm.problem import Problem
 
@@ -158,6 +158,6 @@ def one_step(problem: Problem, gram: np.ndarray, rows: np.ndarray, full: Optimum
     )
     jacobian = ((values[p : p + m] - values[2 * p + m :]) / (2.0 * steps[p:, None])).T
     model = (structure.rows, structure.cols, np.eye(problem.q), problem.gram, problem.total)
-    information = 0.5 * hessian(full.phi, FREE, PLAIN, *model, problem.n_rows - p)
+    information = 0.5 * hessian(full.phi, CENTRAL, FREE, PLAIN, *model, problem.n_rows - p)
     moved = -scores[:, p:] @ np.linalg.pinv(information, rcond=1e-10, hermitian=True) @ jacobian.T
     return np.hstack([-scores[:, :p] @ full.cov_beta, moved])

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import stats
 
-from lmm.optimise import hessian, profile_limit
+from lmm.optimise import CENTRAL, hessian, profile_limit
 from lmm.optimum import FREE, PLAIN, Optimum, fill, lower
 from lmm.problem import Problem
 from lmm.progress import Progress
@@ -29,7 +29,7 @@ def standard_errors(problem: Problem, best: Optimum) -> np.ndarray:
     """
     structure = problem.structure
     model = (structure.rows, structure.cols, np.eye(problem.q), problem.gram, problem.total)
-    information = 0.5 * hessian(best.phi, FREE, PLAIN, *model, problem.n_rows - problem.p)
+    information = 0.5 * hessian(best.phi, CENTRAL, FREE, PLAIN, *model, problem.n_rows - problem.p)
     jacobian = np.empty((len(structure.terms), len(best.phi)))
     for k in range(len(best.phi)):
         step = 1e-6 * max(1.0, abs(best.phi[k]))  # error of order 1e-12, relative

@@ -11,7 +11,13 @@ from lmm.compiled import kernel
 from lmm.likelihood import reml_terms
 
 ROUND = 1e-13  # relative rounding error of the criterion
-STEP = 1e-5  # of the central differences of the analytic gradient: error of order STEP^2
+STEP = (
+    1e-5  # of the differences of the analytic gradient: error of order STEP^2, STEP where they are one-sided
+)
+CENTRAL = np.zeros(0)
+# Twice the fall of the criterion that a Newton step promises: above FAR a curvature to five digits does as well;
+# below NEAR the same one serves the next step, while that promises at most SLOW of what the last one did.
+FAR, NEAR, SLOW = 10.0, 1e-3, 1e-3
 
 
 @kernel
@@ -82,9 +88,10 @@ def criterion(phi, pair, rows, cols, transform, gram, total, df):
 
 
 @kernel
-def hessian(phi, held, pair, rows, cols, transform, gram, total, df):
-    """Hessian of the criterion by central differences of its analytic gradient, (t + 1, t + 1).
+def hessian(phi, beside, held, pair, rows, cols, transform, gram, total, df):
+    """Hessian of the criterion by differences of its analytic gradient, (t + 1, t + 1).
 
+    `beside` is the gradient at phi for one-sided differences, at half the price, and empty for central ones.
     Rows and columns of the `held` coordinate (-1: none) are left 0.
     """
     m = len(phi)
@@ -93,11 +100,15 @@ def hessian(phi, held, pair, rows, cols, transform, gram, total, df):
         if a == held:
             continue
         h = STEP * max(1.0, abs(phi[a]))
-        forward, backward = phi.copy(), phi.copy()
-        forward[a] += h
-        backward[a] -= h
-        up = criterion(forward, pair, rows, cols, transform, gram, total, df)
-        down = criterion(backward, pair, rows, cols, transform, gram, total, df)
+        there = phi.copy()
+        there[a] = phi[a] + h
+        up = criterion(there, pair, rows, cols, transform, gram, total, df)
+        if len(beside) > 0:
+            if np.isfinite(up[0]):
+                out[a] = (up[1] - beside) / h
+            continue
+        there[a] = phi[a] - h
+        down = criterion(there, pair, rows, cols, transform, gram, total, df)
         if np.isfinite(up[0]) and np.isfinite(down[0]):
             out[a] = (up[1] - down[1]) / (2.0 * h)
     out = 0.5 * (out + out.T)
@@ -109,7 +120,16 @@ def hessian(phi, held, pair, rows, cols, transform, gram, total, df):
 
 @kernel
 def newton(phi, held, pair, rows, cols, transform, gram, total, df, iterations):
+    """Minimise the criterion over all coordinates but `held`: `resume` from nothing known."""
+    unknown = np.zeros((len(phi), len(phi)))
+    return resume(phi, unknown, np.inf, held, pair, rows, cols, transform, gram, total, df, iterations)
+
+
+@kernel
+def resume(phi, curvature, before, held, pair, rows, cols, transform, gram, total, df, iterations):
     """Minimise the criterion over all coordinates but `held`, leaving saddles along negative curvature.
+
+    `curvature` and `before` are an earlier call's, which this one carries on to the bit; zeros and inf: none.
 
     Returns
     -------
@@ -118,29 +138,43 @@ def newton(phi, held, pair, rows, cols, transform, gram, total, df, iterations):
     slope : (q, q) array
         Derivative in D (relative to sigma^2) there.
     curvature : (t + 1, t + 1) array
-        Hessian of the last iteration.
+        Hessian of the last iteration that made one.
     converged : bool
         The gradient is zero to rounding and the Hessian has no negative eigenvalue.
+    before : float
+        What the last step promised: with phi and curvature all that the next iterations depend on.
     """
     phi = phi.copy()
     value, gradient, slope = criterion(phi, pair, rows, cols, transform, gram, total, df)
-    curvature = np.zeros((len(phi), len(phi)))
     converged = False
     if not np.isfinite(value):
-        return phi, value, slope, curvature, converged
+        return phi, value, slope, curvature, converged, before
     for _ in range(iterations):
-        curvature = hessian(phi, held, pair, rows, cols, transform, gram, total, df)
-        roots, vectors = np.linalg.eigh(curvature)
         if held >= 0:
             gradient[held] = 0.0
-        along = vectors.T @ gradient
-        size = max(np.abs(roots).max(), 1e-300)
-        move = np.zeros(len(phi))
-        decrement = 0.0
-        for k in range(len(phi)):
-            bend = max(abs(roots[k]), 1e-9 * size)
-            move -= vectors[:, k] * along[k] / bend
-            decrement += along[k] ** 2 / bend
+        roots, vectors = np.linalg.eigh(curvature)
+        bends_up = np.sum(roots > 1e-6 * np.abs(roots).max()) + (1 if held >= 0 else 0) == len(phi)
+        crude, kept = before > FAR, before < NEAR and bends_up
+        while True:
+            if not kept:
+                beside = gradient if crude else np.zeros(0)
+                curvature = hessian(phi, beside, held, pair, rows, cols, transform, gram, total, df)
+                roots, vectors = np.linalg.eigh(curvature)
+            along = vectors.T @ gradient
+            size = max(np.abs(roots).max(), 1e-300)
+            move = np.zeros(len(phi))
+            decrement = 0.0
+            for k in range(len(phi)):
+                bend = max(abs(roots[k]), 1e-9 * size)
+                move -= vectors[:, k] * along[k] / bend
+                decrement += along[k] ** 2 / bend
+            if kept and decrement > SLOW * before:
+                kept = False
+            elif crude and decrement < NEAR:
+                crude = False
+            else:
+                break
+        before = decrement
         saddle = roots[0] < -1e-7 * size
         flat = decrement < 1e-8
         if saddle and flat:  # a stationary point that is no minimum: leave along the steepest bend
@@ -150,8 +184,7 @@ def newton(phi, held, pair, rows, cols, transform, gram, total, df, iterations):
         if longest > 5.0:
             move *= 5.0 / longest
         slack = ROUND * (abs(value) + df)
-        accepted = False
-        reach = 1.0
+        accepted, reach = False, 1.0
         for _ in range(40):
             trial = phi + reach * move
             new = criterion(trial, pair, rows, cols, transform, gram, total, df)
@@ -170,7 +203,7 @@ def newton(phi, held, pair, rows, cols, transform, gram, total, df, iterations):
         if not saddle and step < 1e-13:
             converged = True
             break
-    return phi, value, slope, curvature, converged
+    return phi, value, slope, curvature, converged, before
 
 
 @kernel
@@ -201,7 +234,7 @@ def profile_limit(best, value, at, edge, target, pair, rows, cols, transform, gr
     m = len(best)
     if abs(edge - best[at]) <= 1e-9:
         return edge, True
-    full = hessian(best, -1, pair, rows, cols, transform, gram, total, df)
+    full = hessian(best, np.zeros(0), -1, pair, rows, cols, transform, gram, total, df)
     # the nuisance coordinates' path to first order, and the curvature of the profile
     rest = np.array([k for k in range(m) if k != at])
     inner = np.empty((m - 1, m - 1))
@@ -225,8 +258,7 @@ def profile_limit(best, value, at, edge, target, pair, rows, cols, transform, gr
     high, high_rise = edge, np.inf
     phi = best.copy()
     previous, current = best[at], best[at] + direction * step
-    rise_before = 0.0
-    ok = True
+    rise_before, ok = 0.0, True
     for _ in range(40):
         beyond = direction * (current - high) >= 0.0
         if beyond:  # the edge itself, unless it is known to be too far

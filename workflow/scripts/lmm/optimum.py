@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmm.likelihood import reml_terms
-from lmm.optimise import newton
+from lmm.optimise import newton, resume
 from lmm.problem import Problem, Structure
 from lmm.progress import Progress
 
@@ -91,17 +91,18 @@ def _scale_start(problem: Problem, factor: np.ndarray) -> tuple[float, np.ndarra
 def _newton(problem: Problem, phi: np.ndarray, model: tuple) -> tuple:
     """`newton` with all coordinates free; with very many groups step by step, so that it can be seen going on.
 
-    A step takes up where the one before ended, to the bit, at the price of one more evaluation among a dozen.
+    A step takes up where the one before ended, to the bit, at the price of one more evaluation.
     """
     if problem.n_groups * problem.q**2 < WATCHED:
         return newton(phi, FREE, PLAIN, *model, ITERATIONS)
     with Progress("REML optimum, Newton iterations", None) as progress:
+        curvature, before = np.zeros((len(phi), len(phi))), np.inf
         for _ in range(ITERATIONS):
-            found = newton(phi, FREE, PLAIN, *model, 1)
+            found = resume(phi, curvature, before, FREE, PLAIN, *model, 1)
             progress.advance()
             if found[4] or np.array_equal(found[0], phi):
                 break
-            phi = found[0]
+            phi, curvature, before = found[0], found[3], found[5]
     return found
 
 
@@ -115,7 +116,7 @@ def _minimise(problem: Problem, phi: np.ndarray) -> tuple[np.ndarray, float, boo
     model = (structure.rows, structure.cols, eye, problem.gram, problem.total, problem.n_rows - problem.p)
     certified = False
     for _ in range(20):
-        phi, value, slope, _, converged = _newton(problem, phi, model)
+        phi, value, slope, _, converged, _ = _newton(problem, phi, model)
         factor = fill(structure, phi) / np.exp(phi[-1])
         d_logdet = reml_terms(problem.gram, problem.total, factor, np.zeros_like(problem.total))[4]
         tolerance = 1e-7 * max(np.abs(d_logdet).max(), 1e-3 * problem.n_groups)
