@@ -154,7 +154,8 @@ def resume(phi, curvature, before, held, pair, rows, cols, transform, gram, tota
             gradient[held] = 0.0
         roots, vectors = np.linalg.eigh(curvature)
         bends_up = np.sum(roots > 1e-6 * np.abs(roots).max()) + (1 if held >= 0 else 0) == len(phi)
-        crude, kept = before > FAR, before < NEAR and bends_up
+        # not for a correlation: central differences leave out a coordinate at its wall
+        crude, kept = before > FAR and pair < 0, before < NEAR and bends_up
         while True:
             if not kept:
                 beside = gradient if crude else np.zeros(0)
