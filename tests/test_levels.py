@@ -116,7 +116,7 @@ def test_every_way_to_moments_has_one_order(tmp_path, monkeypatch, formula, kind
     for k in range(3):
         scattered.append((str(tmp_path / f"part{k}.parquet"), str(tmp_path / f"part{k}.json")))
         gather.of_sources(design, data, (k, k + 1)).write(*scattered[-1])
-    merged = gather.merged(scattered, [design])
+    merged = gather.merged(scattered, [design], data)
     assert merged.levels.tolist() == expected
     if design.plain is not None:  # each file is a part, so the additions are the same ones
         assert (merged.gram == whole.gram).all()
@@ -124,7 +124,7 @@ def test_every_way_to_moments_has_one_order(tmp_path, monkeypatch, formula, kind
     merged.write(str(tmp_path / "all.parquet"), str(tmp_path / "all.json"))
     assert read_table(tmp_path / "all.parquet")["level"].tolist() == expected
     # whatever part comes first
-    assert gather.merged(scattered[::-1], [design]).levels.tolist() == expected
+    assert gather.merged(scattered[::-1], [design], data).levels.tolist() == expected
 
 
 def test_results_have_the_order_of_the_moments():
