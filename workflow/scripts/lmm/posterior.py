@@ -12,6 +12,7 @@ import numpy as np
 
 from lmm.compiled import kernel
 from lmm.density import terms_at, views
+from lmm.mixtures import mixture_quantile
 
 
 @kernel
@@ -136,40 +137,6 @@ def _group_moments(a, b, c, factor, beta, half, own, mean, variance, cond, work)
 
 
 @kernel
-def _mixture_quantile(means, sds, prob, low, high, x):
-    """Quantile of an equal mixture of normals, by bisection safeguarded Newton steps from x.
-
-    A Newton step's own error is of the order of its square, so the last one is as small as half of the digits
-    wanted: 1e-4 sd (the bracket is 24 sd wide) leaves 1e-8 sd.
-    """
-    small = 1e-4 / 24.0 * (high - low)
-    for _ in range(60):
-        cdf, pdf = 0.0, 0.0
-        for s in range(len(means)):
-            if sds[s] > 0.0:
-                z = (x - means[s]) / sds[s]
-                cdf += 0.5 * math.erfc(-z / math.sqrt(2.0))
-                pdf += math.exp(-0.5 * z * z) / (sds[s] * math.sqrt(2.0 * math.pi))
-            elif x >= means[s]:
-                cdf += 1.0
-        error = cdf / len(means) - prob
-        if error > 0.0:
-            high = x
-        else:
-            low = x
-        step = error * len(means) / pdf if pdf > 0.0 else np.inf
-        following = x - step
-        if not low < following < high:
-            following = 0.5 * (low + high)
-        elif abs(step) <= small:
-            return following
-        if high - low <= 1e-12 * abs(x):
-            return following
-        x = following
-    return x
-
-
-@kernel
 def summarise_groups(data, z_map, n_groups, beta, half, factors, sigmas, mixture, tail, keep, first=0):
     """Posterior summaries of every group's random effects, group after group.
 
@@ -206,7 +173,7 @@ def summarise_groups(data, z_map, n_groups, beta, half, factors, sigmas, mixture
     mix_mean, mix_sd = np.empty((q, mixture)), np.empty((q, mixture))
     series = np.empty((q, n))
     # a normal of the mixture's mean and sd is where the search for its quantiles starts
-    z = _mixture_quantile(np.zeros(1), np.ones(1), tail, -12.0, 12.0, -1.0)
+    z = mixture_quantile(np.zeros(1), np.ones(1), tail, -12.0, 12.0, -1.0)
     for j in range(n_groups):
         _read_group(gram, first + j, a, b, c)
         taken = 0
@@ -239,8 +206,8 @@ def summarise_groups(data, z_map, n_groups, beta, half, factors, sigmas, mixture
             low, high = out[0, j, i] - reach, out[0, j, i] + reach
             step = z * math.sqrt(out[1, j, i])
             low_start, high_start = out[0, j, i] + step, out[0, j, i] - step
-            out[4, j, i] = _mixture_quantile(mix_mean[i], mix_sd[i], tail, low, high, low_start)
-            out[5, j, i] = _mixture_quantile(mix_mean[i], mix_sd[i], 1.0 - tail, low, high, high_start)
+            out[4, j, i] = mixture_quantile(mix_mean[i], mix_sd[i], tail, low, high, low_start)
+            out[5, j, i] = mixture_quantile(mix_mean[i], mix_sd[i], 1.0 - tail, low, high, high_start)
     return out[0], out[1], out[2], out[3], out[4], out[5], means
 
 
