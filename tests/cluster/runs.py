@@ -53,6 +53,8 @@ class Run:
             self.process = subprocess.Popen(
                 [sys.executable, *tool, *options], cwd=project.root, env=environment,
                 stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+                # tests that run in a shell's background inherit that SIGINT is ignored
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )  # fmt: skip
 
     @property
