@@ -11,17 +11,14 @@ sys.path.insert(0, str(SCRIPTS))
 
 from lmm.errors import StudyError
 from planning import plan, wiring
-from running import integrity, verdicts
+from running import frame, integrity, verdicts
 
 # Relative where it can be, so that a project that was moved is not a project that was changed.
 LIBRARY = (
     os.path.relpath(SCRIPTS) if SCRIPTS.is_relative_to(Path.cwd()) else str(SCRIPTS)
 )
 
-# Jobs leave it to Snakemake to put their messages on the console, where it shows the logs of those that fail.
-os.environ["LMM_RECOVERY_LOGS_SHOWN"] = (
-    "yes" if workflow.output_settings.show_failed_logs else "no"
-)
+frame.say_whether_logs_are_shown(workflow.output_settings.show_failed_logs)
 
 # Half an artifact is no artifact: found before planning, it is made anew. Jobs look at their inputs themselves.
 if workflow.is_main_process:

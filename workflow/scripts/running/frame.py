@@ -11,8 +11,12 @@ from running import integrity
 for _library in ("OPENBLAS", "OMP", "MKL"):
     os.environ[f"{_library}_NUM_THREADS"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
-# Set by the workflow where Snakemake itself shows the log of a job that failed (show-failed-logs).
 SHOWN = "LMM_RECOVERY_LOGS_SHOWN"
+
+
+def say_whether_logs_are_shown(shown: bool) -> None:
+    """Tell the jobs of this Snakemake whether it puts the log of a job that failed on the console itself."""
+    os.environ[SHOWN] = "yes" if shown else "no"
 
 
 def run(main: Callable, job) -> None:
