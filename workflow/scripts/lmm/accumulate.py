@@ -13,10 +13,9 @@ from lmm.compiled import kernel
 from lmm.levels import in_order, union
 from lmm.moments import Basis, Moments
 from lmm.pilot import SAMPLE_ROWS, finite_matrix, pilot
-from lmm.source import Part, Source, each_part, quote, text
+from lmm.source import BATCH_ROWS, Part, Source, each_part, quote, text
 from lmm.summary import group_sizes
 
-BATCH_ROWS = 65_536
 # Rows whose products are added up before they join the totals: keeps the rounding of long sums small.
 BLOCK = 4096
 # Numbers kept for leave-one-group-out work, 160 MB of them; beyond it only what fits need.

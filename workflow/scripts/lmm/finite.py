@@ -8,9 +8,7 @@ import numpy as np
 
 from lmm import ingest
 from lmm.errors import StudyError
-from lmm.source import Part, connect
-
-BATCH_ROWS = 65_536
+from lmm.source import BATCH_ROWS, Part, connect
 
 
 def columns_in(term: str, names: Iterable[str]) -> list[str]:

@@ -16,6 +16,7 @@ from lmm.errors import StudyError
 from lmm.progress import Progress
 
 PART_ROWS = 1 << 24
+BATCH_ROWS = 65_536  # rows whose model matrix is in memory at a time
 # What R and pandas write for a missing value.
 MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null")
 
