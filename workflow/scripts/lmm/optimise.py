@@ -13,7 +13,7 @@ from lmm.likelihood import reml_terms
 ROUND = 1e-13  # relative rounding error of the criterion
 # Of the differences of the analytic gradient: error of order STEP^2, STEP where they are one-sided.
 STEP = 1e-5
-# No gradient beside: central differences. For callers; in a kernel a global array would be of another, read-only type.
+# No gradient beside: central differences. For callers; in a kernel a global array would be of a read-only type.
 CENTRAL = np.zeros(0)
 # Twice the fall of the criterion that a Newton step promises: above FAR a curvature to five digits does as well;
 # below NEAR the same one serves the next step, while that promises at most SLOW of what the last one did.
