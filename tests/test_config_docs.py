@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 import write_schema
-from lmm.study_model import Configuration
+from lmm.config.study import Configuration
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 import problems
-from lmm.accumulate import compute
-from lmm.crossproducts import by_group
-from lmm.influence import FEWEST, influence, one_step
-from lmm.intervals import variance_values
-from lmm.optimum import optimum
-from lmm.terms import Terms
+from lmm.criticism.influence import FEWEST, influence, one_step
+from lmm.inference.intervals import variance_values
+from lmm.inference.optimum import optimum
+from lmm.likelihood.by_group import by_group
+from lmm.model.terms import Terms
+from lmm.moments.accumulate import compute
 
 
 def without(data, j):

@@ -13,15 +13,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lmm import checks, gather, ingest
-from lmm import progress as progress_module
-from lmm.accumulate import compute
-from lmm.design import Terms
-from lmm.errors import StudyError
-from lmm.formula import parse
-from lmm.levels import encode
-from lmm.progress import Progress
-from lmm.source import Part
+from lmm.core import progress as progress_module
+from lmm.core.errors import StudyError
+from lmm.core.progress import Progress
+from lmm.data import checks, ingest
+from lmm.data.levels import encode
+from lmm.data.source import Part
+from lmm.model.design import Terms
+from lmm.model.formula import parse
+from lmm.moments import stage
+from lmm.moments.accumulate import compute
 
 GOOD = "y,x,g\n1,0.5,a\n2,1.5,a\n4,2.5,b\n3,3.5,b\n"
 
@@ -36,7 +37,7 @@ def read(tmp_path, content, formula="y ~ x + (x | g)", name="d.csv", drop=False)
 
 def rows(source):
     """All rows as the fits see them."""
-    from lmm.source import connect
+    from lmm.data.source import connect
 
     with connect(ordered=True) as connection:
         return pd.concat([connection.execute(source.typed(Part(k))).df() for k in range(len(source.files))])
@@ -315,8 +316,8 @@ def test_any_name_and_line_ending_gives_the_same_moments(tmp_path, header, formu
                      for line in lines]  # fmt: skip
             content = ending.join([names, *rows_, ""]).encode(encoding)
             _, data = read(tmp_path, content, text)
-            design, own = gather.designs([text], data, None)
-            moments = gather.checked(gather.of_sources(design, data), own, data)
+            design, own = stage.designs([text], data, None)
+            moments = stage.checked(stage.of_sources(design, data), own, data)
             assert moments.levels.tolist() == ["000", "001", "002", "003", "004"]
             found.append((moments.gram, moments.total, len(design.terms.columns)))
     for plain, odd in zip(found[:2], found[2:], strict=True):

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 import problems
-from lmm.accumulate import compute
-from lmm.conditional import conditional
-from lmm.density import log_density, pack_problem
-from lmm.lanes import LANES, pack, unpack
-from lmm.likelihood import differentiate, eliminate, reml_terms
-from lmm.likelihood_pair import differentiate_pairs, eliminate_pairs
-from lmm.optimum import optimum
+from lmm.inference.optimum import optimum
+from lmm.likelihood.conditional import conditional
+from lmm.likelihood.grouped import differentiate, eliminate, reml_terms
+from lmm.likelihood.grouped_pairs import differentiate_pairs, eliminate_pairs
+from lmm.likelihood.lanes import LANES, pack, unpack
+from lmm.likelihood.marginal import log_density, pack_problem
+from lmm.moments.accumulate import compute
 
 CASES = {
     # sizes, fixed, random, blocks: one row in a group, no intercept, more random than fixed, three effects

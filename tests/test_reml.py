@@ -5,14 +5,14 @@ import pytest
 from scipy import optimize, stats
 
 import problems
-from lmm import optimum as optimum_module
-from lmm import reml
-from lmm.accumulate import compute
-from lmm.density import log_density, pack_problem
-from lmm.intervals import profile_intervals, standard_errors
-from lmm.optimise import newton
-from lmm.optimum import fill, optimum
-from lmm.terms import Terms
+from lmm.engines import reml
+from lmm.inference import optimum as optimum_module
+from lmm.inference.intervals import profile_intervals, standard_errors
+from lmm.inference.newton import newton
+from lmm.inference.optimum import fill, optimum
+from lmm.likelihood.marginal import log_density, pack_problem
+from lmm.model.terms import Terms
+from lmm.moments.accumulate import compute
 
 
 def problem_of(name, **changes):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from lmm.schema import key_table, schema
-from lmm.store import write_text
+from lmm.config.schema import key_table, schema
+from lmm.core.store import write_text
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
