@@ -12,6 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from lmm.comparison import engines as comparison
+from lmm.comparison import no_pooling
 from lmm.core.store import write_json, write_table
 from lmm.core.tidy import PARAMETERS, RANEF, Fit
 from lmm.criticism import influence, stage
@@ -25,6 +26,7 @@ from lmm.moments import accumulate
 
 REFERENCE = Path(__file__).parent / "reference"
 ENGINES = ("ols", "mixedlm", "reml", "pymc")
+COFFEE = Terms(("Intercept", "x"), (("Intercept", "x"),), "group", ("Intercept", "x"))
 # as the plan gives them to the report
 SETTINGS = {
     "title": "Does more coffee score higher?",
@@ -136,7 +138,7 @@ def coffee(root: Path, study: str = "coffee") -> Path:
             levels,
             drawn,
         )
-    _ols(base, exact["ols"])
+    _ols(base, rows, _truth(drawn))
     _pymc(base, posterior, truth, levels, drawn)
     _criticism(base, rows)
     compare(base, _truth(drawn))
@@ -145,11 +147,10 @@ def coffee(root: Path, study: str = "coffee") -> Path:
 
 def _criticism(base: Path, rows: pd.DataFrame) -> None:
     """Influence of each group and criticism of the posterior, by the library."""
-    names = ("Intercept", "x")
+    names = COFFEE.fixed
     codes, levels = encode(rows["group"].astype(str))
     W = np.column_stack([np.ones(len(rows)), rows["x"]])
-    terms = Terms(names, (names,), "group", names)
-    moments = accumulate.compute(terms, rows["y"].to_numpy(float), W, codes, levels)
+    moments = accumulate.compute(COFFEE, rows["y"].to_numpy(float), W, codes, levels)
     table, about = influence.influence(moments, names, (names,))
     write_table(base / "reml/influence.parquet", table)
     write_json(base / "reml/influence.json", about)
@@ -305,26 +306,10 @@ def _engine(base, engine, estimate, error, truth, values, levels, drawn) -> None
         write_table(base / engine / "coef.parquet", pd.DataFrame(coef))
 
 
-def _ols(base, exact: dict) -> None:
-    estimate = {"Intercept": exact["intercept"], "x": exact["x"], "sd__Observation": exact["residual_se"]}
-    error = {"Intercept": exact["intercept_se"], "x": exact["x_se"]}
-    table = _parameters("ols", estimate, error, {"Intercept": 3, "x": 0.5, "sd__Observation": 1})
-    table.loc[:1, "p_value"] = [1e-34, exact["x_p"]]
-    write_table(base / "ols/parameters.csv", table)
-    summary = {
-        "coefficients": table[["term", "estimate", "std_error", "statistic", "p_value"]][:2].to_dict(
-            "records"
-        ),
-        "residual_quantiles": exact["residual_quantiles"],
-        "sigma": exact["residual_se"],
-        "df_resid": 998,
-        "r2": exact["r2"],
-        "adj_r2": exact["adj_r2"],
-        "f": exact["f"],
-        "f_df": [1, 998],
-        "f_p": exact["f_p"],
-    }
-    write_json(base / "ols/diagnostics.json", _common("ols", summary=summary))
+def _ols(base: Path, rows: pd.DataFrame, truth: dict) -> None:
+    X = np.column_stack([np.ones(len(rows)), rows["x"]])
+    fit = ols.fit(COFFEE.fixed, rows["y"].to_numpy(float), X, truth=truth)
+    fit.write(base / "ols/parameters.csv", base / "ols/diagnostics.json")
 
 
 def _pymc(base, exact: dict, truth: dict, levels: list, drawn: pd.DataFrame) -> None:
@@ -375,10 +360,10 @@ def _pymc(base, exact: dict, truth: dict, levels: list, drawn: pd.DataFrame) -> 
     xr.DataTree.from_dict({"posterior": posterior}).to_netcdf(base / "pymc/posterior.nc", engine="h5netcdf")
 
 
-def compare(base: Path, truth: dict | None, engines=ENGINES, terms=(("Intercept", "x"),) * 2) -> None:
+def compare(base: Path, truth: dict | None, engines=ENGINES, moments=None, terms=COFFEE) -> None:
     """Write the comparison's tables from the engines' tables, as the pipeline does.
 
-    `terms`: fixed and random effects, all of them `Intercept` or columns of the rows; None: no variance explained.
+    `moments` of the rows and `terms` of the model; those of the coffee study where there are none.
     """
     fits = {
         name: Fit.read(
@@ -388,17 +373,19 @@ def compare(base: Path, truth: dict | None, engines=ENGINES, terms=(("Intercept"
         )
         for name in engines
     }
-    explained = None
-    if terms is not None:
-        rows = pd.read_parquet(base / "data/data.parquet").assign(Intercept=1.0)
-        X, Z = (rows[list(names)].to_numpy(float) for names in terms)
-        cov = np.atleast_2d(np.cov(X.T, bias=True))
-        explained = variance_explained.table(fits, truth, *terms, Z.T @ Z / len(Z), cov)
-        write_table(base / "comparison/variance_explained.csv", explained)
+    if moments is None:
+        rows = pd.read_parquet(base / "data/data.parquet")
+        W = np.column_stack([np.ones(len(rows)), rows["x"]])
+        moments = accumulate.compute(terms, rows["y"].to_numpy(float), W, *encode(rows["group"].astype(str)))
+    sizes = moments.mean_zz(terms.random), moments.cov_fixed(terms.fixed)
+    explained = variance_explained.table(fits, truth, terms.fixed, terms.random, *sizes)
+    write_table(base / "comparison/variance_explained.csv", explained)
     write_table(
         base / "comparison/variance_recovery.csv", comparison.variance_recovery(fits, truth, explained)
     )
-    write_table(base / "comparison/ranef_differences.csv", comparison.ranef_differences(fits))
+    main = comparison.lead(fits)
+    own = None if main is None else no_pooling.own_effects(moments, terms.random, fits[main].fixed)
+    write_table(base / "comparison/ranef_differences.csv", comparison.ranef_differences(fits, own))
 
 
 def fitted(root: Path, frame: pd.DataFrame, formula: str, study: str = "own", truth: dict | None = None):
@@ -448,9 +435,7 @@ def fitted(root: Path, frame: pd.DataFrame, formula: str, study: str = "own", tr
         about | {"columns": columns, "copied": True, "sources": ["rows.csv"], "checks": []},
     )
     write_table(base / "data/data.parquet", frame.assign(**{parsed.group: frame[parsed.group].astype(str)}))
-    random = tuple(built.terms.random)
-    plain = {*built.terms.fixed, *random} <= {"Intercept", *frame}
-    compare(base, truth, tuple(fits), (built.terms.fixed, random) if plain else None)
+    compare(base, truth, tuple(fits), moments, built.terms)
     settings = {
         "title": "Own data",
         "formula": formula,

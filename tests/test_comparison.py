@@ -108,15 +108,15 @@ def test_own_data_have_no_truth_to_miss(fits):
 
 
 def test_differences_keep_the_order_and_match_groups_by_name(fits):
-    lines = pd.DataFrame({"level": ["a", "b"], "n": [3, 1], "Intercept": [1.0, np.nan]})
-    table = engines.ranef_differences(fits, lines)
+    own = pd.DataFrame({"level": ["a", "b"], "n": [3, 1], "Intercept": [-2.2, np.nan]})
+    table = engines.ranef_differences(fits, own)
     assert table.columns.tolist()[:6] == ["level", "term", "mixedlm", "pymc", "difference", "mcse"]
     assert table["level"].tolist() == ["b", "a"]
     assert table["difference"].tolist() == pytest.approx([-0.01, 0.03])
     assert table["mcse"].tolist() == [0.004, 0.002]
     assert table["reml"].tolist() == [1.001, -2.002]
     assert table["truth"].tolist() == [1.2, -3.0]
-    # the group's own intercept of 1.0 less MixedLM's fixed 3.2; b's line is not determined
+    # a's own effect, as it is given; b's is not determined
     assert table["no_pooling"].tolist() == pytest.approx([np.nan, -2.2], nan_ok=True)
     assert set(table["difference_of"]) == {"mixedlm - pymc"}
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import made_results
-from lmm.core.words import spoken
+from lmm.core.words import p_said, p_short, spoken
 from lmm.report import figures, methods, sections, verdicts
 from lmm.report.tables import criticism as report_criticism
 from lmm.report.text import criticism
@@ -43,7 +43,7 @@ def test_the_strongest_group_is_named_with_its_change(coffee):
     assert said[0].startswith(
         f"Leaving out group {worst['level']} would lower the sd of Intercept from 9.03 to 8.75"
     )
-    assert "No single group moves any estimate by a standard error." in said  # the largest is 0.43
+    assert "No single group moves an estimate by more than its standard error." in said  # the largest is 0.43
     assert f"group {worst['level']} would lower" in drawn.figures["influence"].alt
     assert " ".join(said) in " ".join(section(results, "mixed")["points"])
 
@@ -80,7 +80,7 @@ def test_cross_validation_says_how_far_it_is_to_be_relied_on(coffee):
     results, drawn = coffee
     about = results.notes["criticism"]["loo"]
     said = " ".join(criticism.loo(results))
-    assert f"{about['elpd']:,.0f}".replace("-", "−") in said
+    assert f"{about['elpd']:.0f}".replace("-", "−") in said
     assert f"the largest Pareto k is {about['largest_k']:.2f}" in said
     assert said in drawn.figures["loo"].alt
     bad = changed(results, {"loo": about | {"high": ["3", "9"], "largest_k": 0.9}})
@@ -105,7 +105,7 @@ def test_a_statistic_outside_its_interval_is_named(coffee):
     )
     table.loc[at, "p_value"] = 0.02
     assert criticism.predictive(changed(results, predictive=table))[0].endswith(
-        "One in twenty does so by chance."
+        "About one in 20 does so by chance."
     )
     assert (
         next(c for c in verdicts.cards(changed(results, predictive=table)) if c.key == "checks").tone
@@ -114,8 +114,12 @@ def test_a_statistic_outside_its_interval_is_named(coffee):
 
 
 def test_shares_of_replicates_are_no_more_precise_than_their_number():
-    shares = [criticism.share(p, 500) for p in (0.0, 0.002, 0.31, 0.998, 1.0)]
-    assert shares == ["p < 0.002", "p = 0.0020", "p = 0.31", "p = 0.998", "p > 0.998"]
+    shares = [p_said(p_short(p, 1 / 500)) for p in (0.0, 0.001, 0.002, 0.31, 0.998, 0.999, 1.0)]
+    assert shares == [
+        "p < 0.002", "p < 0.002", "p = 0.002", "p = 0.310", "p = 0.998", "p > 0.998", "p > 0.998",
+    ]  # fmt: skip
+    # more replicates than three decimals can show
+    assert [p_short(p, 1 / 8000) for p in (0.0, 0.0005, 0.9999)] == ["< 0.001", "< 0.001", "> 0.999"]
 
 
 def test_the_priors_expectations_are_told_by_direction(coffee):
@@ -123,7 +127,7 @@ def test_the_priors_expectations_are_told_by_direction(coffee):
     table = results.tables["predictive"].assign(prior_low=-1e9, prior_high=1e9)
     notes = {"left_out": {}}
     said = criticism.predictive(changed(results, notes, predictive=table))
-    assert said[-1] == "The priors, too, expected data like these."
+    assert said[-1] == "All statistics of the data lie within the prior's central 95\u00a0%."
     table.loc[table["statistic"] == "sd_y", "prior_low"] = 50.0
     table.loc[table["statistic"].isin(["sd_within", "unequal_residuals"]), "prior_high"] = 0.1
     said = criticism.predictive(changed(results, notes, predictive=table))
@@ -155,11 +159,11 @@ def test_estimates_that_lean_on_the_prior_are_named(coffee):
         {"term": ["x", "sd__x"], "prior": [0.01, 0.2], "likelihood": [0.1, 0.1], "diagnosis": ["", "strong"]}
     )
     said = criticism.sensitivity(changed(results, sensitivity=table))
-    assert said == ["1 estimate leans on the prior: the sd of x (strong)."]
+    assert said == ["1 estimate is prior-sensitive: the sd of x (strong)."]
     table["diagnosis"] = ""
     said = criticism.sensitivity(changed(results, sensitivity=table))
     assert said == [
-        "No estimate leans on its prior: the largest sensitivity to it is 0.20 (of the sd of x), below 0.05."
+        "No estimate is prior-sensitive: the largest sensitivity to the prior is 0.20 (of the sd of x), below 0.05."
     ]
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lmm.comparison import no_pooling
 from lmm.core.errors import StudyError
 from lmm.engines import ols
 from lmm.moments.moments import Basis, Moments
@@ -130,45 +129,3 @@ def test_collinear_columns_and_too_few_rows_are_refused():
         ols.fit(["Intercept", "x", "z"], moments=moments)
     with pytest.raises(StudyError, match="2 rows cannot carry 2"):
         ols.fit(["Intercept", "x"], x[:2], np.column_stack([np.ones(2), x[:2]]))
-
-
-@pytest.mark.parametrize("x_shift, y_shift", [(0.0, 0.0), (2000.0, 1e8)])
-def test_group_lines_are_each_groups_own_least_squares(coffee, x_shift, y_shift):
-    X = coffee.X + np.array([0.0, x_shift])
-    lines = no_pooling.group_lines(["Intercept", "x"], coffee.y + y_shift, X, coffee.codes, coffee.levels)
-    assert lines["n"].sum() == 1000
-    for code in (0, 17, 99):
-        mine = coffee.codes == code
-        slope, intercept = np.polyfit(coffee.X[mine, 1], coffee.y[mine], 1)
-        row = lines.iloc[code]
-        # y + 1e8 keeps 8 digits after the point (1.5e-8 of rounding a row); the intercept carries the
-        # slope's error times 2000
-        atol = 1e-10 if y_shift == 0 else 1e-7
-        assert row["x"] == pytest.approx(slope, abs=atol)
-        assert row["Intercept"] == pytest.approx(intercept + y_shift - slope * x_shift, abs=2000 * atol)
-
-
-@pytest.mark.parametrize("terms", [("Intercept", "x"), ("x",), ("Intercept",)])
-def test_lines_from_moments_are_the_lines_from_rows(coffee, terms):
-    z = np.random.default_rng(3).normal(size=1000)  # a fixed effect that no random effect uses
-    moments = moments_of(coffee.y, np.column_stack([coffee.X[:, 1], z]), ["x", "z"], coffee.codes, 1)
-    Z = coffee.X[:, [("Intercept", "x").index(term) for term in terms]]
-    rows = no_pooling.group_lines(terms, coffee.y, Z, coffee.codes, coffee.levels)
-    ours = no_pooling.group_lines_from_moments(terms, moments)
-    # 1e-9: condition numbers of groups of 3 rows reach 1e4, squared in normal equations
-    np.testing.assert_allclose(ours[list(terms)], rows[list(terms)], rtol=1e-9, atol=1e-9)
-    assert ours["n"].tolist() == rows["n"].tolist()
-
-
-def test_groups_that_determine_no_line_are_nan():
-    # a: a line; b: one row; c: one x; d: no row at all
-    codes = np.array([0, 0, 0, 1, 2, 2])
-    x = np.array([0.0, 1.0, 2.0, 5.0, 3.0, 3.0])
-    y = np.array([1.0, 3.0, 5.0, 1.0, 2.0, 4.0])
-    lines = no_pooling.group_lines(
-        ["Intercept", "x"], y, np.column_stack([np.ones(6), x]), codes, list("abcd")
-    )
-    assert lines["n"].tolist() == [3, 1, 2, 0]
-    # 1e-12: exact but for rounding
-    assert lines.loc[0, ["Intercept", "x"]].tolist() == pytest.approx([1.0, 2.0], abs=1e-12)
-    assert lines.loc[1:, ["Intercept", "x"]].isna().all(axis=None)

@@ -106,7 +106,7 @@ def test_the_coffee_studys_numbers_are_on_the_page(coffee):
         "Residual standard error: 9.153 on 998 degrees of freedom",  # the post's summary(lm)
         "F-statistic: 3.584 on 1 and 998 DF, p-value: 0.0586",
         "0.0586",
-        "98.84\u00a0% of the variance is explained",
+        "summed variance components, which depends on the predictors' units, is 98.84\u00a0%",  # the post's
         "All 3 convergence gates are passed",
         "differ by at most 0.0033",  # posterior_exact against reml_exact
         "differ by at most 0.012",
@@ -181,7 +181,7 @@ def test_a_skipped_engine_is_said_and_leaves_no_empty_tables(results):
     # the paragraph to quote does not claim a fit that was not made
     methods = text.partition("Methods, to quote")[2]
     assert "MixedLM" not in methods.partition("Provenance")[0]
-    assert "It was fitted by REML from sufficient statistics" in methods
+    assert "It was fitted by restricted maximum likelihood (REML) from sufficient statistics" in methods
     assert card(page, "optimum") is None
     assert card(page, "differences")["title"] == "Largest ranef difference, reml − PyMC"
     assert 'id="coffee-table-mixedlm-random"' not in page.html
@@ -210,7 +210,7 @@ def test_a_variance_of_0_reads_as_0(tmp_path):
     shares = found.tables["variance_explained"].set_index(["engine", "measure"])["estimate"]
     assert shares["reml", "post"] == 0
     text = Text(rendered(tmp_path, settings, "own", paths).html).text
-    assert "The groups differ with a standard deviation of 0 for Intercept" in text
+    assert "Between-group standard deviation is 0 for Intercept" in text
     assert not re.search("×10⁻[2-9][0-9]", text)  # no rounding error is printed as a number
     assert "would lower the sd of Intercept" not in text
 

@@ -62,10 +62,39 @@ def test_digits_are_as_many_as_mean_something():
     assert words.error_size(-0.5) == "0.50"
     assert words.in_errors(0.036) == "3.6\u00a0% of a standard error"
     assert words.in_errors(1.42) == "1.4 standard errors"
-    assert words.gate(5183.72) == "5,184"
-    assert words.gate(1.00187) == "1.002"
-    assert words.rounded(5.0) == "5"
-    assert words.rounded(-21.62) == "−21.6"
+    assert words.in_errors(1e-9) == "less than 0.1\u00a0% of a standard error"
+    assert words.gate(5183.72, 400) == "5,184"
+    assert words.gate(87.4, 400) == "87"
+    assert words.gate(2, 0) == "2", "divergences are counted"
+    assert words.gate(1.00187, 1.01) == "1.002"
+    assert words.gate(1.0, 1.01) == "1.000"
+
+
+def test_a_range_has_the_digits_of_its_width():
+    """2008 to 2017 to three digits each would be 2,010 to 2,020, which is no year in the data."""
+    assert words.ends(2008, 2017) == "2008 to 2017"
+    assert words.ends(-21.62, 37.9) == "−21.6 to 37.9"
+    assert words.ends(0, 5) == "0 to 5"
+    assert words.ends(-13170.4, 5987.2, 2) == "−13,000 to 6000"
+    assert words.ends(1e8, 1e8 + 0.25) == "100,000,000 to 100,000,000.25"
+    assert words.scaled(2012.5, 9) == "2012.5"
+    assert words.scaled(7.0, 0.0) == "7"
+
+
+def test_four_digits_are_not_grouped_for_they_may_be_a_year():
+    assert [words.given(v) for v in (2010, 2010.5, 10_000, 1_000_000, -1234)] == [
+        "2010", "2010.5", "10,000", "1,000,000", "−1234",
+    ]  # fmt: skip
+    assert words.number(2008.3) == "2010" and words.fixed(2010.25, 1) == "2010.2"
+    assert words.whole(1234.0) == "1,234", "a count is no year"
+
+
+def test_a_p_value_is_never_0_or_1():
+    frame = pd.DataFrame({"name": list("abcd"), "p": [0.0, 0.0004, 0.25, 1.0]})
+    column = report_table.Column("p", "p", said=words.p_short)
+    made = report_table.table("t", "", frame, [report_table.Column("name", "", False), column])
+    assert [row[1][1] for row in made.rows] == ["< 0.001", "< 0.001", "0.250", "> 0.999"]
+    assert [row[1][0] for row in made.rows] == [0.0, 0.0004, 0.25, 1.0], "sorted and saved by value"
 
 
 def test_a_scale_of_its_own_rounds_to_zero_and_blanks_are_blank():

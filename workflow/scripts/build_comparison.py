@@ -20,10 +20,11 @@ def main(job) -> None:
         fits[engine] = Fit.read(*(job.input.get(f"{engine}_{kind}") for kind in kinds))
     mean_zz, cov_fixed = moments.mean_zz(terms.random), moments.cov_fixed(terms.fixed)
     explained = variance_explained.table(fits, truth, terms.fixed, terms.random, mean_zz, cov_fixed)
-    own_lines = no_pooling.group_lines_from_moments(terms.random, moments)
+    main = engines.lead(fits)
+    own = None if main is None else no_pooling.own_effects(moments, terms.random, fits[main].fixed)
     write_table(job.output.variance_explained, explained)
     write_table(job.output.variance_recovery, engines.variance_recovery(fits, truth, explained))
-    write_table(job.output.ranef_differences, engines.ranef_differences(fits, own_lines))
+    write_table(job.output.ranef_differences, engines.ranef_differences(fits, own))
 
 
 run(main, snakemake)  # noqa: F821

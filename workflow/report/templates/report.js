@@ -24,8 +24,9 @@
 
   // ---- tables
   const DataTable = globalThis.lmmDataTable;
+  const grouping = (decimals) => ({ useGrouping: decimals === 0 ? "always" : "min2" }); // 2010 may be a year, a count is none
   const fixed = (value, decimals) => value === null || value === "" ? "–"
-    : Number(value).toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals }).replace("-", "−");
+    : Number(value).toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals, ...grouping(decimals) }).replace("-", "−");
   const save = (name, text) => {
     const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(new Blob([text], { type: "text/csv" })), download: name });
     link.click();
@@ -88,7 +89,7 @@
   const studies = new Map(all("article[data-study]").map((article) => [article.dataset.study, JSON.parse($("script.groups", article).textContent)]));
   let current = null;
   const text = (value) => String(value).replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]);
-  const short = (value) => value === null || value === undefined ? "–" : Number(value).toLocaleString("en", { maximumSignificantDigits: 4, minimumSignificantDigits: Math.abs(value) < 1000 ? 4 : 1 }).replace("-", "−");
+  const short = (value) => value === null || value === undefined ? "–" : Number(value).toLocaleString("en", { maximumSignificantDigits: 4, minimumSignificantDigits: Math.abs(value) < 1000 ? 4 : 1, ...grouping() }).replace("-", "−");
   const ticks = (low, high) => {
     const raw = (high - low) / 5 || 1, power = 10 ** Math.floor(Math.log10(raw)), step = [1, 2, 5, 10].find((s) => s * power >= raw) * power;
     const found = [];
@@ -109,7 +110,7 @@
       return `<path fill="none" stroke="${colour}" stroke-width="2.2" stroke-dasharray="${dash}" d="M${px.map((x, i) => `${across(x)} ${down(py[i])}`).join("L")}"/>`; }).join("");
     const points = group.x.map((x, i) => `<circle cx="${across(x)}" cy="${down(group.y[i])}" r="3.2" fill="var(--ink)" fill-opacity=".65"/>`).join("");
     const key = lines.map(([engine]) => { const [colour, dash] = STYLE[engine] ?? ["var(--sky)", ""];
-      return `<li><i style="border-color:${colour};border-top-style:${dash ? "dashed" : "solid"}"></i>${text(NAMES[engine] ?? engine)}</li>`; }).join("");
+      return `<li><i data-colour="${colour}" data-line="${dash ? "dashed" : "solid"}"></i>${text(NAMES[engine] ?? engine)}</li>`; }).join("");
     return `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${text(`${study.y} against ${study.x} in group ${group.id}, ${group.x.length} rows, with ${lines.length} fitted lines`)}">`
       + `${grid}${drawn}${points}<text x="${width / 2}" y="${height - 1}" text-anchor="middle">${text(study.x)}</text></svg><ul class="key">${key}</ul>`;
   };
@@ -125,6 +126,8 @@
     const group = study.groups[at];
     $("#detail-title").textContent = `${study.group} ${group.id}${group.y ? ` · ${group.y.length} rows` : ""}`;
     body.innerHTML = picture(study, group) + effects(study, group);
+    // the page's policy allows no style attribute in markup
+    all(".key i", body).forEach((line) => Object.assign(line.style, { borderColor: line.dataset.colour, borderTopStyle: line.dataset.line }));
     if (!dialog.open) dialog.showModal();
   };
   const step = (by) => {

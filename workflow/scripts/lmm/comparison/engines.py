@@ -110,6 +110,12 @@ def pair(fits: Mapping[str, Fit]) -> tuple[str, str] | None:
     return (names[0], names[1]) if len(names) > 1 else None
 
 
+def lead(fits: Mapping[str, Fit]) -> str | None:
+    """The engine whose fixed effects stand for the mixed model; None without one that has random effects."""
+    names = _with_ranef(fits)
+    return next((name for name in (*FREQUENTIST, *names) if name in names), None)
+
+
 def ranef_differences(fits: Mapping[str, Fit], no_pooling: pd.DataFrame | None = None) -> pd.DataFrame:
     """Random effects of every group by every engine, and how far two engines are apart.
 
@@ -117,14 +123,14 @@ def ranef_differences(fits: Mapping[str, Fit], no_pooling: pd.DataFrame | None =
     ----------
     fits : mapping of Fit
     no_pooling : DataFrame, optional
-        `lines.group_lines`: level, n, a column for each term.
+        `lines.own_effects` at the fixed effects of `lead`: level, n, a column for each term.
 
     Returns
     -------
     DataFrame
         level, term, mixedlm, pymc, difference (mixedlm - pymc; where one is absent, as `difference_of` says),
         mcse (Monte Carlo standard error of pymc's mean), reml, no_pooling (the group's own least squares less
-        the fixed effect of the mixed model, to be comparable with a random effect), truth, difference_of. An
+        the fixed part of the mixed model, to be comparable with a random effect), truth, difference_of. An
         engine that is absent has an empty column.
     """
     names = _with_ranef(fits)
@@ -145,14 +151,11 @@ def ranef_differences(fits: Mapping[str, Fit], no_pooling: pd.DataFrame | None =
     out["reml"] = _column(tables, "reml", "estimate", index)
     out["no_pooling"] = np.nan
     if no_pooling is not None and names:
-        main = next((name for name in (*FREQUENTIST, "pymc") if name in names), names[0])
-        parameters = fits[main].parameters
-        fixed = parameters[parameters["effect"] == "fixed"].set_index("term")["estimate"]
         own = no_pooling.astype({"level": str}).set_index("level").drop(columns="n")
         for term in own.columns.intersection(index.unique("term")):
             at = index.get_level_values("term") == term
             levels = index.get_level_values("level")[at]
-            out.loc[at, "no_pooling"] = own[term].reindex(levels).to_numpy() - fixed.get(term, 0.0)
+            out.loc[at, "no_pooling"] = own[term].reindex(levels).to_numpy()
     out["truth"] = np.nan
     for name in names:
         out["truth"] = out["truth"].fillna(_column(tables, name, "truth", index))

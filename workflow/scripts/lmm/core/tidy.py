@@ -105,6 +105,12 @@ class Fit:
     ranef: pd.DataFrame | None = None
     diagnostics: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def fixed(self) -> dict[str, float]:
+        """Fixed effects: term -> estimate."""
+        table = self.parameters[self.parameters["effect"] == "fixed"]
+        return dict(zip(table["term"], table["estimate"].astype(float), strict=True))
+
     def write(self, parameters: str, diagnostics: str, ranef: str | None = None) -> None:
         """Write the three artifacts."""
         write_table(parameters, self.parameters)

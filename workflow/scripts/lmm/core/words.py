@@ -53,25 +53,45 @@ def number(value: float | None, digits: int = 3) -> str:
         return "0"
     rounded = float(f"{value:.{digits - 1}e}")
     if 1e-4 <= abs(rounded) < 1e6:
-        decimals = max(0, digits - 1 - math.floor(math.log10(abs(rounded))))
-        return fixed(rounded, decimals)
+        return fixed(rounded, max(0, digits - 1 - math.floor(math.log10(abs(rounded)))))
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
     return f"{mantissa}×10{str(int(exponent)).translate(_RAISED)}".replace("-", "−")
 
 
 def given(value: float | None) -> str:
     """A number that someone chose (a truth, a limit): as they would write it."""
-    return "–" if value is None or not math.isfinite(value) else f"{value:,.6g}".replace("-", "−")
+    if value is None or not math.isfinite(value):
+        return "–"
+    return _grouped(value, ".0f" if abs(value) < 1e15 and value == round(value) else ".6g")
 
 
-def rounded(value: float, digits: int = 3) -> str:
-    """The end of a range: so many significant digits and no zeros behind them."""
-    return given(float(f"{value:.{digits}g}"))
+def scaled(value: float, width: float, digits: int = 3) -> str:
+    """A value of a column whose values span `width`: so many digits of the width, no zeros behind them.
+
+    2008 on an axis from 2008 to 2017, not 2010 as three digits of its own would make it.
+    """
+    if not math.isfinite(value):
+        return "–"
+    if not 1e-6 < abs(width) < 1e15:
+        return given(value)
+    decimals = digits - 1 - math.floor(math.log10(abs(width)))
+    text = fixed(round(value, decimals), max(decimals, 0))
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def gate(value: float | None) -> str:
-    """What a gate measured: an effective sample size in whole draws, R-hat and the like to four digits."""
-    return fixed(value, 0) if value is not None and abs(value) >= 100 else number(value, 4)
+def ends(low: float, high: float, digits: int = 3) -> str:
+    """A range, `2008 to 2017`: both ends to so many digits of its width."""
+    return f"{scaled(low, high - low, digits)} to {scaled(high, high - low, digits)}"
+
+
+def whole(count: float | None) -> str:
+    """A number of rows, draws or fits, thousands separated; – for a missing one."""
+    return "–" if count is None or not math.isfinite(count) else f"{count:,.0f}"
+
+
+def gate(value: float | None, limit: float) -> str:
+    """What a gate measured: in whole draws where its limit is a number of draws, else to four digits."""
+    return whole(value) if float(limit).is_integer() else number(value, 4)
 
 
 def shortened(text: str, digits: int = 4) -> str:
@@ -80,11 +100,17 @@ def shortened(text: str, digits: int = 4) -> str:
 
 
 def fixed(value: float | None, decimals: int) -> str:
-    """`value` with so many decimals, thousands separated; – for a missing one."""
+    """`value` with so many decimals; – for a missing one."""
     if value is None or not math.isfinite(value):
         return "–"
-    text = f"{value:,.{decimals}f}".replace("-", "−")
+    text = _grouped(value, f".{decimals}f")
     return text.removeprefix("−") if not text.strip("−0.,") else text
+
+
+def _grouped(value: float, form: str) -> str:
+    """Thousands separated from five digits on, for 2010 may be a year; a true minus sign."""
+    comma = "," if abs(value) >= 10_000 else ""
+    return f"{value:{comma}{form}}".replace("-", "−")
 
 
 def decimals(values: Sequence[float], digits: int = 4, most: int = 6) -> int:
@@ -138,7 +164,9 @@ def error_size(value: float | None, least: float = 1e-6) -> str:
 
 def in_errors(share: float) -> str:
     """A difference in standard errors: `3.6 % of a standard error`, `1.4 standard errors`."""
-    return f"{percent(share)} of a standard error" if share < 1 else f"{number(share, 2)} standard errors"
+    if share >= 1:
+        return f"{number(share, 2)} standard errors"
+    return f"{percent(share) if share >= 0.001 else f'less than {percent(0.001)}'} of a standard error"
 
 
 def p_value(value: float | None) -> str:
@@ -152,6 +180,26 @@ def p_value(value: float | None) -> str:
         if value >= 1e-4
         else f"{value:.2e}".replace("-", "−")
     )
+
+
+def p_short(value: float | None, least: float = 0.001) -> str:
+    """A p-value to three decimals; `< 0.001` below `least`, `> 0.999` above its complement, never 0 or 1.
+
+    `least` is larger where p is a share of few replicates: none of 500 is `< 0.002`.
+    """
+    if value is None or not math.isfinite(value):
+        return "–"
+    least = max(least, 0.001)
+    if value < least * (1 - 1e-9):
+        return f"< {number(least, 1)}"
+    if value > 1.0 - least * (1 - 1e-9):
+        return f"> {given(1.0 - float(f'{least:.1g}'))}"
+    return f"{value:.3f}"
+
+
+def p_said(text: str) -> str:
+    """`p_short`'s or `p_value`'s text in a sentence: `p = 0.012`, `p < 0.001`."""
+    return f"p {text}" if text[0] in "<>" else f"p = {text}"
 
 
 def stars(value: float | None) -> str:

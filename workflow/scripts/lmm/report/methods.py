@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lmm.core.words import counted, label, listed, shortened, spoken
+from lmm.report.text.fits import dropped
 from lmm.results.study import Results
 
 ENTRIES = {
@@ -101,12 +102,14 @@ def methods(results: Results) -> str:
         seed = f" (seed {results.truth['seed']})" if results.truth.get("seed") is not None else ""
         said.append(f"We simulated {rows} in {groups}{how}{seed}.")
     else:
-        said.append(f"We analysed {rows} in {groups}.")
+        lost = dropped(results)
+        said.append(f"We analysed {rows} in {groups}{f'; {lost}' * bool(lost)}.")
     said.append(
         f"The linear mixed model was {results.settings['formula']}, in the notation of lme4 (Bates et al. 2015)."
     )
     if "ols" in results.fits:
-        said.append("Ordinary least squares, which ignores the groups, served as a reference.")
+        role = "served as a reference" if results.mixed else "was the only fit"
+        said.append(f"Ordinary least squares, which ignores the groups, {role}.")
     rival = "mixedlm" in results.mixed
     if rival:
         said.append(
@@ -114,15 +117,16 @@ def methods(results: Results) -> str:
             f"statsmodels{_version(results, 'mixedlm', 'statsmodels')} "
             "(Seabold & Perktold 2010)."
         )
-    if "reml" in results.fits:
-        beside = "A second REML fit" if rival else "It was fitted by REML"
-        said.append(
-            f"{beside} from sufficient statistics, its optimum certified by first and second derivatives, "
-            "gave generalised "
-            f"least-squares standard errors and {level} profile-likelihood intervals of standard "
-            "deviations and correlations."
+    if "reml" in results.mixed:
+        fitted = (
+            "A second REML fit was made" if rival else "It was fitted by restricted maximum likelihood (REML)"
         )
-    if "pymc" in results.fits:
+        said.append(
+            f"{fitted} from sufficient statistics, with its optimum certified by first and second derivatives; its "
+            f"standard errors are those of generalised least squares, and standard deviations and correlations have "
+            f"{level} profile-likelihood intervals."
+        )
+    if "pymc" in results.mixed:
         said += _bayesian(results, level)
     if results.mixed:
         said.append(

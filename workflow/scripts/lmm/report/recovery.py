@@ -6,15 +6,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lmm.core.words import fixed, label, number, titled
+from lmm.core.words import fixed, label, p_said, p_short, titled
 from lmm.report import graph
 from lmm.report.tables import recovery as tables
 from lmm.report.text import recovery as text
 from lmm.report.verdicts import Card
 from lmm.results.replicated import Recovered, quantity_name
 
-# of shortfall of coverage, relative bias, failure rate, beyond 3 Monte Carlo standard errors: to look at, and bad
-LIMITS = {"coverage": (0.025, 0.1), "relative_bias": (0.05, 0.25), "failure_rate": (0.05, 0.2)}
+# Of shortfall of coverage, relative bias, failure rate, beyond `text.ALLOWED` Monte Carlo standard errors: to look
+# at, and bad
+LIMITS = {
+    "coverage": (text.NEAR, 0.1),
+    "ranef_coverage": (text.NEAR, 0.1),
+    "relative_bias": (0.05, 0.25),
+    "failure_rate": (0.05, 0.2),
+}
 TONES = ("good", "warn", "bad")
 
 
@@ -33,14 +39,14 @@ def worst(recovered: Recovered, engine: str, measure: str) -> pd.Series | None:
     if not len(rows):
         return None
     value = rows["estimate"].abs() if measure == "relative_bias" else rows["estimate"]
-    return rows.loc[value.idxmin() if measure == "coverage" else value.idxmax()]
+    return rows.loc[value.idxmin() if measure.endswith("coverage") else value.idxmax()]
 
 
 def _tone(recovered: Recovered, measure: str, row: pd.Series | None) -> str:
     if row is None:
         return "plain"
-    size = recovered.conf_level - row["estimate"] if measure == "coverage" else abs(row["estimate"])
-    size -= 3 * np.nan_to_num(row["mcse"])
+    size = recovered.conf_level - row["estimate"] if measure.endswith("coverage") else abs(row["estimate"])
+    size -= text.ALLOWED * np.nan_to_num(row["mcse"])
     return TONES[sum(size > limit for limit in LIMITS[measure])]
 
 
@@ -48,6 +54,7 @@ def _engine(recovered: Recovered, engine: str) -> Card:
     lines, tones = [], []
     said = {
         "coverage": "lowest coverage {} ({})",
+        "ranef_coverage": "lowest coverage of group effects {} ({})",
         "relative_bias": "largest bias {} ({})",
         "failure_rate": "{} of fits not usable{}",
     }
@@ -65,8 +72,9 @@ def _engine(recovered: Recovered, engine: str) -> Card:
         place = f" at most{where}" if recovered.axes else ""
         place = f"{titled(row['term'])}{where}" if measure != "failure_rate" else place
         lines.append((tones[-1] if tones[-1] != "good" else "plain", words.format(value, place)))
-    row = worst(recovered, engine, "coverage")
-    value = "no intervals" if row is None else f"covers {fixed(100 * row['estimate'], 1)} % at worst"
+    found = [worst(recovered, engine, name) for name in ("coverage", "ranef_coverage")]
+    least = min((row["estimate"] for row in found if row is not None), default=None)
+    value = "no intervals" if least is None else f"covers {fixed(100 * least, 1)} % at worst"
     tone = max(tones, key=TONES.index) if tones else "plain"
     return Card(f"recovery-{engine}", tone, f"{label(engine)}: recovered?", value, tuple(lines))
 
@@ -83,7 +91,7 @@ def _calibration(recovered: Recovered) -> Card:
         lines = [
             (
                 "plain",
-                f"smallest adjusted p {number(low['p_adjusted'], 2)} ({quantity_name(low['quantity'])})",
+                f"smallest adjusted {p_said(p_short(low['p_adjusted']))} ({quantity_name(low['quantity'])})",
             )
         ]
     value = f"{len(judged) - len(wrong)} of {len(judged)} quantities"

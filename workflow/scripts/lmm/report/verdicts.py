@@ -78,7 +78,7 @@ def _variances(results: Results) -> Card | None:
         if known.any():
             tone = "good" if inside.sum() == known.sum() else "warn"
             lines.append(
-                (tone, f"{label(engine)}: {inside.sum()} of {known.sum()} intervals hold the truth{error}")
+                (tone, f"{label(engine)}: {inside.sum()} of {known.sum()} intervals contain the truth{error}")
             )
         else:
             lines.append(("plain", f"{label(engine)}: no intervals{error}"))
@@ -105,7 +105,9 @@ def _components(results: Results) -> Card | None:
     value = "–"
     if share is not None:
         found = share[(share["engine"] == results.main) & (share["measure"] == "johnson")]["estimate"]
-        value = percent(float(found.iloc[0])) + " between groups" if len(found) else value
+        value = percent(float(found.iloc[0])) + " in the random effects" if len(found) else value
+        if len(found) and set(results.fixed(results.main)) - {"Intercept"}:
+            lines.append(("plain", "share of what the fixed effects leave, mean over rows"))
     return Card("variances", "plain", "Where the variance is", value, tuple(lines))
 
 
@@ -118,7 +120,10 @@ def _gates(results: Results) -> Card | None:
     failed = [gate for gate in gates if not gate["passed"]]
     shown = failed or gates[:3]
     lines = [
-        ("bad" if failed else "good", f"{g['name']}: {gate(g['value'])} (limit {given(g['limit'])})")
+        (
+            "bad" if failed else "good",
+            f"{g['name']}: {gate(g['value'], g['limit'])} (limit {given(g['limit'])})",
+        )
         for g in shown
     ]
     value = f"{len(gates) - len(failed)} of {len(gates)} passed"
@@ -166,7 +171,10 @@ def _checks(results: Results) -> Card | None:
     if table is None or not about or not len(table):
         return None
     far = criticism.outside(results)
-    inside = f"{len(table) - len(far)} of {len(table)} statistics as the model replicates them"
+    level = results.level
+    inside = (
+        f"{len(table) - len(far)} of {len(table)} statistics within the {level} posterior predictive interval"
+    )
     lines = [("good" if criticism.by_chance(far) else "warn", inside)]
     if about["loo"]:
         high, good = len(about["loo"]["high"]), number(about["loo"]["good_k"], 2)
@@ -177,7 +185,7 @@ def _checks(results: Results) -> Card | None:
     leaning = results.tables.get("sensitivity")
     if leaning is not None and len(leaning):
         count = int((leaning["diagnosis"].fillna("") != "").sum())
-        lines.append(("warn" if count else "good", f"{count} of {len(leaning)} estimates lean on the prior"))
+        lines.append(("warn" if count else "good", f"{count} of {len(leaning)} estimates prior-sensitive"))
     odd = [tone for tone, _ in lines if tone != "good"]
     value = "yes" if not odd else f"{len(odd)} of {len(lines)} checks to look at"
     return Card("checks", "warn" if odd else "good", "Does the model fit the data?", value, tuple(lines))

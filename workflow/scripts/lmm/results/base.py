@@ -27,3 +27,8 @@ class Reported:
     def conf_level(self) -> float:
         """The level of every interval."""
         return float(self.settings.get("conf_level") or 0.95)
+
+    @property
+    def level(self) -> str:
+        """`conf_level` in words: `95 %`."""
+        return f"{100 * self.conf_level:g}\u00a0%"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lmm.comparison.engines import ORDER, pair, realised_of
+from lmm.comparison.engines import ORDER, lead, pair, realised_of
 from lmm.core.store import read_json, read_table
 from lmm.core.tidy import RESIDUAL, Fit
 from lmm.results.base import Reported
@@ -86,9 +86,7 @@ class Results(Reported):
     @property
     def main(self) -> str | None:
         """The engine shown where one must stand for the mixed model."""
-        return next(
-            (name for name in ("mixedlm", "reml", "pymc") if name in self.mixed), next(iter(self.mixed), None)
-        )
+        return lead(self.fits)
 
     @cached_property
     def random_terms(self) -> list[str]:
@@ -127,9 +125,7 @@ class Results(Reported):
 
     def fixed(self, engine: str) -> dict[str, float]:
         """An engine's fixed effects."""
-        table = self.fits[engine].parameters
-        table = table[table["effect"] == "fixed"]
-        return dict(zip(table["term"], table["estimate"].astype(float), strict=True))
+        return self.fits[engine].fixed
 
     def spread_terms(self) -> list[str]:
         """sd's and correlations that any engine estimates, sd's first, the residual's last of them."""

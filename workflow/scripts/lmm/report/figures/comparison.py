@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from lmm.core.tidy import RESIDUAL
-from lmm.core.words import label, number, of_term, percent, titled
+from lmm.core.words import label, listed, number, of_term, percent, titled
 from lmm.report.figures.fits import Fitted
 from lmm.report.figures.style import COLOURS, INK, MARKERS, Drawing, canvas, colour
 from lmm.results.study import Results
@@ -76,9 +76,8 @@ def variances(results: Results, _: Fitted) -> Drawing:
             )
             for term in terms
         )
-        return Drawing(
-            figure, "Variance components by engine", f"Point and {level} interval of each engine.", alt + "."
-        )
+        caption = f"Point and {level} interval by engine{_kinds(results, engines)}."
+        return Drawing(figure, "Variance components by engine", caption, alt + ".")
     entries = [("truth", {"color": COLOURS["truth"], "lw": 1.4})]
     if any(np.isfinite(results.realised(term)) for term in terms):
         entries.append(
@@ -90,16 +89,32 @@ def variances(results: Results, _: Fitted) -> Drawing:
         ncols=2,
         fontsize=9,
     )
-    alt = f"Of {total} intervals of the mixed models, {covered} contain the value simulated from."
+    alt = f"Intervals of the mixed models that contain the value simulated from: {covered} of {total}."
     if worst[1]:
         alt += f" The largest relative error is {percent(worst[0])} ({titled(worst[1])}, {label(worst[2])})."
+    dashed = "; dashed: their values in this one draw" if len(entries) > 1 else ""
     caption = (
-        "Estimand: the sd's and correlations simulated from (solid line); dashed: their values in this one "
-        "draw. Point and "
-        f"{level} interval by engine: profile likelihood (MixedLM's where it reached reml's optimum), posterior "
-        "quantiles for PyMC. One data set: coverage needs many."
+        f"Estimand: the sd's and correlations simulated from (solid line){dashed}. Point and "
+        f"{level} interval by engine{_kinds(results, engines)}. One data set: coverage needs many."
     )
     return Drawing(figure, "Were the variances recovered?", caption, alt)
+
+
+def _kinds(results: Results, engines: list[str]) -> str:
+    """What the intervals of variance parameters are, of the engines that have any; empty where none has."""
+
+    def has(name: str) -> bool:
+        table = results.fits[name].parameters
+        return bool(table.loc[table["effect"] == "ran_pars", "conf_low"].notna().any())
+
+    shown = [name for name in engines if has(name)]
+    profile = [label(name) for name in shown if name in ("mixedlm", "reml")]
+    kinds = [f"profile likelihood for {listed(profile)}"] if profile else []
+    kinds += ["posterior quantiles for PyMC"] if "pymc" in shown else []
+    none = [label(name) for name in engines if name not in shown]
+    kinds += ["χ² for OLS"] if "ols" in shown else []
+    kinds += [f"no interval for {listed(none)}"] if none else []
+    return f" ({', '.join(kinds)})" if kinds else ""
 
 
 def _line(name: str, style: dict):
@@ -162,13 +177,16 @@ def effects(results: Results, _: Fitted) -> Drawing:
             ratios.append((widths["ols"] / widths[other], term))
     for ax in axes.flat[len(terms) :]:
         ax.set_visible(False)
-    alt = f"Fixed effects by engine with {100 * results.conf_level:.0f} % intervals. "
+    alt = f"Fixed effects by engine with {100 * results.conf_level:g}\u00a0% intervals. "
     alt += _widths(ratios, label(results.main) if results.main else "")
-    caption = (
-        "Estimand: the fixed effects"
-        + (" (vertical line: the value simulated from)" if results.truth else "")
-        + ". Intervals: t for OLS, Wald "
-        "for MixedLM and reml, posterior quantiles for PyMC. OLS takes rows for independent: its "
-        "interval is not to be trusted."
-    )
+    wald = [label(name) for name in engines if name in ("mixedlm", "reml")]
+    kinds = ["t for OLS"] if "ols" in engines else []
+    kinds += [f"Wald for {listed(wald)}"] if wald else []
+    kinds += ["posterior quantiles for PyMC"] if "pymc" in engines else []
+    line = " (vertical line: the value simulated from)" if results.truth else ""
+    caption = f"Estimand: the fixed effects{line}. Intervals: {', '.join(kinds)}."
+    if "ols" in engines:
+        caption += (
+            " OLS assumes independent rows, so its intervals are not to be trusted where groups differ."
+        )
     return Drawing(figure, "Fixed effects by engine", caption, alt.rstrip(". ") + ".")

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from lmm.core.tidy import RESIDUAL
-from lmm.core.words import label, listed, number, percent, spoken, titled
+from lmm.core.words import counted, label, listed, number, percent, spoken, titled
 from lmm.report.figures.fits import Fitted
 from lmm.report.figures.style import (
     CHAINS,
@@ -71,21 +71,24 @@ def residuals(results: Results, fitted: Fitted) -> Drawing:
         said.append(
             f"{percent(np.mean(np.abs(scaled) > 2))} of the scaled residuals exceed 2 in size (4.6\u00a0% "
             "expected), the largest is "
-            f"{number(np.abs(scaled).max())}; their Q-Q correlation is {r:.4f}"
+            f"{number(np.abs(scaled).max())}; the Q-Q correlation of the residuals is {r:.4f}"
         )
     for ax, term in zip(cells[panels - len(terms) :], terms, strict=True):
         effects = results.wide(engine)[term].to_numpy(float)
         if np.nanstd(effects) > 0 and len(effects) > 2:
-            said.append(f"for the random {term} it is {_qq(ax, effects, shade):.4f}")
+            said.append(f"the Q-Q correlation of the random {term} is {_qq(ax, effects, shade):.4f}")
         else:
-            ax.text(0.5, 0.5, "no spread", transform=ax.transAxes, ha="center", color=MUTED)
+            why = "no spread" if len(effects) > 2 else f"{counted(len(effects), 'group')} only"
+            ax.text(0.5, 0.5, why, transform=ax.transAxes, ha="center", color=MUTED)
+            said.append(f"the random {term} has {why}")
         ax.set(title=f"random {term}", xlabel="normal quantile")
-    caption = (
-        f"{label(engine)}'s residuals at the level of the rows (random effects included) and predicted "
-        "random effects, standardised. "
-        "Points near the line: close to normal. Predicted random effects are shrunken, so their "
-        "quantiles hide mild departures."
-    )
+    what = [f"residuals{' (random effects included)' * bool(terms)}"] if results.rows is not None else []
+    what += ["predicted random effects"] if terms else []
+    caption = f"{label(engine)}'s {listed(what)}, standardised. Points near the line: close to normal."
+    if terms:
+        caption += " Predicted random effects are shrunken, so their quantiles hide mild departures."
+    if len(results.random_terms) > len(terms):
+        caption += f" Drawn: the first {len(terms)} of {len(results.random_terms)} random effects."
     if results.rows is not None and len(left) > DRAWN:
         caption += (
             f" Drawn: {DRAWN:,} of {len(left):,} residuals, evenly spread over their ranks; 600 quantiles."
@@ -205,7 +208,8 @@ def ranks(results: Results, _: Fitted) -> Drawing:
     caption = (
         "Each chain's rank ECDF minus the uniform's; grey: simultaneous 95 % band for chains that mix, "
         "at the effective sample "
-        "size (Säilynoja et al. 2022). One chain in twenty leaves it by chance." + others(results)
+        "size (Säilynoja et al. 2022). The chains of one parameter in twenty leave it by chance."
+        + others(results)
     )
     return Drawing(figure, "Do the chains agree? Ranks", caption, alt)
 

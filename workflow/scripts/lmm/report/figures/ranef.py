@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lmm.core.words import counted, label, number, percent, short_levels
+from lmm.core.words import counted, label, listed, number, percent, short_levels
 from lmm.report.figures.fits import Fitted
 from lmm.report.figures.style import COLOURS, FAINT, INK, Drawing, canvas, colour, dots, key, segments
 from lmm.results.study import Results
@@ -58,9 +58,12 @@ def caterpillar(results: Results, _: Fitted) -> Drawing:
     key(axes[0, 0], entries)
     axes[-1, 0].set_xlabel(f"{results.group}, in order of {label(names[0])}'s estimate")
     rest = "" if shown_all else f" Only the {ENDS} lowest and highest of {len(levels):,} groups are drawn."
+    blups = [label(name) for name in names if name != "pymc"]
+    points = [f"BLUP ({listed(blups)})"] if blups else []
+    points += ["posterior mean (PyMC)"] if "pymc" in names else []
     caption = (
-        f"Estimand: each group's random effects. Point: BLUP (reml, MixedLM) or posterior mean (PyMC); bar: "
-        f"{100 * results.conf_level:.0f} % interval from the prediction error, uncertainty of the fixed "
+        f"Estimand: each group's random effects. Point: {listed(points)}; bar: "
+        f"{100 * results.conf_level:g} % interval from the prediction error, uncertainty of the fixed "
         f"effects included.{rest}"
     )
     alt = f"Random effects by group. {'; '.join(said)}."
@@ -88,15 +91,18 @@ def differences(results: Results, _: Fitted) -> Drawing:
     first, second = results.pair
     table, terms = results.tables["ranef_differences"], results.random_terms
     figure, axes = canvas(760, 235, 1, len(terms))
-    said = []
+    said, drawn = [], second == "pymc"  # posterior means alone have a Monte Carlo error
     for ax, term in zip(axes.flat, terms, strict=True):
         mine = table[table["term"] == term]
         x, d = mine[first].to_numpy(float), mine["difference"].to_numpy(float)
-        error = np.nan_to_num(mine["mcse"].to_numpy(float)) if "mcse" in mine else np.zeros(len(mine))
+        error = np.nan_to_num(mine["mcse"].to_numpy(float))
         order = (
             np.argsort(x, kind="stable") if len(x) <= DRAWN else np.argsort(-np.abs(d), kind="stable")[:DRAWN]
         )
-        segments(ax, x[order], (d - 2 * error)[order], x[order], (d + 2 * error)[order], color=FAINT, lw=1.2)
+        if drawn:
+            segments(
+                ax, x[order], (d - 2 * error)[order], x[order], (d + 2 * error)[order], color=FAINT, lw=1.2
+            )
         dots(ax, x[order], d[order], size=3.6, color=INK, alpha=0.85)
         ax.axhline(0, color=INK, lw=0.8)
         ax.set(
@@ -106,22 +112,19 @@ def differences(results: Results, _: Fitted) -> Drawing:
         )
         ax.margins(0.05)
         worst = int(np.nanargmax(np.abs(d)))
-        said.append(
-            f"{term}: at most {number(abs(d[worst]), 2)} (group {mine['level'].iloc[worst]}, Monte Carlo "
-            f"error {number(error[worst], 1)})"
-        )
+        noise = f", Monte Carlo error {number(error[worst], 1)}" if drawn else ""
+        said.append(f"{term}: at most {number(abs(d[worst]), 2)} (group {mine['level'].iloc[worst]}{noise})")
     alt = f"Differences of the random effects between {label(first)} and {label(second)}. {'; '.join(said)}."
-    caption = (
-        f"Estimand: {label(first)}'s random effect minus {label(second)}'s posterior mean, a dot a group; "
-        "bar: two Monte Carlo "
-        "standard errors. A slope in the cloud is real: the posterior averages over the uncertainty of "
-        "the variances, "
-        "so it shrinks by a little more or less than a fit at the estimates does."
+    caption = f"Estimand: {label(first)}'s random effect minus {label(second)}'s"
+    caption += (
+        " posterior mean, one dot per group; bar: two Monte Carlo standard errors. A slope in the cloud is real: the "
+        "posterior averages over the uncertainty of the variances, so it shrinks by a little more or less than a fit "
+        "at the estimates does."
+        if drawn
+        else ", one dot per group."
     )
     if len(results.levels) > DRAWN:
-        caption += (
-            f" Drawn: the {DRAWN:,} largest of {len(results.levels):,}; smaller ones fill the gap around 0."
-        )
+        caption += f" Drawn: the {DRAWN:,} largest of {len(results.levels):,}."
     return Drawing(
         figure, f"{label(first)} against {label(second)}: differences of the random effects", caption, alt
     )
@@ -135,84 +138,90 @@ def _frame(own: np.ndarray, end: np.ndarray) -> tuple[float, float]:
     return low - pad, high + pad
 
 
-def shrinkage(results: Results, fitted: Fitted) -> Drawing:
+def _without_pooling(results: Results) -> dict[str, np.ndarray]:
+    """Of the first two random effects those that have values without pooling: term -> value of every group."""
+    table = results.tables.get("ranef_differences")
+    if table is None:
+        return {}
+    wide = table.assign(level=table["level"].astype(str)).pivot(
+        index="level", columns="term", values="no_pooling"
+    )
+    raw = {term: wide.reindex(results.levels)[term].to_numpy(float) for term in results.random_terms[:2]}
+    return {term: values for term, values in raw.items() if np.isfinite(values).any()}
+
+
+def shrinkage(results: Results, _: Fitted) -> Drawing:
     """From each group's own least squares (no pooling) to the mixed model's estimate (partial pooling)."""
     engine = results.main
-    fixed, effects = results.fixed(engine), results.wide(engine)
-    table = results.tables.get("ranef_differences")
-    terms = results.random_terms[:2]
-    raw = {}
-    if table is not None and "no_pooling" in table and table["no_pooling"].notna().any():
-        wide = table.assign(level=table["level"].astype(str)).pivot(
-            index="level", columns="term", values="no_pooling"
-        )
-        raw = {term: wide.reindex(results.levels)[term].to_numpy(float) for term in terms if term in wide}
-    elif results.rows is not None:
-        own = dict(zip(("Intercept", fitted.x), fitted.own, strict=True))
-        raw = {term: own[term] - fixed.get(term, 0.0) for term in terms if term in own}
-    raw = {term: values for term, values in raw.items() if np.isfinite(values).any()}
-    pooled = {term: effects[term].to_numpy(float) for term in terms}
-    figure, axes = canvas(760, 380 if len(raw) == 2 else 240)
-    ax = axes[0, 0]
+    fixed, effects, raw = results.fixed(engine), results.wide(engine), _without_pooling(results)
+    terms = list(raw) or results.random_terms[:1]
+    # coefficients: random effect and, where the term has one, fixed effect
     shift = {term: fixed.get(term, 0.0) for term in terms}
-    step = (
-        np.arange(len(results.levels))
-        if len(results.levels) <= DRAWN
-        else np.linspace(0, len(results.levels) - 1, DRAWN).astype(int)
-    )
-    if len(raw) == 2:
-        (a, b), own, end = terms, [raw[t] + shift[t] for t in terms], [pooled[t] + shift[t] for t in terms]
-        segments(ax, own[0][step], own[1][step], end[0][step], end[1][step], color=FAINT, lw=0.9)
-        dots(ax, own[0][step], own[1][step], size=3.4, color=COLOURS["no_pooling"], alpha=0.9)
-        dots(ax, end[0][step], end[1][step], size=4, color=colour(engine), alpha=1)
-        ax.plot([shift[a]], [shift[b]], marker="+", ms=14, mew=2, color=INK, ls="none")
+    end = [effects[term].to_numpy(float) + shift[term] for term in terms]
+    own = [raw[term] + shift[term] if term in raw else np.full(len(results.levels), np.nan) for term in terms]
+    count = len(results.levels)
+    step = np.linspace(0, count - 1, min(count, DRAWN)).round().astype(int)
+    figure, axes = canvas(760, 380 if len(terms) == 2 else 240)
+    ax = axes[0, 0]
+    outside = 0
+    mark = {"color": INK, "marker": "+", "ls": "none", "ms": 8}
+    if len(terms) == 2:
+        places = [own[0][step], own[1][step], end[0][step], end[1][step]]
+        ax.plot([shift[terms[0]]], [shift[terms[1]]], marker="+", ms=14, mew=2, color=INK, ls="none")
         frames = [_frame(own[k], end[k]) for k in (0, 1)]
         beyond = [(own[k][step] < frames[k][0]) | (own[k][step] > frames[k][1]) for k in (0, 1)]
         outside = int(np.sum(beyond[0] | beyond[1]))
         if outside:
             ax.set(xlim=frames[0], ylim=frames[1])
-        ax.set(xlabel=f"{a} of the group", ylabel=f"{b} of the group")
+        ax.set(xlabel=f"{terms[0]} of the group", ylabel=f"{terms[1]} of the group")
     else:
-        term = next(iter(raw), terms[0])
-        own, end = (
-            raw.get(term, np.full(len(results.levels), np.nan)) + shift[term],
-            pooled[term] + shift[term],
-        )
-        segments(ax, own[step], np.ones(len(step)), end[step], np.zeros(len(step)), color=FAINT, lw=0.8)
-        dots(ax, own[step], np.ones(len(step)), size=3.4, color=COLOURS["no_pooling"], alpha=0.9)
-        dots(ax, end[step], np.zeros(len(step)), size=4, color=colour(engine), alpha=1)
-        ax.axvline(shift[term], color=INK, lw=0.8)
+        places = [own[0][step], np.ones(len(step)), end[0][step], np.zeros(len(step))]
+        ax.axvline(shift[terms[0]], color=INK, lw=0.8)
+        mark = {"color": INK, "lw": 0.8}
         ax.set_yticks([0, 1], ["partial pooling", "no pooling"])
-        ax.set(xlabel=f"{term} of the group", ylim=(-0.3, 1.3))
-        outside = 0
-    key(
-        ax,
-        [
-            (
-                "no pooling (own least squares)",
-                {"color": COLOURS["no_pooling"], "marker": "o", "ls": "none", "ms": 4},
-            ),
-            (
-                f"partial pooling ({label(engine)})",
-                {"color": colour(engine), "marker": "o", "ls": "none", "ms": 4},
-            ),
-            ("fixed effect", {"color": INK, "marker": "+", "ls": "none", "ms": 8}),
-        ],
-    )
-    said = [
-        f"{term}: the groups' sd falls from {number(np.nanstd(raw[term], ddof=1))} to "
-        f"{number(np.nanstd(pooled[term], ddof=1))}"
-        for term in terms
-        if term in raw and len(results.levels) > 1
+        ax.set(xlabel=f"{terms[0]} of the group", ylim=(-0.3, 1.3))
+    segments(ax, *places, color=FAINT, lw=0.9)
+    dots(ax, *places[:2], size=3.4, color=COLOURS["no_pooling"], alpha=0.9)
+    dots(ax, *places[2:], size=4, color=colour(engine), alpha=1)
+    dot = {"marker": "o", "ls": "none", "ms": 4}
+    entries = [
+        ("no pooling (own least squares)", {"color": COLOURS["no_pooling"], **dot}),
+        (f"partial pooling ({label(engine)})", {"color": colour(engine), **dot}),
+        ("fixed effect" if set(terms) <= set(fixed) else "fixed effect, 0 without one", mark),
     ]
-    alt = "Every group's estimate moves towards the fixed effect when groups are pooled. " + "; ".join(said)
-    caption = (
-        "Each group's coefficients by its own least squares, and by the mixed model; lines join the two. "
-        "Groups with few rows or "
-        "little spread of the predictor move most."
-        + (f" Outside the frame without pooling: {counted(outside, 'group')}." if outside else "")
-        + (f" Drawn: {DRAWN:,} of {len(results.levels):,} groups." if len(results.levels) > DRAWN else "")
+    key(ax, entries if raw else entries[1:])
+    said = [
+        _shrunk(term, raw[term], effects[term].to_numpy(float), "the fixed effect" if term in fixed else "0")
+        for term in raw
+    ]
+    alt = (
+        "; ".join(said)
+        if said
+        else "No group's own rows determine its effects, so only the pooled ones are drawn"
     )
-    return Drawing(
-        figure, "Shrinkage: from no pooling to partial pooling", caption, alt.strip().rstrip(".") + "."
-    )
+    caption = f"Each group's coefficients (fixed effect + random effect) by {label(engine)}"
+    if raw:
+        others = [term for term in fixed if term not in results.random_terms]
+        less = f", less the model's fixed part of {listed(others)}" if others else ""
+        caption += (
+            f" and by its own least squares{less}; lines join the two. A group moves the more, the less its own rows "
+            "determine its coefficients"
+        )
+    caption += "."
+    none = int(np.sum(~np.isfinite(np.sum(own, axis=0)))) if raw else 0
+    caption += f" Not determined by its own rows: {counted(none, 'group')}." if none else ""
+    caption += f" Outside the frame without pooling: {counted(outside, 'group')}." if outside else ""
+    caption += f" Drawn: {DRAWN:,} of {count:,} groups." if count > DRAWN else ""
+    return Drawing(figure, "Shrinkage: from no pooling to partial pooling", caption, f"{alt}.")
+
+
+def _shrunk(term: str, raw: np.ndarray, pooled: np.ndarray, centre: str) -> str:
+    """How the groups' spread and their distances from the centre change by pooling."""
+    known = np.isfinite(raw) & np.isfinite(pooled)
+    nearer = int(np.sum(np.abs(pooled[known]) < np.abs(raw[known])))
+    said = f"{term}: {nearer:,} of {counted(int(known.sum()), 'group')} lie nearer to {centre} when pooled"
+    if known.sum() < 2:
+        return said
+    before, after = np.std(raw[known], ddof=1), np.std(pooled[known], ddof=1)
+    how = "falls" if after < before else "rises"
+    return f"{said}; their sd {how} from {number(before)} to {number(after)}"

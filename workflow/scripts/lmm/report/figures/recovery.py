@@ -235,7 +235,8 @@ def worst(recovered: Recovered, name: str, terms: list[str]) -> str:
         mixed = table[(table["engine"] != "ols") | (set(recovered.engines) == {"ols"})]
         parts.append(mixed.assign(off=(mixed["value"] - ideal).abs(), unit=unit))
     table = pd.concat(parts)
-    table = table[table["unit"] == "%"] if (table["unit"] == "%").any() else table
+    relative = table["unit"].str.startswith("%")
+    table = table[relative] if relative.any() else table
     if not len(table):
         return f"{TITLES[name]}: nothing to show."
     row = table.iloc[int(np.argmax(table["off"]))]
@@ -244,11 +245,13 @@ def worst(recovered: Recovered, name: str, terms: list[str]) -> str:
     error = fixed(row["error"], digits) if row["unit"] else number(row["error"], 2)
     where = f" with {recovered.describe(row)}" if recovered.axes else ""
     what = {
-        "bias": "The largest bias",
-        "coverage": "The coverage furthest from nominal",
-        "rmse": "The largest RMSE",
+        "bias": f"largest {'relative ' * bool(row['unit'])}bias",
+        "coverage": "coverage furthest from nominal",
+        "rmse": f"largest {'relative ' * bool(row['unit'])}RMSE",
     }[name]
+    drawn = "" if set(recovered.terms) <= set(terms) else " of the terms drawn"
+    whose = "" if set(recovered.engines) == {"ols"} else " among the mixed models"
     return (
-        f"{what} is {value} ± {error} {row['unit']}".rstrip()
+        f"The {what}{drawn}{whose} is {value} ± {error} {row['unit']}".rstrip()
         + f" ({titled(row['term'])}, {label(row['engine'])}{where})."
     )

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 
-from lmm.core.words import listed, number, percent, rounded, short_levels
+from lmm.core.words import counted, ends, listed, number, percent, scaled, short_levels
 from lmm.report.figures.fits import Fitted
 from lmm.report.figures.style import (
     COLOURS,
@@ -82,10 +82,10 @@ def groups(results: Results, fitted: Fitted) -> Drawing:
     )
     polylines(ax, frames, color=GRID, lw=0.8)
     dots(ax, across(x[mine], at), down(y[mine], at), size=min(2.8, panel / 20), color=INK, alpha=0.8)
-    ends = fitted.own_lines()[shown]
+    own = fitted.own_lines()[shown]
     k = np.arange(len(shown))[:, None]
-    drawn = np.stack([across(ends[..., 0], k), down(ends[..., 1], k)], axis=2)
-    polylines(ax, drawn, color=COLOURS["no_pooling"], lw=1.4)
+    drawn = np.stack([across(own[..., 0], k), down(own[..., 1], k)], axis=2)
+    polylines(ax, drawn[np.isfinite(slope[shown])], color=COLOURS["no_pooling"], lw=1.4)
     size = float(np.clip(panel / 8, 6, 10))
     names = short_levels([results.levels[p] for p in shown], int(np.clip((panel - 6) / (0.6 * size), 3, 14)))
     for j, name in enumerate(names):
@@ -93,26 +93,29 @@ def groups(results: Results, fitted: Fitted) -> Drawing:
     ax.set(xlim=(0, width), ylim=(lines * high + 6, 0))
 
     valid = slope[np.isfinite(slope)]
-    share = np.mean(valid >= 0) if len(valid) else np.nan
     some = (
         ""
         if len(shown) == len(results.levels)
         else f" Shown: {len(shown)} of {len(results.levels):,}, evenly spread over their slopes."
     )
-    alt = (
-        f"{y_name} against {x_name} in {len(results.levels):,} groups, each with its own least-squares line: "
-        f"{percent(share, 0)} of the lines rise; the slopes run from {number(valid.min(), 2)} to "
-        f"{number(valid.max(), 2)} "
-        f"and the intercepts from {number(np.nanmin(intercept), 2)} to {number(np.nanmax(intercept), 2)}."
-        if len(valid)
-        else f"{y_name} against {x_name} in {len(results.levels):,} groups; in none does {x_name} vary."
-    )
+    alt = f"{y_name} against {x_name} in {counted(len(results.levels), 'group')}"
     caption = (
-        f"{y_name} (vertical, {rounded(y_low)} to {rounded(y_high)}) against {x_name} (horizontal, "
-        f"{rounded(x_low)} to {rounded(x_high)}), one panel a group, common axes. Line: ordinary "
-        "least squares in that "
-        "group alone, which is noisy where rows are few." + some
+        f"{y_name} (vertical, {ends(y_low, y_high)}) against {x_name} (horizontal, {ends(x_low, x_high)}), "
+        "one panel per group, common axes."
     )
+    if len(valid):
+        rise, own = np.mean(valid > 0), intercept[np.isfinite(slope)]
+        each = "each with its" if len(valid) == len(slope) else f"{len(valid):,} of them with their"
+        alt += (
+            f", {each} own least-squares line: {percent(rise, 0)} of the lines rise; the slopes run from "
+            f"{ends(valid.min(), valid.max(), 2)} and the intercepts from {ends(own.min(), own.max(), 2)}."
+        )
+        caption += " Line: ordinary least squares in that group alone, which is noisy where rows are few."
+        level = len(slope) - len(valid)
+        caption += f" No line: {counted(level, 'group')} in which {x_name} does not vary." if level else ""
+    else:
+        alt += f"; {x_name} varies in none of them, so there are no lines."
+    caption += some
     hits = tuple((results.levels[p], left[j], top[j], panel, high) for j, p in enumerate(shown))
     return Drawing(figure, f"{y_name} against {x_name}, group by group", caption, alt, hits)
 
@@ -125,19 +128,22 @@ def _strips(results: Results, fitted: Fitted) -> Drawing:
         y, codes = fitted.response(), fitted.codes
         means = fitted.own[0]
         rank = np.argsort(np.argsort(means, kind="stable"), kind="stable")
-        if len(y) <= ROWS:
+        few = len(y) <= ROWS
+        if few:
             dots(ax, rank[codes], y, size=3.2, color=MUTED, alpha=0.7)
         dots(ax, rank, means, size=5, color=COLOURS["no_pooling"], alpha=1)
-        said = f"the groups' means run from {number(means.min())} to {number(means.max())}"
-        what, caption = "rows (grey) and mean (purple)", "The mean of each group alone, without pooling."
+        said = f"the groups' means run from {ends(means.min(), means.max())}"
+        what = "rows (grey) and mean (purple)" if few else "mean"
+        caption = "The mean of each group alone, without pooling."
     else:
         effects = results.wide(results.main).iloc[:, 0].to_numpy()
         at = chosen(effects, DOTS)  # in order, a dot a pixel is all that can be seen
         dots(
             ax, np.argsort(np.argsort(effects))[at], effects[at], size=3, color=colour(results.main), alpha=1
         )
-        said = f"the estimated effects run from {number(effects.min())} to {number(effects.max())}"
+        said = f"the estimated effects run from {ends(effects.min(), effects.max())}"
         what, caption = "estimated random effect", "The rows were too many to copy: estimates stand for them."
+        caption += f" Drawn: {DOTS:,} of {len(effects):,} groups." if len(effects) > DOTS else ""
     ax.set(xlabel=f"{results.group}, in order", ylabel=results.response)
     if len(results.levels) <= 40 and results.rows is not None:
         ax.set_xticks(rank, short_levels(results.levels, 10), fontsize=8)
@@ -145,7 +151,7 @@ def _strips(results: Results, fitted: Fitted) -> Drawing:
     return Drawing(
         figure,
         f"{results.response}, group by group",
-        f"{what.capitalize()}, a column a group. {caption}",
+        f"{what.capitalize()}, one column per group. {caption}",
         alt,
     )
 
@@ -176,8 +182,9 @@ def pooled(results: Results, fitted: Fitted) -> Drawing:
             )
     else:
         dots(ax, x, y, size=3.6, color=MUTED, alpha=0.6)
-    slope_text, held = "", ""
-    if "ols" in results.fits:
+    slope_text, line_text = "", ""
+    predictors = results.fixed("ols") if "ols" in results.fits else {}
+    if predictors:
         grid = np.linspace(x.min(), x.max(), 40)
         typical, held = _typical(fitted, x_name, len(grid))
         typical[x_name] = grid
@@ -185,15 +192,24 @@ def pooled(results: Results, fitted: Fitted) -> Drawing:
         polylines(ax, [np.column_stack([grid, line])], color=COLOURS["ols"], lw=2.6)
         key(ax, [("OLS, all rows", {"color": COLOURS["ols"], "lw": 2.6})])
         slope_text = _slope(results, x_name, held, float(line[-1] - line[0]) / float(grid[-1] - grid[0] or 1))
+        line_text = (
+            f"; line: ordinary least squares over all rows, groups ignored{f', at {held}' * bool(held)}"
+        )
+        if set(predictors) == {"Intercept"}:
+            line_text = "; line: the mean of all rows, since OLS has no predictor"
     ax.set(xlabel=x_name, ylabel=y_name)
-    r2 = (results.fits["ols"].diagnostics.get("summary", {}) if "ols" in results.fits else {}).get("r2")
-    explained = f" The model explains {percent(r2, 2)} of the variance of {y_name}." if r2 is not None else ""
-    alt = f"{y_name} against {x_name}, {len(y):,} rows as one cloud.{slope_text}{explained}"
-    shown = "Counts in a grid of cells (darker: more rows)" if many else "A dot a row"
-    caption = (
-        f"{shown}; line: ordinary least squares over all rows, groups ignored{f', at {held}' * bool(held)}."
-    )
-    return Drawing(figure, "All rows, one line", caption, alt)
+    alt = f"{y_name} against {x_name}, {len(y):,} rows as one cloud.{slope_text}{_explained(results)}"
+    shown = "Counts in a grid of cells (darker: more rows)" if many else "One dot per row"
+    caption = f"{shown}{line_text}."
+    return Drawing(figure, "All rows, one line" if line_text else "All rows", caption, alt)
+
+
+def _explained(results: Results) -> str:
+    """How much of the variance the OLS line explains; nothing of a model without predictors."""
+    if "ols" not in results.fits or set(results.fixed("ols")) <= {"Intercept"}:
+        return ""
+    r2 = results.fits["ols"].diagnostics.get("summary", {}).get("r2")
+    return "" if r2 is None else f" OLS explains {percent(r2, 2)} of the variance of {results.response}."
 
 
 def _typical(fitted: Fitted, x_name: str, count: int) -> tuple[pd.DataFrame, str]:
@@ -206,7 +222,7 @@ def _typical(fitted: Fitted, x_name: str, count: int) -> tuple[pd.DataFrame, str
             continue
         if name in fitted.averaged:
             typical[name] = rows[name].mean()
-            held.append(f"{name} = {rounded(rows[name].mean())}")
+            held.append(f"{name} = {scaled(rows[name].mean(), np.ptp(rows[name]))}")
         else:
             typical[name] = rows[name].mode().iloc[0]
             held.append(f"{name} = {typical[name].iloc[0]}")
@@ -244,5 +260,6 @@ def _histogram(results: Results, fitted: Fitted, figure, ax) -> Drawing:
         ax.axvline(centre, color=COLOURS["ols"], lw=2.4)
         shown = "Histogram of all rows; line: the overall mean."
     ax.set(xlabel=results.response)
-    alt = f"{results.response} over all {results.data['rows']:,} rows: mean {number(centre)}, sd {number(spread)}."
+    mean = f"mean {scaled(centre, spread)}, sd {number(spread)}"
+    alt = f"{results.response} over all {counted(results.data['rows'], 'row')}: {mean}."
     return Drawing(figure, "All rows together", shown, alt)

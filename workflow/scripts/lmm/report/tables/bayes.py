@@ -32,7 +32,7 @@ def gates(results: Results) -> Table | None:
         [
             {
                 "name": g["name"],
-                "value": gate(g["value"]),
+                "value": gate(g["value"], g["limit"]),
                 "limit": given(g["limit"]),
                 "passed": "✓ passed" if g["passed"] else "✗ failed",
             }

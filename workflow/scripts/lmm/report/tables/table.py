@@ -1,13 +1,13 @@
 """A table as the page shows it: columns, decimals that align, and values for sorting and CSV."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lmm.core.words import decimals, fixed, number, titled
+from lmm.core.words import decimals, fixed, number, titled, whole
 
 INTERACTIVE = 12  # more rows than this: sorted, filtered and paged in the browser
 PARAMETERS = 40  # the same for parameters: a reader wants all of them in sight
@@ -20,8 +20,9 @@ MOST_ROWS = 5000  # more rows than this: the largest of them, for a page of tens
 class Column:
     """A column: its heading, whether it is a number and its decimals.
 
-    `coarse`: on a scale of its own (a correlation, a Pareto k), where a number that rounds to 0 is shown as 0.
-    `missing` stands for what is not there.
+    A column that asks for 0 decimals has counts. `coarse`: on a scale of its own (a correlation, a Pareto k), where
+    a number that rounds to 0 is shown as 0. `missing` stands for what is not there. `said`: how a number is
+    written that decimals alone do not describe (a p-value).
     """
 
     name: str
@@ -30,6 +31,7 @@ class Column:
     decimals: int | None = None
     coarse: bool = False
     missing: str = "–"
+    said: Callable[[float], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ def table(key: str, caption: str, frame: pd.DataFrame, columns: Sequence[Column]
         if column.numeric:
             floats = values.astype(float).to_numpy()
             places = decimals(floats) if column.decimals is None else column.decimals
-            done.append(replace(column, decimals=places))
+            said = whole if column.decimals == 0 else column.said
+            done.append(replace(column, decimals=places, said=said))
             cells.append([(float(v), _cell(float(v), done[-1])) for v in floats])
         else:
             done.append(column)
@@ -100,6 +103,8 @@ def _cell(value: float, column: Column) -> str:
     """Fixed decimals, unless they would round a number that is not 0 to 0."""
     if not np.isfinite(value):
         return column.missing
+    if column.said is not None:
+        return column.said(value)
     if not column.coarse and value != 0 and abs(value) < 0.5 * 10.0**-column.decimals:
         return number(value, 2)
     return fixed(value, column.decimals)

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from lmm.core.words import capital, counted, fixed, listed, number, percent, spoken
+from lmm.core.words import capital, counted, fixed, listed, number, p_said, p_short, spoken
 from lmm.report.text.predictive_names import text
 from lmm.results.study import Results
 
@@ -55,8 +55,13 @@ def influence(results: Results) -> list[str]:
         f"{capital(moved(one))}{', more than without any other' * (k == 0)}." for k, one in enumerate(found)
     ]
     large = table[table["standardised"].abs() > 1.0]
-    if large.empty:
-        said.append("No single group moves any estimate by a standard error.")
+    known = table.groupby("term", sort=False)["standardised"].count()
+    unknown = listed([spoken(term) for term in known.index[known == 0]])
+    if large.empty and known.any():
+        but = f" ({unknown} aside, without one)" if unknown else ""
+        said.append(f"No single group moves an estimate by more than its standard error{but}.")
+    elif large.empty:
+        said.append("No estimate has a standard error to judge the changes by.")
     else:
         levels = list(dict.fromkeys(large.sort_values("standardised", key=np.abs, ascending=False)["level"]))
         said.append(
@@ -109,26 +114,13 @@ def by_chance(far: pd.DataFrame) -> bool:
     return len(far) <= 1 and bool(far["p_value"].between(0.005, 0.995).all())
 
 
-def share(p: float, count: int) -> str:
-    """A share of so many replicates as `p = 0.31`; none or all of them as a bound."""
-    if p < 1.0 / count:
-        return f"p < {number(1.0 / count, 1)}"
-    return (
-        f"p = {number(p, 2)}"
-        if p < 0.995
-        else f"p = {number(p, 3)}"
-        if p < 1.0
-        else f"p > {1.0 - 1.0 / count:.3f}"
-    )
-
-
 def predictive(results: Results) -> list[str]:
     """Whether data from the fitted model look like the data; whether the priors expect them."""
     table = results.tables.get("predictive")
     if table is None or table.empty:
         why = left_out(results, "predictive")
         return [f"Predictive checks are left out: {why}."] if why else []
-    level = percent(results.conf_level, 0)
+    level = results.level
     far, said = outside(results), []
     if far.empty:
         said.append(
@@ -137,8 +129,11 @@ def predictive(results: Results) -> list[str]:
         )
     else:
         count = results.notes["criticism"]["replicates"]
-        names = listed([f"{text(row.statistic)} ({share(row.p_value, count)})" for row in far.itertuples()])
-        chance = " One in twenty does so by chance." if by_chance(far) else ""
+        names = listed(
+            [f"{text(row.statistic)} ({p_said(p_short(row.p_value, 1 / count))})" for row in far.itertuples()]
+        )
+        one_in = number(1 / (1 - results.conf_level), 2)
+        chance = f" About one in {one_in} does so by chance." if by_chance(far) else ""
         said.append(
             f"Of {len(table)} statistics {len(far)} {'lies' if len(far) == 1 else 'lie'} outside the central {level} "
             f"of data replicated from the posterior: {names}.{chance}"
@@ -162,12 +157,12 @@ def _expected(table: pd.DataFrame, level: str) -> str:
         names = listed([text(name) for name in table.loc[far, "statistic"]])
         parts += [f"{word} values of {names}"] if names else []
     if not parts:
-        return "The priors, too, expected data like these."
+        return f"All statistics of the data lie within the prior's central {level}."
     return f"The priors expected {listed(parts)} than the data have (outside the prior's central {level})."
 
 
 def sensitivity(results: Results) -> list[str]:
-    """Which estimates lean on the prior."""
+    """Which estimates are prior-sensitive."""
     table = results.tables.get("sensitivity")
     if table is None or table.empty:
         why = left_out(results, "sensitivity")
@@ -176,15 +171,15 @@ def sensitivity(results: Results) -> list[str]:
     if marked.empty:
         worst = table.loc[table["prior"].idxmax()]
         return [
-            f"No estimate leans on its prior: the largest sensitivity to it is {number(worst['prior'], 2)} "
+            f"No estimate is prior-sensitive: the largest sensitivity to the prior is {number(worst['prior'], 2)} "
             f"(of {spoken(worst['term'])}), below 0.05."
         ]
     parts = [
         f"{listed([spoken(term) for term in own['term']])} ({diagnosis})"
         for diagnosis, own in marked.groupby("diagnosis")
     ]
-    lean = f"{counted(len(marked), 'estimate')} {'leans' if len(marked) == 1 else 'lean'}"
-    return [f"{lean} on the prior: {'; '.join(parts)}."]
+    count = f"{counted(len(marked), 'estimate')} {'is' if len(marked) == 1 else 'are'}"
+    return [f"{count} prior-sensitive: {'; '.join(parts)}."]
 
 
 def bayes(results: Results) -> list[str]:

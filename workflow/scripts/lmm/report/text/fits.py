@@ -28,22 +28,23 @@ def data(results: Results) -> list[str]:
     if not results.truth:
         said = [f"The data have {size}, grouped by {results.group}; the response is {results.response}."]
         said += contrasts(results)
-        if (dropped := about.get("dropped") or {}).get("rows"):
-            lost = listed([f"{name} in {number:,}" for name, number in dropped["columns"].items()])
-            were = "was" if dropped["rows"] == 1 else "were"
-            said.append(
-                f"{capital(counted(dropped['rows'], 'row'))} with missing values {were} left out ({lost})."
-            )
-        said += [
-            "They are not simulated: there is no truth to compare with, only the engines with one another."
-        ]
+        if lost := dropped(results):
+            columns = about["dropped"]["columns"].items()
+            said.append(f"{capital(lost)} ({listed([f'{name} in {count:,}' for name, count in columns])}).")
+        several = "; the engines are compared with one another" if len(results.fits) > 1 else ""
+        said += [f"They are not simulated: there is no truth to compare with{several}."]
         return said + unfitted(results)
     truth = results.truth
     fixed = listed([f"{given(value)} for {term}" for term, value in truth["fixed"].items()])
     spread = listed([f"{given(value)} for {term}" for term, value in truth["sd"].items()])
+    pairs = [
+        (pair.replace(".", " and ", 1), value) for pair, value in (truth.get("corr") or {}).items() if value
+    ]
+    corr = listed([f"{given(value)} ({names})" for names, value in pairs])
     said = [
-        f"{size} were simulated: fixed effects of {fixed}, random effects with standard deviations of {spread}, and "
-        f"noise with a standard deviation of {given(truth['sigma'])}."
+        f"{size} were simulated: fixed effects of {fixed}, random effects with standard deviations of {spread}"
+        f"{f' and a correlation of {corr}' * bool(corr)}, and noise with a standard deviation of "
+        f"{given(truth['sigma'])}."
     ]
     pairs = [(term, value, results.realised(f"sd__{term}")) for term, value in truth["sd"].items()]
     pairs = [(term, value, drawn) for term, value, drawn in pairs if np.isfinite(drawn)]
@@ -52,9 +53,17 @@ def data(results: Results) -> list[str]:
         said.append(
             f"{capital(counted(groups, 'group'))} are a sample: the effects in fact drawn have standard "
             f"deviations of {drawn}. "
-            "An engine that sees only these data should come close to the latter; the interval is for the former."
+            "An engine that sees only these data should come close to the values drawn; its intervals are for the "
+            "values simulated from."
         )
     return said + unfitted(results)
+
+
+def dropped(results: Results) -> str:
+    """`22 rows with missing values were left out`; empty without such rows."""
+    lost = (results.data.get("dropped") or {}).get("rows") or 0
+    were = "was" if lost == 1 else "were"
+    return f"{counted(lost, 'row')} with missing values {were} left out" if lost else ""
 
 
 def unfitted(results: Results) -> list[str]:
@@ -74,45 +83,49 @@ def ols(results: Results) -> list[str]:
     summary, main = fit.diagnostics.get("summary") or {}, results.main
     said = []
     r2, sigma = summary.get("r2"), summary.get("sigma")
-    if r2 is not None and set(results.fixed("ols")) == {"Intercept"}:
-        said.append(
-            "Ordinary least squares takes all rows for independent: without predictors it is their mean, and leaves "
-            f"a residual standard deviation of {number(sigma)}."
+    if r2 is not None:
+        explains = (
+            "Without predictors it is their mean"
+            if set(results.fixed("ols")) == {"Intercept"}
+            else f"It explains {percent(r2, 2)} of the variance (adjusted {percent(summary['adj_r2'], 2)})"
         )
-    elif r2 is not None:
         said.append(
-            f"Ordinary least squares takes all rows for independent. It explains {percent(r2, 2)} of the variance "
-            f"(adjusted {percent(summary['adj_r2'], 2)}) and leaves a residual standard deviation of {number(sigma)}."
+            f"Ordinary least squares takes all rows as independent. {explains} and leaves a residual standard "
+            f"deviation of {number(sigma)}."
         )
-    if main and sigma:
-        inner = results.estimate(main, RESIDUAL)
-        if np.isfinite(inner) and inner > 0:
-            if sigma > 1.15 * inner:
-                said.append(
-                    f"Within groups it is {number(inner)} by {label(main)}: OLS counts differences "
-                    "between groups as noise, "
-                    f"{number(sigma / inner, 2)} times too much of it."
-                )
-            else:
-                said.append(
-                    f"{label(main)} leaves {number(inner)}: the groups hardly differ, and OLS loses little."
-                )
-        errors = {
-            term: [results.estimate(engine, term, "std_error") for engine in ("ols", main)]
-            for term in results.fixed(main)
-        }
-        ratios = [(a / b, term) for term, (a, b) in errors.items() if np.isfinite(a) and b > 0]
-        low, high = min(ratios, default=(1.0, "")), max(ratios, default=(1.0, ""))
-        if low[0] < 0.9:
-            said.append(
-                f"OLS's standard error of {low[1]} is {number(low[0], 2)} times that of {label(main)}: too sure, "
-                "since rows of one group are not independent."
-            )
-        if high[0] > 1.1:
-            said.append(
-                f"OLS's standard error of {high[1]} is {number(high[0], 2)} times that of {label(main)}: the mixed "
-                "model is the more precise."
-            )
+    inner = results.estimate(main, RESIDUAL) if main else np.nan
+    if sigma and inner > 0:
+        said.append(
+            f"It attributes between-group variation to the residual: its residual standard deviation is "
+            f"{number(sigma / inner, 2)} times that of {label(main)} ({number(inner)})."
+            if sigma > 1.15 * inner
+            else f"That of {label(main)} is {number(inner)}: differences between groups hardly add to it."
+        )
+    return said + _ols_errors(results)
+
+
+def _ols_errors(results: Results) -> list[str]:
+    """Where OLS's standard errors are too small or too large beside the mixed model's."""
+    main = "reml" if "reml" in results.mixed else results.main  # MixedLM's may be off: see `standard_errors`
+    if not main:
+        return []
+    ratios = []
+    for term in results.fixed(main):
+        theirs, ours = (results.estimate(engine, term, "std_error") for engine in ("ols", main))
+        if np.isfinite(theirs) and ours > 0:
+            ratios.append((theirs / ours, term))
+    low, high = min(ratios, default=(1.0, "")), max(ratios, default=(1.0, ""))
+    said = []
+    if low[0] < 0.9:
+        said.append(
+            f"OLS's standard error of {low[1]} is {number(low[0], 2)} times that of {label(main)}: too small "
+            "(anticonservative), since rows of one group are not independent."
+        )
+    if high[0] > 1.1:
+        said.append(
+            f"OLS's standard error of {high[1]} is {number(high[0], 2)} times that of {label(main)}: the mixed "
+            "model is the more precise."
+        )
     return said
 
 
@@ -128,29 +141,41 @@ def mixed(results: Results) -> list[str]:
         said.append(f"{label(engine)} ends at a REML criterion of {fit.diagnostics['criterion']:.4f}.")
     sds = [f"{number(results.estimate(engine, f'sd__{t}'))} for {t}" for t in results.random_terms]
     said.append(
-        f"The groups differ with {'a standard deviation' if len(sds) == 1 else 'standard deviations'} of "
-        f"{listed(sds)}, around a residual one of "
-        f"{number(results.estimate(engine, RESIDUAL))}."
+        f"Between-group standard deviation{'s are' if len(sds) > 1 else ' is'} {listed(sds)}; the residual "
+        f"standard deviation is {number(results.estimate(engine, RESIDUAL))}."
     )
-    share = results.tables.get("variance_explained")
-    if share is not None:
-        found = share[(share["engine"] == engine) & share["measure"].isin(["post", "johnson"])].set_index(
-            "measure"
-        )["estimate"]
-        if {"post", "johnson"} <= set(found.index):
-            said.append(
-                f"{percent(found['post'], 2)} of the variance is explained, the variances simply summed; a measure "
-                f"that does not depend on the predictors' units gives {percent(found['johnson'], 2)}."
-            )
+    said += explained(results, engine)
     error = (fit.diagnostics.get("summary") or {}).get("coef_identity_max_error")
     if error is not None:
-        holds = (
-            "holds"
-            if error <= 1e-8 * max(1.0, results.data["columns"].get(results.response, {}).get("sd") or 1.0)
-            else "FAILS"
+        limit = 1e-8 * max(1.0, results.data["columns"].get(results.response, {}).get("sd") or 1.0)
+        holds = "holds for every row" if error <= limit else "does NOT hold for every row"
+        said.append(f"The identity coef = fixef + ranef {holds} (largest error: {error_size(error, 1e-8)}).")
+    return said
+
+
+def explained(results: Results, engine: str) -> list[str]:
+    """Shares of the variance: of the random effects in what the fixed effects leave, and of the fixed effects."""
+    table = results.tables.get("variance_explained")
+    if table is None:
+        return []
+    found = table[table["engine"] == engine].set_index("measure")["estimate"].dropna()
+    if not {"post", "johnson", "marginal_r2", "conditional_r2"} <= set(found.index):
+        return []
+    predictors = set(results.fixed(engine)) - {"Intercept"}
+    of = "the variance that the fixed effects leave" if predictors else "the variance"
+    said = [
+        f"The random effects account for {percent(found['johnson'], 2)} of {of} (mean over rows, Johnson 2014)"
+    ]
+    if set(results.random_terms) != {"Intercept"}:
+        said[0] += (
+            f"; their share of the summed variance components, which depends on the predictors' units, is "
+            f"{percent(found['post'], 2)}"
         )
+    said[0] += "."
+    if predictors:
         said.append(
-            f"The identity coef = fixef + ranef {holds} for every row (largest error: {error_size(error, 1e-8)})."
+            f"The fixed effects explain {percent(found['marginal_r2'], 2)} of the variance (marginal R²), fixed and "
+            f"random effects together {percent(found['conditional_r2'], 2)} (conditional R²)."
         )
     return said
 
@@ -184,11 +209,28 @@ def standard_errors(results: Results) -> str:
     share, term, theirs, ours = max(off, default=(0.0, "", 0.0, 0.0))
     if share <= APART:
         return ""
+    where = boundary(results)
     return (
         f"MixedLM's standard errors of fixed effects differ from reml's by up to {percent(share)} ({term}: "
         f"{number(theirs)} against {number(ours)}): statsmodels takes them from the curvature of the likelihood in "
-        "all parameters at once, which misleads near the boundary. Use reml's, those of generalised least squares."
+        f"all parameters at once{f', which misleads near the boundary ({where})' * bool(where)}. Use reml's, those "
+        "of generalised least squares."
     )
+
+
+def boundary(results: Results) -> str:
+    """Why reml's fit is at or near the boundary of the parameters; empty where it is not."""
+    fit = results.fits["reml"]
+    if fit.diagnostics.get("singular"):
+        return "the fit is singular"
+    table = fit.parameters.set_index("term")[["conf_low", "conf_high"]]
+    said = []
+    for term, (low, high) in table.iterrows():
+        if term.startswith("sd__") and low <= 0:
+            said.append(f"the interval of {spoken(term)} reaches 0")
+        if term.startswith("cor__") and (low <= -1 or high >= 1):
+            said.append(f"the interval of {spoken(term)} reaches {'−1' if low <= -1 else '1'}")
+    return listed(said)
 
 
 def status(results: Results, engine: str) -> str:
@@ -232,18 +274,19 @@ def bayes(results: Results) -> list[str]:
     loose = (details.get("summary") or {}).get("loose_rule")
     if loose:
         verdict = "passes" if loose["passed"] else "fails"
-        too = ", too" if loose["passed"] == (not failed) else ""
-        said.append(f"A looser rule that many use ({loose['rule']}) the fit {verdict}{too}.")
+        also = "also " if loose["passed"] == (not failed) else ""
+        said.append(f"The fit {also}{verdict} a looser rule that many use ({loose['rule']}).")
     if results.random_terms and "pymc" in results.mixed:
-        skew = [
-            (results.estimate("pymc", f"sd__{t}") - results.estimate("pymc", f"sd__{t}", "median"), t)
-            for t in results.random_terms
+        terms = [f"sd__{t}" for t in results.random_terms]
+        above = [
+            results.estimate("pymc", t) - results.estimate("pymc", t, "median")
+            > 2 * np.nan_to_num(results.estimate("pymc", t, "mcse_mean"))
+            for t in terms
         ]
-        above = [t for gap, t in skew if gap > 0]
-        if len(above) == len(skew):
+        if all(above):
             said.append(
-                "The posterior means of the standard deviations lie above their medians: these "
-                "posteriors lean to the right."
+                "The posterior means of the between-group standard deviations lie above their medians: these "
+                "posteriors are right-skewed."
             )
     return said
 

@@ -1,0 +1,266 @@
+"""Checks of the methods paragraph, of OLS's closing lines and of the verdict cards."""
+
+import re
+
+import numpy as np
+from scipy import stats
+
+from said.bayes import typical
+from said.fits import checks
+from said.reading import (
+    ENGINE,
+    RESIDUAL,
+    E,
+    N,
+    P,
+    agree,
+    column,
+    fixed,
+    main,
+    mixed,
+    parsed,
+    percents,
+    random_terms,
+    size,
+)
+
+# ---- methods
+
+
+@checks(r"We (analysed|simulated) (.+?) rows in (.+?) groups?(?:; (.+) rows? with missing values (?:was|were) "
+        r"left out)?(?: with .+?)?(?: \(seed (\d+)\))?\.")  # fmt: skip
+def _(r, m):
+    agree(m[2], r.data["rows"])
+    agree(m[3], r.data["groups"])
+    assert (m[1] == "simulated") == bool(r.truth)
+    lost = (r.data.get("dropped") or {}).get("rows", 0)
+    assert (m[4] is not None) == (lost > 0), f"{lost} rows were dropped"
+    if lost:
+        agree(m[4], lost)
+    assert m[5] is None or int(m[5]) == r.truth["seed"]
+
+
+@checks(r"The linear mixed model was (.+), in the notation of lme4 \(Bates et al\. 2015\)\.")
+def _(r, m):
+    assert m[1] == r.settings["formula"]
+
+
+@checks(r"Ordinary least squares, which ignores the groups, (served as a reference|was the only fit)\.")
+def _(r, m):
+    assert (m[1] == "was the only fit") == (mixed(r) == [])
+
+
+@checks(
+    r"The model was fitted by restricted maximum likelihood \(REML\) with MixedLM of statsmodels ([\d.]+) "
+    r"\(Seabold & Perktold 2010\)\."
+)
+def _(r, m):
+    assert "mixedlm" in mixed(r) and m[1] == version(r, "mixedlm", "statsmodels")
+
+
+def version(r, engine, package):
+    return r.fits[engine].diagnostics["versions"][package]
+
+
+@checks(
+    r"(A second REML fit was made|It was fitted by restricted maximum likelihood \(REML\)) from sufficient "
+    r"statistics, with its optimum certified by first and second derivatives; its standard errors are those of "
+    r"generalised least squares, and standard deviations and correlations have (\d+) % profile-likelihood "
+    r"intervals\."
+)
+def _(r, m):
+    assert "reml" in mixed(r) and (m[1].startswith("A second")) == ("mixedlm" in mixed(r))
+    assert float(m[2]) == 100 * r.conf_level
+
+
+@checks(
+    r"A Bayesian fit(?: of .+)? with PyMC ([\d.]+) \(Abril-Pla et al\. 2023\) sampled the marginal posterior "
+    r"of the variance parameters with nutpie ([\d.]+) \((\d+) chains, ([\d,]+) warm-up and ([\d,]+) kept draws "
+    r"each\); .+\."
+)
+def _(r, m):
+    setting = r.settings["configuration"]["engines"]["pymc"]
+    assert (m[1], m[2]) == (version(r, "pymc", "pymc"), version(r, "pymc", "nutpie"))
+    assert [int(text.replace(",", "")) for text in m.groups()[2:]] == [
+        setting["chains"], setting["tune"], setting["draws"],
+    ]  # fmt: skip
+
+
+@checks(r"Priors: (.+)\.")
+def _(r, m):
+    for row in r.fits["pymc"].diagnostics["summary"]["priors"]:
+        assert row["prior"] in m[1]
+
+
+@checks(
+    r"Convergence was judged by rank-normalised R-hat, bulk and tail effective sample size, divergences, tree "
+    r"depth and E-BFMI \(Vehtari et al\. 2021; ArviZ ([\d.]+), Kumar et al\. 2019\)(; all were met|; the fit "
+    r"failed on (.+))\."
+)
+def _(r, m):
+    failed = [gate["name"] for gate in r.fits["pymc"].diagnostics["gates"] if not gate["passed"]]
+    assert m[1] == version(r, "pymc", "arviz")
+    assert (m[2] == "; all were met") == (not failed)
+    assert all(name in m[3] for name in failed)
+
+
+@checks(r"Intervals of PyMC are (\d+) % posterior quantiles\.")
+def _(r, m):
+    assert float(m[1]) == 100 * r.conf_level
+
+
+@checks(
+    r"The fit was criticised by posterior predictive checks(?: and|,)? ?(leave-one-group-out cross-validation "
+    r"\(PSIS; Vehtari et al\. 2017\))?(?: and (power-scaling of prior and likelihood \(Kallioinen et al\. "
+    r"2024\)))?\."
+)
+def _(r, m):
+    assert (m[1] is not None) == bool(r.notes["criticism"]["loo"])
+    assert (m[2] is None) == ("sensitivity" in r.notes["criticism"]["left_out"])
+
+
+@checks(
+    r"Standard errors of random effects are prediction errors, the uncertainty of the fixed effects included; "
+    r"variance explained is averaged over rows \(Johnson 2014\)\."
+)
+def _(r, m):
+    assert mixed(r)
+
+
+@checks(r"The analysis ran as a Snakemake workflow \(Mölder et al\. 2021\)\.")
+def _(r, m):
+    pass  # no number, nothing of this study
+
+
+# ---- closing lines of OLS
+
+
+@checks(
+    rf"Residual standard error: ({N}) on ({N}) degrees of freedom\.(?: Multiple R²: ({N}), adjusted R²: ({N})\.)?"
+    rf"(?: F-statistic: ({N}) on ({N}) and ({N}) DF, p-value: (.+)\.)?"
+)
+def _(r, m):
+    sigma, p, n = column(r, "ols")[RESIDUAL], len(fixed(r, "ols")), r.data["rows"]
+    agree(m[1], sigma)
+    agree(m[2], n - p)
+    if m[3]:
+        y = r.rows[r.data["response"]]
+        r2 = 1 - sigma**2 * (n - p) / ((y - y.mean()) ** 2).sum()
+        agree(m[3], r2)
+        agree(m[4], 1 - sigma**2 / y.var())
+        agree(m[5], (r2 / (p - 1)) / ((1 - r2) / (n - p)))
+        assert (parsed(m[6])[0], parsed(m[7])[0]) == (p - 1, n - p)
+        p_value = stats.f.sf((r2 / (p - 1)) / ((1 - r2) / (n - p)), p - 1, n - p)
+        assert (
+            p_value < 2.2e-16
+            if m[8] == "< 2e-16"
+            else abs(float(m[8].replace("−", "-")) / p_value - 1) < 0.005
+        )
+
+
+# ---- cards: their lines
+
+
+@checks(rf"({E}): (\d+) of (\d+) intervals contain the truth(?:; largest relative error ({P}))?")
+def _(r, m):
+    table = r.fits[ENGINE[m[1]]].parameters
+    mine = table[(table["effect"] == "ran_pars") & table["conf_low"].notna() & table["truth"].notna()]
+    held = (mine["conf_low"] <= mine["truth"]) & (mine["truth"] <= mine["conf_high"])
+    assert (int(m[2]), int(m[3])) == (held.sum(), len(held))
+    largest_error(m[4], table)
+
+
+def largest_error(text, table):
+    """The relative error that is largest in size, of sd's with a truth."""
+    sds = table[table["term"].str.startswith("sd__") & (table["truth"] > 0)]
+    off = (sds["estimate"] / sds["truth"] - 1).to_numpy(float)
+    if text:
+        percents(text, off[np.abs(off).argmax()])
+
+
+@checks(rf"({E}): no intervals(?:; largest relative error ({P}))?")
+def _(r, m):
+    table = r.fits[ENGINE[m[1]]].parameters
+    assert table.loc[table["effect"] == "ran_pars", "conf_low"].isna().all()
+    largest_error(m[2], table)
+
+
+@checks(rf"({E}): (singular|non-converged|error|skipped|gate-failed)")
+def _(r, m):
+    assert r.fits[ENGINE[m[1]]].diagnostics["status"] == m[2]
+
+
+@checks(rf"OLS: has no group variances; residual sd ({N}) for a true ({N})")
+def _(r, m):
+    agree(m[1], column(r, "ols")[RESIDUAL])
+    assert parsed(m[2])[0] == r.truth["sigma"]
+
+
+@checks(rf"({E}): ((?:\S+ {N}(?:, | and )?)+), residual ({N})")
+def _(r, m):
+    found = re.findall(rf"(\S+) ({N})(?:, | and |$)", m[2])
+    assert [term for term, _ in found] == random_terms(r)
+    for term, number in found:
+        agree(number, column(r, ENGINE[m[1]])[f"sd__{term}"])
+    agree(m[3], column(r, ENGINE[m[1]])[RESIDUAL])
+
+
+@checks(r"share of what the fixed effects leave, mean over rows")
+def _(r, m):
+    assert list(fixed(r, main(r)).index) != ["Intercept"]
+
+
+@checks(rf"(.+): ({N}) \(limit ({N})\)")
+def _(r, m):
+    gate = next(gate for gate in r.fits["pymc"].diagnostics["gates"] if gate["name"] == m[1])
+    agree(m[2], gate["value"])
+    assert parsed(m[3])[0] == gate["limit"]
+    if float(gate["limit"]).is_integer():
+        assert "." not in m[2], "a number of draws is whole"
+
+
+@checks(r"(criterion|sd's) off by (.+?)( \(relative\))?")
+def _(r, m):
+    gap = r.fits["mixedlm"].diagnostics["summary"]["reml_gap"]
+    size(m[2], gap["criterion" if m[1] == "criterion" else "sd"])
+
+
+@checks(rf"(\S+): ({N})(?: ± ({N}))? \((.+ of a standard error|{N} standard errors)\)")
+def _(r, m):
+    table = r.tables["ranef_differences"]
+    mine = table[table["term"] == m[1]]
+    agree(m[2], mine["difference"].abs().max())
+    if m[3]:
+        agree(m[3], mine.loc[mine["difference"].abs().idxmax(), "mcse"])
+    errors = []
+    for engine in mine["difference_of"].iloc[0].split(" - "):
+        table = r.fits[engine].ranef
+        errors.append(table.loc[table["term"] == m[1], "std_error"].median())
+    typical(m[4], mine["difference"].abs().max() / max(errors))
+
+
+@checks(r"(\d+) of (\d+) statistics within the (\d+) % posterior predictive interval")
+def _(r, m):
+    table = r.tables["predictive"]
+    inside = table["observed"].between(table["low"], table["high"])
+    assert (int(m[1]), int(m[2])) == (inside.sum(), len(inside))
+    assert float(m[3]) == 100 * r.conf_level
+
+
+@checks(rf"largest Pareto k ({N}) \(limit ({N})\)")
+def _(r, m):
+    agree(m[1], r.tables["loo"]["pareto_k"].max())
+    agree(m[2], r.notes["criticism"]["loo"]["good_k"])
+
+
+@checks(rf"(\d+) groups? above Pareto k ({N})")
+def _(r, m):
+    about = r.notes["criticism"]["loo"]
+    assert int(m[1]) == (r.tables["loo"]["pareto_k"] > about["good_k"]).sum()
+    agree(m[2], about["good_k"])
+
+
+@checks(r"(\d+) of (\d+) estimates prior-sensitive")
+def _(r, m):
+    table = r.tables["sensitivity"]
+    assert (int(m[1]), int(m[2])) == ((table["diagnosis"].fillna("") != "").sum(), len(table))

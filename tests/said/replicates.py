@@ -1,0 +1,325 @@
+"""Checks of the sentences on a study with replicates: answers, judged coverage, cards, figures."""
+
+import re
+
+from lmm.core.words import spoken, titled
+from lmm.results.replicated import quantity_name
+from said.reading import (
+    ENGINE,
+    Checks,
+    E,
+    N,
+    P,
+    agree,
+    p_says,
+    parsed,
+    percents,
+    term_of,
+)
+
+checks = Checks()
+SHARE = rf"({N}) % ± ({N}) %"
+# the rule of coverage, as the report states it
+POINTS, ERRORS = 2.5, 3
+
+
+def table(s, measure, subset="usable"):
+    """Rows of a measure in performance.csv."""
+    rows = s.performance
+    return rows[(rows["measure"] == measure) & (rows["subset"] == subset) & rows["estimate"].notna()]
+
+
+def of(rows, **where):
+    """Rows in which each column has its value."""
+    for column, value in where.items():
+        rows = rows[rows[column] == value]
+    return rows
+
+
+def described(s, row):
+    """A design in words, as far as its axes are groups and rows."""
+    return f"{row['groups']} groups of {row['rows_per_group']}"
+
+
+def at(s, rows, where):
+    """The rows of the design that is spoken of; all of them where nothing is said of it."""
+    found = re.search(r"(\d+) groups of (\d+)", where or "")
+    if found is None:
+        return rows
+    return rows[(rows["groups"] == int(found[1])) & (rows["rows_per_group"] == int(found[2]))]
+
+
+def says(estimate, error, row):
+    percents(estimate, abs(row["estimate"]))
+    percents(error, row["mcse"])
+
+
+def only(rows):
+    assert len(rows) == 1, rows
+    return rows.iloc[0]
+
+
+# ---- aims
+
+
+@checks(r"Aim: to learn whether .+\.|Performance: bias, .+\.")
+def _(s, m):
+    pass  # nothing of this study
+
+
+@checks(rf"Data: (?:({N}) designs? \(.+\)|the model fitted to the study's own data, on their own design matrix "
+        rf"\(parametric bootstrap\)), ({N}) replicates?( each)?; every engine sees the same data\.")  # fmt: skip
+def _(s, m):
+    designs = s.performance["design"].nunique()
+    assert (m[1] is None) == (not s.settings.get("simulate", True))
+    if m[1]:
+        agree(m[1], designs)
+        assert designs > 1 or described(s, s.designs.iloc[0]) in m[0]
+    agree(m[2], s.performance["n_replicates"].max())
+    assert (m[3] is not None) == (designs > 1)
+    for column, words in (
+        (("groups", "groups"), ("rows_per_group", "rows a group")) if len(s.axes) == 2 else ()
+    ):
+        values = " and ".join(str(value) for value in sorted(s.performance[column].unique()))
+        assert f"{words} {values}" in m[0]
+
+
+@checks(r"Estimands: (.+); variance explained; the random effects of each replicate\.")
+def _(s, m):
+    for term in s.terms:
+        rows = table(s, "bias")
+        values = rows.loc[rows["term"] == term, "truth"]
+        low = re.search(rf"{re.escape(titled(term))} ({N})(?: to ({N}))?", m[1])
+        assert parsed(low[1])[0] == values.min() and parsed(low[2] or low[1])[0] == values.max()
+
+
+@checks(
+    r"Estimands: parameters drawn anew from (?:the priors|the posterior of the observed data) for each replicate\."
+)
+def _(s, m):
+    assert "calibration" in s.tables
+
+
+@checks(r"Methods: (.+), with (\d+) % intervals\.")
+def _(s, m):
+    assert {ENGINE[name] for name in re.split(", | and ", m[1])} == set(s.performance["engine"])
+    assert float(m[2]) == 100 * s.conf_level
+
+
+# ---- answers
+
+BIAS = (
+    rf"(?:(over|under)estimated by ({N})(?: %)? ± ({N})(?: %)?|estimated without bias beyond 2 Monte Carlo "
+    rf"standard errors \(({N})(?: %)? ± ({N})(?: %)?\)) by ({E}) \((?:its (\d+) % interval covers {SHARE}|no "
+    rf"interval)\)"
+)
+
+
+@checks(
+    rf"With (.+?), (the sd of \S+) is ((?:(?:{BIAS})(?:, | and )?)+)\.(?: ({E}) estimates it as exactly 0 in "
+    rf"{SHARE} of these\.)?"
+)
+def _(s, m):
+    term = term_of(m[2], s.terms)
+    measure = "relative_bias" if len(of(table(s, "relative_bias"), term=term)) else "bias"
+    scale = 100 if measure == "relative_bias" and "calibration" not in s.tables else 1
+    measure = measure if scale == 100 else "bias"
+    for way, size, error, none, its, engine, level, cover, noise in re.findall(BIAS, m[3]):
+        mine = of(table(s, measure), term=term, engine=ENGINE[engine])
+        row = only(at(s, mine, m[1]))
+        agree(size or none, scale * abs(row["estimate"]))
+        agree(error or its, scale * row["mcse"])
+        if none:
+            assert abs(row["estimate"]) <= 2 * row["mcse"]
+        else:
+            assert (way == "over") == (row["estimate"] > 0) and abs(row["estimate"]) > 2 * row["mcse"]
+        if cover:
+            assert float(level) == 100 * s.conf_level
+            covers = of(table(s, "coverage"), term=term, engine=ENGINE[engine])
+            says(cover, noise, only(at(s, covers, m[1])))
+    # the design is the hardest for the reference engine
+    lead = of(table(s, measure), term=term, engine=s.reference)
+    worst = lead.loc[lead["estimate"].abs().idxmax()]
+    if s.axes:
+        assert described(s, worst) in m[1]
+    zero = m.groups()[-3:]
+    if zero[0]:
+        row = only(at(s, of(table(s, "p_zero"), term=term, engine=ENGINE[zero[0]]), m[1]))
+        says(zero[1], zero[2], row)
+
+
+@checks(r"Where (.+) is 0 in truth, it is estimated as exactly 0 in at least (.+)\.")
+def _(s, m):
+    term = term_of(m[1], s.terms)
+    for share, error, engine in re.findall(rf"{SHARE} of fits by ({E})", m[2]):
+        mine = of(table(s, "p_zero"), term=term, truth=0, engine=ENGINE[engine])
+        says(share, error, mine.loc[mine["estimate"].idxmin()])
+
+
+@checks(rf"OLS, which takes rows as independent, covers (.+) only {SHARE} of the time(?: with (.+))?\.")
+def _(s, m):
+    rows = of(table(s, "coverage"), engine="ols", effect="fixed")
+    worst = rows.loc[rows["estimate"].idxmin()]
+    says(m[2], m[3], worst)
+    assert m[1] == spoken(worst["term"]) and (m[4] is None or described(s, worst) in m[4])
+    assert too_low(s, rows).any()
+
+
+@checks(rf"OLS's intervals of fixed effects cover at least {SHARE}\.")
+def _(s, m):
+    rows = of(table(s, "coverage"), engine="ols", effect="fixed")
+    says(m[1], m[2], rows.loc[rows["estimate"].idxmin()])
+    assert not too_low(s, rows).any()
+
+
+def too_low(s, rows):
+    """By the rule that the report states."""
+    return 100 * (s.conf_level - rows["estimate"] - ERRORS * rows["mcse"]) > POINTS
+
+
+@checks(
+    rf"Coverage is called too low where it is more than ({N}) percentage points below (\d+) % even after (\d+) "
+    r"Monte Carlo standard errors are added to it\."
+)
+def _(s, m):
+    assert (float(m[1]), float(m[2]), int(m[3])) == (POINTS, 100 * s.conf_level, ERRORS)
+
+
+@checks(
+    rf"({E})'s intervals of (fixed effects|variance parameters|group effects): coverage too low in (none|\d+) "
+    rf"of (\d+) (combinations of design and term|terms)(?: \((.+?)\))?(?:; below ({P}), within that allowance, "
+    rf"in (\d+) \((.+)\)|; the lowest is (.+))?\."
+)
+def _(s, m):
+    if m[2] == "group effects":
+        rows = table(s, "ranef_coverage")
+    else:
+        rows = table(s, "coverage")
+        rows = rows[rows["effect"] == {"fixed effects": "fixed", "variance parameters": "ran_pars"}[m[2]]]
+    rows = rows[rows["engine"] == ENGINE[m[1]]]
+    bad = too_low(s, rows)
+    below = rows["estimate"] < s.conf_level - POINTS / 100
+    assert (0 if m[3] == "none" else int(m[3]), int(m[4])) == (bad.sum(), len(rows))
+    assert (m[5] == "terms") == (s.performance["design"].nunique() == 1)
+    assert int(m[8] or 0) == (below & ~bad).sum(), "a coverage below the limit is left out"
+    if m[7]:
+        percents(m[7], s.conf_level - POINTS / 100)
+    lowest = rows if m[10] else None
+    for text, these in ((m[6], rows[bad]), (m[9], rows[below & ~bad]), (m[10], lowest)):
+        if text is None:
+            assert these is None or not len(these)
+            continue
+        named = re.findall(rf"{SHARE} for (.+?)(?: with (\d+ groups of \d+))?(?=, | and |$)", text)
+        assert named
+        for (share, error, words, where), (_, row) in zip(
+            named, these.nsmallest(len(named), "estimate").iterrows(), strict=True
+        ):
+            says(share, error, row)
+            assert words == (row["term"] if m[2] == "group effects" else spoken(row["term"]))
+            assert not where or where == described(s, row)
+        more = re.search(r"and (\d+) more", text)
+        assert len(named) + int(more[1] if more else 0) == (1 if text == m[10] else len(these))
+
+
+@checks(
+    rf"Their rank correlation with the true effects runs from ({N}) \((\S+), ({E})(?: with (.+?))?\) to ({N}) "
+    rf"\((\S+), ({E})(?: with (.+))?\)\."
+)
+def _(s, m):
+    rows = table(s, "ranef_rank_correlation")
+    ends = (*m.groups()[:4], "idxmin"), (*m.groups()[4:], "idxmax")
+    for number, term, engine, where, which in ends:
+        row = rows.loc[getattr(rows["estimate"], which)()]
+        agree(number, row["estimate"])
+        assert (row["term"], row["engine"]) == (term, ENGINE[engine])
+        assert where is None or where == described(s, row)
+
+
+# ---- endings
+
+
+@checks(rf"({E}): all ({N}) fits ok\.")
+def _(s, m):
+    counts = of(s.tables["failures"], engine=ENGINE[m[1]]).groupby("status")["count"].sum()
+    assert counts.index.tolist() == ["ok"]
+    agree(m[2], counts.sum())
+
+
+@checks(rf"({E}): of ({N}) fits (.+) \((?:({N}) % not usable|all usable)\)\.")
+def _(s, m):
+    counts = of(s.tables["failures"], engine=ENGINE[m[1]]).groupby("status")["count"].sum()
+    agree(m[2], counts.sum())
+    assert {status: int(n.replace(",", "")) for n, status in re.findall(r"([\d,]+) ([a-z-]+)", m[3])} == {
+        status: count for status, count in counts.items() if status != "ok"
+    }
+    failed = counts[[status for status in counts.index if status not in ("ok", "singular")]].sum()
+    percents(m[4] or "0", failed / counts.sum())
+
+
+@checks(rf"Every engine managed ({N})(?: to ({N}))? of ({N}) replicates a design\.")
+def _(s, m):
+    rows = table(s, "bias", "common")
+    sizes = (rows["n_used"] + rows["n_missing"]).groupby(rows["design"]).max()
+    agree(m[1], sizes.min())
+    agree(m[2] or m[1], sizes.max())
+    agree(m[3], s.performance["n_replicates"].max())
+
+
+# ---- calibration
+
+
+@checks(rf"In each of ({N}) replicates the parameters were drawn from .+\.|If sampler and model agree with the "
+        r"simulator, all ranks are uniform\.")  # fmt: skip
+def _(s, m):
+    if m[1]:
+        agree(m[1], s.tables["calibration"]["n"].max())
+
+
+@checks(r"All (\d+) quantities are calibrated: none leaves .+ with probability (\d+) % .+\.")
+def _(s, m):
+    verdicts = s.tables["calibration"]["verdict"]
+    assert (verdicts == "not calibrated").sum() == 0 and int(m[1]) == (verdicts == "calibrated").sum()
+    assert float(m[2]) == 100 * s.tables["calibration"]["level"].iloc[0]
+
+
+@checks(r"(.+) is NOT calibrated \(adjusted (p [<=>] [\d.]+)\): (.+)\.")
+def _(s, m):
+    rows = of(s.tables["calibration"], verdict="not calibrated")
+    names = rows["quantity"].map(quantity_name).str.lower()
+    row = only(rows[names == m[1].lower()])
+    p_says(m[2], row["p_adjusted"])
+    assert row["finding"] == m[3]
+
+
+@checks(
+    r"(\d+) quantit(?:y|ies) depends? on the data \(log likelihood, random effects\): only such quantities "
+    r"notice a likelihood left out \(Modrák et al\. 2023\)\."
+)
+def _(s, m):
+    rows = s.tables["calibration"]
+    rows = rows[(rows["kind"] == "data") & (rows["verdict"] != "too few")]
+    assert int(m[1]) == rows["quantity"].nunique()
+
+
+# ---- methods
+
+
+@checks(
+    rf"We simulated ({N}) data sets from (each of ({N}) designs|one design|a fit of the observed data), "
+    r"reported after Morris, White & Crowther \(2019\), and fitted .+ to each by .+\."
+)
+def _(s, m):
+    agree(m[1], s.performance["n_replicates"].max())
+    if m[3]:
+        agree(m[3], s.performance["design"].nunique())
+
+
+@checks(
+    r"Every data set has its own addressed .+\.|Fits that did not converge or failed a gate .+\.|Simulation-based "
+    r"calibration \(Talts et al\. 2018; Modrák et al\. 2023\) compared .+ bands of Säilynoja, Bürkner & Vehtari "
+    r"\(2022\), at (\d+) % over all quantities \(Holm\)\.|The analysis ran as a Snakemake workflow \(Mölder et "
+    r"al\. 2021\)\."
+)
+def _(s, m):
+    if m[1]:
+        assert float(m[1]) == 100 * s.tables["calibration"]["level"].iloc[0]
