@@ -11,10 +11,11 @@ import problems
 from lmm.criticism import loo, predictive, sensitivity, stage
 from lmm.engines.pymc.posterior import fixed_draws, given_draws
 from lmm.engines.pymc.priors import resolve
-from lmm.likelihood.by_group import by_group, log_densities
+from lmm.likelihood.by_group import log_densities
 from lmm.likelihood.marginal import log_density, pack_problem
-from lmm.likelihood.problem import layout
+from lmm.likelihood.problem import layout, problem_of
 from lmm.moments.accumulate import compute
+from lmm.moments.moments import by_group
 
 NAMES = ("Intercept", "x")
 FLAT = {"fixed": "flat", "sd": "uniform(0, 20)", "sigma": "uniform(0, 20)"}
@@ -35,7 +36,7 @@ def test_a_groups_log_density_is_that_of_the_dense_normal(shift, scale):
     terms, y, W, codes, levels = made(8)
     y, W = y + shift, W * [1.0, scale, 1.0]
     moments = compute(terms, y, W, codes, levels)
-    problem = moments.problem(terms.fixed, terms.blocks)
+    problem = problem_of(moments, terms.fixed, terms.blocks)
     rng = np.random.default_rng(0)
     beta = np.array([1.0 + shift, 2.0 / scale, 0.5]) + rng.normal(size=(3, 3)) * [1, 1 / scale, 1]
     roots = np.tril(rng.normal(size=(3, 2, 2))) / np.array([1.0, scale])[:, None]
@@ -64,7 +65,7 @@ def test_without_whole_moments_there_are_no_cross_products():
 
 def grid_posterior(moments, terms, size=60):
     """Log marginal likelihood on a grid of (tau, sigma), beta integrated out (flat prior); the grid."""
-    packed = pack_problem(moments.problem(terms.fixed, terms.blocks))
+    packed = pack_problem(problem_of(moments, terms.fixed, terms.blocks))
     tau, sigma = np.linspace(0.2, 6.0, size), np.linspace(0.8, 2.6, size)
     values = np.array([[log_density(packed, np.array([[t]]), s)[0] for s in sigma] for t in tau])
     return values, tau, sigma
@@ -89,7 +90,7 @@ def test_loo_is_the_exact_predictive_density_of_the_group_left_out():
         kept = codes != j
         rest = compute(terms, y[kept], W[kept], codes[kept] - (codes[kept] > j), np.delete(levels, j))
         exact.append(logsumexp(values) - logsumexp(grid_posterior(rest, terms)[0]))
-    problem = moments.problem(terms.fixed, terms.blocks)
+    problem = problem_of(moments, terms.fixed, terms.blocks)
     weights = np.exp(values - logsumexp(values)).ravel()
     gram, runs = by_group(moments, terms.fixed, terms.blocks), []
     for _ in range(8):
@@ -201,7 +202,7 @@ def normal_posterior(moments, terms, rng, width=1.0, size=(4, 250)):
     from lmm.inference.intervals import standard_errors
     from lmm.inference.optimum import optimum
 
-    problem = moments.problem(terms.fixed, terms.blocks)
+    problem = problem_of(moments, terms.fixed, terms.blocks)
     best = optimum(problem)
     errors = np.append(np.sqrt(np.diag(best.cov_beta)), standard_errors(problem, best))
     names = (*terms.fixed, *problem.structure.terms)
@@ -263,7 +264,7 @@ def test_prior_draws_have_the_priors_distributions():
     terms, y, W, codes, levels = made(30)
     W[:, 1] += 3.0
     moments = compute(terms, y + 40.0, W, codes, levels)
-    problem = moments.problem(terms.fixed, terms.blocks)
+    problem = problem_of(moments, terms.fixed, terms.blocks)
     priors = resolve({"corr": "lkj(2)"}, moments, terms.fixed, terms.random, marginal=True)
     middle = moments.total[0, :-1] @ moments.basis.raw(terms.fixed) / moments.n_rows
     drawn = stage.prior_parameters(np.random.default_rng(1), priors, problem, middle, 4000)

@@ -330,10 +330,10 @@ def test_headers_are_read_without_duckdb_or_pandas(tmp_path):
     """The Snakefile inspects at every start: what a header needs must import in no time."""
     (tmp_path / "d.csv").write_text(GOOD)
     code = (
-        "import sys; from lmm import ingest; ingest.inspect(sys.argv[1], ('y', 'x', 'g'), 'g');"
+        "import sys; from lmm.data import ingest; ingest.inspect(sys.argv[1], ('y', 'x', 'g'), 'g');"
         "print(sorted({'duckdb', 'pandas', 'pyarrow', 'numba', 'formulaic'} & set(sys.modules)))"
     )
-    library = Path(ingest.__file__).parents[1]
+    library = Path(ingest.__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "d.csv")],
         capture_output=True, text=True, check=True, cwd=library,

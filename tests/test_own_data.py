@@ -6,8 +6,7 @@ import pytest
 
 from lmm.core.errors import StudyError
 from lmm.data import ingest
-from lmm.data.rows import together
-from lmm.model.formula import parse
+from lmm.model.formula import parse, together
 from lmm.moments import stage
 from lmm.moments.moments import Moments
 from planning.files import parts
@@ -207,7 +206,7 @@ def test_files_are_put_together_into_parts():
 def test_many_large_files_are_scattered_over_jobs(project):
     for module, name, value in [
         ("planning/files.py", "SCATTER_BYTES, PART_BYTES", "1000, 1000"),
-        ("lmm/ingest.py", "COPY_LIMIT", "0"),
+        ("lmm/data/ingest.py", "COPY_LIMIT", "0"),
     ]:
         path = project.root / "workflow/scripts" / module
         lines = path.read_text().splitlines()

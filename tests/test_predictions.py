@@ -10,6 +10,7 @@ from lmm.data import ingest
 from lmm.data.levels import encode
 from lmm.engines import reml
 from lmm.likelihood.marginal import pack_problem
+from lmm.likelihood.problem import problem_of
 from lmm.model.formula import parse
 from lmm.model.terms import Terms
 from lmm.moments.accumulate import compute
@@ -82,7 +83,7 @@ def test_remls_predictions_are_those_of_the_dense_covariance_matrix(made):
 
 def test_a_posteriors_variance_is_the_mixtures(made):
     moments, y, W, codes, W_all, _ = made
-    problem = moments.problem(TERMS.fixed, TERMS.blocks)
+    problem = problem_of(moments, TERMS.fixed, TERMS.blocks)
     prior = {"mean": np.array([8.0, 0.5, 0.0]), "precision": np.diag([0.5, 2.0, 1.0])}
     packed = pack_problem(problem, **prior)
     D = np.array([[[4.0, 0.5], [0.5, 1.0]], [[1.0, -0.3], [-0.3, 0.4]], [[9.0, 0.0], [0.0, 0.0]]])

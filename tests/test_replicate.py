@@ -7,13 +7,12 @@ import pytest
 from scipy import stats
 
 from lmm.config.load import load
-from lmm.config.simulation_checks import numeric_design
 from lmm.core.store import read_table
 from lmm.core.streams import seed_sequence
 from lmm.data.levels import encode
 from lmm.engines import ols, reml
 from lmm.likelihood.problem import layout
-from lmm.model.design import build
+from lmm.model.design import build, numeric_design
 from lmm.model.formula import parse
 from lmm.moments.accumulate import compute
 from lmm.recovery import chunks, job, replicate, replicate_pymc, times

@@ -6,7 +6,7 @@ from running.frame import run
 def main(job) -> None:
     from lmm.core.store import write_json
     from lmm.data import ingest
-    from lmm.data.rows import together
+    from lmm.model.formula import together
     from lmm.prediction import new_rows
 
     formula = together(job.params.settings["formulas"])

@@ -36,7 +36,7 @@ def sizes(study, formulas: list[str]) -> list[int]:
     """Bytes of each file of own data; the files' headers are checked on the way, that of `predict` too."""
     from lmm.core.errors import StudyError
     from lmm.data import ingest
-    from lmm.data.rows import together
+    from lmm.model.formula import together
 
     formula, settings = together(formulas), study.settings
     source = None

@@ -6,11 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lmm.core.engines import FREQUENTIST, ORDER
 from lmm.core.tidy import RESIDUAL, Fit
 
-ORDER = ("ols", "mixedlm", "reml", "pymc")
-# whose random effects stand for the mixed model, the most wanted first
-FREQUENTIST = ("mixedlm", "reml")
 RECOVERED = (
     "recovered: the engine's {level:g} % interval covers the value that the data were simulated from; "
     "null where there is no truth or no interval"

@@ -6,22 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lmm.engines.random_effects import group_gram
+
 # A direction of a group's scaled cross-products below this share of the largest is rounding, not data:
 # eigenvalues carry errors of about 1e-16 times the largest, sums of some rows a little more.
 RANK_TOLERANCE = 1e-11
-
-
-def group_gram(columns: np.ndarray, codes: np.ndarray, n_groups: int) -> np.ndarray:
-    """Gram matrix of each group's rows of `columns` (N, k): (J, k, k), zeros for a group without rows."""
-    n = np.bincount(codes, minlength=n_groups)
-    starts = np.concatenate([[0], np.cumsum(n)[:-1]])[n > 0]
-    ordered = columns[np.argsort(codes, kind="stable")]
-    gram = np.zeros((n_groups, columns.shape[1], columns.shape[1]))
-    for a in range(
-        columns.shape[1]
-    ):  # a column at a time: all pairs at once would take k times the rows' memory
-        gram[n > 0, a] = np.add.reduceat(ordered[:, a, None] * ordered, starts, axis=0)
-    return gram
 
 
 def group_lines(

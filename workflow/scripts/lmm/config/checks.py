@@ -6,11 +6,11 @@ from pathlib import Path
 
 from lmm.config.designs import DesignPoint
 from lmm.config.engines import Priors
-from lmm.config.simulation_checks import not_among, numeric_design
+from lmm.config.simulation_checks import not_among
 from lmm.config.study import StudySettings
 from lmm.core.errors import StudyError
 from lmm.core.store import read_json
-from lmm.model.design import Terms
+from lmm.model.design import Terms, numeric_design
 from lmm.model.formula import Formula, parse
 from lmm.model.priors import Prior, parse_prior
 

@@ -1,21 +1,14 @@
 """What types and bounds cannot say of a simulation: whether it can be done. Before any job."""
 
 from collections.abc import Sequence
-from functools import cache
 
 import numpy as np
 
 from lmm.config.base import nearest
 from lmm.config.simulation import Simulation, Sizes
 from lmm.core.errors import StudyError
-from lmm.model.design import Design, Terms, build
+from lmm.model.design import Terms, numeric_design
 from lmm.model.formula import Formula
-
-
-@cache
-def numeric_design(formula: Formula) -> Design:
-    """Design of a formula all of whose predictors are numbers, as in simulated data."""
-    return build(formula, dict.fromkeys(formula.predictors, "numeric"))
 
 
 def check_simulation(simulation: Simulation, formula: Formula, where: str) -> None:

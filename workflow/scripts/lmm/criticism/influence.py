@@ -15,9 +15,9 @@ import pandas as pd
 from lmm.inference.intervals import standard_errors, variance_values
 from lmm.inference.newton import CENTRAL, hessian
 from lmm.inference.optimum import FREE, PLAIN, Optimum, fill, optimum
-from lmm.likelihood.by_group import by_group, log_densities
-from lmm.likelihood.problem import Problem
-from lmm.moments.moments import Moments
+from lmm.likelihood.by_group import log_densities
+from lmm.likelihood.problem import Problem, problem_of
+from lmm.moments.moments import Moments, by_group
 
 REFITS = 2_000  # groups; all refits together cost O(J^2): a few seconds there
 CHOSEN = 20  # groups refitted where there are more
@@ -60,7 +60,7 @@ def influence(
     if gram is None:
         about["left_out"] = "the groups are too many for the moments that it needs"
         return empty, about
-    problem = moments.problem(fixed, blocks)
+    problem = problem_of(moments, fixed, blocks)
     full = optimum(problem)
     estimates = _estimates(problem, full)
     errors = np.append(np.sqrt(np.diag(full.cov_beta)), standard_errors(problem, full))

@@ -27,7 +27,7 @@ def leave_one_out(
     Parameters
     ----------
     log_density : (chains, draws, J) array
-        log p(y_j | parameters), from `crossproducts.log_densities`.
+        log p(y_j | parameters), from `by_group.log_densities`.
     levels, rows : (J,) arrays
     relative_ess : float
         Effective over actual number of draws, at most 1.

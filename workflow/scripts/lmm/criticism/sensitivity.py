@@ -15,7 +15,7 @@ from arviz_stats.base import array_stats
 from lmm.core.tidy import RESIDUAL, cor_name, sd_name
 from lmm.engines.pymc.priors import Priors
 from lmm.likelihood.problem import Structure
-from lmm.moments.moments import INTERCEPT
+from lmm.model.terms import INTERCEPT
 
 ALPHAS = (0.99, 1.01)
 LIMIT = 0.05  # priorsense's: a sensitivity above it is one

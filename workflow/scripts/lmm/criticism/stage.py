@@ -17,9 +17,10 @@ from lmm.criticism import loo, predictive, sensitivity
 from lmm.criticism.predictive import Parameters
 from lmm.engines.pymc.gates import ess_mean
 from lmm.engines.pymc.priors import Priors, resolve
-from lmm.likelihood.by_group import by_group, log_densities
-from lmm.likelihood.problem import Problem, roots_of
-from lmm.moments.moments import INTERCEPT, Moments
+from lmm.likelihood.by_group import log_densities
+from lmm.likelihood.problem import Problem, problem_of, roots_of
+from lmm.model.terms import INTERCEPT
+from lmm.moments.moments import Moments, by_group
 
 GROUPS = 10_000  # more groups than this: nothing here is computed
 WORK = 8_000_000  # draws x groups whose densities are held at once (64 MB); beyond it, draws are thinned
@@ -80,7 +81,7 @@ def criticise(
     settings : dict
         The engine's priors and seed, and the study's conf_level.
     """
-    problem = moments.problem(fixed, blocks)
+    problem = problem_of(moments, fixed, blocks)
     names = (*fixed, *problem.structure.terms)
     left: dict[str, str] = {}
     about: dict[str, Any] = {"loo": None, "replicates": 0, "left_out": left}

@@ -5,7 +5,7 @@ its design. Names alone are read without formulaic, whose import costs more than
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -39,21 +39,6 @@ class Rows:
     def columns(self, names: Sequence[str]) -> np.ndarray:
         """Columns by name, (N, len(names))."""
         return self.W[:, [self.terms.columns.index(name) for name in names]]
-
-
-def together(formulas: Sequence[str]) -> Any:
-    """One `Formula` with the random effects of all: from its moments each of them can be fitted.
-
-    They differ in their random effects only, as the configuration makes sure.
-    """
-    from lmm.model.formula import parse
-
-    parsed = [parse(text) for text in formulas]
-    merged = {
-        name: tuple(dict.fromkeys(item for formula in parsed for item in getattr(formula, name)))
-        for name in ("blocks", "variables", "predictors", "categorical", "stateful")
-    }
-    return replace(parsed[0], **merged)
 
 
 def write_designs(path: str, designs: Sequence[Any]) -> None:

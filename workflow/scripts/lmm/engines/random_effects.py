@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lmm.comparison.no_pooling import group_gram
 from lmm.core.tidy import ranef_frame
 
 
@@ -165,3 +164,16 @@ def predict(
         u = np.nan_to_num(wide(ranef, levels, terms.random))
         effect = (W[:, [at[name] for name in terms.random]] * u).sum(axis=1)
     return pd.DataFrame({"fixed": fixed, "conditional": fixed + effect})
+
+
+def group_gram(columns: np.ndarray, codes: np.ndarray, n_groups: int) -> np.ndarray:
+    """Gram matrix of each group's rows of `columns` (N, k): (J, k, k), zeros for a group without rows."""
+    n = np.bincount(codes, minlength=n_groups)
+    starts = np.concatenate([[0], np.cumsum(n)[:-1]])[n > 0]
+    ordered = columns[np.argsort(codes, kind="stable")]
+    gram = np.zeros((n_groups, columns.shape[1], columns.shape[1]))
+    for a in range(
+        columns.shape[1]
+    ):  # a column at a time: all pairs at once would take k times the rows' memory
+        gram[n > 0, a] = np.add.reduceat(ordered[:, a, None] * ordered, starts, axis=0)
+    return gram

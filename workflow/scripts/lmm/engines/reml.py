@@ -11,7 +11,7 @@ from lmm.core.versions import versions_of
 from lmm.inference.intervals import profile_intervals, standard_errors, variance_values
 from lmm.inference.optimum import Optimum, fill, optimum
 from lmm.likelihood.conditional import conditional
-from lmm.likelihood.problem import Problem
+from lmm.likelihood.problem import Problem, problem_of
 from lmm.moments.moments import Moments
 
 ENGINE = "reml"
@@ -112,7 +112,7 @@ def fit(
     Fit, Optimum
     """
     clock = [time.perf_counter()]
-    problem = moments.problem(fixed, blocks)
+    problem = problem_of(moments, fixed, blocks)
     best = optimum(problem)
     clock.append(time.perf_counter())
     errors = standard_errors(problem, best)

@@ -4,25 +4,6 @@ import numpy as np
 
 from lmm.core.compiled import kernel
 from lmm.likelihood.problem import Problem
-from lmm.moments.moments import Moments
-
-
-def by_group(
-    moments: Moments, fixed: tuple[str, ...], blocks: tuple[tuple[str, ...], ...]
-) -> np.ndarray | None:
-    """Gram matrix of [Z X y] of every group in the coordinates of `moments.problem(fixed, blocks)`.
-
-    Returns
-    -------
-    (J, q + p + 1, q + p + 1) array or None
-        None where moments do not hold each group's whole Gram matrix (`Moments.whole`).
-    """
-    if not moments.whole:
-        return None
-    parts = [moments.basis.stable(names)[0] for names in (*blocks, fixed)]
-    columns = np.zeros((len(moments.total), sum(part.shape[1] for part in parts) + 1))
-    columns[:-1, :-1], columns[-1, -1] = np.hstack(parts), 1.0
-    return columns.T @ moments.gram @ columns
 
 
 @kernel

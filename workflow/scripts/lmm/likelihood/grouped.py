@@ -4,14 +4,14 @@
 and in the relative factor Lambda = L / sigma (D = L L'), which stays finite at the boundary.
 
 Groups are packed abreast in lanes (`lanes.pack`), so that each scalar operation of the algebra becomes a loop over
-lanes. Two random effects a group, the commonest case, have loops of their own (`likelihood_pair`).
+lanes. Two random effects a group, the commonest case, have loops of their own (`grouped_pairs`).
 """
 
 import llvmlite.binding
 import numba
 import numpy as np
 
-from lmm.core.compiled import DIGEST, kernel
+from lmm.core.compiled import DIGEST, c_function, kernel
 from lmm.likelihood.grouped_pairs import differentiate_pairs, eliminate_pairs
 from lmm.likelihood.lanes import add_up, logs_of_large, sum_of_logs
 
@@ -180,7 +180,7 @@ def differentiate(rest, root, beta, d_logdet, d_rss):
             d_rss[a, b] -= add_up(lanes_rss[a, b])
 
 
-@numba.cfunc(_SIGNATURE, cache=True, error_model="numpy")
+@c_function(_SIGNATURE)
 def _terms(
     derive, n_blocks, lanes, q, p, gram_, total_, factor_, ridge_, values_, beta_, root_, d_logdet_, d_rss_
 ):

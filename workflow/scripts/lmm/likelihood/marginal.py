@@ -8,7 +8,7 @@ import llvmlite.binding
 import numba
 import numpy as np
 
-from lmm.core.compiled import DIGEST, kernel
+from lmm.core.compiled import DIGEST, c_function, kernel
 from lmm.likelihood.grouped import reml_terms
 from lmm.likelihood.problem import Problem
 
@@ -80,7 +80,7 @@ def terms_at(transform, total, prior, gram, y_scale, root, sigma, derive=True):
     return reml_terms(gram, total, factor, prior * (own * own), derive), factor, own
 
 
-@numba.cfunc(_SIGNATURE, cache=True, error_model="numpy")
+@c_function(_SIGNATURE)
 def _density(data_, root_, sigma, out_):
     """Log density and its derivatives: out = [log p(y | L, sigma), d/dL (q x q), d/dsigma]."""
     q, p, blocks, lanes = int(data_[0]), int(data_[1]), int(data_[2]), int(data_[6])
@@ -128,7 +128,7 @@ def _density(data_, root_, sigma, out_):
     out[q * q + 1] = -0.5 * d_own / data[4]
 
 
-# A symbol, not a call that numba would compile into every caller (see likelihood.py): nutpie compiles its
+# A symbol, not a call that numba would compile into every caller (see grouped.py): nutpie compiles its
 # wrapper anew in every process.
 llvmlite.binding.add_symbol(SYMBOL, _density.address)
 _call = numba.types.ExternalFunction(SYMBOL, _SIGNATURE)

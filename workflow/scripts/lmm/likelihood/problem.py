@@ -6,6 +6,7 @@ import numpy as np
 
 from lmm.core.tidy import RESIDUAL, cor_name, sd_name
 from lmm.likelihood.lanes import pack
+from lmm.moments.moments import Moments
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class Problem:
 
     @classmethod
     def build(cls, gram, total, n_rows, structure, fixed, back_x, offset, back_z, y_scale) -> "Problem":
-        """Pack the groups and fold y's scale into the maps (see `Moments.problem`)."""
+        """Pack the groups and fold y's scale into the maps (see `problem_of`)."""
         z_map = np.zeros((len(structure.random), len(structure.random)))
         for (start, stop), back in zip(structure.blocks, back_z, strict=True):
             z_map[start:stop, start:stop] = back * y_scale
@@ -127,3 +128,33 @@ class Problem:
     def p(self) -> int:
         """Fixed effects."""
         return len(self.fixed)
+
+
+def problem_of(moments: Moments, fixed: tuple[str, ...], blocks: tuple[tuple[str, ...], ...]) -> Problem:
+    """The kernel's input for a model, and the maps back to original units.
+
+    Parameters
+    ----------
+    fixed : names of X's columns
+    blocks : names of Z's columns, one tuple for each independent block of random effects
+    """
+    combine_x, back_x = moments.basis.stable(fixed)
+    parts = [moments.basis.stable(block) for block in blocks]
+    combine_z = np.hstack([combine for combine, _ in parts])
+    rows = moments.gram.shape[1]
+    top = combine_z[: min(rows, len(combine_z))]
+    half = np.einsum("ra,jrc->jac", top, moments.gram[:, : len(top)], optimize=True)
+    gram = np.concatenate([half[:, :, :-1] @ combine_z, half[:, :, :-1] @ combine_x, half[:, :, -1:]], axis=2)
+    columns = np.zeros((len(moments.total), len(fixed) + 1))
+    columns[:-1, :-1], columns[-1, -1] = combine_x, 1.0
+    return Problem.build(
+        gram=gram,
+        total=columns.T @ moments.total @ columns,
+        n_rows=moments.n_rows,
+        structure=layout(blocks),
+        fixed=fixed,
+        back_x=back_x,
+        offset=moments.pilot_beta(fixed),
+        back_z=[back for _, back in parts],
+        y_scale=moments.basis.y_scale,
+    )

@@ -9,6 +9,7 @@ import ast
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -280,3 +281,9 @@ def _builtin(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.tolist()
     return value.item() if isinstance(value, np.generic) else value
+
+
+@cache
+def numeric_design(formula: Formula) -> Design:
+    """Design of a formula all of whose predictors are numbers, as in simulated data."""
+    return build(formula, dict.fromkeys(formula.predictors, "numeric"))

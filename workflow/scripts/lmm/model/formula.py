@@ -5,7 +5,9 @@ Bates, Mächler, Bolker & Walker 2015 (J. Stat. Softw. 67(1), table 2) is the gr
 needs more than one grouping factor, is refused with a word on what to write instead.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from formulaic import Formula as Formulaic
 from formulaic.parser.types import Factor
@@ -269,3 +271,16 @@ class _Side:
     @property
     def rhs(self) -> str:
         return " + ".join(("1" if self.intercept else "0", *self.terms))
+
+
+def together(formulas: Sequence[str]) -> Any:
+    """One `Formula` with the random effects of all: from its moments each of them can be fitted.
+
+    They differ in their random effects only, as the configuration makes sure.
+    """
+    parsed = [parse(text) for text in formulas]
+    merged = {
+        name: tuple(dict.fromkeys(item for formula in parsed for item in getattr(formula, name)))
+        for name in ("blocks", "variables", "predictors", "categorical", "stateful")
+    }
+    return replace(parsed[0], **merged)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+INTERCEPT = "Intercept"
+
 
 @dataclass(frozen=True)
 class Terms:

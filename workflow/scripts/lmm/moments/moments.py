@@ -13,9 +13,7 @@ import numpy as np
 import pandas as pd
 
 from lmm.core.store import read_json, read_table, write_json, write_table
-from lmm.likelihood.problem import Problem, layout
-
-INTERCEPT = "Intercept"
+from lmm.model.terms import INTERCEPT
 
 
 @dataclass(frozen=True)
@@ -216,37 +214,6 @@ class Moments:
         at = [0 if name == INTERCEPT else self.basis.columns.index(name) + 1 for name in names]
         return back @ self.basis.pilot[at]
 
-    def problem(self, fixed: tuple[str, ...], blocks: tuple[tuple[str, ...], ...]) -> Problem:
-        """The kernel's input for a model, and the maps back to original units.
-
-        Parameters
-        ----------
-        fixed : names of X's columns
-        blocks : names of Z's columns, one tuple for each independent block of random effects
-        """
-        combine_x, back_x = self.basis.stable(fixed)
-        parts = [self.basis.stable(block) for block in blocks]
-        combine_z = np.hstack([combine for combine, _ in parts])
-        rows = self.gram.shape[1]
-        top = combine_z[: min(rows, len(combine_z))]
-        half = np.einsum("ra,jrc->jac", top, self.gram[:, : len(top)], optimize=True)
-        gram = np.concatenate(
-            [half[:, :, :-1] @ combine_z, half[:, :, :-1] @ combine_x, half[:, :, -1:]], axis=2
-        )
-        columns = np.zeros((len(self.total), len(fixed) + 1))
-        columns[:-1, :-1], columns[-1, -1] = combine_x, 1.0
-        return Problem.build(
-            gram=gram,
-            total=columns.T @ self.total @ columns,
-            n_rows=self.n_rows,
-            structure=layout(blocks),
-            fixed=fixed,
-            back_x=back_x,
-            offset=self.pilot_beta(fixed),
-            back_z=[back for _, back in parts],
-            y_scale=self.basis.y_scale,
-        )
-
     def write(self, table: str, details: str) -> None:
         """Write moments.parquet (a row a group) and moments.json (global sums, basis)."""
         names = ["1", *self.basis.columns, "y*"]
@@ -273,3 +240,21 @@ class Moments:
                     gram[:, b, a] = gram[:, a, b]
         levels = frame["level"].to_numpy(dtype=object)
         return cls(value["group"], levels, frame["n"].to_numpy(), gram, np.array(value["total"]), basis)
+
+
+def by_group(
+    moments: Moments, fixed: tuple[str, ...], blocks: tuple[tuple[str, ...], ...]
+) -> np.ndarray | None:
+    """Gram matrix of [Z X y] of every group in the coordinates of `likelihood.problem.problem_of`.
+
+    Returns
+    -------
+    (J, q + p + 1, q + p + 1) array or None
+        None where moments do not hold each group's whole Gram matrix (`Moments.whole`).
+    """
+    if not moments.whole:
+        return None
+    parts = [moments.basis.stable(names)[0] for names in (*blocks, fixed)]
+    columns = np.zeros((len(moments.total), sum(part.shape[1] for part in parts) + 1))
+    columns[:-1, :-1], columns[-1, -1] = np.hstack(parts), 1.0
+    return columns.T @ moments.gram @ columns

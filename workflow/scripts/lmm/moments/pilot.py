@@ -13,7 +13,8 @@ import pandas as pd
 from lmm.core.errors import StudyError
 from lmm.data import finite
 from lmm.data.source import Part, Source, connect
-from lmm.moments.moments import INTERCEPT, Basis
+from lmm.model.terms import INTERCEPT
+from lmm.moments.moments import Basis
 
 SAMPLE_ROWS = 65_536
 SAMPLE_SPANS = 16

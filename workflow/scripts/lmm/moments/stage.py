@@ -10,9 +10,8 @@ from lmm.core.errors import StudyError
 from lmm.core.progress import Progress
 from lmm.data import checks, finite, ingest
 from lmm.data.levels import encode
-from lmm.data.rows import together
 from lmm.model.design import Design, build
-from lmm.model.formula import parse
+from lmm.model.formula import parse, together
 from lmm.moments import pilot
 from lmm.moments.accumulate import accumulate, compute, keeps_whole, merge
 from lmm.moments.moments import Moments

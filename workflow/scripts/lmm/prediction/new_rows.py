@@ -10,9 +10,9 @@ import pandas as pd
 from lmm.core.errors import StudyError
 from lmm.data import checks, ingest
 from lmm.data.finite import columns_in
-from lmm.data.rows import together
 from lmm.data.source import Part, Source, connect
 from lmm.data.summary import Locator, levels, summarise
+from lmm.model.formula import together
 
 BATCH = 20_000  # rows whose model matrix is looked at at a time
 

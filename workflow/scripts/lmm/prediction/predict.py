@@ -23,7 +23,7 @@ from lmm.engines.random_effects import wide
 from lmm.inference.variance_explained import components
 from lmm.likelihood.lanes import unpack
 from lmm.likelihood.marginal import pack_problem
-from lmm.likelihood.problem import Problem
+from lmm.likelihood.problem import Problem, problem_of
 from lmm.moments.moments import Moments
 
 COLUMNS = [
@@ -218,7 +218,7 @@ def predict(
     at = {name: k for k, name in enumerate(terms.columns)}
     X, Z = W[:, [at[name] for name in terms.fixed]], W[:, [at[name] for name in terms.random]]
     codes = pd.Index(moments.levels).get_indexer(rows["level"])
-    problem = moments.problem(terms.fixed, terms.blocks)
+    problem = problem_of(moments, terms.fixed, terms.blocks)
     packed = pack_problem(problem, **(prior or {}))
     if posterior is None:
         roots, sigmas = parameters_of(fit.parameters, terms.fixed, terms.random)

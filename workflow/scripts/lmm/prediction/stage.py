@@ -7,9 +7,8 @@ import pandas as pd
 
 from lmm.core.errors import StudyError
 from lmm.core.tidy import OWN_ROWS, Fit
-from lmm.data.rows import together
 from lmm.model.design import rebuild
-from lmm.model.formula import Formula
+from lmm.model.formula import Formula, together
 from lmm.moments.moments import Moments
 from lmm.prediction.predict import COLUMNS, DRAWS, predict
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from lmm.comparison.engines import ORDER
+from lmm.core.engines import ORDER
 from lmm.core.errors import StudyError
 
 STATUSES = ("ok", "singular", "non-converged", "gate-failed", "error", "skipped")

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from lmm.config.simulation import Simulation
-from lmm.config.simulation_checks import numeric_design
 from lmm.data.rows import read_terms
 from lmm.engines import reml
 from lmm.likelihood.problem import layout
+from lmm.model.design import numeric_design
 from lmm.model.formula import parse
 from lmm.model.terms import Terms
 from lmm.moments.moments import Moments

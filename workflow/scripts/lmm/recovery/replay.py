@@ -122,7 +122,7 @@ def _priors(study: Study) -> dict[str, Any] | None:
     """What calibration draws parameters from; None without it."""
     if not study.settings.calibration:
         return None
-    from lmm.config.simulation_checks import numeric_design
+    from lmm.model.design import numeric_design
 
     blocks = numeric_design(study.formula_for("pymc")).terms.blocks
     return study.engine("pymc")["priors"] | {"blocks": blocks}

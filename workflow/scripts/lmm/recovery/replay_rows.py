@@ -12,9 +12,8 @@ from lmm.core.streams import seed_sequence, stream
 from lmm.data.levels import encode
 from lmm.engines.pymc.priors import resolve
 from lmm.model.design import Design
-from lmm.model.terms import Terms
+from lmm.model.terms import INTERCEPT, Terms
 from lmm.moments import accumulate
-from lmm.moments.moments import INTERCEPT
 from lmm.recovery.data import Bootstrap, Simulated
 from lmm.simulation import moments, rows_of_moments
 from lmm.simulation.rows import realised
@@ -40,7 +39,7 @@ class Replayed:
 
 
 def check_size(rows: int) -> None:
-    """Refuse to write more rows than `moment_rows.MOST_ROWS`.
+    """Refuse to write more rows than `rows_of_moments.MOST_ROWS`.
 
     Raises
     ------

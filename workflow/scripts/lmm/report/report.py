@@ -99,7 +99,7 @@ def _headline(studies: list) -> str:
 def _bibtex(studies: list) -> str:
     """Entries of all studies, each once."""
     replicated = [study for study in studies if isinstance(study, recovered.Recovered)]
-    parts = [methods.bibtex(studies), references.bibtex(replicated)]
+    parts = [references.bibtex(studies), references.bibtex_replicated(replicated)]
     return "\n\n".join(filter(None, parts))
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lmm.comparison.engines import ORDER
+from lmm.core.engines import ORDER
 from lmm.core.errors import StudyError
 from lmm.core.store import read_json, read_table
 from lmm.core.tidy import RESIDUAL

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lmm.comparison.engines import ORDER, pair, realised_of
+from lmm.comparison.engines import pair, realised_of
+from lmm.core.engines import ORDER
 from lmm.core.store import read_json, read_table
 from lmm.core.tidy import RESIDUAL, Fit
 from lmm.results.base import Reported

@@ -11,9 +11,9 @@ import pandas as pd
 from scipy import stats
 
 from lmm.config.simulation import Poisson, Predictor, Shape, Simulation, Sizes
-from lmm.config.simulation_checks import correlations, numeric_design
+from lmm.config.simulation_checks import correlations
 from lmm.core.streams import address, stream
-from lmm.model.design import Design, Terms
+from lmm.model.design import Design, Terms, numeric_design
 from lmm.model.formula import Formula
 from lmm.simulation.r_random import RRandom
 

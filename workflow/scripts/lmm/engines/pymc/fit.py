@@ -15,7 +15,7 @@ from lmm.engines.pymc.priors import Priors, resolve
 from lmm.engines.pymc.tables import ENGINE, parameters_table, posterior_tree, ranef_table
 from lmm.inference.variance_explained import explained
 from lmm.likelihood.marginal import pack_problem
-from lmm.likelihood.problem import Problem
+from lmm.likelihood.problem import Problem, problem_of
 from lmm.moments.moments import Moments
 
 
@@ -35,7 +35,7 @@ def prepare(
     StudyError
         For priors that the marginal model cannot take.
     """
-    problem = moments.problem(fixed, blocks)
+    problem = problem_of(moments, fixed, blocks)
     resolved = resolve(
         priors, moments if scales is None else scales, fixed, problem.structure.random, marginal=True
     )
@@ -50,7 +50,7 @@ def fit(
     truth: dict | None = None,
     cores: int = 1,
 ) -> tuple[Fit, xr.DataTree]:
-    """Sample the marginal model by nutpie and summarise it (the full one: `bayes_full.fit_full`).
+    """Sample the marginal model by nutpie and summarise it (the full one: `full.fit_full`).
 
     Parameters
     ----------

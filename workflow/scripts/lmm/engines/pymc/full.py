@@ -19,7 +19,8 @@ from lmm.engines.pymc.model import Sampler, Setting, covariance_root, positive
 from lmm.engines.pymc.priors import Priors, resolve
 from lmm.engines.pymc.tables import ENGINE, labelled, posterior_tree, summarise
 from lmm.likelihood.problem import Structure, layout
-from lmm.moments.moments import INTERCEPT, Moments
+from lmm.model.terms import INTERCEPT
+from lmm.moments.moments import Moments
 
 
 def fixed_effects(names: tuple[str, ...], priors: Priors, middle: np.ndarray) -> pt.TensorVariable:

@@ -14,7 +14,8 @@ import pandas as pd
 from lmm.core.errors import StudyError
 from lmm.core.tidy import RESIDUAL, sd_name
 from lmm.model.priors import Prior, parse_prior
-from lmm.moments.moments import INTERCEPT, Moments
+from lmm.model.terms import INTERCEPT
+from lmm.moments.moments import Moments
 
 WIDTH = 2.5  # prior sd's in units of sd(y) / sd(x), rstanarm's and bambi's
 AUTO_CORR = Prior("lkj", (2.0,))

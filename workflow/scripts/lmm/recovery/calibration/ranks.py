@@ -12,7 +12,8 @@ import pandas as pd
 from lmm.core.tidy import truth_of
 from lmm.engines.pymc.chains import Chains
 from lmm.engines.pymc.posterior import draw_groups
-from lmm.moments.moments import INTERCEPT, Moments
+from lmm.model.terms import INTERCEPT
+from lmm.moments.moments import Moments
 from lmm.recovery.calibration.verdicts import (
     DRAWS,
     ICC,

@@ -1,5 +1,7 @@
 """The report's sentences: every one computed from the results, none true of one study only."""
 
+import re
+
 import numpy as np
 
 from lmm.core.tidy import OWN_ROWS, RESIDUAL
@@ -15,7 +17,6 @@ from lmm.core.words import (
     percent,
     spoken,
 )
-from lmm.report.text.contrasts import contrasts
 from lmm.results.study import Results
 
 APART = 0.01  # a standard error that differs by more than this share is another standard error
@@ -297,3 +298,18 @@ def agreement(results: Results) -> list[str]:
             f"{number(abs(row['difference']), 2)}{noise}{small} (group {row['level']})."
         )
     return said
+
+
+def contrasts(results: Results) -> list[str]:
+    """Which level of each categorical predictor the others are compared with."""
+    terms = {term for fit in results.fits.values() for term in fit.parameters["term"]}
+    said = []
+    for name, column in results.data["columns"].items():
+        if "levels" not in column:
+            continue
+        named = rf"(?:{re.escape(name)}|C\({re.escape(name)}\b.*\))\[T\.(.*)\]"
+        compared = {found[1] for term in terms if (found := re.fullmatch(named, term))}
+        left = [str(level) for level in column["levels"] if str(level) not in compared]
+        if compared and len(left) == 1:
+            said.append(f"levels of {name} with {left[0]}")
+    return [f"Treatment contrasts compare {listed(said)}."] if said else []
