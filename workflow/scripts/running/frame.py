@@ -4,6 +4,10 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
+
+# The library beside this script, before one that the environment may have installed: Snakemake appends our directory.
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from running import integrity
 
