@@ -6,7 +6,7 @@ import pytest
 
 from lmm.comparison import engines
 from lmm.core.store import read_table, write_table
-from lmm.core.tidy import PARAMETERS, RANEF, Fit
+from lmm.core.tidy import PARAMETERS, RANEF, Diagnostics, Fit
 
 TRUTH = {
     "fixed": {"Intercept": 3.0},
@@ -27,7 +27,7 @@ def engine(name, rows, ranef=None, **diagnostics):
             [(*key, *values) for key, values in ranef.items()],
             columns=["level", "term", "estimate", "conf_low", "conf_high", "truth", "mcse_mean"],
         ).reindex(columns=[*RANEF, *["mcse_mean"] * (name == "pymc")])
-    return Fit(name, table, effects, {"status": "ok", "gates": []} | diagnostics)
+    return Fit(name, table, effects, Diagnostics(name, **diagnostics))
 
 
 @pytest.fixture
@@ -142,7 +142,10 @@ def test_absent_engines_leave_empty_columns(fits, there, pair):
 
 def test_a_skipped_engine_counts_as_absent(fits):
     empty = Fit(
-        "mixedlm", fits["mixedlm"].parameters.iloc[:0], fits["mixedlm"].ranef.iloc[:0], {"status": "skipped"}
+        "mixedlm",
+        fits["mixedlm"].parameters.iloc[:0],
+        fits["mixedlm"].ranef.iloc[:0],
+        Diagnostics("mixedlm", "skipped"),
     )
     some = fits | {"mixedlm": empty}
     assert engines.pair(some) == ("reml", "pymc")

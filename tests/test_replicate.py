@@ -11,11 +11,12 @@ from lmm.core.store import read_table
 from lmm.core.streams import seed_sequence
 from lmm.data.levels import encode
 from lmm.engines import ols, reml
+from lmm.engines.pymc import fit as bayes
 from lmm.likelihood.problem import layout
 from lmm.model.design import build, numeric_design
 from lmm.model.formula import parse
 from lmm.moments.accumulate import compute
-from lmm.recovery import chunks, job, replicate, replicate_pymc, times
+from lmm.recovery import chunks, job, replicate, times
 from lmm.recovery import plan as chunk_plan
 from lmm.recovery.calibration.ranks import log_likelihood
 from lmm.recovery.data import Bootstrap, Simulated, estimates_of, root_of
@@ -133,7 +134,7 @@ def test_a_model_that_does_not_compile_is_tried_once_and_told_of_every_replicate
         calls.append(arguments)
         raise RuntimeError("no\ncompiler")
 
-    monkeypatch.setattr(replicate_pymc, "Sampler", broken)
+    monkeypatch.setattr(bayes, "Sampler", broken)
     engines = {"reml": {}, "pymc": PYMC}
     table = run(0, 3, engines=engines)[0].to_pandas()
     fits = table.drop_duplicates(["design", "replicate", "engine"])

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lmm.core.engines import FREQUENTIST, ORDER
+from lmm.core import engines
+from lmm.core.engines import BAYES, EXACT, LIKELIHOOD
 from lmm.core.tidy import RESIDUAL, Fit
 
 RECOVERED = (
@@ -49,7 +50,7 @@ def variance_recovery(
         the truth).
     """
     parts = {}
-    for engine in sorted(fits, key=_place):
+    for engine in engines.ordered(fits):
         table = fits[engine].parameters
         parts[engine] = table.loc[
             table["effect"] == "ran_pars", ["term", "estimate", "conf_low", "conf_high", "truth"]
@@ -73,10 +74,6 @@ def variance_recovery(
     return pd.DataFrame(out)
 
 
-def _place(engine: str) -> int:
-    return ORDER.index(engine) if engine in ORDER else len(ORDER)
-
-
 def _rank(term: str) -> int:
     """Sd's of random effects, residual sd, correlations, variance explained; as they come within these."""
     kinds = (term.startswith("sd__") and term != RESIDUAL, term == RESIDUAL, term.startswith("cor__"), True)
@@ -91,9 +88,7 @@ def covered(low: np.ndarray, high: np.ndarray, truth: np.ndarray) -> pd.array:
 
 
 def _with_ranef(fits: Mapping[str, Fit]) -> list[str]:
-    return sorted(
-        (name for name, fit in fits.items() if fit.ranef is not None and len(fit.ranef)), key=_place
-    )
+    return engines.ordered(name for name, fit in fits.items() if fit.ranef is not None and len(fit.ranef))
 
 
 def pair(fits: Mapping[str, Fit]) -> tuple[str, str] | None:
@@ -102,9 +97,9 @@ def pair(fits: Mapping[str, Fit]) -> tuple[str, str] | None:
     Whichever two there are where one of these is missing, None where there are not two.
     """
     names = _with_ranef(fits)
-    first = next((name for name in FREQUENTIST if name in names), None)
-    if first is not None and "pymc" in names:
-        return first, "pymc"
+    likelihood, bayes = engines.first(names, LIKELIHOOD, EXACT), engines.first(names, BAYES)
+    if likelihood is not None and bayes is not None:
+        return likelihood, bayes
     return (names[0], names[1]) if len(names) > 1 else None
 
 
@@ -131,7 +126,8 @@ def ranef_differences(fits: Mapping[str, Fit], no_pooling: pd.DataFrame | None =
     for table in tables.values():
         index = index.append(table.index.difference(index, sort=False))
     out = pd.DataFrame(index=index)
-    for name in ("mixedlm", "pymc"):
+    compared = engines.of_family(engines.ENGINES, LIKELIHOOD, BAYES)
+    for name in compared:
         out[name] = _column(tables, name, "estimate", index)
     two = pair(fits)
     out["difference"] = np.nan
@@ -139,11 +135,13 @@ def ranef_differences(fits: Mapping[str, Fit], no_pooling: pd.DataFrame | None =
         out["difference"] = _column(tables, two[0], "estimate", index) - _column(
             tables, two[1], "estimate", index
         )
-    out["mcse"] = _column(tables, "pymc", "mcse_mean", index)
-    out["reml"] = _column(tables, "reml", "estimate", index)
+    out["mcse"] = _column(tables, engines.first(names, BAYES), "mcse_mean", index)
+    for name in engines.mixed(engines.ENGINES):
+        if name not in compared:
+            out[name] = _column(tables, name, "estimate", index)
     out["no_pooling"] = np.nan
     if no_pooling is not None and names:
-        main = next((name for name in (*FREQUENTIST, "pymc") if name in names), names[0])
+        main = engines.first(names, LIKELIHOOD, EXACT, BAYES) or names[0]
         parameters = fits[main].parameters
         fixed = parameters[parameters["effect"] == "fixed"].set_index("term")["estimate"]
         own = no_pooling.astype({"level": str}).set_index("level").drop(columns="n")
@@ -158,7 +156,9 @@ def ranef_differences(fits: Mapping[str, Fit], no_pooling: pd.DataFrame | None =
     return out.reset_index()
 
 
-def _column(tables: Mapping[str, pd.DataFrame], engine: str, column: str, index: pd.MultiIndex) -> pd.Series:
+def _column(
+    tables: Mapping[str, pd.DataFrame], engine: str | None, column: str, index: pd.MultiIndex
+) -> pd.Series:
     """A column of an engine's random effects; NaN where there is no such engine, column or group."""
     if engine not in tables or column not in tables[engine]:
         return pd.Series(np.nan, index=index)
@@ -187,13 +187,12 @@ def verdict(fits: Mapping[str, Fit], differences: pd.DataFrame | None, conf_leve
             mcse there, in_sigma (size over sigma), in_mcse (over its Monte Carlo error, None without one).
         reml_gap : what MixedLM recorded of it, or None.
     """
-    engines = {name: _engine_verdict(fits[name]) for name in sorted(fits, key=_place)}
-    gap = fits["mixedlm"].diagnostics.get("summary", {}).get("reml_gap") if "mixedlm" in fits else None
+    gaps = (fit.diagnostics.summary.get("reml_gap") for fit in fits.values())
     return {
         "definition": RECOVERED.format(level=100 * conf_level),
-        "engines": engines,
+        "engines": {name: _engine_verdict(fits[name]) for name in engines.ordered(fits)},
         "ranef_difference": {} if differences is None else _largest(fits, differences),
-        "reml_gap": gap,
+        "reml_gap": next((gap for gap in gaps if gap is not None), None),
     }
 
 
@@ -203,17 +202,17 @@ def _engine_verdict(fit: Fit) -> dict[str, Any]:
     recovered = {
         term: None if value is pd.NA else bool(value) for term, value in zip(table["term"], held, strict=True)
     }
-    gates = details.get("gates") or []
+    gates = details.gates
     coverage: dict[str, float | None] = {}
     if fit.ranef is not None:
         for term, part in fit.ranef.groupby("term", sort=False):
             inside = covered(part["conf_low"], part["conf_high"], part["truth"])
             coverage[term] = None if inside.isna().all() else float(inside.mean())
     return {
-        "status": details.get("status"),
-        "message": details.get("message", ""),
-        "singular": details.get("singular"),
-        "criterion": details.get("criterion"),
+        "status": details.status,
+        "message": details.message,
+        "singular": details.singular,
+        "criterion": details.criterion,
         "recovered": recovered,
         "n_recovered": sum(value is True for value in recovered.values()),
         "n_judged": sum(value is not None for value in recovered.values()),

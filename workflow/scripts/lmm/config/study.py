@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from lmm.config.base import Settings
-from lmm.config.engines import Engines, Mixedlm, Ols, Pymc, Reml
+from lmm.config.engines import Engines
 from lmm.config.simulation import Simulation
+from lmm.core.engines import ENGINES
 
 
 class StudySettings(Settings):
@@ -29,7 +30,7 @@ class StudySettings(Settings):
     """Rows with missing values: stop and say where, or drop and report."""
     predict: str | None = None
     """File of new rows (and new groups) to predict, beside the fitted rows."""
-    engines: Engines = Engines(ols=Ols(), mixedlm=Mixedlm(), reml=Reml(), pymc=Pymc())
+    engines: Engines = Engines(**{name: {} for name in ENGINES})
     """Engines to fit and their settings; all four with their defaults where nothing is said."""
     conf_level: float = Field(0.95, ge=0.5, le=0.9999)
     """Level of every interval that is called conf_low, conf_high."""

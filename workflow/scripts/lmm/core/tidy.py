@@ -3,7 +3,7 @@
 Terms are named as in broom.mixed: `Intercept`, `x`, `sd__Intercept`, `cor__Intercept.x`, `sd__Observation`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -84,6 +84,62 @@ def ranef_frame(
     return table.reindex(columns=[*RANEF, *extra])
 
 
+@dataclass
+class Diagnostics:
+    """How a fit ended, and what is known of it beside its tables.
+
+    Attributes
+    ----------
+    engine : str
+    status : str
+        ok, singular, non-converged, gate-failed, error or skipped.
+    message : str
+        Why, where the status is not ok.
+    converged, singular : bool
+    criterion : float or None
+        -2 log likelihood at the estimates, with lme4's constants (REML criterion).
+    gates : list of dict
+        Convergence gates: name, value, limit, passed.
+    warnings : list of str
+    seconds : dict
+        Wall-clock seconds by phase.
+    versions : dict
+        Package to version.
+    n_rows, n_groups : int or None
+    conf_level : float
+        Level of every conf_low and conf_high.
+    intervals : dict
+        How intervals are made, by kind of parameter.
+    summary : dict
+        What this engine alone reports.
+    """
+
+    engine: str
+    status: str = "ok"
+    message: str = ""
+    converged: bool = True
+    singular: bool = False
+    criterion: float | None = None
+    gates: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    n_rows: int | None = None
+    n_groups: int | None = None
+    conf_level: float = 0.95
+    intervals: dict[str, str] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
+
+    def plain(self) -> dict[str, Any]:
+        """As diagnostics.json has it."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, value: dict[str, Any]) -> "Diagnostics":
+        """What diagnostics.json says; keys of other versions are ignored."""
+        return cls(**{name.name: value[name.name] for name in fields(cls) if name.name in value})
+
+
 @dataclass(frozen=True)
 class Fit:
     """What an engine made of a study: tables and diagnostics, never its own objects.
@@ -95,25 +151,23 @@ class Fit:
         Columns `PARAMETERS`, for a Bayesian engine `DRAWS` beside them.
     ranef : DataFrame or None
         Columns `RANEF` (a Bayesian engine adds mcse_mean and ess_bulk); None for an engine without random effects.
-    diagnostics : dict
-        converged, singular, status, message, criterion, gates, warnings, seconds, versions, n_rows, n_groups,
-        conf_level; an engine's own summary under `summary`.
+    diagnostics : Diagnostics
     """
 
     engine: str
     parameters: pd.DataFrame
-    ranef: pd.DataFrame | None = None
-    diagnostics: dict[str, Any] = field(default_factory=dict)
+    ranef: pd.DataFrame | None
+    diagnostics: Diagnostics
 
     def write(self, parameters: str, diagnostics: str, ranef: str | None = None) -> None:
         """Write the three artifacts."""
         write_table(parameters, self.parameters)
         if ranef is not None:
             write_table(ranef, self.ranef)
-        write_json(diagnostics, self.diagnostics)
+        write_json(diagnostics, self.diagnostics.plain())
 
     @classmethod
     def read(cls, parameters: str, diagnostics: str, ranef: str | None = None) -> "Fit":
         """Read the artifacts that `write` wrote."""
-        details = read_json(diagnostics)
-        return cls(details["engine"], read_table(parameters), read_table(ranef) if ranef else None, details)
+        about = Diagnostics.from_plain(read_json(diagnostics))
+        return cls(about.engine, read_table(parameters), read_table(ranef) if ranef else None, about)

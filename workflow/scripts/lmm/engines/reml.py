@@ -1,20 +1,37 @@
 """The reml engine: REML's exact optimum from moments, as a tidy `Fit`."""
 
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from lmm.core.tidy import RESIDUAL, Fit, ranef_frame, truth_of
+from lmm.core import engines
+from lmm.core.tidy import RESIDUAL, Diagnostics, Fit, ranef_frame, truth_of
 from lmm.core.versions import versions_of
+from lmm.engines.base import Fitted, Task
 from lmm.inference.intervals import profile_intervals, standard_errors, variance_values
 from lmm.inference.optimum import Optimum, fill, optimum
 from lmm.likelihood.conditional import conditional
 from lmm.likelihood.problem import Problem, problem_of
+from lmm.model.terms import Terms
 from lmm.moments.moments import Moments
 
 ENGINE = "reml"
+
+
+class Fitter:
+    """The engine with its settings: see `lmm.engines.base.Fitter`."""
+
+    def __init__(self, settings: Mapping[str, Any], terms: Terms):
+        self.level, self.profile, self.terms = settings["conf_level"], settings["profile"], terms
+
+    def fit(self, task: Task) -> Fitted:
+        """From moments."""
+        terms = self.terms
+        return Fitted(fit(task.moments, terms.fixed, terms.blocks, self.level, task.truth, self.profile)[0])
 
 
 def ranef_table(
@@ -116,7 +133,8 @@ def fit(
     best = optimum(problem)
     clock.append(time.perf_counter())
     errors = standard_errors(problem, best)
-    intervals, words = np.full((len(errors), 2), np.nan), []
+    intervals = np.full((len(errors), 2), np.nan)
+    words: list[str] = []
     if profile:
         intervals, words = profile_intervals(problem, best, conf_level)
     clock.append(time.perf_counter())
@@ -125,23 +143,22 @@ def fit(
     if not best.certified:
         words.append("no stop of the optimiser passed the second-order test: the estimates may be off")
     status = "non-converged" if not best.certified else "singular" if best.singular else "ok"
-    diagnostics = {
-        "engine": ENGINE,
-        "converged": best.certified,
-        "singular": best.singular,
-        "status": status,
-        "message": words[-1] if words else "",
-        "criterion": best.criterion,
-        "gates": [],
-        "warnings": words,
-        "seconds": dict(zip(("optimum", "intervals", "ranef"), np.diff(clock).tolist(), strict=True)),
-        "versions": versions_of("numpy", "numba", "scipy"),
-        "n_rows": moments.n_rows,
-        "n_groups": moments.n_groups,
-        "conf_level": conf_level,
-        "intervals": {"fixed": "Wald (normal), GLS standard errors", "ran_pars": "profile likelihood"},
-        "summary": {"corr_fixed": _correlation(best.cov_beta).tolist(), "fixed_names": list(fixed)},
-    }
+    diagnostics = Diagnostics(
+        ENGINE,
+        status=status,
+        message=words[-1] if words else "",
+        converged=best.certified,
+        singular=best.singular,
+        criterion=best.criterion,
+        warnings=words,
+        seconds=dict(zip(("optimum", "intervals", "ranef"), np.diff(clock).tolist(), strict=True)),
+        versions=versions_of(*engines.row(ENGINE).packages),
+        n_rows=moments.n_rows,
+        n_groups=moments.n_groups,
+        conf_level=conf_level,
+        intervals={"fixed": "Wald (normal), GLS standard errors", "ran_pars": "profile likelihood"},
+        summary={"corr_fixed": _correlation(best.cov_beta).tolist(), "fixed_names": list(fixed)},
+    )
     parameters = parameters_table(problem, best, moments.group, conf_level, errors, intervals, truth)
     return Fit(ENGINE, parameters, table, diagnostics), best
 

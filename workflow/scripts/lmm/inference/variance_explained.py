@@ -145,7 +145,7 @@ def table(
         true = explained({name: truth_of(truth, name) for name in names}, fixed, random, mean_zz, cov_fixed)
     rows = []
     for engine, fit in fits.items():
-        drawn = fit.diagnostics.get("summary", {}).get("variance_explained") or {}
+        drawn = fit.diagnostics.summary.get("variance_explained") or {}
         values = dict(zip(fit.parameters["term"], fit.parameters["estimate"], strict=True))
         if any(isinstance(value, Mapping) for value in drawn.values()):
             found = drawn

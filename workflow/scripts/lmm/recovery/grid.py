@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from lmm.core.engines import ORDER
+from lmm.core.engines import ENGINES
 from lmm.core.errors import StudyError
 
 STATUSES = ("ok", "singular", "non-converged", "gate-failed", "error", "skipped")
@@ -21,7 +21,8 @@ def design_columns(replicates: pd.DataFrame) -> list[str]:
 
 def place(engine: str) -> tuple[int, str]:
     """Sorts engines into the order of the report."""
-    return (ORDER.index(engine) if engine in ORDER else len(ORDER), engine)
+    order = list(ENGINES)
+    return (order.index(engine) if engine in ENGINES else len(order), engine)
 
 
 def fits_of(replicates: pd.DataFrame) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from lmm.core.engines import BAYES, EXACT, LIKELIHOOD, POOLED, first
 from lmm.recovery import measures as m
 from lmm.recovery.grid import STATUSES, Grid, check, design_columns, fits_of, place
 
@@ -25,7 +26,7 @@ PROPORTIONS = (
     "coverage", "bias_eliminated_coverage", "power", "p_zero", "failure_rate", "singular_rate", "ranef_coverage",
 )  # fmt: skip
 PERCENTAGES = ("model_se_error", "relative_precision")
-REFERENCE = ("reml", "mixedlm", "pymc", "ols")
+REFERENCE = (EXACT, LIKELIHOOD, BAYES, POOLED)
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,9 @@ class Targets:
 
 
 def reference_engine(engines: Iterable[str]) -> str:
-    """The engine that relative precision refers to: reml, else mixedlm, pymc, ols, else the first."""
+    """The engine that relative precision refers to: the exact one, else the next family's, else the first."""
     engines = list(engines)
-    return next((name for name in REFERENCE if name in engines), engines[0])
+    return first(engines, *REFERENCE) or engines[0]
 
 
 def performance(

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
+from lmm.core import engines
 from lmm.core.tidy import RESIDUAL, Fit, truth_of
 from lmm.data.rows import Rows
-from lmm.engines import mixedlm, ols, reml
+from lmm.engines.base import Task
 from lmm.inference.variance_explained import MEASURES, explained
 from lmm.likelihood.problem import layout
 from lmm.model.terms import Terms
@@ -51,43 +52,48 @@ class Engine:
         The engine's configuration, `formula` and `conf_level` among it.
     terms : Terms
         Of its formula.
+    calibration : bool
+        Rank the truth among the draws, of an engine that has some.
     """
 
-    def __init__(self, name: str, settings: Mapping[str, Any], terms: Terms):
-        self.name, self.settings, self.terms = name, settings, terms
-        structure = layout(terms.blocks)
+    def __init__(self, name: str, settings: Mapping[str, Any], terms: Terms, calibration: bool = False):
+        self.row, self.settings, self.terms = engines.row(name), settings, terms
+        self.fitter = self.row.load().Fitter(settings, terms)
+        self.ranked = calibration and "draws" in self.row.yields
         self.expected = [("fixed", term) for term in terms.fixed]
-        if name == "ols":
+        if "ranef" not in self.row.yields:
             self.expected.append(("ran_pars", RESIDUAL))
             return
-        self.expected += [("ran_pars", term) for term in structure.terms]
+        self.expected += [("ran_pars", term) for term in layout(terms.blocks).terms]
         self.expected += [("explained", measure) for measure in MEASURES]
         self.expected += [
             ("ranef", f"{term}: {measure}") for term in terms.random for measure in RANEF_MEASURES
         ]
 
-    def outcome(self, data: DataSet, seed: int, earlier: Mapping[str, Outcome]) -> Outcome:
-        """Fit one data set; `earlier` has the engines before this one."""
-        level, truth, moments = self.settings["conf_level"], data.truth, data.moments
-        fixed, blocks = self.terms.fixed, self.terms.blocks
-        if self.name == "ols":
-            rows = (data.rows.y, data.rows.columns(fixed)) if data.rows is not None else ()
-            return Outcome(ols.fit(fixed, *rows, moments=moments, conf_level=level, truth=truth), {})
-        if self.name == "reml":
-            fit, _ = reml.fit(moments, fixed, blocks, level, truth, self.settings["profile"])
-            return Outcome(fit, self._explained(fit, moments))
-        if self.name == "mixedlm":
-            start = earlier.get("reml")
-            if start is None or start.fit.engine != "reml" or not self.settings["reml_is_start"]:
-                start = Outcome(reml.fit(moments, fixed, blocks, level)[0], {})
-            rows = narrowed(data.rows, self.terms)
-            limits = {name: self.settings[name] for name in ("max_rows", "max_groups")}
-            fit = mixedlm.fit(
-                self.terms, rows.y, rows.W, rows.codes, rows.levels, reml=start.fit, conf_level=level, truth=truth,
-                **limits,
-            )  # fmt: skip
-            return Outcome(fit, self._explained(fit, moments) if len(fit.parameters) else {})
-        raise ValueError(f"no engine {self.name!r} for replicates")
+    def outcome(self, data: DataSet, seed: int, exact: Fit | None) -> Outcome:
+        """Fit one data set; `exact` is the exact engine's fit of it, where there is one."""
+        rows = data.rows
+        task = Task(
+            moments=data.moments,
+            rows=None if rows is None else lambda: narrowed(rows, self.terms),
+            truth=data.truth,
+            start=exact if self.settings.get("reml_is_start") else None,
+            seed=seed,
+            scales=data.prior_moments,
+            brief=True,
+        )
+        found = self.fitter.fit(task)
+        explained = found.explained
+        if "ranef" in self.row.yields and not explained and len(found.fit.parameters):
+            explained = self._explained(found.fit, data.moments)
+        ranked = None
+        if self.ranked:
+            from lmm.recovery.calibration.ranks import ranks
+
+            rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2,)))
+            chains = found.chains
+            ranked = ranks(chains, data.moments, data.own, data.truth, chains.measures["ess_bulk"], rng)
+        return Outcome(found.fit, explained, ranked)
 
     def _explained(self, fit: Fit, moments: Moments) -> dict[str, dict[str, float]]:
         """Variance explained at the estimates."""
@@ -168,24 +174,27 @@ def records(
 
 
 def fit_all(
-    engines: Mapping[str, Engine], data: DataSet, seed: int
+    fitters: Mapping[str, Engine], data: DataSet, seed: int
 ) -> dict[str, tuple[Outcome | None, str, str, float]]:
     """Every engine on one data set: outcome, status, message, seconds.
 
     Any exception of an engine is its result: the replicates after it and the engines beside it go on.
     """
     done: dict[str, tuple[Outcome | None, str, str, float]] = {}
-    # reml before mixedlm, which starts from it
-    for name in sorted(engines, key=lambda name: name == "mixedlm"):
+    exact = None
+    for name in sorted(
+        fitters, key=lambda name: fitters[name].row.starts
+    ):  # those that start from another come last
         began = time.perf_counter()
-        good = {other: found[0] for other, found in done.items() if found[0] is not None}
         try:
-            outcome = engines[name].outcome(data, seed, good)
-            status, message = outcome.fit.diagnostics["status"], outcome.fit.diagnostics["message"]
+            outcome = fitters[name].outcome(data, seed, exact)
+            status, message = outcome.fit.diagnostics.status, outcome.fit.diagnostics.message
+            if fitters[name].row.family == engines.EXACT:
+                exact = outcome.fit
         except Exception as error:  # whatever it is, it is this fit's result
             outcome, status, message = None, "error", one_line(error)
         done[name] = outcome, status, message, time.perf_counter() - began
-    return {name: done[name] for name in engines}
+    return {name: done[name] for name in fitters}
 
 
 def one_line(error: Exception) -> str:
