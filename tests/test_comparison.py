@@ -141,12 +141,8 @@ def test_absent_engines_leave_empty_columns(fits, there, pair):
 
 
 def test_a_skipped_engine_counts_as_absent(fits):
-    empty = Fit(
-        "mixedlm",
-        fits["mixedlm"].parameters.iloc[:0],
-        fits["mixedlm"].ranef.iloc[:0],
-        Diagnostics("mixedlm", "skipped"),
-    )
+    fit = fits["mixedlm"]
+    empty = Fit("mixedlm", fit.parameters[:0], fit.ranef[:0], Diagnostics("mixedlm", "skipped"))
     some = fits | {"mixedlm": empty}
     assert engines.pair(some) == ("reml", "pymc")
     assert engines.variance_recovery(some, TRUTH)["mixedlm_estimate"].isna().all()

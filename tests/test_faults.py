@@ -185,7 +185,7 @@ def test_a_killed_fit_is_made_again(half, small):
     run = Run(half, "--cores", "2", "--", ALL_TABLES)
     os.kill(run.fit("reml"), signal.SIGKILL)
     run.expect(1)
-    assert "fit_reml" in run.said
+    assert "fit_engine" in run.said
     assert not (half.root / "results/tiny/reml/parameters.csv").exists()
     Run(half, "--cores", "2", "--", ALL_TABLES).expect(0)
     assert not differences(half, small)

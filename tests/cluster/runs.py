@@ -111,9 +111,9 @@ def fits(root: Path, engine: str) -> Iterator[int]:
         with contextlib.suppress(OSError):
             words = (folder / "cmdline").read_bytes().split(b"\0")
             here = os.readlink(folder / "cwd") == str(root)
-            if here and b"python" in words[0] and words[-2].endswith(b".fit_engine.py"):
-                if os.readlink(folder / "fd/1").endswith(f"/logs/{engine}.log"):
-                    yield int(folder.name)
+            fitting = here and b"python" in words[0] and words[-2].endswith(b".fit_engine.py")
+            if fitting and os.readlink(folder / "fd/1").endswith(f"/logs/{engine}.log"):
+                yield int(folder.name)
 
 
 def states(lab: Lab, run: Run, rule: str) -> list[str]:
