@@ -20,13 +20,18 @@ TRUTH = {
 def engine(name, rows, ranef=None, **diagnostics):
     """A Fit from rows (effect, term, estimate, low, high, truth) and effects {(level, term): (..., mcse)}."""
     table = pd.DataFrame(rows, columns=["effect", "term", "estimate", "conf_low", "conf_high", "truth"])
-    table = table.assign(engine=name, group="g").reindex(columns=PARAMETERS)
+    table["group"] = np.where(table["effect"] == "fixed", "", "g")
+    table = table.assign(engine=name).reindex(columns=PARAMETERS)
     effects = None
     if ranef is not None:
-        effects = pd.DataFrame(
-            [(*key, *values) for key, values in ranef.items()],
-            columns=["level", "term", "estimate", "conf_low", "conf_high", "truth", "mcse_mean"],
-        ).reindex(columns=[*RANEF, *["mcse_mean"] * (name == "pymc")])
+        effects = (
+            pd.DataFrame(
+                [(*key, *values) for key, values in ranef.items()],
+                columns=["level", "term", "estimate", "conf_low", "conf_high", "truth", "mcse_mean"],
+            )
+            .assign(group="g")
+            .reindex(columns=[*RANEF, *["mcse_mean"] * (name == "pymc")])
+        )
     return Fit(name, table, effects, Diagnostics(name, **diagnostics))
 
 
@@ -110,7 +115,7 @@ def test_own_data_have_no_truth_to_miss(fits):
 def test_differences_keep_the_order_and_match_groups_by_name(fits):
     lines = pd.DataFrame({"level": ["a", "b"], "n": [3, 1], "Intercept": [1.0, np.nan]})
     table = engines.ranef_differences(fits, lines)
-    assert table.columns.tolist()[:6] == ["level", "term", "mixedlm", "pymc", "difference", "mcse"]
+    assert table.columns.tolist()[:7] == ["group", "level", "term", "mixedlm", "pymc", "difference", "mcse"]
     assert table["level"].tolist() == ["b", "a"]
     assert table["difference"].tolist() == pytest.approx([-0.01, 0.03])
     assert table["mcse"].tolist() == [0.004, 0.002]

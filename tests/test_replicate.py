@@ -104,7 +104,7 @@ def test_an_engine_that_raises_is_a_result_and_the_others_go_on(monkeypatch):
             raise FloatingPointError("went\nwrong")
         return right(*arguments, **options)
 
-    monkeypatch.setattr(replicate.reml, "fit", sometimes)
+    monkeypatch.setattr(reml, "fit", sometimes)
     table = run(0, 2)[0].to_pandas()
     fits = table.drop_duplicates(["design", "replicate", "engine"])
     bad = fits[fits["status"] == "error"]
@@ -166,7 +166,7 @@ def test_seconds_and_versions_are_told_beside_the_tables(tmp_path, monkeypatch):
     assert (first["mean"], first["median"]) == (np.mean(took), np.median(took))
     assert (first["low"], first["high"]) == tuple(np.quantile(took, [0.05, 0.95]))
     assert (first["number"], first["usable"]) == (4, 4)
-    assert set(told["versions"]) == {"numpy", "numba", "python", "scipy"}
+    assert set(told["versions"]) == {"numpy", "numba", "python", "scipy", "statsmodels"}
     assert told["versions"]["numpy"] == f"0.1, {np.__version__}"
     merged = chunks.merge(files, keys)
     assert not {"seconds", "versions"} & {*merged.column_names, *(merged.schema.metadata or {})}

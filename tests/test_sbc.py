@@ -53,7 +53,7 @@ def test_the_engine_is_calibrated(made):
 def test_a_prior_that_is_not_the_simulators_is_caught(made, monkeypatch):
     (engine,) = made[1].values()
     settings = deepcopy(engine.settings) | {"priors": PRIORS | {"sd": "half_normal(0.2)"}}
-    monkeypatch.setattr(engine, "settings", settings)
+    monkeypatch.setattr(engine.fitter, "settings", settings)
     assert "sd__Intercept" in bad(made)
 
 

@@ -8,23 +8,14 @@ import pandas as pd
 
 from lmm.core import engines
 from lmm.core.engines import BAYES, EXACT, LIKELIHOOD
-from lmm.core.tidy import RESIDUAL, Fit
+from lmm.core.tidy import RESIDUAL, Fit, realised_of, variable
+
+KEY = ["group", "term"]
 
 RECOVERED = (
     "recovered: the engine's {level:g} % interval covers the value that the data were simulated from; "
     "null where there is no truth or no interval"
 )
-
-
-def realised_of(truth: Mapping[str, Any] | None, term: str) -> float:
-    """Sd or correlation of the effects (or sd of the errors) that were in fact drawn; NaN if not known."""
-    drawn = (truth or {}).get("realised") or {}
-    if term == RESIDUAL:
-        value = drawn.get("sigma")
-    else:
-        kind, _, name = term.partition("__")
-        value = (drawn.get({"sd": "sd", "cor": "corr"}.get(kind, "")) or {}).get(name)
-    return np.nan if value is None else float(value)
 
 
 def variance_recovery(
@@ -44,26 +35,35 @@ def variance_recovery(
     Returns
     -------
     DataFrame
-        A row for each sd and correlation that any engine estimates, sd's first. term, truth, realised and for
-        each engine <engine>_estimate, _low, _high, _error (estimate - truth), _relative_error (error / truth;
-        NaN at a truth of 0, where it is not defined) and _covered (nullable boolean: does the interval hold
-        the truth).
+        A row for each sd and correlation that any engine estimates, sd's first. group, term, truth, realised and
+        for each engine <engine>_estimate, _low, _high, _error (estimate - truth), _relative_error (error / truth;
+        NaN at a truth of 0, where it is not defined) and _covered (nullable boolean: whether the interval
+        contains the truth).
     """
     parts = {}
     for engine in engines.ordered(fits):
         table = fits[engine].parameters
         parts[engine] = table.loc[
-            table["effect"] == "ran_pars", ["term", "estimate", "conf_low", "conf_high", "truth"]
+            table["effect"] == "ran_pars", [*KEY, "estimate", "conf_low", "conf_high", "truth"]
         ]
     if explained is not None:
         for engine, rows in explained.groupby("engine", sort=False):
-            named = rows.assign(term="variance_explained__" + rows["measure"])
+            named = rows.assign(group="", term="variance_explained__" + rows["measure"])
             parts[engine] = pd.concat([parts[engine], named[parts[engine].columns]])
-    terms = sorted({term: None for part in parts.values() for term in part["term"]}, key=_rank)
-    indexed = {engine: part.set_index("term").reindex(terms).astype(float) for engine, part in parts.items()}
+    keys = sorted(
+        {key: None for part in parts.values() for key in zip(part["group"], part["term"], strict=True)},
+        key=_rank,
+    )
+    index = pd.MultiIndex.from_tuples(keys, names=KEY)
+    indexed = {engine: part.set_index(KEY).reindex(index).astype(float) for engine, part in parts.items()}
     # every engine has the same truth beside it, where it has the term at all
     true = pd.concat([part["truth"] for part in indexed.values()], axis=1).bfill(axis=1).iloc[:, 0]
-    out = {"term": terms, "truth": true.to_numpy(), "realised": [realised_of(truth, term) for term in terms]}
+    out = {
+        "group": [group for group, _ in keys],
+        "term": [term for _, term in keys],
+        "truth": true.to_numpy(),
+        "realised": [realised_of(truth, *key) for key in keys],
+    }
     for engine, part in indexed.items():
         estimate, low, high = (part[name].to_numpy() for name in ("estimate", "conf_low", "conf_high"))
         error = estimate - out["truth"]
@@ -74,8 +74,9 @@ def variance_recovery(
     return pd.DataFrame(out)
 
 
-def _rank(term: str) -> int:
+def _rank(key: tuple[str, str]) -> int:
     """Sd's of random effects, residual sd, correlations, variance explained; as they come within these."""
+    term = key[1]
     kinds = (term.startswith("sd__") and term != RESIDUAL, term == RESIDUAL, term.startswith("cor__"), True)
     return kinds.index(True)
 
@@ -115,14 +116,15 @@ def ranef_differences(fits: Mapping[str, Fit], no_pooling: pd.DataFrame | None =
     Returns
     -------
     DataFrame
-        level, term, mixedlm, pymc, difference (mixedlm - pymc; where one is absent, as `difference_of` says),
+        group, level, term, mixedlm, pymc, difference (mixedlm - pymc; where one is absent, as `difference_of` says),
         mcse (Monte Carlo standard error of pymc's mean), reml, no_pooling (the group's own least squares less
         the fixed effect of the mixed model, to be comparable with a random effect), truth, difference_of. An
         engine that is absent has an empty column.
     """
     names = _with_ranef(fits)
-    tables = {name: fits[name].ranef.astype({"level": str}).set_index(["level", "term"]) for name in names}
-    index = pd.MultiIndex.from_arrays([[], []], names=["level", "term"])
+    keys = ["group", "level", "term"]
+    tables = {name: fits[name].ranef.astype({"level": str}).set_index(keys) for name in names}
+    index = pd.MultiIndex.from_arrays([[], [], []], names=keys)
     for table in tables.values():
         index = index.append(table.index.difference(index, sort=False))
     out = pd.DataFrame(index=index)
@@ -199,15 +201,18 @@ def verdict(fits: Mapping[str, Fit], differences: pd.DataFrame | None, conf_leve
 def _engine_verdict(fit: Fit) -> dict[str, Any]:
     table, details = fit.parameters, fit.diagnostics
     held = covered(table["conf_low"], table["conf_high"], table["truth"])
+    groups = _groups(table)
     recovered = {
-        term: None if value is pd.NA else bool(value) for term, value in zip(table["term"], held, strict=True)
+        variable(group, term, groups): None if value is pd.NA else bool(value)
+        for group, term, value in zip(table["group"], table["term"], held, strict=True)
     }
     gates = details.gates
     coverage: dict[str, float | None] = {}
     if fit.ranef is not None:
-        for term, part in fit.ranef.groupby("term", sort=False):
+        for (group, term), part in fit.ranef.groupby(KEY, sort=False):
             inside = covered(part["conf_low"], part["conf_high"], part["truth"])
-            coverage[term] = None if inside.isna().all() else float(inside.mean())
+            share = None if inside.isna().all() else float(inside.mean())
+            coverage[variable(group, term, groups)] = share
     return {
         "status": details.status,
         "message": details.message,
@@ -222,15 +227,20 @@ def _engine_verdict(fit: Fit) -> dict[str, Any]:
     }
 
 
+def _groups(table: pd.DataFrame) -> list[str]:
+    """Grouping factors of an engine's parameters."""
+    return [group for group in table["group"].dropna().unique() if group not in ("", "Residual")]
+
+
 def _largest(fits: Mapping[str, Fit], differences: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """The largest difference of each term, in sigma of the first engine and in Monte Carlo errors."""
-    out = {}
-    for term, part in differences.dropna(subset="difference").groupby("term", sort=False):
+    out, groups = {}, differences["group"].unique()
+    for (group, term), part in differences.dropna(subset="difference").groupby(KEY, sort=False):
         row = part.loc[part["difference"].abs().idxmax()]
         first = row["difference_of"].partition(" - ")[0]
         parameters = fits[first].parameters.set_index("term")["estimate"]
         size, mcse = abs(row["difference"]), row["mcse"]
-        out[term] = {
+        out[variable(group, term, groups)] = {
             "engines": row["difference_of"],
             "level": row["level"],
             "difference": float(row["difference"]),

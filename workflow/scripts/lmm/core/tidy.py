@@ -3,6 +3,7 @@
 Terms are named as in broom.mixed: `Intercept`, `x`, `sd__Intercept`, `cor__Intercept.x`, `sd__Observation`.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -32,8 +33,32 @@ def cor_name(first: str, second: str) -> str:
     return f"cor__{first}.{second}"
 
 
-def truth_of(truth: dict[str, Any] | None, term: str) -> float:
-    """The value simulated from (truth.json) for a tidy term; NaN for own data.
+def group_of(term: str, group: str) -> str:
+    """Column `group` of a parameter: the factor's name, `Residual` for the residual sd."""
+    return "Residual" if term == RESIDUAL else group
+
+
+def variable(group: str, term: str, groups: Sequence[str]) -> str:
+    """One name for a key (group, term), for JSON and NetCDF: the term, and its factor where there are several.
+
+    Parameters
+    ----------
+    group, term : str
+        A row's key; `group` is "" for a fixed effect.
+    groups : sequence of str
+        The model's grouping factors.
+    """
+    return f"{term}|{group}" if len(groups) > 1 and group in groups else term
+
+
+def _of_group(values: Mapping[str, Any], group: str) -> Mapping[str, Any]:
+    """Of a mapping by term, or by factor and term where there are several factors, that of a factor."""
+    nested = any(isinstance(value, Mapping) for value in values.values())
+    return values.get(group, {}) if nested else values
+
+
+def truth_of(truth: Mapping[str, Any] | None, group: str, term: str) -> float:
+    """The value simulated from (truth.json) for a key; NaN for own data.
 
     A correlation that the truth does not list is 0: independent random effects are simulated as such.
     """
@@ -42,11 +67,22 @@ def truth_of(truth: dict[str, Any] | None, term: str) -> float:
     if term == RESIDUAL:
         return truth["sigma"]
     if term.startswith("sd__"):
-        return truth["sd"].get(term.removeprefix("sd__"), np.nan)
+        return _of_group(truth["sd"], group).get(term.removeprefix("sd__"), np.nan)
     if term.startswith("cor__"):
-        known = truth["corr"].get(term.removeprefix("cor__"), 0.0)
+        known = _of_group(truth["corr"], group).get(term.removeprefix("cor__"), 0.0)
         return np.nan if known is None else known  # JSON's null: beside an sd of 0
     return truth["fixed"].get(term, np.nan)
+
+
+def realised_of(truth: Mapping[str, Any] | None, group: str, term: str) -> float:
+    """Sd or correlation of the effects (or sd of the errors) that were in fact drawn; NaN if not known."""
+    drawn = (truth or {}).get("realised") or {}
+    if term == RESIDUAL:
+        value = drawn.get("sigma")
+    else:
+        kind, _, name = term.partition("__")
+        value = _of_group(drawn.get({"sd": "sd", "cor": "corr"}.get(kind, "")) or {}, group).get(name)
+    return np.nan if value is None else float(value)
 
 
 def ranef_frame(
@@ -67,6 +103,8 @@ def ranef_frame(
     count, q = len(levels), len(random)
     names = pd.array(np.asarray(levels), dtype="str")
     drawn, realised = (truth or {}).get("ranef", {}), np.nan
+    if group in drawn and group not in random:  # by factor, where there are several
+        drawn = drawn[group]
     if drawn:
         known = [pd.Series(drawn.get(term, {}), dtype=float).reindex(names) for term in random]
         realised = np.column_stack(known).ravel()

@@ -13,7 +13,7 @@ from statsmodels.regression.mixed_linear_model import MixedLM, MixedLMParams
 
 from lmm.core import engines
 from lmm.core.store import write_table
-from lmm.core.tidy import PARAMETERS, RANEF, RESIDUAL, Diagnostics, Fit, cor_name, sd_name, truth_of
+from lmm.core.tidy import PARAMETERS, RANEF, RESIDUAL, Diagnostics, Fit, cor_name, group_of, sd_name, truth_of
 from lmm.core.versions import versions_of
 from lmm.data.rows import unread
 from lmm.engines import reml as exact
@@ -292,10 +292,10 @@ def _parameters(
     estimates[RESIDUAL] = np.sqrt(result.scale)
     spread = pd.DataFrame({"term": list(estimates), "estimate": list(estimates.values())})
     spread["effect"] = "ran_pars"
-    spread["group"] = np.where(spread["term"] == RESIDUAL, "Residual", terms.group)
+    spread["group"] = [group_of(term, terms.group) for term in spread["term"]]
     table = pd.concat([table, spread], ignore_index=True)
     table["engine"] = ENGINE
-    table["truth"] = [truth_of(truth, term) for term in table["term"]]
+    table["truth"] = [truth_of(truth, terms.group, term) for term in table["term"]]
     return table.reindex(columns=PARAMETERS)
 
 

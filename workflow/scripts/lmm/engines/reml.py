@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from lmm.core import engines
-from lmm.core.tidy import RESIDUAL, Diagnostics, Fit, ranef_frame, truth_of
+from lmm.core.tidy import Diagnostics, Fit, group_of, ranef_frame, truth_of
 from lmm.core.versions import versions_of
 from lmm.engines.base import Fitted, Task
 from lmm.inference.intervals import profile_intervals, standard_errors, variance_values
@@ -85,7 +85,7 @@ def parameters_table(
     variances = pd.DataFrame(
         {
             "effect": "ran_pars",
-            "group": ["Residual" if term == RESIDUAL else group for term in terms],
+            "group": [group_of(term, group) for term in terms],
             "term": terms,
             "estimate": variance_values(best.root, best.sigma, problem.structure.correlations),
             "std_error": errors,
@@ -97,7 +97,7 @@ def parameters_table(
     )
     out = pd.concat([fixed, variances], ignore_index=True)
     out.insert(0, "engine", ENGINE)
-    out["truth"] = [truth_of(truth, term) for term in out["term"]]
+    out["truth"] = [truth_of(truth, *key) for key in zip(out["group"], out["term"], strict=True)]
     return out
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from lmm.core import engines
-from lmm.core.tidy import RESIDUAL, Fit, truth_of
+from lmm.core.tidy import RESIDUAL, Fit, group_of, truth_of
 from lmm.data.rows import Rows
 from lmm.engines.base import Task
 from lmm.inference.variance_explained import MEASURES, explained
@@ -60,14 +60,15 @@ class Engine:
         self.row, self.settings, self.terms = engines.row(name), settings, terms
         self.fitter = self.row.load().Fitter(settings, terms)
         self.ranked = calibration and "draws" in self.row.yields
-        self.expected = [("fixed", term) for term in terms.fixed]
+        self.expected = [("fixed", "", term) for term in terms.fixed]
         if "ranef" not in self.row.yields:
-            self.expected.append(("ran_pars", RESIDUAL))
+            self.expected.append(("ran_pars", group_of(RESIDUAL, ""), RESIDUAL))
             return
-        self.expected += [("ran_pars", term) for term in layout(terms.blocks).terms]
-        self.expected += [("explained", measure) for measure in MEASURES]
+        group = terms.group
+        self.expected += [("ran_pars", group_of(term, group), term) for term in layout(terms.blocks).terms]
+        self.expected += [("explained", "", measure) for measure in MEASURES]
         self.expected += [
-            ("ranef", f"{term}: {measure}") for term in terms.random for measure in RANEF_MEASURES
+            ("ranef", group, f"{term}: {measure}") for term in terms.random for measure in RANEF_MEASURES
         ]
 
     def outcome(self, data: DataSet, seed: int, exact: Fit | None) -> Outcome:
@@ -111,13 +112,13 @@ def narrowed(rows: Rows, terms: Terms) -> Rows:
 def true_explained(data: DataSet, terms: Terms) -> dict[str, float]:
     """Variance explained at the truth, with the replicate's own design matrix."""
     random, fixed = terms.random, terms.fixed
-    values = {term: truth_of(data.truth, term) for term in [*fixed, *layout(terms.blocks).terms]}
+    values = {term: truth_of(data.truth, terms.group, term) for term in [*fixed, *layout(terms.blocks).terms]}
     found = explained(values, fixed, random, data.own.mean_zz(random), data.own.cov_fixed(fixed))
     return {measure: float(value) for measure, value in found.items()}
 
 
-def ranef_measures(table: pd.DataFrame, term: str) -> dict[str, float]:
-    """How well a term's random effects were recovered.
+def ranef_measures(table: pd.DataFrame) -> dict[str, float]:
+    """How well the random effects of one factor and term were recovered.
 
     Returns
     -------
@@ -125,9 +126,8 @@ def ranef_measures(table: pd.DataFrame, term: str) -> dict[str, float]:
         rmse of the estimates; coverage of their intervals; shrinkage, 1 - sd(estimates) / sd(true effects);
         rank_correlation (Spearman's) with the true effects. Over the groups whose true effect is known.
     """
-    mine = (table["term"] == term).to_numpy()
     estimate, low, high, true = (
-        table[name].to_numpy(float)[mine] for name in ("estimate", "conf_low", "conf_high", "truth")
+        table[name].to_numpy(float) for name in ("estimate", "conf_low", "conf_high", "truth")
     )
     known = np.isfinite(true)
     estimate, low, high, true = estimate[known], low[known], high[known], true[known]
@@ -146,30 +146,31 @@ def ranef_measures(table: pd.DataFrame, term: str) -> dict[str, float]:
 def records(
     engine: Engine, outcome: Outcome | None, data: DataSet | None, true: Mapping[str, float]
 ) -> list[tuple]:
-    """Rows of the long table: effect, term, truth, estimate, std_error, conf_low, conf_high.
+    """Rows of the long table: effect, group, term, truth, estimate, std_error, conf_low, conf_high.
 
     Every engine has the same rows in every replicate, NaN where it has no estimate.
     """
-    found: dict[tuple[str, str], tuple] = {}
+    found: dict[tuple[str, str, str], tuple] = {}
     if outcome is not None and len(outcome.fit.parameters):
         table = outcome.fit.parameters
         names = ("estimate", "std_error", "conf_low", "conf_high")
         columns = zip(*(table[name].to_numpy(float).tolist() for name in names), strict=True)
-        found = dict(zip(zip(table["effect"], table["term"], strict=True), columns, strict=True))
+        keys = zip(table["effect"], table["group"], table["term"], strict=True)
+        found = dict(zip(keys, columns, strict=True))
         for measure, value in outcome.explained.items():
             ends = value.get("conf_low", np.nan), value.get("conf_high", np.nan)
-            found["explained", measure] = (float(value["estimate"]), np.nan, *map(float, ends))
+            found["explained", "", measure] = (float(value["estimate"]), np.nan, *map(float, ends))
         if outcome.fit.ranef is not None:
-            for term in engine.terms.random:
-                for measure, value in ranef_measures(outcome.fit.ranef, term).items():
-                    found["ranef", f"{term}: {measure}"] = (value, np.nan, np.nan, np.nan)
+            for (group, term), part in outcome.fit.ranef.groupby(["group", "term"], sort=False):
+                for measure, value in ranef_measures(part).items():
+                    found["ranef", group, f"{term}: {measure}"] = (value, np.nan, np.nan, np.nan)
     nothing, truth = (np.nan,) * 4, None if data is None else data.truth
     rows = []
-    for effect, term in engine.expected:
+    for effect, group, term in engine.expected:
         known = true.get(term, np.nan) if effect == "explained" else np.nan
         if effect in ("fixed", "ran_pars"):
-            known = float(truth_of(truth, term))
-        rows.append((effect, term, known, *found.get((effect, term), nothing)))
+            known = float(truth_of(truth, group, term))
+        rows.append((effect, group, term, known, *found.get((effect, group, term), nothing)))
     return rows
 
 

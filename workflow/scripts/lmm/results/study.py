@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lmm.comparison.engines import pair, realised_of
+from lmm.comparison.engines import pair
 from lmm.core import engines
 from lmm.core.store import read_json, read_table
-from lmm.core.tidy import RESIDUAL, Diagnostics, Fit
+from lmm.core.tidy import RESIDUAL, Diagnostics, Fit, realised_of
 from lmm.results.base import Reported
 
 TABLES = (
@@ -141,9 +141,9 @@ class Results(Reported):
         sds = [term for term in seen if term.startswith("sd__") and term != RESIDUAL]
         return sds + [RESIDUAL] * (RESIDUAL in seen) + [term for term in seen if term.startswith("cor__")]
 
-    def realised(self, term: str) -> float:
+    def realised(self, term: str, group: str = "") -> float:
         """The sd or correlation of the random effects (or errors) that were in fact drawn; NaN if not known."""
-        return realised_of(self.truth, term)
+        return realised_of(self.truth, group, term)
 
 
 def _clear(table: pd.DataFrame | None, columns: list[str], least: float, chosen: Any) -> pd.DataFrame | None:
