@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from lmm.core.tidy import Fit
+import pandas as pd
+
+from lmm.core.tidy import Diagnostics, Fit
 from lmm.data.rows import Rows
 from lmm.model.terms import Terms
 from lmm.moments.moments import Moments
@@ -55,13 +57,31 @@ class Fitted:
     explained : mapping
         Of an engine with draws: `estimate`, `conf_low` and `conf_high` of each measure of variance explained.
     chains : Any
-        Of an engine with draws: `engines.pymc.chains.Chains`.
+        Of an engine with draws, for replicates: `engines.pymc.chains.Chains`.
+    posterior : Any
+        Of an engine with draws, for a study: ArviZ's DataTree.
     """
 
     fit: Fit
     artifacts: Mapping[str, Callable[[str], None]] = field(default_factory=dict)
     explained: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     chains: Any = None
+    posterior: Any = None
+
+    @property
+    def parameters(self) -> pd.DataFrame:
+        """Tidy parameters."""
+        return self.fit.parameters
+
+    @property
+    def ranef(self) -> pd.DataFrame | None:
+        """Tidy random effects; None for an engine without."""
+        return self.fit.ranef
+
+    @property
+    def diagnostics(self) -> Diagnostics:
+        """How the fit ended."""
+        return self.fit.diagnostics
 
 
 class Fitter(Protocol):
