@@ -133,8 +133,9 @@ def everything(wildcards):
     if study["copied"]:
         found["data"] = f"{base}/data/data.parquet"
     found |= truth(wildcards)
-    if likelihood := engines.first(study["engines"], engines.LIKELIHOOD):
-        found["coef"] = f"{base}/{likelihood}/coef.parquet"
+    for name in study["engines"]:
+        if "coef" in engines.row(name).artifacts:
+            found["coef"] = f"{base}/{name}/coef.parquet"
     if exact := engines.first(study["engines"], engines.EXACT):
         found["influence"] = f"{base}/{exact}/influence.parquet"
         found["influence_about"] = f"{base}/{exact}/influence.json"
