@@ -10,10 +10,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow" / "scripts"))
 
-from lmm import bayes
-from lmm.moments import Moments
-from lmm.rows import read_terms
-from lmm.store import read_json
+from lmm.core.store import read_json
+from lmm.data.rows import read_terms
+from lmm.engines.pymc import fit as bayes
+from lmm.moments.moments import Moments
 
 
 def main(table: str, details: str, design: str, settings: str, folder: str) -> None:

@@ -5,20 +5,23 @@ import nutpie
 import pytest
 
 import problems
-from lmm import bayes, bayes_full, bayes_model, chains
-from lmm.accumulate import compute
-from lmm.bayes_model import Setting
-from lmm.bayes_priors import resolve
-from lmm.chains import thin
-from lmm.density import log_density
-from lmm.errors import StudyError
-from lmm.moments import Moments
-from lmm.posterior import given_draws, summarise_groups
-from lmm.priors import Prior
-from lmm.problem import roots_of
-from lmm.progress import Progress
-from lmm.rows import Rows
-from lmm.study_engines import Pymc
+from lmm.config.engines import Pymc
+from lmm.core.errors import StudyError
+from lmm.core.progress import Progress
+from lmm.data.rows import Rows
+from lmm.engines.pymc import chains
+from lmm.engines.pymc import fit as bayes
+from lmm.engines.pymc import full as bayes_full
+from lmm.engines.pymc import model as bayes_model
+from lmm.engines.pymc.chains import thin
+from lmm.engines.pymc.model import Setting
+from lmm.engines.pymc.posterior import given_draws, summarise_groups
+from lmm.engines.pymc.priors import resolve
+from lmm.likelihood.marginal import log_density
+from lmm.likelihood.problem import roots_of
+from lmm.model.priors import Prior
+from lmm.moments.accumulate import compute
+from lmm.moments.moments import Moments
 
 EXACT = problems.COFFEE["posterior_exact"]
 POST = {"fixed": "flat", "sd": "uniform(0, 100)", "sigma": "flat"}

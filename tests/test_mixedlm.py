@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lmm import accumulate, lme4, mixedlm, ranef, reml
-from lmm.design import Terms
-from lmm.tidy import PARAMETERS, Fit
+from lmm.core.tidy import PARAMETERS, Fit
+from lmm.engines import lme4_summary, mixedlm, random_effects, reml
+from lmm.model.design import Terms
+from lmm.moments import accumulate
 
 HERE = Path(__file__).parent
 COFFEE = json.loads((HERE / "reference" / "coffee.json").read_text())
@@ -85,10 +86,10 @@ def test_every_number_that_the_post_prints(coffee):
         assert round(row["estimate"], 5) == estimate
         assert row["std_error"] == pytest.approx(error, abs=2e-5)
         assert row["statistic"] == pytest.approx(t, rel=2e-4)
-    mine = ranef.wide(fit.ranef, [str(k) for k in range(1, 11)], ["Intercept", "x"])
+    mine = random_effects.wide(fit.ranef, [str(k) for k in range(1, 11)], ["Intercept", "x"])
     # lme4 itself stops 4e-6 (relative) short of the optimum: 1e-6 of the intercepts' sd
     np.testing.assert_allclose(mine, printed["ranef_first_10"], atol=1e-5)
-    coef = ranef.wide(ranef.coef(fit.parameters, fit.ranef), ["1"], ["Intercept", "x"])
+    coef = random_effects.wide(random_effects.coef(fit.parameters, fit.ranef), ["1"], ["Intercept", "x"])
     np.testing.assert_allclose(coef[0], printed["coef_group_1"], atol=1e-5)
 
 
@@ -108,7 +109,7 @@ def test_a_warm_start_confirms_the_exact_optimum(name):
     for term, value in reference["fixed"].items():
         assert ours[term] == pytest.approx(value, rel=1e-5)
     levels = list(reference["ranef"])
-    mine = ranef.wide(fit.ranef, levels, data[0].random)
+    mine = random_effects.wide(fit.ranef, levels, data[0].random)
     # 1e-6 of the reference or of 1e-3 sigma: the size that a difference in a group's effect could matter at
     expected = np.array(list(reference["ranef"].values()))
     np.testing.assert_allclose(mine, expected, rtol=1e-6, atol=1e-9 * reference["sigma"])
@@ -179,14 +180,14 @@ def test_coef_is_fixef_plus_ranef_in_statsmodels_own_predictions(coffee):
     assert fit.diagnostics["summary"]["coef_identity_max_error"] < 1e-9
     own = levels[codes]
     wrong = fit.ranef.assign(estimate=fit.ranef["estimate"] + 0.01)
-    fitted = ranef.predict(fit.parameters, fit.ranef, terms, W, own)["conditional"].to_numpy()
-    assert lme4.identity_error(fit.parameters, wrong, terms, W, own, fitted) > 0.009
+    fitted = random_effects.predict(fit.parameters, fit.ranef, terms, W, own)["conditional"].to_numpy()
+    assert lme4_summary.identity_error(fit.parameters, wrong, terms, W, own, fitted) > 0.009
 
 
 def test_prediction_for_old_and_new_groups(coffee):
     (terms, *_), fit = coffee
     new = np.array([[1.0, 2.0], [1.0, 2.0]])
-    out = ranef.predict(fit.parameters, fit.ranef, terms, new, ["1", "a new group"])
+    out = random_effects.predict(fit.parameters, fit.ranef, terms, new, ["1", "a new group"])
     printed = COFFEE["lmer_printed_by_the_post"]
     # the post's printed coef of group 1 and fixed effects, at x = 2; 1e-5 as above, times 1 + 2
     assert out["conditional"][0] == pytest.approx(printed["coef_group_1"] @ new[0], abs=3e-5)

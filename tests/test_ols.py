@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lmm import lines as no_pooling
-from lmm import ols
-from lmm.errors import StudyError
-from lmm.moments import Basis, Moments
+from lmm.comparison import no_pooling
+from lmm.core.errors import StudyError
+from lmm.engines import ols
+from lmm.moments.moments import Basis, Moments
 
 REFERENCE = Path(__file__).parent / "reference"
 COFFEE = json.loads((REFERENCE / "coffee.json").read_text())

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 import made_replicates
-from lmm import measures as m
-from lmm.errors import StudyError
-from lmm.recovery import Targets, failures, needed, performance, reference_engine, select
+from lmm.core.errors import StudyError
+from lmm.recovery import measures as m
+from lmm.recovery.performance import Targets, failures, needed, performance, reference_engine, select
 
 T, S = 2.0, 0.5  # truth and sampling sd of a normal mean
 CLOSED = 200_000  # replicates of the closed-form cases

@@ -5,12 +5,13 @@ from copy import deepcopy
 import numpy as np
 import pytest
 
-from lmm import chunks, recovery_job, replicate_pymc, sbc
-from lmm.bayes_model import Draws
-from lmm.calibration import calibrate
-from lmm.chains import Chains
-from lmm.posterior import FixedDraws
-from lmm.study import load
+from lmm.config.load import load
+from lmm.engines.pymc.chains import Chains
+from lmm.engines.pymc.model import Draws
+from lmm.engines.pymc.posterior import FixedDraws
+from lmm.recovery import chunks, job, replicate_pymc
+from lmm.recovery.calibration import ranks as sbc
+from lmm.recovery.calibration.verdicts import calibrate
 
 # Verdicts are simultaneous at 99 % (calibration.LEVEL): with the seeds fixed, one right sampler in a hundred would
 # fail the first test, for good.
@@ -32,7 +33,7 @@ def made():
 
     planned = plan.study_plan(load({"studies": {"a": STUDY}}).studies["a"])
     own, designs = planned["stages"]["replicates"], list(planned["recovery"]["designs"].values())
-    return recovery_job.simulated(own, designs)
+    return job.simulated(own, designs)
 
 
 def bad(made):

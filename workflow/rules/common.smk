@@ -9,7 +9,7 @@ SCRIPTS = Path(
 ).resolve()
 sys.path.insert(0, str(SCRIPTS))
 
-from lmm.errors import StudyError
+from lmm.core.errors import StudyError
 from planning import plan, wiring
 from running import frame, integrity, verdicts
 

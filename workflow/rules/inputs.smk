@@ -106,7 +106,7 @@ def fits(wildcards):
 
 
 def everything(wildcards):
-    """All that figures and report read of a study, under the names of `lmm.results.read`."""
+    """All that figures and report read of a study, under the names of `lmm.results.study.read`."""
     study, base = studies[wildcards.study], f"results/{wildcards.study}"
     found = {"data_json": f"{base}/data/data.json"} | fits(wildcards)
     if study["copied"]:

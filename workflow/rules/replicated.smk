@@ -1,6 +1,6 @@
 """What rules about replicates share: which studies have them, their chunks, what is read of them."""
 
-from lmm import chunk_plan
+from lmm.recovery import plan as chunk_plan
 
 
 def replicated(chosen=lambda recovery: True):
@@ -35,7 +35,7 @@ def replicates_from(wildcards):
 
 
 def recovered(wildcards):
-    """All that figures and report read of a study with replicates, under the names of `lmm.recovered.read`."""
+    """All that figures and report read of a study with replicates, under the names of `lmm.results.replicated.read`."""
     base = f"results/{wildcards.study}/recovery"
     names = ["performance.csv", "failures.csv", "replicates.parquet"]
     if studies[wildcards.study]["recovery"]["ranked"]:

@@ -6,9 +6,9 @@ from running.frame import run
 def main(job) -> None:
     import xarray
 
-    from lmm.criticism import criticise
-    from lmm.moments import Moments
-    from lmm.rows import read_terms
+    from lmm.criticism.stage import criticise
+    from lmm.data.rows import read_terms
+    from lmm.moments.moments import Moments
 
     settings = job.params.settings
     terms = read_terms(job.input.design, settings["formula"])

@@ -4,12 +4,12 @@ from running.frame import run, truth_of
 
 
 def main(job) -> None:
-    from lmm import mixedlm, reml
-    from lmm.moments import Moments
-    from lmm.ranef import coef
-    from lmm.rows import read_rows, read_terms, unread
-    from lmm.store import write_table
-    from lmm.tidy import Fit
+    from lmm.core.store import write_table
+    from lmm.core.tidy import Fit
+    from lmm.data.rows import read_rows, read_terms, unread
+    from lmm.engines import mixedlm, reml
+    from lmm.engines.random_effects import coef
+    from lmm.moments.moments import Moments
 
     settings = job.params.settings
     terms = read_terms(job.input.design, settings["formula"])

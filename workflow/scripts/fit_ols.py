@@ -7,9 +7,9 @@ ROWS_LIMIT = 1_000_000
 
 
 def main(job) -> None:
-    from lmm import ols
-    from lmm.moments import Moments
-    from lmm.rows import read_rows, read_terms
+    from lmm.data.rows import read_rows, read_terms
+    from lmm.engines import ols
+    from lmm.moments.moments import Moments
 
     settings = job.params.settings
     moments = Moments.read(job.input.moments, job.input.moments_details)

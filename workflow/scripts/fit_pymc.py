@@ -4,15 +4,15 @@ from running.frame import run, truth_of
 
 
 def main(job) -> None:
-    from lmm import bayes
-    from lmm.moments import Moments
-    from lmm.rows import read_rows, read_terms
+    from lmm.data.rows import read_rows, read_terms
+    from lmm.engines.pymc import fit as bayes
+    from lmm.moments.moments import Moments
 
     settings = job.params.settings
     terms = read_terms(job.input.design, settings["formula"])
     moments = Moments.read(job.input.moments, job.input.moments_details)
     if settings["model"] == "full":
-        from lmm.bayes_full import fit_full
+        from lmm.engines.pymc.full import fit_full
 
         rows = read_rows(job.input, job.input.design, settings["formula"])
         fit, posterior = fit_full(rows, moments, settings, truth_of(job), job.threads)

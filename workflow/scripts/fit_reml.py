@@ -4,9 +4,9 @@ from running.frame import run, truth_of
 
 
 def main(job) -> None:
-    from lmm import reml
-    from lmm.moments import Moments
-    from lmm.rows import read_terms
+    from lmm.data.rows import read_terms
+    from lmm.engines import reml
+    from lmm.moments.moments import Moments
 
     settings = job.params.settings
     terms = read_terms(job.input.design, settings["formula"])

@@ -4,14 +4,14 @@ from running.frame import run
 
 
 def main(job) -> None:
-    from lmm import gather
-    from lmm.rows import write_designs
-    from lmm.store import read_json
+    from lmm.core.store import read_json
+    from lmm.data.rows import write_designs
+    from lmm.moments import stage
 
     data = read_json(job.input.data)
-    _, own = gather.designs(job.params.settings["formulas"], data, None)
+    _, own = stage.designs(job.params.settings["formulas"], data, None)
     parts = list(zip(job.input.tables, job.input.details, strict=True))
-    gather.merged(parts, own, data).write(job.output.table, job.output.details)
+    stage.merged(parts, own, data).write(job.output.table, job.output.details)
     write_designs(job.output.design, own)
 
 

@@ -4,7 +4,8 @@ from running.frame import run
 
 
 def main(job) -> None:
-    from lmm import chunks, recovery_job
+    from lmm.recovery import chunks
+    from lmm.recovery import job as recovery_job
 
     settings, key = job.params.settings, job.wildcards
     if settings["bootstrap"] is None:

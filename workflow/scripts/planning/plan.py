@@ -36,7 +36,7 @@ def make(config: Mapping[str, Any], root: Path) -> dict[str, Any]:
     key = kept.fingerprint(config, root)
     if (found := kept.read(root, key)) is not None:
         return found
-    from lmm.study import load
+    from lmm.config.load import load
 
     loaded = load(config, root)
     studies = {name: study_plan(study) for name, study in loaded.studies.items()}
@@ -51,7 +51,7 @@ def study_plan(study) -> dict[str, Any]:
     Parameters
     ----------
     study : Study
-        Of `lmm.study`.
+        Of `lmm.config.load`.
 
     Returns
     -------
@@ -63,7 +63,7 @@ def study_plan(study) -> dict[str, Any]:
     StudyError
         The header of one of its files does not fit its formulas.
     """
-    from lmm.ingest import COPY_LIMIT
+    from lmm.data.ingest import COPY_LIMIT
 
     settings = study.settings
     stages = _stages(study)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lmm.chunk_plan import seconds
+from lmm.recovery.plan import seconds
 
 
 def recovery(study, stages: dict[str, Any]) -> dict[str, Any] | None:
