@@ -122,27 +122,13 @@ def _pooled(own: np.ndarray) -> float:
     return float(2.0 * expected / (expected - len(own)))
 
 
-def fixed_effects(
-    method: str,
-    beta: np.ndarray,
-    x_map: np.ndarray,
-    sigma: float,
-    free: tuple[tuple[np.ndarray, np.ndarray], ...],
-    derivatives: Derivatives,
-    ml: bool = False,
-) -> FixedEffects:
+def fixed_effects(method: str, beta: np.ndarray, derivatives: Derivatives, ml: bool = False) -> FixedEffects:
     """Fixed effects with degrees of freedom by one of `METHODS`.
 
     Parameters
     ----------
     beta : (p,) array
         In original units.
-    x_map : (p, p) array
-        From the kernel's coordinates to original units.
-    sigma : float
-        In the kernel's units.
-    free : tuple of (rows, cols)
-        The free elements of each random-effects term's root.
     derivatives : Derivatives
         Without sigma^2.
     ml : bool
@@ -150,7 +136,7 @@ def fixed_effects(
     """
     all_ = complete(derivatives)
     phi = np.linalg.inv(all_.information)
-    back = sigma * x_map
+    back = all_.back
     covariance = back @ phi @ back.T
     slopes = np.einsum("ab,nbc,cd->nad", phi, all_.p, phi)  # minus the derivatives of phi
     adjusted = covariance
@@ -162,7 +148,7 @@ def fixed_effects(
         gain = phi @ np.einsum("nm,nmab->ab", spread, inner) @ phi
         adjusted = back @ (phi + gain + gain.T) @ back.T
     else:
-        slopes, spread = _in_roots(all_, phi, slopes, free, ml)
+        slopes, spread = _in_roots(all_, phi, slopes, ml)
     slopes = np.einsum("ab,nbc,dc->nad", back, slopes, back)
     return FixedEffects(method, beta, covariance, adjusted, slopes, spread)
 
@@ -176,7 +162,7 @@ def expected_information(all_: Derivatives, phi: np.ndarray) -> np.ndarray:
 
 
 def _in_roots(
-    all_: Derivatives, phi: np.ndarray, slopes: np.ndarray, free: tuple, ml: bool
+    all_: Derivatives, phi: np.ndarray, slopes: np.ndarray, ml: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Derivatives of phi in, and the covariance of, the free elements of the roots and sigma^2.
 
@@ -189,11 +175,12 @@ def _in_roots(
     if not ml:
         gradient = gradient + np.einsum("ab,nba->n", phi, all_.p)
     m = len(all_.elements)
-    places = [(k, int(row), int(col)) for k, part in enumerate(free) for row, col in zip(*part, strict=True)]
-    jacobian = np.zeros((m + 1, len(places) + 1))
-    jacobian[m, -1] = 1.0
-    bend = np.zeros((len(places) + 1, len(places) + 1))
-    for i, (term, a, b) in enumerate(all_.elements.tolist()):
+    # element i of the D's and coordinate e of the roots are at the same place, row >= column
+    places = all_.elements.tolist()
+    jacobian = np.zeros((m + 1, m + 1))
+    jacobian[m, m] = 1.0
+    bend = np.zeros((m + 1, m + 1))
+    for i, (term, a, b) in enumerate(places):
         root = all_.roots[term]
         for e, (k, row, col) in enumerate(places):
             if k != term:

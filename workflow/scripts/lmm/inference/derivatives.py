@@ -10,14 +10,14 @@ and nothing whose size depends on the number of rows. The terms of sigma^2 follo
 I = V - sum_i d_i V_i in units where sigma^2 is 1 (`complete`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lmm.compiled import kernel
-from lmm.likelihood import reml_terms
-from lmm.optimum import Optimum, fill
-from lmm.problem import Problem
+from lmm.core.compiled import kernel
+from lmm.inference.optimum import Optimum, fill
+from lmm.likelihood.grouped import reml_terms
+from lmm.likelihood.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Derivatives:
     Attributes
     ----------
     elements : (m, 3) int array
-        Random-effects term, row and column of each free element of the D's, row >= column.
+        Random-effects term, row and column of each free element of the D's and of their roots, row >= column.
     roots : tuple of (q_k, q_k) arrays
         Lower triangular roots of each term's D / sigma^2.
     values : (m,) or (m + 1,) array
@@ -51,6 +51,8 @@ class Derivatives:
         y'P V_i P V_j P y.
     rss : float
         y'P y.
+    back : (p, p) array
+        beta in original units = back @ beta here, an offset apart.
     """
 
     elements: np.ndarray
@@ -65,6 +67,7 @@ class Derivatives:
     form: np.ndarray
     forms: np.ndarray
     rss: float
+    back: np.ndarray
 
 
 @kernel
@@ -186,6 +189,7 @@ def by_group(problem: Problem, best: Optimum) -> Derivatives:
         form=form / sigma**2,
         forms=(forms - half.T @ half) / sigma**2,
         rss=rss / sigma**2,
+        back=sigma * problem.x_map,
     )
 
 
@@ -211,17 +215,6 @@ def complete(some: Derivatives) -> Derivatives:
         out[m, m] = edge[m] - d @ out[:m, m]
         return out
 
-    return Derivatives(
-        elements=some.elements,
-        roots=some.roots,
-        values=np.append(d, 1.0),
-        n_rows=some.n_rows,
-        information=some.information,
-        p=p,
-        q=q,
-        trace=trace,
-        traces=bordered(some.traces, trace),
-        form=form,
-        forms=bordered(some.forms, form),
-        rss=some.rss,
-    )
+    traces, forms = bordered(some.traces, trace), bordered(some.forms, form)
+    values = np.append(d, 1.0)
+    return replace(some, values=values, p=p, q=q, trace=trace, traces=traces, form=form, forms=forms)

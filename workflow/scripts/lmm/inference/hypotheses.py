@@ -12,7 +12,7 @@ import pandas as pd
 from formulaic import Formula as Formulaic
 from formulaic import ModelSpec
 
-from lmm.design import CONTEXT, Design
+from lmm.model.design import CONTEXT, Design
 
 TYPES = ("III", "II", "I")
 
