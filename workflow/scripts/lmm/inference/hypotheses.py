@@ -46,7 +46,7 @@ def terms_of(design: Design) -> list[Term]:
     parts = [part for encoded in spec.structure for part in _parts(spec, encoded)]
     out = []
     for encoded in spec.structure:
-        if not encoded.term.factors or not encoded.columns:
+        if not any(scoped.factors for scoped in encoded.scoped_terms):
             continue
         own = [part for part in parts if part.term == str(encoded.term)]
         kinds = {factor.expr: _coding(spec, factor.expr, True) is not None for factor in encoded.term.factors}

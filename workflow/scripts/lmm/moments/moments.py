@@ -5,7 +5,7 @@ y* is the response less a pilot least-squares fit, over its scale. Sums of raw s
 y by 1e8 destroys them silently); these do not, and they still add up over any split of the rows.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -193,6 +193,8 @@ class Moments:
         numpy.linalg.LinAlgError
             The columns are collinear.
         """
+        if (own := self.within(names)) is not self:
+            return own.ols(names)
         combine, back = self.basis.stable(names)
         root = np.linalg.cholesky(combine.T @ self.total[:-1, :-1] @ combine)
         z = np.linalg.solve(root, combine.T @ self.total[:-1, -1])
@@ -208,8 +210,38 @@ class Moments:
             df_resid=self.n_rows - len(names),
         )
 
+    def within(self, fixed: tuple[str, ...]) -> "Moments":
+        """The same moments with a pilot fit in the span of `fixed`, where they have it not.
+
+        The moments of several models have the columns of all of them; a fit takes y* for what the pilot fit, a
+        combination of its own fixed effects, leaves of y.
+        """
+        basis = self.basis
+        own = [0 if name == INTERCEPT else basis.columns.index(name) + 1 for name in fixed]
+        others = np.delete(basis.pilot, [*own, 0])
+        constant = np.append(basis.pilot[0], -(basis.pilot[1:] * (basis.center / basis.scale)))
+        level = INTERCEPT in fixed or abs(constant.sum()) <= 1e-12 * np.abs(constant).sum()
+        if level and not others.any():
+            return self
+        combine, _ = basis.stable(fixed)
+        gram = self.total[:-1, :-1]
+        found = np.linalg.solve(combine.T @ gram @ combine, combine.T @ gram @ basis.pilot)
+        change = np.eye(len(self.total))
+        change[:-1, -1] = (basis.pilot - combine @ found) / basis.y_scale
+        pilot = np.zeros_like(basis.pilot)
+        pilot[own] = found
+        if INTERCEPT not in fixed:
+            pilot[0] = np.sum(pilot[1:] * (basis.center / basis.scale))
+        half = self.gram @ change
+        return replace(
+            self,
+            gram=change.T @ half if self.whole else half,
+            total=change.T @ self.total @ change,
+            basis=replace(basis, pilot=pilot),
+        )
+
     def pilot_beta(self, names: tuple[str, ...]) -> np.ndarray:
-        """The pilot fit's coefficients on the fixed effects `names`, in original units."""
+        """The pilot fit's coefficients on the fixed effects `names`, in original units; see `within`."""
         _, back = self.basis.stable(names)
         at = [0 if name == INTERCEPT else self.basis.columns.index(name) + 1 for name in names]
         return back @ self.basis.pilot[at]
@@ -254,6 +286,7 @@ def by_group(
     """
     if not moments.whole:
         return None
+    moments = moments.within(fixed)
     parts = [moments.basis.stable(names)[0] for names in (*blocks, fixed)]
     columns = np.zeros((len(moments.total), sum(part.shape[1] for part in parts) + 1))
     columns[:-1, :-1], columns[-1, -1] = np.hstack(parts), 1.0
