@@ -64,6 +64,7 @@ def _fits(rng, about, engine, groups, rows, shared, failed, sd_x):
         part = pd.DataFrame(
             about | {"replicate": np.arange(n), "engine": engine, "effect": effect, "term": term}
         )
+        part["df"] = "satterthwaite" if (engine, effect) == ("reml", "fixed") else ""
         part = part.assign(truth=truth, estimate=np.where(usable, e, np.nan))
         part["std_error"] = np.where(usable & (s > 0), s, np.nan)
         half = Z * np.where(s > 0, s, 0.5)

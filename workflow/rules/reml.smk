@@ -1,6 +1,6 @@
 """REML's exact optimum, from moments, with profile-likelihood intervals.
 
-moments/ -> reml/parameters.csv, reml/ranef.parquet, reml/diagnostics.json
+moments/ -> reml/parameters.csv, reml/tests.csv, reml/ranef.parquet, reml/diagnostics.json
 """
 
 
@@ -10,6 +10,7 @@ rule reml:
         lib=lib("fit_reml"),
     output:
         parameters=ensure("results/{study}/reml/parameters.csv", non_empty=True),
+        tests=ensure("results/{study}/reml/tests.csv", non_empty=True),
         ranef="results/{study}/reml/ranef.parquet",
         diagnostics="results/{study}/reml/diagnostics.json",
     log:

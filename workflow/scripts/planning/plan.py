@@ -85,12 +85,20 @@ def study_plan(study) -> dict[str, Any]:
         "chains_at_a_time": chains if many else 1,
         "large": many or fits > MANY_REPLICATES,
         "engines": list(study.engines),
-        "reml_is_start": {"reml", "mixedlm"} <= set(study.engines)
-        and study.formula_for("reml") == study.formula_for("mixedlm"),
+        "reml_is_start": reml_is_start(study),
         "strict": settings.on_failed_gate == "error",
-        "recovery": replicates.recovery(study, stages),
+        "recovery": replicates.recovery(study, stages, reml_is_start(study)),
         "stages": stages,
     }
+
+
+def reml_is_start(study) -> bool:
+    """Whether the reml engine's fit is the optimum that MixedLM looks for."""
+    return (
+        {"reml", "mixedlm"} <= set(study.engines)
+        and study.formula_for("reml") == study.formula_for("mixedlm")
+        and study.settings.engines.reml.method == "reml"
+    )
 
 
 def _stages(study) -> dict[str, dict[str, Any]]:
@@ -108,6 +116,8 @@ def _stages(study) -> dict[str, dict[str, Any]]:
     for engine in study.engines:
         stages[engine] = common | study.engine(engine) | {"formula": study.formula_for(engine).text}
     if "reml" in stages:
+        if study.settings.replicates is None and not isinstance(stages["reml"]["df"], str):
+            (stages["reml"]["df"],) = stages["reml"]["df"]
         stages["influence"] = {"formula": stages["reml"]["formula"]}
     if "pymc" in stages:
         own = ("formula", "conf_level", "priors", "seed")

@@ -5,8 +5,10 @@ from typing import Any
 from lmm.recovery.plan import seconds
 
 
-def recovery(study, stages: dict[str, Any]) -> dict[str, Any] | None:
+def recovery(study, stages: dict[str, Any], starts_at_reml: bool) -> dict[str, Any] | None:
     """What the rules need to know of a study's replicates; None where it has none.
+
+    `starts_at_reml` says whether MixedLM starts from the reml engine's fit.
 
     The settings of a chunk do not say how many replicates there are, nor how they are divided: more of them leave
     finished chunks as they are.
@@ -18,8 +20,7 @@ def recovery(study, stages: dict[str, Any]) -> dict[str, Any] | None:
     source = settings.bootstrap or ("posterior" if settings.calibration else "reml")
     engines = {name: stages[name] for name in study.engines}
     if "mixedlm" in engines:
-        same = "reml" in engines and study.formula_for("reml") == study.formula_for("mixedlm")
-        engines["mixedlm"] = engines["mixedlm"] | {"reml_is_start": same}
+        engines["mixedlm"] = engines["mixedlm"] | {"reml_is_start": starts_at_reml}
     stages["replicates"] = {
         "formula": study.formula.text,
         "formulas": stages["moments"]["formulas"],

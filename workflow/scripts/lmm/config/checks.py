@@ -80,6 +80,7 @@ def check_engines(settings: StudySettings, formula: Formula, simulated: bool) ->
                 if column not in formula.predictors:
                     what = not_among(column, formula.predictors, "a predictor that the study simulates")
                     raise StudyError(where, f"'{text}': '{column}' is {what}")
+    check_df(settings)
     pymc = settings.engines.pymc
     if pymc is None:
         return
@@ -108,6 +109,24 @@ def check_engines(settings: StudySettings, formula: Formula, simulated: bool) ->
                 where,
                 "'auto' is scaled by data that calibration has yet to draw; expected a prior with numbers",
             )
+
+
+def check_df(settings: StudySettings) -> None:
+    """Refuse methods of degrees of freedom that reml's fit has no answer to."""
+    reml = settings.engines.reml
+    if reml is None:
+        return
+    methods = [reml.df] if isinstance(reml.df, str) else reml.df
+    where, known = "engines.reml.df", "satterthwaite, kenward-roger or normal"
+    if not methods:
+        raise StudyError(where, f"[]: expected {known}, or a list of them")
+    if len(set(methods)) < len(methods):
+        raise StudyError(where, f"{', '.join(methods)}: one is there twice; expected each once")
+    if len(methods) > 1 and settings.replicates is None:
+        raise StudyError(where, f"a list is for a study with `replicates`; expected one of {known}")
+    if reml.method == "ml" and "kenward-roger" in methods:
+        what = "kenward-roger adjusts REML's fits, and method is ml; expected satterthwaite or normal"
+        raise StudyError(where, what)
 
 
 def all_priors(priors: Priors, terms: Terms | None) -> list[tuple[str, Prior]]:

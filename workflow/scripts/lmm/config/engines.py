@@ -6,6 +6,8 @@ from pydantic import Field
 
 from lmm.config.base import Settings
 
+Df = Literal["satterthwaite", "kenward-roger", "normal"]
+
 
 class Ols(Settings):
     """Ordinary least squares, grouping ignored."""
@@ -32,6 +34,11 @@ class Reml(Override):
 
     profile: bool = True
     """Profile-likelihood intervals of standard deviations and correlations."""
+    df: Df | list[Df] = "satterthwaite"
+    """Degrees of freedom of the fixed effects' t statistics, intervals and F tests: satterthwaite, kenward-roger
+    (adjusts the standard errors too) or normal. With `replicates` also a list, to compare them at no new fit."""
+    method: Literal["reml", "ml"] = "reml"
+    """REML, or maximum likelihood."""
 
 
 class Priors(Settings):
@@ -80,7 +87,7 @@ class Engines(Settings):
     mixedlm: Mixedlm | None = None
     """statsmodels' MixedLM."""
     reml: Reml | None = None
-    """Exact REML from moments."""
+    """Exact REML (or maximum likelihood) from moments."""
     pymc: Pymc | None = None
     """Bayes by PyMC."""
 

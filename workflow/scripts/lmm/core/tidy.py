@@ -12,7 +12,7 @@ import pandas as pd
 from lmm.core.store import read_json, read_table, write_json, write_table
 
 PARAMETERS = [
-    "engine", "effect", "group", "term", "estimate", "std_error", "statistic", "p_value",
+    "engine", "effect", "group", "term", "estimate", "std_error", "statistic", "df", "p_value",
     "conf_low", "conf_high", "truth",
 ]  # fmt: skip
 DRAWS = ["median", "sd", "mad", "q5", "q95", "rhat", "ess_bulk", "ess_tail", "mcse_mean"]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from scipy import stats
 
 from lmm.inference.derivatives import Derivatives, complete
 
@@ -110,6 +111,13 @@ class FixedEffects:
         rho = ratio**2 * v0 / v2 / count
         df = 4.0 + (count + 2.0) / (count * rho - 1.0)
         return float(df), 1.0 if abs(df - 2.0) < 1e-2 else float(df * shrink / (df - 2.0))
+
+
+def p_of(test: Test) -> float:
+    """The p value of an F test; of the chi-square where the denominator has infinitely many df."""
+    if np.isinf(test.den_df):
+        return float(stats.chi2.sf(test.num_df * test.statistic, test.num_df))
+    return float(stats.f.sf(test.statistic, test.num_df, test.den_df))
 
 
 def _pooled(own: np.ndarray) -> float:

@@ -18,7 +18,7 @@ from lmm.recovery.grid import STATUSES, Grid, check, design_columns, fits_of, pl
 
 SUBSETS = ("usable", "common")
 COLUMNS = (
-    "design", "engine", "effect", "term", "truth", "subset", "measure", "estimate", "mcse",
+    "design", "engine", "effect", "term", "df", "truth", "subset", "measure", "estimate", "mcse",
     "n_used", "n_missing", "n_failed", "n_replicates", "n_needed",
 )  # fmt: skip
 PROPORTIONS = (
@@ -92,7 +92,7 @@ def performance(
     reference = reference or reference_engine(grid.engines)
     parts = [_of_fits(grid, targets)]
     for subset in SUBSETS:
-        for (engine, effect, term), block in grid.blocks():
+        for (engine, effect, term, df), block in grid.blocks():
             keep = grid.keep(engine, subset)
             values = {name: np.where(keep, value, np.nan) for name, value in grid.dense(block).items()}
             other = None
@@ -102,7 +102,8 @@ def performance(
                     other = np.where(grid.keep(reference, subset), grid.dense(twin)["estimate"], np.nan)
             found = _measures(effect, term, values, other)
             name = term.partition(": ")[0] if effect == "ranef" else term
-            parts.append(_rows(grid, targets, engine, effect, name, subset, found, values["truth"], keep))
+            own = _rows(grid, targets, engine, effect, name, subset, found, values["truth"], keep)
+            parts.append(own.assign(df=df))
     table = grid.designs.reset_index(names="_design").merge(pd.concat(parts), on="design")
     table["_engine"] = table["engine"].map(place)
     table = table.sort_values(["_design", "_engine"], kind="stable", ignore_index=True)
@@ -171,7 +172,7 @@ def _of_fits(grid: Grid, targets: Targets) -> pd.DataFrame:
             "singular_rate": m.proportion(singular),
         }
         parts.append(_rows(grid, targets, engine, "", "", "usable", found, nothing, there))
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(parts, ignore_index=True).assign(df="")
 
 
 def _rows(

@@ -6,6 +6,7 @@ with empty estimates where there are none.
 
 import time
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from lmm.core.tidy import RESIDUAL, Fit, truth_of
 from lmm.data.rows import Rows
 from lmm.engines import mixedlm, ols, reml
 from lmm.inference.variance_explained import MEASURES, explained
-from lmm.likelihood.problem import layout
+from lmm.likelihood.problem import layout, problem_of
 from lmm.model.terms import Terms
 from lmm.moments.moments import Moments
 from lmm.recovery.data import DataSet
@@ -34,11 +35,14 @@ class Outcome(NamedTuple):
         `estimate` and perhaps `conf_low`, `conf_high` of each measure of variance explained.
     ranks : DataFrame or None
         For calibration.
+    further : dict of method to DataFrame
+        The fixed effects by further methods of degrees of freedom.
     """
 
     fit: Fit
     explained: Mapping[str, Mapping[str, float]]
     ranks: pd.DataFrame | None = None
+    further: Mapping[str, pd.DataFrame] = MappingProxyType({})
 
 
 class Engine:
@@ -56,6 +60,8 @@ class Engine:
     def __init__(self, name: str, settings: Mapping[str, Any], terms: Terms):
         self.name, self.settings, self.terms = name, settings, terms
         structure = layout(terms.blocks)
+        df = settings.get("df", [])
+        self.methods = [df] if isinstance(df, str) else list(df)
         self.expected = [("fixed", term) for term in terms.fixed]
         if name == "ols":
             self.expected.append(("ran_pars", RESIDUAL))
@@ -74,8 +80,16 @@ class Engine:
             rows = (data.rows.y, data.rows.columns(fixed)) if data.rows is not None else ()
             return Outcome(ols.fit(fixed, *rows, moments=moments, conf_level=level, truth=truth), {})
         if self.name == "reml":
-            fit, _ = reml.fit(moments, fixed, blocks, level, truth, self.settings["profile"])
-            return Outcome(fit, self._explained(fit, moments))
+            ml, methods = self.settings["method"] == "ml", self.methods
+            fit, best = reml.fit(
+                moments, fixed, blocks, level, truth, self.settings["profile"], df=methods[0], ml=ml
+            )
+            further = {}
+            if len(methods) > 1:
+                problem = problem_of(moments, fixed, blocks, ml)
+                for method in methods[1:]:
+                    further[method] = reml.fixed_table(fixed, reml.tested_by(method, problem, best), level)
+            return Outcome(fit, self._explained(fit, moments), further=further)
         if self.name == "mixedlm":
             start = earlier.get("reml")
             if start is None or start.fit.engine != "reml" or not self.settings["reml_is_start"]:
@@ -140,16 +154,23 @@ def ranef_measures(table: pd.DataFrame, term: str) -> dict[str, float]:
 def records(
     engine: Engine, outcome: Outcome | None, data: DataSet | None, true: Mapping[str, float]
 ) -> list[tuple]:
-    """Rows of the long table: effect, term, truth, estimate, std_error, conf_low, conf_high.
+    """Rows of the long table: effect, term, df, truth, estimate, std_error, conf_low, conf_high.
 
-    Every engine has the same rows in every replicate, NaN where it has no estimate.
+    Every engine has the same rows in every replicate, NaN where it has no estimate. `df` is the method of degrees
+    of freedom of reml's fixed effects, a row for each; empty for all others.
     """
     found: dict[tuple[str, str], tuple] = {}
+    by_method: dict[str, dict] = {}
     if outcome is not None and len(outcome.fit.parameters):
         table = outcome.fit.parameters
         names = ("estimate", "std_error", "conf_low", "conf_high")
-        columns = zip(*(table[name].to_numpy(float).tolist() for name in names), strict=True)
-        found = dict(zip(zip(table["effect"], table["term"], strict=True), columns, strict=True))
+
+        def values(table: pd.DataFrame) -> dict[tuple[str, str], tuple]:
+            columns = zip(*(table[name].to_numpy(float).tolist() for name in names), strict=True)
+            return dict(zip(zip(table["effect"], table["term"], strict=True), columns, strict=True))
+
+        found = values(table)
+        by_method = {method: values(own) for method, own in outcome.further.items()}
         for measure, value in outcome.explained.items():
             ends = value.get("conf_low", np.nan), value.get("conf_high", np.nan)
             found["explained", measure] = (float(value["estimate"]), np.nan, *map(float, ends))
@@ -163,7 +184,9 @@ def records(
         known = true.get(term, np.nan) if effect == "explained" else np.nan
         if effect in ("fixed", "ran_pars"):
             known = float(truth_of(truth, term))
-        rows.append((effect, term, known, *found.get((effect, term), nothing)))
+        for method in engine.methods or [""] if effect == "fixed" else [""]:
+            own = by_method.get(method, found)
+            rows.append((effect, term, method, known, *own.get((effect, term), nothing)))
     return rows
 
 
