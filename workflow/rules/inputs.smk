@@ -25,6 +25,23 @@ def predicted(wildcards):
     return found
 
 
+def asked(wildcards):
+    """What is to be estimated of a fit: looked at before any fit, which does not depend on it."""
+    return {"asked": ancient(f"results/{wildcards.study}/effects/functions.json")}
+
+
+def estimated(wildcards):
+    """What effects take beside moments, from which OLS and reml are fitted once more."""
+    base, engines = f"results/{wildcards.study}", studies[wildcards.study]["engines"]
+    found = {"functions": f"{base}/effects/functions.json"}
+    if "mixedlm" in engines:
+        for kind in ("parameters.csv", "diagnostics.json"):
+            found[f"mixedlm_{kind.partition('.')[0]}"] = f"{base}/mixedlm/{kind}"
+    if "pymc" in engines:
+        found["posterior"] = f"{base}/pymc/posterior.nc"
+    return found
+
+
 def sources(wildcards):
     """The user's files."""
     return [local(file) for file in studies[wildcards.study]["files"]]

@@ -7,6 +7,7 @@ data/, moments/, reml/ -> mixedlm/parameters.csv, ranef.parquet, coef.parquet, d
 rule mixedlm:
     input:
         unpack(moments),
+        unpack(asked),
         unpack(rows),
         unpack(optimum),
         lib=lib("fit_mixedlm"),

@@ -7,6 +7,7 @@ moments/, data/ -> ols/parameters.csv, ols/diagnostics.json
 rule ols:
     input:
         unpack(moments),
+        unpack(asked),
         unpack(rows),
         lib=lib("fit_ols"),
     output:

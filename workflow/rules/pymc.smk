@@ -7,6 +7,7 @@ moments/ (and the rows, for `model: full`) -> pymc/parameters.csv, ranef.parquet
 rule pymc:
     input:
         unpack(moments),
+        unpack(asked),
         unpack(rows_of_full_model),
         lib=lib("fit_pymc"),
     output:

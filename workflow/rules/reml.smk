@@ -7,6 +7,7 @@ moments/ -> reml/parameters.csv, reml/tests.csv, reml/ranef.parquet, reml/diagno
 rule reml:
     input:
         unpack(moments),
+        unpack(asked),
         lib=lib("fit_reml"),
     output:
         parameters=ensure("results/{study}/reml/parameters.csv", non_empty=True),

@@ -119,6 +119,8 @@ def _stages(study) -> dict[str, dict[str, Any]]:
         if study.settings.replicates is None and not isinstance(stages["reml"]["df"], str):
             (stages["reml"]["df"],) = stages["reml"]["df"]
         stages["influence"] = {"formula": stages["reml"]["formula"]}
+    stages["effect_functions"] = {"formula": study.formula.text, "effects": study.effects}
+    stages["effects"] = {"conf_level": study.settings.conf_level, "engines": _effects(stages, study.engines)}
     if "pymc" in stages:
         own = ("formula", "conf_level", "priors", "seed")
         stages["criticism"] = {name: stages["pymc"][name] for name in own}
@@ -131,6 +133,17 @@ def _stages(study) -> dict[str, dict[str, Any]]:
         stages["ingest"] = {"formulas": formulas, "missing": study.settings.missing}
     stages["predictions"] = _predictions(study, stages)
     return stages
+
+
+def _effects(stages: dict, engines) -> dict:
+    """What the effects stage has to know of every engine."""
+    out = {name: {"formula": stages[name]["formula"]} for name in engines}
+    own = stages.get("reml", {"df": "satterthwaite", "method": "reml"})
+    if "reml" in out:
+        out["reml"] |= {"df": own["df"], "method": own["method"]}
+    if "mixedlm" in out:
+        out["mixedlm"] |= {"df": own["df"]}
+    return out
 
 
 def _predictions(study, stages: dict) -> dict:

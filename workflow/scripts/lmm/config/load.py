@@ -80,6 +80,12 @@ class Study:
             return self.simulate.seed
         return self.settings.engines.pymc.seed if self.settings.engines.pymc else 1
 
+    @property
+    def effects(self) -> list[dict[str, Any]] | None:
+        """Means, slopes and contrasts that are asked for; None: the defaults."""
+        found = self.settings.effects
+        return None if found is None else [entry.plain() for entry in found]
+
     def engine(self, name: str) -> dict[str, Any]:
         """An engine's settings as plain types."""
         return getattr(self.settings.engines, name).plain()

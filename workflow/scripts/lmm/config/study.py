@@ -8,6 +8,26 @@ from lmm.config.base import Settings
 from lmm.config.engines import Engines, Mixedlm, Ols, Pymc, Reml
 from lmm.config.simulation import Simulation
 
+Names = str | Annotated[list[str], Field(min_length=1)]
+Level = str | int | float
+
+
+class Effect(Settings):
+    """Estimated marginal means, or slopes, and contrasts of them."""
+
+    means: Names | None = None
+    """Categorical predictor, or several for their combinations, whose means are estimated; or `slopes`."""
+    slopes: str | None = None
+    """Numeric predictor whose average slope is estimated."""
+    by: Names | None = None
+    """Predictors for whose levels that is done separately; slopes are compared between them."""
+    at: dict[str, list[Level]] | None = None
+    """Values of predictors, a row for each; else numeric ones are at their mean, categorical ones averaged over."""
+    contrasts: Literal["pairwise"] | dict[str, list[float] | dict[Level, float]] | None = None
+    """pairwise: all differences; or a mapping of names to weights, by level or in the order of the levels."""
+    adjust: Literal["tukey", "holm", "bonferroni", "none"] | None = None
+    """How p values and intervals of contrasts are adjusted; tukey for pairwise ones where nothing is said."""
+
 
 class StudySettings(Settings):
     """One study: a formula, and either data or how to simulate them."""
@@ -31,6 +51,9 @@ class StudySettings(Settings):
     """File of new rows (and new groups) to predict, beside the fitted rows."""
     engines: Engines = Engines(ols=Ols(), mixedlm=Mixedlm(), reml=Reml(), pymc=Pymc())
     """Engines to fit and their settings; all four with their defaults where nothing is said."""
+    effects: list[Effect] | None = None
+    """Means, slopes and contrasts to estimate. Where nothing is said: every categorical predictor's means with
+    pairwise contrasts, and every numeric predictor's slope. An empty list: none."""
     conf_level: float = Field(0.95, ge=0.5, le=0.9999)
     """Level of every interval that is called conf_low, conf_high."""
     on_failed_gate: Literal["report", "error"] = "report"

@@ -37,7 +37,7 @@ class FixedEffects:
     Attributes
     ----------
     method : str
-        One of `METHODS`.
+        One of `METHODS`, or "residual": the same df for all.
     beta : (p,) array
     covariance : (p, p) array
         Of beta, without adjustment; in original units.
@@ -47,6 +47,8 @@ class FixedEffects:
         Derivatives of beta's covariance matrix in the variance parameters; empty for `normal`.
     spread : (n, n) array
         Covariance of the estimated variance parameters.
+    residual : float
+        Degrees of freedom of "residual".
     """
 
     method: str
@@ -55,6 +57,14 @@ class FixedEffects:
     adjusted: np.ndarray
     slopes: np.ndarray
     spread: np.ndarray
+    residual: float = np.inf
+
+    @classmethod
+    def with_df(cls, beta: np.ndarray, covariance: np.ndarray, df: float) -> "FixedEffects":
+        """Estimates whose every statistic has the same degrees of freedom (inf: normal)."""
+        method, p = "normal" if np.isinf(df) else "residual", len(beta)
+        nothing = np.zeros((0, p, p)), np.zeros((0, 0))
+        return cls(method, np.asarray(beta), covariance, covariance, *nothing, residual=df)
 
     def std_error(self, contrasts: np.ndarray) -> np.ndarray:
         """Standard errors of the rows' combinations of beta, (k,)."""
@@ -63,8 +73,8 @@ class FixedEffects:
     def df(self, contrasts: np.ndarray) -> np.ndarray:
         """Degrees of freedom of each row's t statistic, (k,); inf for normal."""
         contrasts = np.atleast_2d(contrasts)
-        if self.method == "normal":
-            return np.full(len(contrasts), np.inf)
+        if self.method in ("normal", "residual"):
+            return np.full(len(contrasts), self.residual)
         if self.method == "kenward-roger":
             return np.array([self._kenward_roger(row[None, :])[0] for row in contrasts])
         variance = np.einsum("ka,ab,kb->k", contrasts, self.covariance, contrasts)

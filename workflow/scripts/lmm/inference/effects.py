@@ -6,6 +6,7 @@ All come from one reference grid, over which they average with equal weights, wh
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -47,6 +48,27 @@ class Functions:
     families: np.ndarray
     means: int
     adjust: str
+
+    def plain(self) -> dict[str, Any]:
+        """Built-in types, for JSON; `from_plain` reads them back."""
+        return {
+            "effect": self.effect,
+            "kind": self.kind,
+            "cells": {name: self.cells[name].tolist() for name in self.cells},
+            "contrast": self.contrast,
+            "rows": self.rows.tolist(),
+            "offset": self.offset.tolist(),
+            "families": self.families.tolist(),
+            "means": self.means,
+            "adjust": self.adjust,
+        }
+
+    @classmethod
+    def from_plain(cls, value: Mapping[str, Any]) -> "Functions":
+        """The functions that `plain` described."""
+        arrays = {name: np.array(value[name]) for name in ("rows", "offset", "families")}
+        cells = pd.DataFrame(value["cells"], index=range(len(value["contrast"])))
+        return cls(**(dict(value) | arrays | {"cells": cells}))
 
 
 def functions(grid: ReferenceGrid, request: Request) -> list[Functions]:
