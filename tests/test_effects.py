@@ -145,12 +145,14 @@ def test_draws(model):
         (Request("means", ("x",)), "'x' is numeric"),
         (Request("slopes", ("A",)), "'A' is categorical"),
         (Request("means", ("A",), ("x",)), "'x' is numeric"),
-        (Request("means", ("A",), at={"B": ["r"]}), "'r' is not one of its levels"),
-        (Request("means", ("A",), at={"A": ["a"]}, contrasts="pairwise"), "only one level"),
+        (Request("means", ("A",), at={"B": ["r"]}), "at: B: 'r'; expected one of its levels p, q"),
+        (Request("means", ("A",), at={"A": ["a"]}, contrasts="pairwise"), "contrasts of one level"),
         (Request("slopes", ("x",), contrasts="pairwise"), "contrasts of one slope"),
         (Request("means", ("A",), contrasts={"c": [1, -1]}, adjust="none"), "2 weights"),
-        (Request("means", ("A",), contrasts={"c": {"d": 1}}, adjust="none"), "'d' is not one of the levels"),
-        (Request("means", ("A",), contrasts={"c": [1, -1, 0]}, adjust="tukey"), "tukey is for pairwise"),
+        (
+            Request("means", ("A",), contrasts={"c": {"d": 1}}, adjust="none"),
+            "'d'; expected weights of the levels a, b, c",
+        ),
     ],
 )
 def test_requests_without_an_answer(model, request_, words):

@@ -129,6 +129,29 @@ def check_df(settings: StudySettings) -> None:
         raise StudyError(where, what)
 
 
+def check_effects(settings: StudySettings, formula: Formula) -> None:
+    """Refuse effects of what the formula does not have; what only the data can tell is the effects stage's."""
+    for k, effect in enumerate(settings.effects or ()):
+        where = f"effects.{k}"
+        if (effect.means is None) == (effect.slopes is None):
+            raise StudyError(where, "expected one of means and slopes")
+        asked = effect.means if effect.slopes is None else effect.slopes
+        named = [*_listed(asked), *_listed(effect.by or []), *(effect.at or {})]
+        for name in named:
+            if name not in formula.predictors:
+                raise StudyError(where, f"'{name}' is {not_among(name, formula.predictors, 'a predictor')}")
+        if effect.adjust == "tukey" and isinstance(effect.contrasts, dict):
+            raise StudyError(
+                f"{where}.adjust", "tukey is for pairwise contrasts; expected holm, bonferroni or none"
+            )
+    if settings.effects and settings.replicates is not None:
+        raise StudyError("effects", "is for a study without `replicates`; expected one of the two")
+
+
+def _listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
 def all_priors(priors: Priors, terms: Terms | None) -> list[tuple[str, Prior]]:
     """Every prior with its key path under `priors`; mappings by term must name `terms` where known."""
     found = []

@@ -126,65 +126,56 @@ def check(grid: ReferenceGrid, request: Request) -> None:
     ------
     StudyError
         A predictor that is not in the fixed effects, a mean of a numeric one, a slope of a categorical one,
-        contrasts of one level, weights that do not fit the levels, an adjustment that does not fit the contrasts.
+        contrasts of one level, weights that do not fit the levels.
     """
 
     def fail(what: str) -> StudyError:
         return StudyError(request.where, what)
 
-    present = ", ".join(grid.predictors) or "none"
+    slopes, levels = request.kind == "slopes", grid.design.levels
     for name in (*request.of, *request.by, *request.at):
         if name not in grid.predictors:
+            present = ", ".join(grid.predictors) or "none"
             raise fail(f"'{name}' is not a predictor of the fixed effects; expected one of: {present}")
-    for name in (*request.of, *request.by):
-        numeric = name not in grid.design.levels
-        if request.kind == "slopes" and name in request.of and not numeric:
-            raise fail(f"'{name}' is categorical and has no slope; expected means: {name}")
-        if numeric and name not in request.at and not (request.kind == "slopes" and name in request.of):
+    if slopes and request.of[0] in levels:
+        name = request.of[0]
+        raise fail(
+            f"'{name}' is categorical and has no slope; expected a numeric predictor, or means: {name}"
+        )
+    for name in request.by if slopes else (*request.of, *request.by):
+        if name not in levels and name not in request.at:
             raise fail(f"'{name}' is numeric; expected a categorical predictor, or its values under `at`")
     for name, values in request.at.items():
-        levels = grid.design.levels.get(name)
-        strange = [value for value in values if levels is not None and value not in levels]
-        if strange:
-            known = ", ".join(map(str, levels))
-            raise fail(f"at: {name}: {strange[0]!r} is not one of its levels; expected one of: {known}")
-        if levels is None and not all(isinstance(value, (int, float)) for value in values):
-            raise fail(f"at: {name}: expected numbers")
+        known = levels.get(name)
+        strange = [
+            value
+            for value in values
+            if (known is None and isinstance(value, str)) or value not in (known or values)
+        ]
+        if strange or not values:
+            said = "a number" if known is None else f"one of its levels {', '.join(map(str, known))}"
+            raise fail(f"at: {name}: {strange[0] if strange else 'no value'!r}; expected {said}")
     if request.contrasts is None:
         return
-    compared = request.by if request.kind == "slopes" else request.of
-    sizes = [len(request.at.get(name, grid.values[name])) for name in compared]
-    count = int(np.prod(sizes, dtype=int))
-    if count < 2:
-        what = (
-            "one slope; expected `by` with a categorical predictor"
-            if request.kind == "slopes"
-            else "one level"
-        )
-        raise fail(
-            f"contrasts: there is only {what} to compare"
-            if count == 1 and compared
-            else f"contrasts of {what}"
-        )
-    if request.contrasts == PAIRWISE:
-        return
-    if request.adjust == "tukey":
-        raise fail("adjust: tukey is for pairwise contrasts; expected holm, bonferroni or none")
+    compared = request.by if slopes else request.of
     labels = [
-        " ".join(map(str, reversed(levels)))
-        for levels in itertools.product(
+        " ".join(map(str, reversed(combined)))
+        for combined in itertools.product(
             *(request.at.get(name, grid.values[name]) for name in reversed(compared))
         )
     ]
+    if len(labels) < 2:
+        what = "slope; expected `by` a categorical predictor" if slopes else "level; expected two or more"
+        raise fail(f"contrasts of one {what}")
+    if request.contrasts == PAIRWISE:
+        return
     for title, given in request.contrasts.items():
-        if isinstance(given, Mapping):
-            strange = [label for label in map(str, given) if label not in labels]
-            if strange:
-                raise fail(f"contrasts: {title}: '{strange[0]}' is not one of the levels {', '.join(labels)}")
-        elif len(given) != count:
-            raise fail(
-                f"contrasts: {title}: {len(given)} weights; expected one for each of {', '.join(labels)}"
-            )
+        strange = (
+            [str(label) for label in given if str(label) not in labels] if isinstance(given, Mapping) else []
+        )
+        if strange or (not isinstance(given, Mapping) and len(given) != len(labels)):
+            met = f"'{strange[0]}'" if strange else f"{len(given)} weights"
+            raise fail(f"contrasts: {title}: {met}; expected weights of the levels {', '.join(labels)}")
 
 
 def outside(grid: ReferenceGrid, request: Request) -> list[str]:

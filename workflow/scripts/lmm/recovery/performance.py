@@ -22,7 +22,8 @@ COLUMNS = (
     "n_used", "n_missing", "n_failed", "n_replicates", "n_needed",
 )  # fmt: skip
 PROPORTIONS = (
-    "coverage", "bias_eliminated_coverage", "power", "p_zero", "failure_rate", "singular_rate", "ranef_coverage",
+    "coverage", "bias_eliminated_coverage", "power", "type_1_error", "p_zero", "failure_rate", "singular_rate",
+    "ranef_coverage",
 )  # fmt: skip
 PERCENTAGES = ("model_se_error", "relative_precision")
 REFERENCE = ("reml", "mixedlm", "pymc", "ols")
@@ -152,6 +153,8 @@ def _measures(
     }
     if effect == "fixed":
         found["power"] = m.power(low, high)
+        null = np.where(t == 0.0, 0.0, np.nan)
+        found["type_1_error"] = m.power(low + null, high + null)
     if effect == "ran_pars" and term.startswith("sd__"):
         found["p_zero"] = m.at_zero(e)
     if other is not None:

@@ -109,21 +109,20 @@ def methods(recovered: Recovered) -> Table | None:
     rows = rows[(rows["df"] != "") & (rows["subset"] == "usable")]
     keys = ["design", "term", "df"]
     parts = []
-    for measure, scale in (("coverage", 100.0), ("power", 100.0), ("width", 1.0), ("model_se_error", 1.0)):
+    scales = {"coverage": 100.0, "power": 100.0, "type_1_error": 100.0, "width": 1.0, "model_se_error": 1.0}
+    for measure, scale in scales.items():
         own = rows[rows["measure"] == measure].set_index(keys)[["estimate", "mcse"]] * scale
         parts.append(own.set_axis([measure, f"{measure}_mcse"], axis=1))
     lead = rows[rows["measure"] == "coverage"].set_index(keys)[["truth", "n_used"]]
     frame = pd.concat([lead, *parts], axis=1).reset_index()
-    # where there is no effect, an interval that excludes 0 is a false positive
-    null = frame["truth"] == 0.0
-    frame["type_one"], frame["type_one_mcse"] = (frame[n].where(null) for n in ("power", "power_mcse"))
-    frame.loc[null, ["power", "power_mcse"]] = np.nan
+    # where there is no effect, an interval that excludes 0 is an error and no power
+    frame.loc[frame["type_1_error"].notna(), ["power", "power_mcse"]] = np.nan
     frame["df"] = frame["df"].map(METHODS)
     frame = recovered.designs.merge(frame, on="design")
     columns = [
         *_axes(recovered), Column("term", "Term", False), Column("df", "Degrees of freedom", False),
         Column("truth", "Truth"), *_pair("coverage", "Coverage %", 1), *_pair("power", "Power %", 1),
-        *_pair("type_one", "Type I error %", 1), *_pair("width", "Width", decimals(frame["width"], 3)),
+        *_pair("type_1_error", "Type I error %", 1), *_pair("width", "Width", decimals(frame["width"], 3)),
         *_pair("model_se_error", "ModSE %", 1), Column("n_used", "Used", decimals=0),
     ]  # fmt: skip
     caption = (
