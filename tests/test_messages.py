@@ -91,7 +91,7 @@ def post(**changes):
 
 
 CONFIGURATIONS = [
-    (sim(tittle='x'), "studies.s.tittle: unknown key; did you mean 'title'? expected one of: title, formula, data, truth, simulate, designs, missing, predict, engines, effects, conf_level, on_failed_gate, replicates, replicates_per_job, simulate_from, bootstrap, calibration"),
+    (sim(tittle='x'), "studies.s.tittle: unknown key; did you mean 'title'? expected one of: title, formula, data, truth, simulate, designs, missing, predict, engines, effects, models, conf_level, on_failed_gate, replicates, replicates_per_job, simulate_from, bootstrap, calibration"),
     (drawn(row=3), "studies.s.simulate.row: unknown key; did you mean 'rows'? expected one of: generator, seed, address, groups, rows, rows_per_group, fixed, sd, corr, sigma, predictors, random_effects, errors"),
     (sim(engines={'stan': {}}), 'studies.s.engines.stan: unknown key; expected one of: ols, mixedlm, reml, pymc'),
     (sim(engines={'ols': 3}), 'studies.s.engines.ols: 3: expected a mapping without keys: {}'),
@@ -104,6 +104,10 @@ CONFIGURATIONS = [
     (sim(effects=[{'slopes': 'x'}, {'means': 'w'}]), "studies.s.effects.1: 'w' is not a predictor"),
     (sim(effects=[{'slopes': 'x', 'contrasts': {'a': [1, -1]}, 'adjust': 'tukey'}]), "studies.s.effects.0.adjust: tukey is for pairwise contrasts; expected holm, bonferroni or none"),
     (sim(effects=[{'slopes': 'x'}], replicates=2), "studies.s.effects: is for a study without `replicates`; expected one of the two"),
+    (sim(bootstrap=10), "studies.s.bootstrap: 10: data sets of a bootstrap are for `models`; expected both or neither"),
+    (sim(models={'a': 'y ~ x + (1 | g)', 'b': 'y ~ 1 + (1 | g)'}, replicates=2), "studies.s.models: is for a study without `replicates`; expected one of the two"),
+    (sim(models={'a': 'y ~ x + (1 | g)', 'b': 'np.log(y) ~ x + (1 | g)'}), "studies.s.models.b: 'np.log(y) ~ x + (1 | g)': response is 'np.log(y)'; expected the study's, 'y'"),
+    (sim(models={'a': 'y ~ x + (1 | g)', 'b': 'y ~ w + (1 | g)'}), "studies.s.models.b: 'y ~ w + (1 | g)': 'w' is not a predictor that the study simulates"),
     (sim(title=3), 'studies.s.title: 3: expected text'),
     (sim(formula=None), 'studies.s.formula: is missing; expected a value'),
     (sim(conf_level=1), 'studies.s.conf_level: 1: expected at most 0.9999'),

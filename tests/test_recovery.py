@@ -124,7 +124,9 @@ def test_published_formulas_computed_independently():
         assert table.loc[measure, "mcse"] == pytest.approx(mcse, rel=1e-12), measure
     assert set(table.index) == {*expected, "rmse", "type_1_error"}
     assert np.isnan(table.loc["type_1_error", "estimate"])  # there is an effect
-    null = performance(long.assign(truth=0.0)).query("subset == 'usable' and term == 'x'").set_index("measure")
+    null = (
+        performance(long.assign(truth=0.0)).query("subset == 'usable' and term == 'x'").set_index("measure")
+    )
     assert null.loc["type_1_error", ["estimate", "mcse"]].tolist() == pytest.approx(expected["power"])
 
 

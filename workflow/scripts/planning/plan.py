@@ -67,7 +67,7 @@ def study_plan(study) -> dict[str, Any]:
 
     settings = study.settings
     stages = _stages(study)
-    sizes = files.sizes(study, stages["moments"]["formulas"])
+    sizes = files.sizes(study, stages.get("ingest", stages["moments"])["formulas"])
     copied = sum(sizes) <= COPY_LIMIT
     many = study.simulate.n_groups > MANY_GROUPS if study.simulate else sum(sizes) > MANY_BYTES
     chains = settings.engines.pymc.chains if settings.engines.pymc else 1
@@ -87,6 +87,7 @@ def study_plan(study) -> dict[str, Any]:
         "engines": list(study.engines),
         "reml_is_start": reml_is_start(study),
         "strict": settings.on_failed_gate == "error",
+        "models": bool(settings.models),
         "recovery": replicates.recovery(study, stages, reml_is_start(study)),
         "stages": stages,
     }
@@ -103,8 +104,11 @@ def reml_is_start(study) -> bool:
 
 def _stages(study) -> dict[str, dict[str, Any]]:
     """Settings of each stage, no more than change its artifacts: one that it does not use must not rerun it."""
+    from lmm.model.formula import parse
+
     texts = [study.formula.text, *(study.formula_for(engine).text for engine in study.engines)]
     formulas = list(dict.fromkeys(texts))
+    models = {name: parse(text).text for name, text in (study.settings.models or {}).items()}
     common = {"formula": study.formula.text, "conf_level": study.settings.conf_level}
     shown = common | {"title": study.title, "engines": list(study.engines), "simulate": bool(study.simulate)}
     stages = {
@@ -113,6 +117,10 @@ def _stages(study) -> dict[str, dict[str, Any]]:
         "figures": shown,
         "report": shown | {"configuration": study.settings.plain()},
     }
+    if models:
+        stages["model_moments"] = {"formulas": list(dict.fromkeys(models.values()))}
+        count = study.settings.bootstrap or 0
+        stages["models"] = {"models": models, "bootstrap": count, "seed": study.seed}
     for engine in study.engines:
         stages[engine] = common | study.engine(engine) | {"formula": study.formula_for(engine).text}
     if "reml" in stages:
@@ -130,7 +138,8 @@ def _stages(study) -> dict[str, dict[str, Any]]:
         if study.settings.predict is not None:  # else the engines' formulas are nothing to it
             stages["simulate"]["formulas"] = formulas
     else:
-        stages["ingest"] = {"formulas": formulas, "missing": study.settings.missing}
+        every = list(dict.fromkeys([*formulas, *models.values()]))
+        stages["ingest"] = {"formulas": every, "missing": study.settings.missing}
     stages["predictions"] = _predictions(study, stages)
     return stages
 

@@ -148,6 +148,30 @@ def check_effects(settings: StudySettings, formula: Formula) -> None:
         raise StudyError("effects", "is for a study without `replicates`; expected one of the two")
 
 
+def check_models(settings: StudySettings, formula: Formula, simulated: bool) -> None:
+    """Refuse models that are not of the study's rows, or whose likelihoods are of different responses."""
+    if settings.models is None:
+        if isinstance(settings.bootstrap, int):
+            what = (
+                f"{settings.bootstrap}: data sets of a bootstrap are for `models`; expected both or neither"
+            )
+            raise StudyError("bootstrap", what)
+        return
+    if settings.replicates is not None:
+        raise StudyError("models", "is for a study without `replicates`; expected one of the two")
+    for name, text in settings.models.items():
+        own = parse(text, f"models.{name}")
+        for part in ("response", "group"):
+            met, expected = getattr(own, part), getattr(formula, part)
+            if met != expected:
+                what = f"'{text}': {part} is '{met}'; expected the study's, '{expected}'"
+                raise StudyError(f"models.{name}", what)
+        for column in own.predictors:
+            if simulated and column not in formula.predictors:
+                what = not_among(column, formula.predictors, "a predictor that the study simulates")
+                raise StudyError(f"models.{name}", f"'{text}': '{column}' is {what}")
+
+
 def _listed(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else value
 
@@ -177,7 +201,7 @@ def check_replicates(settings: StudySettings, designs: Sequence[DesignPoint]) ->
     own_data = designs[0].settings is None
     if settings.replicates is None:
         for key in ("simulate_from", "bootstrap", "calibration"):
-            if getattr(settings, key):
+            if getattr(settings, key) and type(getattr(settings, key)) is not int:
                 value = str(getattr(settings, key)).lower()
                 raise StudyError(key, f"{value}: is for a study with `replicates`; expected both or neither")
         return

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from lmm.config.base import nearest
-from lmm.config.checks import check_data_files, check_effects, check_engines, check_replicates
+from lmm.config.checks import check_data_files, check_effects, check_engines, check_models, check_replicates
 from lmm.config.designs import DesignPoint, expand, point
 from lmm.config.messages import message
 from lmm.config.simulation import Simulation
@@ -201,6 +201,7 @@ def _study(name: str, raw: Any, root: Path) -> Study:
     check_replicates(settings, designs)
     check_engines(settings, formula, simulated)
     check_effects(settings, formula)
+    check_models(settings, formula, simulated)
     return Study(name, settings, designs, files)
 
 

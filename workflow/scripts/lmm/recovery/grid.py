@@ -43,7 +43,8 @@ def check(replicates: pd.DataFrame) -> None:
     if twice.any():
         row = replicates.loc[twice.idxmax(), keys]
         raise StudyError(
-            where, f"{', '.join(filter(None, map(str, row)))} is there twice; expected every term of a fit once"
+            where,
+            f"{', '.join(filter(None, map(str, row)))} is there twice; expected every term of a fit once",
         )
     if replicates.groupby(keys[:3], observed=True)["status"].nunique().max() > 1:
         raise StudyError(where, "a fit has two statuses; expected one for each design, replicate and engine")
