@@ -34,14 +34,14 @@ ONE_FACTOR = [
 class Model:
     """A formula's design, moments, problem and optimum on a table of rows."""
 
-    def __init__(self, formula: str, rows: pd.DataFrame, ml: bool = False):
+    def __init__(self, formula: str, rows: pd.DataFrame, ml: bool = False, weights=None, offset=0.0):
         self.rows = rows
         self.design = build(parse(formula), rows)
         self.terms = self.design.terms
         y, W = self.design.matrix(rows)
         codes, levels = pd.factorize(rows[self.terms.group], sort=True)
         names = np.array([str(level) for level in levels], dtype=object)
-        self.moments = compute(self.terms, y, W, codes, names)
+        self.moments = compute(self.terms, y - offset, W, codes, names, weights=weights)
         self.problem = problem_of(self.moments, self.terms.fixed, self.terms.blocks, ml)
         self.best = optimum(self.problem)
 

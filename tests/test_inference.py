@@ -3,6 +3,7 @@
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -210,3 +211,35 @@ def test_maximum_likelihood(name):
     assert np.sqrt(np.diag(best.cov_beta)) == pytest.approx(list(reference["se"].values()), rel=1e-8)
     sds = [sd for own in reference["sd"].values() for sd in own.values()]
     assert np.sqrt(np.diag(best.covariance)) == pytest.approx(sds, rel=1e-8)
+
+
+@pytest.mark.parametrize("name", ["weights", "weights_ml", "offset"])
+def test_weights_and_offset_of_lme4(name):
+    reference = cases.R["fits"][name]
+    rows = pd.read_csv(cases.HERE / "reference" / "sleepstudy_weights.csv", dtype={"Subject": str})
+    offset = rows.o.to_numpy() if name == "offset" else 0.0
+    formula = "Reaction ~ Days + (Days | Subject)"
+    model = cases.Model(formula, rows, name == "weights_ml", rows.w.to_numpy(), offset)
+    best = model.best
+    assert best.criterion == pytest.approx(reference["criterion"], abs=1e-8)
+    assert best.beta == pytest.approx(reference["estimate"], rel=TO_R)
+    sds = np.sqrt(np.diag(best.covariance))
+    assert [*sds, best.sigma] == pytest.approx([*reference["vc"][:2], reference["vc"][3]], rel=TO_R)
+    fixed = model.fixed("satterthwaite")
+    assert fixed.std_error(np.eye(2)) == pytest.approx(reference["std_error"], rel=TO_R)
+    # lmerTest differentiates numerically
+    assert fixed.df(np.eye(2)) == pytest.approx(reference["satterthwaite_df"], rel=1e-5)
+
+
+def test_weights_against_dense_matrices():
+    rows = cases.ROWS
+    model = cases.Model("y ~ A + x + (x | g)", rows, weights=rows.w.to_numpy())
+    X, y, Z, same = dense_parts(model)
+    V = same * (Z @ model.best.covariance @ Z.T) + np.diag(model.best.sigma**2 / rows.w.to_numpy())
+    inverse = np.linalg.inv(V)
+    cov = np.linalg.inv(X.T @ inverse @ X)
+    r = y - X @ (cov @ X.T @ inverse @ y)
+    criterion = (len(y) - X.shape[1]) * np.log(2 * np.pi) + np.linalg.slogdet(V)[1] + r @ inverse @ r
+    criterion += np.linalg.slogdet(X.T @ inverse @ X)[1]
+    assert model.best.criterion == pytest.approx(criterion, abs=1e-9)
+    assert model.best.cov_beta == pytest.approx(cov, rel=1e-9)

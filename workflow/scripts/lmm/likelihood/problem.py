@@ -103,13 +103,24 @@ class Problem:
 
     @classmethod
     def build(
-        cls, gram, total, n_rows, structure, fixed, back_x, offset, back_z, y_scale, ml=False
+        cls,
+        gram,
+        total,
+        n_rows,
+        structure,
+        fixed,
+        back_x,
+        offset,
+        back_z,
+        y_scale,
+        ml=False,
+        log_weights=0.0,
     ) -> "Problem":
         """Pack the groups and fold y's scale into the maps (see `problem_of`)."""
         z_map = np.zeros((len(structure.random), len(structure.random)))
         for (start, stop), back in zip(structure.blocks, back_z, strict=True):
             z_map[start:stop, start:stop] = back * y_scale
-        constant = 2.0 * n_rows * np.log(y_scale)
+        constant = 2.0 * n_rows * np.log(y_scale) - log_weights
         if not ml:
             constant -= 2.0 * (len(fixed) * np.log(y_scale) + np.linalg.slogdet(back_x)[1])
         return cls(
@@ -183,4 +194,5 @@ def problem_of(
         back_z=[back for _, back in parts],
         y_scale=moments.basis.y_scale,
         ml=ml,
+        log_weights=moments.log_weights,
     )

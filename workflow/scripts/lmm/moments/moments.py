@@ -129,6 +129,9 @@ class Moments:
     total : (m + 2, m + 2) array
         Gram matrix of E over all rows.
     basis : Basis
+    log_weights : float
+        Sum over the rows of the logarithms of their precision weights; the products are weighted then, as if each
+        row were multiplied by the root of its weight. 0 without weights.
     """
 
     group: str
@@ -137,6 +140,7 @@ class Moments:
     gram: np.ndarray
     total: np.ndarray
     basis: Basis
+    log_weights: float = 0.0
 
     @property
     def n_rows(self) -> int:
@@ -155,14 +159,14 @@ class Moments:
 
     @cached_property
     def covariance(self) -> np.ndarray:
-        """Covariance matrix (divisor N) of E's columns over the rows, (m + 2, m + 2)."""
-        mean = self.total[0] / self.n_rows
-        return self.total / self.n_rows - np.outer(mean, mean)
+        """Covariance matrix (divisor N) of E's columns over the rows, weighted if they are, (m + 2, m + 2)."""
+        mean = self.total[0] / self.total[0, 0]
+        return self.total / self.total[0, 0] - np.outer(mean, mean)
 
     @property
     def y_mean(self) -> float:
         """Mean of the response over all rows."""
-        return float(self.total[0] @ self.basis.response / self.n_rows)
+        return float(self.total[0] @ self.basis.response / self.total[0, 0])
 
     @property
     def y_sd(self) -> float:
@@ -171,9 +175,9 @@ class Moments:
         return float(np.sqrt(response @ self.covariance @ response * self.n_rows / (self.n_rows - 1)))
 
     def mean_zz(self, names: tuple[str, ...]) -> np.ndarray:
-        """Z'Z / N of columns in their original units, (q, q)."""
+        """Mean over the rows of zz', z columns in their original units, (q, q); weighted if they are."""
         raw = self.basis.raw(names)
-        return raw.T @ self.total[:-1, :-1] @ raw / self.n_rows
+        return raw.T @ self.total[:-1, :-1] @ raw / self.total[0, 0]
 
     def cov_fixed(self, names: tuple[str, ...]) -> np.ndarray:
         """Covariance matrix (divisor N) over the rows of columns in their original units, (p, p)."""
@@ -205,7 +209,7 @@ class Moments:
             beta=self.basis.y_scale * back @ inverse @ z + self.pilot_beta(names),
             cov_unscaled=back @ inverse @ inverse.T @ back.T,
             rss=float((self.total[-1, -1] - z @ z) * self.basis.y_scale**2),
-            tss=float(response @ self.covariance @ response * self.n_rows),
+            tss=float(response @ self.covariance @ response * self.total[0, 0]),
             tss_uncentred=float(uncentred),
             df_resid=self.n_rows - len(names),
         )
@@ -256,6 +260,7 @@ class Moments:
                 columns[f"{names[a]} * {names[b]}"] = self.gram[:, a, b]
         write_table(table, pd.DataFrame(columns))
         value = {"group": self.group, "rows": rows, "basis": self.basis.plain(), "total": self.total}
+        value["log_weights"] = self.log_weights
         write_json(details, value | {"n_rows": self.n_rows, "n_groups": self.n_groups})
 
     @classmethod
@@ -271,7 +276,8 @@ class Moments:
                 if b < value["rows"]:
                     gram[:, b, a] = gram[:, a, b]
         levels = frame["level"].to_numpy(dtype=object)
-        return cls(value["group"], levels, frame["n"].to_numpy(), gram, np.array(value["total"]), basis)
+        total, logs = np.array(value["total"]), value["log_weights"]
+        return cls(value["group"], levels, frame["n"].to_numpy(), gram, total, basis, logs)
 
 
 def by_group(
