@@ -14,7 +14,7 @@ from scipy import stats
 
 from lmm.inference.degrees_of_freedom import FixedEffects
 from lmm.inference.multiplicity import adjusted_p, critical
-from lmm.inference.reference_grid import PAIRWISE, ReferenceGrid, Request, check
+from lmm.inference.reference_grid import ReferenceGrid, Request, check
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _contrasts(each: Functions, request: Request, compared: list[str], families:
         at = np.flatnonzero(each.families == number)
         labels = [" ".join(map(str, each.cells.loc[k, compared])) for k in at]
         means = len(at)
-        if request.contrasts == PAIRWISE:
+        if not isinstance(request.contrasts, Mapping):
             pairs = itertools.combinations(range(means), 2)
             chosen = {f"{labels[a]} - {labels[b]}": {labels[a]: 1.0, labels[b]: -1.0} for a, b in pairs}
         else:

@@ -91,7 +91,11 @@ def _parts(spec: ModelSpec, encoded) -> list[_Part]:
     """The parts of a term; their columns stand one after the other, the first factor's index the fastest."""
     out, start = [], 0
     for scoped in encoded.scoped_terms:
-        codings, widths, reduced, full, numeric = {}, [], [], [], []
+        codings: dict[str, np.ndarray] = {}
+        widths: list[int] = []
+        reduced: list[str] = []
+        full: list[str] = []
+        numeric: list[str] = []
         for one in scoped.factors:
             name = one.factor.expr
             coding = _coding(spec, name, one.reduced)

@@ -167,7 +167,7 @@ def check(grid: ReferenceGrid, request: Request) -> None:
     if len(labels) < 2:
         what = "slope; expected `by` a categorical predictor" if slopes else "level; expected two or more"
         raise fail(f"contrasts of one {what}")
-    if request.contrasts == PAIRWISE:
+    if not isinstance(request.contrasts, Mapping):
         return
     for title, given in request.contrasts.items():
         strange = (
