@@ -5,6 +5,7 @@ from running.frame import run
 
 def main(job) -> None:
     from lmm.comparison import effects
+    from lmm.core import engines
     from lmm.core.store import read_json, write_table
     from lmm.core.tidy import Fit
     from lmm.data.rows import read_terms
@@ -16,18 +17,19 @@ def main(job) -> None:
     groups = [Functions.from_plain(value) for value in read_json(job.input.functions)["functions"]]
     moments = Moments.read(job.input.moments, job.input.moments_details)
     fitted = {}
-    for engine, own in settings["engines"].items():
-        terms = read_terms(job.input.design, own["formula"])
-        if engine == "ols":
-            fitted[engine] = effects.of_ols(moments, terms)
-        elif engine == "reml":
-            fitted[engine] = effects.of_reml(moments, terms, own)
-        elif engine == "mixedlm":
-            fit = Fit.read(job.input.mixedlm_parameters, job.input.mixedlm_diagnostics)
-            found = effects.of_mixedlm(fit, own["df"], moments, terms)
-            fitted |= {} if found is None else {engine: found}
+    for name, own in settings["engines"].items():
+        terms, family = read_terms(job.input.design, own["formula"]), engines.row(name).family
+        if family == engines.POOLED:
+            found = effects.of_pooled(moments, terms)
+        elif family == engines.EXACT:
+            found = effects.of_exact(moments, terms, own)
+        elif family == engines.BAYES:
+            found = fixed_draws(job.input[f"{name}_posterior"], terms.fixed)
         else:
-            fitted[engine] = fixed_draws(job.input.posterior, terms.fixed)
+            fit = Fit.read(job.input[f"{name}_parameters"], job.input[f"{name}_diagnostics"])
+            found = effects.of_likelihood(fit, moments, terms, own)
+        if found is not None:
+            fitted[name] = found
     write_table(job.output.table, effects.table(groups, fitted, settings["conf_level"]))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lmm.core.engines import ORDER
+from lmm.core import engines
 from lmm.core.tidy import Fit
 from lmm.engines.reml import tested_by
 from lmm.inference.degrees_of_freedom import FixedEffects
@@ -83,27 +83,29 @@ def prepared(
     }
 
 
-def of_ols(moments: Moments, terms: Terms) -> FixedEffects:
+def of_pooled(moments: Moments, terms: Terms) -> FixedEffects:
     """Least squares, by t with the residual degrees of freedom."""
     found = moments.ols(terms.fixed)
     covariance = found.cov_unscaled * found.rss / found.df_resid
     return FixedEffects.with_df(found.beta, covariance, float(found.df_resid))
 
 
-def of_reml(moments: Moments, terms: Terms, settings: Mapping[str, Any]) -> FixedEffects:
-    """The reml engine's fit, found once more: the same bits."""
+def of_exact(moments: Moments, terms: Terms, settings: Mapping[str, Any]) -> FixedEffects:
+    """The exact fit, found once more: the same bits."""
     problem = problem_of(moments, terms.fixed, terms.blocks, settings["method"] == "ml")
     return tested_by(settings["df"], problem, optimum(problem))
 
 
-def of_mixedlm(fit: Fit, df: str, moments: Moments, terms: Terms) -> FixedEffects | None:
-    """MixedLM's estimates: with reml's degrees of freedom at the same optimum, else by z; None without a fit."""
+def of_likelihood(
+    fit: Fit, moments: Moments, terms: Terms, settings: Mapping[str, Any]
+) -> FixedEffects | None:
+    """Another optimiser's estimates: those of the exact fit at the same optimum, else by z; None without a fit."""
     table = fit.parameters[fit.parameters["effect"] == "fixed"]
     if not len(table):
         return None
-    summary = fit.diagnostics["summary"]
-    if summary["reml_gap"] and summary["reml_gap"]["reached"]:
-        return of_reml(moments, terms, {"method": "reml", "df": df})
+    summary = fit.diagnostics.summary
+    if (summary.get("reml_gap") or {}).get("reached"):
+        return of_exact(moments, terms, settings)
     error = table["std_error"].to_numpy(float)
     covariance = np.outer(error, error) * np.array(summary["corr_fixed"])
     return FixedEffects.with_df(table["estimate"].to_numpy(float), covariance, np.inf)
@@ -122,7 +124,7 @@ def table(
         Of the intervals.
     """
     parts = []
-    for engine in sorted(fitted, key=ORDER.index):
+    for engine in engines.ordered(fitted):
         own = fitted[engine]
         for group in groups:
             by = estimates if isinstance(own, FixedEffects) else summaries

@@ -60,9 +60,9 @@ class Comparison:
                     "model": name,
                     "formula": formula,
                     "parameters": count,
-                    "logLik": found["log_likelihood"],
-                    "AIC": found["aic"],
-                    "BIC": found["bic"],
+                    "logLik": found["logLik"],
+                    "AIC": found["AIC"],
+                    "BIC": found["BIC"],
                     "status": status,
                 }
             )

@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from lmm.config.base import Settings
-from lmm.config.engines import Engines, Mixedlm, Ols, Pymc, Reml
+from lmm.config.engines import Engines
 from lmm.config.simulation import Simulation
+from lmm.core.engines import ENGINES
 
 Names = str | Annotated[list[str], Field(min_length=1)]
 Level = str | int | float
@@ -60,7 +61,7 @@ class StudySettings(Settings):
     """Rows with missing values: stop and say where, or drop and report."""
     predict: str | None = None
     """File of new rows (and new groups) to predict, beside the fitted rows."""
-    engines: Engines = Engines(ols=Ols(), mixedlm=Mixedlm(), reml=Reml(), pymc=Pymc())
+    engines: Engines = Engines(**{name: {} for name in ENGINES})
     """Engines to fit and their settings; all four with their defaults where nothing is said."""
     effects: list[Effect] | None = None
     """Means, slopes and contrasts to estimate. Where nothing is said: every categorical predictor's means with

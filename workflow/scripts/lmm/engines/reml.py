@@ -1,13 +1,19 @@
 """The reml engine: the exact optimum of REML or maximum likelihood from moments, as a tidy `Fit`."""
 
 import time
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from lmm.core.tidy import RESIDUAL, Fit, ranef_frame, truth_of
+from lmm.core import engines
+from lmm.core.store import write_table
+from lmm.core.tidy import Diagnostics, Fit, group_of, ranef_frame, truth_of
 from lmm.core.versions import versions_of
+from lmm.engines.base import Fitted, Task
 from lmm.inference.degrees_of_freedom import FixedEffects, fixed_effects, p_of
 from lmm.inference.derivatives import by_group
 from lmm.inference.hypotheses import TYPES, contrasts, terms_of
@@ -16,6 +22,7 @@ from lmm.inference.optimum import Optimum, fill, optimum
 from lmm.likelihood.conditional import conditional
 from lmm.likelihood.problem import Problem, problem_of
 from lmm.model.design import Design
+from lmm.model.terms import Terms
 from lmm.moments.moments import Moments
 
 ENGINE = "reml"
@@ -25,6 +32,32 @@ INTERVALS = {
     "kenward-roger": "t, Kenward and Roger's degrees of freedom and standard errors",
     "normal": "Wald (normal), GLS standard errors",
 }
+
+
+class Fitter:
+    """The engine with its settings: see `lmm.engines.base.Fitter`."""
+
+    def __init__(self, settings: Mapping[str, Any], terms: Terms):
+        self.level, self.profile, self.terms = settings["conf_level"], settings["profile"], terms
+        df = settings.get("df", "satterthwaite")
+        self.methods = [df] if isinstance(df, str) else list(df)
+        self.ml = settings.get("method") == "ml"
+
+    def fit(self, task: Task) -> Fitted:
+        """From moments."""
+        model, methods = (self.terms.fixed, self.terms.blocks), self.methods
+        found, best = fit(
+            task.moments, *model, self.level, task.truth, self.profile, df=methods[0], ml=self.ml
+        )
+        further, artifacts = {}, {}
+        if len(methods) > 1 or task.design is not None:
+            problem = problem_of(task.moments, *model, self.ml)
+        for method in methods[1:]:
+            further[method] = fixed_table(model[0], tested_by(method, problem, best), self.level)
+        if task.design is not None:
+            tests = f_tests(problem, best, task.design(), methods[0])
+            artifacts["tests"] = partial(write_table, frame=tests)
+        return Fitted(found, artifacts, further=further)
 
 
 def ranef_table(
@@ -64,7 +97,7 @@ def parameters_table(
     variances = pd.DataFrame(
         {
             "effect": "ran_pars",
-            "group": ["Residual" if term == RESIDUAL else group for term in terms],
+            "group": [group_of(term, group) for term in terms],
             "term": terms,
             "estimate": variance_values(best.root, best.sigma, problem.structure.correlations),
             "std_error": errors,
@@ -77,7 +110,7 @@ def parameters_table(
     )
     out = pd.concat([fixed, variances], ignore_index=True)
     out.insert(0, "engine", ENGINE)
-    out["truth"] = [truth_of(truth, term) for term in out["term"]]
+    out["truth"] = [truth_of(truth, *key) for key in zip(out["group"], out["term"], strict=True)]
     return out
 
 
@@ -157,7 +190,8 @@ def fit(
     best = optimum(problem)
     clock.append(time.perf_counter())
     errors = standard_errors(problem, best)
-    intervals, words = np.full((len(errors), 2), np.nan), []
+    intervals = np.full((len(errors), 2), np.nan)
+    words: list[str] = []
     if profile:
         intervals, words = profile_intervals(problem, best, conf_level)
     clock.append(time.perf_counter())
@@ -167,37 +201,36 @@ def fit(
     if not best.certified:
         words.append("no stop of the optimiser passed the second-order test: the estimates may be off")
     status = "non-converged" if not best.certified else "singular" if best.singular else "ok"
-    diagnostics = {
-        "engine": ENGINE,
-        "converged": best.certified,
-        "singular": best.singular,
-        "status": status,
-        "message": words[-1] if words else "",
-        "criterion": best.criterion,
-        "gates": [],
-        "warnings": words,
-        "seconds": dict(zip(("optimum", "intervals", "ranef"), np.diff(clock).tolist(), strict=True)),
-        "versions": versions_of("numpy", "numba", "scipy"),
-        "n_rows": moments.n_rows,
-        "n_groups": moments.n_groups,
-        "conf_level": conf_level,
-        "method": "ml" if ml else "reml",
-        "df": df,
+    diagnostics = Diagnostics(
+        ENGINE,
+        status=status,
+        message=words[-1] if words else "",
+        converged=best.certified,
+        singular=best.singular,
+        criterion=best.criterion,
+        warnings=words,
+        seconds=dict(zip(("optimum", "intervals", "ranef"), np.diff(clock).tolist(), strict=True)),
+        versions=versions_of(*engines.row(ENGINE).packages),
+        n_rows=moments.n_rows,
+        n_groups=moments.n_groups,
+        conf_level=conf_level,
+        method="ML" if ml else "REML",
+        df=df,
         **information_criteria(best.criterion, len(fixed) + len(errors), moments.n_rows),
-        "intervals": {"fixed": INTERVALS[df], "ran_pars": "profile likelihood"},
-        "summary": {"corr_fixed": _correlation(best.cov_beta).tolist(), "fixed_names": list(fixed)},
-    }
+        intervals={"fixed": INTERVALS[df], "ran_pars": "profile likelihood"},
+        summary={"corr_fixed": _correlation(best.cov_beta).tolist(), "fixed_names": list(fixed)},
+    )
     parameters = parameters_table(problem, best, moments.group, conf_level, errors, intervals, tested, truth)
     return Fit(ENGINE, parameters, table, diagnostics), best
 
 
-def information_criteria(criterion: float, parameters: int, rows: int) -> dict[str, float]:
+def information_criteria(criterion: float, parameters: int, rows: int) -> dict[str, Any]:
     """Log likelihood, AIC and BIC with lme4's counts: fixed effects, elements of D, sigma; BIC with all rows."""
     return {
-        "log_likelihood": -0.5 * criterion,
+        "logLik": -0.5 * criterion,
+        "AIC": criterion + 2.0 * parameters,
+        "BIC": criterion + float(np.log(rows)) * parameters,
         "parameters": parameters,
-        "aic": criterion + 2.0 * parameters,
-        "bic": criterion + float(np.log(rows)) * parameters,
     }
 
 

@@ -17,8 +17,8 @@ from lmm.results.base import Reported
 
 TABLES = ("performance", "failures", "calibration")
 TEXT = [
-    "design", "engine", "effect", "term", "df", "subset", "measure", "status", "message", "quantity", "kind",
-    "verdict", "finding",
+    "design", "engine", "effect", "group", "term", "df", "subset", "measure", "status", "message", "quantity",
+    "kind", "verdict", "finding",
 ]  # fmt: skip
 AXES = {
     "groups": "groups",

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lmm.core.engines import ORDER
+from lmm.core import engines
 from lmm.core.errors import StudyError
 from lmm.core.store import read_json, read_table
 from lmm.core.tidy import RESIDUAL
@@ -53,9 +53,7 @@ class Run:
         """Diagnostics of a study's fits, by engine, in the report's order."""
         files = self.studies[study].glob("*/diagnostics.json") if study in self.studies else ()
         found = {file.parent.name: read_json(file) for file in files}
-        return dict(
-            sorted(found.items(), key=lambda item: (item[0] not in ORDER, [*ORDER, item[0]].index(item[0])))
-        )
+        return dict((name, found[name]) for name in engines.ordered(found))
 
 
 def read(folder: str | Path) -> Run:

@@ -11,7 +11,8 @@ import pymc as pm
 import pytensor.tensor as pt
 import xarray as xr
 
-from lmm.core.tidy import RESIDUAL, Fit, ranef_frame, sd_name
+from lmm.core import engines
+from lmm.core.tidy import RESIDUAL, Diagnostics, Fit, ranef_frame, sd_name
 from lmm.core.versions import versions_of
 from lmm.data.rows import Rows
 from lmm.engines.pymc.gates import RHAT, convergence, gate_fit, loose_rule
@@ -112,24 +113,21 @@ def fit_full(
     names = (*fixed, *structure.terms)
     stored = posterior_tree(names, values, draws.stats, moments, structure.random, ranef, priors_table)
     passed = all(gate["passed"] for gate in gates)
-    diagnostics = {
-        "engine": ENGINE,
-        "converged": passed,
-        "singular": False,
-        "status": "ok" if passed else "gate-failed",
-        "message": "; ".join(gate["name"] for gate in gates if not gate["passed"]),
-        "criterion": None,
-        "gates": gates,
-        "warnings": [],
-        "seconds": dict(zip(("compile", "sample"), np.diff(clock).tolist(), strict=True)),
-        "versions": versions_of("pymc", "nutpie", "pytensor", "arviz", "numba", "numpy"),
-        "n_rows": moments.n_rows,
-        "n_groups": moments.n_groups,
-        "conf_level": level,
-        "summary": {
+    diagnostics = Diagnostics(
+        ENGINE,
+        status="ok" if passed else "gate-failed",
+        message="; ".join(gate["name"] for gate in gates if not gate["passed"]),
+        converged=passed,
+        gates=gates,
+        seconds=dict(zip(("compile", "sample"), np.diff(clock).tolist(), strict=True)),
+        versions=versions_of(*engines.row(ENGINE).packages),
+        n_rows=moments.n_rows,
+        n_groups=moments.n_groups,
+        conf_level=level,
+        summary={
             "model": "full",
             "priors": priors_table,
             "loose_rule": loose_rule(watched),
         },
-    }
+    )
     return Fit(ENGINE, table, out, diagnostics), stored
