@@ -56,7 +56,7 @@ class Fitter:
             further[method] = fixed_table(model[0], tested_by(method, problem, best), self.level)
         if task.design is not None:
             tests = f_tests(problem, best, task.design(), methods[0])
-            artifacts["tests"] = partial(write_table, frame=tests)
+            artifacts["tests"] = partial(write_table, table=tests)
         return Fitted(found, artifacts, further=further)
 
 
