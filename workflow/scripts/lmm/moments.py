@@ -216,6 +216,21 @@ class Moments:
         at = [0 if name == INTERCEPT else self.basis.columns.index(name) + 1 for name in names]
         return back @ self.basis.pilot[at]
 
+    def products(self, combine_z: np.ndarray, combine_x: np.ndarray) -> np.ndarray:
+        """Z_j'[Z_j X y*] of every group, (J, q, q + p + 1), for columns given as combinations of E.
+
+        Parameters
+        ----------
+        combine_z, combine_x : (m + 1, q), (m + 1, p) arrays
+            See `Basis.stable`; Z's use the rows that `gram` keeps.
+        """
+        rows = self.gram.shape[1]
+        top = combine_z[: min(rows, len(combine_z))]
+        half = np.einsum("ra,jrc->jac", top, self.gram[:, : len(top)], optimize=True)
+        return np.concatenate(
+            [half[:, :, :-1] @ combine_z, half[:, :, :-1] @ combine_x, half[:, :, -1:]], axis=2
+        )
+
     def problem(self, fixed: tuple[str, ...], blocks: tuple[tuple[str, ...], ...]) -> Problem:
         """The kernel's input for a model, and the maps back to original units.
 
@@ -226,13 +241,7 @@ class Moments:
         """
         combine_x, back_x = self.basis.stable(fixed)
         parts = [self.basis.stable(block) for block in blocks]
-        combine_z = np.hstack([combine for combine, _ in parts])
-        rows = self.gram.shape[1]
-        top = combine_z[: min(rows, len(combine_z))]
-        half = np.einsum("ra,jrc->jac", top, self.gram[:, : len(top)], optimize=True)
-        gram = np.concatenate(
-            [half[:, :, :-1] @ combine_z, half[:, :, :-1] @ combine_x, half[:, :, -1:]], axis=2
-        )
+        gram = self.products(np.hstack([combine for combine, _ in parts]), combine_x)
         columns = np.zeros((len(self.total), len(fixed) + 1))
         columns[:-1, :-1], columns[-1, -1] = combine_x, 1.0
         return Problem.build(
