@@ -16,15 +16,55 @@ from lmm.remainder import (
 
 
 @kernel
+def _band(layout, lams, transposed, R):
+    """The diagonals of Lambda (or Lambda'): (row Lambda)[c] = sum_d row[c + d - m + 1] band[d, c], (2 m - 1, R).
+
+    A product by diagonals is a loop that the compiler turns into vector instructions.
+    """
+    m = lams.shape[1]
+    band = np.zeros((2 * m - 1, R))
+    for level in range(len(layout.factor)):
+        k, at = layout.factor[level], layout.start[level]
+        for a in range(layout.q[k]):
+            for b in range(layout.q[k]):
+                band[a - b + m - 1, at + b] = lams[k, b, a] if transposed else lams[k, a, b]
+    return band
+
+
+@kernel
+def _times_band(row, band, used, end, out):
+    """out[:end] = (row Lambda)[:end]; `used` says which diagonals have elements."""
+    middle = len(used) // 2
+    for c in range(end):
+        out[c] = row[c] * band[middle, c]
+    for d in range(len(used)):
+        shift = d - middle
+        if d != middle and used[d]:
+            for c in range(max(0, -shift), min(end, len(row) - shift)):
+                out[c] += row[c + shift] * band[d, c]
+
+
+@kernel
+def _used(band):
+    """Which diagonals of a band have elements that are not 0."""
+    out = np.zeros(len(band), np.bool_)
+    for d in range(len(band)):
+        out[d] = np.any(band[d] != 0.0)
+    return out
+
+
+@kernel
 def _scaled(layout, lams, S, H):
     """Lower triangle of H = I + Lambda'S Lambda; S is symmetric and full."""
     R = len(S)
+    band = _band(layout, lams, False, R)
+    used = _used(band)
     row = np.empty(R)
     for level in range(len(layout.factor)):
         k, at = layout.factor[level], layout.start[level]
         q = layout.q[k]
+        end = at + q
         for b in range(q):
-            end = at + q
             f = lams[k, 0, b]
             for c in range(end):
                 row[c] = f * S[at, c]
@@ -33,48 +73,21 @@ def _scaled(layout, lams, S, H):
                 if f != 0.0:
                     for c in range(end):
                         row[c] += f * S[at + a, c]
-            _scale(layout, lams, row, level + 1, H[at + b])
+            _times_band(row[:end], band, used, end, H[at + b])
             H[at + b, at + b] += 1.0
-
-
-@kernel
-def _scale(layout, lams, row, levels, out):
-    """out = row Lambda, over the first `levels` levels."""
-    for other in range(levels):
-        m, o = layout.factor[other], layout.start[other]
-        if layout.q[m] == 1:
-            out[o] = row[o] * lams[m, 0, 0]
-            continue
-        for d in range(layout.q[m]):
-            s = 0.0
-            for c in range(layout.q[m]):
-                s += row[o + c] * lams[m, c, d]
-            out[o + d] = s
-
-
-@kernel
-def _scale_back(layout, lams, row, out):
-    """out = row Lambda'."""
-    for other in range(len(layout.factor)):
-        m, o = layout.factor[other], layout.start[other]
-        if layout.q[m] == 1:
-            out[o] = row[o] * lams[m, 0, 0]
-            continue
-        for c in range(layout.q[m]):
-            s = 0.0
-            for d in range(layout.q[m]):
-                s += row[o + d] * lams[m, c, d]
-            out[o + c] = s
 
 
 @kernel
 def _traces(layout, lams, S, inverse, slopes):
     """Add T_k lambda_k = sum of the diagonal blocks of S Lambda H^-1 to the slopes of the remainder's factors."""
-    row = np.empty(len(S))
+    R = len(S)
+    band = _band(layout, lams, True, R)
+    used = _used(band)
+    row = np.empty(R)
     for level in range(len(layout.factor)):
         k, at = layout.factor[level], layout.start[level]
         for b in range(layout.q[k]):
-            _scale_back(layout, lams, inverse[at + b], row)
+            _times_band(inverse[at + b], band, used, R, row)
             for a in range(layout.q[k]):
                 slopes[k, a, b] += np.dot(S[at + a], row)
 
@@ -84,12 +97,14 @@ def _tall_quadratic(layout, lams, lead, F, root, slope):
     """Subtract sum_j F_j Lambda H^-1 Lambda'F_j' from `slope` with C formed densely, H = root root'."""
     J, q, R = len(lead.ptr) - 1, F.shape[1], len(root)
     tall, row = np.zeros((J * q, R)), np.zeros(R)
+    band = _band(layout, lams, False, R)
+    used = _used(band)
     for j in range(J):
         for a in range(q):
             row[:] = 0.0
             for c in range(lead.ptr[j], lead.ptr[j + 1]):
                 row[lead.cols[c]] = F[c, a]
-            _scale(layout, lams, row, len(layout.factor), tall[j * q + a])
+            _times_band(row, band, used, R, tall[j * q + a])
     solve_rows(root, tall, False)
     for j in range(J):
         for a in range(q):
