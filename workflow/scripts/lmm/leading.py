@@ -237,10 +237,7 @@ def subtract_quadratic(lead, FL, inverse, dense, R, out):
             start = lead.cols[first + c] * R
             right[:] = 0.0
             for d in range(c):
-                if dense:
-                    z = inverse[start + lead.cols[first + d]]
-                else:
-                    z = inverse[lead.pairs[pair + d]]
+                z = inverse[start + lead.cols[first + d]] if dense else inverse[lead.pairs[pair + d]]
                 for a in range(q):
                     right[a] += z * FL[first + d, a]
             own = inverse[start + lead.cols[first + c]] if dense else inverse[lead.pairs[pair + c]]

@@ -22,6 +22,8 @@ SCALE = 1e-1
 NEAR = 1e-2
 # and one of an earlier point serves while each step promises at most this share of what the last one did.
 SLOW = 1e-2
+# Where values are enough, average information serves while each step promises at most this share.
+LINEAR = 0.1
 LONGEST = 3.0  # of a step, in coordinates of order 1
 ITERATIONS = 200
 SADDLE = 1e-7  # negative eigenvalues of a Hessian down to this share of the largest are rounding
@@ -199,7 +201,7 @@ class Stop(NamedTuple):
     converged: bool
 
 
-def minimise(objective: Objective, point: Point, held: int | None = None) -> Stop:
+def minimise(objective: Objective, point: Point, held: int | None = None, enough: float = 0.0) -> Stop:
     """Newton's method from a point over all coordinates but `held`, leaving saddles along negative curvature.
 
     Parameters
@@ -207,6 +209,9 @@ def minimise(objective: Objective, point: Point, held: int | None = None) -> Sto
     objective : Objective
     point : Point
     held : int, optional
+    enough : float
+        Stop where a step promises to lower the criterion by less than half of this, whatever the Hessian: for values
+        of the criterion alone. 0: at rounding, with a Hessian that has no negative eigenvalue.
 
     Returns
     -------
@@ -224,7 +229,10 @@ def minimise(objective: Objective, point: Point, held: int | None = None) -> Sto
         if exact is not None:
             move, decrement, saddle, along = _step(exact, gradient)
         fresh = False
-        if decrement < NEAR and (exact is None or decrement > SLOW * promised):
+        if decrement < enough:
+            return Stop(point, True)
+        slow = decrement > (SLOW if exact is not None else LINEAR) * promised
+        if decrement < NEAR and (slow or (exact is None and enough == 0.0)):
             exact = objective.hessian(point, held)[np.ix_(others, others)]
             move, decrement, saddle, along = _step(exact, gradient)
             fresh = True

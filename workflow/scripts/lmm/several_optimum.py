@@ -123,7 +123,7 @@ def _sums(problem: SeveralProblem, k: int) -> tuple[np.ndarray, np.ndarray]:
         return np.einsum("jaa->ja", problem.lead.A), problem.lead.edge[:, :, -1]
     place = problem.places[k]
     if problem.pattern is None:
-        at = place * (len(problem.rest_edge) + 1)
+        at = place * (problem.columns + 1)
     else:
         at = problem.pattern.indptr[place]
     return problem.rest[at], problem.rest_edge[place, -1]

@@ -82,9 +82,9 @@ class SeveralProblem:
         return len(self.fixed)
 
     @property
-    def sparse(self) -> bool:
-        """Whether the remainder is treated as sparse."""
-        return self.pattern is not None
+    def columns(self) -> int:
+        """Columns of the remainder."""
+        return len(self.rest_edge)
 
     def df(self, reml: bool) -> int:
         """N - p for REML, N for ML."""
@@ -235,9 +235,8 @@ def _remainder(
     if pattern is None and n_columns > LARGEST:
         names = ", ".join(moments.groups[k] for k in order[1:])
         what = (
-            f"{n_columns} random effects of {names} beside {moments.groups[order[0]]}, whose levels meet nearly all of "
-            f"them: at most {LARGEST} are possible where factors are crossed; leave out random slopes or a factor, or "
-            "fit a part of the data"
+            f"{n_columns} random effects of {names} are crossed with {moments.groups[order[0]]}, expected at most "
+            f"{LARGEST}; leave out random slopes or a factor, or fit a part of the data"
         )
         raise StudyError("formula", what)
     where = np.cumsum(np.append(0, widths)) if pattern is None else pattern.start_of
