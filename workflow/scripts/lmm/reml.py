@@ -1,6 +1,8 @@
 """The reml engine: REML's exact optimum from moments, as a tidy `Fit`."""
 
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,23 +41,38 @@ def ranef_table(
 
 
 def parameters_table(
-    problem: Problem,
-    best: Optimum,
-    group: str,
+    best: Any,
+    fixed: tuple[str, ...],
+    keys: Sequence[tuple[str, str]],
+    estimates: np.ndarray,
     level: float,
     errors: np.ndarray,
     intervals: np.ndarray,
     truth: dict | None,
 ) -> pd.DataFrame:
-    """Fixed effects with GLS standard errors and Wald intervals; variance parameters with profile intervals."""
+    """Fixed effects with GLS standard errors and Wald intervals; variance parameters with profile intervals.
+
+    Parameters
+    ----------
+    best : Optimum or SeveralOptimum
+    fixed : tuple of str
+    keys : sequence of (group, term)
+        Of the variance parameters; their estimates, errors and intervals are in this order.
+    estimates, errors : (n,) arrays
+    level : float
+        Confidence level.
+    intervals : (n, 2) array
+    truth : dict or None
+        truth.json of a simulated study.
+    """
     z = stats.norm.ppf(0.5 + level / 2)
     se = np.sqrt(np.diag(best.cov_beta))
     statistic = best.beta / se
-    fixed = pd.DataFrame(
+    effects = pd.DataFrame(
         {
             "effect": "fixed",
             "group": "",
-            "term": list(problem.fixed),
+            "term": list(fixed),
             "estimate": best.beta,
             "std_error": se,
             "statistic": statistic,
@@ -64,13 +81,12 @@ def parameters_table(
             "conf_high": best.beta + z * se,
         }
     )
-    terms = problem.structure.terms
     variances = pd.DataFrame(
         {
             "effect": "ran_pars",
-            "group": ["Residual" if term == RESIDUAL else group for term in terms],
-            "term": terms,
-            "estimate": variance_values(best.root, best.sigma, problem.structure.correlations),
+            "group": [group for group, _ in keys],
+            "term": [term for _, term in keys],
+            "estimate": estimates,
             "std_error": errors,
             "statistic": np.nan,
             "p_value": np.nan,
@@ -78,10 +94,56 @@ def parameters_table(
             "conf_high": intervals[:, 1],
         }
     )
-    out = pd.concat([fixed, variances], ignore_index=True)
+    out = pd.concat([effects, variances], ignore_index=True)
     out.insert(0, "engine", ENGINE)
     out["truth"] = [truth_of(truth, term) for term in out["term"]]
     return out
+
+
+def diagnostics_of(
+    best: Any,
+    fixed: tuple[str, ...],
+    n_rows: int,
+    n_groups: Any,
+    level: float,
+    warnings: list[str],
+    seconds: Sequence[float],
+) -> dict[str, Any]:
+    """The content of diagnostics.json.
+
+    Parameters
+    ----------
+    best : Optimum or SeveralOptimum
+    fixed : tuple of str
+    n_rows : int
+    n_groups : int or dict of str to int
+        By factor where there are several.
+    level : float
+        Confidence level.
+    warnings : list of str
+    seconds : sequence of float
+        Of the optimum, the intervals and the random effects.
+    """
+    warnings = list(warnings)
+    if not best.certified:
+        warnings.append("no stop of the optimiser passed the second-order test: the estimates may be off")
+    return {
+        "engine": ENGINE,
+        "converged": best.certified,
+        "singular": best.singular,
+        "status": "non-converged" if not best.certified else "singular" if best.singular else "ok",
+        "message": warnings[-1] if warnings else "",
+        "criterion": best.criterion,
+        "gates": [],
+        "warnings": warnings,
+        "seconds": dict(zip(("optimum", "intervals", "ranef"), seconds, strict=True)),
+        "versions": versions_of("numpy", "numba", "scipy"),
+        "n_rows": n_rows,
+        "n_groups": n_groups,
+        "conf_level": level,
+        "intervals": {"fixed": "Wald (normal), GLS standard errors", "ran_pars": "profile likelihood"},
+        "summary": {"corr_fixed": _correlation(best.cov_beta).tolist(), "fixed_names": list(fixed)},
+    }
 
 
 def fit(
@@ -122,27 +184,13 @@ def fit(
     clock.append(time.perf_counter())
     table = ranef_table(problem, best, moments, conf_level, truth) if ranef else None
     clock.append(time.perf_counter())
-    if not best.certified:
-        words.append("no stop of the optimiser passed the second-order test: the estimates may be off")
-    status = "non-converged" if not best.certified else "singular" if best.singular else "ok"
-    diagnostics = {
-        "engine": ENGINE,
-        "converged": best.certified,
-        "singular": best.singular,
-        "status": status,
-        "message": words[-1] if words else "",
-        "criterion": best.criterion,
-        "gates": [],
-        "warnings": words,
-        "seconds": dict(zip(("optimum", "intervals", "ranef"), np.diff(clock).tolist(), strict=True)),
-        "versions": versions_of("numpy", "numba", "scipy"),
-        "n_rows": moments.n_rows,
-        "n_groups": moments.n_groups,
-        "conf_level": conf_level,
-        "intervals": {"fixed": "Wald (normal), GLS standard errors", "ran_pars": "profile likelihood"},
-        "summary": {"corr_fixed": _correlation(best.cov_beta).tolist(), "fixed_names": list(fixed)},
-    }
-    parameters = parameters_table(problem, best, moments.group, conf_level, errors, intervals, truth)
+    diagnostics = diagnostics_of(
+        best, fixed, moments.n_rows, moments.n_groups, conf_level, words, np.diff(clock).tolist()
+    )
+    terms = problem.structure.terms
+    keys = [("Residual" if term == RESIDUAL else moments.group, term) for term in terms]
+    estimates = variance_values(best.root, best.sigma, problem.structure.correlations)
+    parameters = parameters_table(best, fixed, keys, estimates, conf_level, errors, intervals, truth)
     return Fit(ENGINE, parameters, table, diagnostics), best
 
 
