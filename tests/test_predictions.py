@@ -13,7 +13,7 @@ from lmm.levels import encode
 from lmm.terms import Terms
 from lmm.tidy import Fit
 
-TERMS = Terms(("Intercept", "x", "w"), (("Intercept", "x"),), "g", ("Intercept", "x", "w"))
+TERMS = Terms.one(("Intercept", "x", "w"), (("Intercept", "x"),), "g", ("Intercept", "x", "w"))
 
 
 @pytest.fixture(scope="module")

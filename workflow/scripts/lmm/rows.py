@@ -46,14 +46,19 @@ def together(formulas: Sequence[str]) -> Any:
 
     They differ in their random effects only, as the configuration makes sure.
     """
-    from lmm.formula import parse
+    from lmm.formula import Factor, parse
 
     parsed = [parse(text) for text in formulas]
     merged = {
         name: tuple(dict.fromkeys(item for formula in parsed for item in getattr(formula, name)))
-        for name in ("blocks", "variables", "predictors", "categorical", "stateful")
+        for name in ("variables", "predictors", "categorical", "stateful")
     }
-    return replace(parsed[0], **merged)
+    factors: dict[tuple[str, ...], dict] = {}
+    for formula in parsed:
+        for factor in formula.factors:
+            factors.setdefault(factor.columns, {}).update(dict.fromkeys(factor.terms))
+    whole = tuple(Factor(columns, tuple(terms)) for columns, terms in factors.items())
+    return replace(parsed[0], factors=whole, **merged)
 
 
 def write_designs(path: str, designs: Sequence[Any]) -> None:
@@ -66,9 +71,7 @@ def write_designs(path: str, designs: Sequence[Any]) -> None:
 
 def read_terms(path: str, formula: str) -> Terms:
     """Names of a formula's columns, from design.json."""
-    value = read_json(path)[" ".join(formula.split())]["terms"]
-    blocks = tuple(tuple(block) for block in value["blocks"])
-    return Terms(tuple(value["fixed"]), blocks, value["group"], tuple(value["columns"]))
+    return Terms.from_plain(read_json(path)[" ".join(formula.split())]["terms"])
 
 
 def read_rows(where: Mapping[str, Any], designs: str, formula: str) -> Rows:

@@ -63,7 +63,7 @@ def _diagonal_blocks(information: Information, place: np.ndarray) -> np.ndarray:
 def _leading(
     information: Information, factor: np.ndarray, lams: np.ndarray, border: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean, covariance with beta known and the weights of beta's error, relative to sigma^2, of the leading factor."""
+    """Mean, covariance with beta known (relative to sigma^2) and weights of beta's error, of the leading factor."""
     problem, terms, lead = information.problem, information.terms, information.problem.lead
     q = len(factor)
     M = np.eye(q) + factor.T @ lead.A @ factor

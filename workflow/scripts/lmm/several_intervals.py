@@ -155,8 +155,8 @@ def profile_limit(
 ) -> tuple[float, bool]:
     """Where the profile of one coordinate rises `target` above the minimum, on the side of `edge`.
 
-    The root of the rise is nearly linear in the coordinate (Bates et al. 2015, section 5.1), so secants on it, kept in
-    a bracket, take few steps.
+    The root of the rise is nearly linear in the coordinate (Bates et al. 2015, section 5.1), so secants on it, kept
+    in a bracket, take few steps.
 
     Parameters
     ----------
@@ -215,10 +215,9 @@ def profile_limit(
             return now, stop.converged
         root = np.sqrt(rise)
         ahead = root - root_before
+        following = side * np.inf
         if abs(ahead) > 1e-14:
             following = now + (np.sqrt(target) - root) * (now - before) / ahead
-        else:
-            following = np.inf * side
         before, root_before = now, root
         inside = side * (following - low) > 0.0 and (not high_known or side * (high - following) > 0.0)
         if not inside:

@@ -1,8 +1,8 @@
 """Newton's method on the (RE)ML criterion of several factors: average information far away, differences near.
 
 Average information needs solves only, and is close to the Hessian where the data say much; near the optimum the
-Hessian by differences of the analytic gradient ends the search and certifies it (statistics.md, sections 3 and 10). No
-element of a relative factor is bounded: at a bound the search would stop where there is no optimum.
+Hessian by differences of the analytic gradient ends the search and certifies it (statistics.md, sections 3 and 10).
+No element of a relative factor is bounded: at a bound the search would stop where there is no optimum.
 """
 
 from collections.abc import Callable, Sequence
@@ -182,9 +182,7 @@ def relative(problem: SeveralProblem) -> Callable[[np.ndarray], Place]:
 
 def free(problem: SeveralProblem, factors: Sequence[np.ndarray]) -> np.ndarray:
     """The coordinates of `relative` of lower triangular factors."""
-    return np.concatenate(
-        [f[s.rows, s.cols] for f, s in zip(factors, problem.structures, strict=True)]
-    )
+    return np.concatenate([f[s.rows, s.cols] for f, s in zip(factors, problem.structures, strict=True)])
 
 
 class Stop(NamedTuple):

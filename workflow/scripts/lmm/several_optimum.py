@@ -122,10 +122,7 @@ def _sums(problem: SeveralProblem, k: int) -> tuple[np.ndarray, np.ndarray]:
     if k == problem.order[0]:
         return np.einsum("jaa->ja", problem.lead.A), problem.lead.edge[:, :, -1]
     place = problem.places[k]
-    if problem.pattern is None:
-        at = place * (problem.columns + 1)
-    else:
-        at = problem.pattern.indptr[place]
+    at = place * (problem.columns + 1) if problem.pattern is None else problem.pattern.indptr[place]
     return problem.rest[at], problem.rest_edge[place, -1]
 
 

@@ -1,8 +1,8 @@
 """Order and pattern of a sparse Cholesky factor of the remainder.
 
 The order is of approximate minimum degree (Amestoy, Davis & Duff 1996, SIAM J. Matrix Anal. Appl. 17(4)) on a
-quotient graph. Levels of the leading factor enter it as elements that are there from the start: eliminating one of them joins
-all levels that it meets, and the graph of all those joins is never formed.
+quotient graph. Levels of the leading factor enter it as elements that are there from the start: eliminating one of
+them joins all levels that it meets, and the graph of all those joins is never formed.
 """
 
 from collections.abc import Sequence
