@@ -86,11 +86,11 @@ def read_rows(where: Mapping[str, Any], designs: str, formula: str) -> Rows:
     formula : str
     """
     from lmm.design import rebuild
-    from lmm.levels import encode
+    from lmm.levels import encode, level_names
 
     design = rebuild(read_json(designs)[" ".join(formula.split())]["state"])
     frame = read_table(where["rows"]) if where.get("rows") else from_sources(where["data"])
-    codes, levels = encode(frame[design.terms.group])
+    codes, levels = encode(level_names(frame, design.terms.groupings[0].columns))
     return Rows(design.terms, *design.matrix(frame), codes, levels)
 
 

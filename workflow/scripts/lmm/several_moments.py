@@ -34,20 +34,30 @@ class Cells:
     gram: np.ndarray
 
     @classmethod
-    def gathered(cls, i: np.ndarray, j: np.ndarray, gram: np.ndarray) -> "Cells":
-        """Cells in their order, those of one place added up in the order given."""
+    def added(cls, parts: Sequence["Cells"]) -> "Cells":
+        """Cells of all parts in their order, those of one place added up in the order of the parts.
+
+        The parts need not be sorted.
+        """
+        i, j, gram = (_together([getattr(part, name) for part in parts]) for name in ("i", "j", "gram"))
         if len(i) == 0:
-            return cls(i.astype(np.int32), j.astype(np.int32), gram)
+            return cls(i, j, gram)
         width = int(j.max()) + 1
         key = i.astype(np.int64) * width + j
         if np.all(key[1:] > key[:-1]):
-            return cls(i.astype(np.int32), j.astype(np.int32), gram)
+            return cls(i, j, gram)
         order = np.argsort(key, kind="stable")
         key = key[order]
         first = np.flatnonzero(np.append(True, key[1:] != key[:-1]))
-        key = key[first]
-        sums = np.add.reduceat(gram[order], first, axis=0)
-        return cls((key // width).astype(np.int32), (key % width).astype(np.int32), sums)
+        gram = gram[order]
+        if len(first) < len(key):
+            key, gram = key[first], np.add.reduceat(gram, first, axis=0)
+        return cls((key // width).astype(np.int32), (key % width).astype(np.int32), gram)
+
+
+def _together(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """One array after the other; a single one is not copied."""
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
 @dataclass(frozen=True)
@@ -174,12 +184,7 @@ class SeveralMoments:
             for a, b in np.ndindex(shape):
                 gram[:, a, b] = block[f"{a} * {b}"].to_numpy()
             parts[pair].append(Cells(block["i"].to_numpy(), block["j"].to_numpy(), gram))
-        return cls(tuple(factors), {pair: _joined(found) for pair, found in parts.items()}, kept)
-
-
-def _joined(parts: Sequence[Cells]) -> Cells:
-    """Parts of a table, one after the other."""
-    return Cells(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("i", "j", "gram")))
+        return cls(tuple(factors), {pair: Cells.added(found) for pair, found in parts.items()}, kept)
 
 
 def pairs_of(count: int) -> list[tuple[int, int]]:
@@ -238,9 +243,8 @@ def _added(one: SeveralMoments, other: SeveralMoments) -> SeveralMoments:
     cells = {}
     for (k, m), own in one.cells.items():
         new = other.cells[k, m]
-        cells[k, m] = Cells.gathered(
-            np.concatenate([places[k][0][own.i], places[k][1][new.i]]),
-            np.concatenate([places[m][0][own.j], places[m][1][new.j]]),
-            np.concatenate([own.gram, new.gram]),
+        parts = ((0, own), (1, new))
+        cells[k, m] = Cells.added(
+            [Cells(places[k][at][part.i], places[m][at][part.j], part.gram) for at, part in parts]
         )
     return SeveralMoments(tuple(factors), cells, one.kept)
