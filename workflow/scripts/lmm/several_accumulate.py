@@ -196,7 +196,7 @@ def _by_cell(
         return f"SELECT lmm_first, lmm_second, {sums} FROM ({rows}) GROUP BY lmm_first, lmm_second"
 
     def read(connection, sql: str) -> Cells:
-        table = connection.execute(sql).to_arrow_table()
+        table = connection.sql(sql).to_arrow_table()
         at = [
             _positions(table[name], factor.levels)
             for name, factor in zip(("lmm_first", "lmm_second"), factors, strict=True)
