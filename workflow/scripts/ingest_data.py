@@ -4,9 +4,10 @@ from running.frame import run
 
 
 def main(job) -> None:
-    from lmm import ingest, new_rows
-    from lmm.rows import together
-    from lmm.store import write_json
+    from lmm.core.store import write_json
+    from lmm.data import ingest
+    from lmm.model.formula import together
+    from lmm.prediction import new_rows
 
     formula = together(job.params.settings["formulas"])
     drop = job.params.settings["missing"] == "drop"

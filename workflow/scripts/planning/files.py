@@ -34,9 +34,9 @@ def parts(sizes: list[int]) -> list[list[int]]:
 
 def sizes(study, formulas: list[str]) -> list[int]:
     """Bytes of each file of own data; the files' headers are checked on the way, that of `predict` too."""
-    from lmm import ingest
-    from lmm.errors import StudyError
-    from lmm.rows import together
+    from lmm.core.errors import StudyError
+    from lmm.data import ingest
+    from lmm.model.formula import together
 
     formula, settings = together(formulas), study.settings
     source = None
