@@ -187,6 +187,19 @@ class SeveralMoments:
         return cls(tuple(factors), {pair: Cells.added(found) for pair, found in parts.items()}, kept)
 
 
+def read_any(table: str, details: str, cells: str | None = None) -> Moments | SeveralMoments:
+    """The moments of a study, with one grouping factor or several.
+
+    Parameters
+    ----------
+    table, details : str
+        Paths of what `write` wrote.
+    cells : str, optional
+        Several factors have it.
+    """
+    return SeveralMoments.read(table, cells, details) if cells else Moments.read(table, details)
+
+
 def pairs_of(count: int) -> list[tuple[int, int]]:
     """The pairs (k, l), k < l, of `count` factors."""
     return [(k, m) for k in range(count) for m in range(k + 1, count)]
