@@ -73,6 +73,8 @@ def pattern_of(
     most = float("inf") if always else min(FILL * columns * (columns + 1) / 2, MOST)
     lead = np.concatenate([i for i, _ in meetings]).astype(np.int64)
     level = np.concatenate([j for _, j in meetings]).astype(np.int64)
+    used = _distinct(lead, level, n_levels, n_lead)[lead]
+    lead, level = lead[used], level[used]
     order = np.argsort(lead, kind="stable")
     element_ptr = np.concatenate([[0], np.cumsum(np.bincount(lead, minlength=n_lead))])
     none = np.empty(0, dtype=np.int64)
@@ -91,6 +93,22 @@ def pattern_of(
     start[pivots] = np.cumsum(widths[pivots]) - widths[pivots]
     indptr, rows = _expand(pivots, widths, start, first, length, members)
     return Pattern(start, indptr, rows)
+
+
+def _distinct(lead: np.ndarray, level: np.ndarray, n_levels: int, n_lead: int) -> np.ndarray:
+    """Whether no earlier level of the leading factor meets the same levels, (n_lead,): twice the same says nothing.
+
+    Sets are compared by two sums of random numbers, one per level: different sets have equal sums with a probability
+    of 2^-128 per pair.
+    """
+    marks = np.random.default_rng(0).integers(0, 2**64, (2, n_levels), dtype=np.uint64)
+    sums = np.zeros((2, n_lead), dtype=np.uint64)
+    for own, mark in zip(sums, marks, strict=True):
+        np.add.at(own, lead, mark[level])  # modulo 2^64
+    _, first = np.unique(sums, axis=1, return_index=True)
+    out = np.zeros(n_lead, dtype=bool)
+    out[first] = True
+    return out
 
 
 @kernel
