@@ -1,6 +1,7 @@
 """Data sets with several grouping factors, and dense evaluations that share no code with the kernels."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,7 +73,7 @@ def simulated(seed: int, rows: int, levels: tuple[int, ...], formula: str, kind:
     codes = [rng.integers(0, count, rows) for count in levels]
     if kind == "nested":  # levels of the first in those of the second, and so on
         codes = [np.arange(rows) % levels[0]]
-        for inner, outer in zip(levels[:-1], levels[1:], strict=True):
+        for inner, outer in pairwise(levels):
             codes.append(codes[-1] * outer // inner)
     if kind == "local":  # neighbouring levels meet
         codes[1] = (codes[0] * levels[1] // levels[0] + rng.integers(0, 2, rows)) % levels[1]

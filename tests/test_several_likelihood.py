@@ -175,7 +175,7 @@ def test_lifted_factors_change_derivatives_by_rounding_alone(model):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_pattern_is_that_of_the_factor(seed):
-    """Every element of a Cholesky factor in the order found is on the pattern, and no order of degrees is forgotten."""
+    """Elimination by its definition, in the order found, fills in exactly the pattern."""
     rng = np.random.default_rng(seed)
     n, n_lead = 40, 60
     widths = rng.integers(1, 4, n)
