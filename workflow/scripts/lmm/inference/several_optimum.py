@@ -15,6 +15,8 @@ from lmm.likelihood.several_problem import SeveralProblem
 
 # Starts beside moment estimates where these end at the boundary or uncertified: multiples of the identity.
 STARTS = (1.0, 0.1)
+# What steps of their searches promise at the end, before it is looked at whether they lead anywhere else.
+COARSE = 1e-2
 SMALLEST = 0.05  # of a start's relative sd, in standardised columns: at 0 the search would not move
 GROWTH = 10.0 ** np.arange(-4.0, 2.0)  # variances tried along a direction in which the criterion falls
 WATCHED = 3e7  # elements of the remainder's matrix, or cells, from which an optimum takes seconds
@@ -171,10 +173,19 @@ def _grown(objective: Objective, stop: Stop, k: int, block: slice, direction: np
     return best
 
 
-def _search(objective: Objective, start: Sequence[np.ndarray]) -> tuple[Point, bool] | None:
-    """Newton from a start, then out of any saddle at the boundary that the gradient cannot see."""
+def _search(
+    objective: Objective, start: Sequence[np.ndarray], best: Point | None
+) -> tuple[Point, bool] | None:
+    """Newton from a start, then out of any saddle at the boundary that the gradient cannot see.
+
+    Where `best` is a certified stop, the search ends early unless it comes below it.
+    """
     problem = objective.problem
     point = objective.at(free(problem, start))
+    if point is not None and best is not None:
+        point = minimise(objective, point, enough=COARSE).point
+        if point.value > best.value - COARSE:
+            return None
     if point is None:
         return None
     for _ in range(20):
@@ -214,7 +225,8 @@ def optimum(
     found: list[tuple[Point, bool]] = []
     with Progress("optimum of several factors", len(starts)) as progress:
         for start in starts:
-            if (stop := _search(objective, start)) is not None:
+            best = min((point for point, sure in found if sure), key=lambda point: point.value, default=None)
+            if (stop := _search(objective, start, best)) is not None:
                 found.append(stop)
                 if stop[1] and not _singular(problem, stop[0].information.factors):
                     break
