@@ -106,7 +106,7 @@ def _two_codings():
     x, z = rng.standard_normal((2, 60))
     W = np.column_stack([np.ones(60), x, 1.0 - 2.0 * x, z])
     names = ("Intercept", "x", "u", "z")
-    terms = Terms(("Intercept", "x", "z"), (("Intercept",),), "g", names)
+    terms = Terms.one(("Intercept", "x", "z"), (("Intercept",),), "g", names)
     return terms, rng.standard_normal(60), W, np.repeat(np.arange(6), 10), np.array(list("abcdef"))
 
 

@@ -27,12 +27,13 @@ def predicted(wildcards):
 
 
 def estimated(wildcards):
-    """What effects take beside moments, from which pooled and exact fits are found once more."""
+    """What effects take beside moments: what every engine's fit says of the fixed effects."""
     base = f"results/{wildcards.study}"
     found = {"functions": f"{base}/effects/functions.json"}
     for name in studies[wildcards.study]["engines"]:
         files = engines.row(name).files
         wanted = {
+            engines.EXACT: ("effects",),
             engines.LIKELIHOOD: ("parameters", "diagnostics"),
             engines.BAYES: ("posterior",),
         }
@@ -102,6 +103,8 @@ def moments(wildcards):
         "moments_details": f"{base}/moments/moments.json",
         "design": f"{base}/moments/design.json",
     }
+    if studies[wildcards.study]["several"]:
+        found["cells"] = f"{base}/moments/cells.parquet"
     return found | truth(wildcards)
 
 
@@ -119,10 +122,13 @@ def moments_parts(wildcards):
         f"results/{wildcards.study}/moments/part-{part}"
         for part in range(len(studies[wildcards.study]["parts"]))
     ]
-    return {
+    found = {
         "tables": [f"{name}.parquet" for name in names],
         "details": [f"{name}.json" for name in names],
     }
+    if studies[wildcards.study]["several"]:
+        found["cells"] = [f"{name}-cells.parquet" for name in names]
+    return found
 
 
 def part_files(wildcards):

@@ -7,10 +7,10 @@ def main(job) -> None:
     from lmm.comparison.models import Comparison
     from lmm.core.store import read_json, write_json, write_table
     from lmm.data.rows import read_terms
-    from lmm.moments.moments import Moments
+    from lmm.moments.several import read_any
 
     settings, data = job.params.settings, read_json(job.input.data)
-    moments = Moments.read(job.input.moments, job.input.moments_details)
+    moments = read_any(job.input.moments, job.input.moments_details, job.input.get("cells"))
     formulas = settings["models"]
     terms = {name: read_terms(job.input.design, formula) for name, formula in formulas.items()}
     compared = Comparison(moments, formulas, terms)

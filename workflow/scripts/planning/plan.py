@@ -78,6 +78,7 @@ def study_plan(study) -> dict[str, Any]:
         "truth": settings.truth,
         "files": list(study.data),
         "copied": copied,
+        "several": study.formula.several,
         "parts": files.parts(sizes),
         "predict": settings.predict,
         "predicted": settings.replicates is None
@@ -148,13 +149,11 @@ def _stages(study) -> dict[str, dict[str, Any]]:
 
 
 def _effects(study, stages: dict) -> dict:
-    """What the effects stage needs to know of every engine: formula, and the exact fit's method and df."""
-    exact = engines.first(study.engines, engines.EXACT)
-    own = stages.get(exact, {"df": "satterthwaite", "method": "reml"})
+    """What the effects stage needs to know of every engine: formula, and which exact fit is of the same model."""
+    exact, same = engines.first(study.engines, engines.EXACT), starts(study)
     known = {name: {"formula": stages[name]["formula"]} for name in study.engines}
-    for name in engines.of_family(known, engines.EXACT, engines.LIKELIHOOD):
-        method = own["method"] if name == exact else "reml"
-        known[name] |= {"df": own["df"], "method": method}
+    for name in engines.of_family(known, engines.LIKELIHOOD):
+        known[name]["exact"] = exact if name in same else None
     return known
 
 

@@ -7,11 +7,13 @@ import pandas as pd
 
 from lmm.comparison.likelihood_ratio import Nesting, bootstrap, nesting, p_bootstrap, p_values, spans
 from lmm.core.streams import design_key
-from lmm.engines.reml import information_criteria
-from lmm.inference.optimum import Optimum, optimum
-from lmm.likelihood.problem import layout, problem_of
+from lmm.inference.exact import information_criteria, optimum_of, problem_for
+from lmm.inference.optimum import Optimum
+from lmm.inference.several_optimum import SeveralOptimum
+from lmm.likelihood.problem import layout
 from lmm.model.terms import Terms
 from lmm.moments.moments import Moments
+from lmm.moments.several import SeveralMoments, narrowed
 
 MODELS = [
     "model", "formula", "parameters", "logLik", "AIC", "BIC", "delta_AIC", "weight", "delta_BIC", "status",
@@ -27,21 +29,24 @@ class Comparison:
 
     Parameters
     ----------
-    moments : Moments
-        With the columns of all models.
+    moments : Moments or SeveralMoments
+        With the columns and grouping factors of all models.
     formulas : mapping of name to formula
     terms : mapping of name to Terms
     """
 
-    def __init__(self, moments: Moments, formulas: Mapping[str, str], terms: Mapping[str, Terms]):
+    def __init__(
+        self, moments: Moments | SeveralMoments, formulas: Mapping[str, str], terms: Mapping[str, Terms]
+    ):
         self.moments, self.formulas, self.terms = moments, formulas, terms
-        self._fits: dict[tuple[str, bool], Optimum] = {}
+        self._fits: dict[tuple[str, bool], Optimum | SeveralOptimum] = {}
 
-    def fit(self, name: str, ml: bool) -> Optimum:
+    def fit(self, name: str, ml: bool) -> Optimum | SeveralOptimum:
         """A model's optimum by ML or REML."""
         if (name, ml) not in self._fits:
-            own = self.terms[name]
-            self._fits[name, ml] = optimum(problem_of(self.moments, own.fixed, own.blocks, ml))
+            terms = self.terms[name]
+            own = narrowed(self.moments, [grouping.group for grouping in terms.groupings])
+            self._fits[name, ml] = optimum_of(problem_for(own, terms, ml), ml)
         return self._fits[name, ml]
 
     def criteria(self) -> pd.DataFrame:
@@ -52,7 +57,7 @@ class Comparison:
         rows = []
         for name, formula in self.formulas.items():
             own, best = self.terms[name], self.fit(name, True)
-            count = len(own.fixed) + len(layout(own.blocks).rows) + 1
+            count = len(own.fixed) + sum(len(layout(g.blocks).rows) for g in own.groupings) + 1
             found = information_criteria(best.criterion, count, self.moments.n_rows)
             status = "non-converged" if not best.certified else "singular" if best.singular else "ok"
             rows.append(

@@ -61,14 +61,30 @@ def check_engines(settings: StudySettings, formula: Formula, simulated: bool) ->
     """Refuse engines whose own formula is another model, and priors that do not parse."""
     if not settings.engines.names:
         raise StudyError("engines", f"none is listed; expected some of {', '.join(engines.ENGINES)}")
+    if formula.several:
+        able = [name for name, engine in engines.ENGINES.items() if engine.several]
+        groups = ", ".join(factor.group for factor in formula.factors)
+        if simulated:
+            raise StudyError(
+                "simulate", f"'{formula.text}': data of several grouping factors cannot be simulated"
+            )
+        for name in settings.engines.names:
+            if name not in able:
+                what = f"does not fit several grouping factors ({groups}); expected engines among {', '.join(able)}"
+                raise StudyError(f"engines.{name}", what)
     for name in settings.engines.names:
         text = getattr(settings.engines.own(name), "formula", None)
         if text is None:
             continue
         where = f"engines.{name}.formula"
         own = parse(text, where)
-        for part in ("response", "fixed", "group"):
-            met, expected = getattr(own, part), getattr(formula, part)
+        for part in ("response", "fixed", "grouping factors"):
+            met, expected = (
+                ", ".join(sorted(factor.group for factor in side.factors))
+                if part == "grouping factors"
+                else getattr(side, part)
+                for side in (own, formula)
+            )
             if met != expected:
                 raise StudyError(
                     where,
@@ -162,11 +178,20 @@ def check_models(settings: StudySettings, formula: Formula, simulated: bool) -> 
         raise StudyError("models", "is for a study without `replicates`; expected one of the two")
     for name, text in settings.models.items():
         own = parse(text, f"models.{name}")
-        for part in ("response", "group"):
-            met, expected = getattr(own, part), getattr(formula, part)
-            if met != expected:
-                what = f"'{text}': {part} is '{met}'; expected the study's, '{expected}'"
+        if own.response != formula.response:
+            what = (
+                f"'{text}': response is '{own.response}'; expected the study's, '{formula.response}': likelihoods, "
+                "AIC and BIC of different responses cannot be compared"
+            )
+            raise StudyError(f"models.{name}", what)
+        known = {factor.group for factor in formula.factors}
+        for factor in own.factors:
+            if factor.group not in known:
+                what = f"'{text}': '{factor.group}' is no grouping factor of the study; expected {', '.join(known)}"
                 raise StudyError(f"models.{name}", what)
+        if settings.bootstrap and own.several:
+            what = f"{settings.bootstrap}: models.{name} has several grouping factors; expected no bootstrap"
+            raise StudyError("bootstrap", what)
         for column in own.predictors:
             if simulated and column not in formula.predictors:
                 what = not_among(column, formula.predictors, "a predictor that the study simulates")

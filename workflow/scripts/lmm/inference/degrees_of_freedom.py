@@ -6,8 +6,9 @@ from `Derivatives`, so at a cost that does not depend on the number of rows, and
 differentiate numerically.
 """
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -65,6 +66,21 @@ class FixedEffects:
         method, p = "normal" if np.isinf(df) else "residual", len(beta)
         nothing = np.zeros((0, p, p)), np.zeros((0, 0))
         return cls(method, np.asarray(beta), covariance, covariance, *nothing, residual=df)
+
+    def plain(self) -> dict[str, Any]:
+        """Plain values, for `from_plain`."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, value: Mapping[str, Any]) -> "FixedEffects":
+        """What `plain` described and JSON kept, to the bit."""
+        p = len(value["beta"])
+        shapes = {"beta": (p,), "covariance": (p, p), "adjusted": (p, p), "slopes": (-1, p, p)}
+        arrays = {name: np.array(value[name], dtype=float).reshape(shape) for name, shape in shapes.items()}
+        n = len(arrays["slopes"])
+        spread = np.array(value["spread"], dtype=float).reshape(n, n)
+        residual = np.inf if value["residual"] is None else value["residual"]
+        return cls(value["method"], **arrays, spread=spread, residual=residual)
 
     def std_error(self, contrasts: np.ndarray) -> np.ndarray:
         """Standard errors of the rows' combinations of beta, (k,)."""
@@ -161,7 +177,7 @@ def fixed_effects(method: str, beta: np.ndarray, derivatives: Derivatives, ml: b
     if method == "normal":
         slopes, spread = np.zeros((0, *phi.shape)), np.zeros((0, 0))
     elif method == "kenward-roger":
-        spread = 2.0 * _inverse(expected_information(all_, phi))
+        spread = 2.0 * inverse(expected_information(all_, phi))
         inner = all_.q - np.einsum("nab,bc,mcd->nmad", all_.p, phi, all_.p, optimize=True)
         gain = phi @ np.einsum("nm,nmab->ab", spread, inner) @ phi
         adjusted = back @ (phi + gain + gain.T) @ back.T
@@ -210,11 +226,11 @@ def _in_roots(
                         (row2, row) == (a, b)
                     )
     curvature = jacobian.T @ hessian @ jacobian + bend
-    spread = 2.0 * _inverse(curvature)
+    spread = 2.0 * inverse(curvature)
     return np.einsum("ne,nab->eab", jacobian, slopes), spread
 
 
-def _inverse(matrix: np.ndarray) -> np.ndarray:
+def inverse(matrix: np.ndarray) -> np.ndarray:
     """Inverse of a symmetric matrix on the directions in which, its diagonal being 1, it is above `FLAT`."""
     size = np.sqrt(np.maximum(np.diag(matrix), 0.0))
     unit = np.where(size > 0.0, 1.0 / np.where(size > 0.0, size, 1.0), 0.0)
