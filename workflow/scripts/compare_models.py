@@ -14,9 +14,14 @@ def main(job) -> None:
     formulas = settings["models"]
     terms = {name: read_terms(job.input.design, formula) for name, formula in formulas.items()}
     compared = Comparison(moments, formulas, terms)
-    write_table(job.output.models, compared.criteria())
+    elpd, said = None, []
+    if settings["pymc"]:
+        from lmm.engines.pymc.models import sampled
+
+        elpd, said = sampled(moments, terms, settings["pymc"], job.threads)
+    write_table(job.output.models, compared.criteria(elpd))
     write_table(job.output.tests, compared.tests(settings["bootstrap"], settings["seed"]))
-    about = {"rows": moments.n_rows, "dropped": data["dropped"]["rows"], "notes": compared.notes()}
+    about = {"rows": moments.n_rows, "dropped": data["dropped"]["rows"], "notes": [*compared.notes(), *said]}
     write_json(job.output.details, about)
 
 

@@ -17,6 +17,7 @@ from lmm.moments.several import SeveralMoments, narrowed
 
 MODELS = [
     "model", "formula", "parameters", "logLik", "AIC", "BIC", "delta_AIC", "weight", "delta_BIC", "status",
+    "elpd", "elpd_se", "delta_elpd", "delta_elpd_se", "largest_pareto_k",
 ]  # fmt: skip
 TESTS = [
     "null", "alternative", "method", "chisq", "df", "p_value", "mixture", "p_mixture", "p_bootstrap", "mcse",
@@ -49,8 +50,13 @@ class Comparison:
             self._fits[name, ml] = optimum_of(problem_for(own, terms, ml), ml)
         return self._fits[name, ml]
 
-    def criteria(self) -> pd.DataFrame:
+    def criteria(self, elpd: pd.DataFrame | None = None) -> pd.DataFrame:
         """models.csv: ML's log likelihood, AIC and BIC with lme4's counts, and Akaike weights.
+
+        Parameters
+        ----------
+        elpd : DataFrame, optional
+            Of the Bayesian fits by model: see `engines.pymc.models.compared`.
 
         By ML, because REML's likelihoods of models with different fixed effects are of different data.
         """
@@ -76,7 +82,9 @@ class Comparison:
             table[f"delta_{criterion}"] = table[criterion] - table[criterion].min()
         weight = np.exp(-0.5 * table["delta_AIC"])
         table["weight"] = weight / weight.sum()
-        return table[MODELS]
+        if elpd is not None:
+            table = table.merge(elpd, on="model", how="left")
+        return table.reindex(columns=MODELS)
 
     def pairs(self) -> tuple[list[tuple[str, str, Nesting]], list[tuple[str, str]]]:
         """Nested pairs, the smaller model first, and pairs that are not nested."""

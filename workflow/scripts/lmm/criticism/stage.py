@@ -13,17 +13,15 @@ import pandas as pd
 from lmm.core.store import write_json, write_table
 from lmm.core.tidy import RESIDUAL, sd_name
 from lmm.core.words import listed, titled
-from lmm.criticism import loo, predictive, sensitivity
+from lmm.criticism import predictive, sensitivity
 from lmm.criticism.predictive import Parameters
-from lmm.engines.pymc.gates import ess_mean
+from lmm.engines.pymc import loo
 from lmm.engines.pymc.priors import Priors, resolve
-from lmm.likelihood.by_group import log_densities
 from lmm.likelihood.problem import Problem, problem_of, roots_of
 from lmm.model.terms import INTERCEPT
 from lmm.moments.moments import Moments, by_group
 
 GROUPS = 10_000  # more groups than this: nothing here is computed
-WORK = 8_000_000  # draws x groups whose densities are held at once (64 MB); beyond it, draws are thinned
 CHECKS = ("loo", "predictive", "prior_predictive", "sensitivity")
 
 
@@ -55,12 +53,6 @@ class Criticism:
         for name in ("loo", "predictive", "replicates", "sensitivity"):
             write_table(paths[name], getattr(self, name))
         write_json(paths["about"], self.about)
-
-
-def thinned(chains: int, draws: int, n_groups: int) -> np.ndarray:
-    """Positions of the draws of a chain that are looked at: all where draws x groups allow it, evenly spaced else."""
-    keep = max(1, min(draws, WORK // max(n_groups * chains, 1)))
-    return (np.arange(keep) * draws) // keep
 
 
 def criticise(
@@ -95,11 +87,7 @@ def criticise(
     if moments.n_groups > GROUPS:
         left |= dict.fromkeys(CHECKS, f"{moments.n_groups:,} groups are more than {GROUPS:,}")
         return out
-    at = thinned(posterior.sizes["chain"], posterior.sizes["draw"], moments.n_groups)
-    draws = {
-        name: np.ascontiguousarray(posterior[name].transpose("chain", "draw").to_numpy()[:, at])
-        for name in names
-    }
+    draws = loo.draws_of(posterior, names, moments.n_groups)
     parameters = _parameters(problem, draws)
     priors = resolve(settings["priors"], moments, fixed, problem.structure.random, marginal=False)
     middle = moments.total[0, :-1] @ moments.basis.raw(fixed) / moments.n_rows
@@ -108,9 +96,7 @@ def criticise(
     if gram is None:
         left |= dict.fromkeys(("loo", "sensitivity"), "the groups are too many for the moments that it needs")
     else:
-        density = log_densities(problem, gram, moments.n, *parameters)
-        density = density.reshape(*draws[RESIDUAL].shape, -1)
-        effective = float(ess_mean(np.stack(list(draws.values()))).mean()) / draws[RESIDUAL].size
+        density, effective = loo.densities(problem, gram, moments, draws)
         levels = moments.levels.astype(str)
         still = np.ptp(draws[RESIDUAL]) == 0.0  # chains that never moved: a failed fit is data, too
         if still:

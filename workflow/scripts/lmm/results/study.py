@@ -22,9 +22,9 @@ from lmm.results.base import Reported
 
 TABLES = (
     "variance_recovery", "ranef_differences", "variance_explained", "influence", "loo", "predictive",
-    "replicates", "sensitivity",
+    "replicates", "sensitivity", "effects", "tests", "models", "model_tests",
 )  # fmt: skip
-NOTES = ("influence_about", "criticism")
+NOTES = ("influence_about", "criticism", "models_about")
 # Of sigma, or of 1 for a share of the variance: what a singular fit leaves below it is rounding, and reads as 0.
 ZERO = 1e-16
 
@@ -53,7 +53,7 @@ class Results(Reported):
         The comparison's tables, `coef`, and those of influence and criticism.
     posterior : DataTree or None
     notes : dict of dict
-        influence.json (as influence_about) and criticism.json.
+        influence.json (as influence_about), criticism.json and models.json (as models_about).
     """
 
     data: dict[str, Any]

@@ -5,13 +5,67 @@ the rows of a *new* group. Leaving out one row at a time, or conditioning on the
 question and has far worse Pareto k (Merkle, Furr & Rabe-Hesketh 2019, Psychometrika 84).
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from arviz_stats.base import array_stats
 
+from lmm.core.tidy import RESIDUAL
+from lmm.engines.pymc.gates import ess_mean
+from lmm.likelihood.by_group import log_densities
+from lmm.likelihood.problem import Problem, roots_of
+from lmm.moments.moments import Moments
+
 COLUMNS = ["level", "rows", "elpd", "p_loo", "pareto_k"]
+
+
+WORK = 8_000_000  # draws x groups whose densities are held at once (64 MB); beyond it, draws are thinned
+
+
+def draws_of(posterior: Any, names: tuple[str, ...], n_groups: int) -> dict[str, np.ndarray]:
+    """Draws (chains, draws) by name: all where draws x groups allow it, else evenly spaced ones of each chain.
+
+    Parameters
+    ----------
+    posterior : Dataset
+        The group `posterior` of posterior.nc: fixed effects and variance parameters under tidy names.
+    names : tuple of str
+    n_groups : int
+    """
+    at = thinned(posterior.sizes["chain"], posterior.sizes["draw"], n_groups)
+    return {
+        name: np.ascontiguousarray(posterior[name].transpose("chain", "draw").to_numpy()[:, at])
+        for name in names
+    }
+
+
+def thinned(chains: int, draws: int, n_groups: int) -> np.ndarray:
+    """Positions of the draws of a chain that are looked at: all where draws x groups allow it, evenly spaced else."""
+    keep = max(1, min(draws, WORK // max(n_groups * chains, 1)))
+    return (np.arange(keep) * draws) // keep
+
+
+def densities(
+    problem: Problem, gram: np.ndarray, moments: Moments, draws: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, float]:
+    """log p(y_j | parameters), (chains, draws, J), and the share of draws that count as independent.
+
+    Parameters
+    ----------
+    problem : Problem
+    gram : (J, ...) array
+        From `by_group` of the same moments.
+    moments : Moments
+    draws : mapping
+        From `draws_of`.
+    """
+    beta = np.stack([draws[name].ravel() for name in problem.fixed], axis=1)
+    values = np.stack([draws[name].ravel() for name in problem.structure.terms])
+    density = log_densities(problem, gram, moments.n, beta, *roots_of(problem.structure, values))
+    effective = float(ess_mean(np.stack(list(draws.values()))).mean()) / draws[RESIDUAL].size
+    return density.reshape(*draws[RESIDUAL].shape, -1), effective
 
 
 def threshold(draws: int) -> float:
