@@ -82,6 +82,7 @@ def study_plan(study) -> dict[str, Any]:
         "parts": files.parts(sizes),
         "predict": settings.predict,
         "predicted": settings.replicates is None
+        and not (study.formula.weights or study.formula.offsets)
         and (copied or settings.predict is not None)
         and bool(stages["predictions"]["engines"]),
         "chains_at_a_time": bayes.chains if bayes and many else 1,
@@ -139,7 +140,7 @@ def _stages(study) -> dict[str, dict[str, Any]]:
     for engine in study.engines:
         stages[engine] = common | study.engine(engine) | {"formula": study.formula_for(engine).text}
     bayes = engines.first(study.engines, engines.BAYES)
-    if models and bayes:
+    if models and bayes and not study.formula.weights:  # elpd would need the weights' densities
         own = ("priors", "chains", "tune", "draws", "seed", "target_accept", "conf_level")
         stages["models"]["pymc"] = {name: stages[bayes][name] for name in own}
     if exact := engines.first(study.engines, engines.EXACT):

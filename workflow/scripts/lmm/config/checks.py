@@ -57,6 +57,28 @@ def check_truth(settings: StudySettings, root: Path) -> None:
             raise StudyError("truth", f"'{settings.truth}': has no '{key}'; expected {what}")
 
 
+def check_beside(settings: StudySettings, formula: Formula, simulated: bool) -> None:
+    """Refuse weights and offsets where they would not be used."""
+    if not (formula.weights or formula.offsets):
+        return
+    what = "weights" if formula.weights else "offset"
+    name = formula.weights or formula.offsets[0]
+    if simulated or settings.replicates is not None:
+        raise StudyError(
+            what, f"'{name}': is for a study with `data` and no `replicates`; expected it without"
+        )
+    if settings.predict is not None:
+        raise StudyError(
+            "predict", f"'{settings.predict}': new rows with {what} are not predicted; expected no such key"
+        )
+    bayes = settings.engines.first(engines.BAYES)
+    if formula.weights and formula.several:
+        raise StudyError(what, f"'{name}': is for one grouping factor; expected no weights")
+    if formula.weights and bayes is not None and bayes.model == "full":
+        where = f"engines.{engines.first(settings.engines.names, engines.BAYES)}.model"
+        raise StudyError(where, "'full': has no weights; expected marginal")
+
+
 def check_engines(settings: StudySettings, formula: Formula, simulated: bool) -> None:
     """Refuse engines whose own formula is another model, and priors that do not parse."""
     if not settings.engines.names:
@@ -82,7 +104,7 @@ def check_engines(settings: StudySettings, formula: Formula, simulated: bool) ->
             met, expected = (
                 ", ".join(sorted(factor.group for factor in side.factors))
                 if part == "grouping factors"
-                else getattr(side, part)
+                else getattr(side, {"response": "measured"}.get(part, part))
                 for side in (own, formula)
             )
             if met != expected:
@@ -178,9 +200,9 @@ def check_models(settings: StudySettings, formula: Formula, simulated: bool) -> 
         raise StudyError("models", "is for a study without `replicates`; expected one of the two")
     for name, text in settings.models.items():
         own = parse(text, f"models.{name}")
-        if own.response != formula.response:
+        if own.measured != formula.measured:
             what = (
-                f"'{text}': response is '{own.response}'; expected the study's, '{formula.response}': likelihoods, "
+                f"'{text}': response is '{own.measured}'; expected the study's, '{formula.measured}': likelihoods, "
                 "AIC and BIC of different responses cannot be compared"
             )
             raise StudyError(f"models.{name}", what)

@@ -59,6 +59,9 @@ class StudySettings(Settings):
     """Explicit designs: each a mapping of keys of `simulate` that it changes. With `replicates` only."""
     missing: Literal["error", "drop"] = "error"
     """Rows with missing values: stop and say where, or drop and report."""
+    weights: str | None = None
+    """Column of precision weights, as lme4's: a row's residual variance is sigma^2 / weight. The same as
+    `y | weights(column) ~ ...` in every formula. For one grouping factor; without MixedLM and `predict`."""
     predict: str | None = None
     """File of new rows (and new groups) to predict, beside the fitted rows."""
     engines: Engines = Engines(**{name: {} for name in ENGINES})

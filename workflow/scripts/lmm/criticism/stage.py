@@ -87,10 +87,13 @@ def criticise(
     if moments.n_groups > GROUPS:
         left |= dict.fromkeys(CHECKS, f"{moments.n_groups:,} groups are more than {GROUPS:,}")
         return out
+    if moments.weighted:
+        left |= dict.fromkeys(CHECKS, "rows have weights, and what is checked here counts every row once")
+        return out
     draws = loo.draws_of(posterior, names, moments.n_groups)
     parameters = _parameters(problem, draws)
     priors = resolve(settings["priors"], moments, fixed, problem.structure.random, marginal=False)
-    middle = moments.total[0, :-1] @ moments.basis.raw(fixed) / moments.n_rows
+    middle = moments.total[0, :-1] @ moments.basis.raw(fixed) / moments.total[0, 0]
     found: dict[str, Any] = {}
     gram = by_group(moments, fixed, blocks)
     if gram is None:

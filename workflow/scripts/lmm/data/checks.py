@@ -105,6 +105,13 @@ def finite(name: str, column, locate) -> None:
         raise StudyError(file, what)
 
 
+def positive(name: str, column, locate) -> None:
+    """Weights are above 0: a row of weight 0 would count among the rows and say nothing."""
+    if column.low <= 0.0:
+        file, row, value = locate.first(name, "d <= 0")
+        raise StudyError(file, f"column {name!r}: {value} in row {row}, expected weights above 0")
+
+
 def constant(name: str, column, is_response: bool, locate) -> None:
     """A response or numeric predictor has at least two values."""
     if column.low == column.high:

@@ -196,6 +196,7 @@ def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tu
         The first thing found that makes the rows unusable; see `lmm.data.checks`.
     """
     response = [name for name in source.columns if name not in (*formula.predictors, *source.labels)]
+    beside = {formula.weights, *formula.offsets} - set(formula.predictors)
     options = {"threads": threads, "memory_mb": memory_mb}
     categorical = (*formula.categorical, *(name for name in source.factors if name not in response))
     summary, total, complete = summarise(source, categorical, **options)
@@ -208,7 +209,10 @@ def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tu
         kinds[name] = checks.kind(name, column, name in response, name in categorical, locate)
         if kinds[name] != "VARCHAR":
             checks.finite(name, column, locate)
-            checks.constant(name, column, name in response, locate)
+            if name not in beside:
+                checks.constant(name, column, name in response, locate)
+            if name == formula.weights:
+                checks.positive(name, column, locate)
     source = replace(source, kinds=kinds)
     columns: dict[str, Any] = {}
     for name, column in summary.items():

@@ -91,10 +91,3 @@ def from_sources(data: str) -> Any:
     with connect(ordered=True) as connection:
         parts = [connection.execute(source.typed(Part(at))).df() for at in range(len(source.files))]
     return pd.concat(parts, ignore_index=True)
-
-
-def unread(terms: Terms, moments: Any) -> Rows:
-    """Rows of which there are too many to be read: nothing but their number, at no cost in memory."""
-    y = np.broadcast_to(np.nan, moments.n_rows)
-    W = np.broadcast_to(np.nan, (moments.n_rows, len(terms.columns)))
-    return Rows(terms, y, W, np.broadcast_to(0, moments.n_rows), moments.levels)

@@ -15,7 +15,6 @@ from lmm.core import engines
 from lmm.core.store import write_table
 from lmm.core.tidy import PARAMETERS, RANEF, RESIDUAL, Diagnostics, Fit, cor_name, group_of, sd_name, truth_of
 from lmm.core.versions import versions_of
-from lmm.data.rows import unread
 from lmm.engines import reml as exact
 from lmm.engines.base import Fitted, Task
 from lmm.engines.lme4_summary import correlations, identity_error, lme4_summary
@@ -112,16 +111,19 @@ class Fitter:
     def fit(self, task: Task) -> Fitted:
         """From the rows, started at the exact optimum, which is computed where it is not at hand."""
         terms, moments, start = self.terms, task.moments, task.start
-        if task.rows is None or beyond(moments.n_rows, moments.n_groups, **self.limits):
-            rows = unread(terms, moments)
+        if moments.weighted:
+            reason = "statsmodels' MixedLM has no weights"
+            found = skipped(reason, moments.n_rows, moments.n_groups, self.level)
+        elif reason := beyond(moments.n_rows, moments.n_groups, **self.limits):
+            found = skipped(reason, moments.n_rows, moments.n_groups, self.level)
         else:
             rows = task.rows()
             if start is None:
                 start, _ = exact.fit(moments, terms.fixed, terms.blocks, self.level)
-        found = fit(
-            terms, rows.y, rows.W, rows.codes, rows.levels, reml=start, conf_level=self.level,
-            truth=task.truth, **self.limits,
-        )  # fmt: skip
+            found = fit(
+                terms, rows.y, rows.W, rows.codes, rows.levels, reml=start, conf_level=self.level,
+                truth=task.truth, **self.limits,
+            )  # fmt: skip
         return Fitted(found, {"coef": lambda path: write_table(path, coef(found.parameters, found.ranef))})
 
 
@@ -169,18 +171,10 @@ def fit(
         raises for what the optimiser does: status is `ok`, `singular`, `non-converged`, `error` or `skipped`.
     """
     began = time.perf_counter()
-    about = Diagnostics(
-        ENGINE,
-        status="skipped",
-        converged=False,
-        versions=versions_of(*engines.row(ENGINE).packages),
-        n_rows=len(y),
-        n_groups=len(levels),
-        conf_level=conf_level,
-    )
-    nothing = Fit(ENGINE, pd.DataFrame(columns=PARAMETERS), pd.DataFrame(columns=RANEF), about)
-    if too_many := beyond(len(y), len(levels), max_rows, max_groups):
-        about.message = too_many
+    too_many = beyond(len(y), len(levels), max_rows, max_groups)
+    nothing = skipped(too_many, len(y), len(levels), conf_level)
+    about = nothing.diagnostics
+    if too_many:
         return nothing
     design = _Design.of(terms, W)
     if start is None and reml is not None:
@@ -231,6 +225,21 @@ def fit(
     about.criterion, about.summary = criterion, summary
     _judge(about, result, design, given, gap)
     return Fit(ENGINE, parameters, random, about)
+
+
+def skipped(reason: str, n_rows: int, n_groups: int, conf_level: float) -> Fit:
+    """Empty tables and why."""
+    about = Diagnostics(
+        ENGINE,
+        status="skipped",
+        message=reason,
+        converged=False,
+        versions=versions_of(*engines.row(ENGINE).packages),
+        n_rows=n_rows,
+        n_groups=n_groups,
+        conf_level=conf_level,
+    )
+    return Fit(ENGINE, pd.DataFrame(columns=PARAMETERS), pd.DataFrame(columns=RANEF), about)
 
 
 def beyond(n_rows: int, n_groups: int, max_rows: int, max_groups: int) -> str:

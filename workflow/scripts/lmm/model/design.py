@@ -91,12 +91,32 @@ class Design:
         return np.ascontiguousarray(np.column_stack([found[name] for name in self.terms.columns]))
 
     def response(self, df: pd.DataFrame) -> np.ndarray:
-        """The response of a batch, (n,) float64."""
+        """The response of a batch, its offsets subtracted, (n,) float64."""
         name = self.formula.response
         if name in df.columns:
-            return df[name].to_numpy(dtype=np.float64)
-        spec = ModelSpec(formula=Formulaic(f"0 + {name}"))
-        return _evaluate(spec, df)[:, 0]
+            y = df[name].to_numpy(dtype=np.float64)
+        else:
+            y = _evaluate(ModelSpec(formula=Formulaic(f"0 + {name}")), df)[:, 0]
+        for offset in self.formula.offsets:
+            y = y - df[offset].to_numpy(dtype=np.float64)
+        return y
+
+    def weights(self, df: pd.DataFrame) -> np.ndarray | None:
+        """Precision weights of a batch, (n,) float64; None without.
+
+        Raises
+        ------
+        StudyError
+            A weight that is not positive.
+        """
+        name = self.formula.weights
+        if not name:
+            return None
+        found = df[name].to_numpy(dtype=np.float64)
+        if not np.all(found > 0.0):
+            what = f"column {name!r}: {found[~(found > 0.0)][0]:g}, expected weights above 0"
+            raise StudyError("data", what)
+        return found
 
     def matrix(self, df: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Response (n,) and distinct columns (n, K) of a batch; see `response` and `predictors`."""

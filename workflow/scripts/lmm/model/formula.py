@@ -5,6 +5,7 @@ effects. Bates, Mächler, Bolker & Walker 2015 (J. Stat. Softw. 67(1), table 2) 
 rejected with advice.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,8 +14,9 @@ from formulaic import Formula as Formulaic
 from formulaic.parser.types import Factor as Piece
 
 from lmm.core.errors import StudyError
-from lmm.model.syntax import REFUSED, names_in, split, strip, unquoted
+from lmm.model.syntax import names_in, split, strip, unquoted
 
+COLUMN = re.compile(r"\s*\(\s*(?P<name>`[^`]+`|[^\W\d][\w.]*)\s*\)\s*")  # (column)
 EXPECTED = "expected columns by name ('.' is not supported) and functions of them, joined by +, -, * or :"
 
 
@@ -83,6 +85,10 @@ class Formula:
         Columns inside C(...): categories whatever their type.
     stateful : tuple of str
         Transformations such as poly(x, 2) whose basis depends on all rows.
+    weights : str
+        Column of precision weights: the residual variance of a row is sigma^2 / weight; empty: none.
+    offsets : tuple of str
+        Columns that are subtracted from the response.
     """
 
     text: str
@@ -93,6 +99,14 @@ class Formula:
     predictors: tuple[str, ...]
     categorical: tuple[str, ...]
     stateful: tuple[str, ...]
+    weights: str = ""
+    offsets: tuple[str, ...] = ()
+
+    @property
+    def measured(self) -> str:
+        """The response with its weights and offsets: models that differ in it are of different data."""
+        weights = f" | weights({self.weights})" * bool(self.weights)
+        return self.response + weights + "".join(f" - offset({name})" for name in self.offsets)
 
     @property
     def several(self) -> bool:
@@ -133,8 +147,8 @@ def parse(text: str, where: str = "formula") -> Formula:
     Raises
     ------
     StudyError
-        For anything that does not parse or that this version does not fit: weights, offsets, several responses, the
-        same random effect of a factor twice.
+        For anything that does not parse or that this version does not fit: several responses, the same random
+        effect of a factor twice.
     """
     return _Parser(text, where).formula()
 
@@ -146,6 +160,7 @@ class _Parser:
         self.text, self.where = text, where
         self.categorical: list[str] = []
         self.stateful: list[str] = []
+        self.offsets: list[str] = []
 
     def fail(self, what: str) -> StudyError:
         return StudyError(self.where, f"'{self.text}': {what}")
@@ -156,7 +171,8 @@ class _Parser:
         sides = split(self.text, "~", self.fail)
         if len(sides) != 2:
             raise self.fail("expected one '~' between response and predictors, as in 'y ~ x + (x | group)'")
-        response = self.response(sides[0][1].strip())
+        left, weights = self.weights(sides[0][1].strip())
+        response = self.response(left)
         fixed_text, random_terms = self.parts(sides[1][1])
         fixed = self.side(fixed_text)
         if not fixed.intercept and not fixed.terms:
@@ -182,10 +198,16 @@ class _Parser:
                     "trend"
                 )
         keys = [column for columns in sides for column in columns]
+        offsets, beside = tuple(dict.fromkeys(self.offsets)), (weights,) * bool(weights)
         if "Intercept" in predictors:
             raise self.fail(
                 "a predictor called 'Intercept' is not told from the intercept; expected another name"
             )
+        for column in (*beside, *offsets):
+            if column in keys or column in response.columns:
+                raise self.fail(
+                    f"'{column}' is also the response or a grouping factor; expected another column"
+                )
         for column in response.columns:
             if column in predictors or column in keys:
                 raise self.fail(
@@ -198,11 +220,23 @@ class _Parser:
             factors=tuple(
                 Factor(columns, tuple(term for term, _ in found)) for columns, found in sides.items()
             ),
-            variables=tuple(dict.fromkeys([*response.columns, *predictors, *keys])),
+            variables=tuple(dict.fromkeys([*response.columns, *predictors, *keys, *beside, *offsets])),
             predictors=tuple(dict.fromkeys(predictors)),
             categorical=tuple(dict.fromkeys(self.categorical)),
             stateful=tuple(dict.fromkeys(self.stateful)),
+            weights=weights,
+            offsets=offsets,
         )
+
+    def weights(self, text: str) -> tuple[str, str]:
+        """The response's text, and the column in `| weights(column)` behind it; empty without."""
+        parts = [part.strip() for _, part in split(text, "|", self.fail)]
+        if len(parts) < 2:
+            return text, ""
+        found = COLUMN.fullmatch(parts[1].removeprefix("weights"))
+        if len(parts) > 2 or not parts[1].startswith("weights") or found is None:
+            raise self.fail(f"'{' | '.join(parts[1:])}': expected y | weights(column) left of '~'")
+        return parts[0], found["name"].strip("`")
 
     def parts(self, text: str) -> tuple[str, list[str]]:
         """The fixed part, and the random terms without their brackets."""
@@ -218,6 +252,12 @@ class _Parser:
                 if sign == "-":
                     raise self.fail(f"({bare}) cannot be subtracted; leave it out")
                 random.append(bare)
+            elif part.startswith("offset") and (found := COLUMN.fullmatch(part.removeprefix("offset"))):
+                if sign == "-":
+                    raise self.fail(
+                        f"{part} cannot be subtracted; expected it added: its column with the other sign"
+                    )
+                self.offsets.append(found["name"].strip("`"))
             elif "|" in unquoted(part):
                 raise self.fail(f"'{part}': a random term stands alone, added with '+'")
             else:
@@ -229,8 +269,6 @@ class _Parser:
     def response(self, text: str) -> "_Side":
         if not text:
             raise self.fail("the response is missing left of '~'; expected a column")
-        if "|" in unquoted(text):
-            raise self.fail(REFUSED["weights"] + " (brms's 'y | ...' is not read)")
         try:
             side = self.side(f"0 + {text}")
         except StudyError as error:

@@ -14,8 +14,8 @@ ARITHMETIC = (
     ast.operator, ast.unaryop, ast.cmpop, ast.expr_context,
 )  # fmt: skip
 REFUSED = {
-    "offset": "offsets are not supported; subtract it from the response before the fit",
-    "weights": "weights are not supported; every row counts once",
+    "offset": "an offset stands alone: y ~ x + offset(column) + (x | group)",
+    "weights": "weights stand left of '~': y | weights(column) ~ x + (x | group)",
     "lag": "`lag` depends on the order of rows; make it a column of the data",
     "hashed": "`hashed` categories are not supported; make it a column of the data",
     "s": "smooth terms are not supported; bs(x, df=4) is a spline",

@@ -190,7 +190,7 @@ def merge(parts: Iterable[Moments]) -> Moments:
 def accumulate(
     source: Source, design, basis: Basis, whole: bool = True, threads: int = 1, memory_mb: int = 1024
 ) -> Moments:
-    """Moments of a scanned source: by SQL where every term is a plain numeric column, else in batches.
+    """Moments of a scanned source: by SQL where terms are plain numeric columns without weights, else in batches.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ def accumulate(
     StudyError
         A term is not finite in some row, for example np.log(x) where x is 0.
     """
-    by = _by_sql if design.plain is not None else _by_batches
+    by = _by_sql if design.plain is not None and not design.formula.weights else _by_batches
     return by(source, design, basis, whole, threads, memory_mb)
 
 
@@ -283,7 +283,10 @@ def columns_of_e(
 
     # Names of our own, because a user's column may be called n or e1.
     columns = [f"{level_of(key)} AS {name}" for name, key in keys.items()]
-    y = f"(CAST({quote(design.formula.response)} AS DOUBLE) - {number(basis.pilot[0])})"
+    y = f"CAST({quote(design.formula.response)} AS DOUBLE)"
+    for name in design.formula.offsets:
+        y = f"({y} - CAST({quote(name)} AS DOUBLE))"
+    y = f"({y} - {number(basis.pilot[0])})"
     for k, name in enumerate(basis.columns, start=1):
         centred = f"(CAST({quote(design.plain[name])} AS DOUBLE) - {number(basis.center[k - 1])})"
         columns.append(f"{centred} * {number(1 / basis.scale[k - 1])} AS lmm_e{k}")
@@ -305,7 +308,8 @@ def _by_batches(source: Source, design, basis: Basis, whole: bool, threads: int,
         for batch in connection.sql(sql).to_arrow_reader(BATCH_ROWS):
             frame = batch.to_pandas()
             y, W = finite_matrix(design, frame)
-            sums.add(index.get_indexer(level_names(frame, source.keys[0])), y, W)
+            codes = index.get_indexer(level_names(frame, source.keys[0]))
+            sums.add(codes, y, W, design.weights(frame))
 
     # One part at a time, because all add to the same sums.
     for _ in each_part(source, source.typed, "moments", 1, memory_mb, read):

@@ -153,6 +153,12 @@ class Moments:
         return len(self.levels)
 
     @property
+    def weighted(self) -> bool:
+        """Whether rows have weights that are not all 1: their sum is N and their product 1 for those alone."""
+        slack = 1e-9 * self.n_rows
+        return abs(self.total[0, 0] - self.n_rows) > slack or abs(self.log_weights) > slack
+
+    @property
     def whole(self) -> bool:
         """Whether each group's whole Gram matrix was kept."""
         return self.gram.shape[1] == self.gram.shape[2]

@@ -81,7 +81,7 @@ def of_rows(
         y, W = pilot.finite_matrix(design, rows)
     if terms.several:
         return compute_several(terms, y, W, codes, levels, pilot.of_rows(terms, y, W), whole)
-    return compute(terms, y, W, codes[0], levels[0], whole)
+    return compute(terms, y, W, codes[0], levels[0], whole, weights=design.weights(rows))
 
 
 def of_sources(

@@ -119,7 +119,7 @@ def resolve(
         columns = np.eye(len(fixed))
         if centred:  # the intercept at the means is intercept + sum mean_k beta_k
             raw = moments.basis.raw(fixed)
-            columns[fixed.index(INTERCEPT)] = moments.total[0, :-1] @ raw / moments.n_rows
+            columns[fixed.index(INTERCEPT)] = moments.total[0, :-1] @ raw / moments.total[0, 0]
         weight = [prior.args[1] ** -2 if prior.name == "normal" else 0.0 for prior in betas.values()]
         centre = [prior.args[0] if prior.name == "normal" else 0.0 for prior in betas.values()]
         precision = columns.T @ np.diag(weight) @ columns
