@@ -68,9 +68,8 @@ def check_beside(settings: StudySettings, formula: Formula, simulated: bool) -> 
             what, f"'{name}': is for a study with `data` and no `replicates`; expected it without"
         )
     if settings.predict is not None:
-        raise StudyError(
-            "predict", f"'{settings.predict}': new rows with {what} are not predicted; expected no such key"
-        )
+        said = f"'{settings.predict}': new rows with {what} are not predicted; expected no such key"
+        raise StudyError("predict", said)
     bayes = settings.engines.first(engines.BAYES)
     if formula.weights and formula.several:
         raise StudyError(what, f"'{name}': is for one grouping factor; expected no weights")
