@@ -253,10 +253,10 @@ def test_names_that_sql_would_stumble_over(tmp_path):
 def test_parameters_that_the_groups_cannot_carry(rows_, groups, fixed, blocks, said):
     terms = Terms.one(fixed, blocks, "g", ("Intercept", "x", "z"))
     if said is None:
-        checks.size(rows_, groups, terms, "d.csv")
+        checks.size(rows_, {"g": groups}, terms, "d.csv")
         return
     with pytest.raises(StudyError, match=said) as caught:
-        checks.size(rows_, groups, terms, "d.csv")
+        checks.size(rows_, {"g": groups}, terms, "d.csv")
     assert caught.value.where == "d.csv"
 
 
