@@ -30,6 +30,7 @@ import new_study
 import replay as replay_script
 import running.frame
 from conftest import ROOT
+from lmm import frames
 from lmm.config.load import load
 from lmm.core.errors import StudyError
 from lmm.data import checks, ingest
@@ -555,6 +556,10 @@ def large_grid(root):
 
 
 OTHERS = {
+    "frames: engine": (lambda root: frames.fit("y ~ x + (1 | g)", rows(), "lme4"), "engine: 'lme4'; expected one of ols, mixedlm, reml, pymc"),
+    "frames: column": (lambda root: frames.fit("y ~ z + (1 | g)", rows()), "data: column 'z' is missing; expected y, z, g"),
+    "frames: missing values": (lambda root: frames.fit("y ~ x + (1 | g)", rows(x=[1.0, None, 2, 3])), "data: column 'x' has 1 missing values; expected none"),
+    "frames: setting": (lambda root: frames.fit("y ~ x + (1 | g)", rows(), "pymc", chain=2), "chain: unknown key; did you mean 'chains'? expected one of: "),
     "no configuration": (config({}), "config: {}: expected a mapping with the key 'studies'"),
     "unknown top key": (config({"studys": {}}), "studys: unknown key; did you mean 'studies'? expected one of: studies, report"),
     "no studies": (config({"studies": None}), "studies: None: expected at least one study, by its name"),
