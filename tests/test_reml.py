@@ -98,7 +98,7 @@ def test_orthodonts_saddle_is_left():
     problem = study_problem("orthodont")
     structure = problem.structure
     held = int(np.flatnonzero((structure.rows == 1) & (structure.cols == 1))[0])
-    model = (structure.rows, structure.cols, np.eye(2), problem.gram, problem.total, problem.n_rows - 2)
+    model = problem.model(np.eye(2))
     start = np.array([1.0, 0.5, 0.0, 0.0])
     phi, value, *_ = newton(start, held, -1, *model, 200)
     stuck = value + problem.constant

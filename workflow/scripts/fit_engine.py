@@ -8,7 +8,7 @@ def main(job) -> None:
 
     from lmm.core import engines
     from lmm.core.tidy import Fit
-    from lmm.data.rows import read_rows, read_terms
+    from lmm.data.rows import read_design, read_rows, read_terms
     from lmm.engines.base import Task
     from lmm.moments.several import read_any
 
@@ -19,6 +19,7 @@ def main(job) -> None:
         start = Fit.read(job.input.start_parameters, job.input.start_diagnostics, job.input.start_ranef)
     task = Task(
         moments=read_any(job.input.moments, job.input.moments_details, job.input.get("cells")),
+        design=partial(read_design, job.input.design, settings["formula"]),
         rows=partial(read_rows, job.input, job.input.design, settings["formula"]),
         truth=truth_of(job),
         start=start,

@@ -13,7 +13,7 @@ import pandas as pd
 from lmm.core.store import read_json, read_table, write_json, write_table
 
 PARAMETERS = [
-    "engine", "effect", "group", "term", "estimate", "std_error", "statistic", "p_value",
+    "engine", "effect", "group", "term", "estimate", "std_error", "statistic", "df", "p_value",
     "conf_low", "conf_high", "truth",
 ]  # fmt: skip
 DRAWS = ["median", "sd", "mad", "q5", "q95", "rhat", "ess_bulk", "ess_tail", "mcse_mean"]
@@ -146,6 +146,12 @@ class Diagnostics:
     n_rows : int or None
     n_groups : int, dict or None
         By factor where there are several.
+    method, df : str
+        `REML` or `ML`, and the method of the fixed effects' degrees of freedom, of an engine that has a choice.
+    logLik, AIC, BIC : float or None
+        With lme4's counts.
+    parameters : int or None
+        Fixed effects, elements of D and sigma.
     conf_level : float
         Level of every conf_low and conf_high.
     intervals : dict
@@ -166,6 +172,12 @@ class Diagnostics:
     versions: dict[str, str] = field(default_factory=dict)
     n_rows: int | None = None
     n_groups: int | dict[str, int] | None = None
+    method: str = ""
+    df: str = ""
+    logLik: float | None = None
+    AIC: float | None = None
+    BIC: float | None = None
+    parameters: int | None = None
     conf_level: float = 0.95
     intervals: dict[str, str] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)

@@ -54,6 +54,13 @@ def read_terms(path: str, formula: str) -> Terms:
     return Terms.from_plain(read_json(path)[" ".join(formula.split())]["terms"])
 
 
+def read_design(path: str, formula: str) -> Any:
+    """A formula's `Design`, from design.json."""
+    from lmm.model.design import rebuild
+
+    return rebuild(read_json(path)[" ".join(formula.split())]["state"])
+
+
 def read_rows(where: Mapping[str, Any], designs: str, formula: str) -> Rows:
     """Rows through a formula's design.
 
@@ -66,9 +73,8 @@ def read_rows(where: Mapping[str, Any], designs: str, formula: str) -> Rows:
     formula : str
     """
     from lmm.data.levels import encode, level_names
-    from lmm.model.design import rebuild
 
-    design = rebuild(read_json(designs)[" ".join(formula.split())]["state"])
+    design = read_design(designs, formula)
     frame = read_table(where["rows"]) if where.get("rows") else from_sources(where["data"])
     codes, levels = encode(level_names(frame, design.terms.groupings[0].columns))
     return Rows(design.terms, *design.matrix(frame), codes, levels)

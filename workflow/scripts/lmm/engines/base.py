@@ -4,8 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from lmm.core.tidy import Fit
+import pandas as pd
+
+from lmm.core.tidy import Diagnostics, Fit
 from lmm.data.rows import Rows
+from lmm.model.design import Design
 from lmm.model.terms import Terms
 from lmm.moments.moments import Moments
 
@@ -19,6 +22,8 @@ class Task:
     moments : Moments
     rows : callable
         Reads the rows, through the design of the engine's formula.
+    design : callable or None
+        Rebuilds that design, for what tests terms.
     truth : dict or None
         truth.json's content, of simulated data.
     start : Fit or None
@@ -35,6 +40,7 @@ class Task:
 
     moments: Moments
     rows: Callable[[], Rows] | None = None
+    design: Callable[[], Design] | None = None
     truth: dict[str, Any] | None = None
     start: Fit | None = None
     cores: int = 1
@@ -55,13 +61,34 @@ class Fitted:
     explained : mapping
         Of an engine with draws: `estimate`, `conf_low` and `conf_high` of each measure of variance explained.
     chains : Any
-        Of an engine with draws: `engines.pymc.chains.Chains`.
+        Of an engine with draws, for replicates: `engines.pymc.chains.Chains`.
+    posterior : Any
+        Of an engine with draws, for a study: ArviZ's DataTree.
+    further : mapping of str to DataFrame
+        The fixed effects' rows by further methods of degrees of freedom.
     """
 
     fit: Fit
     artifacts: Mapping[str, Callable[[str], None]] = field(default_factory=dict)
     explained: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     chains: Any = None
+    posterior: Any = None
+    further: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+
+    @property
+    def parameters(self) -> pd.DataFrame:
+        """Tidy parameters."""
+        return self.fit.parameters
+
+    @property
+    def ranef(self) -> pd.DataFrame | None:
+        """Tidy random effects; None for an engine without."""
+        return self.fit.ranef
+
+    @property
+    def diagnostics(self) -> Diagnostics:
+        """How the fit ended."""
+        return self.fit.diagnostics
 
 
 class Fitter(Protocol):

@@ -190,5 +190,6 @@ def _parameters(numbers: dict[str, Any], conf_level: float, truth: dict[str, Any
     rows.append(residual | {"conf_low": low, "conf_high": high})
     table = pd.DataFrame(rows)
     table["engine"] = ENGINE
+    table["df"] = np.where(table["effect"] == "fixed", float(df), np.nan)
     table["truth"] = [truth_of(truth, "", term) for term in table["term"]]
     return table.reindex(columns=PARAMETERS)

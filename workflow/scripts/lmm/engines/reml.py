@@ -1,23 +1,28 @@
-"""The reml engine: REML's exact optimum from moments, as a tidy `Fit`."""
+"""The reml engine: the exact optimum of REML or maximum likelihood from moments, as a tidy `Fit`."""
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from lmm.core.store import write_table
 from lmm.core.tidy import Fit, group_of, ranef_frame
 from lmm.engines import several_reml
 from lmm.engines.base import Fitted, Task
-from lmm.engines.reml_tables import ENGINE, diagnostics_of, parameters_table
+from lmm.engines.reml_tables import ENGINE, diagnostics_of, f_tests, fixed_table, parameters_table
+from lmm.inference.degrees_of_freedom import FixedEffects, fixed_effects
+from lmm.inference.derivatives import by_group
 from lmm.inference.intervals import profile_intervals, standard_errors, variance_values
 from lmm.inference.optimum import Optimum, fill, optimum
 from lmm.likelihood.conditional import conditional
 from lmm.likelihood.problem import Problem, problem_of
 from lmm.model.terms import Terms
 from lmm.moments.moments import Moments
+from lmm.moments.several import SeveralMoments
 
 
 class Fitter:
@@ -25,17 +30,28 @@ class Fitter:
 
     def __init__(self, settings: Mapping[str, Any], terms: Terms):
         self.level, self.profile, self.terms = settings["conf_level"], settings["profile"], terms
+        df = settings.get("df", "satterthwaite")
+        self.methods = [df] if isinstance(df, str) else list(df)
+        self.ml = settings.get("method") == "ml"
 
     def fit(self, task: Task) -> Fitted:
         """From moments."""
-        terms = self.terms
-        if terms.several:
-            blocks = [grouping.blocks for grouping in terms.groupings]
-            found, _ = several_reml.fit(
-                task.moments, terms.fixed, blocks, self.level, task.truth, self.profile
-            )
-            return Fitted(found)
-        return Fitted(fit(task.moments, terms.fixed, terms.blocks, self.level, task.truth, self.profile)[0])
+        if isinstance(task.moments, SeveralMoments):
+            return several_reml.fitted(self, task)
+        model, methods = (self.terms.fixed, self.terms.blocks), self.methods
+        found, best = fit(
+            task.moments, *model, self.level, task.truth, self.profile, df=methods[0], ml=self.ml
+        )
+        further, artifacts = {}, {}
+        if len(methods) > 1 or task.design is not None:
+            problem = problem_of(task.moments, *model, self.ml)
+        for method in methods[1:]:
+            further[method] = fixed_table(model[0], tested_by(method, problem, best), self.level)
+        if task.design is not None:
+            tested = tested_by(methods[0], problem, best)
+            tests = f_tests(tested, task.design(), problem.total, problem.x_map)
+            artifacts["tests"] = partial(write_table, table=tests)
+        return Fitted(found, artifacts, further=further)
 
 
 def ranef_table(
@@ -59,6 +75,11 @@ def ranef_table(
     )
 
 
+def tested_by(method: str, problem: Problem, best: Optimum) -> FixedEffects:
+    """The fixed effects of an optimum with degrees of freedom by one of `METHODS`."""
+    return fixed_effects(method, best.beta, by_group(problem, best), problem.ml)
+
+
 def fit(
     moments: Moments,
     fixed: tuple[str, ...],
@@ -67,27 +88,33 @@ def fit(
     truth: dict | None = None,
     profile: bool = True,
     ranef: bool = True,
+    df: str = "satterthwaite",
+    ml: bool = False,
 ) -> tuple[Fit, Optimum]:
-    """Fit by REML from moments.
+    """Fit by REML or maximum likelihood from moments.
 
     Parameters
     ----------
     moments : Moments
     fixed, blocks : names of X's columns, and of Z's columns in each block of random effects
     conf_level : float
-        Level of every interval: Wald (normal) for fixed effects, profile likelihood for sd's, correlations and
-        the residual sd.
+        Level of every interval: t for fixed effects, profile likelihood for sd's, correlations and the residual
+        sd.
     truth : dict, optional
         truth.json of a simulated study.
     profile, ranef : bool
         Whether to compute profile intervals and the table of random effects.
+    df : str
+        Degrees of freedom of fixed effects: one of `degrees_of_freedom.METHODS`.
+    ml : bool
+        Maximum likelihood instead of REML.
 
     Returns
     -------
     Fit, Optimum
     """
     clock = [time.perf_counter()]
-    problem = problem_of(moments, fixed, blocks)
+    problem = problem_of(moments, fixed, blocks, ml)
     best = optimum(problem)
     clock.append(time.perf_counter())
     errors = standard_errors(problem, best)
@@ -98,10 +125,12 @@ def fit(
     clock.append(time.perf_counter())
     table = ranef_table(problem, best, moments, conf_level, truth) if ranef else None
     clock.append(time.perf_counter())
+    tested = tested_by(df, problem, best)
     diagnostics = diagnostics_of(
-        best, fixed, moments.n_rows, moments.n_groups, conf_level, words, np.diff(clock).tolist()
+        best, fixed, moments, conf_level, words, np.diff(clock).tolist(), len(fixed) + len(errors), ml, df
     )
     keys = [(group_of(term, moments.group), term) for term in problem.structure.terms]
     estimates = variance_values(best.root, best.sigma, problem.structure.correlations)
-    parameters = parameters_table(best, fixed, keys, estimates, conf_level, errors, intervals, truth)
+    effects = fixed_table(fixed, tested, conf_level)
+    parameters = parameters_table(effects, keys, estimates, errors, intervals, truth)
     return Fit(ENGINE, parameters, table, diagnostics), best

@@ -2,13 +2,19 @@
 
 import time
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from lmm.core.store import write_table
 from lmm.core.tidy import Fit, ranef_frame
-from lmm.engines.reml_tables import ENGINE, diagnostics_of, parameters_table
+from lmm.engines.base import Fitted, Task
+from lmm.engines.reml_tables import ENGINE, diagnostics_of, f_tests, fixed_table, parameters_table
+from lmm.inference.degrees_of_freedom import fixed_effects
+from lmm.inference.several_derivatives import by_factors
 from lmm.inference.several_intervals import names, profile_intervals, standard_errors, values
 from lmm.inference.several_optimum import SeveralOptimum, optimum
 from lmm.likelihood.several_conditional import conditional
@@ -40,6 +46,40 @@ def ranef_table(
     return pd.concat(frames, ignore_index=True)
 
 
+def fitted(engine: Any, task: Task) -> Fitted:
+    """What the reml engine makes of a task with several factors.
+
+    Parameters
+    ----------
+    engine : reml.Fitter
+        Its settings.
+    task : Task
+    """
+    terms, methods = engine.terms, engine.methods
+    blocks = [grouping.blocks for grouping in terms.groupings]
+    found, problem, best = fit(
+        task.moments,
+        terms.fixed,
+        blocks,
+        engine.level,
+        task.truth,
+        engine.profile,
+        df=methods[0],
+        ml=engine.ml,
+    )
+    further, artifacts = {}, {}
+    if len(methods) > 1 or task.design is not None:
+        derivatives = by_factors(problem, best)
+    for method in methods[1:]:
+        tested = fixed_effects(method, best.beta, derivatives, engine.ml)
+        further[method] = fixed_table(terms.fixed, tested, engine.level)
+    if task.design is not None:
+        tested = fixed_effects(methods[0], best.beta, derivatives, engine.ml)
+        tests = f_tests(tested, task.design(), problem.total, problem.x_map)
+        artifacts["tests"] = partial(write_table, table=tests)
+    return Fitted(found, artifacts, further=further)
+
+
 def fit(
     moments: SeveralMoments,
     fixed: tuple[str, ...],
@@ -48,9 +88,10 @@ def fit(
     truth: dict | None = None,
     profile: bool = True,
     ranef: bool = True,
-    use_reml: bool = True,
-) -> tuple[Fit, SeveralOptimum]:
-    """Fit by REML (or ML) from moments.
+    df: str = "satterthwaite",
+    ml: bool = False,
+) -> tuple[Fit, SeveralProblem, SeveralOptimum]:
+    """Fit by REML or maximum likelihood from moments.
 
     Parameters
     ----------
@@ -60,17 +101,19 @@ def fit(
     blocks : sequence
         Names of Z's columns for each factor of `moments`, a tuple for each block of correlated effects.
     conf_level : float
-        Level of every interval: Wald (normal) for fixed effects, profile likelihood for sd's, correlations and the
-        residual sd.
+        Level of every interval: t for fixed effects, profile likelihood for sd's, correlations and the residual sd.
     truth : dict, optional
         truth.json of a simulated study.
     profile, ranef : bool
         Whether to compute profile intervals and the table of random effects.
-    use_reml : bool
+    df : str
+        Degrees of freedom of fixed effects: one of `degrees_of_freedom.METHODS`.
+    ml : bool
+        Maximum likelihood instead of REML.
 
     Returns
     -------
-    Fit, SeveralOptimum
+    Fit, SeveralProblem, SeveralOptimum
 
     Raises
     ------
@@ -79,20 +122,21 @@ def fit(
     """
     clock = [time.perf_counter()]
     problem = build(moments, fixed, blocks)
-    best = optimum(problem, use_reml)
+    best = optimum(problem, not ml)
     clock.append(time.perf_counter())
     errors = standard_errors(problem, best)
-    intervals, warnings = np.full((len(errors), 2), np.nan), []
+    intervals = np.full((len(errors), 2), np.nan)
+    warnings: list[str] = []
     if profile:
         intervals, warnings = profile_intervals(problem, best, conf_level)
     clock.append(time.perf_counter())
     table = ranef_table(problem, best, conf_level, truth) if ranef else None
     clock.append(time.perf_counter())
-    estimates = values(problem, best.roots, best.sigma)
-    parameters = parameters_table(
-        best, fixed, names(problem), estimates, conf_level, errors, intervals, truth
-    )
+    tested = fixed_effects(df, best.beta, by_factors(problem, best), ml)
     diagnostics = diagnostics_of(
-        best, fixed, moments.n_rows, moments.n_groups, conf_level, warnings, np.diff(clock).tolist()
+        best, fixed, moments, conf_level, warnings, np.diff(clock).tolist(), len(fixed) + len(errors), ml, df
     )
-    return Fit(ENGINE, parameters, table, diagnostics), best
+    estimates = values(problem, best.roots, best.sigma)
+    effects = fixed_table(fixed, tested, conf_level)
+    parameters = parameters_table(effects, names(problem), estimates, errors, intervals, truth)
+    return Fit(ENGINE, parameters, table, diagnostics), problem, best

@@ -55,6 +55,8 @@ class SeveralProblem:
         sigma = y_scale * (sigma in the kernel's coordinates).
     log_det_x : float
         log|X'X| gains twice this by the change of coordinates.
+    log_weights : float
+        Sum of the logarithms of precision weights.
     """
 
     groups: tuple[str, ...]
@@ -75,6 +77,7 @@ class SeveralProblem:
     z_maps: tuple[np.ndarray, ...]
     y_scale: float
     log_det_x: float
+    log_weights: float = 0.0
 
     @property
     def p(self) -> int:
@@ -92,7 +95,7 @@ class SeveralProblem:
 
     def constant(self, reml: bool) -> float:
         """What -2 log L gains by the change of coordinates."""
-        constant = 2.0 * self.df(reml) * np.log(self.y_scale)
+        constant = 2.0 * self.df(reml) * np.log(self.y_scale) - self.log_weights
         return constant - 2.0 * self.log_det_x if reml else constant
 
     def packed(self, factors: Sequence[np.ndarray]) -> np.ndarray:
@@ -158,6 +161,7 @@ def build(
     StudyError
         The remainder is too large for memory.
     """
+    moments = moments.within(fixed)
     basis = moments.basis
     combine_x, back_x = basis.stable(fixed)
     structures = tuple(layout(own) for own in blocks)
@@ -199,6 +203,7 @@ def build(
         z_maps=tuple(z_maps),
         y_scale=basis.y_scale,
         log_det_x=float(np.linalg.slogdet(back_x)[1]),
+        log_weights=moments.log_weights,
     )
 
 

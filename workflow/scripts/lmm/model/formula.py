@@ -361,11 +361,13 @@ class _Side:
 
 
 def together(formulas: Sequence[str]) -> Any:
-    """One `Formula` with the random effects of all: from its moments each of them can be fitted.
+    """One `Formula` with the columns of all: from its moments each of them can be fitted.
 
-    They differ in their random effects only, as the configuration makes sure.
+    They have one response and one grouping factor, as the configuration makes sure. Fixed effects that differ from
+    the first formula's stand among the blocks, so that each formula's columns are coded as it has them by itself.
     """
     parsed = [parse(text) for text in formulas]
+    others = dict.fromkeys(formula.fixed for formula in parsed if formula.fixed != parsed[0].fixed)
     merged = {
         name: tuple(dict.fromkeys(item for formula in parsed for item in getattr(formula, name)))
         for name in ("variables", "predictors", "categorical", "stateful")
@@ -374,5 +376,8 @@ def together(formulas: Sequence[str]) -> Any:
     for formula in parsed:
         for factor in formula.factors:
             factors.setdefault(factor.columns, {}).update(dict.fromkeys(factor.terms))
-    whole = tuple(Factor(columns, tuple(terms)) for columns, terms in factors.items())
+    terms = [RandomTerm(rhs, (rhs,), False, ()) for rhs in others]
+    first = parsed[0].factors[0].columns
+    factors[first].update(dict.fromkeys(terms))
+    whole = tuple(Factor(columns, tuple(own)) for columns, own in factors.items())
     return replace(parsed[0], factors=whole, **merged)

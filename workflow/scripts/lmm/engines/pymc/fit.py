@@ -51,7 +51,7 @@ class Fitter:
         else:
             terms = self.terms
             found, tree = fit(task.moments, terms.fixed, terms.blocks, self.settings, task.truth, task.cores)
-        return Fitted(found, {"posterior": lambda path: write(path, tree)})
+        return Fitted(found, {"posterior": lambda path: write(path, tree)}, posterior=tree)
 
     def _brief(self, task: Task) -> Fitted:
         """Sample one data set of many with `task.seed`, gates and the one refit included."""
