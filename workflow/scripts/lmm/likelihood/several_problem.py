@@ -173,17 +173,17 @@ def build(
         for (start, stop), (_, back) in zip(structure.blocks, parts, strict=True):
             z_map[start:stop, start:stop] = back * basis.y_scale
         z_maps.append(z_map)
-    own = [f.products(combine, combine_x) for f, combine in zip(moments.factors, combines, strict=True)]
-    order = tuple(sorted(range(len(own)), key=lambda k: (-own[k].shape[0] * own[k].shape[1], k)))
+    grams = [f.products(combine, combine_x) for f, combine in zip(moments.factors, combines, strict=True)]
+    order = tuple(sorted(range(len(grams)), key=lambda k: (-grams[k].shape[0] * grams[k].shape[1], k)))
     cells = {}
     for (k, m), found in moments.cells.items():
         left, right = combines[k][list(moments.kept[k])], combines[m][list(moments.kept[m])]
         cells[k, m] = np.einsum("ra,crs,sb->cab", left, found.gram, right, optimize=True)
     columns = np.zeros((len(moments.total), len(fixed) + 1))
     columns[:-1, :-1], columns[-1, -1] = combine_x, 1.0
-    place, pattern = _remainder(moments, own, order, sparse)
-    lead = _leading(moments, own, cells, order, place, pattern)
-    rest, rest_edge, shape = _rest(moments, own, cells, order, place, pattern)
+    place, pattern = _remainder(moments, grams, order, sparse)
+    lead = _leading(moments, grams, cells, order, place, pattern)
+    rest, rest_edge, shape = _rest(moments, grams, cells, order, place, pattern)
     return SeveralProblem(
         groups=moments.groups,
         levels=tuple(factor.levels for factor in moments.factors),
