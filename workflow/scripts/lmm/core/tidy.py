@@ -3,6 +3,7 @@
 Terms are named as in broom.mixed: `Intercept`, `x`, `sd__Intercept`, `cor__Intercept.x`, `sd__Observation`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,7 +51,11 @@ def truth_of(truth: dict[str, Any] | None, term: str) -> float:
 
 
 def ranef_frame(
-    group: str, levels: np.ndarray, random: tuple[str, ...], truth: dict[str, Any] | None, **columns: Any
+    group: str,
+    levels: Sequence[str] | np.ndarray,
+    random: tuple[str, ...],
+    truth: dict[str, Any] | None,
+    **columns: Any,
 ) -> pd.DataFrame:
     """Tidy random effects, group by group in the order of `levels`, from (J, q) arrays.
 
@@ -66,7 +71,8 @@ def ranef_frame(
     """
     count, q = len(levels), len(random)
     names = pd.array(np.asarray(levels), dtype="str")
-    drawn, realised = (truth or {}).get("ranef", {}), np.nan
+    drawn = (truth or {}).get("ranef", {})
+    realised: Any = np.nan
     if drawn:
         known = [pd.Series(drawn.get(term, {}), dtype=float).reindex(names) for term in random]
         realised = np.column_stack(known).ravel()

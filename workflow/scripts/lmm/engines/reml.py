@@ -116,7 +116,8 @@ def fit(
     best = optimum(problem)
     clock.append(time.perf_counter())
     errors = standard_errors(problem, best)
-    intervals, words = np.full((len(errors), 2), np.nan), []
+    intervals = np.full((len(errors), 2), np.nan)
+    words: list[str] = []
     if profile:
         intervals, words = profile_intervals(problem, best, conf_level)
     clock.append(time.perf_counter())

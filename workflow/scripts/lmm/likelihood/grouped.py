@@ -7,6 +7,8 @@ Groups are packed abreast in lanes (`lanes.pack`), so that each scalar operation
 lanes. Two random effects a group, the commonest case, have loops of their own (`grouped_pairs`).
 """
 
+from typing import Any
+
 import llvmlite.binding
 import numba
 import numpy as np
@@ -175,7 +177,7 @@ def _terms(
 # (numba would link the whole of it into every caller and optimise it again: seconds, in every new process
 # where nutpie compiles its wrapper).
 llvmlite.binding.add_symbol(SYMBOL, _terms.address)
-_call = numba.types.ExternalFunction(SYMBOL, _SIGNATURE)
+_call: Any = numba.types.ExternalFunction(SYMBOL, _SIGNATURE)
 
 
 @kernel

@@ -141,7 +141,8 @@ class _Parser:
 
     def parts(self, text: str) -> tuple[str, list[str]]:
         """The fixed part, and the random terms without their brackets."""
-        fixed, random = [], []
+        fixed: list[str] = []
+        random: list[str] = []
         for sign, part in split(text, "+-", self.fail):
             part = part.strip()
             bare = strip(part)
@@ -273,13 +274,13 @@ class _Side:
         return " + ".join(("1" if self.intercept else "0", *self.terms))
 
 
-def together(formulas: Sequence[str]) -> Any:
+def together(formulas: Sequence[str]) -> Formula:
     """One `Formula` with the random effects of all: from its moments each of them can be fitted.
 
     They differ in their random effects only, as the configuration makes sure.
     """
     parsed = [parse(text) for text in formulas]
-    merged = {
+    merged: dict[str, Any] = {
         name: tuple(dict.fromkeys(item for formula in parsed for item in getattr(formula, name)))
         for name in ("blocks", "variables", "predictors", "categorical", "stateful")
     }

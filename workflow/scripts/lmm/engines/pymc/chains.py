@@ -129,7 +129,7 @@ class Chains:
         if keep:
             ess = ess_mean(series.reshape(-1, *self.shape)).reshape(mean.shape)
         else:
-            ess = min(float(self.measures["ess_mean"][problem.p :].min()), len(at))
+            ess = np.minimum(self.measures["ess_mean"][problem.p :].min(), len(at))
         return Ranef(mean, np.sqrt(variance), np.sqrt(cond), low, high, np.sqrt(spread / ess))
 
     def draw_ranef(self) -> np.ndarray:

@@ -75,7 +75,7 @@ class Lean:
 @contextmanager
 def lean_wrappers(module: Any) -> Iterator[bool]:
     """Let the wrappers below stand in `module` meanwhile; False where it has not the functions that they replace."""
-    found = {name: getattr(module, name, None) for name in LEAN}
+    found: dict[str, Any] = {name: getattr(module, name, None) for name in LEAN}
     fits = all(lean.fits(found[name]) for name, lean in LEAN.items())
     try:
         for name, lean in LEAN.items() if fits else ():
@@ -86,9 +86,8 @@ def lean_wrappers(module: Any) -> Iterator[bool]:
             setattr(module, name, found[name])
 
 
-@intrinsic
-def pointer(_, address):
-    """The address as a pointer."""
+def _pointer(_, address):
+    """Numba's code for an address as a pointer."""
 
     def generate(context, builder, signature, arguments):
         return builder.inttoptr(arguments[0], cgutils.voidptr_t)
@@ -96,16 +95,20 @@ def pointer(_, address):
     return types.voidptr(address), generate
 
 
+pointer: Any = intrinsic(_pointer)
+fixed_tuple: Any = to_fixed_tuple
+
+
 def with_shared(function: Callable, record: np.ndarray, keys: Sequence[str], shared: dict) -> Callable:
     """`function(x, *shared arrays)` as a function of x and of the record that says where the arrays are."""
-    fields = record.dtype["shared"]
+    fields: Any = record.dtype["shared"].fields
 
     def word(part: str, key: str) -> int:
-        names, start = fields.fields[part]
+        names, start = fields[part]
         return (start + names.fields[key][1]) // WORD
 
     @numba.njit
-    def none(words):
+    def none(words: Any) -> tuple:
         return ()
 
     def read_before(key: str, others: Callable) -> Callable:
@@ -114,12 +117,12 @@ def with_shared(function: Callable, record: np.ndarray, keys: Sequence[str], sha
 
         @numba.njit
         def read(words):
-            lengths = to_fixed_tuple(words[shape : shape + ndim], ndim)
+            lengths = fixed_tuple(words[shape : shape + ndim], ndim)
             return (numba.carray(pointer(words[address]), lengths, dtype), *others(words))
 
         return read
 
-    arrays = none
+    arrays: Callable = none
     for key in reversed(keys):
         arrays = read_before(key, arrays)
 
