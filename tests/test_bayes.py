@@ -14,7 +14,7 @@ from lmm.engines.pymc import full as bayes_full
 from lmm.engines.pymc import model as bayes_model
 from lmm.engines.pymc.chains import thin
 from lmm.engines.pymc.model import Setting
-from lmm.engines.pymc.posterior import given_draws, summarise_groups
+from lmm.engines.pymc.posterior import fixed_draws, given_draws, summarise_groups
 from lmm.engines.pymc.priors import resolve
 from lmm.likelihood.marginal import log_density
 from lmm.likelihood.problem import roots_of
@@ -240,6 +240,28 @@ def test_group_summaries_are_averages_of_dense_conditionals():
     np.testing.assert_allclose(kept[0], mean, atol=1e-9)
     np.testing.assert_allclose(kept[1], within + between, rtol=1e-9)
     np.testing.assert_allclose(kept[6].transpose(2, 0, 1), [case[3] for case in cases], atol=1e-9)
+
+
+def test_the_covariance_of_fixed_effects_has_its_spread_between_draws():
+    """cov(beta | y) = E[cov(beta | D, sigma, y)] + cov(E[beta | D, sigma, y]), from dense algebra at two draws."""
+    rng = np.random.default_rng(3)
+    # unbalanced groups: balanced data have a GLS estimate that does not depend on the variances
+    data = problems.simulated(
+        rng, [2, 9, 3, 12, 5], ("Intercept", "x"), ("Intercept", "x"), np.eye(2), 1.0, np.array([1.0, 2.0])
+    )
+    terms, y, W, codes, _ = data
+    moments = compute(*data)
+    problem, _, packed = bayes.prepare(moments, terms.fixed, terms.blocks, {"fixed": "flat"})
+    values = np.array([[0.2, 4.0], [0.3, 2.0], [0.5, -0.5], [2.0, 0.5]])
+    roots, sigmas = roots_of(problem.structure, values)
+    cases = [problems.dense(terms, y, W, codes, L @ L.T, s) for L, s in zip(roots, sigmas, strict=True)]
+    within = np.mean([case[2] for case in cases], axis=0)
+    between = np.cov([case[1] for case in cases], rowvar=False, ddof=0)
+    assert (np.diag(between) > 1e-4 * np.diag(within)).all(), "the check would notice nothing"
+    beta, half, _ = given_draws(packed, roots, sigmas)
+    found = fixed_draws(problem, beta, half, rng)
+    np.testing.assert_allclose(found.mean, [case[1] for case in cases], rtol=1e-10)
+    np.testing.assert_allclose(found.covariance, within + between, rtol=1e-9)
 
 
 def test_thinning_bounds_the_work():
