@@ -72,7 +72,7 @@ def paths(root: Path, study: str = "coffee", engines=ENGINES) -> dict[str, str]:
         found[f"{engine}_parameters"] = base / engine / "parameters.csv"
         found[f"{engine}_diagnostics"] = base / engine / "diagnostics.json"
         found[f"{engine}_ranef"] = base / engine / "ranef.parquet"
-    found |= {"mixedlm_coef": base / "mixedlm/coef.parquet", "posterior": base / "pymc/posterior.nc"}
+    found |= {"coef": base / "mixedlm/coef.parquet", "posterior": base / "pymc/posterior.nc"}
     found |= {
         name: base / f"comparison/{name}.csv"
         for name in ("variance_recovery", "ranef_differences", "variance_explained")

@@ -73,9 +73,9 @@ def test_the_posts_random_effects(coffee):
 def test_effective_sample_sizes_and_gates(coffee):
     _, fit, _ = coffee
     assert min(fit.parameters.ess_bulk.min(), fit.ranef.ess_bulk.min()) >= 4000
-    assert all(gate["passed"] for gate in fit.diagnostics["gates"])
-    assert fit.diagnostics["status"] == "ok"
-    assert fit.diagnostics["summary"]["loose_rule"]["passed"]
+    assert all(gate["passed"] for gate in fit.diagnostics.gates)
+    assert fit.diagnostics.status == "ok"
+    assert fit.diagnostics.summary["loose_rule"]["passed"]
 
 
 def test_drawn_and_rao_blackwellised_random_effects_agree(coffee):
@@ -160,7 +160,7 @@ def test_the_full_model_agrees():
     setting = settings(target_accept=0.9)
     marginal, _ = bayes.fit(moments, terms.fixed, terms.blocks, setting)
     full, tree = bayes_full.fit_full(Rows(*data), moments, setting)
-    assert full.diagnostics["status"] == "ok"
+    assert full.diagnostics.status == "ok"
     for a, b in ((marginal.parameters, full.parameters), (marginal.ranef, full.ranef)):
         error = np.hypot(a.mcse_mean, b.mcse_mean)
         # 41 comparisons at four errors: a false alarm in 400 seeds

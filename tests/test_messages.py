@@ -30,11 +30,14 @@ import new_study
 import replay as replay_script
 import running.frame
 from conftest import ROOT
+from lmm import frames
 from lmm.config.load import load
 from lmm.core.errors import StudyError
 from lmm.data import checks, ingest
 from lmm.engines import ols
 from lmm.engines.pymc.priors import resolve
+from lmm.inference.effects import functions
+from lmm.inference.reference_grid import ReferenceGrid, Request
 from lmm.model.design import build
 from lmm.model.formula import parse
 from lmm.model.terms import Terms
@@ -89,10 +92,23 @@ def post(**changes):
 
 
 CONFIGURATIONS = [
-    (sim(tittle='x'), "studies.s.tittle: unknown key; did you mean 'title'? expected one of: title, formula, data, truth, simulate, designs, missing, predict, engines, conf_level, on_failed_gate, replicates, replicates_per_job, simulate_from, bootstrap, calibration"),
+    (sim(tittle='x'), "studies.s.tittle: unknown key; did you mean 'title'? expected one of: title, formula, data, truth, simulate, designs, missing, predict, engines, effects, models, conf_level, on_failed_gate, replicates, replicates_per_job, simulate_from, bootstrap, calibration"),
     (drawn(row=3), "studies.s.simulate.row: unknown key; did you mean 'rows'? expected one of: generator, seed, address, groups, rows, rows_per_group, fixed, sd, corr, sigma, predictors, random_effects, errors"),
     (sim(engines={'stan': {}}), 'studies.s.engines.stan: unknown key; expected one of: ols, mixedlm, reml, pymc'),
     (sim(engines={'ols': 3}), 'studies.s.engines.ols: 3: expected a mapping without keys: {}'),
+    (sim(engines={'reml': {'df': 'kenward'}}), "studies.s.engines.reml.df: 'kenward': expected 'satterthwaite', 'kenward-roger' or 'normal' or a list"),
+    (sim(engines={'reml': {'df': []}}), "studies.s.engines.reml.df: []: expected satterthwaite, kenward-roger or normal, or a list of them"),
+    (sim(replicates=2, engines={'reml': {'df': ['normal', 'normal']}}), "studies.s.engines.reml.df: normal, normal: one is there twice; expected each once"),
+    (sim(engines={'reml': {'df': ['normal', 'satterthwaite']}}), "studies.s.engines.reml.df: a list is for a study with `replicates`; expected one of satterthwaite, kenward-roger or normal"),
+    (sim(engines={'reml': {'df': 'kenward-roger', 'method': 'ml'}}), "studies.s.engines.reml.df: kenward-roger adjusts REML's fits, and method is ml; expected satterthwaite or normal"),
+    (sim(effects=[{'by': 'x'}]), "studies.s.effects.0: expected one of means and slopes"),
+    (sim(effects=[{'slopes': 'x'}, {'means': 'w'}]), "studies.s.effects.1: 'w' is not a predictor"),
+    (sim(effects=[{'slopes': 'x', 'contrasts': {'a': [1, -1]}, 'adjust': 'tukey'}]), "studies.s.effects.0.adjust: tukey is for pairwise contrasts; expected holm, bonferroni or none"),
+    (sim(effects=[{'slopes': 'x'}], replicates=2), "studies.s.effects: is for a study without `replicates`; expected one of the two"),
+    (sim(bootstrap=10), "studies.s.bootstrap: 10: data sets of a bootstrap are for `models`; expected both or neither"),
+    (sim(models={'a': 'y ~ x + (1 | g)', 'b': 'y ~ 1 + (1 | g)'}, replicates=2), "studies.s.models: is for a study without `replicates`; expected one of the two"),
+    (sim(models={'a': 'y ~ x + (1 | g)', 'b': 'np.log(y) ~ x + (1 | g)'}), "studies.s.models.b: 'np.log(y) ~ x + (1 | g)': response is 'np.log(y)'; expected the study's, 'y'"),
+    (sim(models={'a': 'y ~ x + (1 | g)', 'b': 'y ~ w + (1 | g)'}), "studies.s.models.b: 'y ~ w + (1 | g)': 'w' is not a predictor that the study simulates"),
     (sim(title=3), 'studies.s.title: 3: expected text'),
     (sim(formula=None), 'studies.s.formula: is missing; expected a value'),
     (sim(conf_level=1), 'studies.s.conf_level: 1: expected at most 0.9999'),
@@ -521,7 +537,29 @@ def singular_moments(root):
 
 
 # what provokes it, and the message
+def effect(request: Request):
+    """A means or slopes request to a model with a factor and a number."""
+
+    def ask(root):
+        data = rows(f=list("uvuv"))
+        columns = {"x": {"min": 0.5, "max": 3.0, "mean": 1.6, "sd": 1.1}}
+        functions(ReferenceGrid(build(parse("y ~ f + x + (1 | g)"), data), columns, 4), request)
+
+    return ask
+
+
+def large_grid(root):
+    names = [f"f{k}" for k in range(20)]
+    data = pd.DataFrame({name: ["u", "v"] for name in names} | {"y": [0.0, 1.0], "g": ["a", "b"]})
+    grid = ReferenceGrid(build(parse(f"y ~ {' + '.join(names)} + (1 | g)"), data), {}, 2)
+    functions(grid, Request("means", ("f0",)))
+
+
 OTHERS = {
+    "frames: engine": (lambda root: frames.fit("y ~ x + (1 | g)", rows(), "lme4"), "engine: 'lme4'; expected one of ols, mixedlm, reml, pymc"),
+    "frames: column": (lambda root: frames.fit("y ~ z + (1 | g)", rows()), "data: column 'z' is missing; expected y, z, g"),
+    "frames: missing values": (lambda root: frames.fit("y ~ x + (1 | g)", rows(x=[1.0, None, 2, 3])), "data: column 'x' has 1 missing values; expected none"),
+    "frames: setting": (lambda root: frames.fit("y ~ x + (1 | g)", rows(), "pymc", chain=2), "chain: unknown key; did you mean 'chains'? expected one of: "),
     "no configuration": (config({}), "config: {}: expected a mapping with the key 'studies'"),
     "unknown top key": (config({"studys": {}}), "studys: unknown key; did you mean 'studies'? expected one of: studies, report"),
     "no studies": (config({"studies": None}), "studies: None: expected at least one study, by its name"),
@@ -599,6 +637,15 @@ OTHERS = {
     "quota": (scripted(failing(errno.EDQUOT)), "studies.s.<tmp>: the disk quota is used up: make room, then run again; what is finished stays"),
     "read-only": (scripted(failing(errno.EROFS)), "studies.s.<tmp>: read-only or not yours: make it writable, then run again; what is finished stays"),
     "not writable": (scripted(failing(errno.EACCES)), "studies.s.<tmp>: read-only or not yours: make it writable, then run again; what is finished stays"),
+    "effects: predictor": (effect(Request("means", ("z",))), "effects: 'z' is not a predictor of the fixed effects; expected one of: f, x"),
+    "effects: slope": (effect(Request("slopes", ("f",))), "effects: 'f' is categorical and has no slope; expected a numeric predictor, or means: f"),
+    "effects: mean": (effect(Request("means", ("x",))), "effects: 'x' is numeric; expected a categorical predictor, or its values under `at`"),
+    "effects: level": (effect(Request("means", ("f",), at={"f": ["w"]})), "effects: at: f: 'w'; expected one of its levels u, v"),
+    "effects: number": (effect(Request("means", ("f",), at={"x": ["w"]})), "effects: at: x: 'w'; expected a number"),
+    "effects: one slope": (effect(Request("slopes", ("x",), contrasts="pairwise")), "effects: contrasts of one slope; expected `by` a categorical predictor"),
+    "effects: one level": (effect(Request("means", ("f",), at={"f": ["u"]}, contrasts="pairwise")), "effects: contrasts of one level; expected two or more"),
+    "effects: weights": (effect(Request("means", ("f",), contrasts={"c": [1, -1, 0]})), "effects: contrasts: c: 3 weights; expected weights of the levels u, v"),
+    "effects: grid": (large_grid, "effects: a reference grid of 1,048,576 rows; expected at most 1,000,000"),
     "new: nothing": (new("", ""), "new: expected a name and a file: make new STUDY=name DATA=file.csv"),
     "new: exists": (new("s", "d.csv", "here.yaml"), "studies.s.here.yaml: exists already, expected a new file; name another one by OUT="),
     "new: column": (proposed(many(), response="w"), "<tmp>/d.csv: RESPONSE=w: no such column, expected one of y, x, z, g"),

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from lmm.core.errors import StudyError
-from lmm.core.tidy import Fit
+from lmm.core.tidy import Diagnostics, Fit
 from lmm.data import ingest
 from lmm.data.levels import encode
 from lmm.engines import reml
@@ -115,7 +115,9 @@ def test_predictions_of_a_singular_fit_have_the_fixed_effects_errors_only(made):
         [(level, term, 0.0) for level in moments.levels for term in ("Intercept", "x")],
         columns=["level", "term", "estimate"],
     )
-    table = predict.predict(Fit("reml", parameters, ranef), moments, TERMS, W_all, rows, 0.9)
+    table = predict.predict(
+        Fit("reml", parameters, ranef, Diagnostics("reml")), moments, TERMS, W_all, rows, 0.9
+    )
     cov = 4.0 * moments.ols(TERMS.fixed).cov_unscaled
     expected = np.einsum("na,ab,nb->n", W_all, cov, W_all)
     np.testing.assert_allclose(table["std_error"] ** 2, expected, rtol=1e-9)  # condition near 1e2

@@ -88,7 +88,7 @@ def test_certified_and_singular_only_where_it_is(study):
     name, _, fit, best, _ = study
     assert best.certified
     assert best.singular == (name == "dyestuff2")
-    assert fit.diagnostics["status"] == ("singular" if name == "dyestuff2" else "ok")
+    assert fit.diagnostics.status == ("singular" if name == "dyestuff2" else "ok")
 
 
 @pytest.mark.parametrize("seed", range(100))
@@ -141,7 +141,7 @@ def test_orthodonts_saddle_is_left():
     problem = study_problem("orthodont")
     structure = problem.structure
     held = int(np.flatnonzero((structure.rows == 1) & (structure.cols == 1))[0])
-    model = (structure.rows, structure.cols, np.eye(2), problem.gram, problem.total, problem.n_rows - 2)
+    model = problem.model(np.eye(2))
     start = np.array([1.0, 0.5, 0.0, 0.0])
     phi, value, *_ = newton(start, held, -1, *model, 200)
     stuck = value + problem.constant
@@ -372,7 +372,7 @@ def test_every_limit_of_a_correlation_is_found_in_hard_shapes():
         terms, *_, moments = small_study(seed)
         fit, _ = reml.fit(moments, terms.fixed, terms.blocks)
         table = fit.parameters.set_index("term")
-        statuses.add(fit.diagnostics["status"])
+        statuses.add(fit.diagnostics.status)
         limits = table.loc[table["effect"] == "ran_pars", ["conf_low", "conf_high"]]
         assert limits.notna().all(axis=None), (seed, limits)
         if 0.0 in table.loc[["sd__Intercept", "sd__x"], "conf_low"].to_numpy():

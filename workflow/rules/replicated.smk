@@ -30,8 +30,16 @@ def replicates_from(wildcards):
     recovery, base = studies[wildcards.study]["recovery"], f"results/{wildcards.study}"
     found = moments(wildcards) if recovery["own"] else {}
     return found | (
-        {"posterior": f"{base}/pymc/posterior.nc"} if recovery["from_posterior"] else {}
+        {"posterior": f"{base}/{BAYES}/posterior.nc"}
+        if recovery["from_posterior"]
+        else {}
     )
+
+
+def fitting(wildcards):
+    """The modules that replicates use, those of the study's engines among them."""
+    fitted = studies[wildcards.study]["engines"]
+    return lib("run_recovery", *(engines.row(name).module for name in fitted))
 
 
 def recovered(wildcards):

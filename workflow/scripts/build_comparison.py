@@ -19,7 +19,9 @@ def main(job) -> None:
         kinds = ("parameters", "diagnostics", "ranef")
         fits[engine] = Fit.read(*(job.input.get(f"{engine}_{kind}") for kind in kinds))
     mean_zz, cov_fixed = moments.mean_zz(terms.random), moments.cov_fixed(terms.fixed)
-    explained = variance_explained.table(fits, truth, terms.fixed, terms.random, mean_zz, cov_fixed)
+    explained = variance_explained.table(
+        fits, truth, terms.fixed, terms.random, mean_zz, cov_fixed, terms.group
+    )
     own_lines = no_pooling.group_lines_from_moments(terms.random, moments)
     write_table(job.output.variance_explained, explained)
     write_table(job.output.variance_recovery, engines.variance_recovery(fits, truth, explained))

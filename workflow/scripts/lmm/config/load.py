@@ -13,12 +13,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from lmm.config.base import nearest
-from lmm.config.checks import check_data_files, check_engines, check_replicates
+from lmm.config.checks import check_data_files, check_effects, check_engines, check_models, check_replicates
 from lmm.config.designs import DesignPoint, expand, point
 from lmm.config.messages import message
 from lmm.config.simulation import Simulation
 from lmm.config.simulation_checks import check_simulation
 from lmm.config.study import Configuration, Report, StudySettings
+from lmm.core import engines
 from lmm.core.errors import StudyError
 from lmm.core.streams import design_key
 from lmm.model.formula import Formula, parse
@@ -75,10 +76,17 @@ class Study:
 
     @property
     def seed(self) -> int:
-        """Seed of all that is simulated: `simulate.seed`; for own data that of the pymc engine, or 1."""
+        """Seed of all that is simulated: `simulate.seed`; for own data that of the Bayesian engine, or 1."""
         if self.simulate is not None:
             return self.simulate.seed
-        return self.settings.engines.pymc.seed if self.settings.engines.pymc else 1
+        bayes = self.settings.engines.first(engines.BAYES)
+        return bayes.seed if bayes else 1
+
+    @property
+    def effects(self) -> list[dict[str, Any]] | None:
+        """Means, slopes and contrasts that are asked for; None: the defaults."""
+        found = self.settings.effects
+        return None if found is None else [entry.plain() for entry in found]
 
     def engine(self, name: str) -> dict[str, Any]:
         """An engine's settings as plain types."""
@@ -188,12 +196,14 @@ def _study(name: str, raw: Any, root: Path) -> Study:
         settings = settings.model_copy(update={"simulate": None if crosses else designs[0].settings})
     moments_only = crosses and (not simulated or settings.simulate_from == "moments")
     if moments_only and "engines" not in settings.model_fields_set:
-        # MixedLM fits rows: it is a default only where there are some
+        # engines that fit rows are defaults only where there are some
         settings = settings.model_copy(
-            update={"engines": settings.engines.model_copy(update={"mixedlm": None})}
+            update={"engines": settings.engines.model_copy(update=dict.fromkeys(engines.of_rows()))}
         )
     check_replicates(settings, designs)
     check_engines(settings, formula, simulated)
+    check_effects(settings, formula)
+    check_models(settings, formula, simulated)
     return Study(name, settings, designs, files)
 
 

@@ -6,17 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lmm.core.engines import ENGINES
 from lmm.core.tidy import RESIDUAL
 
-LABELS = {
-    "ols": "OLS",
-    "mixedlm": "MixedLM",
-    "reml": "reml",
-    "pymc": "PyMC",
-    "truth": "truth",
-    "realised": "realised",
-    "no_pooling": "no pooling",
-}
+LABELS = {"no_pooling": "no pooling"} | {name: engine.label for name, engine in ENGINES.items()}
 
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

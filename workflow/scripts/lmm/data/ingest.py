@@ -207,6 +207,10 @@ def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tu
             checks.levels(name, found, MAX_LEVELS, complete, name in categorical, locate)
             found = factors.in_order(source, name, found) if kinds[name] == "VARCHAR" else found
             columns[name] = {"type": "categorical", "kind": kinds[name], "levels": found}
+            if (
+                kinds[name] != "VARCHAR" and name not in source.factors
+            ):  # a number where it stands without C()
+                columns[name] |= column.described()
         else:
             columns[name] = {"type": "numeric", "kind": kinds[name], **column.described()}
     sizes = group_sizes(source, **options)[1]

@@ -56,6 +56,13 @@ def read_terms(path: str, formula: str) -> Terms:
     return Terms(tuple(value["fixed"]), blocks, value["group"], tuple(value["columns"]))
 
 
+def read_design(path: str, formula: str) -> Any:
+    """A formula's `Design`, from design.json."""
+    from lmm.model.design import rebuild
+
+    return rebuild(read_json(path)[" ".join(formula.split())]["state"])
+
+
 def read_rows(where: Mapping[str, Any], designs: str, formula: str) -> Rows:
     """Rows through a formula's design.
 
@@ -68,9 +75,8 @@ def read_rows(where: Mapping[str, Any], designs: str, formula: str) -> Rows:
     formula : str
     """
     from lmm.data.levels import encode
-    from lmm.model.design import rebuild
 
-    design = rebuild(read_json(designs)[" ".join(formula.split())]["state"])
+    design = read_design(designs, formula)
     frame = read_table(where["rows"]) if where.get("rows") else from_sources(where["data"])
     codes, levels = encode(frame[design.terms.group])
     return Rows(design.terms, *design.matrix(frame), codes, levels)

@@ -120,6 +120,7 @@ def table(
     random: Sequence[str],
     mean_zz: np.ndarray,
     cov_fixed: np.ndarray,
+    group: str = "",
 ) -> pd.DataFrame:
     """Variance explained by every engine that estimates random effects.
 
@@ -133,6 +134,8 @@ def table(
     fixed, random : sequences of str
     mean_zz, cov_fixed : arrays
         As in `measures`.
+    group : str
+        The grouping factor.
 
     Returns
     -------
@@ -143,10 +146,12 @@ def table(
     if truth is not None:
         names = [*fixed, *map(sd_name, random), RESIDUAL]
         names += [cor_name(a, b) for i, a in enumerate(random) for b in random[i + 1 :]]
-        true = explained({name: truth_of(truth, name) for name in names}, fixed, random, mean_zz, cov_fixed)
+        true = explained(
+            {name: truth_of(truth, group, name) for name in names}, fixed, random, mean_zz, cov_fixed
+        )
     rows = []
     for engine, fit in fits.items():
-        drawn = fit.diagnostics.get("summary", {}).get("variance_explained") or {}
+        drawn = fit.diagnostics.summary.get("variance_explained") or {}
         values = dict(zip(fit.parameters["term"], fit.parameters["estimate"], strict=True))
         if any(isinstance(value, Mapping) for value in drawn.values()):
             found = drawn

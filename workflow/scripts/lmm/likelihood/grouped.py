@@ -22,7 +22,7 @@ SYMBOL = f"lmm_reml_terms_{DIGEST}"
 
 _pointer = numba.types.CPointer(numba.types.double)
 _size = numba.types.int64
-_SIGNATURE = numba.types.void(_size, _size, _size, _size, _size, *[_pointer] * 9)
+_SIGNATURE = numba.types.void(*[_size] * 6, *[_pointer] * 9)
 
 
 @kernel
@@ -107,8 +107,8 @@ def _solve(schur, root, beta):
 
 
 @kernel
-def differentiate(rest, root, beta, d_logdet, d_rss):
-    """Second pass: subtracts sum_j F_j S_X^-1 F_j' from `d_logdet` and sum_j e_j e_j' from `d_rss`."""
+def differentiate(rest, root, beta, ml, d_logdet, d_rss):
+    """Second pass: subtracts sum_j F_j S_X^-1 F_j' from `d_logdet` (not for ML) and sum_j e_j e_j' from `d_rss`."""
     n_blocks, q, w, n = rest.shape
     p = w - 1
     solved = np.empty((q, p, n))  # F_j root^-T
@@ -132,7 +132,7 @@ def differentiate(rest, root, beta, d_logdet, d_rss):
                         solved[a, b, j] -= solved[a, k, j] * f
         for a in range(q):
             for b in range(a + 1):
-                for k in range(p):
+                for k in range(0 if ml else p):
                     for j in range(n):
                         lanes_logdet[a, b, j] += solved[a, k, j] * solved[b, k, j]
                 for j in range(n):
@@ -145,7 +145,21 @@ def differentiate(rest, root, beta, d_logdet, d_rss):
 
 @c_function(_SIGNATURE)
 def _terms(
-    derive, n_blocks, lanes, q, p, gram_, total_, factor_, ridge_, values_, beta_, root_, d_logdet_, d_rss_
+    derive,
+    ml,
+    n_blocks,
+    lanes,
+    q,
+    p,
+    gram_,
+    total_,
+    factor_,
+    ridge_,
+    values_,
+    beta_,
+    root_,
+    d_logdet_,
+    d_rss_,
 ):
     """`reml_terms` behind a C signature; outputs come zeroed."""
     w = p + 1
@@ -163,14 +177,14 @@ def _terms(
     logdet_x, rss = _solve(schur, root, beta)
     if derive and np.isfinite(logdet_x):
         if q == 2:
-            differentiate_pairs(rest, root, beta, d_logdet, d_rss)
+            differentiate_pairs(rest, root, beta, ml, d_logdet, d_rss)
         else:
-            differentiate(rest, root, beta, d_logdet, d_rss)
+            differentiate(rest, root, beta, ml, d_logdet, d_rss)
     for a in range(q):
         for b in range(a):
             d_logdet[b, a] = d_logdet[a, b]
             d_rss[b, a] = d_rss[a, b]
-    values[0], values[1] = logdet_z + logdet_x, rss
+    values[0], values[1] = logdet_z + (0.0 * logdet_x if ml else logdet_x), rss  # NaN stays NaN
 
 
 # Callers reach the kernel through a symbol, so that each of them compiles a call and not the kernel once more
@@ -181,7 +195,7 @@ _call: Any = numba.types.ExternalFunction(SYMBOL, _SIGNATURE)
 
 
 @kernel
-def reml_terms(gram, total, factor, ridge, derive=True):
+def reml_terms(gram, total, factor, ridge, derive=True, ml=False):
     """Log determinant, penalised residual sum of squares and their derivatives in D / sigma^2.
 
     Bates, Mächler, Bolker & Walker 2015 (J. Stat. Softw. 67(1), section 3), written per group:
@@ -199,6 +213,8 @@ def reml_terms(gram, total, factor, ridge, derive=True):
         sigma^2 times the Gram matrix of a normal prior on beta (zeros: flat).
     derive : bool
         Whether the derivatives are wanted: without them (zeros then) it takes about half the time.
+    ml : bool
+        The log determinant of maximum likelihood: without log|S_X|.
 
     Returns
     -------
@@ -219,7 +235,7 @@ def reml_terms(gram, total, factor, ridge, derive=True):
     beta, root = np.zeros(p), np.zeros((p, p))
     d_logdet, d_rss = np.zeros((q, q)), np.zeros((q, q))
     _call(
-        1 if derive else 0, n_blocks, lanes, q, p, gram.ctypes, total.ctypes, factor.ctypes, ridge.ctypes,
-        values.ctypes, beta.ctypes, root.ctypes, d_logdet.ctypes, d_rss.ctypes,
+        1 if derive else 0, 1 if ml else 0, n_blocks, lanes, q, p, gram.ctypes, total.ctypes,
+        factor.ctypes, ridge.ctypes, values.ctypes, beta.ctypes, root.ctypes, d_logdet.ctypes, d_rss.ctypes,
     )  # fmt: skip
     return values[0], values[1], beta, root, d_logdet, d_rss

@@ -275,13 +275,16 @@ class _Side:
 
 
 def together(formulas: Sequence[str]) -> Formula:
-    """One `Formula` with the random effects of all: from its moments each of them can be fitted.
+    """One `Formula` with the columns of all: from its moments each of them can be fitted.
 
-    They differ in their random effects only, as the configuration makes sure.
+    They have one response and one grouping factor, as the configuration makes sure. Fixed effects that differ from
+    the first formula's stand among the blocks, so that each formula's columns are coded as it has them by itself.
     """
     parsed = [parse(text) for text in formulas]
+    others = dict.fromkeys(formula.fixed for formula in parsed if formula.fixed != parsed[0].fixed)
     merged: dict[str, Any] = {
         name: tuple(dict.fromkeys(item for formula in parsed for item in getattr(formula, name)))
         for name in ("blocks", "variables", "predictors", "categorical", "stateful")
     }
+    merged["blocks"] = tuple(dict.fromkeys([*merged["blocks"], *others]))
     return replace(parsed[0], **merged)

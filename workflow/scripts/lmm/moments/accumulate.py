@@ -5,6 +5,7 @@ products are added up by group.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -23,21 +24,25 @@ WHOLE_LIMIT = 20_000_000
 
 
 @kernel
-def _add(codes, W, first, y, center, inverse, pilot, y_inverse, n, gram, total):
+def _add(codes, W, first, y, weights, center, inverse, pilot, y_inverse, n, gram, total):
     """Add the products of rows to n (J,), gram (J, r, m + 2) and total (m + 2, m + 2), upper triangles.
+
+    `weights` (n,) multiply the products; empty: none.
 
     `total` gets the elements that `gram` does not keep, from row r on.
     """
     rows, m = gram.shape[1], len(center)
     e = np.empty(m + 2)
-    e[0] = 1.0
     block = np.zeros((m + 2, m + 2))
     for i in range(len(y)):
         left = y[i] - pilot[0]
         for k in range(m):
             e[k + 1] = (W[i, first + k] - center[k]) * inverse[k]
             left -= pilot[k + 1] * e[k + 1]
+        e[0] = 1.0
         e[m + 1] = left * y_inverse
+        if len(weights) > 0:
+            e *= np.sqrt(weights[i])
         j = codes[i]
         n[j] += 1
         for a in range(rows):
@@ -71,20 +76,25 @@ class Sums:
         self.n = np.zeros(len(levels), dtype=np.int64)
         self.gram = np.zeros((len(levels), rows, m + 2))
         self.total = np.zeros((m + 2, m + 2))
+        self.log_weights = 0.0
 
-    def add(self, codes: np.ndarray, y: np.ndarray, W: np.ndarray) -> None:
-        """Add rows: group numbers (n,), response (n,), model-matrix columns (n, K), K = m or m + 1."""
+    def add(self, codes: np.ndarray, y: np.ndarray, W: np.ndarray, weights: np.ndarray | None = None) -> None:
+        """Add rows: group numbers (n,), response (n,), model-matrix columns (n, K), K = m or m + 1, weights (n,)."""
         basis = self.basis
         codes, y, W = _read_only(codes, np.int64), _read_only(y, np.float64), _read_only(W, np.float64)
+        weights = _read_only(np.zeros(0) if weights is None else weights, np.float64)
+        self.log_weights += float(np.log(weights).sum())
         first = W.shape[1] - len(basis.columns)
         inverse, y_inverse = 1.0 / basis.scale, 1.0 / basis.y_scale
         _add(
-            codes, W, first, y, basis.center, inverse, basis.pilot, y_inverse, self.n, self.gram, self.total
+            codes, W, first, y, weights, basis.center, inverse, basis.pilot, y_inverse,
+            self.n, self.gram, self.total,
         )  # fmt: skip
 
     def moments(self, group: str) -> Moments:
         """What has been added so far."""
-        return _finished(group, self.levels, self.n, self.gram, self.total, self.basis)
+        found = _finished(group, self.levels, self.n, self.gram, self.total, self.basis)
+        return replace(found, log_weights=self.log_weights)
 
 
 def _read_only(values: np.ndarray, dtype: type) -> np.ndarray:
@@ -122,6 +132,7 @@ def compute(
     levels: np.ndarray,
     whole: bool = True,
     basis: Basis | None = None,
+    weights: np.ndarray | None = None,
 ) -> Moments:
     """Moments of rows in memory.
 
@@ -138,12 +149,14 @@ def compute(
         Keep each group's whole Gram matrix.
     basis : Basis, optional
         Default: from a pilot fit on a sample of the rows.
+    weights : (n,) array, optional
+        Precision weights, positive: the residual variance of row i is sigma^2 / weights[i].
     """
     if basis is None:
         step = max(len(y) // SAMPLE_ROWS, 1)
         basis = pilot(terms, y[::step], W[::step])
     sums = Sums(basis, levels, whole)
-    sums.add(codes, y, W)
+    sums.add(codes, y, W, weights)
     return sums.moments(terms.group)
 
 
@@ -167,7 +180,8 @@ def merge(parts: Iterable[Moments]) -> Moments:
         n[at], gram[at] = whole.n, whole.gram
         n[other] += part.n
         gram[other] += part.gram
-        whole = Moments(whole.group, levels, n, gram, whole.total + part.total, whole.basis)
+        total, logs = whole.total + part.total, whole.log_weights + part.log_weights
+        whole = Moments(whole.group, levels, n, gram, total, whole.basis, logs)
     if whole is None:
         raise ValueError("no moments to merge")
     return whole

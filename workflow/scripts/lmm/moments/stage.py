@@ -11,7 +11,7 @@ from lmm.core.progress import Progress
 from lmm.data import checks, finite, ingest
 from lmm.data.levels import encode
 from lmm.model.design import Design, build
-from lmm.model.formula import parse, together
+from lmm.model.formula import Formula, parse, together
 from lmm.moments import pilot
 from lmm.moments.accumulate import accumulate, compute, keeps_whole, merge
 from lmm.moments.moments import Moments
@@ -25,7 +25,6 @@ def designs(
     Parameters
     ----------
     formulas : sequence of str
-        They differ in their random effects only.
     data : mapping
         data.json's content.
     rows : DataFrame or None
@@ -36,12 +35,18 @@ def designs(
     StudyError
         More parameters than rows or groups can carry, or a term whose basis depends on rows that are not there.
     """
-    levels = {name: column["levels"] for name, column in data["columns"].items() if "levels" in column}
-    schema = data["columns"] if rows is None else rows
-    own = [build(parse(text), schema, levels) for text in formulas]
+    own = [_design(parse(text), data["columns"], rows) for text in formulas]
     for design in own:
         checks.size(data["rows"], data["groups"], design.terms, place(data), design.levels)
-    return build(together(formulas), schema, levels), own
+    return _design(together(formulas), data["columns"], rows), own
+
+
+def _design(formula: Formula, columns: Mapping[str, Any], rows: pd.DataFrame | None) -> Design:
+    """A formula's design; numbers that another formula has in C(...) are numbers where this one has them without."""
+    plain = {name for name, column in columns.items() if "min" in column and name not in formula.categorical}
+    levels = {name: own["levels"] for name, own in columns.items() if "levels" in own and name not in plain}
+    schema = {name: own | {"type": "numeric"} if name in plain else own for name, own in columns.items()}
+    return build(formula, schema if rows is None else rows, levels)
 
 
 def place(data: Mapping[str, Any]) -> str:

@@ -30,7 +30,7 @@ COLUMNS = [
     "source", "row", "level", "engine", "fitted_fixed", "fitted", "std_error", "conf_low", "conf_high",
     "pred_low", "pred_high",
 ]  # fmt: skip
-DRAWS = 200  # of the posterior that variances are averaged over, evenly spaced
+DRAWS = 200  # of the posterior that variances are averaged over, evenly spaced; the catalogue of engines quotes it
 BATCH = 20_000  # rows at a time: bounds memory to some of their q x q matrices
 
 

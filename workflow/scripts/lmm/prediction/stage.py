@@ -5,18 +5,13 @@ from typing import Any
 
 import pandas as pd
 
+from lmm.core.engines import BAYES, row
 from lmm.core.errors import StudyError
 from lmm.core.tidy import OWN_ROWS, Fit
 from lmm.model.design import rebuild
 from lmm.model.formula import Formula, together
 from lmm.moments.moments import Moments
-from lmm.prediction.predict import COLUMNS, DRAWS, predict
-
-METHODS = {
-    "mixedlm": "normal, at its estimates of the variances; prediction errors with the fixed effects' uncertainty",
-    "reml": "normal, at the REML estimates; prediction errors with the fixed effects' uncertainty",
-    "pymc": f"posterior mean; normal with the posterior's variance, Rao-Blackwellised over {DRAWS} draws",
-}
+from lmm.prediction.predict import COLUMNS, predict
 
 
 def formula_of(designs: Mapping[str, Any]) -> Formula:
@@ -43,7 +38,7 @@ def by_all(
     rows : DataFrame or None
         Predictors and grouping factor, indexed by source and row.
     settings : mapping
-        conf_level; engines: name -> formula, and priors of pymc.
+        conf_level; engines: name -> formula, and priors of a Bayesian engine.
 
     Returns
     -------
@@ -61,11 +56,11 @@ def by_all(
         kinds = ("parameters", "diagnostics", "ranef")
         fit = Fit.read(*(paths[f"{engine}_{kind}"] for kind in kinds))
         if not len(fit.parameters) or not len(fit.ranef) or fit.parameters["estimate"].isna().all():
-            left_out[engine] = fit.diagnostics.get("message") or fit.diagnostics["status"]
+            left_out[engine] = fit.diagnostics.message or fit.diagnostics.status
             continue
         design = rebuild(designs[" ".join(about["formula"].split())]["state"])
         prior, posterior = {}, None
-        if engine == "pymc":
+        if row(engine).family == BAYES:
             try:
                 prior = _normal_prior(about["priors"], moments, design.terms)
             except StudyError as error:
@@ -78,7 +73,7 @@ def by_all(
                 predict(fit, moments, design.terms, W, listed, settings["conf_level"], posterior, prior)
             )
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
-    methods = {engine: METHODS[engine] for engine in settings["engines"] if engine not in left_out}
+    methods = {engine: row(engine).predicts for engine in settings["engines"] if engine not in left_out}
     return table, {
         "rows": {source: int(number) for source, number in count.items()},
         "new_groups": new,

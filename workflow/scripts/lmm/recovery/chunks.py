@@ -17,8 +17,8 @@ from lmm.core.store import write_whole
 TEXT, NUMBER, COUNT = pa.string(), pa.float64(), pa.int64()
 REPLICATES = pa.schema(
     [
-        ("design", TEXT), ("replicate", COUNT), ("engine", TEXT), ("effect", TEXT), ("term", TEXT),
-        ("truth", NUMBER), ("estimate", NUMBER), ("std_error", NUMBER), ("conf_low", NUMBER),
+        ("design", TEXT), ("replicate", COUNT), ("engine", TEXT), ("effect", TEXT), ("group", TEXT), ("term", TEXT),
+        ("df", TEXT), ("truth", NUMBER), ("estimate", NUMBER), ("std_error", NUMBER), ("conf_low", NUMBER),
         ("conf_high", NUMBER), ("status", TEXT), ("message", TEXT), ("seconds", NUMBER),
     ]
 )  # fmt: skip
@@ -31,7 +31,7 @@ RANKS = pa.schema(
 
 
 def run(
-    sources: Mapping[str, Any], engines: Mapping[str, Any], pymc_seed: int, first: int, stop: int
+    sources: Mapping[str, Any], engines: Mapping[str, Any], seed: int, first: int, stop: int
 ) -> tuple[pa.Table, pa.Table]:
     """Replicates first ... stop - 1 of every design.
 
@@ -39,8 +39,8 @@ def run(
     ----------
     sources : mapping of design's key to `replicate_data.Simulated` or `Bootstrap`
     engines : mapping of name to `replicate.Engine`
-    pymc_seed : int
-        The engine's seed, from which each replicate's is derived.
+    seed : int
+        The Bayesian engine's seed, from which each replicate's is derived.
     first, stop : int
 
     Returns
@@ -63,7 +63,7 @@ def run(
                 try:
                     data = source.draw(replicate)
                     true = true_explained(data, widest.terms)
-                    done = fit_all(engines, data, sampler_seed(pymc_seed, key, replicate))
+                    done = fit_all(engines, data, sampler_seed(seed, key, replicate))
                 except Exception as error:  # a data set that cannot be drawn is every engine's error
                     failure = one_line(error)
                     done = {name: (None, "error", failure, np.nan) for name in engines}

@@ -8,7 +8,7 @@ from lmm.results.study import Results
 
 
 def _version(results: Results, engine: str, package: str) -> str:
-    found = (results.fits[engine].diagnostics.get("versions") or {}).get(package)
+    found = results.fits[engine].diagnostics.versions.get(package)
     return f" {found}" if found else ""
 
 
@@ -76,7 +76,7 @@ def _bayesian(results: Results, level: str) -> list[str]:
     setting = ((results.settings.get("configuration") or {}).get("engines") or {}).get("pymc") or {}
     sampler = f"nutpie{_version(results, 'pymc', 'nutpie')}"
     sampled, then = "the joint posterior of fixed effects, random effects and variance parameters", ""
-    if (details.get("summary") or {}).get("model") != "full":
+    if details.summary.get("model") != "full":
         sampled = "the marginal posterior of the variance parameters"
         then = "; fixed and random effects were then drawn exactly from their Gaussian conditionals"
     said = [
@@ -84,7 +84,7 @@ def _bayesian(results: Results, level: str) -> list[str]:
         f"PyMC{_version(results, 'pymc', 'pymc')} "
         f"(Abril-Pla et al. 2023) sampled {sampled} with {sampler}{_length(setting)}{then}."
     ]
-    priors = (details.get("summary") or {}).get("priors") or []
+    priors = details.summary.get("priors") or []
     if isinstance(priors, dict):
         priors = [{"parameter": key, "prior": value} for key, value in priors.items()]
     by_prior: dict[str, list[str]] = {}
@@ -94,7 +94,7 @@ def _bayesian(results: Results, level: str) -> list[str]:
         said.append(
             f"Priors: {'; '.join(f'{text} for {listed(names)}' for text, names in by_prior.items())}."
         )
-    failed = [gate["name"] for gate in details.get("gates") or [] if not gate["passed"]]
+    failed = [gate["name"] for gate in details.gates if not gate["passed"]]
     verdict = f"; the fit failed on {listed(failed)}" if failed else "; all were met"
     said.append(
         "Convergence was judged by rank-normalised R-hat, bulk and tail effective sample size, "

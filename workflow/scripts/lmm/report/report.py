@@ -139,8 +139,6 @@ def _study(results: Results, directory: Path, provenance: Mapping[str, Any]) -> 
         **graph.provenance(results, graph.edges(results.fits), provenance["run_times"]),
         "groups": _groups(directory),
         "warnings": [
-            (label(name), text)
-            for name, fit in results.fits.items()
-            for text in fit.diagnostics.get("warnings") or []
+            (label(name), text) for name, fit in results.fits.items() for text in fit.diagnostics.warnings
         ],
     }

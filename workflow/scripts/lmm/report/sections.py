@@ -47,7 +47,7 @@ def _data(results: Results) -> dict:
 def _ols(results: Results) -> dict:
     if "ols" not in results.fits:
         return {}
-    summary = results.fits["ols"].diagnostics.get("summary") or {}
+    summary = results.fits["ols"].diagnostics.summary
     blocks = [
         tables.coefficients(results, "ols"),
         tables.quantiles(summary.get("residual_quantiles"), "ols-residuals", "OLS: residuals."),
@@ -75,7 +75,7 @@ def _mixed(results: Results) -> dict:
         return {}
     blocks = []
     for name in engines:
-        summary = results.fits[name].diagnostics.get("summary") or {}
+        summary = results.fits[name].diagnostics.summary
         scaled = summary.get("scaled_residuals")
         blocks += [
             tables.random_effects(results, name),

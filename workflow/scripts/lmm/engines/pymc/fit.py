@@ -1,13 +1,17 @@
 """The pymc engine: NUTS on the variance parameters, everything else exactly afterwards."""
 
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from lmm.core import engines
 from lmm.core.store import write_whole
-from lmm.core.tidy import Fit
+from lmm.core.tidy import Diagnostics, Fit
 from lmm.core.versions import versions_of
+from lmm.engines.base import Fitted, Task
 from lmm.engines.pymc.chains import Chains, sample_until_passed
 from lmm.engines.pymc.gates import ess_bulk, loose_rule, status_of
 from lmm.engines.pymc.model import Sampler, Setting, marginal_model
@@ -15,8 +19,70 @@ from lmm.engines.pymc.priors import Priors, resolve
 from lmm.engines.pymc.tables import ENGINE, parameters_table, posterior_tree, ranef_table
 from lmm.inference.variance_explained import explained
 from lmm.likelihood.marginal import pack_problem
-from lmm.likelihood.problem import Problem, problem_of
+from lmm.likelihood.problem import Problem, Structure, problem_of
+from lmm.model.terms import Terms
 from lmm.moments.moments import Moments
+
+# Draws that the random effects' summaries of a replicate look at: their Monte Carlo error is then below a tenth of
+# what a replicate tells of RMSE or coverage, and parameters use all draws.
+RANEF_DRAWS, RANEF_MIXTURE = 100, 100
+
+
+class Fitter:
+    """The engine with its settings: see `lmm.engines.base.Fitter`.
+
+    For replicates the marginal model is compiled at the first data set, and others are swapped in. A model that
+    could not be compiled is not tried again: its error is every further data set's.
+    """
+
+    def __init__(self, settings: Mapping[str, Any], terms: Terms):
+        self.settings, self.terms = settings, terms
+        self.sampler: Sampler | None = None
+        self.failure: Exception | None = None
+
+    def fit(self, task: Task) -> Fitted:
+        """From moments; the full model from the rows."""
+        if task.brief:
+            return self._brief(task)
+        if self.settings["model"] == "full":
+            from lmm.engines.pymc.full import fit_full
+
+            assert task.rows is not None, "the catalogue says that the full model needs rows"
+            found, tree = fit_full(task.rows(), task.moments, self.settings, task.truth, task.cores)
+        else:
+            terms = self.terms
+            found, tree = fit(task.moments, terms.fixed, terms.blocks, self.settings, task.truth, task.cores)
+        return Fitted(found, {"posterior": lambda path: write(path, tree)}, posterior=tree)
+
+    def _brief(self, task: Task) -> Fitted:
+        """Sample one data set of many with `task.seed`, gates and the one refit included."""
+        if self.failure is not None:
+            raise self.failure.with_traceback(None)  # else it would keep every data set alive
+        clock, level, moments = time.perf_counter(), self.settings["conf_level"], task.moments
+        problem, priors, packed = prepare(
+            moments, self.terms.fixed, self.terms.blocks, self.settings["priors"], task.scales
+        )
+        if self.sampler is None:
+            self.sampler = self._compiled(problem.structure, priors, packed)
+            clock = time.perf_counter()
+        setting = Setting.of({**self.settings, "seed": task.seed})
+        chains, gates, retried = sample_until_passed(self.sampler, problem, packed, priors, setting)
+        parameters, _ = parameters_table(chains, moments.group, level, task.truth)
+        ranef = ranef_table(chains, moments, level, task.truth, None, most=RANEF_DRAWS, mixture=RANEF_MIXTURE)
+        status, message = status_of(gates)
+        diagnostics = Diagnostics(
+            ENGINE, status, message, status == "ok", gates=gates, summary={"retried": retried},
+            seconds={"sample": time.perf_counter() - clock}, conf_level=level,
+        )  # fmt: skip
+        explained = explained_summary(chains, moments, level)
+        return Fitted(Fit(ENGINE, parameters, ranef, diagnostics), explained=explained, chains=chains)
+
+    def _compiled(self, structure: Structure, priors: Priors, packed: np.ndarray) -> Sampler:
+        try:
+            return Sampler(structure, priors, marginal_model(structure, priors, packed))
+        except Exception as error:
+            self.failure = error
+            raise
 
 
 def prepare(
@@ -46,7 +112,7 @@ def fit(
     moments: Moments,
     fixed: tuple[str, ...],
     blocks: tuple[tuple[str, ...], ...],
-    settings: dict,
+    settings: Mapping[str, Any],
     truth: dict | None = None,
     cores: int = 1,
 ) -> tuple[Fit, xr.DataTree]:
@@ -86,22 +152,20 @@ def fit(
     ranef = ranef_table(chains, moments, conf_level, truth, ess)
     clock.append(time.perf_counter())
     status, message = status_of(gates)
-    diagnostics = {
-        "engine": ENGINE,
-        "converged": status == "ok",
-        "singular": False,
-        "status": status,
-        "message": message,
-        "criterion": None,
-        "gates": gates,
-        "warnings": ["the first attempt failed a gate; refitted with longer warm-up"] if retried else [],
-        "seconds": dict(zip(("compile", "sample", "summarise"), np.diff(clock).tolist(), strict=True)),
-        "versions": versions_of("pymc", "nutpie", "pytensor", "arviz", "numba", "numpy"),
-        "n_rows": moments.n_rows,
-        "n_groups": moments.n_groups,
-        "conf_level": conf_level,
-        "intervals": {"fixed": "posterior quantiles", "ran_pars": "posterior quantiles"},
-        "summary": {
+    diagnostics = Diagnostics(
+        ENGINE,
+        status=status,
+        message=message,
+        converged=status == "ok",
+        gates=gates,
+        warnings=["the first attempt failed a gate; refitted with longer warm-up"] if retried else [],
+        seconds=dict(zip(("compile", "sample", "summarise"), np.diff(clock).tolist(), strict=True)),
+        versions=versions_of(*engines.row(ENGINE).packages),
+        n_rows=moments.n_rows,
+        n_groups=moments.n_groups,
+        conf_level=conf_level,
+        intervals={"fixed": "posterior quantiles", "ran_pars": "posterior quantiles"},
+        summary={
             "model": "marginal",
             "priors": resolved.table(bool(problem.structure.correlations)).to_dict("records"),
             "loose_rule": loose_rule(measures),
@@ -114,10 +178,10 @@ def fit(
             "ranef_draws_kept": draws is not None,
             "variance_explained": explained_summary(chains, moments, conf_level),
         },
-    }
+    )
     values = np.concatenate([chains.by_chain(chains.fixed.draws), chains.draws.values])
     names, random = (*problem.fixed, *problem.structure.terms), problem.structure.random
-    priors = diagnostics["summary"]["priors"]
+    priors = diagnostics.summary["priors"]
     tree = posterior_tree(names, values, chains.draws.stats, moments, random, draws, priors)
     return Fit(ENGINE, parameters, ranef, diagnostics), tree
 

@@ -5,14 +5,16 @@ intercept and a hundred group intercepts around 0 are nearly collinear (statisti
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 import xarray as xr
 
-from lmm.core.tidy import RESIDUAL, Fit, ranef_frame, sd_name
+from lmm.core import engines
+from lmm.core.tidy import RESIDUAL, Diagnostics, Fit, ranef_frame, sd_name
 from lmm.core.versions import versions_of
 from lmm.data.rows import Rows
 from lmm.engines.pymc.gates import RHAT, convergence, gate_fit, loose_rule
@@ -66,7 +68,7 @@ def full_model(rows: Rows, structure: Structure, priors: Priors) -> pm.Model:
 
 
 def fit_full(
-    rows: Rows, moments: Moments, settings: dict, truth: dict | None = None, cores: int = 1
+    rows: Rows, moments: Moments, settings: Mapping[str, Any], truth: dict | None = None, cores: int = 1
 ) -> tuple[Fit, xr.DataTree]:
     """Sample the full model by nutpie; the same tables as `bayes.fit`, from draws alone.
 
@@ -113,24 +115,21 @@ def fit_full(
     names = (*fixed, *structure.terms)
     stored = posterior_tree(names, values, draws.stats, moments, structure.random, ranef, priors_table)
     passed = all(gate["passed"] for gate in gates)
-    diagnostics = {
-        "engine": ENGINE,
-        "converged": passed,
-        "singular": False,
-        "status": "ok" if passed else "gate-failed",
-        "message": "; ".join(gate["name"] for gate in gates if not gate["passed"]),
-        "criterion": None,
-        "gates": gates,
-        "warnings": [],
-        "seconds": dict(zip(("compile", "sample"), np.diff(clock).tolist(), strict=True)),
-        "versions": versions_of("pymc", "nutpie", "pytensor", "arviz", "numba", "numpy"),
-        "n_rows": moments.n_rows,
-        "n_groups": moments.n_groups,
-        "conf_level": level,
-        "summary": {
+    diagnostics = Diagnostics(
+        ENGINE,
+        status="ok" if passed else "gate-failed",
+        message="; ".join(gate["name"] for gate in gates if not gate["passed"]),
+        converged=passed,
+        gates=gates,
+        seconds=dict(zip(("compile", "sample"), np.diff(clock).tolist(), strict=True)),
+        versions=versions_of(*engines.row(ENGINE).packages),
+        n_rows=moments.n_rows,
+        n_groups=moments.n_groups,
+        conf_level=level,
+        summary={
             "model": "full",
             "priors": priors_table,
             "loose_rule": loose_rule(watched),
         },
-    }
+    )
     return Fit(ENGINE, table, out, diagnostics), stored

@@ -5,7 +5,7 @@ and follow exactly in `posterior`. One compiled sampler serves every data set of
 families: the moments and the priors' numbers are data of the model.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -151,7 +151,7 @@ class Setting:
     cores: int = 1
 
     @classmethod
-    def of(cls, settings: dict, cores: int = 1) -> "Setting":
+    def of(cls, settings: Mapping[str, Any], cores: int = 1) -> "Setting":
         """From the engine's configuration."""
         names = ("seed", "chains", "tune", "draws", "target_accept")
         return cls(**{name: settings[name] for name in names}, cores=cores)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from lmm.core.tidy import DRAWS, PARAMETERS, RESIDUAL, ranef_frame, truth_of
+from lmm.core.tidy import DRAWS, PARAMETERS, group_of, ranef_frame, truth_of
 from lmm.engines.pymc.chains import Chains
 from lmm.engines.pymc.gates import ess_mean
 from lmm.likelihood.problem import Structure
@@ -65,9 +65,9 @@ def labelled(
     names = {
         "engine": ENGINE,
         "effect": ["fixed"] * len(fixed) + ["ran_pars"] * len(structure.terms),
-        "group": [""] * len(fixed) + ["Residual" if t == RESIDUAL else group for t in structure.terms],
+        "group": [""] * len(fixed) + [group_of(term, group) for term in structure.terms],
         "term": terms,
-        "truth": [truth_of(truth, term) for term in terms],
+        "truth": [truth_of(truth, group, term) for term in terms],
     }
     return table.assign(**names).reindex(columns=[*PARAMETERS, *DRAWS])
 

@@ -91,7 +91,7 @@ def ranks(
     beta, sigma = chains.fixed.draws[at], chains.sigmas[at]
     names = [*fixed, *structure.terms]
     draws = dict(zip(names, np.concatenate([beta.T, values]), strict=True))
-    true = {name: truth_of(truth, name) for name in names}
+    true = {name: truth_of(truth, moments.group, name) for name in names}
     drawn = random_effects(chains, at, rng)
     known = np.array([[truth["ranef"][term].get(str(g), np.nan) for term in random] for g in moments.levels])
     where = np.flatnonzero(np.isfinite(known).all(axis=1))

@@ -28,7 +28,7 @@ def kind_of(term: str) -> str:
 
 def priors_of(results: Results) -> dict[str, str]:
     """The prior of every parameter as text: as the fit recorded it, with the numbers that `auto` stood for."""
-    recorded = (results.fits["pymc"].diagnostics.get("summary") or {}).get("priors") or {}
+    recorded = results.fits["pymc"].diagnostics.summary.get("priors") or {}
     if isinstance(recorded, list):
         recorded = {row["parameter"]: row["prior"] for row in recorded}
     shared = recorded.get("correlation matrix")

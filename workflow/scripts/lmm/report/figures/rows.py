@@ -186,7 +186,7 @@ def pooled(results: Results, fitted: Fitted) -> Drawing:
         key(ax, [("OLS, all rows", {"color": COLOURS["ols"], "lw": 2.6})])
         slope_text = _slope(results, x_name, held, float(line[-1] - line[0]) / float(grid[-1] - grid[0] or 1))
     ax.set(xlabel=x_name, ylabel=y_name)
-    r2 = (results.fits["ols"].diagnostics.get("summary", {}) if "ols" in results.fits else {}).get("r2")
+    r2 = (results.fits["ols"].diagnostics.summary if "ols" in results.fits else {}).get("r2")
     explained = f" The model explains {percent(r2, 2)} of the variance of {y_name}." if r2 is not None else ""
     alt = f"{y_name} against {x_name}, {len(y):,} rows as one cloud.{slope_text}{explained}"
     shown = "Counts in a grid of cells (darker: more rows)" if many else "A dot a row"

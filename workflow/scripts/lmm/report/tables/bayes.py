@@ -27,7 +27,7 @@ def posterior(results: Results) -> Table | None:
 
 def gates(results: Results) -> Table | None:
     """Every gate: value, limit, verdict."""
-    listed = results.fits["pymc"].diagnostics.get("gates") or []
+    listed = results.fits["pymc"].diagnostics.gates
     frame = pd.DataFrame(
         [
             {
@@ -50,7 +50,7 @@ def gates(results: Results) -> Table | None:
 
 def priors(results: Results) -> Table | None:
     """The priors, with the numbers that defaults stood for."""
-    recorded = (results.fits["pymc"].diagnostics.get("summary") or {}).get("priors") or []
+    recorded = results.fits["pymc"].diagnostics.summary.get("priors") or []
     if isinstance(recorded, dict):
         recorded = [{"parameter": name, "prior": text} for name, text in recorded.items()]
     return table(

@@ -72,7 +72,7 @@ def unfitted(results: Results) -> list[str]:
 def ols(results: Results) -> list[str]:
     """What least squares makes of grouped rows."""
     fit = results.fits["ols"]
-    summary, main = fit.diagnostics.get("summary") or {}, results.main
+    summary, main = fit.diagnostics.summary, results.main
     said = []
     r2, sigma = summary.get("r2"), summary.get("sigma")
     if r2 is not None and set(results.fixed("ols")) == {"Intercept"}:
@@ -120,13 +120,13 @@ def ols(results: Results) -> list[str]:
 def mixed(results: Results) -> list[str]:
     """MixedLM and reml: the optimum, what it says, the identity."""
     engines = [e for e in ("mixedlm", "reml") if e in results.fits]
-    said = [status(results, e) for e in engines if results.fits[e].diagnostics["status"] != "ok"]
+    said = [status(results, e) for e in engines if results.fits[e].diagnostics.status != "ok"]
     engine = next((e for e in engines if e in results.mixed), None)
     if engine is None:
         return said
     fit = results.fits[engine]
-    if fit.diagnostics.get("criterion") is not None:
-        said.append(f"{label(engine)} ends at a REML criterion of {fit.diagnostics['criterion']:.4f}.")
+    if fit.diagnostics.criterion is not None:
+        said.append(f"{label(engine)} ends at a REML criterion of {fit.diagnostics.criterion:.4f}.")
     sds = [f"{number(results.estimate(engine, f'sd__{t}'))} for {t}" for t in results.random_terms]
     said.append(
         f"The groups differ with {'a standard deviation' if len(sds) == 1 else 'standard deviations'} of "
@@ -143,7 +143,7 @@ def mixed(results: Results) -> list[str]:
                 f"{percent(found['post'], 2)} of the variance is explained, the variances simply summed; a measure "
                 f"that does not depend on the predictors' units gives {percent(found['johnson'], 2)}."
             )
-    error = (fit.diagnostics.get("summary") or {}).get("coef_identity_max_error")
+    error = fit.diagnostics.summary.get("coef_identity_max_error")
     if error is not None:
         holds = (
             "holds"
@@ -158,11 +158,7 @@ def mixed(results: Results) -> list[str]:
 
 def optimum(results: Results) -> str:
     """Whether MixedLM reached the exact optimum, and by how much not; empty where it cannot be said."""
-    gap = (
-        (results.fits["mixedlm"].diagnostics.get("summary") or {}).get("reml_gap")
-        if "mixedlm" in results.fits
-        else None
-    )
+    gap = results.fits["mixedlm"].diagnostics.summary.get("reml_gap") if "mixedlm" in results.fits else None
     if not gap:
         return ""
     words = "reached" if gap["reached"] else "did NOT reach"
@@ -202,8 +198,8 @@ def status(results: Results, engine: str) -> str:
         "error": "could not be fitted",
         "skipped": "was skipped",
     }
-    message = details.get("message") or ""
-    what = words.get(details["status"], f"ended as {details['status']}")
+    message = details.message or ""
+    what = words.get(details.status, f"ended as {details.status}")
     return f"{label(engine)} {what}{f' ({message})' if message else ''}."
 
 
@@ -211,9 +207,9 @@ def bayes(results: Results) -> list[str]:
     """The sampler: gates, effective sample size, where prior and posterior stand."""
     fit = results.fits["pymc"]
     details, said = fit.diagnostics, []
-    failed = [gate["name"] for gate in details.get("gates") or [] if not gate["passed"]]
-    total = len(details.get("gates") or [])
-    if details["status"] not in ("ok", "gate-failed"):
+    failed = [gate["name"] for gate in details.gates if not gate["passed"]]
+    total = len(details.gates)
+    if details.status not in ("ok", "gate-failed"):
         said.append(status(results, "pymc"))
     if total:
         said.append(
@@ -230,7 +226,7 @@ def bayes(results: Results) -> list[str]:
             f"{number(least['ess_bulk'], 4)}; its mean is "
             f"known to ± {number(least['mcse_mean'], 2)} (Monte Carlo standard error)."
         )
-    loose = (details.get("summary") or {}).get("loose_rule")
+    loose = details.summary.get("loose_rule")
     if loose:
         verdict = "passes" if loose["passed"] else "fails"
         too = ", too" if loose["passed"] == (not failed) else ""
