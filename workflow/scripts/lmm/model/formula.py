@@ -161,27 +161,27 @@ class _Parser:
         fixed = self.side(fixed_text)
         if not fixed.intercept and not fixed.terms:
             raise self.fail("no fixed effect is left; keep the intercept or add a predictor")
-        sides = {}
+        by_factor: dict[tuple[str, ...], list[tuple[RandomTerm, _Side]]] = {}
         for text in random_terms:
             effects, groups, independent = self.random(text)
             term, side = self.term(effects, independent)
             for columns in groups:
-                self.distinct(columns, sides)
-                sides.setdefault(columns, []).append((term, side))
-        for columns, found in sides.items():
+                self.distinct(columns, by_factor)
+                by_factor.setdefault(columns, []).append((term, side))
+        for columns, found in by_factor.items():
             self.no_duplicates(":".join(columns), [side for _, side in found])
         predictors = [
             *fixed.columns,
-            *(c for found in sides.values() for _, side in found for c in side.columns),
+            *(c for found in by_factor.values() for _, side in found for c in side.columns),
         ]
-        for columns in sides:
+        for columns in by_factor:
             if len(columns) == 1 and columns[0] in predictors:
                 raise self.fail(
                     f"the grouping factor '{columns[0]}' is also a predictor, which would explain all that its "
                     "groups differ in; drop one of the two, or copy it under another name where its numbers are a "
                     "trend"
                 )
-        keys = [column for columns in sides for column in columns]
+        keys = [column for columns in by_factor for column in columns]
         if "Intercept" in predictors:
             raise self.fail(
                 "a predictor called 'Intercept' is not told from the intercept; expected another name"
@@ -196,7 +196,7 @@ class _Parser:
             response=response.terms[0],
             fixed=fixed.rhs,
             factors=tuple(
-                Factor(columns, tuple(term for term, _ in found)) for columns, found in sides.items()
+                Factor(columns, tuple(term for term, _ in found)) for columns, found in by_factor.items()
             ),
             variables=tuple(dict.fromkeys([*response.columns, *predictors, *keys])),
             predictors=tuple(dict.fromkeys(predictors)),
