@@ -254,10 +254,9 @@ def profile_intervals(
         place, phi, at, unit = _coordinates(problem, best, factor, first)
         objective = Objective(problem, best.reml, place)
         point, ends = objective.at(phi), []
+        assert point is not None, "the criterion is finite at its optimum"
         for edge in edges:
-            limit, found = np.nan, False
-            if point is not None:
-                limit, found = profile_limit(objective, point, at, edge, target, wall=len(first) == 2)
+            limit, found = profile_limit(objective, point, at, edge, target, wall=len(first) == 2)
             progress.advance()
             ends.append(final(limit, unit) if found else np.nan)
         return ends

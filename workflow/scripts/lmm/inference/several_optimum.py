@@ -242,8 +242,7 @@ def _in_original_units(objective: Objective, point: Point, certified: bool) -> S
         blocks_lower(structure, factor)
         for structure, factor in zip(problem.structures, point.information.factors, strict=True)
     ]
-    normal = objective.at(free(problem, factors))
-    point = normal if normal is not None else point
+    point = objective.at(free(problem, factors)) or point
     sigma = float(np.sqrt(point.s2))
     roots = []
     for structure, factor, z_map in zip(problem.structures, factors, problem.z_maps, strict=True):

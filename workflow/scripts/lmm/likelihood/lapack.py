@@ -25,10 +25,12 @@ def _routine(module: str, name: str, *arguments: Any) -> Any:
     return types.ExternalFunction(symbol, types.void(*arguments))
 
 
-_potrf = _routine("lapack", "dpotrf", _char, _int, _double, _int, _int)
-_potri = _routine("lapack", "dpotri", _char, _int, _double, _int, _int)
-_syrk = _routine("blas", "dsyrk", _char, _char, _int, _int, _double, _double, _int, _double, _double, _int)
-_trsm = _routine(
+_potrf: Any = _routine("lapack", "dpotrf", _char, _int, _double, _int, _int)
+_potri: Any = _routine("lapack", "dpotri", _char, _int, _double, _int, _int)
+_syrk: Any = _routine(
+    "blas", "dsyrk", _char, _char, _int, _int, _double, _double, _int, _double, _double, _int
+)
+_trsm: Any = _routine(
     "blas", "dtrsm", _char, _char, _char, _char, _int, _int, _double, _double, _int, _double, _int
 )  # fmt: skip
 

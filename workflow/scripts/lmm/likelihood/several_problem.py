@@ -219,10 +219,10 @@ def _products(cells: dict, k: int, m: int) -> np.ndarray:
 
 
 def _remainder(
-    moments: SeveralMoments, own: list[np.ndarray], order: tuple[int, ...], sparse: bool | None
+    moments: SeveralMoments, grams: list[np.ndarray], order: tuple[int, ...], sparse: bool | None
 ) -> tuple[list[np.ndarray], Pattern | None]:
     """Where each factor's random effects stand in the remainder, and the pattern of a sparse one."""
-    sizes = [own[k].shape[:2] for k in order]
+    sizes = [grams[k].shape[:2] for k in order]
     starts = np.cumsum([0, *(levels for levels, _ in sizes[1:])])
     n_levels, n_columns = int(starts[-1]), sum(levels * q for levels, q in sizes[1:])
     widths = np.repeat([q for _, q in sizes[1:]], [levels for levels, _ in sizes[1:]]).astype(np.int64)
@@ -252,10 +252,10 @@ def _remainder(
     return place, pattern
 
 
-def _leading(moments, own, cells, order, place, pattern) -> Leading:
+def _leading(moments, grams, cells, order, place, pattern) -> Leading:
     """The leading factor's moments: its cells row by row, columns ascending."""
     first = order[0]
-    levels, q = own[first].shape[:2]
+    levels, q = grams[first].shape[:2]
     rows, cols, vals = [], [], []
     for m in order[1:]:
         i, j = _met(moments, first, m)
@@ -269,12 +269,12 @@ def _leading(moments, own, cells, order, place, pattern) -> Leading:
     ptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=levels))]).astype(np.int64)
     col = col[by_place].astype(np.int64)
     met = np.diff(ptr).astype(float)
-    columns = sum(own[m].shape[0] * own[m].shape[1] for m in order[1:])
+    columns = sum(grams[m].shape[0] * grams[m].shape[1] for m in order[1:])
     tall = pattern is None and SCATTER * float(met @ met) > levels * float(columns) ** 2
     pairs = np.empty(0, dtype=np.int64) if pattern is None else pattern.pairs(ptr, col)
     return Leading(
-        A=np.ascontiguousarray(own[first][:, :, :q]),
-        edge=np.ascontiguousarray(own[first][:, :, q:]),
+        A=np.ascontiguousarray(grams[first][:, :, :q]),
+        edge=np.ascontiguousarray(grams[first][:, :, q:]),
         ptr=ptr,
         cols=col,
         vals=np.ascontiguousarray(np.concatenate(vals)[by_place]),
@@ -283,11 +283,11 @@ def _leading(moments, own, cells, order, place, pattern) -> Leading:
     )
 
 
-def _rest(moments, own, cells, order, place, pattern) -> tuple[np.ndarray, np.ndarray, Layout]:
+def _rest(moments, grams, cells, order, place, pattern) -> tuple[np.ndarray, np.ndarray, Layout]:
     """Gram matrix of the remainder, its products with [X y], and the layout of its columns."""
-    q = np.array([own[k].shape[1] for k in order], dtype=np.int64)
+    q = np.array([grams[k].shape[1] for k in order], dtype=np.int64)
     columns = sum(place[k].size for k in order[1:])
-    edge = np.empty((columns, own[order[0]].shape[2] - q[0]))
+    edge = np.empty((columns, grams[order[0]].shape[2] - q[0]))
     rest = np.zeros(columns**2 if pattern is None else len(pattern.rows))
 
     def put(row: np.ndarray, col: np.ndarray, values: np.ndarray) -> None:
@@ -297,10 +297,10 @@ def _rest(moments, own, cells, order, place, pattern) -> tuple[np.ndarray, np.nd
 
     starts, factors = [], []
     for at, k in enumerate(order[1:], start=1):
-        edge[place[k]] = own[k][:, :, q[at] :]
+        edge[place[k]] = grams[k][:, :, q[at] :]
         for a in range(q[at]):
             for b in range(a + 1):
-                put(place[k][:, a], place[k][:, b], own[k][:, a, b])
+                put(place[k][:, a], place[k][:, b], grams[k][:, a, b])
         starts.append(place[k][:, 0])
         factors.append(np.full(len(place[k]), at, dtype=np.int64))
         for m in order[at + 1 :]:

@@ -206,7 +206,8 @@ class _Parser:
 
     def parts(self, text: str) -> tuple[str, list[str]]:
         """The fixed part, and the random terms without their brackets."""
-        fixed, random = [], []
+        fixed: list[str] = []
+        random: list[str] = []
         for sign, part in split(text, "+-", self.fail):
             part = part.strip()
             bare = strip(part)
@@ -360,7 +361,7 @@ class _Side:
         return " + ".join(("1" if self.intercept else "0", *self.terms))
 
 
-def together(formulas: Sequence[str]) -> Any:
+def together(formulas: Sequence[str]) -> Formula:
     """One `Formula` with the columns of all: from its moments each of them can be fitted.
 
     They have one response and one grouping factor, as the configuration makes sure. Fixed effects that differ from
@@ -368,7 +369,7 @@ def together(formulas: Sequence[str]) -> Any:
     """
     parsed = [parse(text) for text in formulas]
     others = dict.fromkeys(formula.fixed for formula in parsed if formula.fixed != parsed[0].fixed)
-    merged = {
+    merged: dict[str, Any] = {
         name: tuple(dict.fromkeys(item for formula in parsed for item in getattr(formula, name)))
         for name in ("variables", "predictors", "categorical", "stateful")
     }
