@@ -6,10 +6,13 @@ import pytest
 from scipy import optimize, stats
 
 from lmm.engines.several_reml import fit
+from lmm.inference.degrees_of_freedom import fixed_effects
+from lmm.inference.several_derivatives import _traces, by_factors
 from lmm.inference.several_intervals import names, profile_intervals, standard_errors, values
 from lmm.inference.several_newton import Objective, minimise, relative
 from lmm.inference.several_optimum import optimum
-from several import EXACT, FILES, criterion, model_of, reference, simulated
+from lmm.likelihood.several_information import Information
+from several import EXACT, FILES, criterion, marginal, model_of, reference, simulated
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +23,8 @@ def fitted():
     def get(name: str, reml: bool):
         if (name, reml) not in made:
             model = reference(name)
-            made[name, reml] = fit(model.moments, model.terms.fixed, model.blocks, profile=False, ml=not reml)
+            found, _, best = fit(model.moments, model.terms.fixed, model.blocks, profile=False, ml=not reml)
+            made[name, reml] = found, best
         return made[name, reml]
 
     return get
@@ -71,6 +75,46 @@ def test_random_effects(fitted, name):
                     assert close(row[column], truth, sigma)
                 seen += 1
     assert seen == len(table)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_degrees_of_freedom(name):
+    """Satterthwaite's, and Kenward and Roger's with their standard errors, to 1e-6 of the reference."""
+    model = reference(name)
+    problem = model.problem()
+    best = optimum(problem)
+    exact, derivatives = EXACT[name]["reml"], by_factors(problem, best)
+    eye = np.eye(len(best.beta))
+    found = fixed_effects("satterthwaite", best.beta, derivatives)
+    assert np.allclose(found.df(eye), list(exact["satterthwaite_df"].values()), rtol=1e-6)
+    found = fixed_effects("kenward-roger", best.beta, derivatives)
+    assert np.allclose(found.df(eye), list(exact["kenward_roger"]["df"].values()), rtol=1e-6)
+    assert np.allclose(found.std_error(eye), list(exact["kenward_roger"]["se"].values()), rtol=1e-6)
+    if truth := exact["kenward_roger"].get("all_but_intercept"):
+        test = found.test(eye[1:])
+        assert test.num_df == truth["num_df"]
+        assert test.den_df == pytest.approx(truth["den_df"], rel=1e-6)
+        assert test.statistic == pytest.approx(truth["F"], rel=1e-6)
+
+
+def test_traces_at_a_singular_fit():
+    """tr(V^-1 V_i V^-1 V_j) by dense matrices, with D of b zero and that of a of rank 1."""
+    model = simulated(9, 100, (9, 8), "y ~ x + (x | a) + (x | b)")
+    problem = model.problem()
+    factors = [np.array([[0.8, 0.0], [0.3, 0.0]]), np.zeros((2, 2))]
+    trace, traces = _traces(problem, Information.at(problem, factors))
+    Z = [z @ z_map / problem.y_scale for z, z_map in zip(model.Z, problem.z_maps, strict=True)]
+    inverse = np.linalg.inv(marginal(model._replace(Z=Z), [f @ f.T for f in factors], 1.0))
+    derivatives = []
+    for z, structure in zip(Z, problem.structures, strict=True):
+        for a, b in zip(structure.rows, structure.cols, strict=True):
+            E = np.zeros((2, 2))
+            E[a, b] = E[b, a] = 1.0
+            derivatives.append(inverse @ np.einsum("naj,jk,mak->nm", z, E, z, optimize=True))
+    assert np.allclose(trace, [np.trace(d) for d in derivatives], rtol=1e-8)
+    truth = np.array([[np.sum(one * other.T) for other in derivatives] for one in derivatives])
+    # differences of third order with steps of 1e-3
+    assert np.abs(traces - truth).max() < 1e-6 * np.abs(truth).max()
 
 
 def test_order_of_factors_and_rows_does_not_matter():

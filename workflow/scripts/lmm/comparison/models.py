@@ -7,7 +7,8 @@ import pandas as pd
 
 from lmm.comparison.likelihood_ratio import Nesting, bootstrap, nesting, p_bootstrap, p_values, spans
 from lmm.core.streams import design_key
-from lmm.inference.exact import information_criteria, optimum_of, problem_for
+from lmm.engines.reml_tables import information_criteria
+from lmm.inference.exact import optimum_of, problem_for
 from lmm.inference.optimum import Optimum
 from lmm.inference.several_optimum import SeveralOptimum
 from lmm.likelihood.problem import layout

@@ -86,7 +86,11 @@ def realised_of(truth: Mapping[str, Any] | None, group: str, term: str) -> float
 
 
 def ranef_frame(
-    group: str, levels: np.ndarray, random: tuple[str, ...], truth: dict[str, Any] | None, **columns: Any
+    group: str,
+    levels: Sequence[str] | np.ndarray,
+    random: tuple[str, ...],
+    truth: dict[str, Any] | None,
+    **columns: Any,
 ) -> pd.DataFrame:
     """Tidy random effects, group by group in the order of `levels`, from (J, q) arrays.
 
@@ -102,7 +106,8 @@ def ranef_frame(
     """
     count, q = len(levels), len(random)
     names = pd.array(np.asarray(levels), dtype="str")
-    drawn, realised = (truth or {}).get("ranef", {}), np.nan
+    drawn = (truth or {}).get("ranef", {})
+    realised: Any = np.nan
     if group in drawn and group not in random:  # by factor, where there are several
         drawn = drawn[group]
     if drawn:

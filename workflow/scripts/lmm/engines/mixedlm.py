@@ -4,7 +4,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -132,7 +132,7 @@ def fit(
     y: np.ndarray,
     W: np.ndarray,
     codes: np.ndarray,
-    levels: Sequence[str],
+    levels: Sequence[str] | np.ndarray,
     *,
     reml: Fit | None = None,
     start: Start | None = None,
@@ -208,7 +208,7 @@ def fit(
     criterion = float(-2 * result.llf + 2 * np.log(design.unit_x).sum())
     gap = None if reml is None else _gap(parameters, criterion, reml, design)
     reached = gap is not None and gap["reached"]
-    if reached:
+    if reml is not None and reached:
         parameters = _with_df(_with_profiles(parameters, reml.parameters), reml, conf_level)
     cov = result.cov_params()[: len(design.fixed), : len(design.fixed)]
     summary = lme4_summary(parameters, random, terms, y, W, own)
@@ -320,7 +320,7 @@ def _gap(parameters: pd.DataFrame, criterion: float, reml: Fit, design: _Design)
     for term, unit in [*zip(map(sd_name, design.random), design.unit_z, strict=True), (RESIDUAL, 1.0)]:
         if max(ours[term], exact[term]) * unit > SINGULAR * sigma:
             worst = max(worst, abs(ours[term] - exact[term]) / max(exact[term], 1e-3 * sigma / unit))
-    difference = criterion - reml.diagnostics.criterion
+    difference = criterion - cast(float, reml.diagnostics.criterion)
     same = abs(difference) <= SAME_CRITERION * max(1.0, abs(criterion)) and worst <= SAME_SD
     limits = {"criterion_relative": SAME_CRITERION, "sd_relative": SAME_SD}
     return {"criterion": difference, "sd": float(worst), "reached": bool(same), "limits": limits}

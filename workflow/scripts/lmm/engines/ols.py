@@ -88,7 +88,7 @@ def fit(
     """
     started = time.perf_counter()
     fixed = list(fixed)
-    if X is not None:
+    if X is not None and y is not None:
         n_rows = len(y)
         _check(fixed, n_rows, X)
         result = sm.OLS(y, X, hasconst="Intercept" in fixed).fit(method="qr")

@@ -13,14 +13,15 @@ from lmm.core.store import write_json, write_table
 from lmm.core.tidy import Fit, group_of, ranef_frame
 from lmm.engines import several_reml
 from lmm.engines.base import Fitted, Task
-from lmm.engines.reml_tables import ENGINE, diagnostics_of, parameters_table
-from lmm.inference.exact import f_tests, fixed_table, problem_for, tested_by
+from lmm.engines.reml_tables import ENGINE, diagnostics_of, f_tests, fixed_table, parameters_table
+from lmm.inference.exact import tested_by
 from lmm.inference.intervals import profile_intervals, standard_errors, variance_values
 from lmm.inference.optimum import Optimum, fill, optimum
 from lmm.likelihood.conditional import conditional
 from lmm.likelihood.problem import Problem, problem_of
 from lmm.model.terms import Terms
 from lmm.moments.moments import Moments
+from lmm.moments.several import SeveralMoments
 
 
 class Fitter:
@@ -34,20 +35,21 @@ class Fitter:
 
     def fit(self, task: Task) -> Fitted:
         """From moments."""
-        moments, terms = task.moments, self.terms
-        by = several_reml.fit if terms.several else fit
-        blocks = [own.blocks for own in terms.groupings] if terms.several else terms.blocks
-        found, best = by(
-            moments, terms.fixed, blocks, self.level, task.truth, self.profile, df=self.methods[0], ml=self.ml
+        if isinstance(task.moments, SeveralMoments):
+            return several_reml.fitted(self, task)
+        model, methods = (self.terms.fixed, self.terms.blocks), self.methods
+        found, best = fit(
+            task.moments, *model, self.level, task.truth, self.profile, df=methods[0], ml=self.ml
         )
         further, artifacts = {}, {}
-        if len(self.methods) > 1 or task.design is not None:
-            problem = problem_for(moments, terms, self.ml)
-        for method in self.methods[1:]:
-            further[method] = fixed_table(terms.fixed, tested_by(method, problem, best), self.level)
+        if len(methods) > 1 or task.design is not None:
+            problem = problem_of(task.moments, *model, self.ml)
+        for method in methods[1:]:
+            further[method] = fixed_table(model[0], tested_by(method, problem, best), self.level)
         if task.design is not None:
-            tested = tested_by(self.methods[0], problem, best)
-            artifacts["tests"] = partial(write_table, table=f_tests(problem, tested, task.design()))
+            tested = tested_by(methods[0], problem, best)
+            tests = f_tests(tested, task.design(), problem.total, problem.x_map)
+            artifacts["tests"] = partial(write_table, table=tests)
             artifacts["effects"] = partial(write_json, value=tested.plain())
         return Fitted(found, artifacts, further=further)
 
@@ -120,10 +122,10 @@ def fit(
     clock.append(time.perf_counter())
     tested = tested_by(df, problem, best)
     diagnostics = diagnostics_of(
-        best, fixed, len(fixed) + len(errors), moments.n_rows, moments.n_groups, conf_level, df, ml, words,
-        np.diff(clock).tolist(),
-    )  # fmt: skip
+        best, fixed, moments, conf_level, words, np.diff(clock).tolist(), len(fixed) + len(errors), ml, df
+    )
     keys = [(group_of(term, moments.group), term) for term in problem.structure.terms]
     estimates = variance_values(best.root, best.sigma, problem.structure.correlations)
-    parameters = parameters_table(tested, fixed, keys, estimates, conf_level, errors, intervals, truth)
+    effects = fixed_table(fixed, tested, conf_level)
+    parameters = parameters_table(effects, keys, estimates, errors, intervals, truth)
     return Fit(ENGINE, parameters, table, diagnostics), best

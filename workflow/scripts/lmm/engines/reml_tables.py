@@ -1,16 +1,18 @@
-"""Tidy parameters and diagnostics of an exact fit, of one grouping factor or several."""
+"""Tidy parameters, tests and diagnostics of a REML or ML fit, of one grouping factor or several."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from lmm.core import engines
 from lmm.core.tidy import Diagnostics, truth_of
 from lmm.core.versions import versions_of
-from lmm.inference.degrees_of_freedom import FixedEffects
-from lmm.inference.exact import fixed_table, information_criteria
+from lmm.inference.degrees_of_freedom import FixedEffects, p_of
+from lmm.inference.hypotheses import TYPES, contrasts, terms_of
+from lmm.model.design import Design
 
 ENGINE = "reml"
 INTERVALS = {
@@ -22,11 +24,9 @@ INTERVALS = {
 
 
 def parameters_table(
-    tested: FixedEffects,
-    fixed: tuple[str, ...],
+    effects: pd.DataFrame,
     keys: Sequence[tuple[str, str]],
     estimates: np.ndarray,
-    level: float,
     errors: np.ndarray,
     intervals: np.ndarray,
     truth: dict | None,
@@ -35,13 +35,11 @@ def parameters_table(
 
     Parameters
     ----------
-    tested : FixedEffects
-    fixed : tuple of str
+    effects : DataFrame
+        From `fixed_table`.
     keys : sequence of (group, term)
         Of the variance parameters; their estimates, errors and intervals are in this order.
     estimates, errors : (n,) arrays
-    level : float
-        Confidence level.
     intervals : (n, 2) array
     truth : dict or None
         truth.json of a simulated study.
@@ -60,23 +58,61 @@ def parameters_table(
             "conf_high": intervals[:, 1],
         }
     )
-    out = pd.concat([fixed_table(fixed, tested, level), variances], ignore_index=True)
+    out = pd.concat([effects, variances], ignore_index=True)
     out.insert(0, "engine", ENGINE)
     out["truth"] = [truth_of(truth, *key) for key in zip(out["group"], out["term"], strict=True)]
     return out
 
 
+def fixed_table(names: tuple[str, ...], tested: FixedEffects, level: float) -> pd.DataFrame:
+    """Tidy rows of fixed effects by one method of degrees of freedom."""
+    eye = np.eye(len(names))
+    se, df = tested.std_error(eye), tested.df(eye)
+    statistic, reach = tested.beta / se, stats.t.ppf(0.5 + level / 2, df) * se
+    return pd.DataFrame(
+        {
+            "effect": "fixed",
+            "group": "",
+            "term": list(names),
+            "estimate": tested.beta,
+            "std_error": se,
+            "statistic": statistic,
+            "df": df,
+            "p_value": 2.0 * stats.t.sf(np.abs(statistic), df),
+            "conf_low": tested.beta - reach,
+            "conf_high": tested.beta + reach,
+        }
+    )
+
+
+def f_tests(tested: FixedEffects, design: Design, total: np.ndarray, x_map: np.ndarray) -> pd.DataFrame:
+    """F tests of the terms of the fixed effects, of types III, II and I: tests.csv.
+
+    Parameters
+    ----------
+    tested : FixedEffects
+    design : Design
+    total, x_map : (p + 1, p + 1), (p, p) arrays
+        Gram matrix of [X y] in the kernel's coordinates, and these (see `Problem`).
+    """
+    terms, rows = terms_of(design), []
+    for kind in TYPES:
+        for term, matrix in contrasts(terms, kind, total[:-1, :-1], x_map).items():
+            test = tested.test(matrix)
+            rows.append((term, kind, *test, p_of(test)))
+    return pd.DataFrame(rows, columns=["term", "type", "num_df", "den_df", "F", "p_value"])
+
+
 def diagnostics_of(
     best: Any,
     fixed: tuple[str, ...],
-    n_parameters: int,
-    n_rows: int,
-    n_groups: int | dict[str, int],
+    moments: Any,
     level: float,
-    df: str,
-    ml: bool,
     warnings: list[str],
     seconds: Sequence[float],
+    parameters: int,
+    ml: bool,
+    df: str,
 ) -> Diagnostics:
     """How a fit ended.
 
@@ -84,20 +120,17 @@ def diagnostics_of(
     ----------
     best : Optimum or SeveralOptimum
     fixed : tuple of str
-    n_parameters : int
-        Fixed effects, elements of the D's and sigma.
-    n_rows : int
-    n_groups : int or dict of str to int
-        By factor where there are several.
+    moments : Moments or SeveralMoments
     level : float
         Confidence level.
-    df : str
-        Method of the fixed effects' degrees of freedom.
-    ml : bool
-        Maximum likelihood instead of REML.
     warnings : list of str
     seconds : sequence of float
         Of the optimum, the intervals and the random effects.
+    parameters : int
+        Fixed effects and variance parameters.
+    ml : bool
+    df : str
+        Method of the fixed effects' degrees of freedom.
     """
     warnings = list(warnings)
     if not best.certified:
@@ -112,15 +145,25 @@ def diagnostics_of(
         warnings=warnings,
         seconds=dict(zip(("optimum", "intervals", "ranef"), seconds, strict=True)),
         versions=versions_of(*engines.row(ENGINE).packages),
-        n_rows=n_rows,
-        n_groups=n_groups,
+        n_rows=moments.n_rows,
+        n_groups=moments.n_groups,
         conf_level=level,
         method="ML" if ml else "REML",
         df=df,
-        **information_criteria(best.criterion, n_parameters, n_rows),
+        **information_criteria(best.criterion, parameters, moments.n_rows),
         intervals={"fixed": INTERVALS[df], "ran_pars": "profile likelihood"},
         summary={"corr_fixed": _correlation(best.cov_beta).tolist(), "fixed_names": list(fixed)},
     )
+
+
+def information_criteria(criterion: float, parameters: int, rows: int) -> dict[str, Any]:
+    """Log likelihood, AIC and BIC with lme4's counts: fixed effects, elements of D, sigma; BIC with all rows."""
+    return {
+        "logLik": -0.5 * criterion,
+        "AIC": criterion + 2.0 * parameters,
+        "BIC": criterion + float(np.log(rows)) * parameters,
+        "parameters": parameters,
+    }
 
 
 def _correlation(covariance: np.ndarray) -> np.ndarray:

@@ -2,14 +2,19 @@
 
 import time
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from lmm.core.store import write_json, write_table
 from lmm.core.tidy import Fit, ranef_frame
-from lmm.engines.reml_tables import ENGINE, diagnostics_of, parameters_table
-from lmm.inference.several_derivatives import tested_several
+from lmm.engines.base import Fitted, Task
+from lmm.engines.reml_tables import ENGINE, diagnostics_of, f_tests, fixed_table, parameters_table
+from lmm.inference.degrees_of_freedom import fixed_effects
+from lmm.inference.several_derivatives import by_factors
 from lmm.inference.several_intervals import names, profile_intervals, standard_errors, values
 from lmm.inference.several_optimum import SeveralOptimum, optimum
 from lmm.likelihood.several_conditional import conditional
@@ -41,6 +46,41 @@ def ranef_table(
     return pd.concat(frames, ignore_index=True)
 
 
+def fitted(engine: Any, task: Task) -> Fitted:
+    """What the reml engine makes of a task with several factors.
+
+    Parameters
+    ----------
+    engine : reml.Fitter
+        Its settings.
+    task : Task
+    """
+    terms, methods = engine.terms, engine.methods
+    blocks = [grouping.blocks for grouping in terms.groupings]
+    found, problem, best = fit(
+        task.moments,
+        terms.fixed,
+        blocks,
+        engine.level,
+        task.truth,
+        engine.profile,
+        df=methods[0],
+        ml=engine.ml,
+    )
+    further, artifacts = {}, {}
+    if len(methods) > 1 or task.design is not None:
+        derivatives = by_factors(problem, best)
+    for method in methods[1:]:
+        tested = fixed_effects(method, best.beta, derivatives, engine.ml)
+        further[method] = fixed_table(terms.fixed, tested, engine.level)
+    if task.design is not None:
+        tested = fixed_effects(methods[0], best.beta, derivatives, engine.ml)
+        tests = f_tests(tested, task.design(), problem.total, problem.x_map)
+        artifacts["tests"] = partial(write_table, table=tests)
+        artifacts["effects"] = partial(write_json, value=tested.plain())
+    return Fitted(found, artifacts, further=further)
+
+
 def fit(
     moments: SeveralMoments,
     fixed: tuple[str, ...],
@@ -51,7 +91,7 @@ def fit(
     ranef: bool = True,
     df: str = "satterthwaite",
     ml: bool = False,
-) -> tuple[Fit, SeveralOptimum]:
+) -> tuple[Fit, SeveralProblem, SeveralOptimum]:
     """Fit by REML or maximum likelihood from moments.
 
     Parameters
@@ -74,7 +114,7 @@ def fit(
 
     Returns
     -------
-    Fit, SeveralOptimum
+    Fit, SeveralProblem, SeveralOptimum
 
     Raises
     ------
@@ -86,18 +126,18 @@ def fit(
     best = optimum(problem, not ml)
     clock.append(time.perf_counter())
     errors = standard_errors(problem, best)
-    intervals, warnings = np.full((len(errors), 2), np.nan), []
+    intervals = np.full((len(errors), 2), np.nan)
+    warnings: list[str] = []
     if profile:
         intervals, warnings = profile_intervals(problem, best, conf_level)
     clock.append(time.perf_counter())
     table = ranef_table(problem, best, conf_level, truth) if ranef else None
     clock.append(time.perf_counter())
-    tested = tested_several(df, problem, best)
-    estimates = values(problem, best.roots, best.sigma)
-    keys = names(problem)
-    parameters = parameters_table(tested, fixed, keys, estimates, conf_level, errors, intervals, truth)
+    tested = fixed_effects(df, best.beta, by_factors(problem, best), ml)
     diagnostics = diagnostics_of(
-        best, fixed, len(fixed) + len(keys), moments.n_rows, moments.n_groups, conf_level, df, ml, warnings,
-        np.diff(clock).tolist(),
-    )  # fmt: skip
-    return Fit(ENGINE, parameters, table, diagnostics), best
+        best, fixed, moments, conf_level, warnings, np.diff(clock).tolist(), len(fixed) + len(errors), ml, df
+    )
+    estimates = values(problem, best.roots, best.sigma)
+    effects = fixed_table(fixed, tested, conf_level)
+    parameters = parameters_table(effects, names(problem), estimates, errors, intervals, truth)
+    return Fit(ENGINE, parameters, table, diagnostics), problem, best

@@ -16,6 +16,7 @@ import numpy as np
 
 from lmm.core.compiled import kernel
 from lmm.inference.optimum import Optimum, fill
+from lmm.likelihood.elimination import factorise, project, solve_lower
 from lmm.likelihood.grouped import reml_terms
 from lmm.likelihood.problem import Problem
 
@@ -79,8 +80,8 @@ def _over_groups(gram, factor, beta, n_groups, rows, cols, p_, q_, trace, traces
     """
     _, q, width, lanes = gram.shape
     p, m = width - q - 1, len(rows)
-    left, chol = np.empty((q, width)), np.empty((q, q))
-    half = np.empty((q, width))  # C^-1 Lambda' [A B c], C the Cholesky factor of M_j
+    chol, product = np.empty((q, q, lanes)), np.ones(lanes)
+    half = np.empty((q, width, lanes))  # C^-1 Lambda' [A B c], C the Cholesky factor of M_j
     rest = np.empty((q, width))  # [K F F_y]
     e = np.empty(q)
     swapped = np.empty((m, q, q))  # E_i K
@@ -88,30 +89,15 @@ def _over_groups(gram, factor, beta, n_groups, rows, cols, p_, q_, trace, traces
     through_e = np.empty((m, q))  # K E_i e
     for j in range(n_groups):
         block, lane = j // lanes, j % lanes
-        for a in range(q):
-            for b in range(width):
-                s = 0.0
-                for k in range(q):
-                    s += factor[k, a] * gram[block, k, b, lane]
-                left[a, b] = s
-        for a in range(q):
-            for b in range(a + 1):
-                s = 1.0 if a == b else 0.0
-                for k in range(q):
-                    s += left[a, k] * factor[k, b]
-                for k in range(b):
-                    s -= chol[a, k] * chol[b, k]
-                chol[a, b] = np.sqrt(s) if a == b else s / chol[b, b]
-            for b in range(width):
-                s = left[a, b]
-                for k in range(a):
-                    s -= chol[a, k] * half[k, b]
-                half[a, b] = s / chol[a, a]
+        if lane == 0:
+            project(factor, gram[block], half)
+            factorise(factor, half, chol, product)
+            solve_lower(chol, half)
         for a in range(q):
             for b in range(width):
                 s = gram[block, a, b, lane]
                 for k in range(q):
-                    s -= half[k, a] * half[k, b]
+                    s -= half[k, a, lane] * half[k, b, lane]
                 rest[a, b] = s
             e[a] = rest[a, q + p]
             for b in range(p):

@@ -69,7 +69,8 @@ def profile_intervals(problem: Problem, best: Optimum, level: float) -> tuple[np
     floor = np.abs(np.diag(problem.z_map)) * best.sigma / problem.y_scale
     unit = np.where(sds > SMALL * floor, sds, floor)  # rows of L in units of their own size
     back = np.linalg.inv(problem.z_map)
-    out, words = [], []
+    out: list[list[float]] = []
+    words: list[str] = []
 
     def limits(first: tuple[int, ...], kind: str) -> None:
         """Both limits of one parameter, its random effects first in their block."""

@@ -1,149 +1,111 @@
-"""What tests of fixed effects need of a fit with several grouping factors: see `derivatives`.
-
-Everything but tr(V^-1 V_i V^-1 V_j) is a form in F_k = Z_k'V^-1 X and e_k = Z_k'P y. These traces are
--d tr(V^-1 V_i) / d d_j; tr(V^-1 V_i) is known at any D, and analytic as far as V stays positive definite, so that a
-polynomial through a few points beside D gives its derivative to rounding, at a singular D too.
-"""
+"""What tests of fixed effects need of a fit of several factors: `derivatives.Derivatives` from moments."""
 
 import numpy as np
-from numpy.polynomial import chebyshev
 
-from lmm.inference.degrees_of_freedom import FixedEffects, fixed_effects, inverse
 from lmm.inference.derivatives import Derivatives
-from lmm.inference.several_optimum import SeveralOptimum, sums
-from lmm.likelihood.several_information import Information, lifted
+from lmm.inference.several_optimum import SeveralOptimum, level_sums
+from lmm.likelihood.several_information import LIFT, Information
 from lmm.likelihood.several_problem import SeveralProblem
 
-# The nearest pole is two interval lengths from the interval's end: the polynomial's error falls by 9.9 a point.
-POINTS = 11
-REACH = 0.5  # the interval's length, in distances to that pole
+# Steps of one-sided differences of third order, relative to a variance plus 1 / (z'z of a level): their error is
+# about STEP^3, and rounding adds 1e-13 / STEP.
+STEP = 1e-3
+WEIGHTS = np.array([-11.0, 18.0, -9.0, 2.0]) / 6.0
 
 
-def tested_several(method: str, problem: SeveralProblem, best: SeveralOptimum) -> FixedEffects:
-    """Fixed effects with degrees of freedom by one of `degrees_of_freedom.METHODS`."""
-    if method == "kenward-roger":
-        return fixed_effects(method, best.beta, by_levels(problem, best))
-    back = best.own_sigma * problem.x_map
-    phi, p = best.information.terms.phi, problem.p
-    slopes, spread = np.zeros((0, p, p)), np.zeros((0, 0))
-    if method == "satterthwaite":
-        slopes, spread = _in_roots(best), 2.0 * inverse(best.hessian)
-    slopes = np.einsum("ab,nbc,dc->nad", back, slopes, back)
-    covariance = back @ phi @ back.T
-    return FixedEffects(method, best.beta, covariance, covariance, slopes, spread)
+def by_factors(problem: SeveralProblem, best: SeveralOptimum) -> Derivatives:
+    """`Derivatives` of a model with several grouping factors, sigma^2 not yet among its parameters.
 
-
-def _in_roots(best: SeveralOptimum) -> np.ndarray:
-    """Minus the derivatives of sigma^2 Phi, at sigma^2 = 1, in the parameters of `SeveralOptimum.hessian`."""
-    info = best.information
-    phi, out = info.terms.phi, []
-    for k, structure in enumerate(info.problem.structures):
-        squares, factor = _squares(info.fixed(k)), info.factors[k]
-        for row, col in zip(structure.rows, structure.cols, strict=True):
-            half = np.tensordot(factor[:, col], squares[row], 1)
-            out.append(-phi @ (half + half.T) @ phi)
-    return np.array([*out, -2.0 * phi])
-
-
-def _squares(fixed: np.ndarray) -> np.ndarray:
-    """sum_j F_ja F_jb', (q, q, p, p), of F (J, q, p)."""
-    _, q, p = fixed.shape
-    flat = fixed.reshape(len(fixed), q * p)
-    return (flat.T @ flat).reshape(q, p, q, p).transpose(0, 2, 1, 3)
-
-
-def by_levels(problem: SeveralProblem, best: SeveralOptimum) -> Derivatives:
-    """`Derivatives` of a model with several grouping factors, sigma^2 not yet among its parameters."""
-    info, s2 = best.information, best.own_sigma**2
-    p, counts = problem.p, [len(structure.rows) for structure in problem.structures]
-    elements, p_, form, vectors, values = [], [], [], [], []
+    Forms of V's derivatives come from solves. The traces tr(V^-1 V_i V^-1 V_j) are minus the derivatives of tr(V^-1
+    V_i) in the elements of the D's; these by differences, because Z'V^-1 Z is not formed.
+    """
+    information, s2 = best.information, best.own_sigma**2
+    terms = information.terms
+    elements, vectors = [], []
     for k, structure in enumerate(problem.structures):
-        fixed, e, D = info.fixed(k), info.errors(k), info.factors[k] @ info.factors[k].T
-        squares, crossed = _squares(fixed), e.T @ e
-        own = np.zeros((*fixed.shape[:2], counts[k], p))
+        own = np.concatenate([information.fixed(k), information.errors(k)[:, :, None]], axis=2)
+        moved = np.zeros((*own.shape[:2], len(structure.rows), own.shape[2]))
         for at, (a, b) in enumerate(zip(structure.rows, structure.cols, strict=True)):
-            twice = 1.0 if a == b else 2.0
+            moved[:, a, at] += own[:, b]
+            if a != b:
+                moved[:, b, at] += own[:, a]
             elements.append((k, a, b))
-            values.append(D[a, b])
-            form.append(twice * crossed[a, b])
-            p_.append(-(squares[a, b] + squares[b, a]) * twice / 2.0)
-            own[:, a, at] = fixed[:, b]
-            own[:, b, at] = fixed[:, a]
-        vectors.append(own.reshape(*fixed.shape[:2], -1))
-    m = len(elements)
-    q_ = info.bilinear(vectors).reshape(m, p, m, p).transpose(0, 2, 1, 3)
-    trace, traces = _traces(problem, best)
+        vectors.append(moved)
+    m, p = len(elements), problem.p
+    flat = [moved.reshape(*moved.shape[:2], -1) for moved in vectors]
+    both = information.bilinear(flat).reshape(m, p + 1, m, p + 1)
+    P, form, through = [], [], []
+    for k, moved in enumerate(vectors):
+        fixed, e = information.fixed(k), information.errors(k)
+        P.append(-np.einsum("jap,jatq->tpq", fixed, moved[..., :p]))
+        form.append(np.einsum("ja,jat->t", e, moved[..., p]))
+        through.append(np.einsum("jap,jat->tp", fixed, moved[..., p]))
+    moved_e = np.concatenate(through)
+    trace, traces = _traces(problem, information)
+    covariances = [factor @ factor.T for factor in best.factors]
     return Derivatives(
         elements=np.array(elements),
-        roots=info.factors,
-        values=np.array(values),
+        roots=tuple(best.factors),
+        values=np.array([covariances[k][a, b] for k, a, b in elements]),
         n_rows=problem.n_rows,
-        information=np.linalg.inv(info.terms.phi),
-        p=np.array(p_),
-        q=q_,
+        information=np.linalg.inv(terms.phi),
+        p=np.concatenate(P),
+        q=both[:, :p, :, :p].transpose(0, 2, 1, 3),
         trace=trace,
         traces=traces,
-        form=np.array(form) / s2,
-        forms=info.average().matrix / s2,
-        rss=info.terms.rss / s2,
+        form=np.concatenate(form) / s2,
+        forms=(both[:, p, :, p] - moved_e @ terms.phi @ moved_e.T) / s2,
+        rss=terms.rss / s2,
         back=best.own_sigma * problem.x_map,
     )
 
 
-def _traces(problem: SeveralProblem, best: SeveralOptimum) -> tuple[np.ndarray, np.ndarray]:
-    """tr(V^-1 V_i), (m,), and tr(V^-1 V_i V^-1 V_j), (m, m)."""
-    trace = _trace(problem, best.factors)
-    m, start = len(trace), 0
-    traces = np.empty((m, m))
-    for k, structure in enumerate(problem.structures):
-        at = {pair: start + i for i, pair in enumerate(zip(structure.rows, structure.cols, strict=True))}
-        for (a, b), i in sorted(at.items(), key=lambda item: item[0][0] != item[0][1]):
-            direction = np.zeros(len(structure.random))
-            direction[[a, b]] = 1.0
-            traces[:, i] = -_along(problem, best.factors, k, direction)
-            if a != b:  # D stays positive semidefinite along vv' = E_aa + E_bb + E_ab
-                traces[:, i] -= traces[:, at[a, a]] + traces[:, at[b, b]]
-        start += len(at)
-    return trace, 0.5 * (traces + traces.T)
+def _traces(problem: SeveralProblem, information: Information) -> tuple[np.ndarray, np.ndarray]:
+    """tr(V^-1 V_i), (m,), and tr(V^-1 V_i V^-1 V_j), (m, m).
 
-
-def _along(
-    problem: SeveralProblem, factors: tuple[np.ndarray, ...], k: int, direction: np.ndarray
-) -> np.ndarray:
-    """Derivatives of all tr(V^-1 V_i) in t at 0, D_k + t vv'; (m,).
-
-    The nearest pole is at t = -1 / (the largest eigenvalue of v'Z_k'V^-1 Z_k v), which is at most that of v'Z_k'Z_k v
-    and v'D_k^-1 v.
+    D may be singular, so each step adds to it a matrix that is positive semidefinite: u u', u a unit vector for a
+    diagonal element and a sum of two of them for another one, from which those of its diagonal are taken away.
     """
-    D = factors[k] @ factors[k].T
-    largest = np.sum(np.abs(direction)) * (sums(problem, k)[0] * direction**2).sum(axis=1).max()
-    values, vectors = np.linalg.eigh(D)
-    inside = vectors.T @ direction
-    if values[0] > 0.0:
-        largest = min(largest, np.sum(inside**2 / values))
-    length = REACH / largest
-    nodes = 0.5 * length * (1.0 + np.cos(np.pi * (np.arange(POINTS) + 0.5) / POINTS))
-    found = []
-    for t in nodes:
-        moved = list(factors)
-        moved[k] = lifted([_root(D + t * np.outer(direction, direction))])[0]
-        found.append(_trace(problem, moved))
-    unit = 2.0 * nodes / length - 1.0
-    fitted = chebyshev.chebfit(unit, np.array(found), POINTS - 1)
-    return chebyshev.chebval(-1.0, chebyshev.chebder(fitted)) * 2.0 / length
+
+    def trace_at(covariances: list[np.ndarray]) -> np.ndarray:
+        roots = [np.linalg.cholesky(D + LIFT**2 * np.eye(len(D))) for D in covariances]
+        found = Information.at(problem, roots, False)
+        out = []
+        for k, structure in enumerate(problem.structures):
+            T = found.trace(k)
+            rows, cols = structure.rows, structure.cols
+            out.append(np.where(rows == cols, 1.0, 2.0) * T[rows, cols])
+        return np.concatenate(out)
+
+    base = [factor @ factor.T for factor in information.factors]
+    here = trace_at(base)
+    places = [
+        (k, a, b) for k, s in enumerate(problem.structures) for a, b in zip(s.rows, s.cols, strict=True)
+    ]
+    sizes = [_scales(problem, k) + np.diag(base[k]) for k in range(len(base))]
+    changes = np.empty((len(places), len(places)))
+    for at, (k, a, b) in enumerate(places):
+        direction = np.zeros(len(base[k]))
+        direction[[a, b]] = np.sqrt(sizes[k][[a, b]])
+        ends = [here]
+        for count in (1, 2, 3):
+            moved = list(base)
+            moved[k] = base[k] + count * STEP * np.outer(direction, direction)
+            ends.append(trace_at(moved))
+        changes[at] = WEIGHTS @ np.array(ends) / STEP
+    # along u u' a derivative is that of the elements times u_a u_b; the off-diagonal one moves both places at once
+    index = {place: at for at, place in enumerate(places)}
+    out = np.empty_like(changes)
+    for at, (k, a, b) in enumerate(places):
+        if a == b:
+            out[at] = changes[at] / sizes[k][a]
+    for at, (k, a, b) in enumerate(places):
+        if a != b:
+            own = sizes[k][a] * out[index[k, a, a]] + sizes[k][b] * out[index[k, b, b]]
+            out[at] = (changes[at] - own) / np.sqrt(sizes[k][a] * sizes[k][b])
+    return here, -0.5 * (out + out.T)
 
 
-def _root(matrix: np.ndarray) -> np.ndarray:
-    """Any root of a positive semidefinite matrix."""
-    values, vectors = np.linalg.eigh(matrix)
-    return vectors * np.sqrt(np.maximum(values, 0.0))
-
-
-def _trace(problem: SeveralProblem, factors) -> np.ndarray:
-    """tr(V^-1 V_i) of all elements, (m,)."""
-    info, out = Information.at(problem, lifted(factors), reml=False), []
-    for k, structure in enumerate(problem.structures):
-        found = info.trace(k)
-        twice = np.where(structure.rows == structure.cols, 1.0, 2.0)
-        out.append(twice * found[structure.rows, structure.cols])
-    return np.concatenate(out)
+def _scales(problem: SeveralProblem, k: int) -> np.ndarray:
+    """1 / (mean of z'z over levels) of each random effect of factor k: where its variance begins to matter."""
+    return len(problem.levels[k]) / np.maximum(level_sums(problem, k)[0].sum(axis=0), 1e-300)

@@ -1,6 +1,6 @@
 """Uncertainty of the variance parameters of several factors: observed information and profile likelihood."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +29,7 @@ def names(problem: SeveralProblem) -> list[tuple[str, str]]:
     return [*out, ("Residual", RESIDUAL)]
 
 
-def values(problem: SeveralProblem, roots: list[np.ndarray], sigma: float) -> np.ndarray:
+def values(problem: SeveralProblem, roots: Sequence[np.ndarray], sigma: float) -> np.ndarray:
     """The variance parameters in the order of `names`, from roots of all D_k in original units."""
     parts = [
         variance_values(root, sigma, structure.correlations)[:-1]
@@ -87,7 +87,7 @@ class _Coordinates:
     pair: int | None
 
     def __call__(self, phi: np.ndarray) -> Place | None:
-        sigma, change = np.exp(phi[-1]), None
+        sigma, change = np.exp(phi[-1]), np.eye(2)
         plain = phi[:-1].copy()
         if self.pair is not None:
             at, r, s = self.pair, phi[self.pair], phi[self.pair + 1]
@@ -101,8 +101,9 @@ class _Coordinates:
         for transform, elements in zip(self.transforms, self.elements, strict=True):
             factor = transform @ np.tensordot(plain, elements, 1) / sigma
             own = transform @ elements / sigma
-            if change is not None:
-                own[self.pair : self.pair + 2] = np.tensordot(change, own[self.pair : self.pair + 2], 1)
+            if self.pair is not None:
+                both = slice(self.pair, self.pair + 2)
+                own[both] = np.tensordot(change, own[both], 1)
             factors.append(factor)
             directions.append(np.concatenate([own, -factor[None]]))
         log_s2 = np.zeros(len(phi))
@@ -253,6 +254,7 @@ def profile_intervals(
         place, phi, at, unit = _coordinates(problem, best, factor, first)
         objective = Objective(problem, best.reml, place)
         point, ends = objective.at(phi), []
+        assert point is not None, "the criterion is finite at its optimum"
         for edge in edges:
             limit, found = profile_limit(objective, point, at, edge, target, wall=len(first) == 2)
             progress.advance()

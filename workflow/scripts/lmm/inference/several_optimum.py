@@ -109,7 +109,7 @@ def moment_start(problem: SeveralProblem) -> list[np.ndarray]:
     total = problem.total[-1, -1] / problem.n_rows
     out, explained = [], 0.0
     for k, structure in enumerate(problem.structures):
-        size, score = sums(problem, k)
+        size, score = level_sums(problem, k)
         d = ((score**2).sum(axis=0) - size.sum(axis=0) * total) / (size**2).sum(axis=0)
         d = np.clip(d, 0.0, total)
         mean = size.sum(axis=0) / problem.n_rows
@@ -119,7 +119,7 @@ def moment_start(problem: SeveralProblem) -> list[np.ndarray]:
     return [np.sqrt(np.maximum(d / left, SMALLEST**2 * np.eye(len(d)))) * np.eye(len(d)) for d in out]
 
 
-def sums(problem: SeveralProblem, k: int) -> tuple[np.ndarray, np.ndarray]:
+def level_sums(problem: SeveralProblem, k: int) -> tuple[np.ndarray, np.ndarray]:
     """z_j'z_j and z_j'y* of every level and random effect of factor k, (J_k, q_k) each."""
     if k == problem.order[0]:
         return np.einsum("jaa->ja", problem.lead.A), problem.lead.edge[:, :, -1]
@@ -242,7 +242,7 @@ def _in_original_units(objective: Objective, point: Point, certified: bool) -> S
         blocks_lower(structure, factor)
         for structure, factor in zip(problem.structures, point.information.factors, strict=True)
     ]
-    point = objective.at(free(problem, factors))
+    point = objective.at(free(problem, factors)) or point
     sigma = float(np.sqrt(point.s2))
     roots = []
     for structure, factor, z_map in zip(problem.structures, factors, problem.z_maps, strict=True):

@@ -7,11 +7,14 @@ Groups are packed abreast in lanes (`lanes.pack`), so that each scalar operation
 lanes. Two random effects a group, the commonest case, have loops of their own (`grouped_pairs`).
 """
 
+from typing import Any
+
 import llvmlite.binding
 import numba
 import numpy as np
 
 from lmm.core.compiled import DIGEST, c_function, kernel
+from lmm.likelihood.elimination import factorise, project, solve_lower
 from lmm.likelihood.grouped_pairs import differentiate_pairs, eliminate_pairs
 from lmm.likelihood.lanes import add_up, logs_of_large, sum_of_logs
 
@@ -32,57 +35,17 @@ def eliminate(gram, factor, schur, d_logdet, rest):
     """
     n_blocks, q, width, n = gram.shape
     w = width - q
-    left = np.empty((q, width, n))  # Lambda' [A B c]
-    chol = np.empty((q, q, n))  # of M; the diagonal holds reciprocals
-    half = np.empty((q, width, n))  # C^-1 Lambda' [A B c]
-    s = np.empty(n)
+    chol = np.empty((q, q, n))
+    half = np.empty((q, width, n))  # C^-1 Lambda' [A B c], C the Cholesky factor of M
     lanes_schur = np.zeros((w, w, n))
     lanes_logdet = np.zeros((q, q, n))
     product = np.ones(n)
     logdet = 0.0
     for block in range(n_blocks):
-        for a in range(q):
-            for b in range(width):
-                f = factor[0, a]
-                for j in range(n):
-                    left[a, b, j] = f * gram[block, 0, b, j]
-                for k in range(1, q):
-                    f = factor[k, a]
-                    if f != 0.0:
-                        for j in range(n):
-                            left[a, b, j] += f * gram[block, k, b, j]
-        for a in range(q):
-            for b in range(a + 1):
-                one, f = (1.0 if a == b else 0.0), factor[0, b]
-                for j in range(n):
-                    s[j] = one + left[a, 0, j] * f
-                for k in range(1, q):
-                    f = factor[k, b]
-                    if f != 0.0:
-                        for j in range(n):
-                            s[j] += left[a, k, j] * f
-                for k in range(b):
-                    for j in range(n):
-                        s[j] -= chol[a, k, j] * chol[b, k, j]
-                if a == b:
-                    for j in range(n):
-                        product[j] *= s[j]
-                        chol[a, b, j] = 1.0 / np.sqrt(s[j])
-                else:
-                    for j in range(n):
-                        chol[a, b, j] = s[j] * chol[b, b, j]
+        project(factor, gram[block], half)
+        factorise(factor, half, chol, product)
         logdet += logs_of_large(product)
-        for b in range(width):
-            for j in range(n):
-                half[0, b, j] = left[0, b, j] * chol[0, 0, j]
-            for a in range(1, q):
-                for j in range(n):
-                    s[j] = left[a, b, j] - chol[a, 0, j] * half[0, b, j]
-                for k in range(1, a):
-                    for j in range(n):
-                        s[j] -= chol[a, k, j] * half[k, b, j]
-                for j in range(n):
-                    half[a, b, j] = s[j] * chol[a, a, j]
+        solve_lower(chol, half)
         for a in range(w):
             for b in range(a + 1):
                 for k in range(q):
@@ -228,7 +191,7 @@ def _terms(
 # (numba would link the whole of it into every caller and optimise it again: seconds, in every new process
 # where nutpie compiles its wrapper).
 llvmlite.binding.add_symbol(SYMBOL, _terms.address)
-_call = numba.types.ExternalFunction(SYMBOL, _SIGNATURE)
+_call: Any = numba.types.ExternalFunction(SYMBOL, _SIGNATURE)
 
 
 @kernel

@@ -4,6 +4,8 @@ numba can call them without the interpreter, so kernels stay cacheable and relea
 order; Fortran reads them transposed, so a lower triangle here is an upper one there.
 """
 
+from typing import Any
+
 import llvmlite.binding
 import numpy as np
 from numba import types
@@ -16,17 +18,19 @@ _int, _double, _char = (types.CPointer(t) for t in (types.int32, types.double, t
 UPPER, NO, TRANSPOSE, LEFT = (np.array([ord(letter)], dtype=np.uint8) for letter in "UNTL")
 
 
-def _routine(module: str, name: str, *arguments) -> types.ExternalFunction:
+def _routine(module: str, name: str, *arguments: Any) -> Any:
     symbol = f"lmm_{name}"
     address = get_cython_function_address(f"scipy.linalg.cython_{module}", name)
     llvmlite.binding.add_symbol(symbol, address)
     return types.ExternalFunction(symbol, types.void(*arguments))
 
 
-_potrf = _routine("lapack", "dpotrf", _char, _int, _double, _int, _int)
-_potri = _routine("lapack", "dpotri", _char, _int, _double, _int, _int)
-_syrk = _routine("blas", "dsyrk", _char, _char, _int, _int, _double, _double, _int, _double, _double, _int)
-_trsm = _routine(
+_potrf: Any = _routine("lapack", "dpotrf", _char, _int, _double, _int, _int)
+_potri: Any = _routine("lapack", "dpotri", _char, _int, _double, _int, _int)
+_syrk: Any = _routine(
+    "blas", "dsyrk", _char, _char, _int, _int, _double, _double, _int, _double, _double, _int
+)
+_trsm: Any = _routine(
     "blas", "dtrsm", _char, _char, _char, _char, _int, _int, _double, _double, _int, _double, _int
 )  # fmt: skip
 

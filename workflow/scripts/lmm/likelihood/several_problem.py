@@ -55,6 +55,8 @@ class SeveralProblem:
         sigma = y_scale * (sigma in the kernel's coordinates).
     log_det_x : float
         log|X'X| gains twice this by the change of coordinates.
+    log_weights : float
+        Sum of the logarithms of precision weights.
     """
 
     groups: tuple[str, ...]
@@ -75,6 +77,7 @@ class SeveralProblem:
     z_maps: tuple[np.ndarray, ...]
     y_scale: float
     log_det_x: float
+    log_weights: float = 0.0
 
     @property
     def p(self) -> int:
@@ -92,7 +95,7 @@ class SeveralProblem:
 
     def constant(self, reml: bool) -> float:
         """What -2 log L gains by the change of coordinates."""
-        constant = 2.0 * self.df(reml) * np.log(self.y_scale)
+        constant = 2.0 * self.df(reml) * np.log(self.y_scale) - self.log_weights
         return constant - 2.0 * self.log_det_x if reml else constant
 
     def packed(self, factors: Sequence[np.ndarray]) -> np.ndarray:
@@ -170,17 +173,17 @@ def build(
         for (start, stop), (_, back) in zip(structure.blocks, parts, strict=True):
             z_map[start:stop, start:stop] = back * basis.y_scale
         z_maps.append(z_map)
-    own = [f.products(combine, combine_x) for f, combine in zip(moments.factors, combines, strict=True)]
-    order = tuple(sorted(range(len(own)), key=lambda k: (-own[k].shape[0] * own[k].shape[1], k)))
+    grams = [f.products(combine, combine_x) for f, combine in zip(moments.factors, combines, strict=True)]
+    order = tuple(sorted(range(len(grams)), key=lambda k: (-grams[k].shape[0] * grams[k].shape[1], k)))
     cells = {}
     for (k, m), found in moments.cells.items():
         left, right = combines[k][list(moments.kept[k])], combines[m][list(moments.kept[m])]
         cells[k, m] = np.einsum("ra,crs,sb->cab", left, found.gram, right, optimize=True)
     columns = np.zeros((len(moments.total), len(fixed) + 1))
     columns[:-1, :-1], columns[-1, -1] = combine_x, 1.0
-    place, pattern = _remainder(moments, own, order, sparse)
-    lead = _leading(moments, own, cells, order, place, pattern)
-    rest, rest_edge, shape = _rest(moments, own, cells, order, place, pattern)
+    place, pattern = _remainder(moments, grams, order, sparse)
+    lead = _leading(moments, grams, cells, order, place, pattern)
+    rest, rest_edge, shape = _rest(moments, grams, cells, order, place, pattern)
     return SeveralProblem(
         groups=moments.groups,
         levels=tuple(factor.levels for factor in moments.factors),
@@ -200,6 +203,7 @@ def build(
         z_maps=tuple(z_maps),
         y_scale=basis.y_scale,
         log_det_x=float(np.linalg.slogdet(back_x)[1]),
+        log_weights=moments.log_weights,
     )
 
 
@@ -215,10 +219,10 @@ def _products(cells: dict, k: int, m: int) -> np.ndarray:
 
 
 def _remainder(
-    moments: SeveralMoments, own: list[np.ndarray], order: tuple[int, ...], sparse: bool | None
+    moments: SeveralMoments, grams: list[np.ndarray], order: tuple[int, ...], sparse: bool | None
 ) -> tuple[list[np.ndarray], Pattern | None]:
     """Where each factor's random effects stand in the remainder, and the pattern of a sparse one."""
-    sizes = [own[k].shape[:2] for k in order]
+    sizes = [grams[k].shape[:2] for k in order]
     starts = np.cumsum([0, *(levels for levels, _ in sizes[1:])])
     n_levels, n_columns = int(starts[-1]), sum(levels * q for levels, q in sizes[1:])
     widths = np.repeat([q for _, q in sizes[1:]], [levels for levels, _ in sizes[1:]]).astype(np.int64)
@@ -248,10 +252,10 @@ def _remainder(
     return place, pattern
 
 
-def _leading(moments, own, cells, order, place, pattern) -> Leading:
+def _leading(moments, grams, cells, order, place, pattern) -> Leading:
     """The leading factor's moments: its cells row by row, columns ascending."""
     first = order[0]
-    levels, q = own[first].shape[:2]
+    levels, q = grams[first].shape[:2]
     rows, cols, vals = [], [], []
     for m in order[1:]:
         i, j = _met(moments, first, m)
@@ -265,12 +269,12 @@ def _leading(moments, own, cells, order, place, pattern) -> Leading:
     ptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=levels))]).astype(np.int64)
     col = col[by_place].astype(np.int64)
     met = np.diff(ptr).astype(float)
-    columns = sum(own[m].shape[0] * own[m].shape[1] for m in order[1:])
+    columns = sum(grams[m].shape[0] * grams[m].shape[1] for m in order[1:])
     tall = pattern is None and SCATTER * float(met @ met) > levels * float(columns) ** 2
     pairs = np.empty(0, dtype=np.int64) if pattern is None else pattern.pairs(ptr, col)
     return Leading(
-        A=np.ascontiguousarray(own[first][:, :, :q]),
-        edge=np.ascontiguousarray(own[first][:, :, q:]),
+        A=np.ascontiguousarray(grams[first][:, :, :q]),
+        edge=np.ascontiguousarray(grams[first][:, :, q:]),
         ptr=ptr,
         cols=col,
         vals=np.ascontiguousarray(np.concatenate(vals)[by_place]),
@@ -279,11 +283,11 @@ def _leading(moments, own, cells, order, place, pattern) -> Leading:
     )
 
 
-def _rest(moments, own, cells, order, place, pattern) -> tuple[np.ndarray, np.ndarray, Layout]:
+def _rest(moments, grams, cells, order, place, pattern) -> tuple[np.ndarray, np.ndarray, Layout]:
     """Gram matrix of the remainder, its products with [X y], and the layout of its columns."""
-    q = np.array([own[k].shape[1] for k in order], dtype=np.int64)
+    q = np.array([grams[k].shape[1] for k in order], dtype=np.int64)
     columns = sum(place[k].size for k in order[1:])
-    edge = np.empty((columns, own[order[0]].shape[2] - q[0]))
+    edge = np.empty((columns, grams[order[0]].shape[2] - q[0]))
     rest = np.zeros(columns**2 if pattern is None else len(pattern.rows))
 
     def put(row: np.ndarray, col: np.ndarray, values: np.ndarray) -> None:
@@ -293,10 +297,10 @@ def _rest(moments, own, cells, order, place, pattern) -> tuple[np.ndarray, np.nd
 
     starts, factors = [], []
     for at, k in enumerate(order[1:], start=1):
-        edge[place[k]] = own[k][:, :, q[at] :]
+        edge[place[k]] = grams[k][:, :, q[at] :]
         for a in range(q[at]):
             for b in range(a + 1):
-                put(place[k][:, a], place[k][:, b], own[k][:, a, b])
+                put(place[k][:, a], place[k][:, b], grams[k][:, a, b])
         starts.append(place[k][:, 0])
         factors.append(np.full(len(place[k]), at, dtype=np.int64))
         for m in order[at + 1 :]:

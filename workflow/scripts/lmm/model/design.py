@@ -153,7 +153,7 @@ def build(
         For a missing column, a categorical predictor without known levels or with fewer than two, a
         stateful transformation without the data.
     """
-    known = dict(levels or {})
+    known: dict[str, list | None] = dict(levels or {})
     categorical = set(formula.categorical)
     for name in formula.predictors:
         if name not in schema:
@@ -163,17 +163,17 @@ def build(
             categorical.add(name)
         if name in categorical and name not in known:
             known[name] = _levels_of(schema[name])
-    known = {name: _checked_levels(name, known[name]) for name in formula.predictors if name in categorical}
-    transforms, ends = ["{}"] * (1 + len(_sides(formula, known))), {}
+    checked = {name: _checked_levels(name, known[name]) for name in formula.predictors if name in categorical}
+    transforms, ends = ["{}"] * (1 + len(_sides(formula, checked))), {}
     if formula.stateful:
         if not isinstance(schema, pd.DataFrame):
             what = f"'{formula.stateful[0]}' depends on all rows; expected a formula without it here"
             raise StudyError("formula", what)
-        specs = _specs(formula, known, _with_levels(schema, formula, known), transforms)
+        specs = _specs(formula, checked, _with_levels(schema, formula, checked), transforms)
         transforms = [repr(_builtin(spec.transform_state)) for spec in specs]
-        numeric = [name for name in formula.predictors if name not in known]
+        numeric = [name for name in formula.predictors if name not in checked]
         ends = {name: [float(schema[name].min()), float(schema[name].max())] for name in numeric}
-    return _finish(formula, known, transforms, ends)
+    return _finish(formula, checked, transforms, ends)
 
 
 def rebuild(state: Mapping[str, Any]) -> Design:

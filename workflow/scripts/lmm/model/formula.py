@@ -177,27 +177,27 @@ class _Parser:
         fixed = self.side(fixed_text)
         if not fixed.intercept and not fixed.terms:
             raise self.fail("no fixed effect is left; keep the intercept or add a predictor")
-        sides = {}
+        by_factor: dict[tuple[str, ...], list[tuple[RandomTerm, _Side]]] = {}
         for text in random_terms:
             effects, groups, independent = self.random(text)
             term, side = self.term(effects, independent)
             for columns in groups:
-                self.distinct(columns, sides)
-                sides.setdefault(columns, []).append((term, side))
-        for columns, found in sides.items():
+                self.distinct(columns, by_factor)
+                by_factor.setdefault(columns, []).append((term, side))
+        for columns, found in by_factor.items():
             self.no_duplicates(":".join(columns), [side for _, side in found])
         predictors = [
             *fixed.columns,
-            *(c for found in sides.values() for _, side in found for c in side.columns),
+            *(c for found in by_factor.values() for _, side in found for c in side.columns),
         ]
-        for columns in sides:
+        for columns in by_factor:
             if len(columns) == 1 and columns[0] in predictors:
                 raise self.fail(
                     f"the grouping factor '{columns[0]}' is also a predictor, which would explain all that its "
                     "groups differ in; drop one of the two, or copy it under another name where its numbers are a "
                     "trend"
                 )
-        keys = [column for columns in sides for column in columns]
+        keys = [column for columns in by_factor for column in columns]
         offsets, beside = tuple(dict.fromkeys(self.offsets)), (weights,) * bool(weights)
         if "Intercept" in predictors:
             raise self.fail(
@@ -218,7 +218,7 @@ class _Parser:
             response=response.terms[0],
             fixed=fixed.rhs,
             factors=tuple(
-                Factor(columns, tuple(term for term, _ in found)) for columns, found in sides.items()
+                Factor(columns, tuple(term for term, _ in found)) for columns, found in by_factor.items()
             ),
             variables=tuple(dict.fromkeys([*response.columns, *predictors, *keys, *beside, *offsets])),
             predictors=tuple(dict.fromkeys(predictors)),
@@ -240,7 +240,8 @@ class _Parser:
 
     def parts(self, text: str) -> tuple[str, list[str]]:
         """The fixed part, and the random terms without their brackets."""
-        fixed, random = [], []
+        fixed: list[str] = []
+        random: list[str] = []
         for sign, part in split(text, "+-", self.fail):
             part = part.strip()
             bare = strip(part)
@@ -398,14 +399,15 @@ class _Side:
         return " + ".join(("1" if self.intercept else "0", *self.terms))
 
 
-def together(formulas: Sequence[str]) -> Any:
+def together(formulas: Sequence[str]) -> Formula:
     """One `Formula` with the columns of all: from its moments each of them can be fitted.
 
     They have one response and one grouping factor, as the configuration makes sure. Fixed effects that differ from
     the first formula's stand among the blocks, so that each formula's columns are coded as it has them by itself.
     """
     parsed = [parse(text) for text in formulas]
-    merged = {
+    others = dict.fromkeys(formula.fixed for formula in parsed if formula.fixed != parsed[0].fixed)
+    merged: dict[str, Any] = {
         name: tuple(dict.fromkeys(item for formula in parsed for item in getattr(formula, name)))
         for name in ("variables", "predictors", "categorical", "stateful")
     }
@@ -413,8 +415,8 @@ def together(formulas: Sequence[str]) -> Any:
     for formula in parsed:
         for factor in formula.factors:
             factors.setdefault(factor.columns, {}).update(dict.fromkeys(factor.terms))
+    terms = [RandomTerm(rhs, (rhs,), False, ()) for rhs in others]
     first = parsed[0].factors[0].columns
-    for rhs in dict.fromkeys(formula.fixed for formula in parsed if formula.fixed != parsed[0].fixed):
-        factors[first][RandomTerm(rhs, (rhs,), False, ())] = None
-    whole = tuple(Factor(columns, tuple(terms)) for columns, terms in factors.items())
+    factors[first].update(dict.fromkeys(terms))
+    whole = tuple(Factor(columns, tuple(own)) for columns, own in factors.items())
     return replace(parsed[0], factors=whole, **merged)

@@ -266,6 +266,8 @@ class Moments:
         """
         rows = self.gram.shape[1]
         top = combine_z[: min(rows, len(combine_z))]
+        if combine_z[len(top) :].any():
+            raise ValueError("moments lack the groups' sums of a random effect's column")
         half = np.einsum("ra,jrc->jac", top, self.gram[:, : len(top)], optimize=True)
         return np.concatenate(
             [half[:, :, :-1] @ combine_z, half[:, :, :-1] @ combine_x, half[:, :, -1:]], axis=2

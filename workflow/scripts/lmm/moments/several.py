@@ -113,8 +113,13 @@ class SeveralMoments:
         """
         return self.factors[self.groups.index(group)]
 
+    @property
+    def log_weights(self) -> float:
+        """Sum over the rows of the logarithms of their precision weights; 0 without weights."""
+        return self.factors[0].log_weights
+
     def within(self, fixed: tuple[str, ...]) -> "SeveralMoments":
-        """With a pilot fit in the span of `fixed`: see `Moments.within`; cells have no response."""
+        """The same moments with a pilot fit in the span of `fixed`; see `Moments.within`."""
         return replace(self, factors=tuple(factor.within(fixed) for factor in self.factors))
 
     def ols(self, names: tuple[str, ...]) -> Ols:
@@ -136,6 +141,7 @@ class SeveralMoments:
         write_whole(cells, self._write_cells)
         about = {"groups": self.groups, "kept": self.kept, "rows": rows, "basis": self.basis.plain()}
         counts = {"total": self.total, "n_rows": self.n_rows, "n_groups": self.n_groups}
+        counts["log_weights"] = self.log_weights
         write_json(details, about | counts)
 
     def _write_cells(self, path: str) -> None:
@@ -174,7 +180,8 @@ class SeveralMoments:
                     if b < rows:
                         gram[:, b, a] = gram[:, a, b]
             levels = part["level"].to_numpy(dtype=object)
-            factors.append(Moments(group, levels, part["n"].to_numpy(), gram, total, basis))
+            n, logs = part["n"].to_numpy(), about["log_weights"]
+            factors.append(Moments(group, levels, n, gram, total, basis, logs))
         kept = tuple(tuple(item) for item in about["kept"])
         file = pq.ParquetFile(cells)
         parts: dict[tuple[int, int], list[Cells]] = {pair: [] for pair in pairs_of(len(factors))}
@@ -268,7 +275,7 @@ def merge(parts: Iterable[SeveralMoments]) -> SeveralMoments:
 def _added(one: SeveralMoments, other: SeveralMoments) -> SeveralMoments:
     if (one.basis.plain(), one.kept, one.groups) != (other.basis.plain(), other.kept, other.groups):
         raise ValueError("moments in different bases cannot be merged")
-    total = one.total + other.total
+    total, logs = one.total + other.total, one.log_weights + other.log_weights
     factors, places = [], []
     for own, new in zip(one.factors, other.factors, strict=True):
         if own.gram.shape[1:] != new.gram.shape[1:]:
@@ -278,7 +285,7 @@ def _added(one: SeveralMoments, other: SeveralMoments) -> SeveralMoments:
         n[at], gram[at] = own.n, own.gram
         n[at_new] += new.n
         gram[at_new] += new.gram
-        factors.append(replace(own, levels=levels, n=n, gram=gram, total=total))
+        factors.append(replace(own, levels=levels, n=n, gram=gram, total=total, log_weights=logs))
         everywhere = np.arange(len(levels), dtype=np.int32)
         places.append((everywhere[at], everywhere[at_new]))
     cells = {}

@@ -67,6 +67,7 @@ def compute_several(
     levels: Sequence[np.ndarray],
     basis: Basis,
     whole: bool = False,
+    weights: np.ndarray | None = None,
 ) -> SeveralMoments:
     """Moments of rows in memory.
 
@@ -82,9 +83,11 @@ def compute_several(
     basis : Basis
     whole : bool
         Keep each level's whole Gram matrix.
+    weights : (n,) array, optional
+        Precision weights, positive: the residual variance of row i is sigma^2 / weights[i].
     """
     sums = SeveralSums(terms, levels, basis, whole)
-    sums.add(codes, y, W)
+    sums.add(codes, y, W, weights)
     return sums.moments()
 
 
@@ -107,16 +110,19 @@ class SeveralSums:
         self.kept = kept_columns(basis, [grouping.blocks for grouping in terms.groupings])
         self.cells: dict[tuple[int, int], list[Cells]] = {pair: [] for pair in pairs_of(len(levels))}
 
-    def add(self, codes: Sequence[np.ndarray], y: np.ndarray, W: np.ndarray) -> None:
-        """Add rows: levels of each factor (n,), response (n,), model-matrix columns (n, K)."""
+    def add(
+        self, codes: Sequence[np.ndarray], y: np.ndarray, W: np.ndarray, weights: np.ndarray | None = None
+    ) -> None:
+        """Add rows: levels of each factor (n,), response (n,), model-matrix columns (n, K), weights (n,)."""
         basis, first = self.basis, W.shape[1] - len(self.basis.columns)
         for sums, own in zip(self.sums, codes, strict=True):
-            sums.add(own, y, W)
+            sums.add(own, y, W, weights)
+        root = np.ones(len(y)) if weights is None else np.sqrt(weights)
         parts = []
         for kept in self.kept:
             at = [column - 1 for column in kept[1:]]
             values = (W[:, [first + k for k in at]] - basis.center[at]) / basis.scale[at]
-            parts.append(np.column_stack([np.ones(len(y)), values]))
+            parts.append(np.column_stack([root, values * root[:, None]]))
         for (k, m), found in self.cells.items():
             found.append(cells_of_rows(codes[k], codes[m], parts[k], parts[m], len(self.levels[m])))
             if sum(len(cells.i) for cells in found[1:]) > WAITING:
