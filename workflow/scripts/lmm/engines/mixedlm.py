@@ -24,7 +24,7 @@ from lmm.inference import variance_explained
 from lmm.model.terms import Terms
 
 ENGINE = "mixedlm"
-# Every evaluation is a Python loop over groups: about a minute a fit at these sizes (statistics.md, 4).
+# Every evaluation is a Python loop over groups: about a minute a fit at these sizes (docs/statistics.md, section 4).
 MAX_ROWS = 1_000_000
 MAX_GROUPS = 20_000
 # Variances below 1e-10 sigma^2 are where statsmodels goes wrong (issue #10239): a start is kept above.

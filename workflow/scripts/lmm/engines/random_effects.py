@@ -12,7 +12,7 @@ from lmm.core.tidy import ranef_frame
 
 @dataclass(frozen=True)
 class Given:
-    """What the data say of beta and of each u_j where D and sigma are known (statistics.md, section 2).
+    """What the data say of beta and of each u_j where D and sigma are known (docs/statistics.md, section 2).
 
     Attributes
     ----------

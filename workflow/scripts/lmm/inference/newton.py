@@ -2,7 +2,7 @@
 
 The coordinates phi are the free elements of L (a root of D, rows scaled and permuted as the caller likes) and
 log sigma, both in the kernel's units. No element is bounded: the criterion is even in the columns of L, and a
-bound at 0 creates stops that are no optima (Orthodont, statistics.md section 3).
+bound at 0 creates stops that are no optima (Orthodont, docs/statistics.md, section 3).
 """
 
 import numpy as np

@@ -161,7 +161,7 @@ def optimum(problem: Problem, starts: list[np.ndarray] | None = None) -> Optimum
 
     References
     ----------
-    Statistics.md, section 3: no bound on the diagonal of L, second-order test, escape along negative curvature.
+    docs/statistics.md, section 3: no bound on the diagonal of L, second-order test, escape along negative curvature.
     """
     structure = problem.structure
     if starts is None:

@@ -1,4 +1,4 @@
-"""Parameters drawn from the priors, for simulation-based calibration (statistics.md, section 7)."""
+"""Parameters drawn from the priors, for simulation-based calibration (docs/statistics.md, section 7)."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,8 @@
 """A replicate's moments drawn from a design's moments: exact in distribution, whatever the number of rows.
 
-Normal errors e ~ N(0, s2 I) enter the moments through their products with the columns only (statistics.md, section
-9). With R_j the columns of group j that moments keep by group, E all columns, A_j = R_j'R_j and B_j = R_j'E_j:
+Normal errors e ~ N(0, s2 I) enter the moments through their products with the columns only (docs/statistics.md,
+section 9). With R_j the columns of group j that moments keep by group, E all columns, A_j = R_j'R_j and
+B_j = R_j'E_j:
 
     t_j = R_j'e_j ~ N(0, s2 A_j),   E'e = sum_j B_j'A_j^+ t_j + r,   r ~ N(0, s2 S),   S = E'E - sum_j B_j'A_j^+ B_j,
     e'e = sum_j t_j'A_j^+ t_j + r'S^+ r + s2 chi2(N - sum_j rank A_j - rank S),

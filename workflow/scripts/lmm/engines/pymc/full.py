@@ -1,7 +1,7 @@
 """The full model, group effects sampled: the oracle that the marginal model is held against.
 
 Hierarchically centred: a group's coefficients vary around the fixed effects of the same columns, because the
-intercept and a hundred group intercepts around 0 are nearly collinear (statistics.md, section 2).
+intercept and a hundred group intercepts around 0 are nearly collinear (docs/statistics.md, section 2).
 """
 
 import time

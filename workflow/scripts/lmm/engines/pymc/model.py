@@ -1,8 +1,8 @@
 """The marginal model as a real `pm.Model`, and nutpie's sampler of it.
 
-NUTS samples the variance parameters only; beta and the random effects are integrated out (statistics.md, section 2)
-and follow exactly in `posterior`. One compiled sampler serves every data set of the same structure and prior
-families: the moments and the priors' numbers are data of the model.
+NUTS samples the variance parameters only; beta and the random effects are integrated out (docs/statistics.md,
+section 2) and follow exactly in `posterior`. One compiled sampler serves every data set of the same structure and
+prior families: the moments and the priors' numbers are data of the model.
 """
 
 from collections.abc import Callable, Mapping

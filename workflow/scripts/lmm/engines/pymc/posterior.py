@@ -1,6 +1,6 @@
 """What follows from draws of (D, sigma) exactly: fixed effects and random effects, Rao-Blackwellised.
 
-Given D and sigma both are Gaussian (statistics.md, section 2), so their posterior moments are averages of
+Given D and sigma both are Gaussian (docs/statistics.md, section 2), so their posterior moments are averages of
 conditional moments over the draws, beta integrated out as well; averaging *drawn* effects instead would add Monte
 Carlo error for nothing. Groups stream: memory does not grow with groups x draws unless draws are asked for.
 """
