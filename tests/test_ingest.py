@@ -273,12 +273,12 @@ def test_names_that_sql_would_stumble_over(tmp_path):
     ],
 )
 def test_parameters_that_the_groups_cannot_carry(rows_, groups, fixed, blocks, said):
-    terms = Terms(fixed, blocks, "g", ("Intercept", "x", "z"))
+    terms = Terms.one(fixed, blocks, "g", ("Intercept", "x", "z"))
     if said is None:
-        checks.size(rows_, groups, terms, "d.csv")
+        checks.size(rows_, {"g": groups}, terms, "d.csv")
         return
     with pytest.raises(StudyError, match=said) as caught:
-        checks.size(rows_, groups, terms, "d.csv")
+        checks.size(rows_, {"g": groups}, terms, "d.csv")
     assert caught.value.where == "d.csv"
 
 
@@ -288,7 +288,7 @@ def moments_of(columns, n=200):
     names = tuple(columns)
     W = np.column_stack([np.broadcast_to(column, n).astype(float) for column in columns.values()])
     codes, levels = encode(np.arange(n) % 7)
-    terms = Terms(fixed=names, blocks=(names[:1],), group="g", columns=names)
+    terms = Terms.one(fixed=names, blocks=(names[:1],), group="g", columns=names)
     return compute(terms, rng.normal(size=n), W, codes, levels), names
 
 

@@ -37,7 +37,7 @@ def rows(name):
     W = np.column_stack([np.ones(len(table)), *(table[name] for name in names[1:])])
     codes, levels = pd.factorize(table[group], sort=True)
     y = table[response].to_numpy(float)
-    return Terms(names, blocks, group, names), y, W, codes, levels.astype(str).to_numpy()
+    return Terms.one(names, blocks, group, names), y, W, codes, levels.astype(str).to_numpy()
 
 
 def exact_fit(name, terms):
@@ -277,7 +277,7 @@ def three():
     year, z, v = 2000 + 20 * rng.normal(size=n), rng.normal(size=n), rng.normal(size=n)
     u = rng.normal(size=(groups, 3)) * [2.0, 0.1, 0.5]
     y = 1 + v + 0.1 * (year - 2000) + u[codes, 0] + u[codes, 1] * (year - 2000) + u[codes, 2] * z
-    terms = Terms(
+    terms = Terms.one(
         ("Intercept", "year", "v"), (("Intercept", "year"), ("z",)), "g", ("Intercept", "year", "z", "v")
     )
     W = np.column_stack([np.ones(n), year, z, v])

@@ -360,7 +360,7 @@ def small_study(seed, sds=(1.0, 0.5)):
     W = np.column_stack([np.ones(30), rng.standard_normal(30)])
     effects = rng.standard_normal((6, 2)) @ np.linalg.cholesky([[1.0, 0.3], [0.3, 1.0]]).T * sds
     y = W @ [3.0, 0.5] + (W * effects[codes]).sum(axis=1) + rng.standard_normal(30)
-    terms = Terms(names, (names,), "g", names)
+    terms = Terms.one(names, (names,), "g", names)
     return terms, y, W, codes, compute(terms, y, W, codes, np.array(list("abcdef")))
 
 

@@ -102,6 +102,8 @@ def moments(wildcards):
         "moments_details": f"{base}/moments/moments.json",
         "design": f"{base}/moments/design.json",
     }
+    if studies[wildcards.study]["several"]:
+        found["cells"] = f"{base}/moments/cells.parquet"
     return found | truth(wildcards)
 
 
@@ -119,10 +121,13 @@ def moments_parts(wildcards):
         f"results/{wildcards.study}/moments/part-{part}"
         for part in range(len(studies[wildcards.study]["parts"]))
     ]
-    return {
+    found = {
         "tables": [f"{name}.parquet" for name in names],
         "details": [f"{name}.json" for name in names],
     }
+    if studies[wildcards.study]["several"]:
+        found["cells"] = [f"{name}-cells.parquet" for name in names]
+    return found
 
 
 def part_files(wildcards):

@@ -11,7 +11,8 @@ def main(job) -> None:
 
     formula = together(job.params.settings["formulas"])
     drop = job.params.settings["missing"] == "drop"
-    source = ingest.inspect(list(job.input.sources), formula.variables, formula.group, drop)
+    files = list(job.input.sources)
+    source = ingest.inspect(files, formula.variables, formula.keys, drop, formula.predictors)
     source, details = ingest.scan(source, formula, job.threads, job.resources.mem_mb // 2)
     copied = bool(job.output.get("rows"))
     if copied:

@@ -78,6 +78,7 @@ def study_plan(study) -> dict[str, Any]:
         "truth": settings.truth,
         "files": list(study.data),
         "copied": copied,
+        "several": study.formula.several,
         "parts": files.parts(sizes),
         "predict": settings.predict,
         "predicted": settings.replicates is None

@@ -7,7 +7,7 @@ import pandas as pd
 
 from lmm.comparison.likelihood_ratio import Nesting, bootstrap, nesting, p_bootstrap, p_values, spans
 from lmm.core.streams import design_key
-from lmm.engines.reml import information_criteria
+from lmm.engines.reml_tables import information_criteria
 from lmm.inference.optimum import Optimum, optimum
 from lmm.likelihood.problem import layout, problem_of
 from lmm.model.terms import Terms

@@ -61,14 +61,30 @@ def check_engines(settings: StudySettings, formula: Formula, simulated: bool) ->
     """Refuse engines whose own formula is another model, and priors that do not parse."""
     if not settings.engines.names:
         raise StudyError("engines", f"none is listed; expected some of {', '.join(engines.ENGINES)}")
+    if formula.several:
+        able = [name for name, engine in engines.ENGINES.items() if engine.several]
+        groups = ", ".join(factor.group for factor in formula.factors)
+        if simulated:
+            raise StudyError(
+                "simulate", f"'{formula.text}': data of several grouping factors cannot be simulated"
+            )
+        for name in settings.engines.names:
+            if name not in able:
+                what = f"does not fit several grouping factors ({groups}); expected engines among {', '.join(able)}"
+                raise StudyError(f"engines.{name}", what)
     for name in settings.engines.names:
         text = getattr(settings.engines.own(name), "formula", None)
         if text is None:
             continue
         where = f"engines.{name}.formula"
         own = parse(text, where)
-        for part in ("response", "fixed", "group"):
-            met, expected = getattr(own, part), getattr(formula, part)
+        for part in ("response", "fixed", "grouping factors"):
+            met, expected = (
+                ", ".join(sorted(factor.group for factor in side.factors))
+                if part == "grouping factors"
+                else getattr(side, part)
+                for side in (own, formula)
+            )
             if met != expected:
                 raise StudyError(
                     where,

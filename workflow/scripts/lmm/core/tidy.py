@@ -148,7 +148,9 @@ class Diagnostics:
         Wall-clock seconds by phase.
     versions : dict
         Package to version.
-    n_rows, n_groups : int or None
+    n_rows : int or None
+    n_groups : int, dict or None
+        By factor where there are several.
     method, df : str
         `REML` or `ML`, and the method of the fixed effects' degrees of freedom, of an engine that has a choice.
     logLik, AIC, BIC : float or None
@@ -174,7 +176,7 @@ class Diagnostics:
     seconds: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     n_rows: int | None = None
-    n_groups: int | None = None
+    n_groups: int | dict[str, int] | None = None
     method: str = ""
     df: str = ""
     logLik: float | None = None

@@ -25,7 +25,13 @@ COPY_LIMIT = 256 * 1024**2
 MAX_LEVELS = 1000
 
 
-def inspect(patterns: str | Sequence[str], columns: Sequence[str], group: str, drop: bool = False) -> Source:
+def inspect(
+    patterns: str | Sequence[str],
+    columns: Sequence[str],
+    group: str | Sequence[tuple[str, ...]],
+    drop: bool = False,
+    predictors: Sequence[str] = (),
+) -> Source:
     """Look at the files' headers: everything that can be told without reading rows.
 
     Parameters
@@ -33,11 +39,13 @@ def inspect(patterns: str | Sequence[str], columns: Sequence[str], group: str, d
     patterns : str or sequence of str
         Files or globs of them: CSV, TSV (either may be gzipped) or Parquet.
     columns : sequence of str
-        The columns that the formula names (`Formula.variables`), the grouping factor among them.
-    group : str
-        The grouping factor.
+        The columns that the formula names (`Formula.variables`), the grouping factors' among them.
+    group : str or sequence of tuple of str
+        The grouping factor, or the columns of each (`Formula.keys`).
     drop : bool
         `missing: drop`: leave out incomplete rows instead of stopping.
+    predictors : sequence of str
+        Columns that are predictors, whether or not they are part of a grouping factor as well.
 
     Returns
     -------
@@ -56,13 +64,15 @@ def inspect(patterns: str | Sequence[str], columns: Sequence[str], group: str, d
         if other != kind:
             raise StudyError(file, f"is {other}, expected {kind} like {files[0]}: one format a study")
     columns = tuple(columns)
+    keys = ((group,),) if isinstance(group, str) else tuple(group)
+    labels = tuple(dict.fromkeys(name for key in keys for name in key if name not in predictors))
     read = _parquet_header if kind == "parquet" else _text_header
     headers, kinds, rows, categories = [], {}, [], set()
     for file in files:
         header, types, count = read(file, kind)
         checks.header(file, header, columns, files[0], headers[0] if headers else None)
         for name in columns if types else ():
-            found = _parquet_kind(file, name, types[name], name == group)
+            found = _parquet_kind(file, name, types[name], name in labels)
             if kinds.setdefault(name, found) != found:
                 what = f"column {name!r}: {types[name]}, expected {kinds[name]} as in {files[0]}"
                 raise StudyError(file, what)
@@ -71,8 +81,10 @@ def inspect(patterns: str | Sequence[str], columns: Sequence[str], group: str, d
         headers.append(header)
         rows += [count] if types else []
     size = sum(os.path.getsize(file) for file in files)
-    names = tuple(name for name in columns if name in categories and name != group)
-    return Source(tuple(files), kind, tuple(headers), columns, group, kinds, drop, tuple(rows), size, names)
+    names = tuple(name for name in columns if name in categories and name not in labels)
+    return Source(
+        tuple(files), kind, tuple(headers), columns, keys, labels, kinds, drop, tuple(rows), size, names
+    )
 
 
 def _expand(patterns: list[str]) -> list[str]:
@@ -166,7 +178,7 @@ def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tu
     source : Source
         From `inspect`.
     formula : Formula
-        `response`, `predictors`, `categorical` and `group` are looked at.
+        `response`, `predictors`, `categorical` and `factors` are looked at.
     threads, memory_mb : int
         For DuckDB. The numbers do not depend on either.
 
@@ -175,15 +187,15 @@ def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tu
     source : Source
         With the kind of every column.
     data : dict
-        Content of data.json: sources, format, rows, groups, group_rows, group, response, columns, missing,
-        dropped, checks, copied.
+        Content of data.json: sources, format, rows, factors, response, columns, missing, dropped, checks, copied;
+        with one grouping factor also groups, group_rows and group.
 
     Raises
     ------
     StudyError
         The first thing found that makes the rows unusable; see `lmm.data.checks`.
     """
-    response = [name for name in source.columns if name not in (*formula.predictors, source.group)]
+    response = [name for name in source.columns if name not in (*formula.predictors, *source.labels)]
     options = {"threads": threads, "memory_mb": memory_mb}
     categorical = (*formula.categorical, *(name for name in source.factors if name not in response))
     summary, total, complete = summarise(source, categorical, **options)
@@ -191,7 +203,7 @@ def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tu
     checks.missing(summary, total, complete, source.drop, locate)
     kinds = dict(source.kinds)
     for name, column in summary.items():
-        if name == source.group:
+        if name in source.labels:
             continue
         kinds[name] = checks.kind(name, column, name in response, name in categorical, locate)
         if kinds[name] != "VARCHAR":
@@ -200,7 +212,7 @@ def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tu
     source = replace(source, kinds=kinds)
     columns: dict[str, Any] = {}
     for name, column in summary.items():
-        if name == source.group:
+        if name in source.labels:
             columns[name] = {"type": "group", "kind": "VARCHAR"}
         elif kinds[name] == "VARCHAR" or name in categorical:
             found = levels(source, name, MAX_LEVELS + 1, **options)
@@ -213,16 +225,25 @@ def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tu
                 columns[name] |= column.described()
         else:
             columns[name] = {"type": "numeric", "kind": kinds[name], **column.described()}
-    sizes = group_sizes(source, **options)[1]
-    checks.groups(source.group, sizes, locate)
+    factors_found = []
+    for key in source.keys:
+        checks.labels(key, columns, locate)
+        sizes = group_sizes(source, key, **options)[1]
+        checks.groups(":".join(key), sizes, locate)
+        rows = {"min": int(sizes.min()), "mean": complete / len(sizes), "max": int(sizes.max())}
+        name = ":".join(key)
+        factors_found.append({"group": name, "columns": list(key), "levels": len(sizes), "rows": rows})
+    one = {}
+    if len(factors_found) == 1:
+        (only,) = factors_found
+        one = {"groups": only["levels"], "group_rows": only["rows"], "group": only["group"]}
     lost = {name: column.missing for name, column in summary.items() if column.missing}
     return source, {
         "sources": list(source.files),
         "format": source.format,
         "rows": complete,
-        "groups": len(sizes),
-        "group_rows": {"min": int(sizes.min()), "mean": complete / len(sizes), "max": int(sizes.max())},
-        "group": source.group,
+        **one,
+        "factors": factors_found,
         "response": formula.response.strip("`") if formula.response.count("`") == 2 else formula.response,
         "columns": columns,
         "missing": "drop" if source.drop else "error",
@@ -234,14 +255,15 @@ def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tu
 
 def reopen(data: dict[str, Any]) -> Source:
     """The source that data.json describes, as `scan` left it."""
-    group = data["group"]
-    source = inspect(data["sources"], list(data["columns"]), group, data["missing"] == "drop")
-    kinds = {name: column["kind"] for name, column in data["columns"].items() if name != group}
+    keys = [tuple(factor["columns"]) for factor in data["factors"]]
+    predictors = [name for name, column in data["columns"].items() if column["type"] != "group"]
+    source = inspect(data["sources"], list(data["columns"]), keys, data["missing"] == "drop", predictors)
+    kinds = {name: data["columns"][name]["kind"] for name in predictors}
     return replace(source, kinds=source.kinds | kinds)
 
 
 def copy(source: Source, path: str, memory_mb: int = 1024) -> None:
-    """Write the rows used as one Parquet file, in the sources' order, the grouping factor as text."""
+    """Write the rows used as one Parquet file, in the sources' order, labels of groups as text."""
     from lmm.core.store import write_whole
 
     rows = " UNION ALL ".join(f"({source.typed(Part(file))})" for file in range(len(source.files)))

@@ -38,7 +38,7 @@ class Task:
         Of replicates: summaries of the parameters and random effects, and nothing that is only for a report.
     """
 
-    moments: Moments
+    moments: Any
     rows: Callable[[], Rows] | None = None
     design: Callable[[], Design] | None = None
     truth: dict[str, Any] | None = None

@@ -174,13 +174,7 @@ def problem_of(
     moments = moments.within(fixed)
     combine_x, back_x = moments.basis.stable(fixed)
     parts = [moments.basis.stable(block) for block in blocks]
-    combine_z = np.hstack([combine for combine, _ in parts])
-    rows = moments.gram.shape[1]
-    top = combine_z[: min(rows, len(combine_z))]
-    if combine_z[len(top) :].any():
-        raise ValueError("moments lack the groups' sums of a random effect's column")
-    half = np.einsum("ra,jrc->jac", top, moments.gram[:, : len(top)], optimize=True)
-    gram = np.concatenate([half[:, :, :-1] @ combine_z, half[:, :, :-1] @ combine_x, half[:, :, -1:]], axis=2)
+    gram = moments.products(np.hstack([combine for combine, _ in parts]), combine_x)
     columns = np.zeros((len(moments.total), len(fixed) + 1))
     columns[:-1, :-1], columns[-1, -1] = combine_x, 1.0
     return Problem.build(

@@ -250,6 +250,23 @@ class Moments:
         at = [0 if name == INTERCEPT else self.basis.columns.index(name) + 1 for name in names]
         return back @ self.basis.pilot[at]
 
+    def products(self, combine_z: np.ndarray, combine_x: np.ndarray) -> np.ndarray:
+        """Z_j'[Z_j X y*] of every group, (J, q, q + p + 1), for columns given as combinations of E.
+
+        Parameters
+        ----------
+        combine_z, combine_x : (m + 1, q), (m + 1, p) arrays
+            See `Basis.stable`; Z's use the rows that `gram` keeps.
+        """
+        rows = self.gram.shape[1]
+        top = combine_z[: min(rows, len(combine_z))]
+        if combine_z[len(top) :].any():
+            raise ValueError("moments lack the groups' sums of a random effect's column")
+        half = np.einsum("ra,jrc->jac", top, self.gram[:, : len(top)], optimize=True)
+        return np.concatenate(
+            [half[:, :, :-1] @ combine_z, half[:, :, :-1] @ combine_x, half[:, :, -1:]], axis=2
+        )
+
     def write(self, table: str, details: str) -> None:
         """Write moments.parquet (a row a group) and moments.json (global sums, basis)."""
         names = ["1", *self.basis.columns, "y*"]

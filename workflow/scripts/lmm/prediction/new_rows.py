@@ -25,7 +25,9 @@ def inspect(file: str, formula: Any) -> Source:
     StudyError
         As `ingest.inspect` does.
     """
-    return ingest.inspect([file], [*formula.predictors, formula.group], formula.group)
+    keys = [name for columns in formula.keys for name in columns]
+    columns = list(dict.fromkeys([*formula.predictors, *keys]))
+    return ingest.inspect([file], columns, formula.keys, predictors=formula.predictors)
 
 
 def check(file: str, formula: Any, data: Mapping[str, Any]) -> Source:
