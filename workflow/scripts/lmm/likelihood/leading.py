@@ -15,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from lmm.core.compiled import kernel
+from lmm.likelihood.elimination import factorise, project, solve_lower
+from lmm.likelihood.lanes import LANES, VECTOR, logs_of_large, sum_of_logs
 from lmm.likelihood.lapack import subtract_gram
 
 
@@ -54,42 +56,16 @@ def most_met(ptr):
 
 
 @kernel
-def level_root(own, factor, left, chol):
-    """Fill left = lambda'A_j and chol, the Cholesky factor of M_j; log|M_j|."""
-    q = len(factor)
-    logdet = 0.0
-    for a in range(q):
-        for b in range(q):
-            s = 0.0
-            for k in range(q):
-                s += factor[k, a] * own[k, b]
-            left[a, b] = s
-    for a in range(q):
-        for b in range(a + 1):
-            s = 1.0 if a == b else 0.0
-            for k in range(q):
-                s += left[a, k] * factor[k, b]
-            for k in range(b):
-                s -= chol[a, k] * chol[b, k]
-            if a == b:
-                logdet += np.log(s)
-                chol[a, a] = np.sqrt(s)
-            else:
-                chol[a, b] = s / chol[b, b]
-    return logdet
-
-
-@kernel
-def _half(vector, factor, chol, out):
-    """out = chol^-1 lambda' vector, (q,)."""
+def _half(vector, factor, chol, lane, out):
+    """out = C_j^-1 lambda' vector, (q,), C_j in a lane of `chol` with reciprocals on its diagonal."""
     q = len(factor)
     for a in range(q):
         s = 0.0
         for k in range(q):
             s += factor[k, a] * vector[k]
         for k in range(a):
-            s -= chol[a, k] * out[k]
-        out[a] = s / chol[a, a]
+            s -= chol[a, k, lane] * out[k]
+        out[a] = s * chol[a, a, lane]
 
 
 @kernel
@@ -113,41 +89,46 @@ def eliminate(lead, factor, dense, derive, S, S_edge, S_total, kept, F, F_edge):
     J, q, w = lead.edge.shape
     R = len(S_edge)
     most = most_met(lead.ptr)
-    left, chol, own = np.empty((q, q)), np.zeros((q, q)), np.empty((q, q))
+    lanes = VECTOR * -(-min(J, LANES) // VECTOR)
+    blocks, own, chol = np.zeros((q, q, lanes)), np.empty((q, q, lanes)), np.empty((q, q, lanes))
+    product = np.ones(lanes)
     half, half_edge, column = np.empty((most, q)), np.empty((w, q)), np.empty(q)
     tall = np.zeros((J * q, R)) if lead.tall == 1 else np.zeros((0, 0))
     logdet, pair = 0.0, 0
     for j in range(J):
-        logdet += level_root(lead.A[j], factor, left, chol)
+        lane = j % lanes
+        if lane == 0:
+            for i in range(lanes):
+                for a in range(q):
+                    for b in range(q):
+                        blocks[a, b, i] = lead.A[j + i, a, b] if j + i < J else 0.0
+            project(factor, blocks, own)
+            factorise(factor, own, chol, product)
+            solve_lower(chol, own)
+            logdet += logs_of_large(product)
         first, met = lead.ptr[j], lead.ptr[j + 1] - lead.ptr[j]
-        for b in range(q):
-            for a in range(q):
-                s = left[a, b]
-                for k in range(a):
-                    s -= chol[a, k] * own[k, b]
-                own[a, b] = s / chol[a, a]
         for c in range(met):
-            _half(lead.vals[first + c], factor, chol, half[c])
+            _half(lead.vals[first + c], factor, chol, lane, half[c])
         for b in range(w):
             for a in range(q):
                 column[a] = lead.edge[j, a, b]
-            _half(column, factor, chol, half_edge[b])
+            _half(column, factor, chol, lane, half_edge[b])
         if derive:
             for a in range(q):
                 for b in range(q):
                     s = lead.A[j, a, b]
                     for k in range(q):
-                        s -= own[k, a] * own[k, b]
+                        s -= own[k, a, lane] * own[k, b, lane]
                     kept[j, a, b] = s
                 for c in range(met):
                     s = lead.vals[first + c, a]
                     for k in range(q):
-                        s -= own[k, a] * half[c, k]
+                        s -= own[k, a, lane] * half[c, k]
                     F[first + c, a] = s
                 for b in range(w):
                     s = lead.edge[j, a, b]
                     for k in range(q):
-                        s -= own[k, a] * half_edge[b, k]
+                        s -= own[k, a, lane] * half_edge[b, k]
                     F_edge[j, a, b] = s
         for a in range(w):
             for b in range(w):
@@ -176,7 +157,7 @@ def eliminate(lead, factor, dense, derive, S, S_edge, S_total, kept, F, F_edge):
                     pair += 1
     if lead.tall == 1:
         subtract_gram(tall, S.reshape((R, R)))
-    return logdet
+    return logdet + sum_of_logs(product)
 
 
 @kernel
