@@ -38,6 +38,7 @@ from lmm.engines import ols
 from lmm.engines.pymc.priors import resolve
 from lmm.inference.effects import functions
 from lmm.inference.reference_grid import ReferenceGrid, Request
+from lmm.likelihood import several_problem
 from lmm.model.design import build
 from lmm.model.formula import parse
 from lmm.model.terms import Terms
@@ -92,6 +93,10 @@ def post(**changes):
 
 
 CONFIGURATIONS = [
+    (sim(formula='y ~ x + (1 | g) + (1 | h)'), "studies.s.simulate: data of several grouping factors (g, h) cannot be simulated; expected `data`"),
+    (own(formula='Reaction ~ 1 + (1 | Subject) + (1 | Days)', engines={'reml': {}}, replicates=3), "studies.s.replicates: is for one grouping factor, not Subject, Days; expected no such key"),
+    (own(formula='Reaction ~ Days + (1 | Subject) + (1 | Days)'), "studies.s.formula: 'Reaction ~ Days + (1 | Subject) + (1 | Days)': the grouping factor 'Days' is also a predictor, which would explain all that its groups differ in; drop one of the two, or copy it under another name where its numbers are a trend"),
+    (own(formula='Reaction ~ 1 + (1 | Subject) + (1 | Days)', engines={'reml': {}, 'mixedlm': {}}), "studies.s.engines.mixedlm: does not fit several grouping factors (Subject, Days); expected engines among ols, reml"),
     (sim(tittle='x'), "studies.s.tittle: unknown key; did you mean 'title'? expected one of: title, formula, data, truth, simulate, designs, missing, predict, engines, effects, models, conf_level, on_failed_gate, replicates, replicates_per_job, simulate_from, bootstrap, calibration"),
     (drawn(row=3), "studies.s.simulate.row: unknown key; did you mean 'rows'? expected one of: generator, seed, address, groups, rows, rows_per_group, fixed, sd, corr, sigma, predictors, random_effects, errors"),
     (sim(engines={'stan': {}}), 'studies.s.engines.stan: unknown key; expected one of: ols, mixedlm, reml, pymc'),
@@ -286,7 +291,9 @@ def provoke_files(files: dict, root: Path, formula: str = "y ~ x + (x | g)", dro
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     parsed = parse(formula)
-    ingest.scan(ingest.inspect([str(root / "*")], parsed.variables, parsed.group, drop), parsed)
+    ingest.scan(
+        ingest.inspect([str(root / "*")], parsed.variables, parsed.keys, drop, parsed.predictors), parsed
+    )
 
 
 def config(value) -> Callable:
@@ -354,6 +361,20 @@ def many() -> pd.DataFrame:
     return pd.DataFrame(
         {"y": np.cos(np.arange(24.0)), "x": x, "z": 2 * x, "g": [f"g{k % 4}" for k in range(24)]}
     )
+
+
+def large_remainder(root):
+    """Three factors, and a limit that a test can reach."""
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame(
+        {
+            "y": rng.normal(size=200),
+            **{c: rng.integers(0, n, 200) for c, n in zip("ghi", (12, 12, 20), strict=True)},
+        }
+    )
+    found = moments("y ~ (1 | g) + (1 | h) + (1 | i)", frame)
+    with mock.patch.object(several_problem, "LARGEST", 3):
+        several_problem.build(found, ("Intercept",), [(("Intercept",),)] * 3)
 
 
 def long_table(change) -> Callable:
@@ -605,6 +626,11 @@ OTHERS = {
                         "d.csv: column 'x': 4 levels; 4 fixed effects and 2 variance parameters for 4 rows, expected more rows than parameters"),
     "too few groups": (lambda root: checks.size(50, {"g": 2}, Terms.one(("Intercept",), (("Intercept", "x", "z"),), "g", ("Intercept", "x", "z")), "d.csv"),
                        "d.csv: column 'g': 2 groups for 3 correlated random effects (Intercept, x, z), expected at least as many groups, or independent effects with ||"),
+    "numbers as labels": (files({"d.csv": "y,x,g\n1,1.5,a\n2,2,a\n3,1.5,b\n4,2,b\n"}, formula="y ~ x + (1 | x:g)"),
+                          "<tmp>/d.csv: column 'x': numbers of a predictor, which 'x:g' cannot take for labels as well; expected text, or a copy of it under another name"),
+    "the same factor twice": (lambda root: checks.different(moments("y ~ x + (1 | g) + (1 | h)", many().assign(h=many()["g"] + "'")), "d.csv"),
+                              "d.csv: columns 'g' and 'h': each level of one meets one level of the other, expected grouping factors that differ; take one out of the formula"),
+    "a large remainder": (large_remainder, "formula: 24 random effects of g, h are crossed with i, expected at most 3; leave out random slopes or a factor, or fit a part of the data"),
     "collinear": (lambda root: checks.collinear(moments("y ~ x + z + (1 | g)", many()), ("Intercept", "x", "z"), "d.csv"),
                   "d.csv: column 'z': a linear combination of 'x' in all rows, expected columns that are not; take one out of the formula"),
     "ols: rows": (lambda root: ols.fit(["Intercept", "x"], y=np.ones(2), X=np.ones((2, 2))), "formula: 2 rows cannot carry 2 fixed effects (Intercept, x); expected more rows"),

@@ -57,21 +57,30 @@ def check_truth(settings: StudySettings, root: Path) -> None:
             raise StudyError("truth", f"'{settings.truth}': has no '{key}'; expected {what}")
 
 
+def check_several(settings: StudySettings, formula: Formula, simulated: bool) -> None:
+    """Reject what is possible with one grouping factor only."""
+    if not formula.several:
+        return
+    groups = ", ".join(factor.group for factor in formula.factors)
+    if simulated:
+        what = f"data of several grouping factors ({groups}) cannot be simulated; expected `data`"
+        raise StudyError("simulate", what)
+    for key in ("replicates", "effects", "models"):
+        if getattr(settings, key):
+            raise StudyError(key, f"is for one grouping factor, not {groups}; expected no such key")
+    able = [name for name, engine in engines.ENGINES.items() if engine.several]
+    for name in settings.engines.names:
+        if name not in able:
+            what = (
+                f"does not fit several grouping factors ({groups}); expected engines among {', '.join(able)}"
+            )
+            raise StudyError(f"engines.{name}", what)
+
+
 def check_engines(settings: StudySettings, formula: Formula, simulated: bool) -> None:
     """Refuse engines whose own formula is another model, and priors that do not parse."""
     if not settings.engines.names:
         raise StudyError("engines", f"none is listed; expected some of {', '.join(engines.ENGINES)}")
-    if formula.several:
-        able = [name for name, engine in engines.ENGINES.items() if engine.several]
-        groups = ", ".join(factor.group for factor in formula.factors)
-        if simulated:
-            raise StudyError(
-                "simulate", f"'{formula.text}': data of several grouping factors cannot be simulated"
-            )
-        for name in settings.engines.names:
-            if name not in able:
-                what = f"does not fit several grouping factors ({groups}); expected engines among {', '.join(able)}"
-                raise StudyError(f"engines.{name}", what)
     for name in settings.engines.names:
         text = getattr(settings.engines.own(name), "formula", None)
         if text is None:

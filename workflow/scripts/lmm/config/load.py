@@ -13,7 +13,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from lmm.config.base import nearest
-from lmm.config.checks import check_data_files, check_effects, check_engines, check_models, check_replicates
+from lmm.config.checks import (
+    check_data_files,
+    check_effects,
+    check_engines,
+    check_models,
+    check_replicates,
+    check_several,
+)
 from lmm.config.designs import DesignPoint, expand, point
 from lmm.config.messages import message
 from lmm.config.simulation import Simulation
@@ -184,6 +191,7 @@ def _study(name: str, raw: Any, root: Path) -> Study:
         raise StudyError("truth", f"'{settings.truth}': is for a study with `data`; expected no such key")
     if not simulated and settings.data is None:
         raise StudyError("data", "the study has neither `data` nor `simulate`; expected one of the two")
+    check_several(settings, formula, simulated)
     if not simulated:
         files = check_data_files(settings, root)
         designs = (DesignPoint(design_key({"data": True}), {}, None),)

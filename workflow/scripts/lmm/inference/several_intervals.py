@@ -87,7 +87,7 @@ class _Coordinates:
     pair: int | None
 
     def __call__(self, phi: np.ndarray) -> Place | None:
-        sigma, change = np.exp(phi[-1]), None
+        sigma, change = np.exp(phi[-1]), np.eye(2)
         plain = phi[:-1].copy()
         if self.pair is not None:
             at, r, s = self.pair, phi[self.pair], phi[self.pair + 1]
@@ -101,8 +101,9 @@ class _Coordinates:
         for transform, elements in zip(self.transforms, self.elements, strict=True):
             factor = transform @ np.tensordot(plain, elements, 1) / sigma
             own = transform @ elements / sigma
-            if change is not None and self.pair is not None:
-                own[self.pair : self.pair + 2] = np.tensordot(change, own[self.pair : self.pair + 2], 1)
+            if self.pair is not None:
+                both = slice(self.pair, self.pair + 2)
+                own[both] = np.tensordot(change, own[both], 1)
             factors.append(factor)
             directions.append(np.concatenate([own, -factor[None]]))
         log_s2 = np.zeros(len(phi))

@@ -18,7 +18,7 @@ _int, _double, _char = (types.CPointer(t) for t in (types.int32, types.double, t
 UPPER, NO, TRANSPOSE, LEFT = (np.array([ord(letter)], dtype=np.uint8) for letter in "UNTL")
 
 
-def _routine(module: str, name: str, *arguments) -> types.ExternalFunction:
+def _routine(module: str, name: str, *arguments: Any) -> Any:
     symbol = f"lmm_{name}"
     address = get_cython_function_address(f"scipy.linalg.cython_{module}", name)
     llvmlite.binding.add_symbol(symbol, address)
