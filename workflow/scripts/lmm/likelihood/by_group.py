@@ -71,6 +71,7 @@ def log_densities(
     Parameters
     ----------
     problem : Problem
+        The model over moments, in the kernel's coordinates.
     gram : (J, q + p + 1, q + p + 1) array
         From `by_group`.
     rows : (J,) array

@@ -1,4 +1,6 @@
-"""The leading factor, eliminated level by level: what several factors share with one (statistics.md, section 10).
+"""The leading factor, eliminated level by level: what several factors share with one.
+
+See docs/statistics.md, section 10.
 
 Level j of the leading factor has A_j = Z_j'Z_j and meets some columns of the remainder, the random effects of all
 other factors: C_j = Z_j'Z_rest is a row of a sparse matrix (ptr, cols, vals), and Z_j'[X y] its edge. With the
@@ -48,7 +50,18 @@ class Leading(NamedTuple):
 
 @kernel
 def most_met(ptr):
-    """The largest number of columns that a level meets."""
+    """The largest number of columns that a level meets.
+
+    Parameters
+    ----------
+    ptr : (J + 1,) int array
+        See `Leading`.
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
     most = 1
     for j in range(len(ptr) - 1):
         most = max(most, ptr[j + 1] - ptr[j])
@@ -75,6 +88,7 @@ def eliminate(lead, factor, dense, derive, S, S_edge, S_total, kept, F, F_edge):
     Parameters
     ----------
     lead : Leading
+        Moments of the leading factor.
     factor : (q, q) array
         lambda of the leading factor.
     dense : bool
@@ -83,8 +97,22 @@ def eliminate(lead, factor, dense, derive, S, S_edge, S_total, kept, F, F_edge):
         Whether to fill kept (J, q, q) with A_j - A_j V_j A_j, F (c, q) and F_edge (J, q, p + 1) with
         (I - A_j V_j) [C_j edge_j].
     S : (R * R,) or (places,) array
+        Gram matrix of the remainder; written.
     S_edge : (R, p + 1) array
+        Its products with [X y]; written.
     S_total : (p + 1, p + 1) array
+        Gram matrix of [X y]; written.
+    kept : (J, q, q) array
+        Gets A_j - A_j V_j A_j.
+    F : (c, q) array
+        Gets (I - A_j V_j) C_j.
+    F_edge : (J, q, p + 1) array
+        Gets (I - A_j V_j) edge_j.
+
+    Returns
+    -------
+    float
+        sum_j log|M_j|.
     """
     J, q, w = lead.edge.shape
     R = len(S_edge)
@@ -166,6 +194,23 @@ def errors(lead, F_edge, FL, u, beta, fixed, e):
 
     FL is F Lambda (`scaled_cells`); u is (R, p + 1), H^-1 Lambda'S_edge with its last column less the others' at
     beta.
+
+    Parameters
+    ----------
+    lead : Leading
+        Moments of the leading factor.
+    F_edge : (J, q, p + 1) array
+        From `eliminate`.
+    FL : (c, q) array
+        F Lambda, from `scaled_cells`.
+    u : (R, p + 1) array
+        H^-1 Lambda'S_edge, its last column less the others' at beta.
+    beta : (p,) array
+        GLS estimate.
+    fixed : (J, q, p) array
+        Gets Z_j'V^-1 X.
+    e : (J, q) array
+        Gets Z_j'P y.
     """
     J, q, w = F_edge.shape
     p = w - 1
@@ -187,7 +232,25 @@ def errors(lead, F_edge, FL, u, beta, fixed, e):
 
 @kernel
 def scaled_cells(cols, vals, factor_of, q, lams):
-    """vals Lambda, (c, q0): the cells of one level stand in consecutive columns."""
+    """vals Lambda, (c, q0): the cells of one level stand in consecutive columns.
+
+    Parameters
+    ----------
+    cols : (c,) int array
+        The remainder's column of each cell.
+    vals : (c, q0) array
+        The cells.
+    factor_of : (R,) int array
+        The factor of each column.
+    q : (K,) int array
+        Random effects per level of each factor.
+    lams : (K, m, m) array
+        lambda_k in the first q_k rows and columns, the leading factor's first; from `SeveralProblem.packed`.
+
+    Returns
+    -------
+    (c, q0) array
+    """
     out = np.empty_like(vals)
     c, width = 0, vals.shape[1]
     while c < len(cols):
@@ -207,6 +270,21 @@ def subtract_quadratic(lead, FL, inverse, dense, R, out):
     """Subtract FL_j inverse FL_j' of every level from out, (J, q, q), or summed over levels from out, (1, q, q).
 
     `inverse` is symmetric: square and full where `dense`, else the places of `pairs`.
+
+    Parameters
+    ----------
+    lead : Leading
+        Moments of the leading factor.
+    FL : (c, q) array
+        F Lambda, from `scaled_cells`.
+    inverse : (R * R,) or (places,) array
+        Symmetric: all of it where `dense`, else the places of `pairs`.
+    dense : bool
+        Whether `inverse` is a square matrix.
+    R : int
+        Columns of the remainder.
+    out : (J, q, q) or (1, q, q) array
+        Subtracted from, per level or summed over levels.
     """
     J, q = len(lead.ptr) - 1, FL.shape[1]
     pair = 0
@@ -231,7 +309,21 @@ def subtract_quadratic(lead, FL, inverse, dense, R, out):
 
 @kernel
 def cells_times(lead, F, values):
-    """F values, (J, q, m), for values (R, m)."""
+    """F values, (J, q, m), for values (R, m).
+
+    Parameters
+    ----------
+    lead : Leading
+        Moments of the leading factor.
+    F : (c, q) array
+        One row per cell.
+    values : (R, m) array
+        Columns over the remainder's random effects.
+
+    Returns
+    -------
+    (J, q, m) array
+    """
     J, q, m = len(lead.ptr) - 1, F.shape[1], values.shape[1]
     out = np.zeros((J, q, m))
     for j in range(J):
@@ -244,7 +336,23 @@ def cells_times(lead, F, values):
 
 @kernel
 def transposed_times(lead, F, values, R):
-    """F'values, (R, m), for values (J, q, m)."""
+    """F'values, (R, m), for values (J, q, m).
+
+    Parameters
+    ----------
+    lead : Leading
+        Moments of the leading factor.
+    F : (c, q) array
+        One row per cell.
+    values : (J, q, m) array
+        Per level of the leading factor.
+    R : int
+        Columns of the remainder.
+
+    Returns
+    -------
+    (R, m) array
+    """
     J, q, m = values.shape
     out = np.zeros((R, m))
     for j in range(J):

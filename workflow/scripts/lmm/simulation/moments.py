@@ -83,9 +83,17 @@ def draw(
     Parameters
     ----------
     rng : Generator
+        Source of the random numbers.
     design : MomentsDesign
-    fixed, beta : names of X's columns, (p,) coefficients in original units
-    random, effects : names of Z's columns, (J, q) random effects in original units, groups as in the moments
+        From `prepare`.
+    fixed : tuple of str
+        Names of X's columns.
+    beta : (p,) array
+        Coefficients in original units.
+    random : tuple of str
+        Names of Z's columns.
+    effects : (J, q) array
+        Random effects in original units, groups as in the moments.
     sigma : float
         May be 0.
     same_basis : bool
@@ -135,6 +143,19 @@ def draw(
 
 def together(first: Moments, second: Moments, suffix: str = "'") -> Moments:
     """Moments of both data sets as if of different groups, those of the second renamed by `suffix`.
+
+    Parameters
+    ----------
+    first : Moments
+        Of one data set.
+    second : Moments
+        Of the other, in the same basis.
+    suffix : str
+        Tells equal group names apart.
+
+    Returns
+    -------
+    Moments
 
     Raises
     ------
