@@ -163,4 +163,5 @@ def same_names(given: dict, terms: Sequence[str], where: str) -> None:
 
 
 def not_among(name: str, known: Sequence[str], what: str) -> str:
+    """A message about a name that is not among those known, with the nearest of them."""
     return f"not {what}; {nearest(name, list(known))}"

@@ -47,6 +47,10 @@ def variable(group: str, term: str, groups: Sequence[str]) -> str:
         A row's key; `group` is "" for a fixed effect.
     groups : sequence of str
         The model's grouping factors.
+
+    Returns
+    -------
+    str
     """
     return f"{term}|{group}" if len(groups) > 1 and group in groups else term
 
@@ -61,6 +65,20 @@ def truth_of(truth: Mapping[str, Any] | None, group: str, term: str) -> float:
     """The value simulated from (truth.json) for a key; NaN for own data.
 
     A correlation that the truth does not list is 0: independent random effects are simulated as such.
+
+    Parameters
+    ----------
+    truth : dict or None
+        truth.json's content; None for own data.
+    group : str
+        The row's grouping factor, where it has one.
+    term : str
+        A tidy term.
+
+    Returns
+    -------
+    float
+        NaN if not known.
     """
     if truth is None:
         return np.nan
@@ -75,7 +93,21 @@ def truth_of(truth: Mapping[str, Any] | None, group: str, term: str) -> float:
 
 
 def realised_of(truth: Mapping[str, Any] | None, group: str, term: str) -> float:
-    """Sd or correlation of the effects (or sd of the errors) that were in fact drawn; NaN if not known."""
+    """Sd or correlation of the effects (or sd of the errors) that were in fact drawn; NaN if not known.
+
+    Parameters
+    ----------
+    truth : dict or None
+        truth.json's content; None for own data.
+    group : str
+        The row's grouping factor, where it has one.
+    term : str
+        A tidy term.
+
+    Returns
+    -------
+    float
+    """
     drawn = (truth or {}).get("realised") or {}
     if term == RESIDUAL:
         value = drawn.get("sigma")
@@ -99,10 +131,18 @@ def ranef_frame(
     group : str
         Name of the grouping factor.
     levels : (J,) array of str
-    random : (q,) terms
+        Names of the groups.
+    random : tuple of str
+        The q terms of the random effects.
     truth : dict or None
         truth.json's content.
-    **columns : (J, q) arrays, or one value for all
+    **columns : (J, q) arrays or numbers
+        Columns of the table, or one value for all rows.
+
+    Returns
+    -------
+    DataFrame
+        Columns `RANEF`, then the others; J q rows.
     """
     count, q = len(levels), len(random)
     names = pd.array(np.asarray(levels), dtype="str")
@@ -217,7 +257,17 @@ class Fit:
     diagnostics: Diagnostics
 
     def write(self, parameters: str, diagnostics: str, ranef: str | None = None) -> None:
-        """Write the three artifacts."""
+        """Write the three artifacts.
+
+        Parameters
+        ----------
+        parameters : str
+            Path of parameters.csv.
+        diagnostics : str
+            Path of diagnostics.json.
+        ranef : str or None
+            Path of ranef.parquet; None: not written.
+        """
         write_table(parameters, self.parameters)
         if ranef is not None:
             write_table(ranef, self.ranef)
@@ -225,6 +275,20 @@ class Fit:
 
     @classmethod
     def read(cls, parameters: str, diagnostics: str, ranef: str | None = None) -> "Fit":
-        """Read the artifacts that `write` wrote."""
+        """Read the artifacts that `write` wrote.
+
+        Parameters
+        ----------
+        parameters : str
+            Path of parameters.csv.
+        diagnostics : str
+            Path of diagnostics.json.
+        ranef : str or None
+            Path of ranef.parquet; None for an engine without random effects.
+
+        Returns
+        -------
+        Fit
+        """
         about = Diagnostics.from_plain(read_json(diagnostics))
         return cls(about.engine, read_table(parameters), read_table(ranef) if ranef else None, about)

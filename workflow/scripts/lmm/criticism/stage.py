@@ -67,11 +67,19 @@ def criticise(
     Parameters
     ----------
     moments : Moments
-    fixed, blocks : names of X's columns, and of Z's columns in each block of random effects
+        Sufficient statistics of the rows.
+    fixed : tuple of str
+        Names of X's columns.
+    blocks : tuple of tuple of str
+        Names of Z's columns in each block of random effects.
     posterior : Dataset
         The group `posterior` of posterior.nc: fixed effects and variance parameters under tidy names.
     settings : dict
         The engine's priors and seed, and the study's conf_level.
+
+    Returns
+    -------
+    Criticism
     """
     problem = problem_of(moments, fixed, blocks)
     names = (*fixed, *problem.structure.terms)
@@ -158,11 +166,20 @@ def prior_parameters(
     Parameters
     ----------
     rng : Generator
+        Source of the random numbers.
     priors : Priors
+        Priors with their numbers.
     problem : Problem
+        The model over moments, in the kernel's coordinates.
     middle : (p,) array
         Means of the fixed effects' columns: where the intercept's prior is centred.
     count : int
+        Number of sets.
+
+    Returns
+    -------
+    predictive.Parameters
+        `count` sets.
     """
     structure = problem.structure
     beta = np.stack([prior.sample(rng, count) for prior in priors.fixed.values()], axis=1)

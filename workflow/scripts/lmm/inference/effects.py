@@ -1,6 +1,7 @@
 """Estimated marginal means, slopes and their contrasts, as linear functions of the fixed effects.
 
-All come from one reference grid, over which they average with equal weights, whatever the cells' numbers of rows.
+All come from one reference grid, over which they average with equal weights, whatever the cells' numbers of rows
+(docs/statistics.md, section 11).
 """
 
 import itertools
@@ -163,7 +164,23 @@ def _weights(given: Mapping | Sequence, labels: list[str]) -> dict[str, float]:
 
 
 def estimates(group: Functions, fixed: FixedEffects, level: float) -> pd.DataFrame:
-    """Estimates with t statistics; contrasts' p values and intervals adjusted within their families."""
+    """Estimates with t statistics; contrasts' p values and intervals adjusted within their families.
+
+    Parameters
+    ----------
+    group : Functions
+        Linear functions of the fixed effects.
+    fixed : FixedEffects
+        With their degrees of freedom.
+    level : float
+        Of the intervals, between 0 and 1.
+
+    Returns
+    -------
+    DataFrame
+        estimate, std_error, df, conf_low, conf_high, statistic, p_value, p_adjusted, behind the grid's
+        columns.
+    """
     estimate = group.rows @ fixed.beta
     std_error = fixed.std_error(group.rows)
     df = fixed.df(group.rows)
@@ -195,8 +212,17 @@ def summaries(group: Functions, draws: np.ndarray, level: float) -> pd.DataFrame
 
     Parameters
     ----------
+    group : Functions
+        Linear functions of the fixed effects.
     draws : (S, p) array
         Posterior draws of the fixed effects.
+    level : float
+        Of the intervals, between 0 and 1.
+
+    Returns
+    -------
+    DataFrame
+        estimate, median, std_error, conf_low, conf_high, prob_direction, behind the grid's columns.
     """
     values = draws @ group.rows.T
     tail = (1.0 - level) / 2.0

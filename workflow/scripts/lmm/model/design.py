@@ -140,12 +140,17 @@ def build(
     Parameters
     ----------
     formula : Formula
+        The parsed formula.
     schema : DataFrame or mapping
         The data (needed for poly(), bs() and other transformations whose basis depends on all rows), or
         the predictors' types: column to "numeric" or "categorical", or data.json's `columns`.
     levels : mapping, optional
         Column to its categories, the reference level first. Categorical columns that are not listed take
         their sorted distinct values from the frame, or `levels` of data.json's columns.
+
+    Returns
+    -------
+    Design
 
     Raises
     ------

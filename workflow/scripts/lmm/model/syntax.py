@@ -47,6 +47,10 @@ def names_in(expression: str, fail: Callable[[str], Exception]) -> Names:
         Odd column names in backticks.
     fail : callable
         Makes the exception to raise from a message.
+
+    Returns
+    -------
+    Names
     """
     # an identifier stands in for each `odd name`, so that Python's own parser can read the rest
     pieces = expression.split("`")
@@ -121,7 +125,21 @@ def unquoted(text: str) -> str:
 
 
 def split(text: str, signs: str, fail: Callable[[str], Exception]) -> list[tuple[str, str]]:
-    """Split at `signs` outside brackets and quotes: (sign before the part, part); a leading sign is kept."""
+    """Split at `signs` outside brackets and quotes: (sign before the part, part); a leading sign is kept.
+
+    Parameters
+    ----------
+    text : str
+        Part of a formula.
+    signs : str
+        The characters to split at.
+    fail : callable
+        Makes the error for a message.
+
+    Returns
+    -------
+    list of (str, str)
+    """
     parts: list[tuple[str, str]] = []
     depth, quote, start, sign = [], "", 0, "+"
     for i, c in enumerate(text):

@@ -2,7 +2,8 @@
 
 They are kept as Gram matrices in a *basis* of centred and scaled columns, E = [1, (w_1 - c_1)/s_1, ..., y*], where
 y* is the response less a pilot least-squares fit, over its scale. Sums of raw squares would cancel (a shift of
-y by 1e8 destroys them silently); these do not, and they still add up over any split of the rows.
+y by 1e8 destroys them silently); these do not, and they still add up over any split of the rows
+(docs/statistics.md, section 1).
 """
 
 from dataclasses import dataclass, replace
@@ -263,6 +264,10 @@ class Moments:
         ----------
         combine_z, combine_x : (m + 1, q), (m + 1, p) arrays
             See `Basis.stable`; Z's use the rows that `gram` keeps.
+
+        Returns
+        -------
+        (J, q, q + p + 1) array
         """
         rows = self.gram.shape[1]
         top = combine_z[: min(rows, len(combine_z))]
@@ -307,6 +312,15 @@ def by_group(
     moments: Moments, fixed: tuple[str, ...], blocks: tuple[tuple[str, ...], ...]
 ) -> np.ndarray | None:
     """Gram matrix of [Z X y] of every group in the coordinates of `likelihood.problem.problem_of`.
+
+    Parameters
+    ----------
+    moments : Moments
+        Sufficient statistics of the rows.
+    fixed : tuple of str
+        Names of X's columns.
+    blocks : tuple of tuple of str
+        Names of Z's columns in each block of random effects.
 
     Returns
     -------

@@ -1,6 +1,6 @@
 """Predictions with their errors: the mean of a row's group, and a new observation there.
 
-For a row (x, z) of group j, with d = x - K_j'z (statistics.md, section 2; Henderson 1975, Biometrics 31):
+For a row (x, z) of group j, with d = x - K_j'z (docs/statistics.md, section 13; Henderson 1975, Biometrics 31):
 
     fitted = x'beta_hat + z'u_hat_j
     var(fitted - x'beta - z'u_j) = z'V_j z + d' cov(beta_hat) d

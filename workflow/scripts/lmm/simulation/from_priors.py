@@ -1,4 +1,4 @@
-"""Parameters drawn from the priors, for simulation-based calibration (statistics.md, section 7)."""
+"""Parameters drawn from the priors, for simulation-based calibration (docs/statistics.md, section 7)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,6 +20,7 @@ def simulation_from_priors(
     Parameters
     ----------
     rng : Generator
+        Source of the random numbers.
     settings : Simulation
         What is not a parameter (groups, rows, predictors) is kept.
     terms : Terms
@@ -28,6 +29,10 @@ def simulation_from_priors(
         `priors` of the pymc engine (fixed, sd, sigma, corr), all proper and with numbers, and `blocks`: the
         engine's blocks of random effects, which may be fewer and smaller than the simulated model's; effects
         that it lacks are simulated with sd 0, correlations that it lacks as 0.
+
+    Returns
+    -------
+    Simulation
     """
     blocks = [tuple(block) for block in priors["blocks"]]
     known = [term for block in blocks for term in block]

@@ -1,7 +1,8 @@
 """A replicate's moments drawn from a design's moments: exact in distribution, whatever the number of rows.
 
-Normal errors e ~ N(0, s2 I) enter the moments through their products with the columns only (statistics.md, section
-9). With R_j the columns of group j that moments keep by group, E all columns, A_j = R_j'R_j and B_j = R_j'E_j:
+Normal errors e ~ N(0, s2 I) enter the moments through their products with the columns only (docs/statistics.md,
+section 9). With R_j the columns of group j that moments keep by group, E all columns, A_j = R_j'R_j and
+B_j = R_j'E_j:
 
     t_j = R_j'e_j ~ N(0, s2 A_j),   E'e = sum_j B_j'A_j^+ t_j + r,   r ~ N(0, s2 S),   S = E'E - sum_j B_j'A_j^+ B_j,
     e'e = sum_j t_j'A_j^+ t_j + r'S^+ r + s2 chi2(N - sum_j rank A_j - rank S),
@@ -82,9 +83,17 @@ def draw(
     Parameters
     ----------
     rng : Generator
+        Source of the random numbers.
     design : MomentsDesign
-    fixed, beta : names of X's columns, (p,) coefficients in original units
-    random, effects : names of Z's columns, (J, q) random effects in original units, groups as in the moments
+        From `prepare`.
+    fixed : tuple of str
+        Names of X's columns.
+    beta : (p,) array
+        Coefficients in original units.
+    random : tuple of str
+        Names of Z's columns.
+    effects : (J, q) array
+        Random effects in original units, groups as in the moments.
     sigma : float
         May be 0.
     same_basis : bool
@@ -134,6 +143,19 @@ def draw(
 
 def together(first: Moments, second: Moments, suffix: str = "'") -> Moments:
     """Moments of both data sets as if of different groups, those of the second renamed by `suffix`.
+
+    Parameters
+    ----------
+    first : Moments
+        Of one data set.
+    second : Moments
+        Of the other, in the same basis.
+    suffix : str
+        Tells equal group names apart.
+
+    Returns
+    -------
+    Moments
 
     Raises
     ------

@@ -61,6 +61,15 @@ def predictors_and_effects(
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """A data set of `simulate` without its errors and response, for replicates drawn as moments.
 
+    Parameters
+    ----------
+    settings : Simulation
+        A scalar design.
+    formula : Formula
+        The parsed formula.
+    sequence : SeedSequence
+        Of the replicate, from `seed_sequence`.
+
     Returns
     -------
     frame : DataFrame
@@ -203,7 +212,22 @@ def _truth(
 
 
 def realised(terms: Terms, effects: np.ndarray, errors: np.ndarray) -> dict[str, Any]:
-    """sd's (ddof 1) and correlations of the random effects (J, q) that were drawn, and the sd of the errors (N,)."""
+    """sd's (ddof 1) and correlations of the random effects (J, q) that were drawn, and the sd of the errors (N,).
+
+    Parameters
+    ----------
+    terms : Terms
+        Names of the columns of X and Z, and of the grouping factor.
+    effects : (J, q) array
+        Random effects.
+    errors : (N,) array
+        Errors.
+
+    Returns
+    -------
+    dict
+        sd, corr (null beside an effect without variance), sigma.
+    """
     names = list(terms.random)
     corr = {}
     for block in terms.blocks:
@@ -222,7 +246,24 @@ def realised(terms: Terms, effects: np.ndarray, errors: np.ndarray) -> dict[str,
 def truth_of_parameters(
     settings: Simulation, terms: Terms, effects: np.ndarray, levels: np.ndarray
 ) -> dict[str, Any]:
-    """The part of the truth that is known without errors: parameters and random effects."""
+    """The part of the truth that is known without errors: parameters and random effects.
+
+    Parameters
+    ----------
+    settings : Simulation
+        A scalar design.
+    terms : Terms
+        Names of the columns of X and Z, and of the grouping factor.
+    effects : (J, q) array
+        Random effects.
+    levels : (J,) array of str
+        Names of the groups.
+
+    Returns
+    -------
+    dict
+        fixed, sd, corr, sigma, ranef.
+    """
     corr = {
         f"{first}.{block[j]}": float(matrix[i, j])
         for block, matrix in zip(terms.blocks, correlations(settings, terms), strict=True)

@@ -2,7 +2,8 @@
 
 What is left out is a whole group, its random effects integrated out: the question is how well the model predicts
 the rows of a *new* group. Leaving out one row at a time, or conditioning on the group's own effects, asks another
-question and has far worse Pareto k (Merkle, Furr & Rabe-Hesketh 2019, Psychometrika 84).
+question and has far worse Pareto k (Merkle, Furr & Rabe-Hesketh 2019, Psychometrika 84). See docs/statistics.md,
+section 14.
 """
 
 from collections.abc import Mapping
@@ -82,7 +83,10 @@ def leave_one_out(
     ----------
     log_density : (chains, draws, J) array
         log p(y_j | parameters), from `by_group.log_densities`.
-    levels, rows : (J,) arrays
+    levels : (J,) array of str
+        Names of the groups.
+    rows : (J,) int array
+        n_j.
     relative_ess : float
         Effective over actual number of draws, at most 1.
 
