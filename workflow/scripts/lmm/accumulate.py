@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pandas as pd
 
+from lmm.cells import quoted
 from lmm.compiled import kernel
 from lmm.levels import in_order, union
 from lmm.moments import Basis, Moments
 from lmm.pilot import SAMPLE_ROWS, finite_matrix, pilot
-from lmm.source import BATCH_ROWS, Part, Source, each_part, quote, text
+from lmm.source import BATCH_ROWS, Part, Source, each_part, quote
 from lmm.summary import group_sizes
 
 # Rows whose products are added up before they join the totals: keeps the rounding of long sums small.
@@ -227,7 +228,7 @@ def _aggregation(source: Source, design, basis: Basis, places) -> Callable[[Part
 
     def number(value: float) -> str:
         # As text, because DuckDB reads 0.1 as a decimal number.
-        return f"CAST({text(repr(float(value)))} AS DOUBLE)"
+        return f"CAST({quoted(repr(float(value)))} AS DOUBLE)"
 
     # Names of our own, because a user's column may be called n or e1.
     columns = [f"{quote(source.group)} AS lmm_group"]

@@ -8,7 +8,7 @@ from lmm.chains import Chains
 from lmm.gates import ess_mean
 from lmm.moments import Moments
 from lmm.problem import Structure
-from lmm.tidy import DRAWS, PARAMETERS, RESIDUAL, ranef_frame, truth_of
+from lmm.tidy import DRAWS, PARAMETERS, RESIDUAL, ranef_frame, truth_of, variables
 
 ENGINE = "pymc"
 
@@ -122,8 +122,10 @@ def posterior_tree(
     dims = ("chain", "draw")
     chain_draw = {name: np.arange(size) for name, size in zip(dims, values.shape[1:], strict=True)}
     levels = moments.levels.astype(str)
+    own = variables(names)
     posterior = xr.Dataset(
-        {name: (dims, draws) for name, draws in zip(names, values, strict=True)}, chain_draw
+        {own[name]: (dims, draws, {"term": name}) for name, draws in zip(names, values, strict=True)},
+        chain_draw,
     )
     if ranef is not None:
         posterior = posterior.assign_coords(level=levels, term=list(random))

@@ -83,13 +83,11 @@ def kind(name: str, column, is_response: bool, in_c: bool, locate) -> str:
     """
     stored = locate.source.kinds.get(name)
     if column.text == 0:
-        whole = column.whole == column.numbers if in_c else stored == "BIGINT"
-        return "BIGINT" if whole and stored != "DOUBLE" else "DOUBLE"
+        whole = stored == "BIGINT" or (in_c and column.whole == column.numbers)
+        return "BIGINT" if whole else "DOUBLE"
     if is_response or (column.numbers and not in_c):
         # Parquet's text is text even where it looks like a number.
-        at = locate.first(
-            name, "v IS NOT NULL" if stored == "VARCHAR" else "v IS NOT NULL AND isnan(coalesce(d, 'nan'))"
-        )
+        at = locate.first(name, "v IS NOT NULL" if stored == "VARCHAR" else "v IS NOT NULL AND d IS NULL")
         file, row, value = at
         role = "the response to be numbers" if is_response else "a number as in the other rows"
         advice = "" if is_response else f", or C({name}) if its values are categories"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lmm import ingest
+from lmm import cells, ingest
 from lmm.errors import StudyError
 from lmm.pilot import sample
 from lmm.source import Part, Source, explain
@@ -77,13 +77,20 @@ def look(patterns: str | Sequence[str]) -> tuple[Source, pd.DataFrame, list[Colu
     columns = []
     for name in names:
         values = frame[name]
-        numbers = pd.to_numeric(values, errors="coerce").astype(float)
+        numbers = _numbers(values, source.kinds.get(name))
         numeric = bool(values.notna().any() and (numbers.notna() == values.notna()).all())
         # Identifiers that doubles cannot tell apart, and numbers that the file has as categories
         numeric &= name not in source.factors and not values.dropna().astype(str).str.fullmatch(LONG).all()
         frame[name] = numbers if numeric else values.astype(object)
         columns.append(_column(name, frame[name], numeric))
     return source, frame, columns
+
+
+def _numbers(values: pd.Series, kind: str | None) -> pd.Series:
+    """The numbers that the fit would see; NaN for missing values and text. `kind` is what Parquet says."""
+    if kind is None:
+        return pd.Series(cells.numbers(values), index=values.index)
+    return values.astype(float) if kind != "VARCHAR" else pd.Series(np.nan, index=values.index)
 
 
 def _readable(source: Source, name: str) -> bool:

@@ -18,7 +18,7 @@ from lmm.moments import INTERCEPT, Moments
 from lmm.predictive import Parameters
 from lmm.problem import Problem, roots_of
 from lmm.store import write_json, write_table
-from lmm.tidy import RESIDUAL, sd_name
+from lmm.tidy import RESIDUAL, by_term, sd_name
 from lmm.words import listed, titled
 
 GROUPS = 10_000  # more groups than this: nothing here is computed
@@ -95,9 +95,9 @@ def criticise(
         left |= dict.fromkeys(CHECKS, f"{moments.n_groups:,} groups are more than {GROUPS:,}")
         return out
     at = thinned(posterior.sizes["chain"], posterior.sizes["draw"], moments.n_groups)
+    kept = by_term(posterior)
     draws = {
-        name: np.ascontiguousarray(posterior[name].transpose("chain", "draw").to_numpy()[:, at])
-        for name in names
+        name: np.ascontiguousarray(kept[name].transpose("chain", "draw").to_numpy()[:, at]) for name in names
     }
     parameters = _parameters(problem, draws)
     priors = resolve(settings["priors"], moments, fixed, problem.structure.random, marginal=False)

@@ -6,6 +6,7 @@ another machine, makes the same columns.
 """
 
 import ast
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,9 +21,15 @@ from formulaic.errors import FormulaicError
 from lmm.errors import StudyError
 from lmm.formula import Formula, parse
 from lmm.terms import Terms
+from lmm.tidy import RESIDUAL, sd_name
 
 CONTEXT = {"np": np}
 INTERCEPT = "Intercept"
+# How names of variance parameters begin, and of measures of variance explained.
+RESERVED = ("sd__", "cor__", "variance_explained__")
+# Signs that formulaic puts between names and behind them, and their stand-ins where a column's name has them.
+SIGNS = str.maketrans({":": "\ue000", "[": "\ue001", "(": "\ue002"})
+BACK = {stand_in: sign for sign, stand_in in SIGNS.items()}
 # What formulaic, and the functions that it calls with the user's arguments, raise.
 EVALUATION = (FormulaicError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
@@ -42,6 +49,8 @@ class Design:
         SQL can do the work); None otherwise. The intercept is not in it.
     specs : tuple of ModelSpec
         Of the fixed part and of each block.
+    names : tuple of tuple of str
+        Of each specification's columns; formulaic's, told apart (`_told_apart`).
     ends : dict of str to list
         Least and greatest value of numeric predictors, where a term's basis depends on all rows.
     """
@@ -51,6 +60,7 @@ class Design:
     levels: dict[str, list]
     plain: dict[str, str] | None
     specs: tuple[ModelSpec, ...]
+    names: tuple[tuple[str, ...], ...]
     ends: dict[str, list[float]]
 
     @property
@@ -83,10 +93,10 @@ class Design:
             return out
         frame = _with_levels(df, self.formula, self.levels)
         found: dict[str, np.ndarray] = {}
-        for spec in self.specs:
-            if not set(spec.column_names) <= found.keys():
+        for spec, names in zip(self.specs, self.names, strict=True):
+            if not set(names) <= found.keys():
                 matrix = _evaluate(spec, frame)
-                found |= {name: matrix[:, k] for k, name in enumerate(spec.column_names)}
+                found |= {name: matrix[:, k] for k, name in enumerate(names)}
         return np.ascontiguousarray(np.column_stack([found[name] for name in self.terms.columns]))
 
     def response(self, df: pd.DataFrame) -> np.ndarray:
@@ -168,7 +178,7 @@ def _specs(formula: Formula, frame: pd.DataFrame, transforms: list[str]) -> tupl
     parts = list(zip((formula.fixed, *formula.blocks), transforms, strict=True))
     for rhs, text in parts:
         if (rhs, text) not in made:  # in y ~ x + (x | g) both are x
-            spec = ModelSpec(formula=Formulaic(rhs), transform_state=ast.literal_eval(text))
+            spec = ModelSpec(formula=Formulaic(_inside(rhs)), transform_state=ast.literal_eval(text))
             made[rhs, text] = _quietly(spec, frame).model_spec
     return tuple(made[part] for part in parts)
 
@@ -178,19 +188,79 @@ def _finish(
 ) -> Design:
     """The design whose categories are those of `levels`, whatever rows were there."""
     specs = _specs(formula, _with_levels(_example(formula, levels, ends), formula, levels), transforms)
-    fixed, *blocks = (tuple(spec.column_names) for spec in specs)
+    names, plain = _told_apart(specs, formula, levels)
+    fixed, *blocks = names
     random = [name for block in blocks for name in block]
     distinct = dict.fromkeys([*random, *fixed])
     columns = ([INTERCEPT] if INTERCEPT in distinct else []) + [n for n in distinct if n != INTERCEPT]
     terms = Terms(fixed, tuple(blocks), formula.group, tuple(columns))
-    plain = None
     if (
-        formula.response in formula.variables
-        and not levels
-        and set(columns) - {INTERCEPT} <= set(formula.predictors)
+        formula.response not in formula.variables
+        or levels
+        or not distinct.keys() - {INTERCEPT} <= plain.keys()
     ):
-        plain = {name: name for name in columns if name != INTERCEPT}
-    return Design(formula, terms, levels, plain, specs, ends)
+        plain = None
+    return Design(formula, terms, levels, plain, specs, names, ends)
+
+
+def _told_apart(
+    specs: tuple[ModelSpec, ...], formula: Formula, levels: Mapping[str, list]
+) -> tuple[tuple[tuple[str, ...], ...], dict[str, str]]:
+    """Names of each specification's columns, no two different columns alike, and which are columns of the data.
+
+    formulaic calls both a column `x:z` and the interaction of x and z `x:z`, and the standard deviation of a random
+    effect of a column called Observation has the residual's name. Such a column stands in backticks, as in R.
+
+    Raises
+    ------
+    StudyError
+        Levels make two columns of the model the same name.
+    """
+    odd = {_inside(f"`{name}`")[1:-1]: name for name in formula.predictors}
+    odd = {token: name for token, name in odd.items() if token != name}
+    columns = [
+        [(spec.column_names[k], term) for term, at in spec.term_indices.items() for k in at] for spec in specs
+    ]
+    random = {name for own in columns[1:] for name, _ in own}
+    owners: dict[str, set[str]] = {}  # names as they would be shown -> terms
+    for name, term in (pair for own in columns for pair in own):
+        owners.setdefault(_shown(name, odd), set()).add(_term(term))
+    named: list[tuple[str, ...]] = []
+    plain: dict[str, str] = {}
+    seen: dict[str, str] = {}
+    for own in columns:
+        names: list[str] = []
+        for name, term in own:
+            shown = _shown(name, odd)
+            if shown.startswith(RESERVED) or (sd_name(shown) == RESIDUAL and name in random):
+                shown = f"`{shown}`"
+            elif len(owners[shown]) > 1:
+                shown = _shown(name, {token: f"`{column}`" for token, column in odd.items()})
+            if [(factor.expr, factor.eval_method.value) for factor in term.factors] == [(name, "lookup")]:
+                plain[shown] = odd.get(name, name)
+            if shown in names or seen.setdefault(shown, _term(term)) != _term(term):
+                what = f"'{shown}' is the name of two columns of the model, whose levels look like its terms"
+                raise StudyError("formula", f"{what}; expected levels with other names")
+            names.append(shown)
+        named.append(tuple(names))
+    return tuple(named), plain
+
+
+def _inside(text: str) -> str:
+    """A formula's text with the signs in columns' names that formulaic puts between names replaced by others."""
+    return re.sub("`[^`]*`", lambda found: found[0].translate(SIGNS), text)
+
+
+def _shown(name: str, odd: Mapping[str, str]) -> str:
+    """A name of formulaic's with the data's names of columns."""
+    for token, column in odd.items():
+        name = name.replace(token, column)
+    return name
+
+
+def _term(term: Any) -> str:
+    """A term's factors in one order."""
+    return ":".join(sorted(map(str, term.factors)))
 
 
 def _quietly(spec: ModelSpec, frame: pd.DataFrame) -> Any:
@@ -201,7 +271,7 @@ def _quietly(spec: ModelSpec, frame: pd.DataFrame) -> Any:
         except EVALUATION as error:
             what = str(error).strip().splitlines()[0]
             said = f"'{spec.formula}' cannot be evaluated: {what}; expected another formula"
-            raise StudyError("formula", said) from None
+            raise StudyError("formula", said.translate(BACK)) from None
 
 
 def _evaluate(spec: ModelSpec, frame: pd.DataFrame) -> np.ndarray:
@@ -256,7 +326,7 @@ def _with_levels(df: pd.DataFrame, formula: Formula, levels: Mapping[str, list])
             out[name] = df[name].to_numpy(dtype=np.asarray(levels[name]).dtype)
         else:
             out[name] = pd.Categorical.from_codes(codes, categories=levels[name])
-    return pd.DataFrame(out, index=df.index)
+    return pd.DataFrame({_inside(f"`{name}`")[1:-1]: values for name, values in out.items()}, index=df.index)
 
 
 def _example(formula: Formula, levels: Mapping[str, list], ends: Mapping[str, list[float]]) -> pd.DataFrame:

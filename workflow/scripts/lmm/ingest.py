@@ -8,12 +8,13 @@ import glob
 import gzip
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
-from lmm import checks, factors
+from lmm import checks, factors, names
+from lmm.cells import quoted
 from lmm.errors import StudyError
-from lmm.source import Part, Source, connect, text
+from lmm.source import Part, Source, connect
 from lmm.summary import Locator, group_sizes, levels, summarise
 
 SUFFIXES = {
@@ -57,17 +58,19 @@ def inspect(patterns: str | Sequence[str], columns: Sequence[str], group: str, d
             raise StudyError(file, f"is {other}, expected {kind} like {files[0]}: one format a study")
     columns = tuple(columns)
     read = _parquet_header if kind == "parquet" else _text_header
-    headers, kinds, rows, categories = [], {}, [], set()
+    headers, kinds, first, rows, categories = [], {}, {}, [], set()
     for file in files:
         header, types, count = read(file, kind)
         checks.header(file, header, columns, files[0], headers[0] if headers else None)
         for name in columns if types else ():
             found = _parquet_kind(file, name, types[name], name == group)
-            if kinds.setdefault(name, found) != found:
-                what = f"column {name!r}: {types[name]}, expected {kinds[name]} as in {files[0]}"
+            kinds[name] = _common(kinds.setdefault(name, found), found, name == group)
+            if kinds[name] is None:
+                what = f"column {name!r}: {types[name]}, expected {first[name]} as in {files[0]}"
                 raise StudyError(file, what)
             if found != "VARCHAR" and hasattr(types[name], "value_type"):  # a dictionary
                 categories.add(name)
+        first = first or dict(kinds)
         headers.append(header)
         rows += [count] if types else []
     size = sum(os.path.getsize(file) for file in files)
@@ -158,6 +161,16 @@ def _parquet_kind(file: str, name: str, type_, is_group: bool) -> str:
     raise StudyError(file, f"column {name!r}: its type is {type_}, expected numbers or text")
 
 
+def _common(one: str, other: str, is_group: bool) -> str | None:
+    """The kind that a column has whose kinds in two files these are; None if there is none."""
+    if one == other:
+        return one
+    both = {one, other}
+    if both == {"BIGINT", "DOUBLE"}:  # a column of whole numbers with a gap in it is one of doubles
+        return "DOUBLE"
+    return "VARCHAR" if is_group and both == {"BIGINT", "VARCHAR"} else None
+
+
 def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tuple[Source, dict[str, Any]]:
     """Read all rows: what is in each column, and whether a mixed model can be fitted to it.
 
@@ -186,12 +199,14 @@ def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tu
     response = [name for name in source.columns if name not in (*formula.predictors, source.group)]
     options = {"threads": threads, "memory_mb": memory_mb}
     categorical = (*formula.categorical, *(name for name in source.factors if name not in response))
-    summary, total, complete = summarise(source, categorical, **options)
-    locate = Locator(source)
-    checks.missing(summary, total, complete, source.drop, locate)
+    found = summarise(source, categorical, **options)
+    summary, complete = found.columns, found.complete
+    locate = Locator(source, categorical)
+    checks.missing(summary, found.rows, complete, source.drop, locate)
     kinds = dict(source.kinds)
     for name, column in summary.items():
         if name == source.group:
+            kinds[name], written = names.agreed(found.names, locate)
             continue
         kinds[name] = checks.kind(name, column, name in response, name in categorical, locate)
         if kinds[name] != "VARCHAR":
@@ -201,12 +216,12 @@ def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tu
     columns: dict[str, Any] = {}
     for name, column in summary.items():
         if name == source.group:
-            columns[name] = {"type": "group", "kind": "VARCHAR"}
+            columns[name] = {"type": "group", "kind": kinds[name], "names": asdict(written)}
         elif kinds[name] == "VARCHAR" or name in categorical:
-            found = levels(source, name, MAX_LEVELS + 1, **options)
-            checks.levels(name, found, MAX_LEVELS, complete, name in categorical, locate)
-            found = factors.in_order(source, name, found) if kinds[name] == "VARCHAR" else found
-            columns[name] = {"type": "categorical", "kind": kinds[name], "levels": found}
+            own = levels(source, name, MAX_LEVELS + 1, **options)
+            checks.levels(name, own, MAX_LEVELS, complete, name in categorical, locate)
+            own = factors.in_order(source, name, own) if kinds[name] == "VARCHAR" else own
+            columns[name] = {"type": "categorical", "kind": kinds[name], "levels": own}
         else:
             columns[name] = {"type": "numeric", "kind": kinds[name], **column.described()}
     sizes = group_sizes(source, **options)[1]
@@ -222,7 +237,7 @@ def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tu
         "response": formula.response.strip("`") if formula.response.count("`") == 2 else formula.response,
         "columns": columns,
         "missing": "drop" if source.drop else "error",
-        "dropped": {"rows": total - complete, "columns": lost},
+        "dropped": {"rows": found.rows - complete, "columns": lost},
         "checks": list(checks.PASSED),
         "copied": source.size <= COPY_LIMIT,
     }
@@ -232,8 +247,7 @@ def reopen(data: dict[str, Any]) -> Source:
     """The source that data.json describes, as `scan` left it."""
     group = data["group"]
     source = inspect(data["sources"], list(data["columns"]), group, data["missing"] == "drop")
-    kinds = {name: column["kind"] for name, column in data["columns"].items() if name != group}
-    return replace(source, kinds=source.kinds | kinds)
+    return replace(source, kinds={name: column["kind"] for name, column in data["columns"].items()})
 
 
 def copy(source: Source, path: str, memory_mb: int = 1024) -> None:
@@ -242,4 +256,6 @@ def copy(source: Source, path: str, memory_mb: int = 1024) -> None:
 
     rows = " UNION ALL ".join(f"({source.typed(Part(file))})" for file in range(len(source.files)))
     with connect(memory_mb=memory_mb, ordered=True) as connection:
-        write_whole(path, lambda name: connection.execute(f"COPY ({rows}) TO {text(name)} (FORMAT parquet)"))
+        write_whole(
+            path, lambda name: connection.execute(f"COPY ({rows}) TO {quoted(name)} (FORMAT parquet)")
+        )

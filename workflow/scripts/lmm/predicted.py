@@ -1,6 +1,6 @@
 """The predictions stage: every engine's predictions of one list of rows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -13,6 +13,7 @@ from lmm.predictions import COLUMNS, DRAWS, predict
 from lmm.rows import together
 from lmm.tidy import OWN_ROWS, Fit
 
+NAMED = 5  # new groups that are named
 METHODS = {
     "mixedlm": "normal, at its estimates of the variances; prediction errors with the fixed effects' uncertainty",
     "reml": "normal, at the REML estimates; prediction errors with the fixed effects' uncertainty",
@@ -51,13 +52,14 @@ def by_all(
     table : DataFrame
         Columns `predictions.COLUMNS`, engine after engine.
     details : dict
-        rows by source, new groups, methods by engine, and why an engine was left out.
+        rows by source; of the rows that are no data, the groups that the data have (known_groups, known_rows) and
+        have not (new_groups, new_rows, new_names: some of them); methods by engine, why an engine was left out.
     """
-    left_out, tables, count, new = {}, [], {}, 0
+    left_out, tables, count, met = {}, [], {}, {}
     if rows is not None:
         listed = rows.index.to_frame(index=False).assign(level=rows[moments.group].astype(str).to_numpy())
         count = listed["source"].value_counts().to_dict()
-        new = int((~pd.Series(listed["level"].unique()).isin(moments.levels)).sum())
+        met = _met(listed.loc[listed["source"] == "predict", "level"], moments.levels)
     for engine, about in settings["engines"].items():
         kinds = ("parameters", "diagnostics", "ranef")
         fit = Fit.read(*(paths[f"{engine}_{kind}"] for kind in kinds))
@@ -82,11 +84,26 @@ def by_all(
     methods = {engine: METHODS[engine] for engine in settings["engines"] if engine not in left_out}
     return table, {
         "rows": {source: int(number) for source, number in count.items()},
-        "new_groups": new,
+        **met,
         "own_rows_limit": OWN_ROWS,
         "conf_level": settings["conf_level"],
         "methods": methods,
         "left_out": left_out,
+    }
+
+
+def _met(levels: pd.Series, known: Sequence[str]) -> dict[str, Any]:
+    """Groups and rows that the data know, and that they do not; nothing without rows."""
+    if not len(levels):
+        return {}
+    there = levels.isin(known)
+    new = levels[~there].unique().tolist()
+    return {
+        "known_groups": int(levels[there].nunique()),
+        "known_rows": int(there.sum()),
+        "new_groups": len(new),
+        "new_rows": int((~there).sum()),
+        "new_names": new[:NAMED],
     }
 
 

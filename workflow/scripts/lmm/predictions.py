@@ -24,6 +24,7 @@ from lmm.posterior import given_draws
 from lmm.problem import Problem
 from lmm.progress import Progress
 from lmm.ranef import wide
+from lmm.tidy import by_term
 from lmm.variance import components
 
 COLUMNS = [
@@ -64,9 +65,8 @@ def posterior_of(
     keep = min(total, DRAWS)
     at = (np.arange(keep) * total) // keep
     values = {
-        str(name): column.to_numpy().reshape(-1)[at]
-        for name, column in posterior.data_vars.items()
-        if column.dims == ("chain", "draw")
+        term: column.transpose("chain", "draw").to_numpy().reshape(-1)[at]
+        for term, column in by_term(posterior).items()
     }
     _, D, sigma = components(values, fixed, random)
     return root_of(D), np.ascontiguousarray(sigma)

@@ -8,6 +8,7 @@ import numpy as np
 from lmm.priors import parse_prior
 from lmm.study_simulation import Simulation
 from lmm.terms import Terms
+from lmm.tidy import corr_key
 
 CORR = "lkj(2)"  # what `auto` is for correlations
 
@@ -47,6 +48,6 @@ def simulation_from_priors(
         matrix = prior.sample_corr(rng, len(block))
         for i, first in enumerate(block):
             for j in range(i + 1, len(block)):
-                corr[f"{first}.{block[j]}"] = float(matrix[i, j])
+                corr[corr_key(first, block[j])] = float(matrix[i, j])
     drawn = {"fixed": fixed, "sd": sd, "sigma": sigma, "corr": corr or None}
     return settings.model_copy(update=drawn)

@@ -12,14 +12,11 @@ import pandas as pd
 from lmm.recovery import COLUMNS, reference_engine
 from lmm.recovery_grid import place
 from lmm.reported import Reported
+from lmm.store import read_table
 from lmm.tidy import RESIDUAL
 from lmm.words import counted, given, listed, titled
 
 TABLES = ("performance", "failures", "calibration")
-TEXT = [
-    "design", "engine", "effect", "term", "subset", "measure", "status", "message", "quantity", "kind", "verdict",
-    "finding",
-]  # fmt: skip
 AXES = {
     "groups": "groups",
     "rows": "rows",
@@ -196,18 +193,11 @@ def read(study: str, settings: Mapping[str, Any], paths: Mapping[str, Any]) -> R
         performance, failures, and where they exist calibration, replicates, ranks.
     """
     there = {name: str(path) for name, path in paths.items() if path and Path(str(path)).exists()}
-    tables = {name: _table(there[name]) for name in TABLES if name in there}
+    tables = {name: read_table(there[name]) for name in TABLES if name in there}
     for name in [name for name in tables["performance"].columns if name not in COLUMNS[1:]]:
         tables["performance"][name] = _settled(tables["performance"][name])
     ranks = pd.read_parquet(there["ranks"]) if "ranks" in there else None
     return Recovered(study, dict(settings), tables, there.get("replicates"), ranks)
-
-
-def _table(path: str) -> pd.DataFrame:
-    """A CSV with its text as text: a design's key may be all digits, or look like 12e5; empty cells are ''."""
-    columns = pd.read_csv(path, nrows=0).columns.intersection(TEXT)
-    table = pd.read_csv(path, dtype=dict.fromkeys(columns, str))
-    return table.fillna(dict.fromkeys(columns, ""))
 
 
 def _settled(column: pd.Series) -> pd.Series:

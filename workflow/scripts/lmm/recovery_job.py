@@ -15,6 +15,7 @@ from lmm.rows import read_terms
 from lmm.study_simulation import Simulation
 from lmm.study_simulation_checks import numeric_design
 from lmm.terms import Terms
+from lmm.tidy import by_term
 
 
 def simulated(
@@ -83,7 +84,8 @@ def posterior_draws(path: str, terms: Terms) -> np.ndarray:
 
     names = [*terms.fixed, *layout(terms.blocks).terms]
     with xarray.open_datatree(path, engine="h5netcdf") as tree:
-        return np.stack([tree["posterior"][name].to_numpy().ravel() for name in names], axis=1)
+        draws = by_term(tree["posterior"])
+        return np.stack([draws[name].to_numpy().ravel() for name in names], axis=1)
 
 
 def engines(settings: Mapping[str, Any], terms: Mapping[str, Terms]) -> dict[str, Engine]:

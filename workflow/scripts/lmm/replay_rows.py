@@ -11,7 +11,7 @@ from lmm import accumulate, moment_rows, simulate_moments
 from lmm.bayes_priors import resolve
 from lmm.design import Design
 from lmm.errors import StudyError
-from lmm.levels import encode
+from lmm.levels import encode, suffix
 from lmm.moments import INTERCEPT
 from lmm.replicate_data import Bootstrap, Simulated
 from lmm.simulate import realised
@@ -102,7 +102,7 @@ def bootstrapped(source: Bootstrap, replicate: int, design: Design, frame: pd.Da
     response = column_of(design.formula.response, [*frame.columns])
     rows = frame[names].assign(**{group: levels[codes].astype(str)})
     if source.augment:
-        rows = pd.concat([rows, rows.assign(**{group: rows[group] + "'"})], ignore_index=True)
+        rows = pd.concat([rows, rows.assign(**{group: rows[group] + suffix(levels)})], ignore_index=True)
         y = np.concatenate([observed, y])
     rows.insert(0, response, y)
     return Replayed(rows, truth, response)

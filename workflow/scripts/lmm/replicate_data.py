@@ -25,7 +25,7 @@ from lmm.streams import address, seed_sequence, stream
 from lmm.study_simulation import Simulation
 from lmm.study_simulation_checks import numeric_design
 from lmm.terms import Terms
-from lmm.tidy import RESIDUAL
+from lmm.tidy import RESIDUAL, corr_key
 
 
 @dataclass(frozen=True)
@@ -253,7 +253,7 @@ def truth_of_values(
 ) -> dict[str, Any]:
     """The truth of a data set that was simulated from values of fixed effects and `Structure.terms`."""
     p, q, random = len(terms.fixed), len(structure.random), structure.random
-    pairs = [f"{random[k]}.{random[m]}" for k, m in structure.correlations]
+    pairs = [corr_key(random[k], random[m]) for k, m in structure.correlations]
     return {
         "fixed": dict(zip(terms.fixed, values[:p].tolist(), strict=True)),
         "sd": dict(zip(random, values[p : p + q].tolist(), strict=True)),

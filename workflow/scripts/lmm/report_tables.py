@@ -10,7 +10,7 @@ import pandas as pd
 
 from lmm.report_table import Column, Table, largest, table
 from lmm.results import Results
-from lmm.tidy import RESIDUAL
+from lmm.tidy import RESIDUAL, cor_name
 from lmm.words import decimals, fixed, label, of_term, p_value, stars
 
 
@@ -94,7 +94,7 @@ def random_effects(results: Results, engine: str) -> Table | None:
     for k, term in enumerate(term for term in sds if term in parameters.index):
         name = term.removeprefix("sd__")
         earlier = [other.removeprefix("sd__") for other in sds[:k]]
-        pairs = [f"cor__{other}.{name}" for other in earlier]
+        pairs = [cor_name(other, name) for other in earlier]
         corr = [fixed(parameters.loc[p, "estimate"], 3) for p in pairs if p in parameters.index]
         row = parameters.loc[term]
         rows.append(

@@ -16,6 +16,7 @@ from lmm.rcompat import RRandom
 from lmm.streams import address, stream
 from lmm.study_simulation import Poisson, Predictor, Shape, Simulation, Sizes
 from lmm.study_simulation_checks import correlations, numeric_design
+from lmm.tidy import corr_key
 
 
 def simulate(
@@ -211,7 +212,7 @@ def realised(terms: Terms, effects: np.ndarray, errors: np.ndarray) -> dict[str,
             for second in block[i + 1 :]:
                 drawn = effects[:, [names.index(first), names.index(second)]]
                 spread = np.ptp(drawn, axis=0).min() > 0  # an effect without variance correlates with nothing
-                corr[f"{first}.{second}"] = float(np.corrcoef(drawn.T)[0, 1]) if spread else None
+                corr[corr_key(first, second)] = float(np.corrcoef(drawn.T)[0, 1]) if spread else None
     return {
         "sd": {name: float(np.std(effects[:, k], ddof=1)) for k, name in enumerate(names)},
         "corr": corr,
@@ -224,7 +225,7 @@ def truth_of_parameters(
 ) -> dict[str, Any]:
     """The part of the truth that is known without errors: parameters and random effects."""
     corr = {
-        f"{first}.{block[j]}": float(matrix[i, j])
+        corr_key(first, block[j]): float(matrix[i, j])
         for block, matrix in zip(terms.blocks, correlations(settings, terms), strict=True)
         for i, first in enumerate(block)
         for j in range(i + 1, len(block))

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lmm.levels import suffix
 from lmm.moments import Moments
 
 # Directions of a group's columns with less than this share of their squared length count as constant; what they
@@ -132,8 +133,8 @@ def draw(
     return Moments(old.group, old.levels, old.n, gram, total, basis)
 
 
-def together(first: Moments, second: Moments, suffix: str = "'") -> Moments:
-    """Moments of both data sets as if of different groups, those of the second renamed by `suffix`.
+def together(first: Moments, second: Moments) -> Moments:
+    """Moments of both data sets as if of different groups, those of the second renamed by `levels.suffix`.
 
     Raises
     ------
@@ -143,7 +144,8 @@ def together(first: Moments, second: Moments, suffix: str = "'") -> Moments:
     if first.basis.plain() != second.basis.plain():
         raise ValueError("moments in different bases cannot be put together")
     rows = min(first.gram.shape[1], second.gram.shape[1])
-    levels = np.array([*first.levels, *(f"{level}{suffix}" for level in second.levels)], dtype=object)
+    behind = suffix(first.levels)
+    levels = np.array([*first.levels, *(f"{level}{behind}" for level in second.levels)], dtype=object)
     gram = np.concatenate([first.gram[:, :rows], second.gram[:, :rows]])
     n = np.concatenate([first.n, second.n])
     return Moments(first.group, levels, n, gram, first.total + second.total, first.basis)

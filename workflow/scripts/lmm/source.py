@@ -12,23 +12,17 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
+from lmm.cells import MISSING, present, quoted
 from lmm.errors import StudyError
 from lmm.progress import Progress
 
 PART_ROWS = 1 << 24
 BATCH_ROWS = 65_536  # rows whose model matrix is in memory at a time
-# What R and pandas write for a missing value.
-MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null")
 
 
 def quote(name: str) -> str:
     """An SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
-
-
-def text(value: str) -> str:
-    """An SQL string."""
-    return "'" + value.replace("'", "''") + "'"
 
 
 @dataclass(frozen=True)
@@ -54,9 +48,9 @@ class Source:
     columns : tuple of str
         The columns that the study uses.
     group : str
-        The grouping factor's column; it is read as text.
+        The grouping factor's column; its values are names, text whatever their kind.
     kinds : dict
-        "BIGINT", "DOUBLE" or "VARCHAR" a column: what Parquet says or, for CSV, what a scan found.
+        "BIGINT", "DOUBLE" or "VARCHAR" a column: what Parquet says or, after a scan, what was found (`lmm.cells`).
     drop : bool
         Leave out rows in which a used column is missing.
     rows : tuple of int
@@ -96,7 +90,7 @@ class Source:
 
     def raw(self, part: Part) -> str:
         """SELECT of the used columns as the file has them (CSV: as text, missing values as NULL)."""
-        path = text(self.files[part.file])
+        path = quoted(self.files[part.file])
         if self.format == "parquet":
             columns = ", ".join(quote(name) for name in self.columns)
             whole = part.start is None or (part.start, part.stop) == (0, self.rows[part.file])
@@ -109,10 +103,10 @@ class Source:
             return f"SELECT {columns} FROM read_parquet({path}, {options}){span}"
         header = self.headers[part.file]
         # By position: DuckDB's names ignore case, and a file may have unnamed columns.
-        columns = ", ".join(f"c{header.index(name)} AS {quote(name)}" for name in self.columns)
+        columns = ", ".join(f"{present(f'c{header.index(name)}')} AS {quote(name)}" for name in self.columns)
         schema = ", ".join(f"c{at}: 'VARCHAR'" for at in range(len(header)))
         delimiter = "','" if self.format == "csv" else "'\t'"
-        missing = ", ".join(text(word) for word in MISSING)
+        missing = ", ".join(map(quoted, MISSING))
         limit = f" LIMIT {part.stop}" if part.stop is not None else ""
         return (
             f"SELECT {columns} FROM read_csv({path}, auto_detect = false, header = true, "
@@ -123,7 +117,7 @@ class Source:
     def typed(self, part: Part, keys: bool = False, every: bool = False) -> str:
         """SELECT of the used columns as the study's fits see them, without the rows left out as incomplete.
 
-        The grouping factor is text, or with `keys` as the file has it: quicker to group by, cast afterwards.
+        The grouping factor is text, or with `keys` what its text is cast from: quicker to group by.
         With `every`, incomplete rows are there too, and a column lmm_complete says which are not.
         """
         columns = ", ".join(f"{self.value(name, keys)} AS {quote(name)}" for name in self.columns)
@@ -139,8 +133,10 @@ class Source:
         if kind == "DOUBLE":
             value = f"CAST({value} AS DOUBLE)"
             value = f"CASE WHEN isnan({value}) THEN NULL ELSE {value} END"
+        elif kind == "BIGINT":
+            value = f"TRY_CAST({value} AS BIGINT)"  # only not-a-number fails, in columns stored as doubles
         elif not (keys and name == self.group):
-            value = f"CAST({value} AS {kind})"
+            value = f"CAST({value} AS VARCHAR)"
         return f"CAST({value} AS VARCHAR)" if name == self.group and not keys else value
 
 

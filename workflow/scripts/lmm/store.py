@@ -15,6 +15,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+# Columns of names and words in the tables that are CSV: CSV has no types, and a level may look like a number.
+TEXT = [
+    "design", "diagnosis", "difference_of", "effect", "engine", "finding", "group", "kind", "level", "measure",
+    "message", "quantity", "status", "subset", "term", "verdict",
+]  # fmt: skip
+
 
 def write_whole(path: str | Path, write: Callable[[str], Any]) -> None:
     """Call `write` on a temporary name beside `path`, then rename it to `path`.
@@ -77,10 +83,17 @@ def write_table(path: str | Path, table: pd.DataFrame) -> None:
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
-    """Read a table that `write_table` wrote; empty text cells of a CSV come back as ''."""
+    """Read a table that `write_table` wrote; of a CSV, columns of `TEXT` are text whatever stands in them.
+
+    An empty cell is '' among text and missing among numbers, and nothing else is missing: a level may be called NA.
+    """
     if not str(path).endswith(".csv"):
         return pd.read_parquet(path)
-    table = pd.read_csv(path)
-    for column in table.columns.intersection(["group", "term", "level", "engine", "effect", "status"]):
-        table[column] = table[column].fillna("").astype(str)
-    return table
+    columns = pd.read_csv(path, nrows=0).columns
+    numbers = {name: [""] for name in columns.difference(TEXT)}
+    return pd.read_csv(
+        path,
+        dtype=dict.fromkeys(columns.intersection(TEXT), str),
+        na_values=numbers,
+        keep_default_na=False,
+    )

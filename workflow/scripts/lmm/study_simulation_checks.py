@@ -10,6 +10,7 @@ from lmm.errors import StudyError
 from lmm.formula import Formula
 from lmm.study_base import nearest
 from lmm.study_simulation import Simulation, Sizes
+from lmm.tidy import corr_key
 
 
 @cache
@@ -68,11 +69,11 @@ def correlations(simulation: Simulation, terms: Terms, where: str = "simulate") 
             raise StudyError(
                 where, f"{given:g}: there are several pairs; expected a mapping such as {example}"
             )
-        given = {".".join(terms.random): given}
+        given = {corr_key(*terms.random): given}
     pairs = {}
     for i, first in enumerate(terms.random):
         for second in terms.random[i + 1 :]:
-            pairs[f"{first}.{second}"] = pairs[f"{second}.{first}"] = (first, second)
+            pairs[corr_key(first, second)] = pairs[corr_key(second, first)] = (first, second)
     for name, value in given.items():
         if name not in pairs:
             raise StudyError(f"{where}.{name}", not_among(name, list(pairs)[::2], "a pair of random effects"))
