@@ -47,16 +47,26 @@ def number(cell: str) -> str:
     return f"CASE WHEN contains({cell}, '_') THEN NULL ELSE nullif(TRY_CAST({cell} AS DOUBLE), 'nan') END"
 
 
-def numbers(cells: Any) -> Any:
-    """`number` of text cells in memory, (n,) float64; NaN for missing cells and text."""
+def numbers(frame: Any) -> dict[str, Any]:
+    """`number` of text cells in memory: column -> (n,) float64 array, NaN for missing cells and text.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Columns of text.
+    """
     import duckdb  # here, because headers are looked at without it
     import pyarrow as pa
 
-    table = pa.table({"cell": pa.array(cells, pa.string(), from_pandas=True)})
+    # numbered, because DuckDB's names ignore case
+    text = {f"c{at}": pa.array(frame[name], pa.string(), from_pandas=True) for at, name in enumerate(frame)}
+    if not text:
+        return {}
     with duckdb.connect() as connection:
-        connection.register("cells", table)
-        found = connection.sql(f"SELECT {number('cell')} AS number FROM cells").to_arrow_table()
-    return found["number"].to_numpy()
+        connection.register("cells", pa.table(text))
+        query = ", ".join(f"{number(name)} AS {name}" for name in text)
+        found = connection.sql(f"SELECT {query} FROM cells").to_arrow_table()
+    return {name: found[at].to_numpy() for at, name in enumerate(frame)}
 
 
 def padded(cell: str) -> str:

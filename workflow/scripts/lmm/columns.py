@@ -74,10 +74,9 @@ def look(patterns: str | Sequence[str]) -> tuple[Source, pd.DataFrame, list[Colu
         frame = sample(source, SAMPLE_ROWS)
     except duckdb.Error as error:
         raise explain(error, source, Part(0)) from None
-    columns = []
+    columns, found = [], _numbers(source, frame)
     for name in names:
-        values = frame[name]
-        numbers = _numbers(values, source.kinds.get(name))
+        values, numbers = frame[name], found[name]
         numeric = bool(values.notna().any() and (numbers.notna() == values.notna()).all())
         # Identifiers that doubles cannot tell apart, and numbers that the file has as categories
         numeric &= name not in source.factors and not values.dropna().astype(str).str.fullmatch(LONG).all()
@@ -86,11 +85,13 @@ def look(patterns: str | Sequence[str]) -> tuple[Source, pd.DataFrame, list[Colu
     return source, frame, columns
 
 
-def _numbers(values: pd.Series, kind: str | None) -> pd.Series:
-    """The numbers that the fit would see; NaN for missing values and text. `kind` is what Parquet says."""
-    if kind is None:
-        return pd.Series(cells.numbers(values), index=values.index)
-    return values.astype(float) if kind != "VARCHAR" else pd.Series(np.nan, index=values.index)
+def _numbers(source: Source, frame: pd.DataFrame) -> pd.DataFrame:
+    """The numbers that the fit would see; NaN for missing values and text, which a Parquet file's text always is."""
+    text = [name for name in frame if name not in source.kinds]
+    found = cells.numbers(frame[text])
+    for name, kind in source.kinds.items():
+        found[name] = np.full(len(frame), np.nan) if kind == "VARCHAR" else frame[name].to_numpy(float)
+    return pd.DataFrame(found, index=frame.index)
 
 
 def _readable(source: Source, name: str) -> bool:

@@ -6,7 +6,6 @@ another machine, makes the same columns.
 """
 
 import ast
-import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from formulaic.errors import FormulaicError
 
 from lmm.errors import StudyError
 from lmm.formula import Formula, parse
+from lmm.formula_text import hide, hide_level, hide_name, shown
 from lmm.terms import Terms
 from lmm.tidy import RESIDUAL, sd_name
 
@@ -27,9 +27,6 @@ CONTEXT = {"np": np}
 INTERCEPT = "Intercept"
 # How names of variance parameters begin, and of measures of variance explained.
 RESERVED = ("sd__", "cor__", "variance_explained__")
-# Signs that formulaic puts between names and behind them, and their stand-ins where a column's name has them.
-SIGNS = str.maketrans({":": "\ue000", "[": "\ue001", "(": "\ue002"})
-BACK = {stand_in: sign for sign, stand_in in SIGNS.items()}
 # What formulaic, and the functions that it calls with the user's arguments, raise.
 EVALUATION = (FormulaicError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
@@ -102,10 +99,11 @@ class Design:
     def response(self, df: pd.DataFrame) -> np.ndarray:
         """The response of a batch, (n,) float64."""
         name = self.formula.response
-        if name in df.columns:
-            return df[name].to_numpy(dtype=np.float64)
-        spec = ModelSpec(formula=Formulaic(f"0 + {name}"))
-        return _evaluate(spec, df)[:, 0]
+        bare = name[1:-1] if name.startswith("`") else name
+        if bare in df.columns:
+            return df[bare].to_numpy(dtype=np.float64)
+        spec = ModelSpec(formula=Formulaic(hide(f"0 + {name}")))
+        return _evaluate(spec, df.rename(columns=hide_name))[:, 0]
 
     def matrix(self, df: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Response (n,) and distinct columns (n, K) of a batch; see `response` and `predictors`."""
@@ -178,7 +176,7 @@ def _specs(formula: Formula, frame: pd.DataFrame, transforms: list[str]) -> tupl
     parts = list(zip((formula.fixed, *formula.blocks), transforms, strict=True))
     for rhs, text in parts:
         if (rhs, text) not in made:  # in y ~ x + (x | g) both are x
-            spec = ModelSpec(formula=Formulaic(_inside(rhs)), transform_state=ast.literal_eval(text))
+            spec = ModelSpec(formula=Formulaic(hide(rhs)), transform_state=ast.literal_eval(text))
             made[rhs, text] = _quietly(spec, frame).model_spec
     return tuple(made[part] for part in parts)
 
@@ -216,46 +214,37 @@ def _told_apart(
     StudyError
         Levels make two columns of the model the same name.
     """
-    odd = {_inside(f"`{name}`")[1:-1]: name for name in formula.predictors}
-    odd = {token: name for token, name in odd.items() if token != name}
+    tokens = {hide_name(name): name for name in formula.predictors}
+    odd = {token: name for token, name in tokens.items() if token != name}
     columns = [
         [(spec.column_names[k], term) for term, at in spec.term_indices.items() for k in at] for spec in specs
     ]
     random = {name for own in columns[1:] for name, _ in own}
-    owners: dict[str, set[str]] = {}  # names as they would be shown -> terms
+    owners: dict[str, set[str]] = {}
     for name, term in (pair for own in columns for pair in own):
-        owners.setdefault(_shown(name, odd), set()).add(_term(term))
+        owners.setdefault(shown(name), set()).add(_term(term))
     named: list[tuple[str, ...]] = []
     plain: dict[str, str] = {}
     seen: dict[str, str] = {}
     for own in columns:
         names: list[str] = []
         for name, term in own:
-            shown = _shown(name, odd)
-            if shown.startswith(RESERVED) or (sd_name(shown) == RESIDUAL and name in random):
-                shown = f"`{shown}`"
-            elif len(owners[shown]) > 1:
-                shown = _shown(name, {token: f"`{column}`" for token, column in odd.items()})
+            label = shown(name)
+            if label.startswith(RESERVED) or (sd_name(label) == RESIDUAL and name in random):
+                label = f"`{label}`"
+            elif len(owners[label]) > 1:
+                label = name
+                for token, column in odd.items():
+                    label = label.replace(token, f"`{column}`")
+                label = shown(label)
             if [(factor.expr, factor.eval_method.value) for factor in term.factors] == [(name, "lookup")]:
-                plain[shown] = odd.get(name, name)
-            if shown in names or seen.setdefault(shown, _term(term)) != _term(term):
-                what = f"'{shown}' is the name of two columns of the model, whose levels look like its terms"
+                plain[label] = tokens[name]
+            if label in names or seen.setdefault(label, _term(term)) != _term(term):
+                what = f"'{label}' is the name of two columns of the model, whose levels look like its terms"
                 raise StudyError("formula", f"{what}; expected levels with other names")
-            names.append(shown)
+            names.append(label)
         named.append(tuple(names))
     return tuple(named), plain
-
-
-def _inside(text: str) -> str:
-    """A formula's text with the signs in columns' names that formulaic puts between names replaced by others."""
-    return re.sub("`[^`]*`", lambda found: found[0].translate(SIGNS), text)
-
-
-def _shown(name: str, odd: Mapping[str, str]) -> str:
-    """A name of formulaic's with the data's names of columns."""
-    for token, column in odd.items():
-        name = name.replace(token, column)
-    return name
 
 
 def _term(term: Any) -> str:
@@ -271,7 +260,7 @@ def _quietly(spec: ModelSpec, frame: pd.DataFrame) -> Any:
         except EVALUATION as error:
             what = str(error).strip().splitlines()[0]
             said = f"'{spec.formula}' cannot be evaluated: {what}; expected another formula"
-            raise StudyError("formula", said.translate(BACK)) from None
+            raise StudyError("formula", shown(said)) from None
 
 
 def _evaluate(spec: ModelSpec, frame: pd.DataFrame) -> np.ndarray:
@@ -325,8 +314,9 @@ def _with_levels(df: pd.DataFrame, formula: Formula, levels: Mapping[str, list])
             # C(Days) makes categories of numbers, and (Days | Subject) may stand beside it
             out[name] = df[name].to_numpy(dtype=np.asarray(levels[name]).dtype)
         else:
-            out[name] = pd.Categorical.from_codes(codes, categories=levels[name])
-    return pd.DataFrame({_inside(f"`{name}`")[1:-1]: values for name, values in out.items()}, index=df.index)
+            names = [hide_level(level) if isinstance(level, str) else level for level in levels[name]]
+            out[name] = pd.Categorical.from_codes(codes, categories=names)
+    return pd.DataFrame({hide_name(name): values for name, values in out.items()}, index=df.index)
 
 
 def _example(formula: Formula, levels: Mapping[str, list], ends: Mapping[str, list[float]]) -> pd.DataFrame:

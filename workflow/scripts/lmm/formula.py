@@ -5,13 +5,14 @@ Bates, Mächler, Bolker & Walker 2015 (J. Stat. Softw. 67(1), table 2) is the gr
 needs more than one grouping factor, is refused with a word on what to write instead.
 """
 
+import keyword
 from dataclasses import dataclass
 
 from formulaic import Formula as Formulaic
 from formulaic.parser.types import Factor
 
 from lmm.errors import StudyError
-from lmm.formula_text import REFUSED, names_in, split, strip, unquoted
+from lmm.formula_text import REFUSED, hide, names_in, shown, spaced, split, strip, unquoted
 
 EXPECTED = "expected columns by name ('.' is not supported) and functions of them, joined by +, -, * or :"
 
@@ -82,16 +83,17 @@ class _Parser:
 
     def __init__(self, text: str, where: str):
         self.text, self.where = text, where
+        self.hidden = hide(text) if isinstance(text, str) else text
         self.categorical: list[str] = []
         self.stateful: list[str] = []
 
     def fail(self, what: str) -> StudyError:
-        return StudyError(self.where, f"'{self.text}': {what}")
+        return StudyError(self.where, f"'{self.text}': {shown(what)}")
 
     def formula(self) -> Formula:
         if not isinstance(self.text, str) or not self.text.strip():
             raise StudyError(self.where, f"{self.text!r}: expected a formula such as 'y ~ x + (x | group)'")
-        sides = split(self.text, "~", self.fail)
+        sides = split(self.hidden, "~", self.fail)
         if len(sides) != 2:
             raise self.fail("expected one '~' between response and predictors, as in 'y ~ x + (x | group)'")
         response = self.response(sides[0][1].strip())
@@ -126,7 +128,7 @@ class _Parser:
                     f"the response '{column}' is also on the right-hand side; expected it left only"
                 )
         return Formula(
-            text=" ".join(self.text.split()),
+            text=spaced(self.text),
             response=response.terms[0],
             fixed=fixed.rhs,
             blocks=tuple(block.rhs for block in blocks),
@@ -174,7 +176,7 @@ class _Parser:
             raise self.fail(
                 f"response '{text}': expected one column or a function of it: np.log(y), I(y / 2)"
             )
-        if self.categorical or self.stateful or ":" in side.terms[0]:
+        if self.categorical or self.stateful or ":" in unquoted(side.terms[0]):
             raise self.fail(f"response '{text}': expected one number for each row, without C() or {{}}")
         return side
 
@@ -183,7 +185,7 @@ class _Parser:
         if "%" in unquoted(text):  # formulaic reads b + b:a where R has a:b
             raise self.fail(f"'{text}': operators such as %in% are not read; write x:z for a %in% term")
         try:
-            terms = list(Formulaic(text))
+            terms = list(Formulaic(hide(text)))
         except Exception:  # formulaic's own errors, and those of Python's parser, which pass through it
             raise self.fail(f"'{text}' does not parse; {EXPECTED}") from None
         intercept, names, columns = False, [], []
@@ -200,13 +202,15 @@ class _Parser:
         """A factor as text that parses again, and the columns that it uses."""
         expr = factor.expr
         if factor.eval_method.value == "lookup":
-            return (expr if expr.isidentifier() else f"`{expr}`"), [expr]
+            bare, name = expr.isidentifier() and not keyword.iskeyword(expr), shown(expr)
+            return (name if bare else f"`{name}`"), [name]
         if factor.eval_method.value == "literal":
             raise self.fail(f"'{expr}': expected a column or a function of columns")
         names = names_in(expr, self.fail)
         if not names.columns:
             raise self.fail(f"'{expr}': expected a function of columns")
         self.categorical += names.categorical
+        expr = shown(expr)
         if names.stateful:
             self.stateful.append(expr)
         return (expr if names.call else f"{{{expr}}}"), names.columns
@@ -221,7 +225,7 @@ class _Parser:
         if not effects:
             raise self.fail(f"({text}): nothing stands left of '|'; write (1 | group)")
         if group.startswith("`") and group.endswith("`") and len(group) > 2:
-            return effects, group[1:-1], independent
+            return effects, shown(group[1:-1]), independent
         if "/" in group:
             raise self.fail(f"({text}): nested factors are not supported, only one grouping factor")
         if any(sign in group for sign in ":*+"):

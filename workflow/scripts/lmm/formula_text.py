@@ -1,6 +1,8 @@
 """Reading the text of a formula: brackets, quotes, and the names inside an expression."""
 
 import ast
+import keyword
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -28,6 +30,13 @@ REFUSED = {
 }
 
 
+# Stand-ins are private characters of Unicode, which have no meaning for anyone and seldom occur.
+FIRST = 0x10FF00
+MARK = chr(FIRST + 0x80)  # behind a name that is a word of Python's, or begins like a number
+STAND_INS = {code: FIRST + code for code in range(0x80) if not (chr(code).isalnum() or chr(code) == "_")}
+SIGNS = {FIRST + code: code for code in range(0x80)} | {ord(MARK): ""}
+
+
 @dataclass
 class Names:
     """What one Python expression of a formula uses."""
@@ -50,7 +59,7 @@ def names_in(expression: str, fail: Callable[[str], Exception]) -> Names:
     """
     # an identifier stands in for each `odd name`, so that Python's own parser can read the rest
     pieces = expression.split("`")
-    odd = {f"column_{i}_": pieces[i] for i in range(1, len(pieces), 2)}
+    odd = {f"column_{i}_": shown(pieces[i]) for i in range(1, len(pieces), 2)}
     text = "".join(f"column_{i}_" if i % 2 else piece for i, piece in enumerate(pieces))
     tree = ast.parse(text, mode="eval")  # formulaic has parsed it before
     visitor = _Visitor(odd, fail)
@@ -142,6 +151,42 @@ def split(text: str, signs: str, fail: Callable[[str], Exception]) -> list[tuple
     if quote or depth:
         raise fail(f"'{quote or depth[-1]}' is never closed; expected its other half after it")
     return [*parts, (sign, text[start:])]
+
+
+def hide(text: str) -> str:
+    """A formula whose names in backticks have stand-ins for all signs that formulaic or Python would read.
+
+    formulaic takes a backslash, a tilde or a bracket in a name for its own, and joins names by colons. A level that
+    begins with two underscores it leaves out; such a string in quotes gets a stand-in, too (`hide_level`).
+    """
+
+    def hidden(found: re.Match) -> str:
+        if found[1]:
+            return found[1][0] + hide_level(found[1][1:])
+        name = found[2].translate(STAND_INS)
+        return f"`{name}{MARK * (keyword.iskeyword(name) or name[:1].isdigit())}`"
+
+    return re.sub(r"('[^']*'|\"[^\"]*\")|`([^`]*)`", hidden, text)
+
+
+def hide_name(name: str) -> str:
+    """A column's name as `hide` leaves it between backticks."""
+    return hide(f"`{name}`")[1:-1]
+
+
+def hide_level(level: str) -> str:
+    """A level that formulaic keeps."""
+    return chr(FIRST + ord("_")) + level[1:] if level.startswith("__") else level
+
+
+def shown(text: str) -> str:
+    """What `hide` has hidden, as it was."""
+    return text.translate(SIGNS)
+
+
+def spaced(text: str) -> str:
+    """`text` with one space wherever there is white space, but for what stands in backticks or quotes."""
+    return re.sub(r"(`[^`]*`|'[^']*'|\"[^\"]*\")|\s+", lambda found: found[1] or " ", text).strip()
 
 
 def strip(text: str) -> str:

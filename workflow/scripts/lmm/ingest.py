@@ -6,7 +6,9 @@
 import csv
 import glob
 import gzip
+import itertools
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -58,7 +60,7 @@ def inspect(patterns: str | Sequence[str], columns: Sequence[str], group: str, d
             raise StudyError(file, f"is {other}, expected {kind} like {files[0]}: one format a study")
     columns = tuple(columns)
     read = _parquet_header if kind == "parquet" else _text_header
-    headers, kinds, first, rows, categories = [], {}, {}, [], set()
+    headers, kinds, first, rows, categories, ends = [], {}, {}, [], set(), []
     for file in files:
         header, types, count = read(file, kind)
         checks.header(file, header, columns, files[0], headers[0] if headers else None)
@@ -73,9 +75,12 @@ def inspect(patterns: str | Sequence[str], columns: Sequence[str], group: str, d
         first = first or dict(kinds)
         headers.append(header)
         rows += [count] if types else []
+        ends += [] if types else [_line_end(file, header)]
     size = sum(os.path.getsize(file) for file in files)
     names = tuple(name for name in columns if name in categories and name != group)
-    return Source(tuple(files), kind, tuple(headers), columns, group, kinds, drop, tuple(rows), size, names)
+    return Source(
+        tuple(files), kind, tuple(headers), columns, group, kinds, drop, tuple(rows), size, names, tuple(ends)
+    )
 
 
 def _expand(patterns: list[str]) -> list[str]:
@@ -109,9 +114,8 @@ def _format(file: str) -> str:
 def _text_header(file: str, kind: str) -> tuple[tuple[str, ...], None, None]:
     """The header of a CSV or TSV file, after a look at the first row."""
     delimiter = "," if kind == "csv" else "\t"
-    opener = gzip.open if file.lower().endswith(".gz") else open
     try:
-        with opener(file, "rt", encoding="utf-8-sig", newline="") as lines:
+        with _opened(file) as lines:
             records = csv.reader(lines, delimiter=delimiter)
             header, first = next(records, []), next(records, None)
     except (UnicodeDecodeError, OSError, EOFError, csv.Error) as error:
@@ -122,6 +126,22 @@ def _text_header(file: str, kind: str) -> tuple[tuple[str, ...], None, None]:
     if first is None:
         raise StudyError(file, "has a header and no rows, expected rows")
     return tuple(header), None, None
+
+
+def _opened(file: str):
+    """A text file, gzipped or not, its lines' ends as they are."""
+    opener = gzip.open if file.lower().endswith(".gz") else open
+    return opener(file, "rt", encoding="utf-8-sig", newline="")
+
+
+def _line_end(file: str, header: Sequence[str]) -> str:
+    """How lines end, where the header has a line break in a name, which DuckDB would take for it; else empty."""
+    breaks = sum(len(re.findall(r"\r\n|\r|\n", name)) for name in header)
+    if not breaks:
+        return ""
+    with _opened(file) as lines:
+        last = next(itertools.islice(lines, breaks, None))
+    return re.search(r"\r\n|\r|\n", last)[0]
 
 
 def _parquet_header(file: str, kind: str) -> tuple[tuple[str, ...], dict[str, Any], int]:

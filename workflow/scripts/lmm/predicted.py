@@ -8,6 +8,7 @@ import pandas as pd
 from lmm.design import rebuild
 from lmm.errors import StudyError
 from lmm.formula import Formula
+from lmm.formula_text import spaced
 from lmm.moments import Moments
 from lmm.predictions import COLUMNS, DRAWS, predict
 from lmm.rows import together
@@ -66,7 +67,7 @@ def by_all(
         if not len(fit.parameters) or not len(fit.ranef) or fit.parameters["estimate"].isna().all():
             left_out[engine] = fit.diagnostics.get("message") or fit.diagnostics["status"]
             continue
-        design = rebuild(designs[" ".join(about["formula"].split())]["state"])
+        design = rebuild(designs[spaced(about["formula"])]["state"])
         prior, posterior = {}, None
         if engine == "pymc":
             try:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lmm.formula_text import spaced
 from lmm.store import read_json, read_table, write_json
 from lmm.terms import Terms
 
@@ -66,7 +67,7 @@ def write_designs(path: str, designs: Sequence[Any]) -> None:
 
 def read_terms(path: str, formula: str) -> Terms:
     """Names of a formula's columns, from design.json."""
-    value = read_json(path)[" ".join(formula.split())]["terms"]
+    value = read_json(path)[spaced(formula)]["terms"]
     blocks = tuple(tuple(block) for block in value["blocks"])
     return Terms(tuple(value["fixed"]), blocks, value["group"], tuple(value["columns"]))
 
@@ -85,7 +86,7 @@ def read_rows(where: Mapping[str, Any], designs: str, formula: str) -> Rows:
     from lmm.design import rebuild
     from lmm.levels import encode
 
-    design = rebuild(read_json(designs)[" ".join(formula.split())]["state"])
+    design = rebuild(read_json(designs)[spaced(formula)]["state"])
     frame = read_table(where["rows"]) if where.get("rows") else from_sources(where["data"])
     codes, levels = encode(frame[design.terms.group])
     return Rows(design.terms, *design.matrix(frame), codes, levels)

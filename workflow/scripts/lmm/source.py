@@ -59,6 +59,8 @@ class Source:
         Bytes of all files.
     factors : tuple of str
         Columns of numbers that Parquet files have as categories.
+    ends : tuple of str
+        How lines end in each text file whose header has a line break in a name; else empty, and DuckDB finds it.
     """
 
     files: tuple[str, ...]
@@ -71,11 +73,13 @@ class Source:
     rows: tuple[int, ...] = ()
     size: int = 0
     factors: tuple[str, ...] = ()
+    ends: tuple[str, ...] = ()
 
     def only(self, start: int, stop: int | None = None) -> "Source":
         """The same source with some of its files, `start` to `stop` (default one): what one of several jobs reads."""
         span = slice(start, start + 1 if stop is None else stop)
-        return replace(self, files=self.files[span], headers=self.headers[span], rows=self.rows[span])
+        own = {name: getattr(self, name)[span] for name in ("files", "headers", "rows", "ends")}
+        return replace(self, **own)
 
     def parts(self, size: int = PART_ROWS) -> list[Part]:
         """The parts in order; they depend on the files and on nothing else."""
@@ -108,9 +112,11 @@ class Source:
         delimiter = "','" if self.format == "csv" else "'\t'"
         missing = ", ".join(map(quoted, MISSING))
         limit = f" LIMIT {part.stop}" if part.stop is not None else ""
+        end = self.ends[part.file].replace("\r", "\\r").replace("\n", "\\n")
+        end = f"new_line = '{end}', " if end else ""
         return (
             f"SELECT {columns} FROM read_csv({path}, auto_detect = false, header = true, "
-            f"delim = {delimiter}, quote = '\"', escape = '\"', nullstr = [{missing}], "
+            f"delim = {delimiter}, quote = '\"', escape = '\"', nullstr = [{missing}], {end}"
             f"columns = {{{schema}}}){limit}"
         )
 
