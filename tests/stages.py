@@ -121,7 +121,7 @@ class Run:
     def report(self) -> str:
         """Figures and page, as `results.read` finds their inputs."""
         import made_results
-        from lmm import figures, report
+        from lmm.report import figures, report
 
         inputs = made_results.paths(self.base.parent, self.name, self.study["engines"])
         inputs |= (

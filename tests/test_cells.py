@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lmm import cells, columns, ingest, new_rows
-from lmm.errors import StudyError
-from lmm.formula import parse
-from lmm.source import Part, connect
-from lmm.summary import group_sizes, summarise
+from lmm.core.errors import StudyError
+from lmm.data import cells, ingest
+from lmm.data.source import Part, connect
+from lmm.data.summary import group_sizes, summarise
+from lmm.model.formula import parse
+from lmm.prediction import new_rows
+from lmm.proposal import columns
 
 TEXT = None
 # Every writing that cells.py decides on: the number that it is, or TEXT. Missing ones are below.

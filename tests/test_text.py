@@ -4,21 +4,18 @@ A few examples only, each of which goes through every stage; the look-alikes are
 """
 
 import json
-import re
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
 import pytest
-import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import stages
-from lmm import cells
-from lmm.store import TEXT, read_json, read_table, write_table
-from lmm.tidy import by_term
+from lmm.core.store import read_json, read_table
+from lmm.data import cells
 
 LOOK_ALIKES = [
     "1.1", "1.10", "001", "1", "0", "-1", "1e5", "inf", "NaN", "nan", "None", "NULL", "n/a", "True", "1_1", "0x1F",
@@ -105,7 +102,7 @@ def run(folder, kind, names, groups, factor, engines, monkeypatch) -> tuple[stag
 
 def check(ran: stages.Run, page: str, names, groups, factor) -> None:
     """Every artifact has the names as they are."""
-    y, x, z, f, g = names
+    _, x, z, f, g = names
     base, expected = ran.base, {"Intercept", x, z, *(f"{f}[T.{level}]" for level in sorted(factor)[1:])}
     data = read_json(base / "data/data.json")
     assert set(data["columns"]) == set(names)
