@@ -3,6 +3,7 @@
 Terms are named as in broom.mixed: `Intercept`, `x`, `sd__Intercept`, `cor__Intercept.x`, `sd__Observation`.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -29,8 +30,33 @@ def sd_name(term: str) -> str:
 
 
 def cor_name(first: str, second: str) -> str:
-    """`cor__Intercept.x`: the correlation of two random effects."""
-    return f"cor__{first}.{second}"
+    """`cor__Intercept.x`: the correlation of two random effects.
+
+    A first name that `pair_of` would not tell from the second, as in `a.b.c`, stands in backticks: "cor__`a.b`.c".
+    """
+    plain = f"cor__{first}.{second}"
+    return plain if pair_of(plain) == (first, second) else f"cor__`{first.replace('`', '``')}`.{second}"
+
+
+def corr_key(first: str, second: str) -> str:
+    """`Intercept.x`: the same in truth.json and in the configuration."""
+    return cor_name(first, second).removeprefix("cor__")
+
+
+def pair_of(term: str) -> tuple[str, str]:
+    """The two random effects of a correlation's name, which `cor_name` made: the first ends at the first dot.
+
+    Dots in the brackets of a level do not count: `cor__f[T.a].f[T.b]` is of f[T.a] and f[T.b].
+    """
+    name, depth = term.removeprefix("cor__"), 0
+    if quoted := re.match(r"`((?:[^`]|``)+)`\.", name):
+        return quoted[1].replace("``", "`"), name[quoted.end() :]
+    for at, sign in enumerate(name):
+        depth += (sign == "[") - (sign == "]")
+        if sign == "." and depth <= 0:
+            return name[:at], name[at + 1 :]
+    first, _, second = name.partition(".")
+    return first, second
 
 
 def group_of(term: str, group: str) -> str:
@@ -87,7 +113,8 @@ def truth_of(truth: Mapping[str, Any] | None, group: str, term: str) -> float:
     if term.startswith("sd__"):
         return _of_group(truth["sd"], group).get(term.removeprefix("sd__"), np.nan)
     if term.startswith("cor__"):
-        known = _of_group(truth["corr"], group).get(term.removeprefix("cor__"), 0.0)
+        keys, own = (term.removeprefix("cor__"), ".".join(pair_of(term))), _of_group(truth["corr"], group)
+        known = next((own[key] for key in keys if key in own), 0.0)
         return np.nan if known is None else known  # JSON's null: beside an sd of 0
     return truth["fixed"].get(term, np.nan)
 
@@ -165,6 +192,29 @@ def ranef_frame(
     )
     extra = [name for name in table if name not in RANEF]
     return table.reindex(columns=[*RANEF, *extra])
+
+
+def variables(terms: Sequence[str]) -> dict[str, str]:
+    """Tidy term -> its variable in posterior.nc: itself, but for names that NetCDF or the file's axes do not allow.
+
+    NetCDF takes a slash for a folder. The variable's attribute `term` has the term as it is.
+    """
+    found: dict[str, str] = {}
+    for term in terms:
+        name = term.replace("/", "\N{DIVISION SLASH}")
+        while name in ("chain", "draw", "level", "term", "ranef", ".") or name in found.values():
+            name += "_"
+        found[term] = name
+    return found
+
+
+def by_term(posterior: Any) -> dict[str, Any]:
+    """The posterior's variables with one number a draw, by tidy term."""
+    return {
+        str(values.attrs.get("term", name)): values
+        for name, values in posterior.data_vars.items()
+        if set(values.dims) == {"chain", "draw"}
+    }
 
 
 @dataclass

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lmm.core.engines import ENGINES
-from lmm.core.tidy import RESIDUAL
+from lmm.core.tidy import RESIDUAL, pair_of
 
 LABELS = {"no_pooling": "no pooling"} | {name: engine.label for name, engine in ENGINES.items()}
 
@@ -26,7 +26,7 @@ def titled(term: str) -> str:
         return "residual sd"
     kind, _, name = term.partition("__")
     if kind == "cor" and name:
-        return f"cor({', '.join(name.split('.', 1))})"
+        return f"cor({', '.join(pair_of(term))})"
     return f"sd of {name}" if kind == "sd" and name else term
 
 
@@ -34,7 +34,7 @@ def spoken(term: str) -> str:
     """A tidy term as one says it: `the sd of x`, `the correlation of Intercept and x`, `the fixed effect of x`."""
     kind, _, name = term.partition("__")
     if kind == "cor" and name:
-        return f"the correlation of {' and '.join(name.split('.', 1))}"
+        return f"the correlation of {' and '.join(pair_of(term))}"
     return f"the {titled(term)}" if kind == "sd" and name else f"the fixed effect of {term}"
 
 

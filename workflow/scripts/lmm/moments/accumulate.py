@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from lmm.core.compiled import kernel
+from lmm.data.cells import quoted
 from lmm.data.levels import in_order, level_names, union
-from lmm.data.source import BATCH_ROWS, Part, Source, each_part, level_of, quote, text
+from lmm.data.source import BATCH_ROWS, Part, Source, each_part, level_of, quote
 from lmm.data.summary import group_sizes
 from lmm.moments.moments import Basis, Moments
 from lmm.moments.pilot import finite_matrix, of_rows
@@ -319,7 +320,7 @@ def columns_of_e(
 
     def number(value: float) -> str:
         # As text, because DuckDB reads 0.1 as a decimal number.
-        return f"CAST({text(repr(float(value)))} AS DOUBLE)"
+        return f"CAST({quoted(repr(float(value)))} AS DOUBLE)"
 
     # Names of our own, because a user's column may be called n or e1.
     columns = [f"{level_of(key)} AS {name}" for name, key in keys.items()]

@@ -280,12 +280,9 @@ class Moments:
 
     def write(self, table: str, details: str) -> None:
         """Write moments.parquet (a row a group) and moments.json (global sums, basis)."""
-        names = ["1", *self.basis.columns, "y*"]
         rows = self.gram.shape[1]
         columns: dict[str, np.ndarray] = {"level": self.levels, "n": self.n}
-        for a in range(rows):
-            for b in range(a, len(names)):
-                columns[f"{names[a]} * {names[b]}"] = self.gram[:, a, b]
+        columns |= {name: self.gram[:, a, b] for name, a, b in _products(self.basis, rows)}
         write_table(table, pd.DataFrame(columns))
         value = {"group": self.group, "rows": rows, "basis": self.basis.plain(), "total": self.total}
         value["log_weights"] = self.log_weights
@@ -296,13 +293,11 @@ class Moments:
         """Read what `write` wrote."""
         frame, value = read_table(table), read_json(details)
         basis = Basis.from_plain(value["basis"])
-        names = ["1", *basis.columns, "y*"]
-        gram = np.empty((len(frame), value["rows"], len(names)))
-        for a in range(value["rows"]):
-            for b in range(a, len(names)):
-                gram[:, a, b] = frame[f"{names[a]} * {names[b]}"]
-                if b < value["rows"]:
-                    gram[:, b, a] = gram[:, a, b]
+        gram = np.empty((len(frame), value["rows"], len(basis.columns) + 2))
+        for name, a, b in _products(basis, value["rows"]):
+            gram[:, a, b] = frame[name]
+            if b < value["rows"]:
+                gram[:, b, a] = gram[:, a, b]
         levels = frame["level"].to_numpy(dtype=object)
         total, logs = np.array(value["total"]), value["log_weights"]
         return cls(value["group"], levels, frame["n"].to_numpy(), gram, total, basis, logs)
@@ -334,3 +329,16 @@ def by_group(
     columns = np.zeros((len(moments.total), sum(part.shape[1] for part in parts) + 1))
     columns[:-1, :-1], columns[-1, -1] = np.hstack(parts), 1.0
     return columns.T @ moments.gram @ columns
+
+
+def _products(basis: Basis, rows: int) -> list[tuple[str, int, int]]:
+    """The columns of moments.parquet, `x * y*` for x and the response, and the elements of `gram` that they are."""
+    names = ["1", *basis.columns, "y*"]
+    found: dict[str, tuple[int, int]] = {}
+    for a in range(rows):
+        for b in range(a, len(names)):
+            name = f"{names[a]} * {names[b]}"
+            while name in found:  # columns of the data may be called 1 and `x * x`
+                name += "'"
+            found[name] = (a, b)
+    return [(name, a, b) for name, (a, b) in found.items()]

@@ -249,6 +249,7 @@ def narrowed(moments: Moments | SeveralMoments, groups: Sequence[str]) -> Moment
     Parameters
     ----------
     moments : Moments or SeveralMoments
+        Of at least these factors.
     groups : sequence of str
         Names of the factors that are wanted, in any order that the model has them in.
     """

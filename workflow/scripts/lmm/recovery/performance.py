@@ -103,7 +103,7 @@ def performance(
                 if twin is not None:
                     other = np.where(grid.keep(reference, subset), grid.dense(twin)["estimate"], np.nan)
             found = _measures(effect, term, values, other)
-            name = term.partition(": ")[0] if effect == "ranef" else term
+            name = term.rpartition(": ")[0] if effect == "ranef" else term
             key = effect, group, name, df
             parts.append(_rows(grid, targets, engine, key, subset, found, values["truth"], keep))
     table = grid.designs.reset_index(names="_design").merge(pd.concat(parts), on="design")
@@ -137,7 +137,7 @@ def _measures(
     """The measures that make sense for an effect."""
     e, t, s, low, high = (v[name] for name in ("estimate", "truth", "std_error", "conf_low", "conf_high"))
     if effect == "ranef":
-        return {f"ranef_{term.partition(': ')[2]}": m.mean(e)}
+        return {f"ranef_{term.rpartition(': ')[2]}": m.mean(e)}
     edge = 1.0 if term.startswith("cor__") else 0.0
     piled = (np.abs(e) == edge).any(axis=1) if effect == "ran_pars" else np.zeros(len(e), bool)
     found = {

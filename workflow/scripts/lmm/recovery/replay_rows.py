@@ -9,7 +9,7 @@ import pandas as pd
 
 from lmm.core.errors import StudyError
 from lmm.core.streams import seed_sequence, stream
-from lmm.data.levels import encode
+from lmm.data.levels import encode, suffix
 from lmm.engines.pymc.priors import resolve
 from lmm.model.design import Design
 from lmm.model.terms import INTERCEPT, Terms
@@ -113,7 +113,7 @@ def bootstrapped(source: Bootstrap, replicate: int, design: Design, frame: pd.Da
     response = column_of(design.formula.response, [*frame.columns])
     rows = frame[names].assign(**{group: levels[codes].astype(str)})
     if source.augment:
-        rows = pd.concat([rows, rows.assign(**{group: rows[group] + "'"})], ignore_index=True)
+        rows = pd.concat([rows, rows.assign(**{group: rows[group] + suffix(levels)})], ignore_index=True)
         y = np.concatenate([observed, y])
     rows.insert(0, response, y)
     return Replayed(rows, truth, response)

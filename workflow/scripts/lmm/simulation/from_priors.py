@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from lmm.config.simulation import Simulation
+from lmm.core.tidy import corr_key
 from lmm.model.priors import parse_prior
 from lmm.model.terms import Terms
 
@@ -52,6 +53,6 @@ def simulation_from_priors(
         matrix = prior.sample_corr(rng, len(block))
         for i, first in enumerate(block):
             for j in range(i + 1, len(block)):
-                corr[f"{first}.{block[j]}"] = float(matrix[i, j])
+                corr[corr_key(first, block[j])] = float(matrix[i, j])
     drawn = {"fixed": fixed, "sd": sd, "sigma": sigma, "corr": corr or None}
     return settings.model_copy(update=drawn)

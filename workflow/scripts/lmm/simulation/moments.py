@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lmm.data.levels import suffix
 from lmm.moments.moments import Moments
 
 # Directions of a group's columns with less than this share of their squared length count as constant; what they
@@ -141,8 +142,8 @@ def draw(
     return replace(old, gram=gram, total=total, basis=basis)
 
 
-def together(first: Moments, second: Moments, suffix: str = "'") -> Moments:
-    """Moments of both data sets as if of different groups, those of the second renamed by `suffix`.
+def together(first: Moments, second: Moments) -> Moments:
+    """Moments of both data sets as if of different groups, those of the second renamed by `levels.suffix`.
 
     Parameters
     ----------
@@ -165,7 +166,8 @@ def together(first: Moments, second: Moments, suffix: str = "'") -> Moments:
     if first.basis.plain() != second.basis.plain():
         raise ValueError("moments in different bases cannot be put together")
     rows = min(first.gram.shape[1], second.gram.shape[1])
-    levels = np.array([*first.levels, *(f"{level}{suffix}" for level in second.levels)], dtype=object)
+    behind = suffix(first.levels)
+    levels = np.array([*first.levels, *(f"{level}{behind}" for level in second.levels)], dtype=object)
     gram = np.concatenate([first.gram[:, :rows], second.gram[:, :rows]])
     n = np.concatenate([first.n, second.n])
     logs = first.log_weights + second.log_weights

@@ -13,6 +13,7 @@ from scipy import stats
 from lmm.config.simulation import Poisson, Predictor, Shape, Simulation, Sizes
 from lmm.config.simulation_checks import correlations
 from lmm.core.streams import address, stream
+from lmm.core.tidy import corr_key
 from lmm.model.design import Design, Terms, numeric_design
 from lmm.model.formula import Formula
 from lmm.simulation.r_random import RRandom
@@ -235,7 +236,7 @@ def realised(terms: Terms, effects: np.ndarray, errors: np.ndarray) -> dict[str,
             for second in block[i + 1 :]:
                 drawn = effects[:, [names.index(first), names.index(second)]]
                 spread = np.ptp(drawn, axis=0).min() > 0  # an effect without variance correlates with nothing
-                corr[f"{first}.{second}"] = float(np.corrcoef(drawn.T)[0, 1]) if spread else None
+                corr[corr_key(first, second)] = float(np.corrcoef(drawn.T)[0, 1]) if spread else None
     return {
         "sd": {name: float(np.std(effects[:, k], ddof=1)) for k, name in enumerate(names)},
         "corr": corr,
@@ -265,7 +266,7 @@ def truth_of_parameters(
         fixed, sd, corr, sigma, ranef.
     """
     corr = {
-        f"{first}.{block[j]}": float(matrix[i, j])
+        corr_key(first, block[j]): float(matrix[i, j])
         for block, matrix in zip(terms.blocks, correlations(settings, terms), strict=True)
         for i, first in enumerate(block)
         for j in range(i + 1, len(block))

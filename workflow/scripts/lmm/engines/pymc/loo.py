@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from arviz_stats.base import array_stats
 
-from lmm.core.tidy import RESIDUAL
+from lmm.core.tidy import RESIDUAL, by_term
 from lmm.engines.pymc.gates import ess_mean
 from lmm.likelihood.by_group import log_densities
 from lmm.likelihood.problem import Problem, roots_of
@@ -33,12 +33,14 @@ def draws_of(posterior: Any, names: tuple[str, ...], n_groups: int) -> dict[str,
     posterior : Dataset
         The group `posterior` of posterior.nc: fixed effects and variance parameters under tidy names.
     names : tuple of str
+        Tidy terms.
     n_groups : int
+        J.
     """
     at = thinned(posterior.sizes["chain"], posterior.sizes["draw"], n_groups)
+    kept = by_term(posterior)
     return {
-        name: np.ascontiguousarray(posterior[name].transpose("chain", "draw").to_numpy()[:, at])
-        for name in names
+        name: np.ascontiguousarray(kept[name].transpose("chain", "draw").to_numpy()[:, at]) for name in names
     }
 
 
@@ -56,9 +58,11 @@ def densities(
     Parameters
     ----------
     problem : Problem
+        The model over moments.
     gram : (J, ...) array
         From `by_group` of the same moments.
     moments : Moments
+        The data's.
     draws : mapping
         From `draws_of`.
     """

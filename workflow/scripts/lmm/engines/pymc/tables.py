@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from lmm.core.tidy import DRAWS, PARAMETERS, group_of, ranef_frame, truth_of
+from lmm.core.tidy import DRAWS, PARAMETERS, group_of, ranef_frame, truth_of, variables
 from lmm.engines.pymc.chains import Chains
 from lmm.engines.pymc.gates import ess_mean
 from lmm.likelihood.problem import Structure
@@ -206,8 +206,10 @@ def posterior_tree(
     dims = ("chain", "draw")
     chain_draw = {name: np.arange(size) for name, size in zip(dims, values.shape[1:], strict=True)}
     levels = moments.levels.astype(str)
+    own = variables(names)
     posterior = xr.Dataset(
-        {name: (dims, draws) for name, draws in zip(names, values, strict=True)}, chain_draw
+        {own[name]: (dims, draws, {"term": name}) for name, draws in zip(names, values, strict=True)},
+        chain_draw,
     )
     if ranef is not None:
         posterior = posterior.assign_coords(level=levels, term=list(random))
