@@ -9,7 +9,7 @@ from lmm import bayes, bayes_full, bayes_model, chains
 from lmm.accumulate import compute
 from lmm.bayes_model import Setting
 from lmm.bayes_priors import resolve
-from lmm.chains import thin
+from lmm.chains import WORK, thin
 from lmm.density import log_density
 from lmm.errors import StudyError
 from lmm.moments import Moments
@@ -172,10 +172,10 @@ def test_three_effects_have_their_lkj_density():
     names = ("Intercept", "x", "z")
     data = problems.simulated(rng, [6] * 10, names, names, np.eye(3), 1.0, np.ones(3))
     moments = compute(*data)
-    problem, priors, packed = bayes.prepare(
+    _, priors, packed = bayes.prepare(
         moments, names, (names,), {"sd": "exponential(1)", "sigma": "exponential(2)", "corr": "lkj(3)"}
     )
-    model = bayes_model.marginal_model(problem.structure, priors, packed)
+    model = bayes_model.marginal_model(priors, packed)
     cors = [f"cor__{a}" for a in ("Intercept.x", "Intercept.z", "x.z")]
     point = model.initial_point()
     free = [name for name in point if name.startswith("chol")]
@@ -214,10 +214,16 @@ def test_three_effects_have_their_lkj_density():
 
 def test_group_summaries_are_averages_of_dense_conditionals():
     moments, terms = problems.moments_of("sleepstudy")
-    problem, _, packed = bayes.prepare(moments, terms.fixed, terms.blocks, {"fixed": "flat"})
+    problem, priors, packed = bayes.prepare(moments, terms.fixed, terms.blocks, {"fixed": "flat"})
     values = np.array([[25.0, 30.0], [6.0, 5.0], [0.1, -0.3], [25.0, 27.0]])
     roots, sigmas = roots_of(problem.structure, values)
-    beta, half, factors = given_draws(packed, roots, sigmas)
+    noise = np.random.default_rng(1).standard_normal((2, 2))
+    own = np.linalg.solve(
+        priors.random_map, roots
+    )  # in the priors' coordinates, which the vector is made for
+    beta, away, half, factors = given_draws(packed, own, sigmas, noise, np.ones(2, bool))
+    # the draws around the mean are the noise through the same root of the covariance
+    np.testing.assert_allclose(away, np.einsum("sab,sb->sa", half, noise), rtol=1e-12)
     args = (packed, problem.z_map, problem.n_groups, beta, half, factors, sigmas, 2, 0.025)
     kept, dropped = summarise_groups(*args, True), summarise_groups(*args, False)
     for a, b in zip(kept[:6], dropped[:6], strict=True):
@@ -238,25 +244,27 @@ def test_group_summaries_are_averages_of_dense_conditionals():
 
 
 def test_thinning_bounds_the_work():
-    assert len(thin(8000, 100)) == 8000
-    assert len(thin(2000, 100_000)) == 100
-    at = thin(8000, 1000)
+    assert len(thin(8000, 100, WORK)) == 8000
+    assert len(thin(2000, 100_000, WORK)) == 100
+    at = thin(8000, 1000, WORK)
     assert len(at) * 1000 <= 4_000_000
     assert (np.diff(at) >= 1).all()
 
 
 def test_automatic_priors_have_the_documented_scales():
     moments, terms = problems.moments_of("sleepstudy")
-    priors = resolve({}, moments, terms.fixed, terms.random, marginal=True)
+    priors = resolve({}, moments, terms.fixed, terms.blocks, marginal=True)
     y, days = problems.rows_of("sleepstudy")[1], problems.rows_of("sleepstudy")[2][:, 1]
     sd = y.std(ddof=1)
     assert priors.fixed["Intercept"].args == pytest.approx((y.mean(), 2.5 * sd), rel=1e-12)
     assert priors.fixed["Days"].args == pytest.approx((0.0, 2.5 * sd / days.std(ddof=1)), rel=1e-12)
+    assert priors.sd["Intercept"].args == pytest.approx((2.5 * sd,), rel=1e-12)
     assert priors.sd["Days"].args == pytest.approx((2.5 * sd / days.std(ddof=1),), rel=1e-12)
     assert priors.sigma.args == pytest.approx((4.0, sd), rel=1e-12)
     # the intercept's prior is of the mean response at the predictors' means: centred there, whatever the slope
     at = np.array([1.0, days.mean()])
-    assert at @ np.linalg.inv(priors.precision) @ at == pytest.approx((2.5 * sd) ** 2, rel=1e-10)
+    cov = np.linalg.inv(priors.normal["root"].T @ priors.normal["root"])
+    assert at @ cov @ at == pytest.approx((2.5 * sd) ** 2, rel=1e-10)
 
 
 @pytest.mark.parametrize(
@@ -270,7 +278,7 @@ def test_automatic_priors_have_the_documented_scales():
 def test_priors_that_cannot_be_used(setting, where):
     moments, terms = problems.moments_of("sleepstudy")
     with pytest.raises(StudyError) as caught:
-        resolve(setting, moments, terms.fixed, terms.random, marginal=True)
+        resolve(setting, moments, terms.fixed, terms.blocks, marginal=True)
     assert str(caught.value).startswith(f"{where}:")
 
 
@@ -295,13 +303,11 @@ def test_moments_survive_the_file(coffee, tmp_path):
 def test_the_lean_compilation_draws_what_nutpies_own_draws(blocks):
     """Same density, same gradient, same bits: only the way from C to the arrays differs."""
     moments, terms = problems.moments_of("coffee")
-    problem, resolved, packed = bayes.prepare(moments, terms.fixed, blocks, Pymc().model_dump()["priors"])
-    sampler = bayes_model.Sampler(
-        problem.structure, resolved, bayes_model.marginal_model(problem.structure, resolved, packed)
-    )
+    _, resolved, packed = bayes.prepare(moments, terms.fixed, blocks, Pymc().model_dump()["priors"])
+    sampler = bayes_model.Sampler(resolved, bayes_model.marginal_model(resolved, packed))
     data = {
         "moments": packed,
-        "prior_numbers": bayes_model.prior_numbers(problem.structure, resolved),
+        "prior_numbers": bayes_model.prior_numbers(resolved),
     }
     start = np.array([9.0, 0.9, *([0.1] if len(blocks) == 1 else []), 1.0])
     setting = Setting(seed=1, chains=2, tune=100, draws=100, target_accept=0.8)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmm import gather, ingest, predictions, reml
+from lmm.bayes_priors import resolve
 from lmm.bayes_tables import posterior_tree
 from lmm.design import build
 from lmm.formula import parse
@@ -145,9 +146,10 @@ def test_results_have_the_order_of_the_moments():
     np.testing.assert_allclose(intercepts["estimate"], own[1:] - own[1:].mean(), atol=1.5)
 
     draws = rng.normal(size=(2, 3, 24, 2))
-    tree = posterior_tree(("Intercept",), np.zeros((1, 2, 3)), {}, moments, terms.random, draws, [])
+    priors = resolve({}, moments, terms.fixed, terms.blocks, marginal=True)
+    tree = posterior_tree({"Intercept": np.zeros((2, 3))}, {}, moments, priors, {}, draws)
     assert tree["posterior"]["level"].values.tolist() == expected
-    assert tree["observed_data"]["rows"].sel(level="24") == moments.n[23]
+    assert tree["constant_data"]["rows"].sel(level="24") == moments.n[23]
 
     rows = frame.assign(source="fitted", row=np.arange(480), level=frame["g"])[["source", "row", "level"]]
     found = predictions.predict(fit, moments, terms, design.predictors(frame), rows, 0.95)

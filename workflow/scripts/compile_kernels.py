@@ -24,7 +24,7 @@ def main() -> None:
     settings = Pymc(tune=100, draws=100, priors={"fixed": "flat", "sd": "uniform(0, 100)", "sigma": "flat"})
     options = settings.plain() | {"conf_level": 0.95}
     _, tree = bayes.fit(moments, names, terms.blocks, options)
-    criticism.criticise(moments, names, terms.blocks, tree["posterior"], options)
+    criticism.criticise(moments, names, terms.blocks, tree, options)
     print(f"Kernels compiled in {time.perf_counter() - start:.0f} s")
 
 

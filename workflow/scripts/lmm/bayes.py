@@ -5,6 +5,7 @@ import time
 import numpy as np
 import xarray as xr
 
+from lmm.bayes_groups import group_draws
 from lmm.bayes_model import Sampler, Setting, marginal_model
 from lmm.bayes_priors import Priors, resolve
 from lmm.bayes_tables import ENGINE, parameters_table, posterior_tree, ranef_table
@@ -28,7 +29,7 @@ def prepare(
 ) -> tuple[Problem, Priors, np.ndarray]:
     """The model over moments, its priors with numbers, and the vector that the sampler reads.
 
-    `auto` priors take their scales from `scales`, or else from the moments themselves.
+    `auto` priors take their scales and coordinates from `scales`, or else from the moments themselves.
 
     Raises
     ------
@@ -36,10 +37,8 @@ def prepare(
         For priors that the marginal model cannot take.
     """
     problem = moments.problem(fixed, blocks)
-    resolved = resolve(
-        priors, moments if scales is None else scales, fixed, problem.structure.random, marginal=True
-    )
-    return problem, resolved, pack_problem(problem, resolved.mean, resolved.precision)
+    resolved = resolve(priors, moments if scales is None else scales, fixed, blocks, marginal=True)
+    return problem, resolved, pack_problem(problem, **resolved.normal, random_map=resolved.random_map)
 
 
 def fit(
@@ -57,9 +56,9 @@ def fit(
     moments : Moments
     fixed, blocks : names of X's columns, and of Z's columns in each block of random effects
     settings : dict
-        The engine's configuration: priors, chains, tune, draws, seed, target_accept, keep_draws (random effects'
-        draws are kept where chains x draws x effects is at most this), and the study's conf_level, of the
-        quantile intervals conf_low and conf_high.
+        The engine's configuration: priors, chains, tune, draws, seed, target_accept, keep_draws (draws of random
+        effects, and of groups' log-likelihoods and means, are kept where each is at most so many numbers), and the
+        study's conf_level, of the quantile intervals conf_low and conf_high.
     truth : dict, optional
         truth.json of a simulated study.
     cores : int
@@ -68,13 +67,13 @@ def fit(
     Returns
     -------
     Fit, DataTree
-        The tree has the groups posterior (variables under their tidy names), sample_stats and observed_data.
+        See `bayes_tables.posterior_tree`.
     """
     setting = Setting.of(settings, cores)
     conf_level = settings["conf_level"]
     clock = [time.perf_counter()]
     problem, resolved, packed = prepare(moments, fixed, blocks, settings["priors"])
-    sampler = Sampler(problem.structure, resolved, marginal_model(problem.structure, resolved, packed))
+    sampler = Sampler(resolved, marginal_model(resolved, packed))
     clock.append(time.perf_counter())
     chains, gates, retried = sample_until_passed(sampler, problem, packed, resolved, setting)
     clock.append(time.perf_counter())
@@ -84,6 +83,8 @@ def fit(
         draws = chains.draw_ranef()
         ess = ess_bulk(draws.reshape(*chains.shape, -1).transpose(2, 0, 1))
     ranef = ranef_table(chains, moments, conf_level, truth, ess)
+    parts = chains.fixed.draws, chains.roots, chains.sigmas
+    groups = group_draws(moments, problem, parts, chains.shape, chains.rng, settings["keep_draws"])
     clock.append(time.perf_counter())
     status, message = status_of(gates)
     diagnostics = {
@@ -103,7 +104,8 @@ def fit(
         "intervals": {"fixed": "posterior quantiles", "ran_pars": "posterior quantiles"},
         "summary": {
             "model": "marginal",
-            "priors": resolved.table(bool(problem.structure.correlations)).to_dict("records"),
+            "priors": resolved.table().to_dict("records"),
+            "prior_centres": resolved.centres,
             "loose_rule": loose_rule(measures),
             "retried": retried,
             "chains": setting.chains,
@@ -112,13 +114,14 @@ def fit(
             "seed": setting.seed,
             "gradient_evaluations": int(chains.draws.stats["n_steps"].sum()),
             "ranef_draws_kept": draws is not None,
+            "group_draws_kept": sorted(groups),
             "variance_explained": explained_summary(chains, moments, conf_level),
         },
     }
-    values = np.concatenate([chains.by_chain(chains.fixed.draws), chains.draws.values])
-    names, random = (*problem.fixed, *problem.structure.terms), problem.structure.random
-    priors = diagnostics["summary"]["priors"]
-    tree = posterior_tree(names, values, chains.draws.stats, moments, random, draws, priors)
+    fixed_draws = chains.by_chain(chains.fixed.draws)
+    values = dict(zip((*fixed, *problem.structure.terms), [*fixed_draws, *chains.values], strict=True))
+    centred = resolved.centred(fixed_draws, chains.draws.values)
+    tree = posterior_tree(values, chains.draws.stats, moments, resolved, centred, draws, groups)
     return Fit(ENGINE, parameters, ranef, diagnostics), tree
 
 
@@ -126,7 +129,7 @@ def explained_summary(chains: Chains, moments: Moments, level: float) -> dict[st
     """Posterior mean and interval of each measure of variance explained (`variance.explained`)."""
     problem = chains.problem
     values = dict(zip(problem.fixed, chains.fixed.draws.T, strict=True))
-    flat = chains.draws.values.reshape(len(chains.draws.values), -1)
+    flat = chains.values.reshape(len(chains.values), -1)
     values |= dict(zip(problem.structure.terms, flat, strict=True))
     random = problem.structure.random
     zz, cov = moments.mean_zz(random), moments.cov_fixed(problem.fixed)

@@ -1,9 +1,13 @@
-"""Tidy tables of a Bayesian fit."""
+"""Tidy tables of a Bayesian fit, and its draws as ArviZ reads them."""
+
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from lmm.bayes_groups import observed_means
+from lmm.bayes_priors import Priors
 from lmm.chains import Chains
 from lmm.gates import ess_mean
 from lmm.moments import Moments
@@ -38,7 +42,7 @@ def parameters_table(chains: Chains, group: str, level: float, truth: dict | Non
     """Tidy parameters with R-hat, ESS and Monte Carlo errors; the convergence measures beside them."""
     problem = chains.problem
     fixed = chains.by_chain(chains.fixed.draws)
-    draws = np.concatenate([fixed, chains.draws.values])
+    draws = np.concatenate([fixed, chains.values])
     measures = chains.measures
     table = summarise(draws, level)
     # fixed effects: Rao-Blackwellised mean and sd; the error of the mean is that of the conditional means
@@ -97,39 +101,60 @@ def ranef_table(
     )
 
 
+MEAN = "mean response of each group's rows"
+
+
 def posterior_tree(
-    names: tuple[str, ...],
-    values: np.ndarray,
-    stats: dict[str, np.ndarray],
+    values: Mapping[str, np.ndarray],
+    stats: Mapping[str, np.ndarray],
     moments: Moments,
-    random: tuple[str, ...],
-    ranef: np.ndarray | None,
-    priors: list[dict],
+    priors: Priors,
+    centred: Mapping[str, np.ndarray],
+    ranef: np.ndarray | None = None,
+    groups: Mapping[str, np.ndarray] | None = None,
 ) -> xr.DataTree:
-    """ArviZ's DataTree of a fit: posterior, sample_stats, observed_data (rows of each group).
+    """ArviZ's DataTree of a fit, its groups as results/README.md lists them.
 
     Clock times and the like are left out: the same fit gives the same content.
 
     Parameters
     ----------
-    names, values : tidy terms and their draws, (k, chains, draws)
+    values : dict of (chains, draws) arrays
+        Fixed effects and variance parameters by tidy term.
     stats : dict of (chains, draws) arrays
     moments : Moments
-    random, ranef : terms of Z and draws of the random effects, (chains, draws, J, q), or None
-    priors : list of dict
-        Rows of `Priors.table`.
+    priors : Priors
+    centred : dict of (chains, draws) arrays
+        Parameters whose prior is at the predictors' means, there, by tidy term.
+    ranef : (chains, draws, J, q) array, optional
+        Draws of the random effects.
+    groups : dict of (chains, draws, J) arrays, optional
+        log_likelihood and posterior_predictive, as far as they are kept (`bayes_groups`).
     """
-    dims = ("chain", "draw")
-    chain_draw = {name: np.arange(size) for name, size in zip(dims, values.shape[1:], strict=True)}
-    levels = moments.levels.astype(str)
-    posterior = xr.Dataset(
-        {name: (dims, draws) for name, draws in zip(names, values, strict=True)}, chain_draw
-    )
+    dims, of_group = ("chain", "draw"), {"level": moments.levels.astype(str)}
+    shape = next(iter(values.values())).shape
+    chain_draw = {name: np.arange(size) for name, size in zip(dims, shape, strict=True)}
+
+    def drawn(named: Mapping[str, np.ndarray]) -> xr.Dataset:
+        return xr.Dataset({name: (dims, draws) for name, draws in named.items()}, chain_draw)
+
+    posterior = drawn(values)
     if ranef is not None:
-        posterior = posterior.assign_coords(level=levels, term=list(random))
+        posterior = posterior.assign_coords(**of_group, term=list(priors.structure.random))
         posterior["ranef"] = ((*dims, "level", "term"), ranef)
-    posterior.attrs = {"priors": "; ".join(f"{row['parameter']} ~ {row['prior']}" for row in priors)}
-    sample_stats = xr.Dataset({name: (dims, value) for name, value in stats.items()}, chain_draw)
-    observed = xr.Dataset({"rows": ("level", moments.n)}, {"level": levels})
-    groups = {"posterior": posterior, "sample_stats": sample_stats, "observed_data": observed}
-    return xr.DataTree.from_dict(groups)
+    said = [
+        f"{row.parameter} ~ {row.prior}{f' at {row.at}' if row.at else ''}"
+        for row in priors.table().itertuples()
+    ]
+    posterior.attrs = {"priors": "; ".join(said)}
+    tree = {"posterior": posterior, "sample_stats": drawn(stats)}
+    if centred:
+        means = "; ".join(f"{name} = {value:.15g}" for name, value in priors.centres.items())
+        tree["posterior_centred"] = drawn(centred).assign_attrs(predictors=means)
+    for name, array in (groups or {}).items():
+        tree[name] = xr.Dataset({"y": ((*dims, "level"), array)}, chain_draw | of_group)
+    tree["observed_data"] = xr.Dataset(
+        {"y": ("level", observed_means(moments), {"long_name": MEAN})}, of_group
+    )
+    tree["constant_data"] = xr.Dataset({"rows": ("level", moments.n)}, of_group)
+    return xr.DataTree.from_dict(tree)

@@ -26,53 +26,43 @@ def by_group(
 
 
 @kernel
-def _densities(gram, rows, factors, gamma, sigmas):
-    """See `log_densities`; everything in the kernel's coordinates and units."""
-    n_groups, n_draws = len(gram), len(sigmas)
-    q, p = factors.shape[1], gamma.shape[1]
-    out = np.empty((n_draws, n_groups))
+def _densities(own, rows, factors, errors, squares, sigmas):
+    """One group's log density at each draw; everything in the kernel's coordinates and units.
+
+    own : (q, q) Z_j'Z_j; errors : (S, q) Z_j'e_j; squares : (S,) e_j'e_j
+    """
+    n_draws, q = errors.shape
+    out = np.empty(n_draws)
     left, chol, half = np.empty((q, q)), np.empty((q, q)), np.empty(q)
-    for j in range(n_groups):
-        own = gram[j]
-        for s in range(n_draws):
-            factor, beta = factors[s], gamma[s]
-            square = own[q + p, q + p]
-            for a in range(p):
-                part = -2.0 * own[q + a, q + p]
-                for b in range(p):
-                    part += own[q + a, q + b] * beta[b]
-                square += part * beta[a]
-            logdet = 0.0
-            for a in range(q):
-                for b in range(q):
-                    value = 0.0
-                    for k in range(q):
-                        value += factor[k, a] * own[k, b]
-                    left[a, b] = value
-            for a in range(q):
-                for b in range(a + 1):
-                    value = 1.0 if a == b else 0.0
-                    for k in range(q):
-                        value += left[a, k] * factor[k, b]
-                    for k in range(b):
-                        value -= chol[a, k] * chol[b, k]
-                    if a == b:
-                        logdet += np.log(value)
-                        chol[a, a] = np.sqrt(value)
-                    else:
-                        chol[a, b] = value / chol[b, b]
+    for s in range(n_draws):
+        factor, square, logdet = factors[s], squares[s], 0.0
+        for a in range(q):
+            for b in range(q):
                 value = 0.0
                 for k in range(q):
-                    error = own[k, q + p]
-                    for b in range(p):
-                        error -= own[k, q + b] * beta[b]
-                    value += factor[k, a] * error
-                for b in range(a):
-                    value -= chol[a, b] * half[b]
-                half[a] = value / chol[a, a]
-                square -= half[a] * half[a]
-            s2 = sigmas[s] * sigmas[s]
-            out[s, j] = -0.5 * (rows[j] * np.log(2.0 * np.pi * s2) + logdet + square / s2)
+                    value += factor[k, a] * own[k, b]
+                left[a, b] = value
+        for a in range(q):
+            for b in range(a + 1):
+                value = 1.0 if a == b else 0.0
+                for k in range(q):
+                    value += left[a, k] * factor[k, b]
+                for k in range(b):
+                    value -= chol[a, k] * chol[b, k]
+                if a == b:
+                    logdet += np.log(value)
+                    chol[a, a] = np.sqrt(value)
+                else:
+                    chol[a, b] = value / chol[b, b]
+            value = 0.0
+            for k in range(q):
+                value += factor[k, a] * errors[s, k]
+            for b in range(a):
+                value -= chol[a, b] * half[b]
+            half[a] = value / chol[a, a]
+            square -= half[a] * half[a]
+        s2 = sigmas[s] * sigmas[s]
+        out[s] = -0.5 * (rows * np.log(2.0 * np.pi * s2) + logdet + square / s2)
     return out
 
 
@@ -105,10 +95,15 @@ def log_densities(
     (S, J) array
         In original units.
     """
+    q = problem.q
     gamma = np.linalg.solve(problem.x_map, (beta - problem.offset).T).T
+    signed = np.column_stack([-gamma, np.ones(len(gamma))])  # e_j = [X_j y_j] @ signed
     own = np.asarray(sigmas, dtype=float) / problem.y_scale
-    factors = np.linalg.solve(problem.z_map, roots) / own[:, None, None]
+    factors = np.ascontiguousarray(np.linalg.solve(problem.z_map, roots) / own[:, None, None])
     rows = np.asarray(rows, dtype=float)
-    found = _densities(gram, rows, np.ascontiguousarray(factors), np.ascontiguousarray(gamma), own)
-    found -= rows * np.log(problem.y_scale)
-    return found
+    found = np.empty((len(gram), len(own)))
+    for j, group in enumerate(gram):
+        products = signed @ group[q:]
+        errors, squares = np.ascontiguousarray(products[:, :q]), (products[:, q:] * signed).sum(axis=1)
+        found[j] = _densities(np.ascontiguousarray(group[:q, :q]), rows[j], factors, errors, squares, own)
+    return found.T - rows * np.log(problem.y_scale)

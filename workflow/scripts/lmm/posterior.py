@@ -11,46 +11,61 @@ from typing import NamedTuple
 import numpy as np
 
 from lmm.compiled import kernel
-from lmm.density import terms_at, views
+from lmm.density import solve_lower, terms_at, views
 from lmm.mixtures import mixture_quantile
 
 
 @kernel
-def given_draws(data, roots, sigmas):
-    """GLS estimates of beta at each draw.
+def given_draws(data, roots, sigmas, noise, keep):
+    """GLS estimates of beta at each draw, and draws around them.
 
     Parameters
     ----------
     data : (n,) array
         From `density.pack_problem`.
     roots, sigmas : (S, q, q), (S,) arrays
-        Draws of L and sigma, original units.
+        Draws of L (in the coordinates that `data` takes it in) and sigma, original units.
+    noise : (S, p) array
+        Standard normals.
+    keep : (S,) array of bool
+        Draws whose covariance matrices are wanted.
 
     Returns
     -------
     beta : (S, p) array
         E[beta | D, sigma, y] in the kernel's coordinates.
-    half : (S, p, p) array
+    away : (S, p) array
+        The noise with the covariance matrix of beta, given D, sigma and y, in the kernel's coordinates.
+    half : (kept, p, p) array
         sigma root_x^-T: a square root of cov(beta | D, sigma, y) in the kernel's coordinates and units.
     factors : (S, q, q) array
         Lambda in the kernel's coordinates.
     """
     n, p = len(sigmas), int(data[1])
     q = int(data[0])
-    beta, half = np.empty((n, p)), np.zeros((n, p, p))
-    factors = np.empty((n, q, q))
-    transform, total, prior, gram = views(data)
+    beta, away, half = np.empty((n, p)), np.empty((n, p)), np.zeros((keep.sum(), p, p))
+    factors, inverse = np.empty((n, q, q)), np.empty((p, p))
+    transform, total, prior, _, gram = views(data)
+    at = 0
     for s in range(n):
         terms, factor, own = terms_at(transform, total, prior, gram, data[4], roots[s], sigmas[s], False)
         beta[s], factors[s] = terms[2], factor
         root = terms[3]
-        for b in range(p):  # columns of root^-T, an upper triangle, by back substitution
-            for a in range(b, -1, -1):
-                value = own if a == b else 0.0
-                for k in range(a + 1, b + 1):
-                    value -= root[k, a] * half[s, k, b]
-                half[s, a, b] = value / root[a, a]
-    return beta, half, factors
+        for a in range(p - 1, -1, -1):
+            value = own * noise[s, a]
+            for k in range(a + 1, p):
+                value -= root[k, a] * away[s, k]
+            away[s, a] = value / root[a, a]
+        if keep[s]:
+            inverse[:] = 0.0
+            for a in range(p):
+                inverse[a, a] = own
+            solve_lower(root, inverse)
+            for a in range(p):
+                for b in range(a, p):
+                    half[at, a, b] = inverse[b, a]
+            at += 1
+    return beta, away, half, factors
 
 
 @kernel
@@ -115,7 +130,7 @@ def _group_moments(a, b, c, factor, beta, half, own, mean, variance, cond, work)
         mean[i] = value
         for k in range(q):
             variance[i, k] = s2 * cond[i, k]
-    if p > 0:
+    if len(half) > 0:
         for i in range(q):
             for k in range(p):
                 value = 0.0
@@ -163,7 +178,7 @@ def summarise_groups(data, z_map, n_groups, beta, half, factors, sigmas, mixture
     means : (J, q, S) array
         Conditional means, with `keep`; else empty.
     """
-    _, _, _, gram = views(data)
+    _, _, _, _, gram = views(data)
     q, p, n = factors.shape[1], beta.shape[1], len(sigmas)
     out = np.zeros((6, n_groups, q))
     means = np.empty((n_groups if keep else 0, q, n))
@@ -217,10 +232,10 @@ def draw_groups(data, z_map, n_groups, beta, factors, sigmas, noise):
 
     `beta` (S, p) holds draws in the kernel's coordinates, `noise` (S, J, q) standard normals.
     """
-    _, _, _, gram = views(data)
+    _, _, _, _, gram = views(data)
     q, p, n = factors.shape[1], beta.shape[1], len(sigmas)
     out = np.empty((n, n_groups, q))
-    none = np.zeros((p, p))
+    none = np.zeros((0, 0))  # given drawn beta
     mean, variance, cond = np.empty(q), np.empty((q, q)), np.empty((q, q))
     work = np.empty((q, 2 * q + p))
     a, b, c = np.empty((q, q)), np.empty((q, p)), np.empty(q)
@@ -249,14 +264,13 @@ class FixedDraws(NamedTuple):
     draws: np.ndarray
 
 
-def fixed_draws(problem, beta: np.ndarray, half: np.ndarray, rng: np.random.Generator) -> FixedDraws:
-    """Draw beta from its Gaussian conditional at each draw of (D, sigma).
+def fixed_draws(problem, beta: np.ndarray, away: np.ndarray, half: np.ndarray) -> FixedDraws:
+    """Fixed effects in original units.
 
     Parameters
     ----------
     problem : Problem
-    beta, half : from `given_draws`
-    rng : Generator
+    beta, away, half : from `given_draws`
 
     Returns
     -------
@@ -264,8 +278,7 @@ def fixed_draws(problem, beta: np.ndarray, half: np.ndarray, rng: np.random.Gene
         `covariance` is E[cov(beta | D, sigma, y)] + cov(E[beta | D, sigma, y]), (p, p): Rao-Blackwellised.
     """
     mean = beta @ problem.x_map.T + problem.offset
-    noise = np.einsum("sab,sb->sa", half, rng.standard_normal(beta.shape))
-    inner = np.einsum("sab,scb->ac", half, half, optimize=True) / len(beta)
+    inner = np.einsum("sab,scb->ac", half, half, optimize=True) / len(half)
     between = np.cov(mean, rowvar=False, ddof=0).reshape(len(problem.fixed), -1)
     covariance = problem.x_map @ inner @ problem.x_map.T + between
-    return FixedDraws(mean, covariance, (beta + noise) @ problem.x_map.T + problem.offset)
+    return FixedDraws(mean, covariance, (beta + away) @ problem.x_map.T + problem.offset)

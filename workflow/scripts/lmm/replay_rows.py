@@ -12,7 +12,6 @@ from lmm.bayes_priors import resolve
 from lmm.design import Design
 from lmm.errors import StudyError
 from lmm.levels import encode
-from lmm.moments import INTERCEPT
 from lmm.replicate_data import Bootstrap, Simulated
 from lmm.simulate import realised
 from lmm.streams import seed_sequence, stream
@@ -135,13 +134,19 @@ def priors_in_numbers(settings: dict[str, Any], source: Bootstrap, terms: Terms)
     StudyError
         The prior is on the intercept at the observed predictors' means, which no configuration can say.
     """
-    found = resolve(settings, source.observed, terms.fixed, terms.random, marginal=True)
-    if found.centred and len(terms.fixed) > 1:
-        raise StudyError(
-            f"engines.pymc.priors.fixed.{INTERCEPT}",
-            "'auto' is scaled by the observed data, and a replay of posterior calibration analyses these and the "
-            "replicate together; expected flat or normal(mean, sd)",
-        )
+    found = resolve(settings, source.observed, terms.fixed, terms.blocks, marginal=True)
+    moved = {
+        "fixed": [name for name, one in zip(found.fixed, found.moved_fixed, strict=True) if one],
+        "sd": [name for name, one in zip(found.sd, found.moved_random, strict=True) if one],
+    }
+    for kind, names in moved.items():
+        if names:
+            expected = "flat or normal(mean, sd)" if kind == "fixed" else "a prior with numbers"
+            raise StudyError(
+                f"engines.pymc.priors.{kind}.{names[0]}",
+                "'auto' is scaled and centred by the observed data, and a replay of posterior calibration analyses "
+                f"these and the replicate together; expected {expected}",
+            )
     by_term = {
         kind: {term: prior.text for term, prior in getattr(found, kind).items()} for kind in ("fixed", "sd")
     }

@@ -12,7 +12,6 @@ from lmm.bayes_priors import Priors
 from lmm.bayes_tables import parameters_table, ranef_table
 from lmm.chains import sample_until_passed
 from lmm.gates import status_of
-from lmm.problem import Structure
 from lmm.replicate import Engine, Outcome
 from lmm.replicate_data import DataSet
 from lmm.sbc import ranks
@@ -51,7 +50,7 @@ class Pymc(Engine):
             data.moments, self.terms.fixed, self.terms.blocks, self.settings["priors"], data.prior_moments
         )
         if self.sampler is None:
-            self.sampler = self._compiled(problem.structure, priors, packed)
+            self.sampler = self._compiled(priors, packed)
             clock = time.perf_counter()
         setting = Setting.of(dict(self.settings) | {"seed": seed})
         chains, gates, retried = sample_until_passed(self.sampler, problem, packed, priors, setting)
@@ -69,9 +68,9 @@ class Pymc(Engine):
         explained = bayes.explained_summary(chains, data.moments, level)
         return Outcome(Fit("pymc", parameters, ranef, diagnostics), explained, found)
 
-    def _compiled(self, structure: Structure, priors: Priors, packed: np.ndarray) -> Sampler:
+    def _compiled(self, priors: Priors, packed: np.ndarray) -> Sampler:
         try:
-            return Sampler(structure, priors, marginal_model(structure, priors, packed))
+            return Sampler(priors, marginal_model(priors, packed))
         except Exception as error:
             self.failure = error
             raise
