@@ -343,7 +343,7 @@ def test_the_full_model_has_the_same_coordinates():
         assert one.mean() == pytest.approx(two.mean(), abs=4 * one.std() * np.sqrt(2 / 3000))
     assert tree["posterior_centred"].attrs["predictors"] == "Days = 44.5"
     assert "sd__Intercept ~ half_normal(140.8" in tree["posterior"].attrs["priors"]
-    assert f"at {MEANS}; " in tree["posterior"].attrs["priors"]
+    assert f"{MEANS}; " in tree["posterior"].attrs["priors"]
 
 
 def test_draws_at_the_means_are_those_of_explicit_priors_on_centred_data():

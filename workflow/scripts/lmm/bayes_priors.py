@@ -27,7 +27,7 @@ from lmm.tidy import RESIDUAL, sd_name
 
 WIDTH = 2.5  # prior sd's in units of sd(y) / sd(x), rstanarm's and bambi's
 AUTO_CORR = Prior("lkj", (2.0,))
-MEANS, ZERO = "the predictors' means", "predictors at 0"
+MEANS, ZERO = "at the predictors' means", "at predictors of 0"
 CENTRED = "_centred"  # suffix of a parameter at the predictors' means
 
 
@@ -128,7 +128,10 @@ class Priors:
         """Parameter, prior, and where the predictors are to which it applies; one row each, for the report."""
         fixed, random = self.depends
         moved = dict(zip(self.fixed, self.moved_fixed, strict=True))
-        rows = [(term, prior.text, _place(term in fixed, moved[term])) for term, prior in self.fixed.items()]
+        rows = [
+            (term, prior.text, _place(term in fixed and prior.name != "flat", moved[term]))
+            for term, prior in self.fixed.items()
+        ]
         moved = dict(zip(self.structure.random, self.moved_random, strict=True))
         rows += [
             (sd_name(term), prior.text, _place(term in random, moved[term]))

@@ -142,10 +142,7 @@ def posterior_tree(
     if ranef is not None:
         posterior = posterior.assign_coords(**of_group, term=list(priors.structure.random))
         posterior["ranef"] = ((*dims, "level", "term"), ranef)
-    said = [
-        f"{row.parameter} ~ {row.prior}{f' at {row.at}' if row.at else ''}"
-        for row in priors.table().itertuples()
-    ]
+    said = [f"{row.parameter} ~ {row.prior} {row.at}".rstrip() for row in priors.table().itertuples()]
     posterior.attrs = {"priors": "; ".join(said)}
     tree = {"posterior": posterior, "sample_stats": drawn(stats)}
     if centred:
