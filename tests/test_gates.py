@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from lmm.chains import sample_until_passed
-from lmm.gates import convergence, gate_fit, loose_rule
+from lmm.engines.pymc.chains import sample_until_passed
+from lmm.engines.pymc.gates import convergence, gate_fit, loose_rule
 
 
 @pytest.fixture
@@ -37,6 +37,24 @@ def test_autocorrelated_chains_fail(good):
     draws, stats = good
     draws[0] = np.cumsum(draws[0], axis=1)
     assert {"bulk ESS, smallest", "R-hat, largest"} <= failed(draws, stats)
+
+
+def test_the_gates_stand_at_their_documented_limits(good):
+    """Vehtari et al. 2021: R-hat below 1.01, bulk and tail ESS of at least 100 per chain; E-BFMI at least 0.3."""
+    _, stats = good
+    at = {"rhat": np.array([1.0099]), "ess_bulk": np.array([400.0]), "ess_tail": np.array([400.0])}
+
+    def failing(**changes):
+        gates = gate_fit(at | {name: np.array([value]) for name, value in changes.items()}, stats, 4)
+        return {gate["name"] for gate in gates if not gate["passed"]}
+
+    assert failing() == set()
+    assert failing(rhat=1.01) == {"R-hat, largest"}
+    assert failing(ess_bulk=399.9) == {"bulk ESS, smallest"}
+    assert failing(ess_tail=399.9) == {"tail ESS, smallest"}
+    limits = {gate["name"]: gate["limit"] for gate in gate_fit(at, stats, 4)}
+    assert limits["bulk ESS, smallest"] == limits["tail ESS, smallest"] == 400
+    assert (limits["R-hat, largest"], limits["E-BFMI, smallest"]) == (1.01, 0.3)
 
 
 @pytest.mark.parametrize(
@@ -74,11 +92,11 @@ def test_the_posts_rule_is_looser(good):
 def test_a_failed_gate_is_tried_once_more(monkeypatch, good):
     """Plumbing: the sampler is a stand-in that fails the first time."""
     import problems
-    from lmm import bayes
-    from lmm.bayes_model import Draws, Setting
+    from lmm.engines.pymc import fit
+    from lmm.engines.pymc.model import Draws, Setting
 
     moments, terms = problems.moments_of("dyestuff")
-    problem, priors, packed = bayes.prepare(moments, terms.fixed, terms.blocks, {})
+    problem, priors, packed = fit.prepare(moments, terms.fixed, terms.blocks, {})
     _, stats = good
     rng = np.random.default_rng(2)
     tried = []

@@ -13,15 +13,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lmm import checks, gather, ingest
-from lmm import progress as progress_module
-from lmm.accumulate import compute
-from lmm.design import Terms
-from lmm.errors import StudyError
-from lmm.formula import parse
-from lmm.levels import encode
-from lmm.progress import Progress
-from lmm.source import Part
+from lmm.core import progress as progress_module
+from lmm.core.errors import StudyError
+from lmm.core.progress import Progress
+from lmm.data import checks, ingest
+from lmm.data.levels import encode
+from lmm.data.source import Part
+from lmm.model.design import Terms
+from lmm.model.formula import parse
+from lmm.moments import stage
+from lmm.moments.accumulate import compute
 
 GOOD = "y,x,g\n1,0.5,a\n2,1.5,a\n4,2.5,b\n3,3.5,b\n"
 
@@ -36,7 +37,7 @@ def read(tmp_path, content, formula="y ~ x + (x | g)", name="d.csv", drop=False)
 
 def rows(source):
     """All rows as the fits see them."""
-    from lmm.source import connect
+    from lmm.data.source import connect
 
     with connect(ordered=True) as connection:
         return pd.concat([connection.execute(source.typed(Part(k))).df() for k in range(len(source.files))])
@@ -138,6 +139,28 @@ def test_scan_describes_columns(tmp_path):
     assert "id" not in data["columns"]
     assert rows(source)["g"].tolist() == ["07", "07", "8", "8"]  # text stays what the file has
     assert data["copied"]
+
+
+def test_summaries_of_several_files_are_those_of_all_their_rows(tmp_path):
+    """Files whose means differ by far more than their spread: merging must add the shift of the means."""
+    rng = np.random.default_rng(2)
+    parts = [
+        pd.DataFrame({"y": rng.normal(at, 1.0, n), "x": rng.normal(at, 2.0, n)})
+        for at, n in [(0.0, 10), (50.0, 30), (-40.0, 20)]
+    ]
+    for k, part in enumerate(parts):
+        part.assign(g=[f"g{k}{i % 3}" for i in range(len(part))]).to_csv(tmp_path / f"{k}.csv", index=False)
+    whole = pd.concat(parts)
+    _, data = ingest.scan(
+        ingest.inspect(str(tmp_path / "*.csv"), ("y", "x", "g"), "g"), parse("y ~ x + (1 | g)")
+    )
+    for name in ("y", "x"):
+        found = data["columns"][name]
+        expected = whole[name].agg(["min", "max", "mean", "std"])
+        # sums of 60 numbers of order 100 in another order
+        assert [found[key] for key in ("min", "max", "mean", "sd")] == pytest.approx(
+            list(expected), rel=1e-12
+        )
 
 
 def test_missing_drop_leaves_out_and_counts(tmp_path):
@@ -250,12 +273,12 @@ def test_names_that_sql_would_stumble_over(tmp_path):
     ],
 )
 def test_parameters_that_the_groups_cannot_carry(rows_, groups, fixed, blocks, said):
-    terms = Terms(fixed, blocks, "g", ("Intercept", "x", "z"))
+    terms = Terms.one(fixed, blocks, "g", ("Intercept", "x", "z"))
     if said is None:
-        checks.size(rows_, groups, terms, "d.csv")
+        checks.size(rows_, {"g": groups}, terms, "d.csv")
         return
     with pytest.raises(StudyError, match=said) as caught:
-        checks.size(rows_, groups, terms, "d.csv")
+        checks.size(rows_, {"g": groups}, terms, "d.csv")
     assert caught.value.where == "d.csv"
 
 
@@ -265,7 +288,7 @@ def moments_of(columns, n=200):
     names = tuple(columns)
     W = np.column_stack([np.broadcast_to(column, n).astype(float) for column in columns.values()])
     codes, levels = encode(np.arange(n) % 7)
-    terms = Terms(fixed=names, blocks=(names[:1],), group="g", columns=names)
+    terms = Terms.one(fixed=names, blocks=(names[:1],), group="g", columns=names)
     return compute(terms, rng.normal(size=n), W, codes, levels), names
 
 
@@ -315,8 +338,8 @@ def test_any_name_and_line_ending_gives_the_same_moments(tmp_path, header, formu
                      for line in lines]  # fmt: skip
             content = ending.join([names, *rows_, ""]).encode(encoding)
             _, data = read(tmp_path, content, text)
-            design, own = gather.designs([text], data, None)
-            moments = gather.checked(gather.of_sources(design, data), own, data)
+            design, own = stage.designs([text], data, None)
+            moments = stage.checked(stage.of_sources(design, data), own, data)
             assert moments.levels.tolist() == ["000", "001", "002", "003", "004"]
             found.append((moments.gram, moments.total, len(design.terms.columns)))
     for plain, odd in zip(found[:2], found[2:], strict=True):
@@ -329,10 +352,10 @@ def test_headers_are_read_without_duckdb_or_pandas(tmp_path):
     """The Snakefile inspects at every start: what a header needs must import in no time."""
     (tmp_path / "d.csv").write_text(GOOD)
     code = (
-        "import sys; from lmm import ingest; ingest.inspect(sys.argv[1], ('y', 'x', 'g'), 'g');"
+        "import sys; from lmm.data import ingest; ingest.inspect(sys.argv[1], ('y', 'x', 'g'), 'g');"
         "print(sorted({'duckdb', 'pandas', 'pyarrow', 'numba', 'formulaic'} & set(sys.modules)))"
     )
-    library = Path(ingest.__file__).parents[1]
+    library = Path(ingest.__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "d.csv")],
         capture_output=True, text=True, check=True, cwd=library,

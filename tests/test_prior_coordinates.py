@@ -5,21 +5,23 @@ import pandas as pd
 import pytest
 
 import problems
-from lmm import bayes, bayes_full, criticism
-from lmm.accumulate import compute
-from lmm.bayes_coordinates import centred, transformed, within
-from lmm.bayes_model import Sampler, Setting, marginal_model
-from lmm.bayes_priors import MEANS, ZERO, resolve
-from lmm.bayes_tables import parameters_table, posterior_tree
-from lmm.chains import sample_until_passed
-from lmm.density import log_density
-from lmm.design import build
-from lmm.formula import parse
-from lmm.gather import of_rows
-from lmm.priors import Prior
-from lmm.problem import layout, roots_of
-from lmm.rows import Rows
-from lmm.study_engines import Pymc
+from lmm.config.engines import Pymc
+from lmm.criticism import stage
+from lmm.data.rows import Rows
+from lmm.engines.pymc import fit as bayes
+from lmm.engines.pymc import full as bayes_full
+from lmm.engines.pymc.chains import sample_until_passed
+from lmm.engines.pymc.coordinates import centred, transformed, within
+from lmm.engines.pymc.model import Sampler, Setting, marginal_model
+from lmm.engines.pymc.priors import MEANS, ZERO, resolve
+from lmm.engines.pymc.tables import parameters_table, posterior_tree
+from lmm.likelihood.marginal import log_density
+from lmm.likelihood.problem import layout, roots_of
+from lmm.model.design import build
+from lmm.model.formula import parse
+from lmm.model.priors import Prior
+from lmm.moments.accumulate import compute
+from lmm.moments.stage import of_rows
 
 # (shift, scale) of a predictor: calendar years, thousands and thousandths of the unit
 CHANGES = [(0.0, 1.0), (40.0, 1.0), (2008.0, 1.0), (0.0, 1e3), (0.0, 1e-3)]
@@ -264,7 +266,7 @@ def shifted():
         values = dict(zip((*terms.fixed, *problem.structure.terms), [*beta, *chains.values], strict=True))
         tree = posterior_tree(values, {}, moments, priors, priors.centred(beta, chains.draws.values))
         options = {"priors": {}, "seed": 1, "conf_level": 0.95}
-        found.append((chains, criticism.criticise(moments, terms.fixed, terms.blocks, tree, options)))
+        found.append((chains, stage.criticise(moments, terms.fixed, terms.blocks, tree, options)))
     return found
 
 
@@ -316,7 +318,7 @@ def test_prior_draws_are_the_same_whatever_the_zero_and_the_unit():
         terms, y, W, codes, levels = sleepstudy(shift, scale)
         moments = compute(terms, y, W, codes, levels)
         priors = resolve({}, moments, terms.fixed, terms.blocks, marginal=True)
-        beta, roots, sigmas = criticism.prior_parameters(np.random.default_rng(3), priors, 50)
+        beta, roots, sigmas = stage.prior_parameters(np.random.default_rng(3), priors, 50)
         back = np.array([[1.0, (4.5 + shift) * scale], [0.0, scale]])  # to the means, per day
         drawn.append((beta @ back.T, back @ roots, sigmas))
     for found in drawn[1:]:

@@ -4,18 +4,22 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import made_replicates
-from lmm import recovered, report, report_recovery, report_recovery_tables, report_recovery_text
-from lmm.calibration import calibrate
-from lmm.figures import calibration as calibration_figures
-from lmm.figures import replicated, write
-from lmm.recovery import failures, performance
-from lmm.store import write_table
+from lmm.core.store import write_table
+from lmm.recovery.calibration.verdicts import calibrate
+from lmm.recovery.performance import failures, performance
+from lmm.report import recovery, report
+from lmm.report.figures import calibration as calibration_figures
+from lmm.report.figures import replicated, write
+from lmm.report.tables import recovery as report_recovery_tables
+from lmm.report.text import recovery as report_recovery_text
+from lmm.results import replicated as recovered
 
 TEMPLATES = Path(__file__).parents[1] / "workflow" / "report" / "templates"
 SETTINGS = {
@@ -192,13 +196,30 @@ def test_words_of_bias_and_failures(single, grid):
 
 
 def test_cards_judge_beyond_monte_carlo_error(grid, single):
-    cards = {card.key: card for card in report_recovery.cards(recovered.read("grid", SETTINGS, grid))}
+    cards = {card.key: card for card in recovery.cards(recovered.read("grid", SETTINGS, grid))}
     assert set(cards) == {f"recovery-{name}" for name in made_replicates.ENGINES}
     assert cards["recovery-ols"].tone == "bad"  # standard errors of half the size that they should have
     assert cards["recovery-reml"].tone == "good"
     assert cards["recovery-pymc"].tone == "bad"  # made 20 % too large at 10 groups
-    found = {card.key: card for card in report_recovery.cards(recovered.read("single", SETTINGS, single))}
+    found = {card.key: card for card in recovery.cards(recovered.read("single", SETTINGS, single))}
     assert found["calibration"].tone == "bad" and found["calibration"].value == "3 of 4 quantities"
+
+
+@pytest.mark.parametrize(
+    ("measure", "looked_at", "bad"),
+    [("coverage", 0.925, 0.85), ("relative_bias", -0.05, -0.25), ("failure_rate", 0.05, 0.2)],
+)
+def test_cards_turn_at_their_documented_limits(measure, looked_at, bad):
+    """Coverage 2.5 and 10 points below the level, bias of 5 and 25 %, failures of 5 and 20 %, and 3 MCSE more."""
+    mcse, study = 0.001, SimpleNamespace(conf_level=0.95)
+    outwards = -1.0 if measure == "coverage" or looked_at < 0 else 1.0
+
+    def tone(value):
+        return recovery._tone(study, measure, pd.Series({"estimate": value, "mcse": mcse}))
+
+    for limit, inside, outside in ((looked_at, "good", "warn"), (bad, "warn", "bad")):
+        assert tone(limit + outwards * 2.9 * mcse) == inside
+        assert tone(limit + outwards * 3.1 * mcse) == outside
 
 
 def test_the_performance_table_has_every_design_engine_and_term(grid, single):

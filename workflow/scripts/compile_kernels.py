@@ -4,10 +4,12 @@ import time
 
 import numpy as np
 
-from lmm import bayes, criticism, reml
-from lmm.accumulate import compute
-from lmm.study_engines import Pymc
-from lmm.terms import Terms
+from lmm.config.engines import Pymc
+from lmm.criticism import stage
+from lmm.engines import reml
+from lmm.engines.pymc import fit
+from lmm.model.terms import Terms
+from lmm.moments.accumulate import compute
 
 
 def main() -> None:
@@ -18,13 +20,13 @@ def main() -> None:
     W = np.column_stack([np.ones(40), rng.standard_normal(40)])
     y = W.sum(axis=1) + rng.standard_normal(8)[codes] + rng.standard_normal(40)
     names = ("Intercept", "x")
-    terms = Terms(names, (("Intercept",), ("x",)), "g", names)
+    terms = Terms.one(names, (("Intercept",), ("x",)), "g", names)
     moments = compute(terms, y, W, codes, np.array([f"{j}" for j in range(8)]))
     reml.fit(moments, names, (names,))
     settings = Pymc(tune=100, draws=100, priors={"fixed": "flat", "sd": "uniform(0, 100)", "sigma": "flat"})
     options = settings.plain() | {"conf_level": 0.95}
-    _, tree = bayes.fit(moments, names, terms.blocks, options)
-    criticism.criticise(moments, names, terms.blocks, tree, options)
+    _, tree = fit.fit(moments, names, terms.blocks, options)
+    stage.criticise(moments, names, terms.blocks, tree, options)
     print(f"Kernels compiled in {time.perf_counter() - start:.0f} s")
 
 

@@ -1,25 +1,25 @@
 """Sufficient statistics by group (of some of the files where a study has parts) and every formula's design."""
 
-from running.frame import run
+from running.frame import moment_files, run
 
 
 def main(job) -> None:
-    from lmm import gather
-    from lmm.rows import write_designs
-    from lmm.store import read_json, read_table
+    from lmm.core.store import read_json, read_table
+    from lmm.data.rows import write_designs
+    from lmm.moments import stage
 
     data, settings = read_json(job.input.data), job.params.settings
     rows = read_table(job.input.rows) if job.input.get("rows") else None
-    design, own = gather.designs(settings["formulas"], data, rows)
+    design, own = stage.designs(settings["formulas"], data, rows)
     if rows is not None:
-        found = gather.of_rows(design, rows, data)
+        found = stage.of_rows(design, rows, data)
     else:
         memory, span = job.resources.mem_mb // 2, job.params.get("files")
-        found = gather.of_sources(design, data, span, job.threads, memory)
+        found = stage.of_sources(design, data, span, job.threads, memory)
     if job.output.get("design"):
-        gather.checked(found, own, data)
+        stage.checked(found, own, data)
         write_designs(job.output.design, own)
-    found.write(job.output.table, job.output.details)
+    found.write(*moment_files(job.output))
 
 
 run(main, snakemake)  # noqa: F821

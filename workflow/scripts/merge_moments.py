@@ -1,17 +1,18 @@
 """Moments of all of a study's parts: moments.parquet, moments.json, design.json."""
 
-from running.frame import run
+from running.frame import moment_files, run
 
 
 def main(job) -> None:
-    from lmm import gather
-    from lmm.rows import write_designs
-    from lmm.store import read_json
+    from lmm.core.store import read_json
+    from lmm.data.rows import write_designs
+    from lmm.moments import stage
 
     data = read_json(job.input.data)
-    _, own = gather.designs(job.params.settings["formulas"], data, None)
-    parts = list(zip(job.input.tables, job.input.details, strict=True))
-    gather.merged(parts, own, data).write(job.output.table, job.output.details)
+    _, own = stage.designs(job.params.settings["formulas"], data, None)
+    names = ("tables", "cells", "details") if job.input.get("cells") else ("tables", "details")
+    parts = list(zip(*(job.input[name] for name in names), strict=True))
+    stage.merged(parts, own, data).write(*moment_files(job.output))
     write_designs(job.output.design, own)
 
 

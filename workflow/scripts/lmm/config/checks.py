@@ -1,0 +1,269 @@
+"""What types and bounds cannot say of a study: whether its parts fit together. Before any job."""
+
+import glob
+from collections.abc import Sequence
+from pathlib import Path
+
+from lmm.config.designs import DesignPoint
+from lmm.config.engines import Priors
+from lmm.config.simulation_checks import not_among
+from lmm.config.study import StudySettings
+from lmm.core import engines
+from lmm.core.errors import StudyError
+from lmm.core.store import read_json
+from lmm.model.design import Terms, numeric_design
+from lmm.model.formula import Formula, parse
+from lmm.model.priors import Prior, parse_prior
+
+
+def check_data_files(settings: StudySettings, root: Path) -> tuple[str, ...]:
+    """The files that `data` names; each pattern must match some. Their content is ingest's to check."""
+    patterns = [settings.data] if isinstance(settings.data, str) else settings.data
+    files = []
+    for pattern in patterns:
+        found = sorted(glob.glob(str(pattern), root_dir=root, recursive=True))
+        if not found:
+            raise StudyError(
+                "data", f"'{pattern}': no such file; expected CSV, TSV or Parquet files in {root}"
+            )
+        files += found
+    for file in files:
+        if (root / file).is_dir():
+            raise StudyError(
+                "data", f"'{file}' is a directory; expected files, such as '{file.rstrip('/')}/*.csv'"
+            )
+    if not files:
+        raise StudyError("data", "[]: expected at least one file")
+    if settings.predict is not None and not (root / settings.predict).is_file():
+        raise StudyError(
+            "predict", f"'{settings.predict}': no such file; expected new rows as CSV, TSV or Parquet"
+        )
+    if settings.truth is not None:
+        check_truth(settings, root)
+    return tuple(files)
+
+
+def check_truth(settings: StudySettings, root: Path) -> None:
+    """Refuse a file that does not say what data were simulated from."""
+    if settings.replicates is not None:
+        raise StudyError("truth", f"'{settings.truth}': replicates have their own; expected no such key")
+    try:
+        found = read_json(root / settings.truth)
+    except (OSError, ValueError):
+        raise StudyError("truth", f"'{settings.truth}': cannot be read; expected a JSON file") from None
+    for key, kind in (("fixed", dict), ("sd", dict), ("corr", dict), ("sigma", (int, float))):
+        if not isinstance(found, dict) or not isinstance(found.get(key), kind):
+            what = "a number" if key == "sigma" else "a mapping of terms to numbers"
+            raise StudyError("truth", f"'{settings.truth}': has no '{key}'; expected {what}")
+
+
+def check_engines(settings: StudySettings, formula: Formula, simulated: bool) -> None:
+    """Refuse engines whose own formula is another model, and priors that do not parse."""
+    if not settings.engines.names:
+        raise StudyError("engines", f"none is listed; expected some of {', '.join(engines.ENGINES)}")
+    if formula.several:
+        able = [name for name, engine in engines.ENGINES.items() if engine.several]
+        groups = ", ".join(factor.group for factor in formula.factors)
+        if simulated:
+            raise StudyError(
+                "simulate", f"'{formula.text}': data of several grouping factors cannot be simulated"
+            )
+        for name in settings.engines.names:
+            if name not in able:
+                what = f"does not fit several grouping factors ({groups}); expected engines among {', '.join(able)}"
+                raise StudyError(f"engines.{name}", what)
+    for name in settings.engines.names:
+        text = getattr(settings.engines.own(name), "formula", None)
+        if text is None:
+            continue
+        where = f"engines.{name}.formula"
+        own = parse(text, where)
+        for part in ("response", "fixed", "grouping factors"):
+            met, expected = (
+                ", ".join(sorted(factor.group for factor in side.factors))
+                if part == "grouping factors"
+                else getattr(side, part)
+                for side in (own, formula)
+            )
+            if met != expected:
+                raise StudyError(
+                    where,
+                    f"'{text}': {part} is '{met}'; expected the study's, '{expected}' "
+                    "(an engine may change the random effects only)",
+                )
+        if simulated:
+            numeric_design(own)
+            for column in own.predictors:
+                if column not in formula.predictors:
+                    what = not_among(column, formula.predictors, "a predictor that the study simulates")
+                    raise StudyError(where, f"'{text}': '{column}' is {what}")
+    check_df(settings)
+    name, bayes = engines.first(settings.engines.names, engines.BAYES), settings.engines.first(engines.BAYES)
+    if bayes is None:
+        return
+    own = formula if bayes.formula is None else parse(bayes.formula)
+    terms = numeric_design(own).terms if simulated else None
+    for path, prior in all_priors(bayes.priors, terms, f"engines.{name}.priors"):
+        where = f"engines.{name}.priors.{path}"
+        if (
+            path.startswith("fixed")
+            and bayes.model == "marginal"
+            and prior.name not in ("auto", "flat", "normal")
+        ):
+            raise StudyError(
+                where,
+                f"'{prior.text}': the marginal model integrates fixed effects out; "
+                "expected flat, normal(mean, sd) or auto, or model: full",
+            )
+        if not simulated or not settings.calibration:
+            continue
+        if not prior.proper:
+            raise StudyError(
+                where, f"'{prior.text}' is improper; calibration draws from it, expected a proper prior"
+            )
+        if prior.name == "auto" and not path.startswith("corr"):
+            raise StudyError(
+                where,
+                "'auto' is scaled by data that calibration has yet to draw; expected a prior with numbers",
+            )
+
+
+def check_df(settings: StudySettings) -> None:
+    """Refuse methods of degrees of freedom that reml's fit has no answer to."""
+    reml = settings.engines.reml
+    if reml is None:
+        return
+    methods = [reml.df] if isinstance(reml.df, str) else reml.df
+    where, known = "engines.reml.df", "satterthwaite, kenward-roger or normal"
+    if not methods:
+        raise StudyError(where, f"[]: expected {known}, or a list of them")
+    if len(set(methods)) < len(methods):
+        raise StudyError(where, f"{', '.join(methods)}: one is there twice; expected each once")
+    if len(methods) > 1 and settings.replicates is None:
+        raise StudyError(where, f"a list is for a study with `replicates`; expected one of {known}")
+    if reml.method == "ml" and "kenward-roger" in methods:
+        what = "kenward-roger adjusts REML's fits, and method is ml; expected satterthwaite or normal"
+        raise StudyError(where, what)
+
+
+def check_effects(settings: StudySettings, formula: Formula) -> None:
+    """Refuse effects of what the formula does not have; what only the data can tell is the effects stage's."""
+    for k, effect in enumerate(settings.effects or ()):
+        where = f"effects.{k}"
+        if (effect.means is None) == (effect.slopes is None):
+            raise StudyError(where, "expected one of means and slopes")
+        asked = effect.means if effect.slopes is None else effect.slopes
+        named = [*_listed(asked), *_listed(effect.by or []), *(effect.at or {})]
+        for name in named:
+            if name not in formula.predictors:
+                raise StudyError(where, f"'{name}' is {not_among(name, formula.predictors, 'a predictor')}")
+        if effect.adjust == "tukey" and isinstance(effect.contrasts, dict):
+            raise StudyError(
+                f"{where}.adjust", "tukey is for pairwise contrasts; expected holm, bonferroni or none"
+            )
+    if settings.effects and settings.replicates is not None:
+        raise StudyError("effects", "is for a study without `replicates`; expected one of the two")
+
+
+def check_models(settings: StudySettings, formula: Formula, simulated: bool) -> None:
+    """Refuse models that are not of the study's rows, or whose likelihoods are of different responses."""
+    if settings.models is None:
+        if isinstance(settings.bootstrap, int):
+            what = (
+                f"{settings.bootstrap}: data sets of a bootstrap are for `models`; expected both or neither"
+            )
+            raise StudyError("bootstrap", what)
+        return
+    if settings.replicates is not None:
+        raise StudyError("models", "is for a study without `replicates`; expected one of the two")
+    for name, text in settings.models.items():
+        own = parse(text, f"models.{name}")
+        for part in ("response", "group"):
+            met, expected = getattr(own, part), getattr(formula, part)
+            if met != expected:
+                what = f"'{text}': {part} is '{met}'; expected the study's, '{expected}'"
+                raise StudyError(f"models.{name}", what)
+        for column in own.predictors:
+            if simulated and column not in formula.predictors:
+                what = not_among(column, formula.predictors, "a predictor that the study simulates")
+                raise StudyError(f"models.{name}", f"'{text}': '{column}' is {what}")
+
+
+def _listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def all_priors(priors: Priors, terms: Terms | None, where: str) -> list[tuple[str, Prior]]:
+    """Every prior with its key path under `priors`; mappings by term must name `terms` where known."""
+    found = []
+    for kind in ("fixed", "sd"):
+        value = getattr(priors, kind)
+        if isinstance(value, str):
+            found.append((kind, parse_prior(value, kind, f"{where}.{kind}")))
+            continue
+        known = tuple(value) if terms is None else (terms.fixed if kind == "fixed" else terms.random)
+        for term in value:
+            if term not in known:
+                what = not_among(term, known, "a term of the formula")
+                raise StudyError(f"{where}.{kind}.{term}", what)
+        for term in known:
+            path = f"{kind}.{term}"
+            found.append((path, parse_prior(value.get(term, "auto"), kind, f"{where}.{path}")))
+    single = [(kind, getattr(priors, kind)) for kind in ("sigma", "corr")]
+    return found + [(kind, parse_prior(text, kind, f"{where}.{kind}")) for kind, text in single]
+
+
+def check_replicates(settings: StudySettings, designs: Sequence[DesignPoint]) -> None:
+    """Refuse settings of recovery studies that contradict each other."""
+    own_data = designs[0].settings is None
+    if settings.replicates is None:
+        for key in ("simulate_from", "bootstrap", "calibration"):
+            if getattr(settings, key) and type(getattr(settings, key)) is not int:
+                value = str(getattr(settings, key)).lower()
+                raise StudyError(key, f"{value}: is for a study with `replicates`; expected both or neither")
+        return
+    bayes, name = settings.engines.first(engines.BAYES), engines.first(engines.ENGINES, engines.BAYES)
+    if settings.calibration and bayes is None:
+        raise StudyError(
+            "calibration", f"true: calibration is of the {name} engine; expected {name} under engines"
+        )
+    if settings.bootstrap and not own_data:
+        raise StudyError(
+            "bootstrap", f"'{settings.bootstrap}': is for a study with `data`; expected it without `simulate`"
+        )
+    if settings.bootstrap == "reml" and settings.calibration:
+        raise StudyError(
+            "bootstrap", "'reml': calibration with `data` draws from the posterior; expected posterior"
+        )
+    if settings.bootstrap == "posterior" and bayes is None:
+        raise StudyError("bootstrap", f"'posterior': is of the {name} engine; expected {name} under engines")
+    if bayes is not None and bayes.model == "full":
+        raise StudyError(
+            f"engines.{name}.model",
+            "'full': replicates are fitted with the marginal model; expected marginal",
+        )
+    listed = set(settings.engines.names) if "engines" in settings.model_fields_set else set()
+    of_rows = next((engine for engine in engines.of_rows() if engine in listed), None)
+    if own_data and of_rows:
+        raise StudyError(
+            f"engines.{of_rows}",
+            "needs rows, and replicates of own data are drawn as moments; expected others",
+        )
+    if own_data and settings.simulate_from == "rows":
+        raise StudyError(
+            "simulate_from", "'rows': replicates of own data are drawn as moments; expected moments"
+        )
+    if settings.simulate_from != "moments" or own_data:
+        return
+    for design in designs:
+        simulation = design.settings
+        if simulation.errors.distribution != "normal":
+            raise StudyError(
+                "simulate_from", "'moments': errors that are not normal need rows; expected rows"
+            )
+        if simulation.generator == "r":
+            raise StudyError("simulate_from", "'moments': generator 'r' draws rows; expected rows")
+    if of_rows:
+        raise StudyError(
+            "simulate_from", f"'moments': {of_rows} needs rows; expected rows, or engines without {of_rows}"
+        )

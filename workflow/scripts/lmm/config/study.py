@@ -1,0 +1,107 @@
+"""The configuration as its files write it: one frozen model, from which schema and documentation are made."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from lmm.config.base import Settings
+from lmm.config.engines import Engines
+from lmm.config.simulation import Simulation
+from lmm.core.engines import ENGINES
+
+Names = str | Annotated[list[str], Field(min_length=1)]
+Level = str | int | float
+
+
+class Effect(Settings):
+    """Estimated marginal means, or slopes, and contrasts of them."""
+
+    means: Names | None = None
+    """Categorical predictor, or several for their combinations, whose means are estimated; or `slopes`."""
+    slopes: str | None = None
+    """Numeric predictor whose average slope is estimated."""
+    by: Names | None = None
+    """Predictors for whose levels that is done separately; slopes are compared between them."""
+    at: dict[str, list[Level]] | None = None
+    """Values of predictors, a row for each; else numeric ones are at their mean, categorical ones averaged over."""
+    contrasts: Literal["pairwise"] | dict[str, list[float] | dict[Level, float]] | None = None
+    """pairwise: all differences; or a mapping of names to weights, by level or in the order of the levels."""
+    adjust: Literal["tukey", "holm", "bonferroni", "none"] | None = None
+    """How p values and intervals of contrasts are adjusted; tukey for pairwise ones where nothing is said."""
+
+
+def _named(value: Any) -> Any:
+    """Names as text: YAML reads `null:` and `no:` as other than words."""
+    if not isinstance(value, dict):
+        return value
+    return {_word(key) if key is None or isinstance(key, bool) else key: own for key, own in value.items()}
+
+
+def _word(key: bool | None) -> str:
+    return "null" if key is None else str(key).lower()
+
+
+class StudySettings(Settings):
+    """One study: a formula, and either data or how to simulate them."""
+
+    title: str = ""
+    """Headline of the study's section in the report; the formula where it is empty."""
+    formula: str
+    """lme4's: (x | g), (1 | g), (x || g), (0 + x | g), ... for one grouping factor."""
+    data: str | list[str] | None = None
+    """Path, list of paths or glob of CSV, TSV or Parquet files, from the project's directory."""
+    truth: str | None = None
+    """JSON file of what `data` were simulated from: fixed, sd, corr, sigma, as a simulated study's truth.json has
+    them. `make replay` writes one."""
+    simulate: Simulation | None = None
+    """How to simulate the data, instead of `data`."""
+    designs: list[Simulation] | None = Field(None, min_length=1)
+    """Explicit designs: each a mapping of keys of `simulate` that it changes. With `replicates` only."""
+    missing: Literal["error", "drop"] = "error"
+    """Rows with missing values: stop and say where, or drop and report."""
+    predict: str | None = None
+    """File of new rows (and new groups) to predict, beside the fitted rows."""
+    engines: Engines = Engines(**{name: {} for name in ENGINES})
+    """Engines to fit and their settings; all four with their defaults where nothing is said."""
+    effects: list[Effect] | None = None
+    """Means, slopes and contrasts to estimate. Where nothing is said: every categorical predictor's means with
+    pairwise contrasts, and every numeric predictor's slope. An empty list: none."""
+    models: (
+        Annotated[dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")], str], BeforeValidator(_named)]
+        | None
+    ) = Field(None, min_length=2)
+    """Models to compare by name: formulas with the study's response and grouping factor, fitted to the same rows
+    (those complete for all of them)."""
+    conf_level: float = Field(0.95, ge=0.5, le=0.9999)
+    """Level of every interval that is called conf_low, conf_high."""
+    on_failed_gate: Literal["report", "error"] = "report"
+    """Whether a fit that fails a convergence gate fails the run, once its report is written, or is only reported;
+    with `replicates`: one that failed in any replicate."""
+    replicates: int | None = Field(None, ge=1, le=10**7)
+    """Data sets of each design; makes the study a recovery study."""
+    replicates_per_job: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """Replicates that one job computes; results do not depend on it."""
+    simulate_from: Literal["rows", "moments"] | None = None
+    """Whether replicates are drawn as rows (default) or as moments (default and only choice with `data`)."""
+    bootstrap: Literal["reml", "posterior"] | Annotated[int, Field(ge=1, le=10**6)] | None = None
+    """With `replicates` of own data: where their parameters come from, reml's estimates (default) or draws from
+    the posterior (default under calibration). With `models`: data sets of the parametric bootstrap of each test."""
+    calibration: bool = False
+    """Draw the parameters of each replicate from pymc's priors: simulation-based calibration; with `data`
+    from the posterior, fitting data and replicate together (posterior calibration)."""
+
+
+class Report(Settings):
+    """The report."""
+
+    title: str = ""
+    """Headline of the report; without one it says what the studies are."""
+
+
+class Configuration(Settings):
+    """A configuration file."""
+
+    studies: dict[Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")], StudySettings] = Field(min_length=1)
+    """Studies by name; the name, of a-z, 0-9, _ and -, is that of its directory under results/."""
+    report: Report = Report()
+    """The report."""

@@ -1,0 +1,136 @@
+"""The reml engine: the exact optimum of REML or maximum likelihood from moments, as a tidy `Fit`."""
+
+import time
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from lmm.core.store import write_table
+from lmm.core.tidy import Fit, group_of, ranef_frame
+from lmm.engines import several_reml
+from lmm.engines.base import Fitted, Task
+from lmm.engines.reml_tables import ENGINE, diagnostics_of, f_tests, fixed_table, parameters_table
+from lmm.inference.degrees_of_freedom import FixedEffects, fixed_effects
+from lmm.inference.derivatives import by_group
+from lmm.inference.intervals import profile_intervals, standard_errors, variance_values
+from lmm.inference.optimum import Optimum, fill, optimum
+from lmm.likelihood.conditional import conditional
+from lmm.likelihood.problem import Problem, problem_of
+from lmm.model.terms import Terms
+from lmm.moments.moments import Moments
+from lmm.moments.several import SeveralMoments
+
+
+class Fitter:
+    """The engine with its settings: see `lmm.engines.base.Fitter`."""
+
+    def __init__(self, settings: Mapping[str, Any], terms: Terms):
+        self.level, self.profile, self.terms = settings["conf_level"], settings["profile"], terms
+        df = settings.get("df", "satterthwaite")
+        self.methods = [df] if isinstance(df, str) else list(df)
+        self.ml = settings.get("method") == "ml"
+
+    def fit(self, task: Task) -> Fitted:
+        """From moments."""
+        if isinstance(task.moments, SeveralMoments):
+            return several_reml.fitted(self, task)
+        model, methods = (self.terms.fixed, self.terms.blocks), self.methods
+        found, best = fit(
+            task.moments, *model, self.level, task.truth, self.profile, df=methods[0], ml=self.ml
+        )
+        further, artifacts = {}, {}
+        if len(methods) > 1 or task.design is not None:
+            problem = problem_of(task.moments, *model, self.ml)
+        for method in methods[1:]:
+            further[method] = fixed_table(model[0], tested_by(method, problem, best), self.level)
+        if task.design is not None:
+            tested = tested_by(methods[0], problem, best)
+            tests = f_tests(tested, task.design(), problem.total, problem.x_map)
+            artifacts["tests"] = partial(write_table, table=tests)
+        return Fitted(found, artifacts, further=further)
+
+
+def ranef_table(
+    problem: Problem, best: Optimum, moments: Moments, level: float, truth: dict | None
+) -> pd.DataFrame:
+    """BLUPs with prediction errors, lme4's conditional sd's and normal intervals (tidy RANEF columns)."""
+    sigma = best.sigma / problem.y_scale
+    given = conditional(problem, fill(problem.structure, best.phi) / sigma, sigma)
+    z = stats.norm.ppf(0.5 + level / 2)
+    std_error = np.sqrt(given.variance)
+    return ranef_frame(
+        moments.group,
+        moments.levels,
+        problem.structure.random,
+        truth,
+        estimate=given.mean,
+        std_error=std_error,
+        cond_sd=np.sqrt(given.cond_variance),
+        conf_low=given.mean - z * std_error,
+        conf_high=given.mean + z * std_error,
+    )
+
+
+def tested_by(method: str, problem: Problem, best: Optimum) -> FixedEffects:
+    """The fixed effects of an optimum with degrees of freedom by one of `METHODS`."""
+    return fixed_effects(method, best.beta, by_group(problem, best), problem.ml)
+
+
+def fit(
+    moments: Moments,
+    fixed: tuple[str, ...],
+    blocks: tuple[tuple[str, ...], ...],
+    conf_level: float = 0.95,
+    truth: dict | None = None,
+    profile: bool = True,
+    ranef: bool = True,
+    df: str = "satterthwaite",
+    ml: bool = False,
+) -> tuple[Fit, Optimum]:
+    """Fit by REML or maximum likelihood from moments.
+
+    Parameters
+    ----------
+    moments : Moments
+    fixed, blocks : names of X's columns, and of Z's columns in each block of random effects
+    conf_level : float
+        Level of every interval: t for fixed effects, profile likelihood for sd's, correlations and the residual
+        sd.
+    truth : dict, optional
+        truth.json of a simulated study.
+    profile, ranef : bool
+        Whether to compute profile intervals and the table of random effects.
+    df : str
+        Degrees of freedom of fixed effects: one of `degrees_of_freedom.METHODS`.
+    ml : bool
+        Maximum likelihood instead of REML.
+
+    Returns
+    -------
+    Fit, Optimum
+    """
+    clock = [time.perf_counter()]
+    problem = problem_of(moments, fixed, blocks, ml)
+    best = optimum(problem)
+    clock.append(time.perf_counter())
+    errors = standard_errors(problem, best)
+    intervals = np.full((len(errors), 2), np.nan)
+    words: list[str] = []
+    if profile:
+        intervals, words = profile_intervals(problem, best, conf_level)
+    clock.append(time.perf_counter())
+    table = ranef_table(problem, best, moments, conf_level, truth) if ranef else None
+    clock.append(time.perf_counter())
+    tested = tested_by(df, problem, best)
+    diagnostics = diagnostics_of(
+        best, fixed, moments, conf_level, words, np.diff(clock).tolist(), len(fixed) + len(errors), ml, df
+    )
+    keys = [(group_of(term, moments.group), term) for term in problem.structure.terms]
+    estimates = variance_values(best.root, best.sigma, problem.structure.correlations)
+    effects = fixed_table(fixed, tested, conf_level)
+    parameters = parameters_table(effects, keys, estimates, errors, intervals, truth)
+    return Fit(ENGINE, parameters, table, diagnostics), best
