@@ -130,6 +130,8 @@ class Fitter:
             found = skipped(reason, moments.n_rows, moments.n_groups, self.level)
         elif reason := beyond(moments.n_rows, moments.n_groups, **self.limits):
             found = skipped(reason, moments.n_rows, moments.n_groups, self.level)
+        elif task.rows is None:
+            found = skipped("the rows are not at hand", moments.n_rows, moments.n_groups, self.level)
         else:
             rows = task.rows()
             if start is None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from lmm.core.compiled import kernel
 from lmm.likelihood.elimination import factorise, project, solve_lower
-from lmm.likelihood.grouped import reml_terms
+from lmm.likelihood.grouped import reml_terms, solve_triangle
 from lmm.likelihood.problem import Problem
 
 
@@ -202,29 +202,10 @@ def spread(factor, half_x, own, at):
 
 @kernel
 def half_of(root, own):
-    """sigma root^-T by back substitution: its product with its transpose is cov(beta_hat), kernel's coordinates.
-
-    Parameters
-    ----------
-    root : (p, p) array
-        Lower Cholesky factor of S_X.
-    own : float
-        sigma in the kernel's units.
-
-    Returns
-    -------
-    (p, p) array
-        Upper triangle.
-    """
-    p = len(root)
-    out = np.zeros((p, p))
-    for b in range(p):
-        for a in range(b, -1, -1):
-            value = own if a == b else 0.0
-            for k in range(a + 1, b + 1):
-                value -= root[k, a] * out[k, b]
-            out[a, b] = value / root[a, a]
-    return out
+    """sigma root^-T: its product with its transpose is cov(beta_hat), kernel's coordinates."""
+    inverse = own * np.eye(len(root))
+    solve_triangle(root, inverse)
+    return inverse.T.copy()
 
 
 @kernel

@@ -12,6 +12,7 @@ from lmm.core.compiled import kernel
 
 LANES = 64  # at most; a multiple of VECTOR
 VECTOR = 4
+WIDE = 16  # columns of [X y]: with more, sums by lane of all their pairs are larger than a processor's fast memory
 LARGE = 1e75  # the product of four numbers up to here is finite
 
 
@@ -75,6 +76,44 @@ def add_up(lanes):
         s2 += lanes[j + 2]
         s3 += lanes[j + 3]
     return (s0 + s1) + (s2 + s3)
+
+
+@kernel
+def subtract_products(half, first, schur):
+    """Subtract from schur[a, b], a >= b, the sum over k and lanes of half[k, first + a] * half[k, first + b].
+
+    Row after row, VECTOR lanes at a time: rows of `schur` are in fast memory, and loops run along them.
+    """
+    q, _, n = half.shape
+    w = len(schur)
+    turned = np.empty((q * n, w))
+    for k in range(q):
+        for a in range(w):
+            for j in range(n):
+                turned[k * n + j, a] = half[k, first + a, j]
+    for i in range(0, q * n, VECTOR):
+        x0, x1, x2, x3 = turned[i], turned[i + 1], turned[i + 2], turned[i + 3]
+        for a in range(w):
+            row, f0, f1, f2, f3 = schur[a], x0[a], x1[a], x2[a], x3[a]
+            for b in range(a + 1):
+                row[b] -= (f0 * x0[b] + f1 * x1[b]) + (f2 * x2[b] + f3 * x3[b])
+
+
+@kernel
+def subtract_before(rows, at, weights, scale, n):
+    """Subtract from rows[at, :n] the rows before it, weighted by weights * scale, VECTOR of them at a time."""
+    target, whole = rows[at], at - at % VECTOR
+    for k in range(0, whole, VECTOR):
+        f0, f1, f2, f3 = (
+            weights[k] * scale, weights[k + 1] * scale, weights[k + 2] * scale, weights[k + 3] * scale
+        )  # fmt: skip
+        x0, x1, x2, x3 = rows[k], rows[k + 1], rows[k + 2], rows[k + 3]
+        for j in range(n):
+            target[j] -= (f0 * x0[j] + f1 * x1[j]) + (f2 * x2[j] + f3 * x3[j])
+    for k in range(whole, at):
+        f, x = weights[k] * scale, rows[k]
+        for j in range(n):
+            target[j] -= x[j] * f
 
 
 @kernel

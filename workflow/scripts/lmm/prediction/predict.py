@@ -96,7 +96,10 @@ def errors(
         Each row's group in the moments, -1 for a group without data.
     """
     q, p = problem.q, problem.p
-    beta, half, factors = given_draws(packed, np.ascontiguousarray(roots), np.ascontiguousarray(sigmas))
+    n = len(sigmas)
+    beta, _, half, factors = given_draws(
+        packed, np.ascontiguousarray(roots), np.ascontiguousarray(sigmas), np.zeros((n, p)), np.ones(n, bool)
+    )
     groups, place = np.unique(codes[codes >= 0], return_inverse=True)
     gram = unpack(problem.gram, problem.n_groups)[groups]
     a, b, c = gram[:, :, :q], gram[:, :, q : q + p], gram[:, :, q + p]
@@ -124,7 +127,6 @@ def errors(
                 means[rows] += mean
                 squares[rows] += mean**2
                 progress.advance()
-    n = len(sigmas)
     between = np.maximum(squares / n - (means / n) ** 2, 0.0) if n > 1 else 0.0
     return Errors(within / n + between, np.full(len(x), noise))
 
@@ -208,7 +210,7 @@ def predict(
     posterior : Dataset, optional
         Draws of a Bayesian engine; without them variances are those at the estimates.
     prior : mapping, optional
-        `mean` and `precision` of a normal prior of beta.
+        `mean` and `root` of a normal prior of beta (`density.pack_problem`).
 
     Returns
     -------

@@ -107,8 +107,7 @@ def _normal_prior(priors: Mapping[str, Any], moments: Moments, terms: Any) -> di
     """The fixed effects' joint normal prior; empty for flat ones."""
     from lmm.engines.pymc.priors import resolve
 
-    resolved = resolve(priors, moments, terms.fixed, terms.random, marginal=True)
-    return {} if resolved.mean is None else {"mean": resolved.mean, "precision": resolved.precision}
+    return resolve(priors, moments, terms.fixed, terms.blocks, marginal=True).normal
 
 
 def _posterior(path: str) -> Any:

@@ -12,7 +12,7 @@ from lmm.core.streams import seed_sequence, stream
 from lmm.data.levels import encode, suffix
 from lmm.engines.pymc.priors import resolve
 from lmm.model.design import Design
-from lmm.model.terms import INTERCEPT, Terms
+from lmm.model.terms import Terms
 from lmm.moments import accumulate
 from lmm.recovery.data import Bootstrap, Simulated
 from lmm.simulation import moments, rows_of_moments
@@ -151,13 +151,19 @@ def priors_in_numbers(settings: dict[str, Any], source: Bootstrap, terms: Terms)
     StudyError
         The prior is on the intercept at the observed predictors' means, which no configuration can say.
     """
-    found = resolve(settings, source.observed, terms.fixed, terms.random, marginal=True)
-    if found.centred and len(terms.fixed) > 1:
-        raise StudyError(
-            f"engines.pymc.priors.fixed.{INTERCEPT}",
-            "'auto' is scaled by the observed data, and a replay of posterior calibration analyses these and the "
-            "replicate together; expected flat or normal(mean, sd)",
-        )
+    found = resolve(settings, source.observed, terms.fixed, terms.blocks, marginal=True)
+    moved = {
+        "fixed": [name for name, one in zip(found.fixed, found.moved_fixed, strict=True) if one],
+        "sd": [name for name, one in zip(found.sd, found.moved_random, strict=True) if one],
+    }
+    for kind, names in moved.items():
+        if names:
+            expected = "flat or normal(mean, sd)" if kind == "fixed" else "a prior with numbers"
+            raise StudyError(
+                f"engines.pymc.priors.{kind}.{names[0]}",
+                "'auto' is scaled and centred by the observed data, and a replay of posterior calibration analyses "
+                f"these and the replicate together; expected {expected}",
+            )
     by_term = {
         kind: {term: prior.text for term, prior in getattr(found, kind).items()} for kind in ("fixed", "sd")
     }

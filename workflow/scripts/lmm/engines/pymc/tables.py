@@ -1,4 +1,7 @@
-"""Tidy tables of a Bayesian fit."""
+"""Tidy tables of a Bayesian fit, and its draws as ArviZ reads them."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -7,6 +10,8 @@ import xarray as xr
 from lmm.core.tidy import DRAWS, PARAMETERS, group_of, ranef_frame, truth_of, variables
 from lmm.engines.pymc.chains import Chains
 from lmm.engines.pymc.gates import ess_mean
+from lmm.engines.pymc.groups import observed_means
+from lmm.engines.pymc.priors import Priors
 from lmm.likelihood.problem import Structure
 from lmm.moments.moments import Moments
 
@@ -70,7 +75,7 @@ def parameters_table(chains: Chains, group: str, level: float, truth: dict | Non
     """
     problem = chains.problem
     fixed = chains.by_chain(chains.fixed.draws)
-    draws = np.concatenate([fixed, chains.draws.values])
+    draws = np.concatenate([fixed, chains.values])
     measures = chains.measures
     table = summarise(draws, level)
     # fixed effects: Rao-Blackwellised mean and sd; the error of the mean is that of the conditional means
@@ -169,53 +174,68 @@ def ranef_table(
     )
 
 
+MEAN = "mean response of each group's rows"
+
+
 def posterior_tree(
-    names: tuple[str, ...],
-    values: np.ndarray,
-    stats: dict[str, np.ndarray],
+    values: Mapping[str, np.ndarray],
+    stats: Mapping[str, np.ndarray],
     moments: Moments,
-    random: tuple[str, ...],
-    ranef: np.ndarray | None,
-    priors: list[dict],
+    priors: Priors,
+    centred: Mapping[str, np.ndarray],
+    ranef: np.ndarray | None = None,
+    groups: Mapping[str, np.ndarray] | None = None,
 ) -> xr.DataTree:
-    """ArviZ's DataTree of a fit: posterior, sample_stats, observed_data (rows of each group).
+    """ArviZ's DataTree of a fit, its groups as results/README.md lists them.
 
     Clock times and the like are left out: the same fit gives the same content.
 
     Parameters
     ----------
-    names : tuple of str
-        Tidy terms.
-    values : (k, chains, draws) array
-        Their draws.
+    values : dict of (chains, draws) arrays
+        Fixed effects and variance parameters by tidy term.
     stats : dict of (chains, draws) arrays
         The sampler's statistics.
     moments : Moments
         Sufficient statistics of the rows.
-    random : tuple of str
-        Names of Z's columns.
-    ranef : (chains, draws, J, q) array or None
+    priors : Priors
+        Priors with their numbers and coordinates.
+    centred : dict of (chains, draws) arrays
+        Parameters whose prior is at the predictors' means, there, by tidy term.
+    ranef : (chains, draws, J, q) array, optional
         Draws of the random effects.
-    priors : list of dict
-        Rows of `Priors.table`.
+    groups : dict of (chains, draws, J) arrays, optional
+        log_likelihood and posterior_predictive, as far as they are kept (`groups`).
 
     Returns
     -------
     DataTree
     """
-    dims = ("chain", "draw")
-    chain_draw = {name: np.arange(size) for name, size in zip(dims, values.shape[1:], strict=True)}
-    levels = moments.levels.astype(str)
-    own = variables(names)
-    posterior = xr.Dataset(
-        {own[name]: (dims, draws, {"term": name}) for name, draws in zip(names, values, strict=True)},
-        chain_draw,
-    )
+    dims: tuple[str, ...] = ("chain", "draw")
+    of_group: dict[Any, Any] = {"level": moments.levels.astype(str)}
+    shape = next(iter(values.values())).shape
+    chain_draw = {name: np.arange(size) for name, size in zip(dims, shape, strict=True)}
+
+    def drawn(named: Mapping[str, np.ndarray]) -> xr.Dataset:
+        own = variables(list(named))
+        return xr.Dataset(
+            {own[name]: (dims, draws, {"term": name}) for name, draws in named.items()}, chain_draw
+        )
+
+    posterior = drawn(values)
     if ranef is not None:
-        posterior = posterior.assign_coords(level=levels, term=list(random))
+        posterior = posterior.assign_coords(of_group | {"term": list(priors.structure.random)})
         posterior["ranef"] = ((*dims, "level", "term"), ranef)
-    posterior.attrs = {"priors": "; ".join(f"{row['parameter']} ~ {row['prior']}" for row in priors)}
-    sample_stats = xr.Dataset({name: (dims, value) for name, value in stats.items()}, chain_draw)
-    observed = xr.Dataset({"rows": ("level", moments.n)}, {"level": levels})
-    groups = {"posterior": posterior, "sample_stats": sample_stats, "observed_data": observed}
-    return xr.DataTree.from_dict(groups)
+    said = [f"{row.parameter} ~ {row.prior} {row.at}".rstrip() for row in priors.table().itertuples()]
+    posterior.attrs = {"priors": "; ".join(said)}
+    tree = {"posterior": posterior, "sample_stats": drawn(stats)}
+    if centred:
+        means = "; ".join(f"{name} = {value:.15g}" for name, value in priors.centres.items())
+        tree["posterior_centred"] = drawn(centred).assign_attrs(predictors=means)
+    for name, array in (groups or {}).items():
+        tree[name] = xr.Dataset({"y": ((*dims, "level"), array)}, chain_draw | of_group)
+    tree["observed_data"] = xr.Dataset(
+        {"y": ("level", observed_means(moments), {"long_name": MEAN})}, of_group
+    )
+    tree["constant_data"] = xr.Dataset({"rows": ("level", moments.n)}, of_group)
+    return xr.DataTree.from_dict(tree)

@@ -98,7 +98,7 @@ def ranks(
     fixed, structure = problem.fixed, problem.structure
     random, least = structure.random, float(np.min(ess))
     at = thin_to_ess(np.arange(len(chains.sigmas)), least, DRAWS)
-    values = chains.draws.values.reshape(len(structure.terms), -1)[:, at]
+    values = chains.values.reshape(len(structure.terms), -1)[:, at]
     beta, sigma = chains.fixed.draws[at], chains.sigmas[at]
     names = [*fixed, *structure.terms]
     draws = dict(zip(names, np.concatenate([beta.T, values]), strict=True))
