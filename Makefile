@@ -1,4 +1,4 @@
-# make | make test | make lint | make bench | make lock | make schema; ARGS goes to the tool as it is.
+# make | make test | make mutate | make lint | make bench | make lock | make schema; ARGS goes to the tool as it is.
 # Own data: make new STUDY=name DATA=file.csv; two runs: make compare A=old/results B=results.
 # On a cluster: make slurm-check | make ARGS="--profile profiles/slurm" | make resume | make faults; see docs/cluster.md.
 ARGS ?=
@@ -16,7 +16,7 @@ export MPLBACKEND = Agg
 unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONHOME
 
-.PHONY: run test lint bench replay lock schema clean-results slurm-check resume faults new compare
+.PHONY: run test mutate lint bench replay lock schema clean-results slurm-check resume faults new compare
 
 run: .venv/stamp
 	@$(BIN)/snakemake $(ARGS)
@@ -28,10 +28,16 @@ test: .venv/stamp
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slurm and not faults" $(ARGS) || [ $$? -eq 5 ]
 	@$(BIN)/python -m pytest -m "slurm and not faults" $(ARGS) || [ $$? -eq 5 ]
 
+# Share of a random sample of errors in the numerical code that the tests notice; takes an hour or two.
+mutate: .venv/stamp
+	@$(BIN)/python tests/mutate.py $(ARGS)
+
 lint: .venv/stamp
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/snakefmt --check Snakefile workflow
+	@$(BIN)/lint-imports
+	@$(BIN)/mypy
 	@$(BIN)/snakemake --lint
 
 # A commented configuration for one's own file, with a proposed formula.
@@ -84,7 +90,8 @@ clean-results:
 	echo "Installing requirements.lock into .venv with $$($$python --version)" && \
 	$$python -m venv .venv && \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv && \
-	UV_COMPILE_BYTECODE=1 $(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	UV_COMPILE_BYTECODE=1 $(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock && \
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m compileall -q workflow/scripts
 	@$(BIN)/python workflow/scripts/compile_kernels.py
 	@touch $@

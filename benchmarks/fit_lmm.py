@@ -30,7 +30,7 @@ def numbers_of(fit) -> list[float]:
     """Criterion, sd's, correlation, sigma of a tidy fit."""
     found = fit.parameters.set_index("term")["estimate"]
     terms = ("sd__Intercept", "sd__x", "cor__Intercept.x", "sd__Observation")
-    return [fit.diagnostics["criterion"], *(found[term] for term in terms)]
+    return [fit.diagnostics.criterion, *(found[term] for term in terms)]
 
 
 def from_frame(how: str, frame: pd.DataFrame) -> list[float]:

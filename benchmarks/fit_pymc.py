@@ -28,11 +28,11 @@ def main(table: str, details: str, design: str, settings: str, folder: str) -> N
     named = [(row.ess_bulk, row.term) for row in fit.parameters.itertuples()]
     named += [(row.ess_bulk, f"{row.term} of group {row.level}") for row in fit.ranef.itertuples()]
     ess, whose = min(named)
-    passed = fit.diagnostics["status"] == "ok"
+    passed = fit.diagnostics.status == "ok"
     print(
         json.dumps(
             {
-                "seconds": fit.diagnostics["seconds"],
+                "seconds": fit.diagnostics.seconds,
                 "ess": ess,
                 "whose": whose,
                 "quantities": len(named),

@@ -26,7 +26,7 @@ from lmm.moments import accumulate
 
 REFERENCE = Path(__file__).parent / "reference"
 ENGINES = ("ols", "mixedlm", "reml", "pymc")
-COFFEE = Terms(("Intercept", "x"), (("Intercept", "x"),), "group", ("Intercept", "x"))
+COFFEE = Terms.one(("Intercept", "x"), (("Intercept", "x"),), "group", ("Intercept", "x"))
 # as the plan gives them to the report
 SETTINGS = {
     "title": "Does more coffee score higher?",
@@ -74,7 +74,7 @@ def paths(root: Path, study: str = "coffee", engines=ENGINES) -> dict[str, str]:
         found[f"{engine}_parameters"] = base / engine / "parameters.csv"
         found[f"{engine}_diagnostics"] = base / engine / "diagnostics.json"
         found[f"{engine}_ranef"] = base / engine / "ranef.parquet"
-    found |= {"mixedlm_coef": base / "mixedlm/coef.parquet", "posterior": base / "pymc/posterior.nc"}
+    found |= {"coef": base / "mixedlm/coef.parquet", "posterior": base / "pymc/posterior.nc"}
     found |= {
         name: base / f"comparison/{name}.csv"
         for name in ("variance_recovery", "ranef_differences", "variance_explained")
@@ -160,7 +160,7 @@ def _criticism(base: Path, rows: pd.DataFrame) -> None:
         "conf_level": 0.95,
     }
     with xr.open_datatree(base / "pymc/posterior.nc") as tree:
-        found = stage.criticise(moments, names, (("Intercept",), ("x",)), tree["posterior"], settings)
+        found = stage.criticise(moments, names, (("Intercept",), ("x",)), tree, settings)
     suffix = {"about": "criticism.json", "loo": "loo.parquet", "replicates": "replicates.parquet"}
     suffix |= {"predictive": "predictive.csv", "sensitivity": "sensitivity.csv"}
     found.write(**{name: str(base / "pymc" / file) for name, file in suffix.items()})
@@ -227,7 +227,7 @@ def _parameters(engine: str, estimate: dict, error: dict, truth: dict) -> pd.Dat
                 "truth": truth.get(term, np.nan),
             }
         )
-    return pd.DataFrame(rows)[PARAMETERS]
+    return pd.DataFrame(rows).reindex(columns=PARAMETERS)
 
 
 def _ranef(values: np.ndarray, levels: list, drawn: pd.DataFrame) -> pd.DataFrame:

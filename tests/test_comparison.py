@@ -6,7 +6,7 @@ import pytest
 
 from lmm.comparison import engines
 from lmm.core.store import read_table, write_table
-from lmm.core.tidy import PARAMETERS, RANEF, Fit
+from lmm.core.tidy import PARAMETERS, RANEF, Diagnostics, Fit
 
 TRUTH = {
     "fixed": {"Intercept": 3.0},
@@ -20,14 +20,19 @@ TRUTH = {
 def engine(name, rows, ranef=None, **diagnostics):
     """A Fit from rows (effect, term, estimate, low, high, truth) and effects {(level, term): (..., mcse)}."""
     table = pd.DataFrame(rows, columns=["effect", "term", "estimate", "conf_low", "conf_high", "truth"])
-    table = table.assign(engine=name, group="g").reindex(columns=PARAMETERS)
+    table["group"] = np.where(table["effect"] == "fixed", "", "g")
+    table = table.assign(engine=name).reindex(columns=PARAMETERS)
     effects = None
     if ranef is not None:
-        effects = pd.DataFrame(
-            [(*key, *values) for key, values in ranef.items()],
-            columns=["level", "term", "estimate", "conf_low", "conf_high", "truth", "mcse_mean"],
-        ).reindex(columns=[*RANEF, *["mcse_mean"] * (name == "pymc")])
-    return Fit(name, table, effects, {"status": "ok", "gates": []} | diagnostics)
+        effects = (
+            pd.DataFrame(
+                [(*key, *values) for key, values in ranef.items()],
+                columns=["level", "term", "estimate", "conf_low", "conf_high", "truth", "mcse_mean"],
+            )
+            .assign(group="g")
+            .reindex(columns=[*RANEF, *["mcse_mean"] * (name == "pymc")])
+        )
+    return Fit(name, table, effects, Diagnostics(name, **diagnostics))
 
 
 @pytest.fixture
@@ -108,9 +113,9 @@ def test_own_data_have_no_truth_to_miss(fits):
 
 
 def test_differences_keep_the_order_and_match_groups_by_name(fits):
-    own = pd.DataFrame({"level": ["a", "b"], "n": [3, 1], "Intercept": [-2.2, np.nan]})
+    own = pd.DataFrame({"Intercept": [-2.2, np.nan]}, index=["a", "b"])
     table = engines.ranef_differences(fits, own)
-    assert table.columns.tolist()[:6] == ["level", "term", "mixedlm", "pymc", "difference", "mcse"]
+    assert table.columns.tolist()[:7] == ["group", "level", "term", "mixedlm", "pymc", "difference", "mcse"]
     assert table["level"].tolist() == ["b", "a"]
     assert table["difference"].tolist() == pytest.approx([-0.01, 0.03])
     assert table["mcse"].tolist() == [0.004, 0.002]
@@ -141,9 +146,8 @@ def test_absent_engines_leave_empty_columns(fits, there, pair):
 
 
 def test_a_skipped_engine_counts_as_absent(fits):
-    empty = Fit(
-        "mixedlm", fits["mixedlm"].parameters.iloc[:0], fits["mixedlm"].ranef.iloc[:0], {"status": "skipped"}
-    )
+    fit = fits["mixedlm"]
+    empty = Fit("mixedlm", fit.parameters[:0], fit.ranef[:0], Diagnostics("mixedlm", "skipped"))
     some = fits | {"mixedlm": empty}
     assert engines.pair(some) == ("reml", "pymc")
     assert engines.variance_recovery(some, TRUTH)["mixedlm_estimate"].isna().all()

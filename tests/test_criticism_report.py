@@ -8,10 +8,10 @@ import pytest
 
 import made_results
 from lmm.core.words import p_said, p_short, spoken
-from lmm.report import figures, methods, sections, verdicts
+from lmm.report import figures, methods, references, sections, verdicts
 from lmm.report.tables import criticism as report_criticism
 from lmm.report.text import criticism
-from lmm.report.text.predictive_names import text
+from lmm.report.text.criticism import text
 from lmm.results.study import read
 
 
@@ -188,5 +188,5 @@ def test_methods_and_bibliography_name_what_was_done(coffee):
         "posterior predictive checks and leave-one-group-out cross-validation (PSIS; Vehtari et al. 2017)"
         in said
     )
-    assert "vehtari2017" in methods.bibtex([results])
-    assert "kallioinen2024" not in methods.bibtex([results])
+    assert "vehtari2017" in references.bibtex([results])
+    assert "kallioinen2024" not in references.bibtex([results])

@@ -7,9 +7,10 @@ import problems
 from lmm.criticism.influence import FEWEST, influence, one_step
 from lmm.inference.intervals import variance_values
 from lmm.inference.optimum import optimum
-from lmm.likelihood.by_group import by_group
+from lmm.likelihood.problem import problem_of
 from lmm.model.terms import Terms
 from lmm.moments.accumulate import compute
+from lmm.moments.moments import by_group
 
 
 def without(data, j):
@@ -20,7 +21,7 @@ def without(data, j):
 
 
 def estimates(moments, terms):
-    problem = moments.problem(terms.fixed, terms.blocks)
+    problem = problem_of(moments, terms.fixed, terms.blocks)
     best = optimum(problem)
     return np.append(best.beta, variance_values(best.root, best.sigma, problem.structure.correlations))
 
@@ -92,7 +93,7 @@ def test_of_many_groups_the_most_influential_are_left_out():
 def test_one_step_is_the_first_order_of_the_exact_change():
     data = unbalanced()
     moments, terms = compute(*data), data[0]
-    problem = moments.problem(terms.fixed, terms.blocks)
+    problem = problem_of(moments, terms.fixed, terms.blocks)
     full = optimum(problem)
     gram = by_group(moments, terms.fixed, terms.blocks)
     steps = one_step(problem, gram, moments.n, full)
@@ -105,7 +106,7 @@ def test_one_step_is_the_first_order_of_the_exact_change():
 def test_what_cannot_be_estimated_without_a_group_is_said_so():
     terms, y, W, codes, levels = unbalanced(8)
     W = np.column_stack([W, (codes == 3).astype(float)])
-    terms = Terms((*terms.fixed, "k"), terms.blocks, "g", (*terms.columns, "k"))
+    terms = Terms.one((*terms.fixed, "k"), terms.blocks, "g", (*terms.columns, "k"))
     table, _ = influence(compute(terms, y, W, codes, levels), terms.fixed, terms.blocks)
     alone = table["level"] == levels[3]
     assert set(table.loc[alone, "status"]) == {"not estimable"}

@@ -5,12 +5,16 @@ import pytest
 
 import problems
 from lmm.inference.optimum import optimum
+from lmm.likelihood.by_group import log_densities
 from lmm.likelihood.conditional import conditional
 from lmm.likelihood.grouped import differentiate, eliminate, reml_terms
 from lmm.likelihood.grouped_pairs import differentiate_pairs, eliminate_pairs
 from lmm.likelihood.lanes import LANES, pack, unpack
 from lmm.likelihood.marginal import log_density, pack_problem
+from lmm.likelihood.problem import problem_of
+from lmm.model.terms import Terms
 from lmm.moments.accumulate import compute
+from lmm.moments.moments import by_group
 
 CASES = {
     # sizes, fixed, random, blocks: one row in a group, no intercept, more random than fixed, three effects
@@ -54,7 +58,7 @@ def test_packing_round_trips_and_pads_with_few_empty_groups(n_groups, blocks, la
 @pytest.mark.parametrize("name", CASES)
 def test_log_density_is_the_dense_one(name):
     (terms, y, W, codes, _), moments, root, sigma = case(name)
-    problem = moments.problem(terms.fixed, terms.blocks)
+    problem = problem_of(moments, terms.fixed, terms.blocks)
     value = log_density(pack_problem(problem), root, sigma)[0]
     criterion = problems.dense(terms, y, W, codes, root @ root.T, sigma)[0]
     # both are sums of tens of terms of order 10 in double precision
@@ -67,8 +71,8 @@ def test_log_density_with_a_normal_prior_is_the_dense_one(name):
     p = len(terms.fixed)
     half = np.random.default_rng(2).normal(size=(p, p))
     mean, precision = np.linspace(-1, 1, p), half @ half.T + np.eye(p)
-    problem = moments.problem(terms.fixed, terms.blocks)
-    value = log_density(pack_problem(problem, mean, precision), root, sigma)[0]
+    problem = problem_of(moments, terms.fixed, terms.blocks)
+    value = log_density(pack_problem(problem, mean, np.linalg.cholesky(precision).T), root, sigma)[0]
     expected = problems.dense(terms, y, W, codes, root @ root.T, sigma, (mean, precision))
     assert -2.0 * value == pytest.approx(expected, abs=1e-9)
 
@@ -78,8 +82,8 @@ def test_log_density_with_a_normal_prior_is_the_dense_one(name):
 def test_gradient_is_the_difference_quotient(name, prior):
     (terms, *_), moments, root, sigma = case(name)
     p = len(terms.fixed)
-    problem = moments.problem(terms.fixed, terms.blocks)
-    packed = pack_problem(problem, np.ones(p), 3.0 * np.eye(p)) if prior else pack_problem(problem)
+    problem = problem_of(moments, terms.fixed, terms.blocks)
+    packed = pack_problem(problem, np.ones(p), np.sqrt(3.0) * np.eye(p)) if prior else pack_problem(problem)
     found = log_density(packed, root, sigma)[1:]
     step, expected = 1e-5, []
     for at in np.ndindex(*root.shape):
@@ -95,7 +99,7 @@ def test_gradient_is_the_difference_quotient(name, prior):
 
 def test_a_singular_factor_and_an_empty_one_are_finite():
     (terms, y, W, codes, _), moments, _, sigma = case("slope")
-    problem = moments.problem(terms.fixed, terms.blocks)
+    problem = problem_of(moments, terms.fixed, terms.blocks)
     for root in (np.zeros((2, 2)), np.array([[1.0, 0.0], [2.0, 0.0]]), np.array([[0.0, 0.0], [0.0, 1.5]])):
         value = log_density(pack_problem(problem), root, sigma)
         assert np.isfinite(value).all()
@@ -123,7 +127,7 @@ def test_many_large_determinants_do_not_overflow():
 @pytest.mark.parametrize("name", ["slope", "independent", "three", "many", "slope_only"])
 def test_conditionals_are_hendersons(name):
     (terms, y, W, codes, _), moments, root, sigma = case(name)
-    problem = moments.problem(terms.fixed, terms.blocks)
+    problem = problem_of(moments, terms.fixed, terms.blocks)
     own = sigma / problem.y_scale
     found = conditional(problem, np.linalg.solve(problem.z_map, root) / own, own)
     _, _, _, blups, errors = problems.dense(terms, y, W, codes, root @ root.T, sigma)
@@ -134,7 +138,7 @@ def test_conditionals_are_hendersons(name):
 
 def test_gls_is_the_dense_one():
     (terms, y, W, codes, _), moments, *_ = case("three")
-    best = optimum(moments.problem(terms.fixed, terms.blocks))
+    best = optimum(problem_of(moments, terms.fixed, terms.blocks))
     criterion, beta, cov, *_ = problems.dense(terms, y, W, codes, best.covariance, best.sigma)
     assert best.criterion == pytest.approx(criterion, abs=1e-9)
     np.testing.assert_allclose(best.beta, beta, rtol=1e-9)
@@ -143,7 +147,8 @@ def test_gls_is_the_dense_one():
 
 @pytest.mark.parametrize("n_groups,p", [(3, 1), (100, 2), (200, 5)])
 @pytest.mark.parametrize("scale", [0.0, 1e-6, 1.0, 1e40])
-def test_the_loops_of_two_random_effects_say_what_the_general_ones_say(n_groups, p, scale):
+@pytest.mark.parametrize("ml", [False, True])
+def test_the_loops_of_two_random_effects_say_what_the_general_ones_say(n_groups, p, scale, ml):
     """Both passes on random groups; 1e40 makes determinants whose product would overflow."""
     rng = np.random.default_rng(n_groups + p)
     rows = rng.standard_normal((n_groups, 6, 2 + p + 1))
@@ -157,9 +162,43 @@ def test_the_loops_of_two_random_effects_say_what_the_general_ones_say(n_groups,
         logdet = first(packed, factor, schur, d_logdet, rest)
         root = np.linalg.cholesky(total[:p, :p])
         eliminated = d_logdet.copy()
-        second(rest, root, np.full(p, 0.3), d_logdet, d_rss)
+        second(rest, root, np.full(p, 0.3), ml, d_logdet, d_rss)
         found.append((np.array(logdet), np.tril(schur), rest, eliminated, d_logdet, d_rss))
     for general, own in zip(*found, strict=True):
         # sums of n_groups x 6 products in another order; at 1e40 what is left of A after elimination is rounding
         np.testing.assert_allclose(own, general, rtol=1e-12, atol=1e-11 * np.abs(total).max())
     assert np.isfinite(found[1][0])
+
+
+@pytest.mark.parametrize("fixed", [("Intercept", "x"), ("x", "z"), ("z",), ("Intercept",)])
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_model_with_fewer_fixed_effects_than_its_moments(fixed, whole):
+    # the pilot fit has all fixed effects; a model that lacks some must find their part in the response
+    rng = np.random.default_rng(8)
+    names = ("Intercept", "x", "z")
+    data = problems.simulated(rng, [7] * 9, names, names[:2], np.eye(2), 0.8, np.array([30.0, -4.0, 5.0]))
+    terms, y, W, codes, levels = data
+    W[:, 1:] += 3.0
+    own = Terms.one(fixed, terms.blocks, "g", names)
+    moments = compute(terms, y, W, codes, levels, whole)
+    best = optimum(problem_of(moments, fixed, terms.blocks))
+    expected, beta, cov, *_ = problems.dense(own, y, W, codes, best.covariance, best.sigma)
+    assert best.criterion == pytest.approx(expected, abs=1e-8)
+    assert best.beta == pytest.approx(beta, rel=1e-8)
+    assert best.cov_beta == pytest.approx(cov, rel=1e-8)
+    again = optimum(problem_of(compute(own, y, W, codes, levels, whole), fixed, terms.blocks))
+    assert best.criterion == pytest.approx(again.criterion, abs=1e-8)
+    X = W[:, [names.index(name) for name in fixed]]
+    assert moments.ols(fixed).beta == pytest.approx(np.linalg.lstsq(X, y, rcond=None)[0], rel=1e-10)
+    if whole:
+        gram = by_group(moments, fixed, terms.blocks)
+        density = log_densities(
+            problem_of(moments, fixed, terms.blocks), gram, moments.n,
+            best.beta[None], best.root[None], np.array([best.sigma]),
+        )  # fmt: skip
+        own_rows = codes == 4
+        Z = W[own_rows][:, :2]
+        V = best.sigma**2 * np.eye(7) + Z @ best.covariance @ Z.T
+        r = y[own_rows] - X[own_rows] @ best.beta
+        log_density = -0.5 * (7 * np.log(2 * np.pi) + np.linalg.slogdet(V)[1] + r @ np.linalg.solve(V, r))
+        assert density[0, 4] == pytest.approx(log_density, abs=1e-8)

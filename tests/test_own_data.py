@@ -6,8 +6,7 @@ import pytest
 
 from lmm.core.errors import StudyError
 from lmm.data import ingest
-from lmm.data.rows import together
-from lmm.model.formula import parse
+from lmm.model.formula import parse, together
 from lmm.moments import stage
 from lmm.moments.moments import Moments
 from planning.files import parts
@@ -47,11 +46,9 @@ def stopped(project, study, begins, *parts, options=()):
     [
         ({"formula": "y ~ g + (1 | g)"}, "formula:", ["grouping factor 'g' is also a predictor"]),
         ({"formula": "y ~ x + (g | g)"}, "formula:", ["'g' is also a predictor"]),
-        ({"formula": "y ~ x + offset(z) + (1 | g)"}, "formula:", ["offsets are not supported"]),
         ({"formula": "y ~ x + (1 | g / f)"}, "formula:", ["nested factors are not supported"]),
         ({"formula": "y ~ x + (1 | g) + (1 | f)"}, "formula:", ["crossed and nested factors"]),
-        ({"formula": FORMULA, "weights": "w"}, "weights:", ["weights are not supported"]),
-        ({"formula": FORMULA, "offset": "w"}, "offset:", ["offsets are not supported"]),
+        ({"formula": FORMULA, "offset": "w"}, "offset:", ["write + offset(column) in the formula"]),
         ({"formula": "y ~ q + (1 | g)"}, "d.csv:", ["column 'q'", "expected"]),
         ({"formula": FORMULA, "predict": "none.csv"}, "predict:", ["no such file"]),
         ({"formula": FORMULA, "predict": "p.csv"}, "p.csv:", ["column 'x'", "not there"]),
@@ -207,7 +204,7 @@ def test_files_are_put_together_into_parts():
 def test_many_large_files_are_scattered_over_jobs(project):
     for module, name, value in [
         ("planning/files.py", "SCATTER_BYTES, PART_BYTES", "1000, 1000"),
-        ("lmm/ingest.py", "COPY_LIMIT", "0"),
+        ("lmm/data/ingest.py", "COPY_LIMIT", "0"),
     ]:
         path = project.root / "workflow/scripts" / module
         lines = path.read_text().splitlines()

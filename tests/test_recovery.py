@@ -110,7 +110,8 @@ def test_published_formulas_computed_independently():
     s = rng.gamma(9.0, 0.06, n)
     low, high = e - 1.7 * s, e + 2.1 * s
     long = pd.DataFrame({
-        "design": "a", "groups": 10, "replicate": np.arange(n), "engine": "reml", "effect": "fixed", "term": "x",
+        "design": "a", "groups": 10, "replicate": np.arange(n), "engine": "reml", "effect": "fixed", "group": "",
+        "term": "x", "df": "normal",
         "truth": t, "estimate": e, "std_error": s, "conf_low": low, "conf_high": high, "status": "ok", "message": "",
     })  # fmt: skip
     table = select(performance(long), "bias")
@@ -121,7 +122,12 @@ def test_published_formulas_computed_independently():
         # both are sums of 57 doubles in different orders
         assert table.loc[measure, "estimate"] == pytest.approx(estimate, rel=1e-12), measure
         assert table.loc[measure, "mcse"] == pytest.approx(mcse, rel=1e-12), measure
-    assert set(table.index) == {*expected, "rmse"}
+    assert set(table.index) == {*expected, "rmse", "type_1_error"}
+    assert np.isnan(table.loc["type_1_error", "estimate"])  # there is an effect
+    null = (
+        performance(long.assign(truth=0.0)).query("subset == 'usable' and term == 'x'").set_index("measure")
+    )
+    assert null.loc["type_1_error", ["estimate", "mcse"]].tolist() == pytest.approx(expected["power"])
 
 
 def test_jackknife_in_closed_form_is_the_jackknife():
@@ -189,9 +195,10 @@ def long(rows, **columns):
     """A long table from (replicate, engine, term, estimate, low, high, status)."""
     names = ["replicate", "engine", "term", "estimate", "conf_low", "conf_high", "status"]
     table = pd.DataFrame(rows, columns=names)
-    fixed = {"design": "a", "groups": 10, "truth": 1.0, "std_error": 0.5, "message": ""}
+    fixed = {"design": "a", "groups": 10, "df": "", "truth": 1.0, "std_error": 0.5, "message": ""}
     effect = np.where(table["term"].str.startswith(("sd__", "cor__")), "ran_pars", "fixed")
-    return table.assign(effect=effect, **(fixed | columns))
+    group = np.where(effect == "ran_pars", "g", "")
+    return table.assign(effect=effect, group=group, **(fixed | columns))
 
 
 def test_every_failure_is_counted_and_none_is_used():
@@ -280,7 +287,7 @@ def test_bias_and_spread_where_the_truth_differs_between_replicates():
 def test_rows_are_the_same_for_any_order_of_the_input():
     replicates = made_replicates.table(np.random.default_rng(8), replicates=40)
     mixed = replicates.sample(frac=1, random_state=1)
-    keys = ["design", "engine", "effect", "term", "subset", "measure"]
+    keys = ["design", "engine", "effect", "group", "term", "subset", "measure"]
     one, two = (performance(t).set_index(keys).sort_index() for t in (replicates, mixed))
     pd.testing.assert_frame_equal(one, two, check_exact=True)
 

@@ -1,4 +1,4 @@
-"""REML from moments: published optima, the traps of statistics.md section 3, profile intervals."""
+"""REML from moments: published optima, the traps of docs/statistics.md, section 3, profile intervals."""
 
 import numpy as np
 import pytest
@@ -6,19 +6,22 @@ from scipy import optimize, stats
 
 import problems
 from lmm.engines import reml
+from lmm.inference import intervals
+from lmm.inference import newton as newton_module
 from lmm.inference import optimum as optimum_module
 from lmm.inference.intervals import profile_intervals, standard_errors
 from lmm.inference.newton import newton
-from lmm.inference.optimum import fill, optimum
+from lmm.inference.optimum import GRID, fill, optimum
 from lmm.likelihood.marginal import log_density, pack_problem
+from lmm.likelihood.problem import problem_of
 from lmm.model.terms import Terms
 from lmm.moments.accumulate import compute
 
 
-def problem_of(name, **changes):
+def study_problem(name, **changes):
     """The kernel's input for a study."""
     moments, terms = problems.moments_of(name, **changes)
-    return moments.problem(terms.fixed, terms.blocks)
+    return problem_of(moments, terms.fixed, terms.blocks)
 
 
 @pytest.fixture(scope="module", params=problems.STUDIES)
@@ -37,7 +40,7 @@ def close(found, expected, sigma):
 def test_an_optimum_that_is_watched_has_the_same_bits(study, monkeypatch):
     name, _, _, best, _ = study
     monkeypatch.setattr(optimum_module, "WATCHED", 0)
-    again = optimum(problem_of(name))
+    again = optimum(study_problem(name))
     assert (again.phi == best.phi).all()
     assert (again.beta == best.beta).all()
     assert (again.criterion, again.sigma, again.certified) == (best.criterion, best.sigma, best.certified)
@@ -60,6 +63,18 @@ def test_every_reference_number(study):
         close([ranef[level, term] for term in terms.random], values, exact["sigma"])
 
 
+def test_p_values_of_fixed_effects_are_two_sided():
+    """sleepstudy's slope has t = 6.771: 2 P(Z > t) of the standard normal, and lmerTest's p with 17 df."""
+    moments, terms = problems.moments_of("sleepstudy")
+    exact = problems.EXACT["sleepstudy"]
+    for df, p in (("normal", 1.27467e-11), ("satterthwaite", 3.2638e-06)):
+        fit, _ = reml.fit(moments, terms.fixed, terms.blocks, df=df)
+        row = fit.parameters.set_index("term").loc["Days"]
+        assert row["statistic"] == pytest.approx(exact["fixed"]["Days"] / exact["se"]["Days"], rel=1e-6)
+        # the statistic to 1e-7: d log p / d log t is -46 for the normal, -14 for t with 17 df
+        assert row["p_value"] == pytest.approx(p, rel=1e-4)
+
+
 def test_sds_are_exact_to_1e8(study):
     _, terms, fit, _, exact = study
     found = fit.parameters.set_index("term").estimate
@@ -71,12 +86,12 @@ def test_certified_and_singular_only_where_it_is(study):
     name, _, fit, best, _ = study
     assert best.certified
     assert best.singular == (name == "dyestuff2")
-    assert fit.diagnostics["status"] == ("singular" if name == "dyestuff2" else "ok")
+    assert fit.diagnostics.status == ("singular" if name == "dyestuff2" else "ok")
 
 
 @pytest.mark.parametrize("seed", range(100))
 def test_orthodont_from_random_starts(seed):
-    problem = problem_of("orthodont")
+    problem = study_problem("orthodont")
     rng = np.random.default_rng(seed)
     start = np.tril(rng.normal(size=(2, 2)) * 10.0 ** rng.uniform(-3, 2, size=(2, 1)))
     best = optimum(problem, [start])
@@ -85,19 +100,46 @@ def test_orthodont_from_random_starts(seed):
     assert best.certified
 
 
+def test_a_first_stop_at_the_boundary_is_not_the_last():
+    """Eleven rows with two minima: the best of the grid of starts leads to one at the boundary, 1.9 higher."""
+    y = np.array([2.69, 0.82, 6.08, -2.87, 1.7, 3.44, -0.39, 0.45, 3.26, 2.49, 1.54])
+    x = np.array([0.54, 0.71, 2.0, -1.47, 0.56, 1.21, -0.18, -1.23, 0.65, 0.15, -0.61])
+    codes, names = np.array([0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 2]), ("Intercept", "x")
+    terms, W = Terms(names, (names,), "g", names), np.column_stack([np.ones(11), x])
+    problem = problem_of(compute(terms, y, W, codes, np.array(["a", "b", "c"])), terms.fixed, terms.blocks)
+    start = min(GRID, key=lambda c: optimum_module._scale_start(problem, c * np.eye(2))[0])
+    first, best = optimum(problem, [start * np.eye(2)]), optimum(problem)
+    assert first.certified
+    assert first.singular
+    assert first.criterion == pytest.approx(27.592580, abs=1e-6)
+
+    def dense(phi):
+        root = np.array([[phi[0], 0.0], [phi[1], phi[2]]])
+        return problems.dense(terms, y, W, codes, root @ root.T, np.exp(phi[3]))[0]
+
+    rng, options = np.random.default_rng(1), {"xatol": 1e-7, "fatol": 1e-10, "maxiter": 4000}
+    starts = rng.normal(size=(10, 4)) * [5.0, 5.0, 5.0, 1.0]
+    least = min(
+        optimize.minimize(dense, start, method="Nelder-Mead", options=options).fun for start in starts
+    )
+    assert best.certified
+    assert not best.singular
+    assert best.criterion == pytest.approx(least, abs=1e-6)  # Nelder-Mead stops within 1e-8 of a minimum
+
+
 def test_theta_zero_is_left():
     # the gradient in L vanishes identically at L = 0, whatever the data say
     for name in ("orthodont", "sleepstudy", "dyestuff", "coffee"):
-        best = optimum(problem_of(name), [np.zeros_like(problem_of(name).z_map)])
+        best = optimum(study_problem(name), [np.zeros_like(study_problem(name).z_map)])
         assert best.criterion == pytest.approx(problems.EXACT[name]["criterion"], abs=1e-6)
 
 
 def test_orthodonts_saddle_is_left():
     # L of rank one: the best fit with correlation +-1, where the gradient in L22 is 0
-    problem = problem_of("orthodont")
+    problem = study_problem("orthodont")
     structure = problem.structure
     held = int(np.flatnonzero((structure.rows == 1) & (structure.cols == 1))[0])
-    model = (structure.rows, structure.cols, np.eye(2), problem.gram, problem.total, problem.n_rows - 2)
+    model = problem.model(np.eye(2))
     start = np.array([1.0, 0.5, 0.0, 0.0])
     phi, value, *_ = newton(start, held, -1, *model, 200)
     stuck = value + problem.constant
@@ -141,7 +183,7 @@ def test_balanced_one_way_closed_form():
     means = np.bincount(codes, y) / 5
     between = 5 * means.var(ddof=1)
     within = ((y - means[codes]) ** 2).sum() / (30 - 6)
-    best = optimum(compute(terms, y, W, codes, levels).problem(terms.fixed, terms.blocks))
+    best = optimum(problem_of(compute(terms, y, W, codes, levels), terms.fixed, terms.blocks))
     assert best.sigma**2 == pytest.approx(within, rel=1e-10)
     assert best.covariance[0, 0] == pytest.approx((between - within) / 5, rel=1e-10)
 
@@ -154,7 +196,7 @@ def test_three_effects_against_a_general_optimiser(blocks):
     terms, y, W, codes, levels = problems.simulated(
         rng, [6] * 12, names, names, D, 0.9, np.array([1.0, 2.0, 3.0]), blocks
     )
-    best = optimum(compute(terms, y, W, codes, levels).problem(terms.fixed, terms.blocks))
+    best = optimum(problem_of(compute(terms, y, W, codes, levels), terms.fixed, terms.blocks))
     free = [
         (a, b) for block in blocks for a in map(names.index, block) for b in map(names.index, block) if b <= a
     ]
@@ -191,7 +233,7 @@ def profile_by_general_optimiser(packed, of, value, best):
 
 @pytest.mark.parametrize("of", [0, 1])
 def test_profile_limits_rise_by_the_chi_square_quantile(of):
-    problem = problem_of("sleepstudy")
+    problem = study_problem("sleepstudy")
     best = optimum(problem)
     limits, words = profile_intervals(problem, best, 0.95)
     assert not words
@@ -204,7 +246,7 @@ def test_profile_limits_rise_by_the_chi_square_quantile(of):
 def test_profile_of_one_way_closed_form():
     # with one variance and sigma the criterion has two parameters: minimise over the other on a fine grid
     terms, y, W, codes, levels = problems.rows_of("dyestuff")
-    problem = compute(terms, y, W, codes, levels).problem(terms.fixed, terms.blocks)
+    problem = problem_of(compute(terms, y, W, codes, levels), terms.fixed, terms.blocks)
     best = optimum(problem)
     limits, _ = profile_intervals(problem, best, 0.9)
 
@@ -221,7 +263,7 @@ def test_profile_of_one_way_closed_form():
 
 
 def test_limits_at_the_edge_of_the_parameter_space():
-    problem = problem_of("dyestuff2")
+    problem = study_problem("dyestuff2")
     best = optimum(problem)
     limits, words = profile_intervals(problem, best, 0.95)
     assert not words
@@ -232,15 +274,37 @@ def test_limits_at_the_edge_of_the_parameter_space():
     # sigma's own: sqrt(sigma^2 / (2 (N - 1))) where the group variance is 0 (a chi-square's information)
     assert errors[1] == pytest.approx(best.sigma / np.sqrt(2 * 29), rel=1e-6)
     # a correlation that the data cannot bound has the limits -1 and 1
-    problem = problem_of("orthodont")
+    problem = study_problem("orthodont")
     limits, words = profile_intervals(problem, optimum(problem), 0.999)
     assert not words
     assert limits[2, 0] == -1.0
 
 
+def test_a_limit_whose_search_did_not_converge_is_reported_and_left_empty(monkeypatch):
+    """The kernels as Python, with a Newton's method that finds the minimum and says that it did not converge."""
+
+    def unsure(*arguments):
+        found = newton(*arguments)
+        return (*found[:4], False, *found[5:])
+
+    problem = study_problem("dyestuff")
+    best = optimum(problem)
+    expected, _ = profile_intervals(problem, best, 0.95)
+    monkeypatch.setattr(intervals, "profile_limit", newton_module.profile_limit.py_func)
+    found, warnings = profile_intervals(problem, best, 0.95)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)  # where the search stops, 1e-9 of the rise
+    assert warnings == []
+    monkeypatch.setattr(newton_module, "newton", unsure)
+    found, warnings = profile_intervals(problem, best, 0.95)
+    assert np.isnan(found).all()
+    assert [text.split(" has ")[0] for text in warnings] == [
+        "the profile of sd__Intercept", "the profile of sd__Observation",
+    ]  # fmt: skip
+
+
 def test_standard_errors_are_the_dense_hessians():
     terms, y, W, codes, levels = problems.rows_of("dyestuff")
-    problem = compute(terms, y, W, codes, levels).problem(terms.fixed, terms.blocks)
+    problem = problem_of(compute(terms, y, W, codes, levels), terms.fixed, terms.blocks)
     best = optimum(problem)
 
     def criterion(sd, sigma):
@@ -283,7 +347,7 @@ def test_a_hundred_thousand_pairs():
     data = problems.simulated(
         rng, [2] * 100_000, ("Intercept", "x"), ("Intercept",), np.eye(1), 1.0, np.array([1.0, 1.0])
     )
-    best = optimum(compute(*data).problem(data[0].fixed, data[0].blocks))
+    best = optimum(problem_of(compute(*data), data[0].fixed, data[0].blocks))
     # sd of an sd estimate here: about 1 / sqrt(2 J) times 1.5; five of them
     assert best.root[0, 0] == pytest.approx(1.0, abs=5 * 1.5 / np.sqrt(2e5))
     assert best.certified
@@ -296,7 +360,7 @@ def small_study(seed, sds=(1.0, 0.5)):
     W = np.column_stack([np.ones(30), rng.standard_normal(30)])
     effects = rng.standard_normal((6, 2)) @ np.linalg.cholesky([[1.0, 0.3], [0.3, 1.0]]).T * sds
     y = W @ [3.0, 0.5] + (W * effects[codes]).sum(axis=1) + rng.standard_normal(30)
-    terms = Terms(names, (names,), "g", names)
+    terms = Terms.one(names, (names,), "g", names)
     return terms, y, W, codes, compute(terms, y, W, codes, np.array(list("abcdef")))
 
 
@@ -306,7 +370,7 @@ def test_every_limit_of_a_correlation_is_found_in_hard_shapes():
         terms, *_, moments = small_study(seed)
         fit, _ = reml.fit(moments, terms.fixed, terms.blocks)
         table = fit.parameters.set_index("term")
-        statuses.add(fit.diagnostics["status"])
+        statuses.add(fit.diagnostics.status)
         limits = table.loc[table["effect"] == "ran_pars", ["conf_low", "conf_high"]]
         assert limits.notna().all(axis=None), (seed, limits)
         if 0.0 in table.loc[["sd__Intercept", "sd__x"], "conf_low"].to_numpy():

@@ -7,16 +7,16 @@ import pytest
 from scipy import stats
 
 from lmm.config.load import load
-from lmm.config.simulation_checks import numeric_design
 from lmm.core.store import read_table
 from lmm.core.streams import seed_sequence
 from lmm.data.levels import encode
 from lmm.engines import ols, reml
+from lmm.engines.pymc import fit as bayes
 from lmm.likelihood.problem import layout
-from lmm.model.design import build
+from lmm.model.design import build, numeric_design
 from lmm.model.formula import parse
 from lmm.moments.accumulate import compute
-from lmm.recovery import chunks, job, replicate, replicate_pymc, times
+from lmm.recovery import chunks, job, replicate, times
 from lmm.recovery import plan as chunk_plan
 from lmm.recovery.calibration.ranks import log_likelihood
 from lmm.recovery.data import Bootstrap, Simulated, estimates_of, root_of
@@ -104,7 +104,7 @@ def test_an_engine_that_raises_is_a_result_and_the_others_go_on(monkeypatch):
             raise FloatingPointError("went\nwrong")
         return right(*arguments, **options)
 
-    monkeypatch.setattr(replicate.reml, "fit", sometimes)
+    monkeypatch.setattr(reml, "fit", sometimes)
     table = run(0, 2)[0].to_pandas()
     fits = table.drop_duplicates(["design", "replicate", "engine"])
     bad = fits[fits["status"] == "error"]
@@ -134,7 +134,7 @@ def test_a_model_that_does_not_compile_is_tried_once_and_told_of_every_replicate
         calls.append(arguments)
         raise RuntimeError("no\ncompiler")
 
-    monkeypatch.setattr(replicate_pymc, "Sampler", broken)
+    monkeypatch.setattr(bayes, "Sampler", broken)
     engines = {"reml": {}, "pymc": PYMC}
     table = run(0, 3, engines=engines)[0].to_pandas()
     fits = table.drop_duplicates(["design", "replicate", "engine"])
@@ -166,7 +166,7 @@ def test_seconds_and_versions_are_told_beside_the_tables(tmp_path, monkeypatch):
     assert (first["mean"], first["median"]) == (np.mean(took), np.median(took))
     assert (first["low"], first["high"]) == tuple(np.quantile(took, [0.05, 0.95]))
     assert (first["number"], first["usable"]) == (4, 4)
-    assert set(told["versions"]) == {"numpy", "numba", "python", "scipy"}
+    assert set(told["versions"]) == {"numpy", "numba", "python", "scipy", "statsmodels"}
     assert told["versions"]["numpy"] == f"0.1, {np.__version__}"
     merged = chunks.merge(files, keys)
     assert not {"seconds", "versions"} & {*merged.column_names, *(merged.schema.metadata or {})}

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from lmm.config.load import load
+from lmm.engines.pymc import fit as bayes
 from lmm.engines.pymc.chains import Chains
 from lmm.engines.pymc.model import Draws
 from lmm.engines.pymc.posterior import FixedDraws
-from lmm.recovery import chunks, job, replicate_pymc
+from lmm.recovery import chunks, job
 from lmm.recovery.calibration import ranks as sbc
 from lmm.recovery.calibration.verdicts import calibrate
 
@@ -52,7 +53,7 @@ def test_the_engine_is_calibrated(made):
 def test_a_prior_that_is_not_the_simulators_is_caught(made, monkeypatch):
     (engine,) = made[1].values()
     settings = deepcopy(engine.settings) | {"priors": PRIORS | {"sd": "half_normal(0.2)"}}
-    monkeypatch.setattr(engine, "settings", settings)
+    monkeypatch.setattr(engine.fitter, "settings", settings)
     assert "sd__Intercept" in bad(made)
 
 
@@ -70,7 +71,7 @@ def test_a_likelihood_left_out_is_caught_by_what_depends_on_the_data_alone(made,
         rng = np.random.default_rng(setting.seed)
         values = np.abs(rng.standard_normal((2, 2, 400)))
         stats = {"n_steps": np.ones((2, 400))}
-        chains = Chains(problem, packed, Draws(values, stats), rng)
+        chains = Chains(problem, packed, Draws(values, stats), priors, rng)
         chains.fixed = FixedDraws(
             chains.fixed.mean, chains.fixed.covariance, 2 * rng.standard_normal((800, 1))
         )
@@ -80,7 +81,7 @@ def test_a_likelihood_left_out_is_caught_by_what_depends_on_the_data_alone(made,
         sd = chains.draws.values[0].ravel()[at]
         return sd[:, None, None] * rng.standard_normal((len(at), chains.problem.n_groups, 1))
 
-    monkeypatch.setattr(replicate_pymc, "sample_until_passed", prior_only)
+    monkeypatch.setattr(bayes, "sample_until_passed", prior_only)
     monkeypatch.setattr(sbc, "random_effects", effects)
     found = bad(made)
     assert "log_likelihood" in found

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lmm.core.tidy import PARAMETERS, Fit
+from lmm.core.tidy import PARAMETERS, Diagnostics, Fit
 from lmm.inference import variance_explained
 
 VALUES = {"Intercept": 2.0, "x": -0.5, "sd__Intercept": 1.5, "sd__x": 0.7, "cor__Intercept.x": 0.3}
@@ -21,7 +21,7 @@ def design():
 
 def fit_of(values, engine="reml", summary=None):
     table = pd.DataFrame({"term": list(values), "estimate": list(values.values())})
-    return Fit(engine, table.reindex(columns=PARAMETERS), None, {"summary": summary or {}})
+    return Fit(engine, table.reindex(columns=PARAMETERS), None, Diagnostics(engine, summary=summary or {}))
 
 
 def test_the_post_s_figure_from_its_printed_variances():

@@ -13,13 +13,13 @@ from said.reading import ENGINE, E, N, agree, column, items, p_says, percents, r
 
 @checks(r"All (\d+) convergence gates are passed\.")
 def _(r, m):
-    gates = r.fits["pymc"].diagnostics["gates"]
+    gates = r.fits["pymc"].diagnostics.gates
     assert len(gates) == int(m[1]) and all(gate["passed"] for gate in gates)
 
 
 @checks(r"(\d+) of (\d+) convergence gates FAILED: (.+); do not rely on the numbers below\.")
 def _(r, m):
-    gates = r.fits["pymc"].diagnostics["gates"]
+    gates = r.fits["pymc"].diagnostics.gates
     failed = [gate["name"] for gate in gates if not gate["passed"]]
     assert (int(m[1]), int(m[2])) == (len(failed), len(gates))
     assert all(name in m[3] for name in failed)

@@ -183,13 +183,13 @@ def _(r, m):
         "could": "error",
         "was": "skipped",
     }
-    assert details["status"] == said[m[2].split()[0]]
-    assert (m[3] or "") == (details.get("message") or "")
+    assert details.status == said[m[2].split()[0]]
+    assert (m[3] or "") == (details.message or "")
 
 
 @checks(rf"({E}) ends at a REML criterion of ({N})\.")
 def _(r, m):
-    agree(m[2], r.fits[ENGINE[m[1]]].diagnostics["criterion"])
+    agree(m[2], r.fits[ENGINE[m[1]]].diagnostics.criterion)
 
 
 @checks(rf"Between-group standard deviations? (?:is|are) (.+); the residual standard deviation is ({N})\.")
@@ -235,7 +235,7 @@ def _(r, m):
 
 @checks(r"The identity coef = fixef \+ ranef (holds|does NOT hold) for every row \(largest error: (.+)\)\.")
 def _(r, m):
-    error = r.fits[main(r)].diagnostics["summary"]["coef_identity_max_error"]
+    error = r.fits[main(r)].diagnostics.summary["coef_identity_max_error"]
     sd = r.data["columns"][r.data["response"]]["sd"]
     assert (m[1] == "holds") == (error <= 1e-8 * max(1.0, sd))
     size(m[2], error)
@@ -246,7 +246,7 @@ def _(r, m):
     r"standard deviations by (?:at most )?(.+) \(relative\)\."
 )
 def _(r, m):
-    gap = r.fits["mixedlm"].diagnostics["summary"]["reml_gap"]
+    gap = r.fits["mixedlm"].diagnostics.summary["reml_gap"]
     assert (m[1] == "reached") == gap["reached"]
     size(m[2], gap["criterion"])
     size(m[3], gap["sd"])
@@ -272,7 +272,7 @@ def _(r, m):
             ends.append(f"the interval of {spoken(term)} reaches 0")
         if term.startswith("cor__") and max(-low, high) >= 1:
             ends.append(f"the interval of {spoken(term)} reaches {'−1' if low <= -1 else '1'}")
-    if r.fits["reml"].diagnostics["singular"]:
+    if r.fits["reml"].diagnostics.singular:
         assert m[5] == "the fit is singular"
     elif ends:
         assert m[5] == " and ".join(ends)

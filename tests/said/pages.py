@@ -59,7 +59,7 @@ def _(r, m):
 
 
 def version(r, engine, package):
-    return r.fits[engine].diagnostics["versions"][package]
+    return r.fits[engine].diagnostics.versions[package]
 
 
 @checks(
@@ -88,7 +88,7 @@ def _(r, m):
 
 @checks(r"Priors: (.+)\.")
 def _(r, m):
-    for row in r.fits["pymc"].diagnostics["summary"]["priors"]:
+    for row in r.fits["pymc"].diagnostics.summary["priors"]:
         assert row["prior"] in m[1]
 
 
@@ -98,7 +98,7 @@ def _(r, m):
     r"failed on (.+))\."
 )
 def _(r, m):
-    failed = [gate["name"] for gate in r.fits["pymc"].diagnostics["gates"] if not gate["passed"]]
+    failed = [gate["name"] for gate in r.fits["pymc"].diagnostics.gates if not gate["passed"]]
     assert m[1] == version(r, "pymc", "arviz")
     assert (m[2] == "; all were met") == (not failed)
     assert all(name in m[3] for name in failed)
@@ -187,7 +187,7 @@ def _(r, m):
 
 @checks(rf"({E}): (singular|non-converged|error|skipped|gate-failed)")
 def _(r, m):
-    assert r.fits[ENGINE[m[1]]].diagnostics["status"] == m[2]
+    assert r.fits[ENGINE[m[1]]].diagnostics.status == m[2]
 
 
 @checks(rf"OLS: has no group variances; residual sd ({N}) for a true ({N})")
@@ -212,7 +212,7 @@ def _(r, m):
 
 @checks(rf"(.+): ({N}) \(limit ({N})\)")
 def _(r, m):
-    gate = next(gate for gate in r.fits["pymc"].diagnostics["gates"] if gate["name"] == m[1])
+    gate = next(gate for gate in r.fits["pymc"].diagnostics.gates if gate["name"] == m[1])
     agree(m[2], gate["value"])
     assert parsed(m[3])[0] == gate["limit"]
     if float(gate["limit"]).is_integer():
@@ -221,7 +221,7 @@ def _(r, m):
 
 @checks(r"(criterion|sd's) off by (.+?)( \(relative\))?")
 def _(r, m):
-    gap = r.fits["mixedlm"].diagnostics["summary"]["reml_gap"]
+    gap = r.fits["mixedlm"].diagnostics.summary["reml_gap"]
     size(m[2], gap["criterion" if m[1] == "criterion" else "sd"])
 
 

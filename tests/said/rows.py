@@ -337,9 +337,7 @@ def _(f, m):
         draws = f.r.posterior["posterior"][term].to_numpy().ravel()
         peak = stats.gaussian_kde(draws)(np.linspace(draws.min(), draws.max(), 200)).max()
         prior = next(
-            row["prior"]
-            for row in f.r.fits["pymc"].diagnostics["summary"]["priors"]
-            if row["parameter"] == term
+            row["prior"] for row in f.r.fits["pymc"].diagnostics.summary["priors"] if row["parameter"] == term
         )
         low, high = re.fullmatch(r"uniform\((.+), (.+)\)", prior).groups()
         # another bandwidth than the figure's: their peaks differ by some percent

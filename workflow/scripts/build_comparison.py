@@ -19,7 +19,9 @@ def main(job) -> None:
         kinds = ("parameters", "diagnostics", "ranef")
         fits[engine] = Fit.read(*(job.input.get(f"{engine}_{kind}") for kind in kinds))
     mean_zz, cov_fixed = moments.mean_zz(terms.random), moments.cov_fixed(terms.fixed)
-    explained = variance_explained.table(fits, truth, terms.fixed, terms.random, mean_zz, cov_fixed)
+    explained = variance_explained.table(
+        fits, truth, terms.fixed, terms.random, mean_zz, cov_fixed, terms.group
+    )
     main = engines.lead(fits)
     own = None if main is None else no_pooling.own_effects(moments, terms.random, fits[main].fixed)
     write_table(job.output.variance_explained, explained)

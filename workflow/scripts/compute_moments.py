@@ -1,6 +1,6 @@
 """Sufficient statistics by group (of some of the files where a study has parts) and every formula's design."""
 
-from running.frame import run
+from running.frame import moment_files, run
 
 
 def main(job) -> None:
@@ -19,7 +19,7 @@ def main(job) -> None:
     if job.output.get("design"):
         stage.checked(found, own, data)
         write_designs(job.output.design, own)
-    found.write(job.output.table, job.output.details)
+    found.write(*moment_files(job.output))
 
 
 run(main, snakemake)  # noqa: F821

@@ -6,12 +6,13 @@ from running.frame import run
 def main(job) -> None:
     from lmm.core.store import write_json
     from lmm.data import ingest
-    from lmm.data.rows import together
+    from lmm.model.formula import together
     from lmm.prediction import new_rows
 
     formula = together(job.params.settings["formulas"])
     drop = job.params.settings["missing"] == "drop"
-    source = ingest.inspect(list(job.input.sources), formula.variables, formula.group, drop)
+    files = list(job.input.sources)
+    source = ingest.inspect(files, formula.variables, formula.keys, drop, formula.predictors)
     source, details = ingest.scan(source, formula, job.threads, job.resources.mem_mb // 2)
     copied = bool(job.output.get("rows"))
     if copied:

@@ -1,6 +1,6 @@
 """Moments of all of a study's parts: moments.parquet, moments.json, design.json."""
 
-from running.frame import run
+from running.frame import moment_files, run
 
 
 def main(job) -> None:
@@ -10,8 +10,9 @@ def main(job) -> None:
 
     data = read_json(job.input.data)
     _, own = stage.designs(job.params.settings["formulas"], data, None)
-    parts = list(zip(job.input.tables, job.input.details, strict=True))
-    stage.merged(parts, own, data).write(job.output.table, job.output.details)
+    names = ("tables", "cells", "details") if job.input.get("cells") else ("tables", "details")
+    parts = list(zip(*(job.input[name] for name in names), strict=True))
+    stage.merged(parts, own, data).write(*moment_files(job.output))
     write_designs(job.output.design, own)
 
 

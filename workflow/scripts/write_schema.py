@@ -18,7 +18,7 @@ START, END = "<!-- keys: made by workflow/scripts/write_schema.py -->\n", "<!-- 
 
 def schema_text() -> str:
     """The schema as YAML."""
-    head = "# Made by workflow/scripts/write_schema.py from workflow/scripts/lmm/study_*.py; do not edit.\n"
+    head = "# Made by workflow/scripts/write_schema.py from workflow/scripts/lmm/config/*.py; do not edit.\n"
     return head + yaml.safe_dump(schema(), sort_keys=False, allow_unicode=True, width=110)
 
 

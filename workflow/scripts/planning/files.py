@@ -36,19 +36,21 @@ def sizes(study, formulas: list[str]) -> list[int]:
     """Bytes of each file of own data; the files' headers are checked on the way, that of `predict` too."""
     from lmm.core.errors import StudyError
     from lmm.data import ingest
-    from lmm.data.rows import together
+    from lmm.model.formula import together
 
     formula, settings = together(formulas), study.settings
     source = None
     try:
         if study.data:
             drop = settings.missing == "drop"
-            source = ingest.inspect(study.data, formula.variables, formula.group, drop)
+            source = ingest.inspect(study.data, formula.variables, formula.keys, drop, formula.predictors)
         if settings.predict is not None:
             if not Path(settings.predict).is_file():
                 what = f"'{settings.predict}': no such file; expected new rows as CSV, TSV or Parquet"
                 raise StudyError("predict", what)
-            ingest.inspect([settings.predict], [*formula.predictors, formula.group], formula.group)
+            keys = [name for columns in formula.keys for name in columns]
+            names = list(dict.fromkeys([*formula.predictors, *keys]))
+            ingest.inspect([settings.predict], names, formula.keys, predictors=formula.predictors)
     except StudyError as error:
         raise error.within(study.name) from None
     return [os.path.getsize(file) for file in source.files] if source else []

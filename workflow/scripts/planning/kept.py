@@ -25,9 +25,10 @@ def fingerprint(config: Mapping[str, Any], root: Path) -> str:
     )
     stats = [os.stat(root / file) for file in files]
     data = [(file, stat.st_size, stat.st_mtime_ns) for file, stat in zip(files, stats, strict=True)]
-    known = json.dumps([config, data, sys.version, sys.prefix], sort_keys=True, default=repr)
+    # keys in their order: YAML's may be null or numbers, which do not sort with text
+    known = json.dumps([config, data, sys.version, sys.prefix], default=repr)
     digest = hashlib.sha256(known.encode())
-    for module in [*sorted(SCRIPTS.glob("planning/*.py")), *sorted(SCRIPTS.glob("lmm/*.py"))]:
+    for module in [*sorted(SCRIPTS.glob("planning/*.py")), *sorted(SCRIPTS.glob("lmm/**/*.py"))]:
         digest.update(module.read_bytes())
     return digest.hexdigest()
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lmm.core import engines
 from planning import files, kept, replicates
 
 # Beyond either, sampling takes longer than its imports and compilation: chains then have a thread each.
@@ -67,36 +68,63 @@ def study_plan(study) -> dict[str, Any]:
 
     settings = study.settings
     stages = _stages(study)
-    sizes = files.sizes(study, stages["moments"]["formulas"])
+    sizes = files.sizes(study, stages.get("ingest", stages["moments"])["formulas"])
     copied = sum(sizes) <= COPY_LIMIT
     many = study.simulate.n_groups > MANY_GROUPS if study.simulate else sum(sizes) > MANY_BYTES
-    chains = settings.engines.pymc.chains if settings.engines.pymc else 1
+    bayes = settings.engines.first(engines.BAYES)
     fits = (settings.replicates or 0) * len(study.designs)
     return {
         "simulated": bool(study.simulate),
         "truth": settings.truth,
         "files": list(study.data),
         "copied": copied,
+        "several": study.formula.several,
         "parts": files.parts(sizes),
         "predict": settings.predict,
         "predicted": settings.replicates is None
+        and not (study.formula.weights or study.formula.offsets)
         and (copied or settings.predict is not None)
         and bool(stages["predictions"]["engines"]),
-        "chains_at_a_time": chains if many else 1,
+        "chains_at_a_time": bayes.chains if bayes and many else 1,
         "large": many or fits > MANY_REPLICATES,
         "engines": list(study.engines),
-        "reml_is_start": {"reml", "mixedlm"} <= set(study.engines)
-        and study.formula_for("reml") == study.formula_for("mixedlm"),
+        "starts": starts(study),
+        "reads_rows": [name for name in study.engines if engines.row(name).reads_rows(stages[name])],
         "strict": settings.on_failed_gate == "error",
-        "recovery": replicates.recovery(study, stages),
+        "models": _models(settings.models),
+        "recovery": replicates.recovery(study, stages, starts(study)),
         "stages": stages,
     }
 
 
+def _models(models: Mapping[str, str] | None) -> str | None:
+    """Whether there are models to compare, and whether one of them has several grouping factors."""
+    from lmm.model.formula import parse
+
+    if not models:
+        return None
+    return "several" if any(parse(text).several for text in models.values()) else "one"
+
+
+def starts(study) -> list[str]:
+    """Engines that start from the exact engine's fit: it is REML's, and of the model that they fit."""
+    exact = engines.first(study.engines, engines.EXACT)
+    if exact is None or getattr(study.settings.engines, exact).method != "reml":
+        return []
+    return [
+        name
+        for name in study.engines
+        if engines.row(name).starts and study.formula_for(name) == study.formula_for(exact)
+    ]
+
+
 def _stages(study) -> dict[str, dict[str, Any]]:
     """Settings of each stage, no more than change its artifacts: one that it does not use must not rerun it."""
+    from lmm.model.formula import parse
+
     texts = [study.formula.text, *(study.formula_for(engine).text for engine in study.engines)]
     formulas = list(dict.fromkeys(texts))
+    models = {name: parse(text).text for name, text in (study.settings.models or {}).items()}
     common = {"formula": study.formula.text, "conf_level": study.settings.conf_level}
     shown = common | {"title": study.title, "engines": list(study.engines), "simulate": bool(study.simulate)}
     stages = {
@@ -105,27 +133,47 @@ def _stages(study) -> dict[str, dict[str, Any]]:
         "figures": shown,
         "report": shown | {"configuration": study.settings.plain()},
     }
+    if models:
+        stages["model_moments"] = {"formulas": list(dict.fromkeys(models.values()))}
+        count = study.settings.bootstrap or 0
+        stages["models"] = {"models": models, "bootstrap": count, "seed": study.seed, "pymc": None}
     for engine in study.engines:
         stages[engine] = common | study.engine(engine) | {"formula": study.formula_for(engine).text}
-    if "reml" in stages:
-        stages["influence"] = {"formula": stages["reml"]["formula"]}
-    if "pymc" in stages:
+    bayes = engines.first(study.engines, engines.BAYES)
+    if models and bayes and not study.formula.weights:  # elpd would need the weights' densities
+        own = ("priors", "chains", "tune", "draws", "seed", "target_accept", "conf_level")
+        stages["models"]["pymc"] = {name: stages[bayes][name] for name in own}
+    if exact := engines.first(study.engines, engines.EXACT):
+        stages["influence"] = {"formula": stages[exact]["formula"]}
+    stages["effect_functions"] = {"formula": study.formula.text, "effects": study.effects}
+    stages["effects"] = {"conf_level": study.settings.conf_level, "engines": _effects(study, stages)}
+    if bayes:
         own = ("formula", "conf_level", "priors", "seed")
-        stages["criticism"] = {name: stages["pymc"][name] for name in own}
+        stages["criticism"] = {name: stages[bayes][name] for name in own}
     if study.simulate:
         design = study.designs[0].key
         stages["simulate"] = common | {"design": design, "simulate": study.simulate.plain()}
         if study.settings.predict is not None:  # else the engines' formulas are nothing to it
             stages["simulate"]["formulas"] = formulas
     else:
-        stages["ingest"] = {"formulas": formulas, "missing": study.settings.missing}
+        every = list(dict.fromkeys([*formulas, *models.values()]))
+        stages["ingest"] = {"formulas": every, "missing": study.settings.missing}
     stages["predictions"] = _predictions(study, stages)
     return stages
 
 
+def _effects(study, stages: dict) -> dict:
+    """What the effects stage needs to know of every engine: formula, and which exact fit is of the same model."""
+    exact, same = engines.first(study.engines, engines.EXACT), starts(study)
+    known = {name: {"formula": stages[name]["formula"]} for name in study.engines}
+    for name in engines.of_family(known, engines.LIKELIHOOD):
+        known[name]["exact"] = exact if name in same else None
+    return known
+
+
 def _predictions(study, stages: dict) -> dict:
     """The predictions stage's settings: the intervals' level, formula and priors of every engine but OLS."""
-    engines = {name: {"formula": stages[name]["formula"]} for name in study.engines if name != "ols"}
-    if "pymc" in engines:
-        engines["pymc"]["priors"] = stages["pymc"]["priors"]
-    return {"conf_level": study.settings.conf_level, "engines": engines}
+    known = {name: {"formula": stages[name]["formula"]} for name in engines.mixed(study.engines)}
+    for name in engines.of_family(known, engines.BAYES):
+        known[name]["priors"] = stages[name]["priors"]
+    return {"conf_level": study.settings.conf_level, "engines": known}

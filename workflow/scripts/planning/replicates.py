@@ -2,11 +2,14 @@
 
 from typing import Any
 
+from lmm.core import engines
 from lmm.recovery.plan import seconds
 
 
-def recovery(study, stages: dict[str, Any]) -> dict[str, Any] | None:
+def recovery(study, stages: dict[str, Any], starts: list[str]) -> dict[str, Any] | None:
     """What the rules need to know of a study's replicates; None where it has none.
+
+    `starts` are the engines that start from the exact engine's fit.
 
     The settings of a chunk do not say how many replicates there are, nor how they are divided: more of them leave
     finished chunks as they are.
@@ -16,10 +19,10 @@ def recovery(study, stages: dict[str, Any]) -> dict[str, Any] | None:
         return None
     own = study.simulate is None
     source = settings.bootstrap or ("posterior" if settings.calibration else "reml")
-    engines = {name: stages[name] for name in study.engines}
-    if "mixedlm" in engines:
-        same = "reml" in engines and study.formula_for("reml") == study.formula_for("mixedlm")
-        engines["mixedlm"] = engines["mixedlm"] | {"reml_is_start": same}
+    fitted = {name: stages[name] for name in study.engines}
+    for name in fitted:
+        if engines.row(name).starts:
+            fitted[name] = fitted[name] | {"reml_is_start": name in starts}
     stages["replicates"] = {
         "formula": study.formula.text,
         "formulas": stages["moments"]["formulas"],
@@ -28,14 +31,14 @@ def recovery(study, stages: dict[str, Any]) -> dict[str, Any] | None:
         "simulate_from": "moments" if own else settings.simulate_from or "rows",
         "calibration": settings.calibration,
         "bootstrap": source if own else None,
-        "engines": engines,
+        "engines": fitted,
     }
     stages["report"]["replicates"] = stages["figures"]["replicates"] = settings.replicates
     costs = []
     for design in study.designs:
         simulated = design.settings
         groups, rows = (simulated.n_groups, simulated.n_rows) if simulated else (1000, 0)
-        costs.append(seconds(engines, groups, rows))
+        costs.append(seconds(fitted, groups, rows))
     return {
         "count": settings.replicates,
         "per_job": settings.replicates_per_job,

@@ -4,6 +4,10 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
+
+# The library beside this script, before one that the environment may have installed: Snakemake appends our directory.
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from running import integrity
 
@@ -12,6 +16,7 @@ for _library in ("OPENBLAS", "OMP", "MKL"):
     os.environ[f"{_library}_NUM_THREADS"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
 SHOWN = "LMM_RECOVERY_LOGS_SHOWN"
+CONSOLES: list[int] = []  # descriptor of the console, from when a job has a log
 
 
 def say_whether_logs_are_shown(shown: bool) -> None:
@@ -37,6 +42,7 @@ def run(main: Callable, job) -> None:
     from lmm.core.progress import TERMINALS
 
     console = os.dup(2)
+    CONSOLES.append(console)
     if os.isatty(console):
         where = job.wildcards.get("study")
         TERMINALS.append((os.fdopen(os.dup(console), "w"), f"{where}: " if where else ""))
@@ -58,6 +64,15 @@ def run(main: Callable, job) -> None:
         _end(job, StudyError(where, advice), console)
 
 
+def warn(job, text: str) -> None:
+    """A line that a user should see although the job goes on: in the log and on the console."""
+    study = job.wildcards.get("study")
+    line = f"{f'{study}: ' if study else ''}{text}\n".encode()
+    for place in {2, *CONSOLES[-1:]}:
+        with contextlib.suppress(OSError):
+            os.write(place, line)
+
+
 def _end(job, error, console: int) -> None:
     """Status 1 and one line, once: in the log, and on the console where nobody else puts it there."""
     study = job.wildcards.get("study")
@@ -76,3 +91,8 @@ def truth_of(job) -> dict | None:
     from lmm.core.store import read_json
 
     return read_json(job.input.truth) if job.input.get("truth") else None
+
+
+def moment_files(output) -> list[str]:
+    """The files of a study's moments: the table, the cells where there are several factors, the details."""
+    return [output[name] for name in ("table", "cells", "details") if output.get(name)]

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from lmm.core.engines import BAYES, first
 from lmm.core.errors import StudyError
 from lmm.core.store import read_json, read_table, write_json, write_table
 from lmm.data import rows
@@ -63,8 +64,8 @@ def _own(settings: dict, design: dict, replicate: int, paths: dict, copied: bool
     made = replay_rows.bootstrapped(source, replicate, whole, frame)
     if not source.augment:
         return made, None
-    pymc = engines["pymc"]
-    return made, replay_rows.priors_in_numbers(pymc.settings["priors"], source, pymc.terms)
+    bayes = engines[first(engines, BAYES)]
+    return made, replay_rows.priors_in_numbers(bayes.settings["priors"], source, bayes.terms)
 
 
 def snakemake(arguments: list[str]) -> int:

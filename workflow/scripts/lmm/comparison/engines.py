@@ -6,26 +6,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lmm.core.tidy import RESIDUAL, Fit
+from lmm.core import engines
+from lmm.core.engines import BAYES, EXACT, LIKELIHOOD
+from lmm.core.tidy import RESIDUAL, Fit, realised_of, variable
 
-ORDER = ("ols", "mixedlm", "reml", "pymc")
-# whose random effects stand for the mixed model, the most wanted first
-FREQUENTIST = ("mixedlm", "reml")
+KEY = ["group", "term"]
+
 RECOVERED = (
     "recovered: the engine's {level:g} % interval covers the value that the data were simulated from; "
     "null where there is no truth or no interval"
 )
-
-
-def realised_of(truth: Mapping[str, Any] | None, term: str) -> float:
-    """Sd or correlation of the effects (or sd of the errors) that were in fact drawn; NaN if not known."""
-    drawn = (truth or {}).get("realised") or {}
-    if term == RESIDUAL:
-        value = drawn.get("sigma")
-    else:
-        kind, _, name = term.partition("__")
-        value = (drawn.get({"sd": "sd", "cor": "corr"}.get(kind, "")) or {}).get(name)
-    return np.nan if value is None else float(value)
 
 
 def variance_recovery(
@@ -45,26 +35,35 @@ def variance_recovery(
     Returns
     -------
     DataFrame
-        A row for each sd and correlation that any engine estimates, sd's first. term, truth, realised and for
-        each engine <engine>_estimate, _low, _high, _error (estimate - truth), _relative_error (error / truth;
-        NaN at a truth of 0, where it is not defined) and _covered (nullable boolean: does the interval hold
-        the truth).
+        A row for each sd and correlation that any engine estimates, sd's first. group, term, truth, realised and
+        for each engine <engine>_estimate, _low, _high, _error (estimate - truth), _relative_error (error / truth;
+        NaN at a truth of 0, where it is not defined) and _covered (nullable boolean: whether the interval
+        contains the truth).
     """
     parts = {}
-    for engine in sorted(fits, key=_place):
+    for engine in engines.ordered(fits):
         table = fits[engine].parameters
         parts[engine] = table.loc[
-            table["effect"] == "ran_pars", ["term", "estimate", "conf_low", "conf_high", "truth"]
+            table["effect"] == "ran_pars", [*KEY, "estimate", "conf_low", "conf_high", "truth"]
         ]
     if explained is not None:
         for engine, rows in explained.groupby("engine", sort=False):
-            named = rows.assign(term="variance_explained__" + rows["measure"])
+            named = rows.assign(group="", term="variance_explained__" + rows["measure"])
             parts[engine] = pd.concat([parts[engine], named[parts[engine].columns]])
-    terms = sorted({term: None for part in parts.values() for term in part["term"]}, key=_rank)
-    indexed = {engine: part.set_index("term").reindex(terms).astype(float) for engine, part in parts.items()}
+    keys = sorted(
+        {key: None for part in parts.values() for key in zip(part["group"], part["term"], strict=True)},
+        key=_rank,
+    )
+    index = pd.MultiIndex.from_tuples(keys, names=KEY)
+    indexed = {engine: part.set_index(KEY).reindex(index).astype(float) for engine, part in parts.items()}
     # every engine has the same truth beside it, where it has the term at all
     true = pd.concat([part["truth"] for part in indexed.values()], axis=1).bfill(axis=1).iloc[:, 0]
-    out = {"term": terms, "truth": true.to_numpy(), "realised": [realised_of(truth, term) for term in terms]}
+    out = {
+        "group": [group for group, _ in keys],
+        "term": [term for _, term in keys],
+        "truth": true.to_numpy(),
+        "realised": [realised_of(truth, *key) for key in keys],
+    }
     for engine, part in indexed.items():
         estimate, low, high = (part[name].to_numpy() for name in ("estimate", "conf_low", "conf_high"))
         error = estimate - out["truth"]
@@ -75,12 +74,9 @@ def variance_recovery(
     return pd.DataFrame(out)
 
 
-def _place(engine: str) -> int:
-    return ORDER.index(engine) if engine in ORDER else len(ORDER)
-
-
-def _rank(term: str) -> int:
+def _rank(key: tuple[str, str]) -> int:
     """Sd's of random effects, residual sd, correlations, variance explained; as they come within these."""
+    term = key[1]
     kinds = (term.startswith("sd__") and term != RESIDUAL, term == RESIDUAL, term.startswith("cor__"), True)
     return kinds.index(True)
 
@@ -93,9 +89,7 @@ def covered(low: np.ndarray, high: np.ndarray, truth: np.ndarray) -> pd.array:
 
 
 def _with_ranef(fits: Mapping[str, Fit]) -> list[str]:
-    return sorted(
-        (name for name, fit in fits.items() if fit.ranef is not None and len(fit.ranef)), key=_place
-    )
+    return engines.ordered(name for name, fit in fits.items() if fit.ranef is not None and len(fit.ranef))
 
 
 def pair(fits: Mapping[str, Fit]) -> tuple[str, str] | None:
@@ -104,16 +98,16 @@ def pair(fits: Mapping[str, Fit]) -> tuple[str, str] | None:
     Whichever two there are where one of these is missing, None where there are not two.
     """
     names = _with_ranef(fits)
-    first = next((name for name in FREQUENTIST if name in names), None)
-    if first is not None and "pymc" in names:
-        return first, "pymc"
+    likelihood, bayes = engines.first(names, LIKELIHOOD, EXACT), engines.first(names, BAYES)
+    if likelihood is not None and bayes is not None:
+        return likelihood, bayes
     return (names[0], names[1]) if len(names) > 1 else None
 
 
 def lead(fits: Mapping[str, Fit]) -> str | None:
     """The engine whose fixed effects stand for the mixed model; None without one that has random effects."""
     names = _with_ranef(fits)
-    return next((name for name in (*FREQUENTIST, *names) if name in names), None)
+    return engines.first(names, LIKELIHOOD, EXACT, BAYES) or next(iter(names), None)
 
 
 def ranef_differences(fits: Mapping[str, Fit], no_pooling: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -123,23 +117,25 @@ def ranef_differences(fits: Mapping[str, Fit], no_pooling: pd.DataFrame | None =
     ----------
     fits : mapping of Fit
     no_pooling : DataFrame, optional
-        `lines.own_effects` at the fixed effects of `lead`: level, n, a column for each term.
+        `no_pooling.own_effects` at the fixed effects of `lead`: a row for each level, a column for each term.
 
     Returns
     -------
     DataFrame
-        level, term, mixedlm, pymc, difference (mixedlm - pymc; where one is absent, as `difference_of` says),
+        group, level, term, mixedlm, pymc, difference (mixedlm - pymc; where one is absent, as `difference_of` says),
         mcse (Monte Carlo standard error of pymc's mean), reml, no_pooling (the group's own least squares less
         the fixed part of the mixed model, to be comparable with a random effect), truth, difference_of. An
         engine that is absent has an empty column.
     """
     names = _with_ranef(fits)
-    tables = {name: fits[name].ranef.astype({"level": str}).set_index(["level", "term"]) for name in names}
-    index = pd.MultiIndex.from_arrays([[], []], names=["level", "term"])
+    keys = ["group", "level", "term"]
+    tables = {name: fits[name].ranef.astype({"level": str}).set_index(keys) for name in names}
+    index = pd.MultiIndex.from_arrays([[], [], []], names=keys)
     for table in tables.values():
         index = index.append(table.index.difference(index, sort=False))
     out = pd.DataFrame(index=index)
-    for name in ("mixedlm", "pymc"):
+    compared = engines.of_family(engines.ENGINES, LIKELIHOOD, BAYES)
+    for name in compared:
         out[name] = _column(tables, name, "estimate", index)
     two = pair(fits)
     out["difference"] = np.nan
@@ -147,15 +143,16 @@ def ranef_differences(fits: Mapping[str, Fit], no_pooling: pd.DataFrame | None =
         out["difference"] = _column(tables, two[0], "estimate", index) - _column(
             tables, two[1], "estimate", index
         )
-    out["mcse"] = _column(tables, "pymc", "mcse_mean", index)
-    out["reml"] = _column(tables, "reml", "estimate", index)
+    out["mcse"] = _column(tables, engines.first(names, BAYES), "mcse_mean", index)
+    for name in engines.mixed(engines.ENGINES):
+        if name not in compared:
+            out[name] = _column(tables, name, "estimate", index)
     out["no_pooling"] = np.nan
     if no_pooling is not None and names:
-        own = no_pooling.astype({"level": str}).set_index("level").drop(columns="n")
-        for term in own.columns.intersection(index.unique("term")):
+        for term in no_pooling.columns.intersection(index.unique("term")):
             at = index.get_level_values("term") == term
             levels = index.get_level_values("level")[at]
-            out.loc[at, "no_pooling"] = own[term].reindex(levels).to_numpy()
+            out.loc[at, "no_pooling"] = no_pooling[term].reindex(levels).to_numpy()
     out["truth"] = np.nan
     for name in names:
         out["truth"] = out["truth"].fillna(_column(tables, name, "truth", index))
@@ -163,7 +160,9 @@ def ranef_differences(fits: Mapping[str, Fit], no_pooling: pd.DataFrame | None =
     return out.reset_index()
 
 
-def _column(tables: Mapping[str, pd.DataFrame], engine: str, column: str, index: pd.MultiIndex) -> pd.Series:
+def _column(
+    tables: Mapping[str, pd.DataFrame], engine: str | None, column: str, index: pd.MultiIndex
+) -> pd.Series:
     """A column of an engine's random effects; NaN where there is no such engine, column or group."""
     if engine not in tables or column not in tables[engine]:
         return pd.Series(np.nan, index=index)
@@ -192,33 +191,35 @@ def verdict(fits: Mapping[str, Fit], differences: pd.DataFrame | None, conf_leve
             mcse there, in_sigma (size over sigma), in_mcse (over its Monte Carlo error, None without one).
         reml_gap : what MixedLM recorded of it, or None.
     """
-    engines = {name: _engine_verdict(fits[name]) for name in sorted(fits, key=_place)}
-    gap = fits["mixedlm"].diagnostics.get("summary", {}).get("reml_gap") if "mixedlm" in fits else None
+    gaps = (fit.diagnostics.summary.get("reml_gap") for fit in fits.values())
     return {
         "definition": RECOVERED.format(level=100 * conf_level),
-        "engines": engines,
+        "engines": {name: _engine_verdict(fits[name]) for name in engines.ordered(fits)},
         "ranef_difference": {} if differences is None else _largest(fits, differences),
-        "reml_gap": gap,
+        "reml_gap": next((gap for gap in gaps if gap is not None), None),
     }
 
 
 def _engine_verdict(fit: Fit) -> dict[str, Any]:
     table, details = fit.parameters, fit.diagnostics
     held = covered(table["conf_low"], table["conf_high"], table["truth"])
+    groups = _groups(table)
     recovered = {
-        term: None if value is pd.NA else bool(value) for term, value in zip(table["term"], held, strict=True)
+        variable(group, term, groups): None if value is pd.NA else bool(value)
+        for group, term, value in zip(table["group"], table["term"], held, strict=True)
     }
-    gates = details.get("gates") or []
+    gates = details.gates
     coverage: dict[str, float | None] = {}
     if fit.ranef is not None:
-        for term, part in fit.ranef.groupby("term", sort=False):
+        for (group, term), part in fit.ranef.groupby(KEY, sort=False):
             inside = covered(part["conf_low"], part["conf_high"], part["truth"])
-            coverage[term] = None if inside.isna().all() else float(inside.mean())
+            share = None if inside.isna().all() else float(inside.mean())
+            coverage[variable(group, term, groups)] = share
     return {
-        "status": details.get("status"),
-        "message": details.get("message", ""),
-        "singular": details.get("singular"),
-        "criterion": details.get("criterion"),
+        "status": details.status,
+        "message": details.message,
+        "singular": details.singular,
+        "criterion": details.criterion,
         "recovered": recovered,
         "n_recovered": sum(value is True for value in recovered.values()),
         "n_judged": sum(value is not None for value in recovered.values()),
@@ -228,15 +229,20 @@ def _engine_verdict(fit: Fit) -> dict[str, Any]:
     }
 
 
+def _groups(table: pd.DataFrame) -> list[str]:
+    """Grouping factors of an engine's parameters."""
+    return [group for group in table["group"].dropna().unique() if group not in ("", "Residual")]
+
+
 def _largest(fits: Mapping[str, Fit], differences: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """The largest difference of each term, in sigma of the first engine and in Monte Carlo errors."""
-    out = {}
-    for term, part in differences.dropna(subset="difference").groupby("term", sort=False):
+    out, groups = {}, differences["group"].unique()
+    for (group, term), part in differences.dropna(subset="difference").groupby(KEY, sort=False):
         row = part.loc[part["difference"].abs().idxmax()]
         first = row["difference_of"].partition(" - ")[0]
         parameters = fits[first].parameters.set_index("term")["estimate"]
         size, mcse = abs(row["difference"]), row["mcse"]
-        out[term] = {
+        out[variable(group, term, groups)] = {
             "engines": row["difference_of"],
             "level": row["level"],
             "difference": float(row["difference"]),

@@ -11,19 +11,6 @@ import pandas as pd
 RANK_TOLERANCE = 1e-11
 
 
-def group_gram(columns: np.ndarray, codes: np.ndarray, n_groups: int) -> np.ndarray:
-    """Gram matrix of each group's rows of `columns` (N, k): (J, k, k), zeros for a group without rows."""
-    n = np.bincount(codes, minlength=n_groups)
-    starts = np.concatenate([[0], np.cumsum(n)[:-1]])[n > 0]
-    ordered = columns[np.argsort(codes, kind="stable")]
-    gram = np.zeros((n_groups, columns.shape[1], columns.shape[1]))
-    for a in range(
-        columns.shape[1]
-    ):  # a column at a time: all pairs at once would take k times the rows' memory
-        gram[n > 0, a] = np.add.reduceat(ordered[:, a, None] * ordered, starts, axis=0)
-    return gram
-
-
 def own_effects(moments: Any, terms: Sequence[str], fixed: Mapping[str, float]) -> pd.DataFrame:
     """Each group's random effects without pooling: its own least squares less the model's fixed part there.
 
@@ -43,7 +30,7 @@ def own_effects(moments: Any, terms: Sequence[str], fixed: Mapping[str, float]) 
     Returns
     -------
     DataFrame
-        level, n and one column for each term. A group whose rows do not determine its fit (fewer rows
+        A row for each level, a column for each term. A group whose rows do not determine its fit (fewer rows
         than terms, or one x only) has NaN in every term.
     """
     terms, basis = tuple(terms), moments.basis
@@ -53,8 +40,8 @@ def own_effects(moments: Any, terms: Sequence[str], fixed: Mapping[str, float]) 
     rest = basis.response
     rest[:-1] -= basis.raw(tuple(fixed)) @ np.array(list(fixed.values()), float)  # y - X beta
     beta = _solve(top.T @ gram[:, :, : len(top)] @ top, gram @ rest @ top)
-    table = pd.DataFrame({"level": np.asarray(moments.levels).astype(str), "n": moments.n})
-    return pd.concat([table, pd.DataFrame(beta @ back.T, columns=list(terms))], axis=1)
+    levels = pd.Index(moments.levels, dtype=str, name="level")
+    return pd.DataFrame(beta @ back.T, columns=list(terms), index=levels)
 
 
 def _solve(zz: np.ndarray, zy: np.ndarray) -> np.ndarray:

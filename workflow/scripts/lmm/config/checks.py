@@ -6,11 +6,12 @@ from pathlib import Path
 
 from lmm.config.designs import DesignPoint
 from lmm.config.engines import Priors
-from lmm.config.simulation_checks import not_among, numeric_design
+from lmm.config.simulation_checks import not_among
 from lmm.config.study import StudySettings
+from lmm.core import engines
 from lmm.core.errors import StudyError
 from lmm.core.store import read_json
-from lmm.model.design import Terms
+from lmm.model.design import Terms, numeric_design
 from lmm.model.formula import Formula, parse
 from lmm.model.priors import Prior, parse_prior
 
@@ -56,18 +57,63 @@ def check_truth(settings: StudySettings, root: Path) -> None:
             raise StudyError("truth", f"'{settings.truth}': has no '{key}'; expected {what}")
 
 
+def check_beside(settings: StudySettings, formula: Formula, simulated: bool) -> None:
+    """Refuse weights and offsets where they would not be used."""
+    if not (formula.weights or formula.offsets):
+        return
+    what = "weights" if formula.weights else "offset"
+    name = formula.weights or formula.offsets[0]
+    if simulated or settings.replicates is not None:
+        raise StudyError(
+            what, f"'{name}': is for a study with `data` and no `replicates`; expected it without"
+        )
+    if settings.predict is not None:
+        said = f"'{settings.predict}': new rows with {what} are not predicted; expected no such key"
+        raise StudyError("predict", said)
+    bayes = settings.engines.first(engines.BAYES)
+    if formula.weights and formula.several:
+        raise StudyError(what, f"'{name}': is for one grouping factor; expected no weights")
+    if formula.weights and bayes is not None and bayes.model == "full":
+        where = f"engines.{engines.first(settings.engines.names, engines.BAYES)}.model"
+        raise StudyError(where, "'full': has no weights; expected marginal")
+
+
+def check_several(settings: StudySettings, formula: Formula, simulated: bool) -> None:
+    """Reject what is possible with one grouping factor only."""
+    if not formula.several:
+        return
+    groups = ", ".join(factor.group for factor in formula.factors)
+    if simulated:
+        what = f"data of several grouping factors ({groups}) cannot be simulated; expected `data`"
+        raise StudyError("simulate", what)
+    if settings.replicates:
+        raise StudyError("replicates", f"is for one grouping factor, not {groups}; expected no such key")
+    able = [name for name, engine in engines.ENGINES.items() if engine.several]
+    for name in settings.engines.names:
+        if name not in able:
+            what = (
+                f"does not fit several grouping factors ({groups}); expected engines among {', '.join(able)}"
+            )
+            raise StudyError(f"engines.{name}", what)
+
+
 def check_engines(settings: StudySettings, formula: Formula, simulated: bool) -> None:
     """Refuse engines whose own formula is another model, and priors that do not parse."""
     if not settings.engines.names:
-        raise StudyError("engines", "none is listed; expected some of ols, mixedlm, reml, pymc")
+        raise StudyError("engines", f"none is listed; expected some of {', '.join(engines.ENGINES)}")
     for name in settings.engines.names:
-        text = getattr(getattr(settings.engines, name), "formula", None)
+        text = getattr(settings.engines.own(name), "formula", None)
         if text is None:
             continue
         where = f"engines.{name}.formula"
         own = parse(text, where)
-        for part in ("response", "fixed", "group"):
-            met, expected = getattr(own, part), getattr(formula, part)
+        for part in ("response", "fixed", "grouping factors"):
+            met, expected = (
+                ", ".join(sorted(factor.group for factor in side.factors))
+                if part == "grouping factors"
+                else getattr(side, {"response": "measured"}.get(part, part))
+                for side in (own, formula)
+            )
             if met != expected:
                 raise StudyError(
                     where,
@@ -80,16 +126,17 @@ def check_engines(settings: StudySettings, formula: Formula, simulated: bool) ->
                 if column not in formula.predictors:
                     what = not_among(column, formula.predictors, "a predictor that the study simulates")
                     raise StudyError(where, f"'{text}': '{column}' is {what}")
-    pymc = settings.engines.pymc
-    if pymc is None:
+    check_df(settings)
+    name, bayes = engines.first(settings.engines.names, engines.BAYES), settings.engines.first(engines.BAYES)
+    if bayes is None:
         return
-    own = formula if pymc.formula is None else parse(pymc.formula)
+    own = formula if bayes.formula is None else parse(bayes.formula)
     terms = numeric_design(own).terms if simulated else None
-    for path, prior in all_priors(pymc.priors, terms):
-        where = f"engines.pymc.priors.{path}"
+    for path, prior in all_priors(bayes.priors, terms, f"engines.{name}.priors"):
+        where = f"engines.{name}.priors.{path}"
         if (
             path.startswith("fixed")
-            and pymc.model == "marginal"
+            and bayes.model == "marginal"
             and prior.name not in ("auto", "flat", "normal")
         ):
             raise StudyError(
@@ -110,24 +157,98 @@ def check_engines(settings: StudySettings, formula: Formula, simulated: bool) ->
             )
 
 
-def all_priors(priors: Priors, terms: Terms | None) -> list[tuple[str, Prior]]:
+def check_df(settings: StudySettings) -> None:
+    """Refuse methods of degrees of freedom that reml's fit has no answer to."""
+    reml = settings.engines.reml
+    if reml is None:
+        return
+    methods = [reml.df] if isinstance(reml.df, str) else reml.df
+    where, known = "engines.reml.df", "satterthwaite, kenward-roger or normal"
+    if not methods:
+        raise StudyError(where, f"[]: expected {known}, or a list of them")
+    if len(set(methods)) < len(methods):
+        raise StudyError(where, f"{', '.join(methods)}: one is there twice; expected each once")
+    if len(methods) > 1 and settings.replicates is None:
+        raise StudyError(where, f"a list is for a study with `replicates`; expected one of {known}")
+    if reml.method == "ml" and "kenward-roger" in methods:
+        what = "kenward-roger adjusts REML's fits, and method is ml; expected satterthwaite or normal"
+        raise StudyError(where, what)
+
+
+def check_effects(settings: StudySettings, formula: Formula) -> None:
+    """Refuse effects of what the formula does not have; what only the data can tell is the effects stage's."""
+    for k, effect in enumerate(settings.effects or ()):
+        where = f"effects.{k}"
+        if (effect.means is None) == (effect.slopes is None):
+            raise StudyError(where, "expected one of means and slopes")
+        asked = effect.means if effect.slopes is None else effect.slopes
+        named = [*_listed(asked), *_listed(effect.by or []), *(effect.at or {})]
+        for name in named:
+            if name not in formula.predictors:
+                raise StudyError(where, f"'{name}' is {not_among(name, formula.predictors, 'a predictor')}")
+        if effect.adjust == "tukey" and isinstance(effect.contrasts, dict):
+            raise StudyError(
+                f"{where}.adjust", "tukey is for pairwise contrasts; expected holm, bonferroni or none"
+            )
+    if settings.effects and settings.replicates is not None:
+        raise StudyError("effects", "is for a study without `replicates`; expected one of the two")
+
+
+def check_models(settings: StudySettings, formula: Formula, simulated: bool) -> None:
+    """Refuse models that are not of the study's rows, or whose likelihoods are of different responses."""
+    if settings.models is None:
+        if isinstance(settings.bootstrap, int):
+            what = (
+                f"{settings.bootstrap}: data sets of a bootstrap are for `models`; expected both or neither"
+            )
+            raise StudyError("bootstrap", what)
+        return
+    if settings.replicates is not None:
+        raise StudyError("models", "is for a study without `replicates`; expected one of the two")
+    for name, text in settings.models.items():
+        own = parse(text, f"models.{name}")
+        if own.measured != formula.measured:
+            what = (
+                f"'{text}': response is '{own.measured}'; expected the study's, '{formula.measured}': likelihoods, "
+                "AIC and BIC of different responses cannot be compared"
+            )
+            raise StudyError(f"models.{name}", what)
+        known = {factor.group for factor in formula.factors}
+        for factor in own.factors:
+            if factor.group not in known:
+                what = f"'{text}': '{factor.group}' is no grouping factor of the study; expected {', '.join(known)}"
+                raise StudyError(f"models.{name}", what)
+        if settings.bootstrap and own.several:
+            what = f"{settings.bootstrap}: models.{name} has several grouping factors; expected no bootstrap"
+            raise StudyError("bootstrap", what)
+        for column in own.predictors:
+            if simulated and column not in formula.predictors:
+                what = not_among(column, formula.predictors, "a predictor that the study simulates")
+                raise StudyError(f"models.{name}", f"'{text}': '{column}' is {what}")
+
+
+def _listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def all_priors(priors: Priors, terms: Terms | None, where: str) -> list[tuple[str, Prior]]:
     """Every prior with its key path under `priors`; mappings by term must name `terms` where known."""
     found = []
     for kind in ("fixed", "sd"):
         value = getattr(priors, kind)
         if isinstance(value, str):
-            found.append((kind, parse_prior(value, kind, f"engines.pymc.priors.{kind}")))
+            found.append((kind, parse_prior(value, kind, f"{where}.{kind}")))
             continue
         known = tuple(value) if terms is None else (terms.fixed if kind == "fixed" else terms.random)
         for term in value:
             if term not in known:
                 what = not_among(term, known, "a term of the formula")
-                raise StudyError(f"engines.pymc.priors.{kind}.{term}", what)
+                raise StudyError(f"{where}.{kind}.{term}", what)
         for term in known:
             path = f"{kind}.{term}"
-            found.append((path, parse_prior(value.get(term, "auto"), kind, f"engines.pymc.priors.{path}")))
+            found.append((path, parse_prior(value.get(term, "auto"), kind, f"{where}.{path}")))
     single = [(kind, getattr(priors, kind)) for kind in ("sigma", "corr")]
-    return found + [(kind, parse_prior(text, kind, f"engines.pymc.priors.{kind}")) for kind, text in single]
+    return found + [(kind, parse_prior(text, kind, f"{where}.{kind}")) for kind, text in single]
 
 
 def check_replicates(settings: StudySettings, designs: Sequence[DesignPoint]) -> None:
@@ -135,13 +256,14 @@ def check_replicates(settings: StudySettings, designs: Sequence[DesignPoint]) ->
     own_data = designs[0].settings is None
     if settings.replicates is None:
         for key in ("simulate_from", "bootstrap", "calibration"):
-            if getattr(settings, key):
+            if getattr(settings, key) and type(getattr(settings, key)) is not int:
                 value = str(getattr(settings, key)).lower()
                 raise StudyError(key, f"{value}: is for a study with `replicates`; expected both or neither")
         return
-    if settings.calibration and settings.engines.pymc is None:
+    bayes, name = settings.engines.first(engines.BAYES), engines.first(engines.ENGINES, engines.BAYES)
+    if settings.calibration and bayes is None:
         raise StudyError(
-            "calibration", "true: calibration is of the pymc engine; expected pymc under engines"
+            "calibration", f"true: calibration is of the {name} engine; expected {name} under engines"
         )
     if settings.bootstrap and not own_data:
         raise StudyError(
@@ -151,15 +273,19 @@ def check_replicates(settings: StudySettings, designs: Sequence[DesignPoint]) ->
         raise StudyError(
             "bootstrap", "'reml': calibration with `data` draws from the posterior; expected posterior"
         )
-    if settings.bootstrap == "posterior" and settings.engines.pymc is None:
-        raise StudyError("bootstrap", "'posterior': is of the pymc engine; expected pymc under engines")
-    if settings.engines.pymc is not None and settings.engines.pymc.model == "full":
+    if settings.bootstrap == "posterior" and bayes is None:
+        raise StudyError("bootstrap", f"'posterior': is of the {name} engine; expected {name} under engines")
+    if bayes is not None and bayes.model == "full":
         raise StudyError(
-            "engines.pymc.model", "'full': replicates are fitted with the marginal model; expected marginal"
+            f"engines.{name}.model",
+            "'full': replicates are fitted with the marginal model; expected marginal",
         )
-    if own_data and settings.engines.mixedlm is not None and "engines" in settings.model_fields_set:
+    listed = set(settings.engines.names) if "engines" in settings.model_fields_set else set()
+    of_rows = next((engine for engine in engines.of_rows() if engine in listed), None)
+    if own_data and of_rows:
         raise StudyError(
-            "engines.mixedlm", "needs rows, and replicates of own data are drawn as moments; expected others"
+            f"engines.{of_rows}",
+            "needs rows, and replicates of own data are drawn as moments; expected others",
         )
     if own_data and settings.simulate_from == "rows":
         raise StudyError(
@@ -175,7 +301,7 @@ def check_replicates(settings: StudySettings, designs: Sequence[DesignPoint]) ->
             )
         if simulation.generator == "r":
             raise StudyError("simulate_from", "'moments': generator 'r' draws rows; expected rows")
-    if settings.engines.mixedlm is not None and "engines" in settings.model_fields_set:
+    if of_rows:
         raise StudyError(
-            "simulate_from", "'moments': mixedlm needs rows; expected rows, or engines without mixedlm"
+            "simulate_from", f"'moments': {of_rows} needs rows; expected rows, or engines without {of_rows}"
         )

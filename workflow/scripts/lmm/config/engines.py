@@ -2,9 +2,12 @@
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, create_model
 
 from lmm.config.base import Settings
+from lmm.core import engines
+
+Df = Literal["satterthwaite", "kenward-roger", "normal"]
 
 
 class Ols(Settings):
@@ -28,10 +31,15 @@ class Mixedlm(Override):
 
 
 class Reml(Override):
-    """REML from sufficient statistics, to the exact optimum."""
+    """REML, or maximum likelihood, from sufficient statistics, to the exact optimum."""
 
     profile: bool = True
     """Profile-likelihood intervals of standard deviations and correlations."""
+    df: Df | list[Df] = "satterthwaite"
+    """Degrees of freedom of the fixed effects' t statistics, intervals and F tests: satterthwaite, kenward-roger
+    (adjusts the standard errors too) or normal. With `replicates` also a list, to compare them at no new fit."""
+    method: Literal["reml", "ml"] = "reml"
+    """REML, or maximum likelihood."""
 
 
 class Priors(Settings):
@@ -70,21 +78,36 @@ class Pymc(Override):
     """Draws of random effects are stored up to this many numbers (draws x effects), else only summaries."""
 
 
-class Engines(Settings):
+class Listed(Settings):
     """The engines to fit; those that are not listed are left out."""
 
     empty_key: ClassVar[Any] = {}
-
-    ols: Ols | None = None
-    """Ordinary least squares."""
-    mixedlm: Mixedlm | None = None
-    """statsmodels' MixedLM."""
-    reml: Reml | None = None
-    """Exact REML from moments."""
-    pymc: Pymc | None = None
-    """Bayes by PyMC."""
 
     @property
     def names(self) -> tuple[str, ...]:
         """The engines that are listed, in the order of the report."""
         return tuple(name for name in type(self).model_fields if getattr(self, name) is not None)
+
+    def own(self, name: str) -> Any:
+        """An engine's settings; None where it is not listed."""
+        return getattr(self, name, None)
+
+    def first(self, family: str) -> Any:
+        """The settings of the first listed engine of a family; None without any."""
+        found = engines.first(self.names, family)
+        return None if found is None else getattr(self, found)
+
+
+def _field(engine: engines.Engine) -> tuple[Any, Any]:
+    """An optional field for an engine's settings, described by the first sentence of their docstring."""
+    own = engine.settings_class()
+    return own | None, Field(None, description=(own.__doc__ or engine.label).partition("\n")[0])
+
+
+Engines = create_model(
+    "Engines",
+    __base__=Listed,
+    __doc__=Listed.__doc__,
+    __module__=__name__,
+    **{name: _field(engine) for name, engine in engines.ENGINES.items()},
+)

@@ -13,12 +13,21 @@ from typing import Any
 from pydantic import ValidationError
 
 from lmm.config.base import nearest
-from lmm.config.checks import check_data_files, check_engines, check_replicates
+from lmm.config.checks import (
+    check_beside,
+    check_data_files,
+    check_effects,
+    check_engines,
+    check_models,
+    check_replicates,
+    check_several,
+)
 from lmm.config.designs import DesignPoint, expand, point
 from lmm.config.messages import message
 from lmm.config.simulation import Simulation
 from lmm.config.simulation_checks import check_simulation
 from lmm.config.study import Configuration, Report, StudySettings
+from lmm.core import engines
 from lmm.core.errors import StudyError
 from lmm.core.streams import design_key
 from lmm.model.formula import Formula, parse
@@ -75,10 +84,17 @@ class Study:
 
     @property
     def seed(self) -> int:
-        """Seed of all that is simulated: `simulate.seed`; for own data that of the pymc engine, or 1."""
+        """Seed of all that is simulated: `simulate.seed`; for own data that of the Bayesian engine, or 1."""
         if self.simulate is not None:
             return self.simulate.seed
-        return self.settings.engines.pymc.seed if self.settings.engines.pymc else 1
+        bayes = self.settings.engines.first(engines.BAYES)
+        return bayes.seed if bayes else 1
+
+    @property
+    def effects(self) -> list[dict[str, Any]] | None:
+        """Means, slopes and contrasts that are asked for; None: the defaults."""
+        found = self.settings.effects
+        return None if found is None else [entry.plain() for entry in found]
 
     def engine(self, name: str) -> dict[str, Any]:
         """An engine's settings as plain types."""
@@ -167,6 +183,7 @@ def _study(name: str, raw: Any, root: Path) -> Study:
         raise StudyError("formula", f"the study is {raw!r}; expected a mapping with the key 'formula'")
     rest = {key: value for key, value in raw.items() if key not in ("simulate", "designs")}
     settings = _validated(StudySettings, rest, ())
+    settings = _with_weights(settings)
     formula = parse(settings.formula)
     crosses = settings.replicates is not None
     simulated = "simulate" in raw or raw.get("designs") is not None
@@ -176,6 +193,7 @@ def _study(name: str, raw: Any, root: Path) -> Study:
         raise StudyError("truth", f"'{settings.truth}': is for a study with `data`; expected no such key")
     if not simulated and settings.data is None:
         raise StudyError("data", "the study has neither `data` nor `simulate`; expected one of the two")
+    check_several(settings, formula, simulated)
     if not simulated:
         files = check_data_files(settings, root)
         designs = (DesignPoint(design_key({"data": True}), {}, None),)
@@ -188,13 +206,37 @@ def _study(name: str, raw: Any, root: Path) -> Study:
         settings = settings.model_copy(update={"simulate": None if crosses else designs[0].settings})
     moments_only = crosses and (not simulated or settings.simulate_from == "moments")
     if moments_only and "engines" not in settings.model_fields_set:
-        # MixedLM fits rows: it is a default only where there are some
+        # engines that fit rows are defaults only where there are some
         settings = settings.model_copy(
-            update={"engines": settings.engines.model_copy(update={"mixedlm": None})}
+            update={"engines": settings.engines.model_copy(update=dict.fromkeys(engines.of_rows()))}
         )
     check_replicates(settings, designs)
+    check_beside(settings, formula, simulated)
     check_engines(settings, formula, simulated)
+    check_effects(settings, formula)
+    check_models(settings, formula, simulated)
     return Study(name, settings, designs, files)
+
+
+def _with_weights(settings: StudySettings) -> StudySettings:
+    """The settings with the column of weights in all formulas."""
+    if settings.weights is None:
+        return settings
+
+    def written(text: str) -> str:
+        left, mark, right = text.partition("~")
+        return f"{left.strip()} | weights(`{settings.weights}`) {mark}{right}"
+
+    fits = {
+        name: own.model_copy(update={"formula": written(own.formula)})
+        for name in settings.engines.names
+        if getattr(own := settings.engines.own(name), "formula", None) is not None
+    }
+    models = settings.models and {name: written(text) for name, text in settings.models.items()}
+    engines_ = settings.engines.model_copy(update=fits)
+    return settings.model_copy(
+        update={"formula": written(settings.formula), "models": models, "engines": engines_}
+    )
 
 
 def _designs(raw: Mapping[str, Any], crosses: bool) -> list[tuple[str, DesignPoint]]:

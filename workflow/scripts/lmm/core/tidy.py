@@ -3,7 +3,9 @@
 Terms are named as in broom.mixed: `Intercept`, `x`, `sd__Intercept`, `cor__Intercept.x`, `sd__Observation`.
 """
 
-from dataclasses import dataclass, field
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ import pandas as pd
 from lmm.core.store import read_json, read_table, write_json, write_table
 
 PARAMETERS = [
-    "engine", "effect", "group", "term", "estimate", "std_error", "statistic", "p_value",
+    "engine", "effect", "group", "term", "estimate", "std_error", "statistic", "df", "p_value",
     "conf_low", "conf_high", "truth",
 ]  # fmt: skip
 DRAWS = ["median", "sd", "mad", "q5", "q95", "rhat", "ess_bulk", "ess_tail", "mcse_mean"]
@@ -28,29 +30,126 @@ def sd_name(term: str) -> str:
 
 
 def cor_name(first: str, second: str) -> str:
-    """`cor__Intercept.x`: the correlation of two random effects."""
-    return f"cor__{first}.{second}"
+    """`cor__Intercept.x`: the correlation of two random effects.
+
+    A first name that `pair_of` would not tell from the second, as in `a.b.c`, stands in backticks: "cor__`a.b`.c".
+    """
+    plain = f"cor__{first}.{second}"
+    return plain if pair_of(plain) == (first, second) else f"cor__`{first.replace('`', '``')}`.{second}"
 
 
-def truth_of(truth: dict[str, Any] | None, term: str) -> float:
-    """The value simulated from (truth.json) for a tidy term; NaN for own data.
+def corr_key(first: str, second: str) -> str:
+    """`Intercept.x`: the same in truth.json and in the configuration."""
+    return cor_name(first, second).removeprefix("cor__")
+
+
+def pair_of(term: str) -> tuple[str, str]:
+    """The two random effects of a correlation's name, which `cor_name` made: the first ends at the first dot.
+
+    Dots in the brackets of a level do not count: `cor__f[T.a].f[T.b]` is of f[T.a] and f[T.b].
+    """
+    name, depth = term.removeprefix("cor__"), 0
+    if quoted := re.match(r"`((?:[^`]|``)+)`\.", name):
+        return quoted[1].replace("``", "`"), name[quoted.end() :]
+    for at, sign in enumerate(name):
+        depth += (sign == "[") - (sign == "]")
+        if sign == "." and depth <= 0:
+            return name[:at], name[at + 1 :]
+    first, _, second = name.partition(".")
+    return first, second
+
+
+def group_of(term: str, group: str) -> str:
+    """Column `group` of a parameter: the factor's name, `Residual` for the residual sd."""
+    return "Residual" if term == RESIDUAL else group
+
+
+def variable(group: str, term: str, groups: Sequence[str]) -> str:
+    """One name for a key (group, term), for JSON and NetCDF: the term, and its factor where there are several.
+
+    Parameters
+    ----------
+    group, term : str
+        A row's key; `group` is "" for a fixed effect.
+    groups : sequence of str
+        The model's grouping factors.
+
+    Returns
+    -------
+    str
+    """
+    return f"{term}|{group}" if len(groups) > 1 and group in groups else term
+
+
+def _of_group(values: Mapping[str, Any], group: str) -> Mapping[str, Any]:
+    """Of a mapping by term, or by factor and term where there are several factors, that of a factor."""
+    nested = any(isinstance(value, Mapping) for value in values.values())
+    return values.get(group, {}) if nested else values
+
+
+def truth_of(truth: Mapping[str, Any] | None, group: str, term: str) -> float:
+    """The value simulated from (truth.json) for a key; NaN for own data.
 
     A correlation that the truth does not list is 0: independent random effects are simulated as such.
+
+    Parameters
+    ----------
+    truth : dict or None
+        truth.json's content; None for own data.
+    group : str
+        The row's grouping factor, where it has one.
+    term : str
+        A tidy term.
+
+    Returns
+    -------
+    float
+        NaN if not known.
     """
     if truth is None:
         return np.nan
     if term == RESIDUAL:
         return truth["sigma"]
     if term.startswith("sd__"):
-        return truth["sd"].get(term.removeprefix("sd__"), np.nan)
+        return _of_group(truth["sd"], group).get(term.removeprefix("sd__"), np.nan)
     if term.startswith("cor__"):
-        known = truth["corr"].get(term.removeprefix("cor__"), 0.0)
+        keys, own = (term.removeprefix("cor__"), ".".join(pair_of(term))), _of_group(truth["corr"], group)
+        known = next((own[key] for key in keys if key in own), 0.0)
         return np.nan if known is None else known  # JSON's null: beside an sd of 0
     return truth["fixed"].get(term, np.nan)
 
 
+def realised_of(truth: Mapping[str, Any] | None, group: str, term: str) -> float:
+    """Sd or correlation of the effects (or sd of the errors) that were in fact drawn; NaN if not known.
+
+    Parameters
+    ----------
+    truth : dict or None
+        truth.json's content; None for own data.
+    group : str
+        The row's grouping factor, where it has one.
+    term : str
+        A tidy term.
+
+    Returns
+    -------
+    float
+    """
+    drawn = (truth or {}).get("realised") or {}
+    if term == RESIDUAL:
+        value = drawn.get("sigma")
+    else:
+        kind, _, name = term.partition("__")
+        value = _of_group(drawn.get({"sd": "sd", "cor": "corr"}.get(kind, "")) or {}, group).get(name)
+    return np.nan if value is None else float(value)
+
+
 def ranef_frame(
-    group: str, levels: np.ndarray, random: tuple[str, ...], truth: dict[str, Any] | None, **columns: Any
+    group: str,
+    levels: Sequence[str] | np.ndarray,
+    random: tuple[str, ...],
+    truth: dict[str, Any] | None,
+    **columns: Any,
 ) -> pd.DataFrame:
     """Tidy random effects, group by group in the order of `levels`, from (J, q) arrays.
 
@@ -59,14 +158,25 @@ def ranef_frame(
     group : str
         Name of the grouping factor.
     levels : (J,) array of str
-    random : (q,) terms
+        Names of the groups.
+    random : tuple of str
+        The q terms of the random effects.
     truth : dict or None
         truth.json's content.
-    **columns : (J, q) arrays, or one value for all
+    **columns : (J, q) arrays or numbers
+        Columns of the table, or one value for all rows.
+
+    Returns
+    -------
+    DataFrame
+        Columns `RANEF`, then the others; J q rows.
     """
     count, q = len(levels), len(random)
     names = pd.array(np.asarray(levels), dtype="str")
-    drawn, realised = (truth or {}).get("ranef", {}), np.nan
+    drawn = (truth or {}).get("ranef", {})
+    realised: Any = np.nan
+    if group in drawn and group not in random:  # by factor, where there are several
+        drawn = drawn[group]
     if drawn:
         known = [pd.Series(drawn.get(term, {}), dtype=float).reindex(names) for term in random]
         realised = np.column_stack(known).ravel()
@@ -84,6 +194,99 @@ def ranef_frame(
     return table.reindex(columns=[*RANEF, *extra])
 
 
+def variables(terms: Sequence[str]) -> dict[str, str]:
+    """Tidy term -> its variable in posterior.nc: itself, but for names that NetCDF or the file's axes do not allow.
+
+    NetCDF takes a slash for a folder. The variable's attribute `term` has the term as it is.
+    """
+    found: dict[str, str] = {}
+    for term in terms:
+        name = term.replace("/", "\N{DIVISION SLASH}")
+        while name in ("chain", "draw", "level", "term", "ranef", ".") or name in found.values():
+            name += "_"
+        found[term] = name
+    return found
+
+
+def by_term(posterior: Any) -> dict[str, Any]:
+    """The posterior's variables with one number a draw, by tidy term."""
+    return {
+        str(values.attrs.get("term", name)): values
+        for name, values in posterior.data_vars.items()
+        if set(values.dims) == {"chain", "draw"}
+    }
+
+
+@dataclass
+class Diagnostics:
+    """How a fit ended, and what is known of it beside its tables.
+
+    Attributes
+    ----------
+    engine : str
+    status : str
+        ok, singular, non-converged, gate-failed, error or skipped.
+    message : str
+        Why, where the status is not ok.
+    converged, singular : bool
+    criterion : float or None
+        -2 log likelihood at the estimates, with lme4's constants (REML criterion).
+    gates : list of dict
+        Convergence gates: name, value, limit, passed.
+    warnings : list of str
+    seconds : dict
+        Wall-clock seconds by phase.
+    versions : dict
+        Package to version.
+    n_rows : int or None
+    n_groups : int, dict or None
+        By factor where there are several.
+    method, df : str
+        `REML` or `ML`, and the method of the fixed effects' degrees of freedom, of an engine that has a choice.
+    logLik, AIC, BIC : float or None
+        With lme4's counts.
+    parameters : int or None
+        Fixed effects, elements of D and sigma.
+    conf_level : float
+        Level of every conf_low and conf_high.
+    intervals : dict
+        How intervals are made, by kind of parameter.
+    summary : dict
+        What this engine alone reports.
+    """
+
+    engine: str
+    status: str = "ok"
+    message: str = ""
+    converged: bool = True
+    singular: bool = False
+    criterion: float | None = None
+    gates: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    n_rows: int | None = None
+    n_groups: int | dict[str, int] | None = None
+    method: str = ""
+    df: str = ""
+    logLik: float | None = None
+    AIC: float | None = None
+    BIC: float | None = None
+    parameters: int | None = None
+    conf_level: float = 0.95
+    intervals: dict[str, str] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
+
+    def plain(self) -> dict[str, Any]:
+        """As diagnostics.json has it."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, value: dict[str, Any]) -> "Diagnostics":
+        """What diagnostics.json says; keys of other versions are ignored."""
+        return cls(**{name.name: value[name.name] for name in fields(cls) if name.name in value})
+
+
 @dataclass(frozen=True)
 class Fit:
     """What an engine made of a study: tables and diagnostics, never its own objects.
@@ -95,15 +298,13 @@ class Fit:
         Columns `PARAMETERS`, for a Bayesian engine `DRAWS` beside them.
     ranef : DataFrame or None
         Columns `RANEF` (a Bayesian engine adds mcse_mean and ess_bulk); None for an engine without random effects.
-    diagnostics : dict
-        converged, singular, status, message, criterion, gates, warnings, seconds, versions, n_rows, n_groups,
-        conf_level; an engine's own summary under `summary`.
+    diagnostics : Diagnostics
     """
 
     engine: str
     parameters: pd.DataFrame
-    ranef: pd.DataFrame | None = None
-    diagnostics: dict[str, Any] = field(default_factory=dict)
+    ranef: pd.DataFrame | None
+    diagnostics: Diagnostics
 
     @property
     def fixed(self) -> dict[str, float]:
@@ -112,14 +313,38 @@ class Fit:
         return dict(zip(table["term"], table["estimate"].astype(float), strict=True))
 
     def write(self, parameters: str, diagnostics: str, ranef: str | None = None) -> None:
-        """Write the three artifacts."""
+        """Write the three artifacts.
+
+        Parameters
+        ----------
+        parameters : str
+            Path of parameters.csv.
+        diagnostics : str
+            Path of diagnostics.json.
+        ranef : str or None
+            Path of ranef.parquet; None: not written.
+        """
         write_table(parameters, self.parameters)
         if ranef is not None:
             write_table(ranef, self.ranef)
-        write_json(diagnostics, self.diagnostics)
+        write_json(diagnostics, self.diagnostics.plain())
 
     @classmethod
     def read(cls, parameters: str, diagnostics: str, ranef: str | None = None) -> "Fit":
-        """Read the artifacts that `write` wrote."""
-        details = read_json(diagnostics)
-        return cls(details["engine"], read_table(parameters), read_table(ranef) if ranef else None, details)
+        """Read the artifacts that `write` wrote.
+
+        Parameters
+        ----------
+        parameters : str
+            Path of parameters.csv.
+        diagnostics : str
+            Path of diagnostics.json.
+        ranef : str or None
+            Path of ranef.parquet; None for an engine without random effects.
+
+        Returns
+        -------
+        Fit
+        """
+        about = Diagnostics.from_plain(read_json(diagnostics))
+        return cls(about.engine, read_table(parameters), read_table(ranef) if ranef else None, about)

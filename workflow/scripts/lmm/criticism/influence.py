@@ -15,9 +15,9 @@ import pandas as pd
 from lmm.inference.intervals import standard_errors, variance_values
 from lmm.inference.newton import CENTRAL, hessian
 from lmm.inference.optimum import FREE, PLAIN, Optimum, fill, optimum
-from lmm.likelihood.by_group import by_group, log_densities
-from lmm.likelihood.problem import Problem
-from lmm.moments.moments import Moments
+from lmm.likelihood.by_group import log_densities
+from lmm.likelihood.problem import Problem, problem_of
+from lmm.moments.moments import Moments, by_group
 
 REFITS = 2_000  # groups; all refits together cost O(J^2): a few seconds there
 CHOSEN = 20  # groups refitted where there are more
@@ -38,9 +38,15 @@ def influence(
     Parameters
     ----------
     moments : Moments
-    fixed, blocks : names of X's columns, and of Z's columns in each block of random effects
+        Sufficient statistics of the rows.
+    fixed : tuple of str
+        Names of X's columns.
+    blocks : tuple of tuple of str
+        Names of Z's columns in each block of random effects.
     most : int
         More groups than this: only `chosen` of them, those of the largest one-step influence.
+    chosen : int
+        How many are then refitted.
 
     Returns
     -------
@@ -60,7 +66,7 @@ def influence(
     if gram is None:
         about["left_out"] = "the groups are too many for the moments that it needs"
         return empty, about
-    problem = moments.problem(fixed, blocks)
+    problem = problem_of(moments, fixed, blocks)
     full = optimum(problem)
     estimates = _estimates(problem, full)
     errors = np.append(np.sqrt(np.diag(full.cov_beta)), standard_errors(problem, full))
@@ -139,6 +145,17 @@ def one_step(problem: Problem, gram: np.ndarray, rows: np.ndarray, full: Optimum
     Cook & Weisberg 1982 (Residuals and Influence in Regression, section 5.2). Scores by central differences of the
     groups' log densities.
 
+    Parameters
+    ----------
+    problem : Problem
+        The model over moments, in the kernel's coordinates.
+    gram : (J, q + p + 1, q + p + 1) array
+        Gram matrices of [Z X y], from `moments.by_group`.
+    rows : (J,) int array
+        n_j.
+    full : Optimum
+        Of all groups.
+
     Returns
     -------
     (J, p + number of `Structure.terms`) array
@@ -157,7 +174,6 @@ def one_step(problem: Problem, gram: np.ndarray, rows: np.ndarray, full: Optimum
         [variance_values(r, s, structure.correlations) for r, s in zip(roots, sigmas, strict=True)]
     )
     jacobian = ((values[p : p + m] - values[2 * p + m :]) / (2.0 * steps[p:, None])).T
-    model = (structure.rows, structure.cols, np.eye(problem.q), problem.gram, problem.total)
-    information = 0.5 * hessian(full.phi, CENTRAL, FREE, PLAIN, *model, problem.n_rows - p)
+    information = 0.5 * hessian(full.phi, CENTRAL, FREE, PLAIN, *problem.model(np.eye(problem.q)))
     moved = -scores[:, p:] @ np.linalg.pinv(information, rcond=1e-10, hermitian=True) @ jacobian.T
     return np.hstack([-scores[:, :p] @ full.cov_beta, moved])

@@ -4,6 +4,7 @@ Levels that are all whole numbers stand in the order of the numbers, others in t
 are made and merged in this order, and everything that is indexed by group afterwards has theirs.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,16 @@ def in_order(levels: np.ndarray) -> np.ndarray:
         keys = {"number": pc.cast(column, pa.int64()), **keys}  # 7 before 07: the text decides
     found = pc.sort_indices(pa.table(keys), sort_keys=[(key, "ascending") for key in keys])
     return found.to_numpy().astype(np.int64)
+
+
+def level_names(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.Series:
+    """A grouping factor's level in each row, (n,): a column as it is, or text such as `a:A` of several."""
+    if len(columns) == 1:
+        return frame[columns[0]]
+    found = frame[columns[0]].astype(str)
+    for name in columns[1:]:
+        found = found + ":" + frame[name].astype(str)
+    return found
 
 
 def encode(values: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -79,3 +90,11 @@ def union(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, Any, Any]:
     both = pd.Index(a, dtype=object).union(pd.Index(b, dtype=object), sort=False)
     both = both[in_order(both.to_numpy())]
     return both.to_numpy(), both.get_indexer(a), both.get_indexer(b)
+
+
+def suffix(levels: Iterable[str]) -> str:
+    """What makes a new name of every level that it is put behind: an apostrophe, or as many as it takes."""
+    taken, behind = set(levels), "'"
+    while any(f"{level}{behind}" in taken for level in taken):
+        behind += "'"
+    return behind

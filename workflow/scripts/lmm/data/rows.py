@@ -5,12 +5,13 @@ its design. Names alone are read without formulaic, whose import costs more than
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from lmm.core.store import read_json, read_table, write_json
+from lmm.model.syntax import spaced
 from lmm.model.terms import Terms
 
 
@@ -41,21 +42,6 @@ class Rows:
         return self.W[:, [self.terms.columns.index(name) for name in names]]
 
 
-def together(formulas: Sequence[str]) -> Any:
-    """One `Formula` with the random effects of all: from its moments each of them can be fitted.
-
-    They differ in their random effects only, as the configuration makes sure.
-    """
-    from lmm.model.formula import parse
-
-    parsed = [parse(text) for text in formulas]
-    merged = {
-        name: tuple(dict.fromkeys(item for formula in parsed for item in getattr(formula, name)))
-        for name in ("blocks", "variables", "predictors", "categorical", "stateful")
-    }
-    return replace(parsed[0], **merged)
-
-
 def write_designs(path: str, designs: Sequence[Any]) -> None:
     """Write design.json: formula -> names of its columns, and the state that rebuilds its `Design`."""
     write_json(
@@ -66,9 +52,14 @@ def write_designs(path: str, designs: Sequence[Any]) -> None:
 
 def read_terms(path: str, formula: str) -> Terms:
     """Names of a formula's columns, from design.json."""
-    value = read_json(path)[" ".join(formula.split())]["terms"]
-    blocks = tuple(tuple(block) for block in value["blocks"])
-    return Terms(tuple(value["fixed"]), blocks, value["group"], tuple(value["columns"]))
+    return Terms.from_plain(read_json(path)[spaced(formula)]["terms"])
+
+
+def read_design(path: str, formula: str) -> Any:
+    """A formula's `Design`, from design.json."""
+    from lmm.model.design import rebuild
+
+    return rebuild(read_json(path)[spaced(formula)]["state"])
 
 
 def read_rows(where: Mapping[str, Any], designs: str, formula: str) -> Rows:
@@ -82,12 +73,11 @@ def read_rows(where: Mapping[str, Any], designs: str, formula: str) -> Rows:
         Path of design.json.
     formula : str
     """
-    from lmm.data.levels import encode
-    from lmm.model.design import rebuild
+    from lmm.data.levels import encode, level_names
 
-    design = rebuild(read_json(designs)[" ".join(formula.split())]["state"])
+    design = read_design(designs, formula)
     frame = read_table(where["rows"]) if where.get("rows") else from_sources(where["data"])
-    codes, levels = encode(frame[design.terms.group])
+    codes, levels = encode(level_names(frame, design.terms.groupings[0].columns))
     return Rows(design.terms, *design.matrix(frame), codes, levels)
 
 
@@ -102,10 +92,3 @@ def from_sources(data: str) -> Any:
     with connect(ordered=True) as connection:
         parts = [connection.execute(source.typed(Part(at))).df() for at in range(len(source.files))]
     return pd.concat(parts, ignore_index=True)
-
-
-def unread(terms: Terms, moments: Any) -> Rows:
-    """Rows of which there are too many to be read: nothing but their number, at no cost in memory."""
-    y = np.broadcast_to(np.nan, moments.n_rows)
-    W = np.broadcast_to(np.nan, (moments.n_rows, len(terms.columns)))
-    return Rows(terms, y, W, np.broadcast_to(0, moments.n_rows), moments.levels)

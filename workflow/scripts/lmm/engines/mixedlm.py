@@ -2,22 +2,28 @@
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 from statsmodels.regression.mixed_linear_model import MixedLM, MixedLMParams
 
-from lmm.core.tidy import PARAMETERS, RANEF, RESIDUAL, Fit, cor_name, sd_name, truth_of
+from lmm.core import engines
+from lmm.core.store import write_table
+from lmm.core.tidy import PARAMETERS, RANEF, RESIDUAL, Diagnostics, Fit, cor_name, group_of, sd_name, truth_of
 from lmm.core.versions import versions_of
+from lmm.engines import reml as exact
+from lmm.engines.base import Fitted, Task
 from lmm.engines.lme4_summary import correlations, identity_error, lme4_summary
-from lmm.engines.random_effects import Given, given_rows, ranef_table
+from lmm.engines.random_effects import Given, coef, given_rows, ranef_table
 from lmm.inference import variance_explained
+from lmm.model.terms import Terms
 
-# Every evaluation is a Python loop over groups: about a minute a fit at these sizes (statistics.md, 4).
+ENGINE = "mixedlm"
+# Every evaluation is a Python loop over groups: about a minute a fit at these sizes (docs/statistics.md, section 4).
 MAX_ROWS = 1_000_000
 MAX_GROUPS = 20_000
 # Variances below 1e-10 sigma^2 are where statsmodels goes wrong (issue #10239): a start is kept above.
@@ -40,7 +46,21 @@ class Start:
 
     @classmethod
     def of(cls, fit: Fit, fixed: Sequence[str], random: Sequence[str]) -> "Start":
-        """The estimates of another engine's fit."""
+        """The estimates of another engine's fit.
+
+        Parameters
+        ----------
+        fit : Fit
+            Another engine's.
+        fixed : tuple of str
+            Names of X's columns.
+        random : tuple of str
+            Names of Z's columns.
+
+        Returns
+        -------
+        Start
+        """
         values = dict(zip(fit.parameters["term"], fit.parameters["estimate"], strict=True))
         beta, D, sigma = variance_explained.components(values, fixed, random)
         return cls(beta, D, float(sigma))
@@ -95,12 +115,40 @@ class _Design:
         return MixedLMParams.from_components(np.ones(len(self.fixed)), self.mask)
 
 
+class Fitter:
+    """The engine with its settings: see `lmm.engines.base.Fitter`."""
+
+    def __init__(self, settings: Mapping[str, Any], terms: Terms):
+        self.level, self.terms = settings["conf_level"], terms
+        self.limits = {name: settings[name] for name in ("max_rows", "max_groups")}
+
+    def fit(self, task: Task) -> Fitted:
+        """From the rows, started at the exact optimum, which is computed where it is not at hand."""
+        terms, moments, start = self.terms, task.moments, task.start
+        if moments.weighted:
+            reason = "statsmodels' MixedLM has no weights"
+            found = skipped(reason, moments.n_rows, moments.n_groups, self.level)
+        elif reason := beyond(moments.n_rows, moments.n_groups, **self.limits):
+            found = skipped(reason, moments.n_rows, moments.n_groups, self.level)
+        elif task.rows is None:
+            found = skipped("the rows are not at hand", moments.n_rows, moments.n_groups, self.level)
+        else:
+            rows = task.rows()
+            if start is None:
+                start, _ = exact.fit(moments, terms.fixed, terms.blocks, self.level)
+            found = fit(
+                terms, rows.y, rows.W, rows.codes, rows.levels, reml=start, conf_level=self.level,
+                truth=task.truth, **self.limits,
+            )  # fmt: skip
+        return Fitted(found, {"coef": lambda path: write_table(path, coef(found.parameters, found.ranef))})
+
+
 def fit(
     terms: Any,
     y: np.ndarray,
     W: np.ndarray,
     codes: np.ndarray,
-    levels: Sequence[str],
+    levels: Sequence[str] | np.ndarray,
     *,
     reml: Fit | None = None,
     start: Start | None = None,
@@ -120,12 +168,14 @@ def fit(
     codes : (N,) int array
         Each row's group, an index into `levels`.
     levels : sequence of str, length J
+        Names of the groups.
     reml : Fit, optional
         The exact fit: the start, what the result is held against (`summary["reml_gap"]`), and the source
         of the sd's profile intervals where both are at the same optimum.
     start : Start, optional
         Another start; without it and without `reml` statsmodels starts from its default.
     conf_level : float
+        Of the intervals, between 0 and 1.
     truth : dict, optional
         truth.json's content.
     max_rows, max_groups : int
@@ -139,17 +189,11 @@ def fit(
         raises for what the optimiser does: status is `ok`, `singular`, `non-converged`, `error` or `skipped`.
     """
     began = time.perf_counter()
-    blank = {
-        "engine": "mixedlm", "converged": False, "singular": False, "status": "skipped", "message": "",
-        "criterion": None, "gates": [], "warnings": [], "seconds": {},
-        "versions": versions_of("numpy", "scipy", "statsmodels"),
-        "n_rows": len(y), "n_groups": len(levels), "conf_level": conf_level, "summary": {},
-    }  # fmt: skip
-    nothing = Fit("mixedlm", pd.DataFrame(columns=PARAMETERS), pd.DataFrame(columns=RANEF), blank)
-    for count, limit, name in ((len(y), max_rows, "max_rows"), (len(levels), max_groups, "max_groups")):
-        if count > limit:
-            blank["message"] = f"{count:,} {name.removeprefix('max_')} are above {name} = {limit}"
-            return nothing
+    too_many = beyond(len(y), len(levels), max_rows, max_groups)
+    nothing = skipped(too_many, len(y), len(levels), conf_level)
+    about = nothing.diagnostics
+    if too_many:
+        return nothing
     design = _Design.of(terms, W)
     if start is None and reml is not None:
         start = Start.of(reml, terms.fixed, design.random)
@@ -169,10 +213,10 @@ def fit(
             failure = ""
         except (np.linalg.LinAlgError, ValueError, FloatingPointError) as problem:
             failure = f"statsmodels stopped: {problem}"
-    blank["warnings"] = list(dict.fromkeys(str(entry.message) for entry in caught))
-    blank["seconds"] = {"fit": time.perf_counter() - began}
+    about.warnings = list(dict.fromkeys(str(entry.message) for entry in caught))
+    about.seconds = {"fit": time.perf_counter() - began}
     if failure:
-        blank |= {"status": "error", "message": failure}
+        about.status, about.message = "error", failure
         return nothing
     z = stats.norm.ppf((1 + conf_level) / 2)
     own = np.asarray(levels).astype(str)[codes]
@@ -182,31 +226,69 @@ def fit(
     criterion = float(-2 * result.llf + 2 * np.log(design.unit_x).sum())
     gap = None if reml is None else _gap(parameters, criterion, reml, design)
     reached = gap is not None and gap["reached"]
-    if reached:
-        parameters = _with_profiles(parameters, reml.parameters)
+    if reml is not None and reached:
+        parameters = _with_df(_with_profiles(parameters, reml.parameters), reml, conf_level)
     cov = result.cov_params()[: len(design.fixed), : len(design.fixed)]
     summary = lme4_summary(parameters, random, terms, y, W, own)
     summary |= {
         "corr_fixed": (cov / np.outer(result.bse_fe, result.bse_fe)).tolist(),
         "coef_identity_max_error": identity_error(parameters, random, terms, W, own, fitted),
         "reml_gap": gap,
-        "intervals": {
-            "fixed": "Wald (z), standard errors of statsmodels' joint Hessian",
-            "sd": "profile likelihood, from reml at the same optimum" if reached else "none",
-            "ranef": "prediction error, normal",
-        },
     }
-    judged = _judge(result, design, given, gap, blank["warnings"]) | {
-        "criterion": criterion,
-        "summary": summary,
+    about.intervals = {
+        "fixed": _fixed_intervals(reml if reached else None),
+        "ran_pars": "profile likelihood, from reml at the same optimum" if reached else "none",
+        "ranef": "prediction error, normal",
     }
-    return Fit("mixedlm", parameters, random, blank | judged)
+    about.criterion, about.summary = criterion, summary
+    _judge(about, result, design, given, gap)
+    return Fit(ENGINE, parameters, random, about)
+
+
+def skipped(reason: str, n_rows: int, n_groups: int, conf_level: float) -> Fit:
+    """Empty tables and why."""
+    about = Diagnostics(
+        ENGINE,
+        status="skipped",
+        message=reason,
+        converged=False,
+        versions=versions_of(*engines.row(ENGINE).packages),
+        n_rows=n_rows,
+        n_groups=n_groups,
+        conf_level=conf_level,
+    )
+    return Fit(ENGINE, pd.DataFrame(columns=PARAMETERS), pd.DataFrame(columns=RANEF), about)
+
+
+def beyond(n_rows: int, n_groups: int, max_rows: int, max_groups: int) -> str:
+    """Which limit these data are above; '' for none.
+
+    Parameters
+    ----------
+    n_rows : int
+        N.
+    n_groups : int
+        J.
+    max_rows : int
+        The largest N.
+    max_groups : int
+        The largest J.
+
+    Returns
+    -------
+    str
+        Empty if they are within both.
+    """
+    for count, limit, name in ((n_rows, max_rows, "max_rows"), (n_groups, max_groups, "max_groups")):
+        if count > limit:
+            return f"{count:,} {name.removeprefix('max_')} are above {name} = {limit}"
+    return ""
 
 
 def _judge(
-    result: Any, design: _Design, given: Given, gap: dict[str, Any] | None, words: list[str]
-) -> dict[str, Any]:
-    """Status by our own measure: statsmodels' boundary warning depends on y's unit, its `converged` lies."""
+    about: Diagnostics, result: Any, design: _Design, given: Given, gap: dict[str, Any] | None
+) -> None:
+    """Status by our own measure: statsmodels' boundary warning depends on y's unit, `converged` is unreliable."""
     reasons = []
     if not result.converged:
         reasons.append("statsmodels' optimiser did not converge")
@@ -221,7 +303,7 @@ def _judge(
         )
         if smallest < 1e-10:  # its pseudo-inverse then takes the random effect for a fixed one
             reasons.append("as statsmodels issue #10239 says of random-effect variances below 1e-10")
-    if not singular and any("not positive definite" in word for word in words):
+    if not singular and any("not positive definite" in word for word in about.warnings):
         reasons.append("the Hessian is not that of an optimum")
     if gap is not None and gap["criterion"] > GOOD_CRITERION:
         reasons.append(f"it stopped {gap['criterion']:.3g} above the exact REML criterion")
@@ -232,7 +314,7 @@ def _judge(
     elif singular:
         status, sd = "singular", np.sqrt(max(smallest, 0.0))
         message = f"on the boundary: a combination of random effects has sd {sd:.1e} sigma"
-    return {"converged": not reasons, "singular": singular, "status": status, "message": message}
+    about.converged, about.singular, about.status, about.message = not reasons, singular, status, message
 
 
 def _parameters(
@@ -244,6 +326,7 @@ def _parameters(
         {"effect": "fixed", "group": "", "term": design.fixed, "estimate": beta, "std_error": se}
     )
     table["statistic"] = beta / se
+    table["df"] = np.inf
     table["p_value"] = 2 * stats.norm.sf(np.abs(table["statistic"]))
     table["conf_low"], table["conf_high"] = beta - z * se, beta + z * se
     sd = np.sqrt(np.diag(result.cov_re))
@@ -254,10 +337,10 @@ def _parameters(
     estimates[RESIDUAL] = np.sqrt(result.scale)
     spread = pd.DataFrame({"term": list(estimates), "estimate": list(estimates.values())})
     spread["effect"] = "ran_pars"
-    spread["group"] = np.where(spread["term"] == RESIDUAL, "Residual", terms.group)
+    spread["group"] = [group_of(term, terms.group) for term in spread["term"]]
     table = pd.concat([table, spread], ignore_index=True)
-    table["engine"] = "mixedlm"
-    table["truth"] = [truth_of(truth, term) for term in table["term"]]
+    table["engine"] = ENGINE
+    table["truth"] = [truth_of(truth, terms.group, term) for term in table["term"]]
     return table.reindex(columns=PARAMETERS)
 
 
@@ -272,7 +355,7 @@ def _gap(parameters: pd.DataFrame, criterion: float, reml: Fit, design: _Design)
     for term, unit in [*zip(map(sd_name, design.random), design.unit_z, strict=True), (RESIDUAL, 1.0)]:
         if max(ours[term], exact[term]) * unit > SINGULAR * sigma:
             worst = max(worst, abs(ours[term] - exact[term]) / max(exact[term], 1e-3 * sigma / unit))
-    difference = criterion - reml.diagnostics["criterion"]
+    difference = criterion - cast(float, reml.diagnostics.criterion)
     same = abs(difference) <= SAME_CRITERION * max(1.0, abs(criterion)) and worst <= SAME_SD
     limits = {"criterion_relative": SAME_CRITERION, "sd_relative": SAME_SD}
     return {"criterion": difference, "sd": float(worst), "reached": bool(same), "limits": limits}
@@ -285,3 +368,39 @@ def _with_profiles(parameters: pd.DataFrame, reml: pd.DataFrame) -> pd.DataFrame
     for column in ("conf_low", "conf_high"):
         parameters.loc[mine, column] = parameters.loc[mine, "term"].map(at[column])
     return parameters
+
+
+def _with_df(parameters: pd.DataFrame, reml: Fit, level: float) -> pd.DataFrame:
+    """reml's degrees of freedom: those of a fit are of its optimum, not of the program that found it.
+
+    The standard errors stay statsmodels', but for Kenward and Roger's, which are a part of the method.
+    """
+    parameters, at = parameters.copy(), reml.parameters.set_index("term")
+    mine = parameters["effect"] == "fixed"
+    fixed = parameters[mine]
+    se, df = fixed["std_error"].to_numpy(float), at["df"].reindex(fixed["term"]).to_numpy(float)
+    if reml.diagnostics.df == "kenward-roger":
+        se = at["std_error"].reindex(fixed["term"]).to_numpy(float)
+    estimate = fixed["estimate"].to_numpy(float)
+    reach = stats.t.ppf(0.5 + level / 2, df) * se
+    found = {
+        "std_error": se,
+        "statistic": estimate / se,
+        "df": df,
+        "p_value": 2.0 * stats.t.sf(np.abs(estimate / se), df),
+        "conf_low": estimate - reach,
+        "conf_high": estimate + reach,
+    }
+    for name, values in found.items():
+        parameters.loc[mine, name] = values
+    return parameters
+
+
+def _fixed_intervals(reml: Fit | None) -> str:
+    """How the fixed effects' intervals were made."""
+    own = "standard errors of statsmodels' joint Hessian"
+    if reml is None or reml.diagnostics.df == "normal":
+        return f"Wald (z), {own}"
+    if reml.diagnostics.df == "kenward-roger":
+        return "t, Kenward and Roger's degrees of freedom and standard errors, from reml at the same optimum"
+    return f"t, Satterthwaite's degrees of freedom, from reml at the same optimum, {own}"

@@ -4,7 +4,7 @@ Few rows go through statsmodels, many through their moments; the numbers are the
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,36 @@ import pandas as pd
 import statsmodels.api as sm
 from scipy import stats
 
+from lmm.core import engines
 from lmm.core.errors import StudyError
-from lmm.core.tidy import PARAMETERS, QUANTILES, RESIDUAL, Fit, truth_of
+from lmm.core.tidy import PARAMETERS, QUANTILES, RESIDUAL, Diagnostics, Fit, truth_of
 from lmm.core.versions import versions_of
+from lmm.engines.base import Fitted, Task
+from lmm.model.terms import Terms
+
+ENGINE = "ols"
+# Beyond this many rows the sums say the same as the rows do, and only the residuals' quantiles are lost.
+ROWS_LIMIT = 1_000_000
+
+
+class Fitter:
+    """The engine with its settings: see `lmm.engines.base.Fitter`."""
+
+    def __init__(self, settings: Mapping[str, Any], terms: Terms):
+        self.level, self.fixed = settings["conf_level"], terms.fixed
+
+    def fit(self, task: Task) -> Fitted:
+        """From the rows where they are at hand and few, else from moments."""
+        data: tuple[np.ndarray, ...] = ()
+        if task.rows is not None and task.moments.n_rows <= ROWS_LIMIT and not _weighted(task.moments):
+            rows = task.rows()
+            data = (rows.y, rows.columns(self.fixed))
+        return Fitted(fit(self.fixed, *data, moments=task.moments, conf_level=self.level, truth=task.truth))
+
+
+def _weighted(moments: Any) -> bool:
+    """Whether the rows have weights: the moments then say it all."""
+    return getattr(moments, "weighted", False)
 
 
 def fit(
@@ -61,7 +88,7 @@ def fit(
     """
     started = time.perf_counter()
     fixed = list(fixed)
-    if X is not None:
+    if X is not None and y is not None:
         n_rows = len(y)
         _check(fixed, n_rows, X)
         result = sm.OLS(y, X, hasconst="Intercept" in fixed).fit(method="qr")
@@ -83,29 +110,22 @@ def fit(
         n_groups = moments.n_groups
     numbers = _summary(fixed, np.asarray(beta), np.asarray(cov_unscaled), float(rss), float(tss), n_rows)
     parameters = _parameters(numbers, conf_level, truth)
-    diagnostics = {
-        "engine": "ols",
-        "converged": True,
-        "singular": False,
-        "status": "ok",
-        "message": "",
-        "criterion": None,
-        "gates": [],
-        "warnings": [],
-        "seconds": {"fit": time.perf_counter() - started},
-        "versions": versions_of("numpy", "scipy", "statsmodels"),
-        "n_rows": n_rows,
-        "n_groups": n_groups,
-        "conf_level": conf_level,
-        "summary": numbers
+    diagnostics = Diagnostics(
+        ENGINE,
+        seconds={"fit": time.perf_counter() - started},
+        versions=versions_of(*engines.row(ENGINE).packages),
+        n_rows=n_rows,
+        n_groups=n_groups,
+        conf_level=conf_level,
+        intervals={"fixed": "t", "ran_pars": "chi-squared"},
+        summary=numbers
         | {
             "residual_quantiles": quantiles,
             "left_out": left_out,
             "source": "rows" if X is not None else "moments",
-            "intervals": {"fixed": "t", "sd": "chi-squared"},
         },
-    }
-    return Fit("ols", parameters, None, diagnostics)
+    )
+    return Fit(ENGINE, parameters, None, diagnostics)
 
 
 def _check(fixed: list[str], n_rows: int, X: np.ndarray | None = None) -> None:
@@ -174,6 +194,7 @@ def _parameters(numbers: dict[str, Any], conf_level: float, truth: dict[str, Any
     residual = {"effect": "ran_pars", "group": "Residual", "term": RESIDUAL, "estimate": numbers["sigma"]}
     rows.append(residual | {"conf_low": low, "conf_high": high})
     table = pd.DataFrame(rows)
-    table["engine"] = "ols"
-    table["truth"] = [truth_of(truth, term) for term in table["term"]]
+    table["engine"] = ENGINE
+    table["df"] = np.where(table["effect"] == "fixed", float(df), np.nan)
+    table["truth"] = [truth_of(truth, "", term) for term in table["term"]]
     return table.reindex(columns=PARAMETERS)

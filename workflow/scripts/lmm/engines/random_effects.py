@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lmm.comparison.no_pooling import group_gram
 from lmm.core.tidy import ranef_frame
 
 
 @dataclass(frozen=True)
 class Given:
-    """What the data say of beta and of each u_j where D and sigma are known (statistics.md, section 2).
+    """What the data say of beta and of each u_j where D and sigma are known (docs/statistics.md, section 2).
 
     Attributes
     ----------
@@ -50,14 +49,24 @@ def given_rows(
 
     Parameters
     ----------
-    y, X, Z : (N,), (N, p), (N, q) arrays
+    y : (N,) array
+        Response.
+    X : (N, p) array
+        Columns of the fixed effects.
+    Z : (N, q) array
+        Columns of the random effects.
     codes : (N,) int array
         Groups 0 .. J - 1.
     D : (q, q) array
         May be singular.
     sigma : float
+        Residual sd, units of y.
     beta : (p,) array
         BLUPs are taken at this value, whether it is the GLS estimate or not.
+
+    Returns
+    -------
+    Given
     """
     q, s2 = Z.shape[1], sigma**2
     # residuals and not y: with y far from 0 its cross-products would cancel
@@ -82,7 +91,7 @@ def given_rows(
 def ranef_table(
     given: Given,
     terms: Any,
-    levels: Sequence[str],
+    levels: Sequence[str] | np.ndarray,
     unit: np.ndarray,
     z: float,
     truth: dict[str, Any] | None,
@@ -94,12 +103,20 @@ def ranef_table(
     given : Given
         Of the columns Z / unit.
     terms : Terms
+        Names of the columns of X and Z, and of the grouping factors.
     levels : sequence of str, length J
+        Names of the groups.
     unit : (q,) array
+        What Z's columns were divided by.
     z : float
         Half-width of the interval, in prediction errors.
     truth : dict or None
         truth.json's content.
+
+    Returns
+    -------
+    DataFrame
+        Columns RANEF.
     """
     mean = given.mean / unit
     error = np.sqrt(np.einsum("jkk->jk", given.cov_error)) / unit
@@ -130,15 +147,34 @@ def coef(parameters: pd.DataFrame, ranef: pd.DataFrame) -> pd.DataFrame:
     return table.assign(estimate=table["estimate"] + table["term"].map(fixed).fillna(0.0).astype(float))
 
 
-def wide(table: pd.DataFrame, levels: Sequence[str], terms: Sequence[str]) -> np.ndarray:
-    """Estimates of a tidy table (level, term, estimate) as (n levels, n terms); NaN where there is none."""
+def wide(table: pd.DataFrame, levels: Sequence[str] | np.ndarray, terms: Sequence[str]) -> np.ndarray:
+    """Estimates of a tidy table (level, term, estimate) as (n levels, n terms); NaN where there is none.
+
+    Parameters
+    ----------
+    table : DataFrame
+        level, term, estimate.
+    levels : sequence of str
+        The groups wanted, in their order.
+    terms : sequence of str
+        The terms wanted, in their order.
+
+    Returns
+    -------
+    (levels, terms) array
+        NaN where the table has no value.
+    """
     at = table.set_index(["term", "level"])["estimate"]
     labels = np.asarray(levels).astype(str)
     return np.column_stack([at.loc[term].reindex(labels).to_numpy(float) for term in terms])
 
 
 def predict(
-    parameters: pd.DataFrame, ranef: pd.DataFrame | None, terms: Any, W: np.ndarray, levels: Sequence[str]
+    parameters: pd.DataFrame,
+    ranef: pd.DataFrame | None,
+    terms: Any,
+    W: np.ndarray,
+    levels: Sequence[str] | np.ndarray,
 ) -> pd.DataFrame:
     """Fitted values of rows, old or new, from an engine's tidy tables.
 
@@ -147,6 +183,7 @@ def predict(
     parameters, ranef : DataFrame
         An engine's tables; `ranef` None for an engine without random effects.
     terms : Terms
+        Names of the columns of X and Z, and of the grouping factors.
     W : (N, K) array
         Columns `terms.columns`.
     levels : (N,) sequence of str
@@ -165,3 +202,30 @@ def predict(
         u = np.nan_to_num(wide(ranef, levels, terms.random))
         effect = (W[:, [at[name] for name in terms.random]] * u).sum(axis=1)
     return pd.DataFrame({"fixed": fixed, "conditional": fixed + effect})
+
+
+def group_gram(columns: np.ndarray, codes: np.ndarray, n_groups: int) -> np.ndarray:
+    """Gram matrix of each group's rows of `columns` (N, k): (J, k, k), zeros for a group without rows.
+
+    Parameters
+    ----------
+    columns : (N, k) array
+        Columns.
+    codes : (N,) int array
+        Each row's group, from 0 to n_groups - 1.
+    n_groups : int
+        J.
+
+    Returns
+    -------
+    (J, k, k) array
+    """
+    n = np.bincount(codes, minlength=n_groups)
+    starts = np.concatenate([[0], np.cumsum(n)[:-1]])[n > 0]
+    ordered = columns[np.argsort(codes, kind="stable")]
+    gram = np.zeros((n_groups, columns.shape[1], columns.shape[1]))
+    for a in range(
+        columns.shape[1]
+    ):  # a column at a time: all pairs at once would take k times the rows' memory
+        gram[n > 0, a] = np.add.reduceat(ordered[:, a, None] * ordered, starts, axis=0)
+    return gram

@@ -15,6 +15,20 @@ def variance_values(root: np.ndarray, sigma: float, pairs: list[tuple[int, int]]
     """sd's, correlations of `pairs` and the residual sd, in the order of `Structure.terms`.
 
     A correlation with an effect whose sd is 0 is NaN.
+
+    Parameters
+    ----------
+    root : (q, q) array
+        Any root of D.
+    sigma : float
+        Residual sd, units of y.
+    pairs : list of (int, int)
+        Effects whose correlation is a parameter.
+
+    Returns
+    -------
+    (k,) array
+        In the units of root and sigma.
     """
     sds = np.sqrt((root**2).sum(axis=1))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -28,8 +42,7 @@ def standard_errors(problem: Problem, best: Optimum) -> np.ndarray:
     NaN for every parameter of D where the optimum is singular: a quadratic approximation says nothing there.
     """
     structure = problem.structure
-    model = (structure.rows, structure.cols, np.eye(problem.q), problem.gram, problem.total)
-    information = 0.5 * hessian(best.phi, CENTRAL, FREE, PLAIN, *model, problem.n_rows - problem.p)
+    information = 0.5 * hessian(best.phi, CENTRAL, FREE, PLAIN, *problem.model(np.eye(problem.q)))
     jacobian = np.empty((len(structure.terms), len(best.phi)))
     for k in range(len(best.phi)):
         step = 1e-6 * max(1.0, abs(best.phi[k]))  # error of order 1e-12, relative
@@ -51,6 +64,10 @@ def profile_intervals(problem: Problem, best: Optimum, level: float) -> tuple[np
 
     Parameters
     ----------
+    problem : Problem
+        The model over moments, in the kernel's coordinates.
+    best : Optimum
+        The optimum of the same problem.
     level : float
         Confidence level; the criterion rises by the chi-square(1) quantile.
 
@@ -65,13 +82,13 @@ def profile_intervals(problem: Problem, best: Optimum, level: float) -> tuple[np
     """
     structure = problem.structure
     target = float(stats.chi2.ppf(level, 1))
-    df = problem.n_rows - problem.p
     value = best.criterion - problem.constant
     sds = np.sqrt(np.diag(best.covariance))
     floor = np.abs(np.diag(problem.z_map)) * best.sigma / problem.y_scale
     unit = np.where(sds > SMALL * floor, sds, floor)  # rows of L in units of their own size
     back = np.linalg.inv(problem.z_map)
-    out, words = [], []
+    out: list[list[float]] = []
+    words: list[str] = []
 
     def limits(first: tuple[int, ...], kind: str) -> None:
         """Both limits of one parameter, its random effects first in their block."""
@@ -99,8 +116,7 @@ def profile_intervals(problem: Problem, best: Optimum, level: float) -> tuple[np
             phi[pair], phi[pair + 1] = (along / size if size > 0 else 0.0), size
         ends = []
         for edge in edges:
-            model = (structure.rows, structure.cols, transform, problem.gram, problem.total, df)
-            limit, ok = profile_limit(phi, value, at, edge, target, pair, *model)
+            limit, ok = profile_limit(phi, value, at, edge, target, pair, *problem.model(transform))
             progress.advance()
             ends.append(limit if ok else np.nan)
         if kind == "sd":

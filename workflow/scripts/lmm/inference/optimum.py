@@ -57,13 +57,36 @@ class Optimum:
 
 
 def lower(matrix: np.ndarray) -> np.ndarray:
-    """The lower triangular L with L L' = matrix matrix' and a non-negative diagonal, by QR."""
+    """The lower triangular L with L L' = matrix matrix' and a non-negative diagonal, by QR.
+
+    Parameters
+    ----------
+    matrix : (q, m) array
+        A root of D; m >= q columns.
+
+    Returns
+    -------
+    (q, q) array
+    """
     root = np.linalg.qr(matrix.T, mode="r").T
     return root * np.where(np.diag(root) < 0.0, -1.0, 1.0)
 
 
 def fill(structure: Structure, phi: np.ndarray) -> np.ndarray:
-    """L from its free elements."""
+    """L from its free elements.
+
+    Parameters
+    ----------
+    structure : Structure
+        The random effects, and which elements of L are free.
+    phi : (t,) or (t + 1,) array
+        The free elements, and whatever follows them.
+
+    Returns
+    -------
+    (q, q) array
+        L, zeros elsewhere.
+    """
     out = np.zeros((len(structure.random), len(structure.random)))
     out[structure.rows, structure.cols] = phi[: len(structure.rows)]
     return out
@@ -79,8 +102,9 @@ def _blocks_lower(structure: Structure, matrix: np.ndarray) -> np.ndarray:
 
 def _scale_start(problem: Problem, factor: np.ndarray) -> tuple[float, np.ndarray]:
     """Profiled criterion and phi at a relative factor: sigma has a closed form there."""
-    logdet, rss, *_ = reml_terms(problem.gram, problem.total, factor, np.zeros_like(problem.total), False)
-    df = problem.n_rows - problem.p
+    ridge = np.zeros_like(problem.total)
+    logdet, rss, *_ = reml_terms(problem.gram, problem.total, factor, ridge, False, problem.ml)
+    df = problem.df
     if not (np.isfinite(logdet) and rss > 0.0):
         return np.inf, np.zeros(0)
     sigma = np.sqrt(rss / df)
@@ -112,13 +136,13 @@ def _minimise(problem: Problem, phi: np.ndarray) -> tuple[np.ndarray, float, boo
     Where D is singular, the derivative in L vanishes in the directions that D lacks whatever the data say; the
     derivative in D does not. If it has a negative eigenvalue there, the criterion falls along it.
     """
-    structure, eye = problem.structure, np.eye(problem.q)
-    model = (structure.rows, structure.cols, eye, problem.gram, problem.total, problem.n_rows - problem.p)
+    structure, ridge = problem.structure, np.zeros_like(problem.total)
+    model = problem.model(np.eye(problem.q))
     certified = False
     for _ in range(20):
         phi, value, slope, _, converged, _ = _newton(problem, phi, model)
         factor = fill(structure, phi) / np.exp(phi[-1])
-        d_logdet = reml_terms(problem.gram, problem.total, factor, np.zeros_like(problem.total))[4]
+        d_logdet = reml_terms(problem.gram, problem.total, factor, ridge, True, problem.ml)[4]
         tolerance = 1e-7 * max(np.abs(d_logdet).max(), 1e-3 * problem.n_groups)
         worst, place, direction = -tolerance, None, None
         for start, stop in structure.blocks:
@@ -149,6 +173,7 @@ def optimum(problem: Problem, starts: list[np.ndarray] | None = None) -> Optimum
     Parameters
     ----------
     problem : Problem
+        The model over moments, in the kernel's coordinates.
     starts : list of (q, q) arrays, optional
         Relative factors in the kernel's coordinates. By default the best of a grid of multiples of the
         identity; where that ends at the boundary or uncertified, every point of the grid is tried as well.
@@ -160,7 +185,7 @@ def optimum(problem: Problem, starts: list[np.ndarray] | None = None) -> Optimum
 
     References
     ----------
-    Statistics.md, section 3: no bound on the diagonal of L, second-order test, escape along negative curvature.
+    docs/statistics.md, section 3: no bound on the diagonal of L, second-order test, escape along negative curvature.
     """
     structure = problem.structure
     if starts is None:

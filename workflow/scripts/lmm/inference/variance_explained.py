@@ -1,7 +1,8 @@
 """How much of the variance a mixed model explains: the post's ratio, and measures that have no unit.
 
 Everything follows from beta, D, sigma and two matrices of the design, Z'Z / N and the covariance of X's rows;
-so the same functions serve an estimate, the truth and every draw of a posterior (leading axes).
+so the same functions serve an estimate, the truth and every draw of a posterior (leading axes). See
+docs/statistics.md, section 12.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,6 +40,7 @@ def measures(
     Parameters
     ----------
     beta : (..., p) array
+        Fixed effects, original units.
     D : (..., q, q) array
         Covariance of the random effects.
     sigma : (...) array
@@ -82,7 +84,10 @@ def components(values: Mapping[str, float], fixed: Sequence[str], random: Sequen
     values : mapping
         Tidy term -> value (a number or an array of draws). A correlation that is missing or NaN (that of an
         effect without variance) is 0, a fixed effect that is missing is NaN.
-    fixed, random : sequences of str
+    fixed : tuple of str
+        Names of X's columns.
+    random : tuple of str
+        Names of Z's columns.
 
     Returns
     -------
@@ -106,10 +111,30 @@ def explained(
     mean_zz: np.ndarray,
     cov_fixed: np.ndarray,
 ) -> dict[str, np.ndarray]:
-    """`measures` of the values of tidy terms (see `components`)."""
+    """`measures` of the values of tidy terms (see `components`).
+
+    Parameters
+    ----------
+    values : mapping
+        Tidy term to value, see `components`.
+    fixed : tuple of str
+        Names of X's columns.
+    random : tuple of str
+        Names of Z's columns.
+    mean_zz : (q, q) array
+        Z'Z / N.
+    cov_fixed : (p, p) array
+        Covariance of X's rows.
+
+    Returns
+    -------
+    dict
+        Measure to array of the values' shape.
+    """
     random = list(random)
     intercept = random.index("Intercept") if "Intercept" in random else None
-    return measures(*components(values, fixed, random), mean_zz, cov_fixed, intercept)
+    beta, D, sigma = components(values, fixed, random)
+    return measures(beta, D, sigma, mean_zz, cov_fixed, intercept)
 
 
 def table(
@@ -119,6 +144,7 @@ def table(
     random: Sequence[str],
     mean_zz: np.ndarray,
     cov_fixed: np.ndarray,
+    group: str = "",
 ) -> pd.DataFrame:
     """Variance explained by every engine that estimates random effects.
 
@@ -129,23 +155,30 @@ def table(
         its posterior draws) is quoted; any other's measures are those of its estimates, without interval.
     truth : dict or None
         truth.json's content.
-    fixed, random : sequences of str
+    fixed : tuple of str
+        Names of X's columns.
+    random : tuple of str
+        Names of Z's columns.
     mean_zz, cov_fixed : arrays
         As in `measures`.
+    group : str
+        The grouping factor.
 
     Returns
     -------
     DataFrame
         Columns engine, measure, estimate, conf_low, conf_high, truth.
     """
-    true = dict.fromkeys(MEASURES, np.nan)
+    true: Mapping[str, Any] = dict.fromkeys(MEASURES, np.nan)
     if truth is not None:
         names = [*fixed, *map(sd_name, random), RESIDUAL]
         names += [cor_name(a, b) for i, a in enumerate(random) for b in random[i + 1 :]]
-        true = explained({name: truth_of(truth, name) for name in names}, fixed, random, mean_zz, cov_fixed)
+        true = explained(
+            {name: truth_of(truth, group, name) for name in names}, fixed, random, mean_zz, cov_fixed
+        )
     rows = []
     for engine, fit in fits.items():
-        drawn = fit.diagnostics.get("summary", {}).get("variance_explained") or {}
+        drawn = fit.diagnostics.summary.get("variance_explained") or {}
         values = dict(zip(fit.parameters["term"], fit.parameters["estimate"], strict=True))
         if any(isinstance(value, Mapping) for value in drawn.values()):
             found = drawn

@@ -4,22 +4,33 @@
 and in the relative factor Lambda = L / sigma (D = L L'), which stays finite at the boundary.
 
 Groups are packed abreast in lanes (`lanes.pack`), so that each scalar operation of the algebra becomes a loop over
-lanes. Two random effects a group, the commonest case, have loops of their own (`likelihood_pair`).
+lanes. Two random effects a group, the commonest case, have loops of their own (`grouped_pairs`).
 """
+
+from typing import Any
 
 import llvmlite.binding
 import numba
 import numpy as np
 
-from lmm.core.compiled import DIGEST, kernel
+from lmm.core.compiled import DIGEST, c_function, kernel
+from lmm.likelihood.elimination import factorise, project, solve_lower
 from lmm.likelihood.grouped_pairs import differentiate_pairs, eliminate_pairs
-from lmm.likelihood.lanes import add_up, logs_of_large, sum_of_logs
+from lmm.likelihood.lanes import (
+    VECTOR,
+    WIDE,
+    add_up,
+    logs_of_large,
+    subtract_before,
+    subtract_products,
+    sum_of_logs,
+)
 
 SYMBOL = f"lmm_reml_terms_{DIGEST}"
 
 _pointer = numba.types.CPointer(numba.types.double)
 _size = numba.types.int64
-_SIGNATURE = numba.types.void(_size, _size, _size, _size, _size, *[_pointer] * 9)
+_SIGNATURE = numba.types.void(*[_size] * 6, *[_pointer] * 9)
 
 
 @kernel
@@ -29,65 +40,46 @@ def eliminate(gram, factor, schur, d_logdet, rest):
     Subtracts sum_j [B c]'Lambda M^-1 Lambda'[B c] from `schur`, fills `d_logdet` with
     sum_j A - A Lambda M^-1 Lambda'A (lower triangle) and `rest` with [B c] - A Lambda M^-1 Lambda'[B c];
     the last two only where `rest` has room for them.
+
+    Parameters
+    ----------
+    gram : packed (blocks, q, q + p + 1, lanes) array
+        A_j, B_j and c_j of each group, by `lanes.pack`; kernel's coordinates.
+    factor : (q, q) array
+        Lambda = L / sigma, kernel's coordinates.
+    schur : (p + 1, p + 1) array
+        Gram matrix of [X y]; the groups' part is subtracted (lower triangle).
+    d_logdet : (q, q) array
+        Gets sum_j A - A Lambda M^-1 Lambda'A (lower triangle), with `rest`.
+    rest : (blocks or 0, q, p + 1, lanes) array
+        Gets [B c] - A Lambda M^-1 Lambda'[B c]; of length 0: no derivatives are wanted.
+
+    Returns
+    -------
+    float
+        sum_j log|M_j|.
     """
     n_blocks, q, width, n = gram.shape
     w = width - q
-    left = np.empty((q, width, n))  # Lambda' [A B c]
-    chol = np.empty((q, q, n))  # of M; the diagonal holds reciprocals
-    half = np.empty((q, width, n))  # C^-1 Lambda' [A B c]
-    s = np.empty(n)
-    lanes_schur = np.zeros((w, w, n))
+    chol = np.empty((q, q, n))
+    half = np.empty((q, width, n))  # C^-1 Lambda' [A B c], C the Cholesky factor of M
+    narrow = w <= WIDE
+    lanes_schur = np.zeros((w * narrow, w, n))
     lanes_logdet = np.zeros((q, q, n))
     product = np.ones(n)
     logdet = 0.0
     for block in range(n_blocks):
-        for a in range(q):
-            for b in range(width):
-                f = factor[0, a]
-                for j in range(n):
-                    left[a, b, j] = f * gram[block, 0, b, j]
-                for k in range(1, q):
-                    f = factor[k, a]
-                    if f != 0.0:
-                        for j in range(n):
-                            left[a, b, j] += f * gram[block, k, b, j]
-        for a in range(q):
-            for b in range(a + 1):
-                one, f = (1.0 if a == b else 0.0), factor[0, b]
-                for j in range(n):
-                    s[j] = one + left[a, 0, j] * f
-                for k in range(1, q):
-                    f = factor[k, b]
-                    if f != 0.0:
-                        for j in range(n):
-                            s[j] += left[a, k, j] * f
-                for k in range(b):
-                    for j in range(n):
-                        s[j] -= chol[a, k, j] * chol[b, k, j]
-                if a == b:
-                    for j in range(n):
-                        product[j] *= s[j]
-                        chol[a, b, j] = 1.0 / np.sqrt(s[j])
-                else:
-                    for j in range(n):
-                        chol[a, b, j] = s[j] * chol[b, b, j]
+        project(factor, gram[block], half)
+        factorise(factor, half, chol, product)
         logdet += logs_of_large(product)
-        for b in range(width):
-            for j in range(n):
-                half[0, b, j] = left[0, b, j] * chol[0, 0, j]
-            for a in range(1, q):
-                for j in range(n):
-                    s[j] = left[a, b, j] - chol[a, 0, j] * half[0, b, j]
-                for k in range(1, a):
-                    for j in range(n):
-                        s[j] -= chol[a, k, j] * half[k, b, j]
-                for j in range(n):
-                    half[a, b, j] = s[j] * chol[a, a, j]
-        for a in range(w):
+        solve_lower(chol, half)
+        for a in range(w * narrow):
             for b in range(a + 1):
                 for k in range(q):
                     for j in range(n):
                         lanes_schur[a, b, j] += half[k, q + a, j] * half[k, q + b, j]
+        if not narrow:
+            subtract_products(half, q, schur)
         for a in range(q if len(rest) > 0 else 0):
             for b in range(a + 1):
                 for j in range(n):
@@ -101,7 +93,7 @@ def eliminate(gram, factor, schur, d_logdet, rest):
                 for k in range(1, q):
                     for j in range(n):
                         rest[block, a, b, j] -= half[k, a, j] * half[k, q + b, j]
-    for a in range(w):
+    for a in range(w * narrow):
         for b in range(a + 1):
             schur[a, b] -= add_up(lanes_schur[a, b])
     for a in range(q):
@@ -118,23 +110,37 @@ def _solve(schur, root, beta):
     """
     p = len(beta)
     z = np.empty(p)
-    rss = schur[p, p]
-    logdet = 0.0
-    for a in range(p + 1):
-        for b in range(min(a + 1, p)):
-            s = schur[a, b]
-            for k in range(b):
-                s -= (root[a, k] if a < p else z[k]) * root[b, k]
-            if a == b:
-                if not s > 0.0:
-                    return np.nan, np.nan
-                logdet += np.log(s)
-                root[a, a] = np.sqrt(s)
-            elif a < p:
-                root[a, b] = s / root[b, b]
-            else:
-                z[b] = s / root[b, b]
-                rss -= z[b] * z[b]
+    for a in range(p):
+        z[a] = schur[p, a]
+        for b in range(a + 1):
+            root[a, b] = schur[a, b]
+    rss, logdet = schur[p, p], 0.0
+    panel = np.zeros((VECTOR, p))  # columns of the root, then subtracted from all rows below at a time
+    for start in range(0, p, VECTOR):
+        stop = min(start + VECTOR, p)
+        for k in range(start, stop):
+            own = panel[k - start]
+            for a in range(k, p):
+                s = root[a, k]
+                for m in range(k - start):
+                    s -= panel[m, a] * panel[m, k]
+                own[a] = s
+            if not own[k] > 0.0:
+                return np.nan, np.nan
+            logdet += np.log(own[k])
+            own[k] = np.sqrt(own[k])
+            root[k, k] = own[k]
+            z[k] /= own[k]
+            rss -= z[k] * z[k]
+            for a in range(k + 1, p):
+                own[a] /= own[k]
+                root[a, k] = own[a]
+                z[a] -= z[k] * own[a]
+        c0, c1, c2, c3 = panel[0, stop:], panel[1, stop:], panel[2, stop:], panel[3, stop:]
+        for a in range(p - stop):
+            row, f0, f1, f2, f3 = root[stop + a, stop:], c0[a], c1[a], c2[a], c3[a]
+            for b in range(a + 1):
+                row[b] -= (f0 * c0[b] + f1 * c1[b]) + (f2 * c2[b] + f3 * c3[b])
     for a in range(p - 1, -1, -1):
         s = z[a]
         for k in range(a + 1, p):
@@ -144,8 +150,33 @@ def _solve(schur, root, beta):
 
 
 @kernel
-def differentiate(rest, root, beta, d_logdet, d_rss):
-    """Second pass: subtracts sum_j F_j S_X^-1 F_j' from `d_logdet` and sum_j e_j e_j' from `d_rss`."""
+def solve_triangle(root, right):
+    """root^-1 @ right, both lower triangular, in place of `right`."""
+    for a in range(len(root)):
+        subtract_before(right, a, root[a], 1.0, a)
+        for c in range(a + 1):
+            right[a, c] /= root[a, a]
+
+
+@kernel
+def differentiate(rest, root, beta, ml, d_logdet, d_rss):
+    """Second pass: subtracts sum_j F_j S_X^-1 F_j' from `d_logdet` (not for ML) and sum_j e_j e_j' from `d_rss`.
+
+    Parameters
+    ----------
+    rest : (blocks, q, p + 1, lanes) array
+        From `eliminate`.
+    root : (p, p) array
+        Lower Cholesky factor of S_X.
+    beta : (p,) array
+        GLS estimate.
+    ml : bool
+        The criterion of maximum likelihood instead of REML's.
+    d_logdet : (q, q) array
+        sum_j F_j S_X^-1 F_j' is subtracted, except for ML.
+    d_rss : (q, q) array
+        sum_j e_j e_j' is subtracted.
+    """
     n_blocks, q, w, n = rest.shape
     p = w - 1
     solved = np.empty((q, p, n))  # F_j root^-T
@@ -163,13 +194,10 @@ def differentiate(rest, root, beta, d_logdet, d_rss):
                     e[a, j] -= rest[block, a, b, j] * f
                 for j in range(n):
                     solved[a, b, j] = rest[block, a, b, j] * scale
-                for k in range(b):
-                    f = root[b, k] * scale
-                    for j in range(n):
-                        solved[a, b, j] -= solved[a, k, j] * f
+                subtract_before(solved[a], b, root[b], scale, n)
         for a in range(q):
             for b in range(a + 1):
-                for k in range(p):
+                for k in range(0 if ml else p):
                     for j in range(n):
                         lanes_logdet[a, b, j] += solved[a, k, j] * solved[b, k, j]
                 for j in range(n):
@@ -180,9 +208,23 @@ def differentiate(rest, root, beta, d_logdet, d_rss):
             d_rss[a, b] -= add_up(lanes_rss[a, b])
 
 
-@numba.cfunc(_SIGNATURE, cache=True, error_model="numpy")
+@c_function(_SIGNATURE)
 def _terms(
-    derive, n_blocks, lanes, q, p, gram_, total_, factor_, ridge_, values_, beta_, root_, d_logdet_, d_rss_
+    derive,
+    ml,
+    n_blocks,
+    lanes,
+    q,
+    p,
+    gram_,
+    total_,
+    factor_,
+    ridge_,
+    values_,
+    beta_,
+    root_,
+    d_logdet_,
+    d_rss_,
 ):
     """`reml_terms` behind a C signature; outputs come zeroed."""
     w = p + 1
@@ -200,25 +242,25 @@ def _terms(
     logdet_x, rss = _solve(schur, root, beta)
     if derive and np.isfinite(logdet_x):
         if q == 2:
-            differentiate_pairs(rest, root, beta, d_logdet, d_rss)
+            differentiate_pairs(rest, root, beta, ml, d_logdet, d_rss)
         else:
-            differentiate(rest, root, beta, d_logdet, d_rss)
+            differentiate(rest, root, beta, ml, d_logdet, d_rss)
     for a in range(q):
         for b in range(a):
             d_logdet[b, a] = d_logdet[a, b]
             d_rss[b, a] = d_rss[a, b]
-    values[0], values[1] = logdet_z + logdet_x, rss
+    values[0], values[1] = logdet_z + (0.0 * logdet_x if ml else logdet_x), rss  # NaN stays NaN
 
 
 # Callers reach the kernel through a symbol, so that each of them compiles a call and not the kernel once more
 # (numba would link the whole of it into every caller and optimise it again: seconds, in every new process
 # where nutpie compiles its wrapper).
 llvmlite.binding.add_symbol(SYMBOL, _terms.address)
-_call = numba.types.ExternalFunction(SYMBOL, _SIGNATURE)
+_call: Any = numba.types.ExternalFunction(SYMBOL, _SIGNATURE)
 
 
 @kernel
-def reml_terms(gram, total, factor, ridge, derive=True):
+def reml_terms(gram, total, factor, ridge, derive=True, ml=False):
     """Log determinant, penalised residual sum of squares and their derivatives in D / sigma^2.
 
     Bates, Mächler, Bolker & Walker 2015 (J. Stat. Softw. 67(1), section 3), written per group:
@@ -236,6 +278,8 @@ def reml_terms(gram, total, factor, ridge, derive=True):
         sigma^2 times the Gram matrix of a normal prior on beta (zeros: flat).
     derive : bool
         Whether the derivatives are wanted: without them (zeros then) it takes about half the time.
+    ml : bool
+        The log determinant of maximum likelihood: without log|S_X|.
 
     Returns
     -------
@@ -256,7 +300,7 @@ def reml_terms(gram, total, factor, ridge, derive=True):
     beta, root = np.zeros(p), np.zeros((p, p))
     d_logdet, d_rss = np.zeros((q, q)), np.zeros((q, q))
     _call(
-        1 if derive else 0, n_blocks, lanes, q, p, gram.ctypes, total.ctypes, factor.ctypes, ridge.ctypes,
-        values.ctypes, beta.ctypes, root.ctypes, d_logdet.ctypes, d_rss.ctypes,
+        1 if derive else 0, 1 if ml else 0, n_blocks, lanes, q, p, gram.ctypes, total.ctypes,
+        factor.ctypes, ridge.ctypes, values.ctypes, beta.ctypes, root.ctypes, d_logdet.ctypes, d_rss.ctypes,
     )  # fmt: skip
     return values[0], values[1], beta, root, d_logdet, d_rss

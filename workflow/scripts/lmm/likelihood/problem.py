@@ -6,6 +6,7 @@ import numpy as np
 
 from lmm.core.tidy import RESIDUAL, cor_name, sd_name
 from lmm.likelihood.lanes import pack
+from lmm.moments.moments import Moments
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,19 @@ def layout(blocks: tuple[tuple[str, ...], ...]) -> Structure:
 
 
 def roots_of(structure: Structure, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """L and sigma at each draw: (S, q, q) and (S,), from values (k, S) in the order of `Structure.terms`."""
+    """L and sigma at each draw: (S, q, q) and (S,), from values (k, S) in the order of `Structure.terms`.
+
+    Parameters
+    ----------
+    structure : Structure
+        The random effects, and which elements of L are free.
+    values : (k, S) array
+        Draws in the order of `Structure.terms`.
+
+    Returns
+    -------
+    (S, q, q), (S,) arrays
+    """
     q, n = len(structure.random), values.shape[1]
     corr = np.broadcast_to(np.eye(q), (n, q, q)).copy()
     for (k, m), r in zip(structure.correlations, values[q:-1], strict=True):
@@ -82,7 +95,9 @@ class Problem:
     y_scale : float
         sigma = y_scale * (sigma in the kernel's coordinates).
     constant : float
-        What -2 log L_REML gains by the change of coordinates.
+        What -2 log L gains by the change of coordinates.
+    ml : bool
+        Whether the criterion is that of maximum likelihood, not REML's.
     """
 
     gram: np.ndarray
@@ -96,14 +111,60 @@ class Problem:
     z_map: np.ndarray
     y_scale: float
     constant: float
+    ml: bool = False
 
     @classmethod
-    def build(cls, gram, total, n_rows, structure, fixed, back_x, offset, back_z, y_scale) -> "Problem":
-        """Pack the groups and fold y's scale into the maps (see `Moments.problem`)."""
+    def build(
+        cls,
+        gram,
+        total,
+        n_rows,
+        structure,
+        fixed,
+        back_x,
+        offset,
+        back_z,
+        y_scale,
+        ml=False,
+        log_weights=0.0,
+    ) -> "Problem":
+        """Pack the groups and fold y's scale into the maps (see `problem_of`).
+
+        Parameters
+        ----------
+        gram : (J, q, q + p + 1) array
+            A_j, B_j and c_j of each group.
+        total : (p + 1, p + 1) array
+            Gram matrix of [X y] over all rows, kernel's coordinates.
+        n_rows : int
+            N.
+        structure : Structure
+            The random effects, and which elements of L are free.
+        fixed : tuple of str
+            Names of X's columns.
+        back_x : (p, p) array
+            From the stable columns' coefficients to those of X.
+        offset : (p,) array
+            The pilot fit's coefficients.
+        back_z : list of arrays
+            As back_x, for each block of random effects.
+        y_scale : float
+            Of y*.
+        ml : bool
+            The criterion of maximum likelihood instead of REML's.
+        log_weights : float
+            Sum of the logarithms of the rows' weights.
+
+        Returns
+        -------
+        Problem
+        """
         z_map = np.zeros((len(structure.random), len(structure.random)))
         for (start, stop), back in zip(structure.blocks, back_z, strict=True):
             z_map[start:stop, start:stop] = back * y_scale
-        df = n_rows - len(fixed)
+        constant = 2.0 * n_rows * np.log(y_scale) - log_weights
+        if not ml:
+            constant -= 2.0 * (len(fixed) * np.log(y_scale) + np.linalg.slogdet(back_x)[1])
         return cls(
             gram=pack(gram),
             total=total,
@@ -115,7 +176,8 @@ class Problem:
             offset=offset,
             z_map=z_map,
             y_scale=y_scale,
-            constant=2.0 * df * np.log(y_scale) - 2.0 * np.linalg.slogdet(back_x)[1],
+            constant=constant,
+            ml=ml,
         )
 
     @property
@@ -127,3 +189,65 @@ class Problem:
     def p(self) -> int:
         """Fixed effects."""
         return len(self.fixed)
+
+    @property
+    def df(self) -> int:
+        """Degrees of freedom of sigma in the criterion: N - p for REML, N for maximum likelihood."""
+        return self.n_rows - (0 if self.ml else self.p)
+
+    def model(self, transform: np.ndarray) -> tuple:
+        """What the optimiser's kernels take after phi: see `newton.criterion`.
+
+        Parameters
+        ----------
+        transform : (q, q) array
+            The kernel's Lambda is transform @ L / sigma.
+
+        Returns
+        -------
+        tuple
+            rows, cols, transform, gram, total, df, ml.
+        """
+        rows, cols = self.structure.rows, self.structure.cols
+        return rows, cols, transform, self.gram, self.total, self.df, self.ml
+
+
+def problem_of(
+    moments: Moments, fixed: tuple[str, ...], blocks: tuple[tuple[str, ...], ...], ml: bool = False
+) -> Problem:
+    """The kernel's input for a model, and the maps back to original units.
+
+    Parameters
+    ----------
+    moments : Moments
+        Sufficient statistics of the rows.
+    fixed : tuple of str
+        Names of X's columns.
+    blocks : tuple of tuple of str
+        Names of Z's columns in each block of random effects.
+    ml : bool
+        Maximum likelihood instead of REML.
+
+    Returns
+    -------
+    Problem
+    """
+    moments = moments.within(fixed)
+    combine_x, back_x = moments.basis.stable(fixed)
+    parts = [moments.basis.stable(block) for block in blocks]
+    gram = moments.products(np.hstack([combine for combine, _ in parts]), combine_x)
+    columns = np.zeros((len(moments.total), len(fixed) + 1))
+    columns[:-1, :-1], columns[-1, -1] = combine_x, 1.0
+    return Problem.build(
+        gram=gram,
+        total=columns.T @ moments.total @ columns,
+        n_rows=moments.n_rows,
+        structure=layout(blocks),
+        fixed=fixed,
+        back_x=back_x,
+        offset=moments.pilot_beta(fixed),
+        back_z=[back for _, back in parts],
+        y_scale=moments.basis.y_scale,
+        ml=ml,
+        log_weights=moments.log_weights,
+    )

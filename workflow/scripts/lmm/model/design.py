@@ -9,6 +9,7 @@ import ast
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ from formulaic.errors import FormulaicError
 
 from lmm.core.errors import StudyError
 from lmm.model.formula import Formula, parse
-from lmm.model.terms import Terms
+from lmm.model.syntax import hide, hide_level, hide_name, shown, term_of
+from lmm.model.terms import Grouping, Terms
 
 CONTEXT = {"np": np}
 INTERCEPT = "Intercept"
@@ -41,7 +43,9 @@ class Design:
         Term name to column of the data where every term and the response is a plain numeric column (so that
         SQL can do the work); None otherwise. The intercept is not in it.
     specs : tuple of ModelSpec
-        Of the fixed part and of each block.
+        Of the fixed part and of each block (of each term `(f || g)` with a categorical f).
+    names : tuple of tuple of str
+        Of each specification's columns: formulaic's, but for columns that `term_of` puts in backticks.
     ends : dict of str to list
         Least and greatest value of numeric predictors, where a term's basis depends on all rows.
     """
@@ -51,6 +55,7 @@ class Design:
     levels: dict[str, list]
     plain: dict[str, str] | None
     specs: tuple[ModelSpec, ...]
+    names: tuple[tuple[str, ...], ...]
     ends: dict[str, list[float]]
 
     @property
@@ -83,19 +88,41 @@ class Design:
             return out
         frame = _with_levels(df, self.formula, self.levels)
         found: dict[str, np.ndarray] = {}
-        for spec in self.specs:
-            if not set(spec.column_names) <= found.keys():
+        for spec, names in zip(self.specs, self.names, strict=True):
+            if not set(names) <= found.keys():
                 matrix = _evaluate(spec, frame)
-                found |= {name: matrix[:, k] for k, name in enumerate(spec.column_names)}
+                found |= {name: matrix[:, k] for k, name in enumerate(names)}
         return np.ascontiguousarray(np.column_stack([found[name] for name in self.terms.columns]))
 
     def response(self, df: pd.DataFrame) -> np.ndarray:
-        """The response of a batch, (n,) float64."""
+        """The response of a batch, its offsets subtracted, (n,) float64."""
         name = self.formula.response
-        if name in df.columns:
-            return df[name].to_numpy(dtype=np.float64)
-        spec = ModelSpec(formula=Formulaic(f"0 + {name}"))
-        return _evaluate(spec, df)[:, 0]
+        bare = name[1:-1] if name.startswith("`") else name
+        if bare in df.columns:
+            y = df[bare].to_numpy(dtype=np.float64)
+        else:
+            spec = ModelSpec(formula=Formulaic(hide(f"0 + {name}")))
+            y = _evaluate(spec, df.rename(columns=hide_name))[:, 0]
+        for offset in self.formula.offsets:
+            y = y - df[offset].to_numpy(dtype=np.float64)
+        return y
+
+    def weights(self, df: pd.DataFrame) -> np.ndarray | None:
+        """Precision weights of a batch, (n,) float64; None without.
+
+        Raises
+        ------
+        StudyError
+            A weight that is not positive.
+        """
+        name = self.formula.weights
+        if not name:
+            return None
+        found = df[name].to_numpy(dtype=np.float64)
+        if not np.all(found > 0.0):
+            what = f"column {name!r}: {found[~(found > 0.0)][0]:g}, expected weights above 0"
+            raise StudyError("data", what)
+        return found
 
     def matrix(self, df: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Response (n,) and distinct columns (n, K) of a batch; see `response` and `predictors`."""
@@ -119,6 +146,7 @@ def build(
     Parameters
     ----------
     formula : Formula
+        The parsed formula.
     schema : DataFrame or mapping
         The data (needed for poly(), bs() and other transformations whose basis depends on all rows), or
         the predictors' types: column to "numeric" or "categorical", or data.json's `columns`.
@@ -126,13 +154,17 @@ def build(
         Column to its categories, the reference level first. Categorical columns that are not listed take
         their sorted distinct values from the frame, or `levels` of data.json's columns.
 
+    Returns
+    -------
+    Design
+
     Raises
     ------
     StudyError
         For a missing column, a categorical predictor without known levels or with fewer than two, a
         stateful transformation without the data.
     """
-    known = dict(levels or {})
+    known: dict[str, list | None] = dict(levels or {})
     categorical = set(formula.categorical)
     for name in formula.predictors:
         if name not in schema:
@@ -142,17 +174,17 @@ def build(
             categorical.add(name)
         if name in categorical and name not in known:
             known[name] = _levels_of(schema[name])
-    known = {name: _checked_levels(name, known[name]) for name in formula.predictors if name in categorical}
-    transforms, ends = ["{}"] * (1 + len(formula.blocks)), {}
+    checked = {name: _checked_levels(name, known[name]) for name in formula.predictors if name in categorical}
+    transforms, ends = ["{}"] * (1 + len(_sides(formula, checked))), {}
     if formula.stateful:
         if not isinstance(schema, pd.DataFrame):
             what = f"'{formula.stateful[0]}' depends on all rows; expected a formula without it here"
             raise StudyError("formula", what)
-        specs = _specs(formula, _with_levels(schema, formula, known), transforms)
+        specs = _specs(formula, checked, _with_levels(schema, formula, checked), transforms)
         transforms = [repr(_builtin(spec.transform_state)) for spec in specs]
-        numeric = [name for name in formula.predictors if name not in known]
+        numeric = [name for name in formula.predictors if name not in checked]
         ends = {name: [float(schema[name].min()), float(schema[name].max())] for name in numeric}
-    return _finish(formula, known, transforms, ends)
+    return _finish(formula, checked, transforms, ends)
 
 
 def rebuild(state: Mapping[str, Any]) -> Design:
@@ -162,13 +194,32 @@ def rebuild(state: Mapping[str, Any]) -> Design:
     return _finish(formula, levels, state["transforms"], state.get("ends", {}))
 
 
-def _specs(formula: Formula, frame: pd.DataFrame, transforms: list[str]) -> tuple[ModelSpec, ...]:
-    """Specifications of the fixed part and the blocks, their categories as in `frame`."""
+def _sides(formula: Formula, levels: Mapping[str, list]) -> list[tuple[int, str, bool]]:
+    """Factor, right-hand side and whether each column is a block of its own, for all random effects.
+
+    lme4 makes of (f || g) with a categorical f the blocks (1 | g) and (0 + f | g), whose intercept cannot be told
+    from f's effects. Here each column of (f | g) is a block.
+    """
+    out = []
+    for at, factor in enumerate(formula.factors):
+        for term in factor.terms:
+            if term.independent and any(name in levels for name in term.columns):
+                out.append((at, term.rhs, True))
+            else:
+                out += [(at, block, False) for block in term.blocks]
+    return out
+
+
+def _specs(
+    formula: Formula, levels: Mapping[str, list], frame: pd.DataFrame, transforms: list[str]
+) -> tuple[ModelSpec, ...]:
+    """Specifications of the fixed part and of `_sides`, their categories as in `frame`."""
     made: dict[tuple[str, str], ModelSpec] = {}
-    parts = list(zip((formula.fixed, *formula.blocks), transforms, strict=True))
+    sides = [rhs for _, rhs, _ in _sides(formula, levels)]
+    parts = list(zip((formula.fixed, *sides), transforms, strict=True))
     for rhs, text in parts:
         if (rhs, text) not in made:  # in y ~ x + (x | g) both are x
-            spec = ModelSpec(formula=Formulaic(rhs), transform_state=ast.literal_eval(text))
+            spec = ModelSpec(formula=Formulaic(hide(rhs)), transform_state=ast.literal_eval(text))
             made[rhs, text] = _quietly(spec, frame).model_spec
     return tuple(made[part] for part in parts)
 
@@ -177,20 +228,59 @@ def _finish(
     formula: Formula, levels: dict[str, list], transforms: list[str], ends: dict[str, list[float]]
 ) -> Design:
     """The design whose categories are those of `levels`, whatever rows were there."""
-    specs = _specs(formula, _with_levels(_example(formula, levels, ends), formula, levels), transforms)
-    fixed, *blocks = (tuple(spec.column_names) for spec in specs)
-    random = [name for block in blocks for name in block]
+    specs = _specs(
+        formula, levels, _with_levels(_example(formula, levels, ends), formula, levels), transforms
+    )
+    named, plain = _named(specs, formula)
+    fixed, *found = named
+    blocks: list[list[tuple[str, ...]]] = [[] for _ in formula.factors]
+    for (at, _, split), names in zip(_sides(formula, levels), found, strict=True):
+        blocks[at] += [(name,) for name in names] if split else [names]
+    random = [name for names in found for name in names]
     distinct = dict.fromkeys([*random, *fixed])
     columns = ([INTERCEPT] if INTERCEPT in distinct else []) + [n for n in distinct if n != INTERCEPT]
-    terms = Terms(fixed, tuple(blocks), formula.group, tuple(columns))
-    plain = None
-    if (
-        formula.response in formula.variables
-        and not levels
-        and set(columns) - {INTERCEPT} <= set(formula.predictors)
-    ):
-        plain = {name: name for name in columns if name != INTERCEPT}
-    return Design(formula, terms, levels, plain, specs, ends)
+    groupings = [Grouping(f.columns, tuple(own)) for f, own in zip(formula.factors, blocks, strict=True)]
+    terms = Terms(fixed, tuple(groupings), tuple(columns))
+    simple = formula.response in formula.variables and not levels
+    simple &= distinct.keys() - {INTERCEPT} <= plain.keys()
+    return Design(formula, terms, levels, plain if simple else None, specs, named, ends)
+
+
+def _named(
+    specs: tuple[ModelSpec, ...], formula: Formula
+) -> tuple[tuple[tuple[str, ...], ...], dict[str, str]]:
+    """Names of each specification's columns, and by name those that are columns of the data.
+
+    Raises
+    ------
+    StudyError
+        Levels make two columns of the model the same name.
+    """
+    tokens = {hide_name(name): name for name in formula.predictors}
+    odd = {token: term_of(name) for token, name in tokens.items() if token != name}
+    owners: dict[str, str] = {}
+    named: list[tuple[str, ...]] = []
+    plain: dict[str, str] = {}
+    for spec in specs:
+        names: list[str] = []
+        for term, at in spec.term_indices.items():
+            factors = [(factor.expr, factor.eval_method.value) for factor in term.factors]
+            owner = ":".join(sorted(map(str, term.factors)))
+            for name in (spec.column_names[k] for k in at):
+                label = name
+                for token, column in odd.items():
+                    label = label.replace(f"`{token}`", f"`{tokens[token]}`").replace(token, column)
+                label = shown(label)
+                if factors == [(name, "lookup")]:
+                    plain[label] = tokens[name]
+                if label in names or owners.setdefault(label, owner) != owner:
+                    what = (
+                        f"'{label}' is the name of two columns of the model, whose levels look like its terms"
+                    )
+                    raise StudyError("formula", f"{what}; expected levels with other names")
+                names.append(label)
+        named.append(tuple(names))
+    return tuple(named), plain
 
 
 def _quietly(spec: ModelSpec, frame: pd.DataFrame) -> Any:
@@ -201,7 +291,7 @@ def _quietly(spec: ModelSpec, frame: pd.DataFrame) -> Any:
         except EVALUATION as error:
             what = str(error).strip().splitlines()[0]
             said = f"'{spec.formula}' cannot be evaluated: {what}; expected another formula"
-            raise StudyError("formula", said) from None
+            raise StudyError("formula", shown(said)) from None
 
 
 def _evaluate(spec: ModelSpec, frame: pd.DataFrame) -> np.ndarray:
@@ -255,8 +345,11 @@ def _with_levels(df: pd.DataFrame, formula: Formula, levels: Mapping[str, list])
             # C(Days) makes categories of numbers, and (Days | Subject) may stand beside it
             out[name] = df[name].to_numpy(dtype=np.asarray(levels[name]).dtype)
         else:
-            out[name] = pd.Categorical.from_codes(codes, categories=levels[name])
-    return pd.DataFrame(out, index=df.index)
+            names = [hide_level(level) if isinstance(level, str) else level for level in levels[name]]
+            out[name] = pd.Categorical.from_codes(codes, categories=names)
+    # as formulas name them, in backticks, and as expressions do, such as np.log(Observation)
+    both = out | {hide_name(name): values for name, values in out.items()}
+    return pd.DataFrame(both, index=df.index)
 
 
 def _example(formula: Formula, levels: Mapping[str, list], ends: Mapping[str, list[float]]) -> pd.DataFrame:
@@ -280,3 +373,9 @@ def _builtin(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.tolist()
     return value.item() if isinstance(value, np.generic) else value
+
+
+@cache
+def numeric_design(formula: Formula) -> Design:
+    """Design of a formula all of whose predictors are numbers, as in simulated data."""
+    return build(formula, dict.fromkeys(formula.predictors, "numeric"))

@@ -1,24 +1,71 @@
-"""lme4 formulas with one grouping factor, taken apart into what formulaic can read.
+"""lme4 formulas, taken apart into what formulaic can read.
 
-`y ~ x + (x | g)` becomes a response, a fixed part and one block of random effects for each independent term.
-Bates, Mächler, Bolker & Walker 2015 (J. Stat. Softw. 67(1), table 2) is the grammar; what is not in it, or
-needs more than one grouping factor, is refused with a word on what to write instead.
+`y ~ x + (x | g) + (1 | h)` becomes a response, a fixed part and, for each grouping factor, the blocks of its random
+effects. Bates, Mächler, Bolker & Walker 2015 (J. Stat. Softw. 67(1), table 2) is the grammar; what is not in it is
+rejected with advice.
 """
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from formulaic import Formula as Formulaic
-from formulaic.parser.types import Factor
+from formulaic.parser.types import Factor as Piece
 
 from lmm.core.errors import StudyError
-from lmm.model.syntax import REFUSED, names_in, split, strip, unquoted
+from lmm.model.syntax import hide, is_bare, names_in, shown, spaced, split, strip, unquoted
 
+COLUMN = re.compile(r"\s*\(\s*(?P<name>`[^`]+`|[^\W\d][\w.]*)\s*\)\s*")  # (column)
 EXPECTED = "expected columns by name ('.' is not supported) and functions of them, joined by +, -, * or :"
 
 
 @dataclass(frozen=True)
+class RandomTerm:
+    """`(x | g)` or `(x || g)`.
+
+    Attributes
+    ----------
+    rhs : str
+        Right-hand side of all its random effects for formulaic.
+    blocks : tuple of str
+        Right-hand side of each independent block: `(x | g)` is one block `1 + x`, `(x || g)` the two blocks `1` and
+        `0 + x`. A categorical x has no columns of its own; see `independent`.
+    independent : bool
+        `||`: each column of `rhs` is a block where a predictor is categorical.
+    columns : tuple of str
+        The predictors.
+    """
+
+    rhs: str
+    blocks: tuple[str, ...]
+    independent: bool
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A grouping factor and its random terms.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        Columns of the data whose combinations are its levels: `(1 | a/b)` is `(1 | b:a) + (1 | a)`.
+    terms : tuple of RandomTerm
+    """
+
+    columns: tuple[str, ...]
+    terms: tuple[RandomTerm, ...]
+
+    @property
+    def group(self) -> str:
+        """Its name, lme4's (`b:a`)."""
+        return ":".join(self.columns)
+
+
+@dataclass(frozen=True)
 class Formula:
-    """A linear mixed model with one grouping factor.
+    """A linear mixed model.
 
     Attributes
     ----------
@@ -28,34 +75,63 @@ class Formula:
         Expression of the response, e.g. `y` or `np.log(y)`.
     fixed : str
         Right-hand side of the fixed effects for formulaic, intercept always explicit (`1 + x`, `0 + x`).
-    blocks : tuple of str
-        Right-hand side of each independent block of random effects: `(x | g)` is one block `1 + x`,
-        `(x || g)` the two blocks `1` and `0 + x`.
-    group : str
-        Column of the grouping factor.
+    factors : tuple of Factor
+        Grouping factors in the formula's order.
     variables : tuple of str
-        Columns of the data that the formula needs: response's, predictors, grouping factor.
+        Columns of the data that the formula needs: response's, predictors, grouping factors'.
     predictors : tuple of str
         Columns of the fixed and random effects.
     categorical : tuple of str
         Columns inside C(...): categories whatever their type.
     stateful : tuple of str
         Transformations such as poly(x, 2) whose basis depends on all rows.
+    weights : str
+        Column of precision weights: the residual variance of a row is sigma^2 / weight; empty: none.
+    offsets : tuple of str
+        Columns that are subtracted from the response.
     """
 
     text: str
     response: str
     fixed: str
-    blocks: tuple[str, ...]
-    group: str
+    factors: tuple[Factor, ...]
     variables: tuple[str, ...]
     predictors: tuple[str, ...]
     categorical: tuple[str, ...]
     stateful: tuple[str, ...]
+    weights: str = ""
+    offsets: tuple[str, ...] = ()
+
+    @property
+    def measured(self) -> str:
+        """The response with its weights and offsets: models that differ in it are of different data."""
+        weights = f" | weights({self.weights})" * bool(self.weights)
+        return self.response + weights + "".join(f" - offset({name})" for name in self.offsets)
+
+    @property
+    def several(self) -> bool:
+        """Whether there are several grouping factors."""
+        return len(self.factors) > 1
+
+    @property
+    def group(self) -> str:
+        """Name of the grouping factor, where there is one."""
+        (factor,) = self.factors
+        return factor.group
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """Right-hand sides of all independent blocks, factor after factor."""
+        return tuple(block for factor in self.factors for term in factor.terms for block in term.blocks)
+
+    @property
+    def keys(self) -> tuple[tuple[str, ...], ...]:
+        """The columns of each grouping factor."""
+        return tuple(factor.columns for factor in self.factors)
 
 
 def parse(text: str, where: str = "formula") -> Formula:
-    """Parse an lme4 formula with one grouping factor.
+    """Parse an lme4 formula.
 
     Parameters
     ----------
@@ -71,8 +147,8 @@ def parse(text: str, where: str = "formula") -> Formula:
     Raises
     ------
     StudyError
-        For anything that does not parse or that this version does not fit: crossed and nested factors,
-        weights, offsets, several responses, the same random effect twice.
+        For anything that does not parse or that this version does not fit: several responses, the same random
+        effect of a factor twice.
     """
     return _Parser(text, where).formula()
 
@@ -82,64 +158,91 @@ class _Parser:
 
     def __init__(self, text: str, where: str):
         self.text, self.where = text, where
+        self.hidden = hide(text) if isinstance(text, str) else text
         self.categorical: list[str] = []
         self.stateful: list[str] = []
+        self.offsets: list[str] = []
 
     def fail(self, what: str) -> StudyError:
-        return StudyError(self.where, f"'{self.text}': {what}")
+        return StudyError(self.where, f"'{self.text}': {shown(what)}")
 
     def formula(self) -> Formula:
         if not isinstance(self.text, str) or not self.text.strip():
             raise StudyError(self.where, f"{self.text!r}: expected a formula such as 'y ~ x + (x | group)'")
-        sides = split(self.text, "~", self.fail)
+        sides = split(self.hidden, "~", self.fail)
         if len(sides) != 2:
             raise self.fail("expected one '~' between response and predictors, as in 'y ~ x + (x | group)'")
-        response = self.response(sides[0][1].strip())
+        left, weights = self.weights(sides[0][1].strip())
+        response = self.response(left)
         fixed_text, random_terms = self.parts(sides[1][1])
         fixed = self.side(fixed_text)
         if not fixed.intercept and not fixed.terms:
             raise self.fail("no fixed effect is left; keep the intercept or add a predictor")
-        blocks, groups = [], []
-        for term in random_terms:
-            effects, group, independent = self.random(term)
-            blocks += self.blocks(effects, independent)
-            groups.append(group)
-        if len(set(groups)) > 1:
-            raise self.fail(
-                f"grouping factors {', '.join(dict.fromkeys(groups))}: crossed and nested factors are not "
-                "supported, only one grouping factor"
-            )
-        self.no_duplicates(blocks)
-        predictors = [*fixed.columns, *(column for block in blocks for column in block.columns)]
-        if groups[0] in predictors:
-            raise self.fail(
-                f"the grouping factor '{groups[0]}' is also a predictor, which would explain all that its groups "
-                "differ in; drop one of the two, or copy it under another name where its numbers are a trend"
-            )
+        by_factor: dict[tuple[str, ...], list[tuple[RandomTerm, _Side]]] = {}
+        for text in random_terms:
+            effects, groups, independent = self.random(text)
+            term, side = self.term(effects, independent)
+            for columns in groups:
+                self.distinct(columns, by_factor)
+                by_factor.setdefault(columns, []).append((term, side))
+        for columns, found in by_factor.items():
+            self.no_duplicates(":".join(columns), [side for _, side in found])
+        predictors = [
+            *fixed.columns,
+            *(c for found in by_factor.values() for _, side in found for c in side.columns),
+        ]
+        for columns in by_factor:
+            if len(columns) == 1 and columns[0] in predictors:
+                raise self.fail(
+                    f"the grouping factor '{columns[0]}' is also a predictor, which would explain all that its "
+                    "groups differ in; drop one of the two, or copy it under another name where its numbers are a "
+                    "trend"
+                )
+        keys = [column for columns in by_factor for column in columns]
+        offsets, beside = tuple(dict.fromkeys(self.offsets)), (weights,) * bool(weights)
         if "Intercept" in predictors:
             raise self.fail(
                 "a predictor called 'Intercept' is not told from the intercept; expected another name"
             )
+        for column in (*beside, *offsets):
+            if column in keys or column in response.columns:
+                raise self.fail(
+                    f"'{column}' is also the response or a grouping factor; expected another column"
+                )
         for column in response.columns:
-            if column in predictors or column == groups[0]:
+            if column in predictors or column in keys:
                 raise self.fail(
                     f"the response '{column}' is also on the right-hand side; expected it left only"
                 )
         return Formula(
-            text=" ".join(self.text.split()),
+            text=spaced(self.text),
             response=response.terms[0],
             fixed=fixed.rhs,
-            blocks=tuple(block.rhs for block in blocks),
-            group=groups[0],
-            variables=tuple(dict.fromkeys([*response.columns, *predictors, groups[0]])),
+            factors=tuple(
+                Factor(columns, tuple(term for term, _ in found)) for columns, found in by_factor.items()
+            ),
+            variables=tuple(dict.fromkeys([*response.columns, *predictors, *keys, *beside, *offsets])),
             predictors=tuple(dict.fromkeys(predictors)),
             categorical=tuple(dict.fromkeys(self.categorical)),
             stateful=tuple(dict.fromkeys(self.stateful)),
+            weights=weights,
+            offsets=offsets,
         )
+
+    def weights(self, text: str) -> tuple[str, str]:
+        """The response's text, and the column in `| weights(column)` behind it; empty without."""
+        parts = [part.strip() for _, part in split(text, "|", self.fail)]
+        if len(parts) < 2:
+            return text, ""
+        found = COLUMN.fullmatch(parts[1].removeprefix("weights"))
+        if len(parts) > 2 or not parts[1].startswith("weights") or found is None:
+            raise self.fail(f"'{' | '.join(parts[1:])}': expected y | weights(column) left of '~'")
+        return parts[0], found["name"].strip("`")
 
     def parts(self, text: str) -> tuple[str, list[str]]:
         """The fixed part, and the random terms without their brackets."""
-        fixed, random = [], []
+        fixed: list[str] = []
+        random: list[str] = []
         for sign, part in split(text, "+-", self.fail):
             part = part.strip()
             bare = strip(part)
@@ -151,6 +254,12 @@ class _Parser:
                 if sign == "-":
                     raise self.fail(f"({bare}) cannot be subtracted; leave it out")
                 random.append(bare)
+            elif part.startswith("offset") and (found := COLUMN.fullmatch(part.removeprefix("offset"))):
+                if sign == "-":
+                    raise self.fail(
+                        f"{part} cannot be subtracted; expected it added: its column with the other sign"
+                    )
+                self.offsets.append(found["name"].strip("`"))
             elif "|" in unquoted(part):
                 raise self.fail(f"'{part}': a random term stands alone, added with '+'")
             else:
@@ -162,8 +271,6 @@ class _Parser:
     def response(self, text: str) -> "_Side":
         if not text:
             raise self.fail("the response is missing left of '~'; expected a column")
-        if "|" in unquoted(text):
-            raise self.fail(REFUSED["weights"] + " (brms's 'y | ...' is not read)")
         try:
             side = self.side(f"0 + {text}")
         except StudyError as error:
@@ -174,7 +281,7 @@ class _Parser:
             raise self.fail(
                 f"response '{text}': expected one column or a function of it: np.log(y), I(y / 2)"
             )
-        if self.categorical or self.stateful or ":" in side.terms[0]:
+        if self.categorical or self.stateful or ":" in unquoted(side.terms[0]):
             raise self.fail(f"response '{text}': expected one number for each row, without C() or {{}}")
         return side
 
@@ -183,7 +290,7 @@ class _Parser:
         if "%" in unquoted(text):  # formulaic reads b + b:a where R has a:b
             raise self.fail(f"'{text}': operators such as %in% are not read; write x:z for a %in% term")
         try:
-            terms = list(Formulaic(text))
+            terms = list(Formulaic(hide(text)))
         except Exception:  # formulaic's own errors, and those of Python's parser, which pass through it
             raise self.fail(f"'{text}' does not parse; {EXPECTED}") from None
         intercept, names, columns = False, [], []
@@ -196,23 +303,25 @@ class _Parser:
             columns += [column for _, used in pieces for column in used]
         return _Side(intercept, tuple(names), tuple(dict.fromkeys(columns)))
 
-    def factor(self, factor: Factor) -> tuple[str, list[str]]:
+    def factor(self, factor: Piece) -> tuple[str, list[str]]:
         """A factor as text that parses again, and the columns that it uses."""
         expr = factor.expr
         if factor.eval_method.value == "lookup":
-            return (expr if expr.isidentifier() else f"`{expr}`"), [expr]
+            name = shown(expr)
+            return (name if is_bare(name) else f"`{name}`"), [name]
         if factor.eval_method.value == "literal":
             raise self.fail(f"'{expr}': expected a column or a function of columns")
         names = names_in(expr, self.fail)
         if not names.columns:
             raise self.fail(f"'{expr}': expected a function of columns")
         self.categorical += names.categorical
+        expr = shown(expr)
         if names.stateful:
             self.stateful.append(expr)
         return (expr if names.call else f"{{{expr}}}"), names.columns
 
-    def random(self, text: str) -> tuple[str, str, bool]:
-        """`x || g` as its effects, its grouping factor and whether the effects are independent."""
+    def random(self, text: str) -> tuple[str, list[tuple[str, ...]], bool]:
+        """`x || g` as its effects, the columns of its grouping factors and whether the effects are independent."""
         parts = [part.strip() for _, part in split(text, "|", self.fail)]
         independent = len(parts) == 3 and not parts[1]
         if len(parts) != 2 and not independent:
@@ -220,39 +329,65 @@ class _Parser:
         effects, group = parts[0], strip(parts[-1])
         if not effects:
             raise self.fail(f"({text}): nothing stands left of '|'; write (1 | group)")
-        if group.startswith("`") and group.endswith("`") and len(group) > 2:
-            return effects, group[1:-1], independent
-        if "/" in group:
-            raise self.fail(f"({text}): nested factors are not supported, only one grouping factor")
-        if any(sign in group for sign in ":*+"):
-            raise self.fail(
-                f"({text}): '{group}' combines factors, which is not supported; make one column of them"
-            )
-        if not group.replace(".", "_").isidentifier():  # as in R, a name may have dots
-            expected = "expected the name of a column (in backticks if it holds other signs)"
-            raise self.fail(f"({text}): grouping factor '{group}': {expected}")
-        return effects, group, independent
+        if not group:
+            raise self.fail(f"({text}): nothing stands right of '|'; expected a grouping factor")
+        if any(sign in unquoted(group) for sign in "*+"):
+            names = [part.strip() for _, part in split(group, "*+", self.fail)]
+            what = " + ".join(f"({effects} | {name})" for name in names if name)
+            raise self.fail(f"({text}): '{group}' is no grouping factor; write {what}, or {':'.join(names)}")
+        groups: list[tuple[str, ...]] = []
+        outer: tuple[str, ...] = ()
+        for _, piece in split(group, "/", self.fail):
+            inner = tuple(self.column(text, name) for _, name in split(strip(piece), ":", self.fail))
+            outer = (*inner, *outer)
+            if len(set(outer)) < len(outer):
+                twice = next(name for name in outer if outer.count(name) > 1)
+                raise self.fail(f"({text}): '{twice}' is nested in itself; expected different factors")
+            groups.insert(0, outer)
+        return effects, groups, independent
 
-    def blocks(self, effects: str, independent: bool) -> list["_Side"]:
-        """The independent blocks of one random term."""
+    def column(self, text: str, name: str) -> str:
+        """The column of a grouping factor."""
+        name = name.strip()
+        if name.startswith("`") and name.endswith("`") and len(name) > 2:
+            return shown(name[1:-1])
+        if not name.replace(".", "_").isidentifier():  # as in R, a name may have dots
+            expected = "expected the name of a column (in backticks if it holds other signs)"
+            raise self.fail(f"({text}): grouping factor '{name}': {expected}")
+        return name
+
+    def distinct(self, columns: tuple[str, ...], known: Iterable[tuple[str, ...]]) -> None:
+        """Reject a combination of factors in two orders: both are the same factor."""
+        for other in known:
+            if other != columns and ":".join(other) == ":".join(columns):
+                raise self.fail(
+                    f"two grouping factors are called '{':'.join(columns)}'; expected no ':' in names of columns"
+                )
+            if other != columns and set(other) == set(columns):
+                raise self.fail(
+                    f"'{':'.join(columns)}' and '{':'.join(other)}' are the same grouping factor; expected one"
+                )
+
+    def term(self, effects: str, independent: bool) -> tuple[RandomTerm, "_Side"]:
+        """One random term, and its right-hand side."""
         side = self.side(effects)
         if not side.intercept and not side.terms:
             raise self.fail(f"({effects} | ...): no random effect is left; expected 1, a predictor or both")
-        if not independent:
-            return [side]
-        # lme4's expandDoubleVerts: (f || g) of a categorical f is (1 | g) + (0 + f | g)
-        intercept = [_Side(True, (), ())] if side.intercept else []
-        return intercept + [self.side(f"0 + {term}") for term in side.terms]
+        blocks = [side.rhs]
+        if independent:
+            intercept = ["1"] if side.intercept else []
+            blocks = intercept + [self.side(f"0 + {term}").rhs for term in side.terms]
+        return RandomTerm(side.rhs, tuple(blocks), independent, side.columns), side
 
-    def no_duplicates(self, blocks: list["_Side"]) -> None:
-        """Refuse a random effect that two terms would share: its variance could not be told apart."""
+    def no_duplicates(self, group: str, sides: list["_Side"]) -> None:
+        """Reject a random effect that two terms of a factor share: its variance could not be told apart."""
         seen = set()
-        for block in blocks:
-            for term in (("1",) if block.intercept else ()) + block.terms:
+        for side in sides:
+            for term in (("1",) if side.intercept else ()) + side.terms:
                 if term in seen:
                     name = "intercept" if term == "1" else f"effect of '{term}'"
                     raise self.fail(
-                        f"the random {name} appears twice; write (1 | g) + (0 + x | g) or (x || g) for "
+                        f"the random {name} of '{group}' appears twice; write (1 | g) + (0 + x | g) or (x || g) for "
                         "independent effects, (x | g) for correlated ones"
                     )
                 seen.add(term)
@@ -269,3 +404,26 @@ class _Side:
     @property
     def rhs(self) -> str:
         return " + ".join(("1" if self.intercept else "0", *self.terms))
+
+
+def together(formulas: Sequence[str]) -> Formula:
+    """One `Formula` with the columns of all: from its moments each of them can be fitted.
+
+    They have one response and one grouping factor, as the configuration makes sure. Fixed effects that differ from
+    the first formula's stand among the blocks, so that each formula's columns are coded as it has them by itself.
+    """
+    parsed = [parse(text) for text in formulas]
+    others = dict.fromkeys(formula.fixed for formula in parsed if formula.fixed != parsed[0].fixed)
+    merged: dict[str, Any] = {
+        name: tuple(dict.fromkeys(item for formula in parsed for item in getattr(formula, name)))
+        for name in ("variables", "predictors", "categorical", "stateful")
+    }
+    factors: dict[tuple[str, ...], dict[RandomTerm, None]] = {}
+    for formula in parsed:
+        for factor in formula.factors:
+            factors.setdefault(factor.columns, {}).update(dict.fromkeys(factor.terms))
+    terms = [RandomTerm(rhs, (rhs,), False, ()) for rhs in others]
+    first = parsed[0].factors[0].columns
+    factors[first].update(dict.fromkeys(terms))
+    whole = tuple(Factor(columns, tuple(own)) for columns, own in factors.items())
+    return replace(parsed[0], factors=whole, **merged)

@@ -4,17 +4,20 @@ A pilot fit fixes the basis; then each row is read once, as E = [1, (w_1 - c_1)/
 products are added up by group.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lmm.core.compiled import kernel
-from lmm.data.levels import in_order, union
-from lmm.data.source import BATCH_ROWS, Part, Source, each_part, quote, text
+from lmm.data.cells import quoted
+from lmm.data.levels import in_order, level_names, union
+from lmm.data.source import BATCH_ROWS, Part, Source, each_part, level_of, quote
 from lmm.data.summary import group_sizes
 from lmm.moments.moments import Basis, Moments
-from lmm.moments.pilot import SAMPLE_ROWS, finite_matrix, pilot
+from lmm.moments.pilot import finite_matrix, of_rows
 
 # Rows whose products are added up before they join the totals: keeps the rounding of long sums small.
 BLOCK = 4096
@@ -23,21 +26,25 @@ WHOLE_LIMIT = 20_000_000
 
 
 @kernel
-def _add(codes, W, first, y, center, inverse, pilot, y_inverse, n, gram, total):
+def _add(codes, W, first, y, weights, center, inverse, pilot, y_inverse, n, gram, total):
     """Add the products of rows to n (J,), gram (J, r, m + 2) and total (m + 2, m + 2), upper triangles.
+
+    `weights` (n,) multiply the products; empty: none.
 
     `total` gets the elements that `gram` does not keep, from row r on.
     """
     rows, m = gram.shape[1], len(center)
     e = np.empty(m + 2)
-    e[0] = 1.0
     block = np.zeros((m + 2, m + 2))
     for i in range(len(y)):
         left = y[i] - pilot[0]
         for k in range(m):
             e[k + 1] = (W[i, first + k] - center[k]) * inverse[k]
             left -= pilot[k + 1] * e[k + 1]
+        e[0] = 1.0
         e[m + 1] = left * y_inverse
+        if len(weights) > 0:
+            e *= np.sqrt(weights[i])
         j = codes[i]
         n[j] += 1
         for a in range(rows):
@@ -71,20 +78,37 @@ class Sums:
         self.n = np.zeros(len(levels), dtype=np.int64)
         self.gram = np.zeros((len(levels), rows, m + 2))
         self.total = np.zeros((m + 2, m + 2))
+        self.log_weights = 0.0
 
-    def add(self, codes: np.ndarray, y: np.ndarray, W: np.ndarray) -> None:
-        """Add rows: group numbers (n,), response (n,), model-matrix columns (n, K), K = m or m + 1."""
+    def add(self, codes: np.ndarray, y: np.ndarray, W: np.ndarray, weights: np.ndarray | None = None) -> None:
+        """Add rows: group numbers (n,), response (n,), model-matrix columns (n, K), K = m or m + 1, weights (n,).
+
+        Parameters
+        ----------
+        codes : (n,) int array
+            The group of each row, an index into the levels.
+        y : (n,) array
+            Response.
+        W : (n, K) array
+            Model-matrix columns, K = m, or m + 1 with the constant in front.
+        weights : (n,) array or None
+            Precision weights, positive.
+        """
         basis = self.basis
         codes, y, W = _read_only(codes, np.int64), _read_only(y, np.float64), _read_only(W, np.float64)
+        weights = _read_only(np.zeros(0) if weights is None else weights, np.float64)
+        self.log_weights += float(np.log(weights).sum())
         first = W.shape[1] - len(basis.columns)
         inverse, y_inverse = 1.0 / basis.scale, 1.0 / basis.y_scale
         _add(
-            codes, W, first, y, basis.center, inverse, basis.pilot, y_inverse, self.n, self.gram, self.total
+            codes, W, first, y, weights, basis.center, inverse, basis.pilot, y_inverse,
+            self.n, self.gram, self.total,
         )  # fmt: skip
 
     def moments(self, group: str) -> Moments:
         """What has been added so far."""
-        return _finished(group, self.levels, self.n, self.gram, self.total, self.basis)
+        found = _finished(group, self.levels, self.n, self.gram, self.total, self.basis)
+        return replace(found, log_weights=self.log_weights)
 
 
 def _read_only(values: np.ndarray, dtype: type) -> np.ndarray:
@@ -122,28 +146,37 @@ def compute(
     levels: np.ndarray,
     whole: bool = True,
     basis: Basis | None = None,
+    weights: np.ndarray | None = None,
 ) -> Moments:
     """Moments of rows in memory.
 
     Parameters
     ----------
     terms : Terms
+        Names of the columns of X and Z, and of the grouping factors.
     y : (n,) array
+        Response.
     W : (n, K) array
         Model-matrix columns `terms.columns`.
     codes : (n,) int array
         The group of each row, an index into `levels` (see `levels.encode`).
     levels : (J,) array of str
+        Names of the groups, in their order.
     whole : bool
         Keep each group's whole Gram matrix.
     basis : Basis, optional
         Default: from a pilot fit on a sample of the rows.
+    weights : (n,) array, optional
+        Precision weights, positive: the residual variance of row i is sigma^2 / weights[i].
+
+    Returns
+    -------
+    Moments
     """
     if basis is None:
-        step = max(len(y) // SAMPLE_ROWS, 1)
-        basis = pilot(terms, y[::step], W[::step])
+        basis = of_rows(terms, y, W)
     sums = Sums(basis, levels, whole)
-    sums.add(codes, y, W)
+    sums.add(codes, y, W, weights)
     return sums.moments(terms.group)
 
 
@@ -167,7 +200,8 @@ def merge(parts: Iterable[Moments]) -> Moments:
         n[at], gram[at] = whole.n, whole.gram
         n[other] += part.n
         gram[other] += part.gram
-        whole = Moments(whole.group, levels, n, gram, whole.total + part.total, whole.basis)
+        total, logs = whole.total + part.total, whole.log_weights + part.log_weights
+        whole = Moments(whole.group, levels, n, gram, total, whole.basis, logs)
     if whole is None:
         raise ValueError("no moments to merge")
     return whole
@@ -176,33 +210,73 @@ def merge(parts: Iterable[Moments]) -> Moments:
 def accumulate(
     source: Source, design, basis: Basis, whole: bool = True, threads: int = 1, memory_mb: int = 1024
 ) -> Moments:
-    """Moments of a scanned source: by SQL where every term is a plain numeric column, else in batches.
+    """Moments of a scanned source: by SQL where terms are plain numeric columns without weights, else in batches.
 
     Parameters
     ----------
     source : Source
         As `ingest.scan` or `ingest.reopen` gives it.
     design : Design
+        Of the model's formula.
     basis : Basis
+        Of all files' pilot fit.
     whole : bool
         Keep each group's whole Gram matrix.
     threads, memory_mb : int
         For DuckDB. The numbers do not depend on them.
+
+    Returns
+    -------
+    Moments
 
     Raises
     ------
     StudyError
         A term is not finite in some row, for example np.log(x) where x is 0.
     """
-    by = _by_sql if design.plain is not None else _by_batches
+    by = _by_sql if design.plain is not None and not design.formula.weights else _by_batches
     return by(source, design, basis, whole, threads, memory_mb)
 
 
 def _by_sql(source: Source, design, basis: Basis, whole: bool, threads: int, memory_mb: int) -> Moments:
     """One GROUP BY a part, the parts' results added in order."""
+    query, read = by_level(source, design, basis, source.keys[0], whole)
+    return merge(each_part(source, query, "moments", threads, memory_mb, read))
+
+
+def by_level(
+    source: Source, design, basis: Basis, key: tuple[str, ...], whole: bool
+) -> tuple[Callable[[Part], str], Callable[[Any, str], Moments]]:
+    """The SQL of a part's moments by the levels of one factor, and what makes them of its result.
+
+    Parameters
+    ----------
+    source : Source
+        A scanned source.
+    design : Design
+        Every term is a plain numeric column.
+    basis : Basis
+        Coordinates of the columns.
+    key : tuple of str
+        The factor's columns.
+    whole : bool
+        Keep each level's whole Gram matrix.
+
+    Returns
+    -------
+    query, read
+        A part to its SQL; a connection and that SQL to Moments.
+    """
     m = len(basis.columns)
     rows = m + 2 if whole else 1 + basis.n_random
     places = [(a, b) for a in range(m + 2) for b in range(a, m + 2) if b > 0]
+    products = [(f"lmm_e{b}" if a == 0 else f"lmm_e{a} * lmm_e{b}", f"s{a}_{b}") for a, b in places]
+    sums = ", ".join(f"sum({product}) AS {name}" for product, name in products)
+
+    def query(part: Part) -> str:
+        standardised = columns_of_e(source, design, basis, part, {"lmm_group": key})
+        grouped = f"SELECT lmm_group, count(*) AS n, {sums} FROM ({standardised}) GROUP BY lmm_group"
+        return f"SELECT CAST(lmm_group AS VARCHAR) AS level, * EXCLUDE (lmm_group) FROM ({grouped})"
 
     def read(connection, sql: str) -> Moments:
         found = {key: np.ma.getdata(value) for key, value in connection.execute(sql).fetchnumpy().items()}
@@ -216,22 +290,44 @@ def _by_sql(source: Source, design, basis: Basis, whole: bool, threads: int, mem
                 gram[:, a, b] = found[f"s{a}_{b}"]
             else:
                 total[a, b] = found[f"s{a}_{b}"].sum()
-        return _finished(source.group, np.asarray(found["level"], dtype=object), n, gram, total, basis)
+        return _finished(":".join(key), np.asarray(found["level"], dtype=object), n, gram, total, basis)
 
-    query = _aggregation(source, design, basis, places)
-    return merge(each_part(source, query, "moments", threads, memory_mb, read))
+    return query, read
 
 
-def _aggregation(source: Source, design, basis: Basis, places) -> Callable[[Part], str]:
-    """SQL of sums of products by group, in E's coordinates."""
+def columns_of_e(
+    source: Source, design, basis: Basis, part: Part, keys: Mapping[str, tuple[str, ...]]
+) -> str:
+    """SQL of a part's rows as E's columns lmm_e1, lmm_e2, ..., and levels of factors.
+
+    Parameters
+    ----------
+    source : Source
+        A scanned source.
+    design : Design
+        Of the model's formula.
+    basis : Basis
+        Coordinates of the columns.
+    part : Part
+        Which rows.
+    keys : mapping
+        Name of the SQL column to the columns of a factor.
+
+    Returns
+    -------
+    str
+    """
 
     def number(value: float) -> str:
         # As text, because DuckDB reads 0.1 as a decimal number.
-        return f"CAST({text(repr(float(value)))} AS DOUBLE)"
+        return f"CAST({quoted(repr(float(value)))} AS DOUBLE)"
 
     # Names of our own, because a user's column may be called n or e1.
-    columns = [f"{quote(source.group)} AS lmm_group"]
-    y = f"(CAST({quote(design.formula.response)} AS DOUBLE) - {number(basis.pilot[0])})"
+    columns = [f"{level_of(key)} AS {name}" for name, key in keys.items()]
+    y = f"CAST({quote(design.formula.response)} AS DOUBLE)"
+    for name in design.formula.offsets:
+        y = f"({y} - CAST({quote(name)} AS DOUBLE))"
+    y = f"({y} - {number(basis.pilot[0])})"
     for k, name in enumerate(basis.columns, start=1):
         centred = f"(CAST({quote(design.plain[name])} AS DOUBLE) - {number(basis.center[k - 1])})"
         columns.append(f"{centred} * {number(1 / basis.scale[k - 1])} AS lmm_e{k}")
@@ -240,21 +336,12 @@ def _aggregation(source: Source, design, basis: Basis, places) -> Callable[[Part
     for k in range(1, last):
         left = f"({left} - {number(basis.pilot[k])} * lmm_e{k})"
     kept = f"* EXCLUDE (lmm_y), {left} * {number(1 / basis.y_scale)} AS lmm_e{last}"
-    products = [(f"lmm_e{b}" if a == 0 else f"lmm_e{a} * lmm_e{b}", f"s{a}_{b}") for a, b in places]
-    sums = ", ".join(f"sum({product}) AS {name}" for product, name in products)
-
-    def query(part: Part) -> str:
-        inner = f"SELECT {', '.join(columns)} FROM ({source.typed(part, keys=True)})"
-        rows = f"SELECT {kept} FROM ({inner})"
-        grouped = f"SELECT lmm_group, count(*) AS n, {sums} FROM ({rows}) GROUP BY lmm_group"
-        return f"SELECT CAST(lmm_group AS VARCHAR) AS level, * EXCLUDE (lmm_group) FROM ({grouped})"
-
-    return query
+    return f"SELECT {kept} FROM (SELECT {', '.join(columns)} FROM ({source.typed(part, keys=True)}))"
 
 
 def _by_batches(source: Source, design, basis: Basis, whole: bool, threads: int, memory_mb: int) -> Moments:
     """Model matrices of one batch of rows after the other; the groups are known from a pass before."""
-    levels, _ = group_sizes(source, threads, memory_mb)
+    levels, _ = group_sizes(source, source.keys[0], threads, memory_mb)
     index = pd.Index(levels)
     sums = Sums(basis, levels, whole)
 
@@ -262,7 +349,8 @@ def _by_batches(source: Source, design, basis: Basis, whole: bool, threads: int,
         for batch in connection.sql(sql).to_arrow_reader(BATCH_ROWS):
             frame = batch.to_pandas()
             y, W = finite_matrix(design, frame)
-            sums.add(index.get_indexer(frame[source.group]), y, W)
+            codes = index.get_indexer(level_names(frame, source.keys[0]))
+            sums.add(codes, y, W, design.weights(frame))
 
     # One part at a time, because all add to the same sums.
     for _ in each_part(source, source.typed, "moments", 1, memory_mb, read):

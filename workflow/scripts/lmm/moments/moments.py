@@ -2,10 +2,11 @@
 
 They are kept as Gram matrices in a *basis* of centred and scaled columns, E = [1, (w_1 - c_1)/s_1, ..., y*], where
 y* is the response less a pilot least-squares fit, over its scale. Sums of raw squares would cancel (a shift of
-y by 1e8 destroys them silently); these do not, and they still add up over any split of the rows.
+y by 1e8 destroys them silently); these do not, and they still add up over any split of the rows
+(docs/statistics.md, section 1).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -13,9 +14,7 @@ import numpy as np
 import pandas as pd
 
 from lmm.core.store import read_json, read_table, write_json, write_table
-from lmm.likelihood.problem import Problem, layout
-
-INTERCEPT = "Intercept"
+from lmm.model.terms import INTERCEPT
 
 
 @dataclass(frozen=True)
@@ -131,6 +130,9 @@ class Moments:
     total : (m + 2, m + 2) array
         Gram matrix of E over all rows.
     basis : Basis
+    log_weights : float
+        Sum over the rows of the logarithms of their precision weights; the products are weighted then, as if each
+        row were multiplied by the root of its weight. 0 without weights.
     """
 
     group: str
@@ -139,6 +141,7 @@ class Moments:
     gram: np.ndarray
     total: np.ndarray
     basis: Basis
+    log_weights: float = 0.0
 
     @property
     def n_rows(self) -> int:
@@ -151,20 +154,26 @@ class Moments:
         return len(self.levels)
 
     @property
+    def weighted(self) -> bool:
+        """Whether rows have weights that are not all 1: their sum is N and their product 1 for those alone."""
+        slack = 1e-9 * self.n_rows
+        return abs(self.total[0, 0] - self.n_rows) > slack or abs(self.log_weights) > slack
+
+    @property
     def whole(self) -> bool:
         """Whether each group's whole Gram matrix was kept."""
         return self.gram.shape[1] == self.gram.shape[2]
 
     @cached_property
     def covariance(self) -> np.ndarray:
-        """Covariance matrix (divisor N) of E's columns over the rows, (m + 2, m + 2)."""
-        mean = self.total[0] / self.n_rows
-        return self.total / self.n_rows - np.outer(mean, mean)
+        """Covariance matrix (divisor N) of E's columns over the rows, weighted if they are, (m + 2, m + 2)."""
+        mean = self.total[0] / self.total[0, 0]
+        return self.total / self.total[0, 0] - np.outer(mean, mean)
 
     @property
     def y_mean(self) -> float:
         """Mean of the response over all rows."""
-        return float(self.total[0] @ self.basis.response / self.n_rows)
+        return float(self.total[0] @ self.basis.response / self.total[0, 0])
 
     @property
     def y_sd(self) -> float:
@@ -173,9 +182,9 @@ class Moments:
         return float(np.sqrt(response @ self.covariance @ response * self.n_rows / (self.n_rows - 1)))
 
     def mean_zz(self, names: tuple[str, ...]) -> np.ndarray:
-        """Z'Z / N of columns in their original units, (q, q)."""
+        """Mean over the rows of zz', z columns in their original units, (q, q); weighted if they are."""
         raw = self.basis.raw(names)
-        return raw.T @ self.total[:-1, :-1] @ raw / self.n_rows
+        return raw.T @ self.total[:-1, :-1] @ raw / self.total[0, 0]
 
     def cov_fixed(self, names: tuple[str, ...]) -> np.ndarray:
         """Covariance matrix (divisor N) over the rows of columns in their original units, (p, p)."""
@@ -195,6 +204,8 @@ class Moments:
         numpy.linalg.LinAlgError
             The columns are collinear.
         """
+        if (own := self.within(names)) is not self:
+            return own.ols(names)
         combine, back = self.basis.stable(names)
         root = np.linalg.cholesky(combine.T @ self.total[:-1, :-1] @ combine)
         z = np.linalg.solve(root, combine.T @ self.total[:-1, -1])
@@ -205,58 +216,76 @@ class Moments:
             beta=self.basis.y_scale * back @ inverse @ z + self.pilot_beta(names),
             cov_unscaled=back @ inverse @ inverse.T @ back.T,
             rss=float((self.total[-1, -1] - z @ z) * self.basis.y_scale**2),
-            tss=float(response @ self.covariance @ response * self.n_rows),
+            tss=float(response @ self.covariance @ response * self.total[0, 0]),
             tss_uncentred=float(uncentred),
             df_resid=self.n_rows - len(names),
         )
 
+    def within(self, fixed: tuple[str, ...]) -> "Moments":
+        """The same moments with a pilot fit in the span of `fixed`, where they have it not.
+
+        The moments of several models have the columns of all of them; a fit takes y* for what the pilot fit, a
+        combination of its own fixed effects, leaves of y.
+        """
+        basis = self.basis
+        own = [0 if name == INTERCEPT else basis.columns.index(name) + 1 for name in fixed]
+        others = np.delete(basis.pilot, [*own, 0])
+        constant = np.append(basis.pilot[0], -(basis.pilot[1:] * (basis.center / basis.scale)))
+        level = INTERCEPT in fixed or abs(constant.sum()) <= 1e-12 * np.abs(constant).sum()
+        if level and not others.any():
+            return self
+        combine, _ = basis.stable(fixed)
+        gram = self.total[:-1, :-1]
+        found = np.linalg.solve(combine.T @ gram @ combine, combine.T @ gram @ basis.pilot)
+        change = np.eye(len(self.total))
+        change[:-1, -1] = (basis.pilot - combine @ found) / basis.y_scale
+        pilot = np.zeros_like(basis.pilot)
+        pilot[own] = found
+        if INTERCEPT not in fixed:
+            pilot[0] = np.sum(pilot[1:] * (basis.center / basis.scale))
+        half = self.gram @ change
+        return replace(
+            self,
+            gram=change.T @ half if self.whole else half,
+            total=change.T @ self.total @ change,
+            basis=replace(basis, pilot=pilot),
+        )
+
     def pilot_beta(self, names: tuple[str, ...]) -> np.ndarray:
-        """The pilot fit's coefficients on the fixed effects `names`, in original units."""
+        """The pilot fit's coefficients on the fixed effects `names`, in original units; see `within`."""
         _, back = self.basis.stable(names)
         at = [0 if name == INTERCEPT else self.basis.columns.index(name) + 1 for name in names]
         return back @ self.basis.pilot[at]
 
-    def problem(self, fixed: tuple[str, ...], blocks: tuple[tuple[str, ...], ...]) -> Problem:
-        """The kernel's input for a model, and the maps back to original units.
+    def products(self, combine_z: np.ndarray, combine_x: np.ndarray) -> np.ndarray:
+        """Z_j'[Z_j X y*] of every group, (J, q, q + p + 1), for columns given as combinations of E.
 
         Parameters
         ----------
-        fixed : names of X's columns
-        blocks : names of Z's columns, one tuple for each independent block of random effects
+        combine_z, combine_x : (m + 1, q), (m + 1, p) arrays
+            See `Basis.stable`; Z's use the rows that `gram` keeps.
+
+        Returns
+        -------
+        (J, q, q + p + 1) array
         """
-        combine_x, back_x = self.basis.stable(fixed)
-        parts = [self.basis.stable(block) for block in blocks]
-        combine_z = np.hstack([combine for combine, _ in parts])
         rows = self.gram.shape[1]
         top = combine_z[: min(rows, len(combine_z))]
+        if combine_z[len(top) :].any():
+            raise ValueError("moments lack the groups' sums of a random effect's column")
         half = np.einsum("ra,jrc->jac", top, self.gram[:, : len(top)], optimize=True)
-        gram = np.concatenate(
+        return np.concatenate(
             [half[:, :, :-1] @ combine_z, half[:, :, :-1] @ combine_x, half[:, :, -1:]], axis=2
-        )
-        columns = np.zeros((len(self.total), len(fixed) + 1))
-        columns[:-1, :-1], columns[-1, -1] = combine_x, 1.0
-        return Problem.build(
-            gram=gram,
-            total=columns.T @ self.total @ columns,
-            n_rows=self.n_rows,
-            structure=layout(blocks),
-            fixed=fixed,
-            back_x=back_x,
-            offset=self.pilot_beta(fixed),
-            back_z=[back for _, back in parts],
-            y_scale=self.basis.y_scale,
         )
 
     def write(self, table: str, details: str) -> None:
         """Write moments.parquet (a row a group) and moments.json (global sums, basis)."""
-        names = ["1", *self.basis.columns, "y*"]
         rows = self.gram.shape[1]
         columns: dict[str, np.ndarray] = {"level": self.levels, "n": self.n}
-        for a in range(rows):
-            for b in range(a, len(names)):
-                columns[f"{names[a]} * {names[b]}"] = self.gram[:, a, b]
+        columns |= {name: self.gram[:, a, b] for name, a, b in _products(self.basis, rows)}
         write_table(table, pd.DataFrame(columns))
         value = {"group": self.group, "rows": rows, "basis": self.basis.plain(), "total": self.total}
+        value["log_weights"] = self.log_weights
         write_json(details, value | {"n_rows": self.n_rows, "n_groups": self.n_groups})
 
     @classmethod
@@ -264,12 +293,52 @@ class Moments:
         """Read what `write` wrote."""
         frame, value = read_table(table), read_json(details)
         basis = Basis.from_plain(value["basis"])
-        names = ["1", *basis.columns, "y*"]
-        gram = np.empty((len(frame), value["rows"], len(names)))
-        for a in range(value["rows"]):
-            for b in range(a, len(names)):
-                gram[:, a, b] = frame[f"{names[a]} * {names[b]}"]
-                if b < value["rows"]:
-                    gram[:, b, a] = gram[:, a, b]
+        gram = np.empty((len(frame), value["rows"], len(basis.columns) + 2))
+        for name, a, b in _products(basis, value["rows"]):
+            gram[:, a, b] = frame[name]
+            if b < value["rows"]:
+                gram[:, b, a] = gram[:, a, b]
         levels = frame["level"].to_numpy(dtype=object)
-        return cls(value["group"], levels, frame["n"].to_numpy(), gram, np.array(value["total"]), basis)
+        total, logs = np.array(value["total"]), value["log_weights"]
+        return cls(value["group"], levels, frame["n"].to_numpy(), gram, total, basis, logs)
+
+
+def by_group(
+    moments: Moments, fixed: tuple[str, ...], blocks: tuple[tuple[str, ...], ...]
+) -> np.ndarray | None:
+    """Gram matrix of [Z X y] of every group in the coordinates of `likelihood.problem.problem_of`.
+
+    Parameters
+    ----------
+    moments : Moments
+        Sufficient statistics of the rows.
+    fixed : tuple of str
+        Names of X's columns.
+    blocks : tuple of tuple of str
+        Names of Z's columns in each block of random effects.
+
+    Returns
+    -------
+    (J, q + p + 1, q + p + 1) array or None
+        None where moments do not hold each group's whole Gram matrix (`Moments.whole`).
+    """
+    if not moments.whole:
+        return None
+    moments = moments.within(fixed)
+    parts = [moments.basis.stable(names)[0] for names in (*blocks, fixed)]
+    columns = np.zeros((len(moments.total), sum(part.shape[1] for part in parts) + 1))
+    columns[:-1, :-1], columns[-1, -1] = np.hstack(parts), 1.0
+    return columns.T @ moments.gram @ columns
+
+
+def _products(basis: Basis, rows: int) -> list[tuple[str, int, int]]:
+    """The columns of moments.parquet, `x * y*` for x and the response, and the elements of `gram` that they are."""
+    names = ["1", *basis.columns, "y*"]
+    found: dict[str, tuple[int, int]] = {}
+    for a in range(rows):
+        for b in range(a, len(names)):
+            name = f"{names[a]} * {names[b]}"
+            while name in found:  # columns of the data may be called 1 and `x * x`
+                name += "'"
+            found[name] = (a, b)
+    return [(name, a, b) for name, (a, b) in found.items()]

@@ -13,7 +13,8 @@ import pandas as pd
 from lmm.core.errors import StudyError
 from lmm.data import finite
 from lmm.data.source import Part, Source, connect
-from lmm.moments.moments import INTERCEPT, Basis
+from lmm.model.terms import INTERCEPT
+from lmm.moments.moments import Basis
 
 SAMPLE_ROWS = 65_536
 SAMPLE_SPANS = 16
@@ -27,7 +28,9 @@ def pilot(
     Parameters
     ----------
     terms : Terms
+        Names of the columns of X and Z, and of the grouping factors.
     y : (n,) array
+        Response.
     W : (n, K) array
         Model-matrix columns `terms.columns`.
     stats : dict, optional
@@ -41,7 +44,7 @@ def pilot(
     """
     first = int(terms.columns[0] == INTERCEPT)
     names = terms.columns[first:]
-    random = {name for block in terms.blocks for name in block}
+    random = {name for grouping in terms.groupings for name in grouping.random}
     W = W[:, first:]
     center, spread = W.mean(axis=0), W.std(axis=0)
     for k, name in enumerate(names):
@@ -63,6 +66,26 @@ def pilot(
     y_scale = _power(float(np.sqrt(np.mean(left**2))), float(np.max(np.abs(y), initial=0.0)))
     n_random = sum(name in random for name in names)
     return Basis(tuple(names), n_random, center, scale, coefficients, y_scale)
+
+
+def of_rows(terms, y: np.ndarray, W: np.ndarray) -> Basis:
+    """The basis for rows in memory: `pilot` on a sample of them.
+
+    Parameters
+    ----------
+    terms : Terms
+        Names of the columns of X and Z, and of the grouping factor.
+    y : (N,) array
+        Response.
+    W : (N, K) array
+        Model-matrix columns `terms.columns`.
+
+    Returns
+    -------
+    Basis
+    """
+    step = max(len(y) // SAMPLE_ROWS, 1)
+    return pilot(terms, y[::step], W[::step])
 
 
 def _power(spread: float, size: float) -> float:
@@ -107,9 +130,15 @@ def basis_of(source: Source, design, columns: Mapping[str, dict] | None = None) 
     Parameters
     ----------
     source : Source
+        As `ingest.scan` or `ingest.reopen` gives it.
     design : Design
+        Of the model's formula.
     columns : dict, optional
         `columns` of data.json: means and sd's over all rows.
+
+    Returns
+    -------
+    Basis
     """
     y, W = finite_matrix(design, sample(source))
     plain = design.plain or {}

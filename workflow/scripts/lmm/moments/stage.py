@@ -9,13 +9,15 @@ import pandas as pd
 from lmm.core.errors import StudyError
 from lmm.core.progress import Progress
 from lmm.data import checks, finite, ingest
-from lmm.data.levels import encode
-from lmm.data.rows import together
+from lmm.data.levels import encode, level_names
 from lmm.model.design import Design, build
-from lmm.model.formula import parse
+from lmm.model.formula import Formula, parse, together
 from lmm.moments import pilot
 from lmm.moments.accumulate import accumulate, compute, keeps_whole, merge
 from lmm.moments.moments import Moments
+from lmm.moments.several import SeveralMoments
+from lmm.moments.several import merge as merge_several
+from lmm.moments.several_accumulate import accumulate_several, compute_several
 
 
 def designs(
@@ -26,23 +28,34 @@ def designs(
     Parameters
     ----------
     formulas : sequence of str
-        They differ in their random effects only.
+        The study's and its engines'.
     data : mapping
         data.json's content.
     rows : DataFrame or None
         data.parquet's, None where the rows were not copied.
+
+    Returns
+    -------
+    Design, list of Design
 
     Raises
     ------
     StudyError
         More parameters than rows or groups can carry, or a term whose basis depends on rows that are not there.
     """
-    levels = {name: column["levels"] for name, column in data["columns"].items() if "levels" in column}
-    schema = data["columns"] if rows is None else rows
-    own = [build(parse(text), schema, levels) for text in formulas]
+    own = [_design(parse(text), data["columns"], rows) for text in formulas]
     for design in own:
-        checks.size(data["rows"], data["groups"], design.terms, place(data), design.levels)
-    return build(together(formulas), schema, levels), own
+        groups = {factor["group"]: factor["levels"] for factor in data["factors"]}
+        checks.size(data["rows"], groups, design.terms, place(data), design.levels)
+    return _design(together(formulas), data["columns"], rows), own
+
+
+def _design(formula: Formula, columns: Mapping[str, Any], rows: pd.DataFrame | None) -> Design:
+    """A formula's design; numbers that another formula has in C(...) are numbers where this one has them without."""
+    plain = {name for name, column in columns.items() if "min" in column and name not in formula.categorical}
+    levels = {name: own["levels"] for name, own in columns.items() if "levels" in own and name not in plain}
+    schema = {name: own | {"type": "numeric"} if name in plain else own for name, own in columns.items()}
+    return build(formula, schema if rows is None else rows, levels)
 
 
 def place(data: Mapping[str, Any]) -> str:
@@ -61,13 +74,33 @@ def _rows_named(design: Design, data: Mapping[str, Any] | None) -> Iterator[None
         raise ((files and finite.in_files(design, data)) or error) from None
 
 
-def of_rows(design: Design, rows: pd.DataFrame, data: Mapping[str, Any] | None = None) -> Moments:
-    """Moments of rows in memory; `data`, data.json's content, says where they come from."""
-    codes, levels = encode(rows[design.terms.group])
-    whole = keeps_whole(len(levels), len(design.terms.columns))
+def of_rows(
+    design: Design, rows: pd.DataFrame, data: Mapping[str, Any] | None = None
+) -> Moments | SeveralMoments:
+    """Moments of rows in memory; `data`, data.json's content, says where they come from.
+
+    Parameters
+    ----------
+    design : Design
+        Of the model's formula.
+    rows : DataFrame
+        The rows.
+    data : mapping or None
+        data.json's content: says where the rows come from.
+
+    Returns
+    -------
+    Moments
+    """
+    terms = design.terms
+    encoded = [encode(level_names(rows, grouping.columns)) for grouping in terms.groupings]
+    codes, levels = [own for own, _ in encoded], [own for _, own in encoded]
+    whole = keeps_whole(sum(map(len, levels)), len(terms.columns))
     with _rows_named(design, data):
         y, W = pilot.finite_matrix(design, rows)
-    return compute(design.terms, y, W, codes, levels, whole)
+    if terms.several:
+        return compute_several(terms, y, W, codes, levels, pilot.of_rows(terms, y, W), whole)
+    return compute(terms, y, W, codes[0], levels[0], whole, weights=design.weights(rows))
 
 
 def of_sources(
@@ -76,12 +109,13 @@ def of_sources(
     span: tuple[int, int] | None = None,
     threads: int = 1,
     memory_mb: int = 1024,
-) -> Moments:
+) -> Moments | SeveralMoments:
     """Moments of the user's files, read in bounded memory.
 
     Parameters
     ----------
     design : Design
+        Of the model's formula.
     data : mapping
         data.json's content.
     span : (int, int), optional
@@ -89,46 +123,79 @@ def of_sources(
         all files in any case, so that the moments of spans can be merged.
     threads, memory_mb : int
         For DuckDB. The numbers do not depend on either.
+
+    Returns
+    -------
+    Moments
     """
     source = ingest.reopen(data)
-    whole = keeps_whole(data["groups"], len(design.terms.columns))
+    whole = keeps_whole(sum(factor["levels"] for factor in data["factors"]), len(design.terms.columns))
     read = source if span is None else source.only(*span)
+    by = accumulate_several if design.terms.several else accumulate
     with _rows_named(design, data):
         basis = pilot.basis_of(source, design, data["columns"])
-        return accumulate(read, design, basis, whole, threads, memory_mb)
+        return by(read, design, basis, whole, threads, memory_mb)
 
 
-def checked(moments: Moments, own: Iterable[Design], data: Mapping[str, Any]) -> Moments:
+def checked(
+    moments: Moments | SeveralMoments, own: Iterable[Design], data: Mapping[str, Any]
+) -> Moments | SeveralMoments:
     """The moments, if no column of X or of a block of Z is a combination of others, nor the response one of X's.
+
+    Parameters
+    ----------
+    moments : Moments
+        Sufficient statistics of the rows.
+    own : iterable of Design
+        Each formula's design.
+    data : mapping
+        data.json's content.
+
+    Returns
+    -------
+    Moments
+        The same.
 
     Raises
     ------
     StudyError
         It names the columns.
     """
+    if isinstance(moments, SeveralMoments):
+        checks.different(moments, place(data))
     for design in own:
-        for names in (design.terms.fixed, *design.terms.blocks):
+        blocks = [block for grouping in design.terms.groupings for block in grouping.blocks]
+        for names in (design.terms.fixed, *blocks):
             checks.collinear(moments, names, place(data))
         checks.exact(moments, design.formula.response, design.terms.fixed, place(data))
     return moments
 
 
-def merged(parts: Sequence[tuple[str, str]], own: Iterable[Design], data: Mapping[str, Any]) -> Moments:
+def merged(
+    parts: Sequence[Sequence[str]], own: Sequence[Design], data: Mapping[str, Any]
+) -> Moments | SeveralMoments:
     """Moments of all parts, added in their order; `checked`.
 
     Parameters
     ----------
-    parts : sequence of (table, details)
-        Paths of what `Moments.write` wrote.
+    parts : sequence of sequences of str
+        Paths of what `Moments.write` or `SeveralMoments.write` wrote.
     own : iterable of Design
+        Each formula's design.
     data : mapping
         data.json's content.
-    """
 
-    def read() -> Iterator[Moments]:
+    Returns
+    -------
+    Moments
+    """
+    several = len(data["factors"]) > 1
+    kind = SeveralMoments if several else Moments
+
+    def read() -> Iterator[Any]:
         with Progress("merging moments", len(parts)) as progress:
             for part in parts:
-                yield Moments.read(*part)
+                yield kind.read(*part)
                 progress.advance()
 
-    return checked(merge(read()), own, data)
+    return checked((merge_several if several else merge)(read()), own, data)

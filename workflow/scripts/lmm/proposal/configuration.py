@@ -79,7 +79,7 @@ def checked(name: str, text: str, root: str | Path = ".") -> str:
     study = load(yaml.safe_load(text), root).studies[name]
     drop = study.settings.missing == "drop"
     try:
-        source = ingest.inspect(study.data, study.formula.variables, study.formula.group, drop)
+        source = ingest.inspect(study.data, study.formula.variables, study.formula.keys, drop)
         if source.size <= ingest.COPY_LIMIT:
             ingest.scan(source, study.formula)
     except StudyError as error:

@@ -17,8 +17,8 @@ from lmm.core.store import write_whole
 TEXT, NUMBER, COUNT = pa.string(), pa.float64(), pa.int64()
 REPLICATES = pa.schema(
     [
-        ("design", TEXT), ("replicate", COUNT), ("engine", TEXT), ("effect", TEXT), ("term", TEXT),
-        ("truth", NUMBER), ("estimate", NUMBER), ("std_error", NUMBER), ("conf_low", NUMBER),
+        ("design", TEXT), ("replicate", COUNT), ("engine", TEXT), ("effect", TEXT), ("group", TEXT), ("term", TEXT),
+        ("df", TEXT), ("truth", NUMBER), ("estimate", NUMBER), ("std_error", NUMBER), ("conf_low", NUMBER),
         ("conf_high", NUMBER), ("status", TEXT), ("message", TEXT), ("seconds", NUMBER),
     ]
 )  # fmt: skip
@@ -31,17 +31,22 @@ RANKS = pa.schema(
 
 
 def run(
-    sources: Mapping[str, Any], engines: Mapping[str, Any], pymc_seed: int, first: int, stop: int
+    sources: Mapping[str, Any], engines: Mapping[str, Any], seed: int, first: int, stop: int
 ) -> tuple[pa.Table, pa.Table]:
     """Replicates first ... stop - 1 of every design.
 
     Parameters
     ----------
-    sources : mapping of design's key to `replicate_data.Simulated` or `Bootstrap`
-    engines : mapping of name to `replicate.Engine`
-    pymc_seed : int
-        The engine's seed, from which each replicate's is derived.
-    first, stop : int
+    sources : mapping
+        A design's key to `recovery.data.Simulated` or `Bootstrap`.
+    engines : mapping
+        Name to `recovery.replicate.Engine`.
+    seed : int
+        The Bayesian engine's seed, from which each replicate's is derived.
+    first : int
+        The first replicate.
+    stop : int
+        The one after the last.
 
     Returns
     -------
@@ -63,7 +68,7 @@ def run(
                 try:
                     data = source.draw(replicate)
                     true = true_explained(data, widest.terms)
-                    done = fit_all(engines, data, sampler_seed(pymc_seed, key, replicate))
+                    done = fit_all(engines, data, sampler_seed(seed, key, replicate))
                 except Exception as error:  # a data set that cannot be drawn is every engine's error
                     failure = one_line(error)
                     done = {name: (None, "error", failure, np.nan) for name in engines}
@@ -101,8 +106,13 @@ def merge(files: Iterable[str | Path], keys: Sequence[str]) -> pa.Table:
     Parameters
     ----------
     files : iterable of paths
+        Chunks.
     keys : sequence of str
         The designs, in order.
+
+    Returns
+    -------
+    Table
     """
     tables = [pq.read_table(file) for file in files]
     about: dict[str, dict] = {}

@@ -12,15 +12,15 @@ import numpy as np
 import pandas as pd
 
 from lmm.config.simulation import Simulation
-from lmm.config.simulation_checks import numeric_design
 from lmm.core.streams import address, seed_sequence, stream
-from lmm.core.tidy import RESIDUAL
+from lmm.core.tidy import RESIDUAL, corr_key
 from lmm.data.levels import encode
-from lmm.data.rows import Rows, together
+from lmm.data.rows import Rows
 from lmm.inference.intervals import variance_values
 from lmm.inference.optimum import Optimum
 from lmm.likelihood.problem import Structure, layout
-from lmm.model.formula import parse
+from lmm.model.design import numeric_design
+from lmm.model.formula import parse, together
 from lmm.model.terms import Terms
 from lmm.moments import accumulate
 from lmm.moments.moments import Moments
@@ -74,7 +74,7 @@ class Simulated:
     from_moments : bool
         Draw predictors, groups and random effects, and then moments instead of errors: normal errors only.
     priors : mapping, optional
-        For calibration: draws the parameters, see `prior_draws.parameters`.
+        For calibration: draws the parameters, see `from_priors.parameters`.
     """
 
     def __init__(
@@ -254,7 +254,7 @@ def truth_of_values(
 ) -> dict[str, Any]:
     """The truth of a data set that was simulated from values of fixed effects and `Structure.terms`."""
     p, q, random = len(terms.fixed), len(structure.random), structure.random
-    pairs = [f"{random[k]}.{random[m]}" for k, m in structure.correlations]
+    pairs = [corr_key(random[k], random[m]) for k, m in structure.correlations]
     return {
         "fixed": dict(zip(terms.fixed, values[:p].tolist(), strict=True)),
         "sd": dict(zip(random, values[p : p + q].tolist(), strict=True)),

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from lmm.comparison.engines import ORDER
+from lmm.core.engines import ENGINES
 from lmm.core.errors import StudyError
 
 STATUSES = ("ok", "singular", "non-converged", "gate-failed", "error", "skipped")
 USABLE = ("ok", "singular")
 VALUES = ("truth", "estimate", "std_error", "conf_low", "conf_high")
-LONG = ("design", "replicate", "engine", "effect", "term", *VALUES, "status", "message")
+LONG = ("design", "replicate", "engine", "effect", "group", "term", "df", *VALUES, "status", "message")
 
 
 def design_columns(replicates: pd.DataFrame) -> list[str]:
@@ -21,7 +21,8 @@ def design_columns(replicates: pd.DataFrame) -> list[str]:
 
 def place(engine: str) -> tuple[int, str]:
     """Sorts engines into the order of the report."""
-    return (ORDER.index(engine) if engine in ORDER else len(ORDER), engine)
+    order = list(ENGINES)
+    return (order.index(engine) if engine in ENGINES else len(order), engine)
 
 
 def fits_of(replicates: pd.DataFrame) -> pd.DataFrame:
@@ -38,12 +39,13 @@ def check(replicates: pd.DataFrame) -> None:
     unknown = set(replicates["status"].unique()) - set(STATUSES)
     if unknown:
         raise StudyError(where, f"status {min(map(str, unknown))!r}; expected one of {', '.join(STATUSES)}")
-    keys = ["design", "replicate", "engine", "effect", "term"]
+    keys = ["design", "replicate", "engine", "effect", "group", "term", "df"]
     twice = replicates.duplicated(keys)
     if twice.any():
         row = replicates.loc[twice.idxmax(), keys]
         raise StudyError(
-            where, f"{', '.join(map(str, row))} is there twice; expected every term of a fit once"
+            where,
+            f"{', '.join(filter(None, map(str, row)))} is there twice; expected every term of a fit once",
         )
     if replicates.groupby(keys[:3], observed=True)["status"].nunique().max() > 1:
         raise StudyError(where, "a fit has two statuses; expected one for each design, replicate and engine")
@@ -73,19 +75,21 @@ class Grid:
         managed = [self.usable[name] | absent[name][:, None] for name in self.engines]
         self.common = np.logical_and.reduce(managed)
         named = replicates["term"].fillna("").astype(str) != ""
-        keys = ["engine", "effect", "term"]
+        keys = ["engine", "effect", "group", "term", "df"]
         self._where = replicates[named].groupby(keys, sort=False, observed=True).indices
         self._rows = np.flatnonzero(named.to_numpy())
 
-    def blocks(self) -> Iterator[tuple[tuple[str, str, str], np.ndarray]]:
-        """(engine, effect, term) and the rows of the table that belong to it, engines in their usual order."""
+    def blocks(self) -> Iterator[tuple[tuple[str, str, str, str, str], np.ndarray]]:
+        """(engine, effect, group, term, method of df) and its rows of the table, engines in their usual order."""
         for key in sorted(self._where, key=lambda key: place(key[0])):
             yield key, self._rows[self._where[key]]
 
-    def block(self, engine: str, effect: str, term: str) -> np.ndarray | None:
-        """The rows of one engine's term."""
-        found = self._where.get((engine, effect, term))
-        return None if found is None else self._rows[found]
+    def block(self, engine: str, effect: str, group: str, term: str) -> np.ndarray | None:
+        """The rows of one engine's term, by the first of its methods of degrees of freedom."""
+        for key, found in self._where.items():
+            if key[:4] == (engine, effect, group, term):
+                return self._rows[found]
+        return None
 
     def dense(self, block: np.ndarray) -> dict[str, np.ndarray]:
         """`VALUES` as arrays, designs x replicates."""

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from lmm.config.simulation import Simulation
-from lmm.config.simulation_checks import numeric_design
+from lmm.core.engines import BAYES, first
 from lmm.data.rows import read_terms
 from lmm.engines import reml
+from lmm.engines.pymc.draws import posterior_draws
 from lmm.likelihood.problem import layout
+from lmm.model.design import numeric_design
 from lmm.model.formula import parse
 from lmm.model.terms import Terms
 from lmm.moments.moments import Moments
@@ -32,7 +32,7 @@ def simulated(
     terms = {text: numeric_design(parse(text)).terms for text in settings["formulas"]}
     priors = None
     if settings["calibration"]:
-        own = settings["engines"]["pymc"]
+        own = settings["engines"][first(settings["engines"], BAYES)]
         priors = own["priors"] | {"blocks": terms[own["formula"]].blocks}
     formulas = [settings["formula"], *(text for text in settings["formulas"] if text != settings["formula"])]
     sources = {
@@ -70,32 +70,16 @@ def bootstrapped(
         _, best = reml.fit(moments, model.fixed, model.blocks, profile=False, ranef=False)
         estimates = estimates_of(best, layout(model.blocks))
     else:
-        model = terms[settings["engines"]["pymc"]["formula"]]
+        model = terms[settings["engines"][first(settings["engines"], BAYES)]["formula"]]
         estimates = posterior_draws(paths["posterior"], model)
     key = designs[0]["key"]
     source = Bootstrap(moments, model, key, settings["seed"], estimates, settings["calibration"])
     return {key: source}, engines(settings, terms)
 
 
-def posterior_draws(path: str, terms: Terms) -> np.ndarray:
-    """Draws of fixed effects and `Structure.terms`, (S, k), from posterior.nc."""
-    import xarray
-
-    names = [*terms.fixed, *layout(terms.blocks).terms]
-    with xarray.open_datatree(path, engine="h5netcdf") as tree:
-        return np.stack([tree["posterior"][name].to_numpy().ravel() for name in names], axis=1)
-
-
 def engines(settings: Mapping[str, Any], terms: Mapping[str, Terms]) -> dict[str, Engine]:
     """The study's engines, in its order."""
-    out: dict[str, Engine] = {}
-    for name, own in settings["engines"].items():
-        if name == "pymc":
-            from lmm.recovery.replicate_pymc import (
-                Pymc,  # seconds of imports that other studies need not spend
-            )
-
-            out[name] = Pymc(own, terms[own["formula"]], settings["calibration"])
-        else:
-            out[name] = Engine(name, own, terms[own["formula"]])
-    return out
+    return {
+        name: Engine(name, own, terms[own["formula"]], settings["calibration"])
+        for name, own in settings["engines"].items()
+    }

@@ -13,19 +13,21 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from lmm.core.engines import BAYES, EXACT, LIKELIHOOD, POOLED, first
 from lmm.recovery import measures as m
 from lmm.recovery.grid import STATUSES, Grid, check, design_columns, fits_of, place
 
 SUBSETS = ("usable", "common")
 COLUMNS = (
-    "design", "engine", "effect", "term", "truth", "subset", "measure", "estimate", "mcse",
+    "design", "engine", "effect", "group", "term", "df", "truth", "subset", "measure", "estimate", "mcse",
     "n_used", "n_missing", "n_failed", "n_replicates", "n_needed",
 )  # fmt: skip
 PROPORTIONS = (
-    "coverage", "bias_eliminated_coverage", "power", "p_zero", "failure_rate", "singular_rate", "ranef_coverage",
+    "coverage", "bias_eliminated_coverage", "power", "type_1_error", "p_zero", "failure_rate", "singular_rate",
+    "ranef_coverage",
 )  # fmt: skip
 PERCENTAGES = ("model_se_error", "relative_precision")
-REFERENCE = ("reml", "mixedlm", "pymc", "ols")
+REFERENCE = (EXACT, LIKELIHOOD, BAYES, POOLED)
 
 
 @dataclass(frozen=True)
@@ -51,15 +53,15 @@ class Targets:
 
 
 def reference_engine(engines: Iterable[str]) -> str:
-    """The engine that relative precision refers to: reml, else mixedlm, pymc, ols, else the first."""
+    """The engine that relative precision refers to: the exact one, else the next family's, else the first."""
     engines = list(engines)
-    return next((name for name in REFERENCE if name in engines), engines[0])
+    return first(engines, *REFERENCE) or engines[0]
 
 
 def performance(
     replicates: pd.DataFrame, targets: Targets | None = None, reference: str | None = None
 ) -> pd.DataFrame:
-    """Every measure by design, engine and term.
+    """Every measure by design, engine, group and term.
 
     Parameters
     ----------
@@ -84,7 +86,7 @@ def performance(
     Raises
     ------
     StudyError
-        If a column is missing, a status is unknown, or an engine has a term twice in a replicate.
+        If a column is missing, a status is unknown, or an engine has a key twice in a replicate.
     """
     check(replicates)
     targets = targets or Targets()
@@ -92,17 +94,18 @@ def performance(
     reference = reference or reference_engine(grid.engines)
     parts = [_of_fits(grid, targets)]
     for subset in SUBSETS:
-        for (engine, effect, term), block in grid.blocks():
+        for (engine, effect, group, term, df), block in grid.blocks():
             keep = grid.keep(engine, subset)
             values = {name: np.where(keep, value, np.nan) for name, value in grid.dense(block).items()}
             other = None
             if effect != "ranef" and engine != reference:
-                twin = grid.block(reference, effect, term)
+                twin = grid.block(reference, effect, group, term)
                 if twin is not None:
                     other = np.where(grid.keep(reference, subset), grid.dense(twin)["estimate"], np.nan)
             found = _measures(effect, term, values, other)
-            name = term.partition(": ")[0] if effect == "ranef" else term
-            parts.append(_rows(grid, targets, engine, effect, name, subset, found, values["truth"], keep))
+            name = term.rpartition(": ")[0] if effect == "ranef" else term
+            key = effect, group, name, df
+            parts.append(_rows(grid, targets, engine, key, subset, found, values["truth"], keep))
     table = grid.designs.reset_index(names="_design").merge(pd.concat(parts), on="design")
     table["_engine"] = table["engine"].map(place)
     table = table.sort_values(["_design", "_engine"], kind="stable", ignore_index=True)
@@ -134,7 +137,7 @@ def _measures(
     """The measures that make sense for an effect."""
     e, t, s, low, high = (v[name] for name in ("estimate", "truth", "std_error", "conf_low", "conf_high"))
     if effect == "ranef":
-        return {f"ranef_{term.partition(': ')[2]}": m.mean(e)}
+        return {f"ranef_{term.rpartition(': ')[2]}": m.mean(e)}
     edge = 1.0 if term.startswith("cor__") else 0.0
     piled = (np.abs(e) == edge).any(axis=1) if effect == "ran_pars" else np.zeros(len(e), bool)
     found = {
@@ -151,6 +154,8 @@ def _measures(
     }
     if effect == "fixed":
         found["power"] = m.power(low, high)
+        null = np.where(t == 0.0, 0.0, np.nan)
+        found["type_1_error"] = m.power(low + null, high + null)
     if effect == "ran_pars" and term.startswith("sd__"):
         found["p_zero"] = m.at_zero(e)
     if other is not None:
@@ -170,22 +175,24 @@ def _of_fits(grid: Grid, targets: Targets) -> pd.DataFrame:
             "failure_rate": m.proportion(failed),
             "singular_rate": m.proportion(singular),
         }
-        parts.append(_rows(grid, targets, engine, "", "", "usable", found, nothing, there))
+        parts.append(_rows(grid, targets, engine, ("", "", "", ""), "usable", found, nothing, there))
     return pd.concat(parts, ignore_index=True)
 
 
 def _rows(
-    grid: Grid, targets: Targets, engine: str, effect: str, term: str, subset: str,
+    grid: Grid, targets: Targets, engine: str, key: tuple[str, str, str, str], subset: str,
     found: dict[str, m.Measured], truth: np.ndarray, keep: np.ndarray,
 ) -> pd.DataFrame:  # fmt: skip
     """A row for each design and measure of one engine's term."""
     attempted = (grid.status[engine] != "").sum(axis=1)
     failed = attempted - grid.usable[engine].sum(axis=1)
     true, _, _ = m.mean(truth)
+    effect, group, term, df = key
     parts = []
     for measure, (estimate, mcse, n) in found.items():
         parts.append(pd.DataFrame({
-            "design": grid.designs["design"], "engine": engine, "effect": effect, "term": term, "truth": true,
+            "design": grid.designs["design"], "engine": engine, "effect": effect, "group": group,
+            "term": term, "df": df, "truth": true,
             "subset": subset, "measure": measure, "estimate": estimate, "mcse": mcse, "n_used": n,
             "n_missing": keep.sum(axis=1) - n, "n_failed": failed, "n_replicates": attempted,
             "n_needed": needed(measure, estimate, mcse, n, true, targets),
@@ -201,6 +208,26 @@ def needed(
 
     A proportion of exactly 0 or 1 has an MCSE of 0, which says that n is small and not that it is enough: there
     (n P + 2) / (n + 4) stands for P (Agresti & Coull 1998). NaN where there is no target: bias at a truth of 0.
+
+    Parameters
+    ----------
+    measure : str
+        Name of the measure.
+    estimate : (designs,) array
+        Its estimates.
+    mcse : (designs,) array
+        Their Monte Carlo standard errors.
+    n : (designs,) array
+        Replicates used.
+    truth : (designs,) array
+        Mean true values.
+    targets : Targets
+        Monte Carlo errors wanted.
+
+    Returns
+    -------
+    (designs,) array
+        Whole numbers or NaN.
     """
     if measure in PROPORTIONS:
         share = np.where((estimate <= 0) | (estimate >= 1), (n * estimate + 2) / (n + 4), estimate)
@@ -226,6 +253,23 @@ def _upwards(x: np.ndarray) -> np.ndarray:
 def select(
     table: pd.DataFrame, measure: str, subset: str = "usable", terms: Sequence[str] | None = None
 ) -> pd.DataFrame:
-    """The rows of a performance table that have a value of one measure."""
+    """The rows of a performance table that have a value of one measure.
+
+    Parameters
+    ----------
+    table : DataFrame
+        performance.csv.
+    measure : str
+        Name of the measure.
+    subset : str
+        Which replicates: `usable` or another subset of the table.
+    terms : sequence of str or None
+        The terms wanted; None: all.
+
+    Returns
+    -------
+    DataFrame
+        Rows of the table.
+    """
     rows = table[(table["measure"] == measure) & (table["subset"] == subset) & table["estimate"].notna()]
     return rows if terms is None else rows[rows["term"].isin(terms)]

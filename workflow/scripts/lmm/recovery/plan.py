@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lmm.core.engines import row
+
 JOB_SECONDS = 75.0  # of work in a job, beside the 10 s of its imports and PyMC's compilation
 SPLIT_SECONDS = 5.0  # less work than this is not worth a second job
 MOST_DESIGNS = 12  # of a bundle: its name, their keys, must remain a file name
@@ -31,14 +33,10 @@ def seconds(engines: Mapping[str, Mapping[str, Any]], groups: int, rows: int | N
     """Rough cost of one replicate on one core; only the size of jobs depends on it."""
     rows = rows or 0
     total = 0.005 + 1e-6 * rows + 1e-5 * groups
-    if "reml" in engines:
-        total += 0.004 + 6e-5 * groups
-    if "mixedlm" in engines:
-        total += 0.05 + 3e-3 * groups
-    if "pymc" in engines:
-        own = engines["pymc"]
-        draws = own["chains"] * (own["tune"] + own["draws"])
-        total += 0.03 + 2e-4 * groups + draws * 3.5 * (3e-6 + 2.5e-8 * groups)
+    for name, own in engines.items():
+        draws = own.get("chains", 0) * (own.get("tune", 0) + own.get("draws", 0))
+        constant, per_group, per_draw, per_draw_and_group = row(name).cost
+        total += constant + per_group * groups + draws * (per_draw + per_draw_and_group * groups)
     return total
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from lmm.config.designs import DesignPoint
 from lmm.config.load import Studies, Study
+from lmm.core import engines
 from lmm.core.errors import StudyError
 from lmm.recovery.data import Simulated, sampler_seed
 
@@ -25,6 +26,10 @@ def find(
         From 0, as in replicates.parquet.
     design : str, optional
         The design's key, or the beginning of it; a study with one design needs none.
+
+    Returns
+    -------
+    Study, DesignPoint, bool
 
     Raises
     ------
@@ -64,11 +69,20 @@ def analysis(
 
     Parameters
     ----------
-    study, point, replicate : see `find`
+    study : Study
+        From `find`.
+    point : DesignPoint
+        From `find`.
+    replicate : int
+        Its number, from 0.
     response : str
         The response's column.
     priors : dict, optional
         PyMC's, where they are not those configured.
+
+    Returns
+    -------
+    dict
     """
     made = _configuration(study, point, replicate, {"data": ROWS, "truth": TRUTH})
     own = made["studies"][study.name]
@@ -76,23 +90,23 @@ def analysis(
         if "formula" in settings:
             settings["formula"] = f"{response} ~ {settings['formula'].partition('~')[2].strip()}"
     if priors is not None:
-        own["engines"]["pymc"]["priors"] = priors
+        own["engines"][engines.first(study.engines, engines.BAYES)]["priors"] = priors
     return made
 
 
 def _configuration(study: Study, point: DesignPoint, replicate: int, data: dict[str, Any]) -> dict[str, Any]:
     """As YAML would have it."""
-    engines = study.settings.engines.plain()
-    if "pymc" in engines:
-        seed = sampler_seed(engines["pymc"]["seed"], point.key, replicate)
-        engines["pymc"] = engines["pymc"] | {"seed": seed}
+    listed = study.settings.engines.plain()
+    if (bayes := engines.first(listed, engines.BAYES)) is not None:
+        seed = sampler_seed(listed[bayes]["seed"], point.key, replicate)
+        listed[bayes] = listed[bayes] | {"seed": seed}
     where = ", ".join(f"{path} {value}" for path, value in point.values.items())
     title = f"{study.title}: replicate {replicate}" + (f" of {where}" if where else "")
     own = {
         "title": title,
         "formula": study.formula.text,
         **data,
-        "engines": engines,
+        "engines": listed,
         "conf_level": study.settings.conf_level,
         "on_failed_gate": study.settings.on_failed_gate,
     }
@@ -122,7 +136,8 @@ def _priors(study: Study) -> dict[str, Any] | None:
     """What calibration draws parameters from; None without it."""
     if not study.settings.calibration:
         return None
-    from lmm.config.simulation_checks import numeric_design
+    from lmm.model.design import numeric_design
 
-    blocks = numeric_design(study.formula_for("pymc")).terms.blocks
-    return study.engine("pymc")["priors"] | {"blocks": blocks}
+    bayes = engines.first(study.engines, engines.BAYES)
+    blocks = numeric_design(study.formula_for(bayes)).terms.blocks
+    return study.engine(bayes)["priors"] | {"blocks": blocks}

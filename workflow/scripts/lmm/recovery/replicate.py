@@ -6,15 +6,17 @@ with empty estimates where there are none.
 
 import time
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from lmm.core.tidy import RESIDUAL, Fit, truth_of
+from lmm.core import engines
+from lmm.core.tidy import RESIDUAL, Fit, group_of, truth_of
 from lmm.data.rows import Rows
-from lmm.engines import mixedlm, ols, reml
+from lmm.engines.base import Task
 from lmm.inference.variance_explained import MEASURES, explained
 from lmm.likelihood.problem import layout
 from lmm.model.terms import Terms
@@ -34,11 +36,14 @@ class Outcome(NamedTuple):
         `estimate` and perhaps `conf_low`, `conf_high` of each measure of variance explained.
     ranks : DataFrame or None
         For calibration.
+    further : mapping of method to DataFrame
+        The fixed effects by further methods of degrees of freedom.
     """
 
     fit: Fit
     explained: Mapping[str, Mapping[str, float]]
     ranks: pd.DataFrame | None = None
+    further: Mapping[str, pd.DataFrame] = MappingProxyType({})
 
 
 class Engine:
@@ -51,43 +56,51 @@ class Engine:
         The engine's configuration, `formula` and `conf_level` among it.
     terms : Terms
         Of its formula.
+    calibration : bool
+        Rank the truth among the draws, of an engine that has some.
     """
 
-    def __init__(self, name: str, settings: Mapping[str, Any], terms: Terms):
-        self.name, self.settings, self.terms = name, settings, terms
-        structure = layout(terms.blocks)
-        self.expected = [("fixed", term) for term in terms.fixed]
-        if name == "ols":
-            self.expected.append(("ran_pars", RESIDUAL))
+    def __init__(self, name: str, settings: Mapping[str, Any], terms: Terms, calibration: bool = False):
+        self.row, self.settings, self.terms = engines.row(name), settings, terms
+        self.fitter = self.row.load().Fitter(settings, terms)
+        df = settings.get("df", [])
+        self.methods = [df] if isinstance(df, str) else list(df)
+        self.ranked = calibration and "draws" in self.row.yields
+        self.expected = [("fixed", "", term) for term in terms.fixed]
+        if "ranef" not in self.row.yields:
+            self.expected.append(("ran_pars", group_of(RESIDUAL, ""), RESIDUAL))
             return
-        self.expected += [("ran_pars", term) for term in structure.terms]
-        self.expected += [("explained", measure) for measure in MEASURES]
+        group = terms.group
+        self.expected += [("ran_pars", group_of(term, group), term) for term in layout(terms.blocks).terms]
+        self.expected += [("explained", "", measure) for measure in MEASURES]
         self.expected += [
-            ("ranef", f"{term}: {measure}") for term in terms.random for measure in RANEF_MEASURES
+            ("ranef", group, f"{term}: {measure}") for term in terms.random for measure in RANEF_MEASURES
         ]
 
-    def outcome(self, data: DataSet, seed: int, earlier: Mapping[str, Outcome]) -> Outcome:
-        """Fit one data set; `earlier` has the engines before this one."""
-        level, truth, moments = self.settings["conf_level"], data.truth, data.moments
-        fixed, blocks = self.terms.fixed, self.terms.blocks
-        if self.name == "ols":
-            rows = (data.rows.y, data.rows.columns(fixed)) if data.rows is not None else ()
-            return Outcome(ols.fit(fixed, *rows, moments=moments, conf_level=level, truth=truth), {})
-        if self.name == "reml":
-            fit, _ = reml.fit(moments, fixed, blocks, level, truth, self.settings["profile"])
-            return Outcome(fit, self._explained(fit, moments))
-        if self.name == "mixedlm":
-            start = earlier.get("reml")
-            if start is None or start.fit.engine != "reml" or not self.settings["reml_is_start"]:
-                start = Outcome(reml.fit(moments, fixed, blocks, level)[0], {})
-            rows = narrowed(data.rows, self.terms)
-            limits = {name: self.settings[name] for name in ("max_rows", "max_groups")}
-            fit = mixedlm.fit(
-                self.terms, rows.y, rows.W, rows.codes, rows.levels, reml=start.fit, conf_level=level, truth=truth,
-                **limits,
-            )  # fmt: skip
-            return Outcome(fit, self._explained(fit, moments) if len(fit.parameters) else {})
-        raise ValueError(f"no engine {self.name!r} for replicates")
+    def outcome(self, data: DataSet, seed: int, exact: Fit | None) -> Outcome:
+        """Fit one data set; `exact` is the exact engine's fit of it, where there is one."""
+        rows = data.rows
+        task = Task(
+            moments=data.moments,
+            rows=None if rows is None else lambda: narrowed(rows, self.terms),
+            truth=data.truth,
+            start=exact if self.settings.get("reml_is_start") else None,
+            seed=seed,
+            scales=data.prior_moments,
+            brief=True,
+        )
+        found = self.fitter.fit(task)
+        explained = found.explained
+        if "ranef" in self.row.yields and not explained and len(found.fit.parameters):
+            explained = self._explained(found.fit, data.moments)
+        ranked = None
+        if self.ranked:
+            from lmm.recovery.calibration.ranks import ranks
+
+            rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2,)))
+            chains = found.chains
+            ranked = ranks(chains, data.moments, data.own, data.truth, chains.measures["ess_bulk"], rng)
+        return Outcome(found.fit, explained, ranked, found.further)
 
     def _explained(self, fit: Fit, moments: Moments) -> dict[str, dict[str, float]]:
         """Variance explained at the estimates."""
@@ -105,13 +118,13 @@ def narrowed(rows: Rows, terms: Terms) -> Rows:
 def true_explained(data: DataSet, terms: Terms) -> dict[str, float]:
     """Variance explained at the truth, with the replicate's own design matrix."""
     random, fixed = terms.random, terms.fixed
-    values = {term: truth_of(data.truth, term) for term in [*fixed, *layout(terms.blocks).terms]}
+    values = {term: truth_of(data.truth, terms.group, term) for term in [*fixed, *layout(terms.blocks).terms]}
     found = explained(values, fixed, random, data.own.mean_zz(random), data.own.cov_fixed(fixed))
     return {measure: float(value) for measure, value in found.items()}
 
 
-def ranef_measures(table: pd.DataFrame, term: str) -> dict[str, float]:
-    """How well a term's random effects were recovered.
+def ranef_measures(table: pd.DataFrame) -> dict[str, float]:
+    """How well the random effects of one factor and term were recovered.
 
     Returns
     -------
@@ -119,9 +132,8 @@ def ranef_measures(table: pd.DataFrame, term: str) -> dict[str, float]:
         rmse of the estimates; coverage of their intervals; shrinkage, 1 - sd(estimates) / sd(true effects);
         rank_correlation (Spearman's) with the true effects. Over the groups whose true effect is known.
     """
-    mine = (table["term"] == term).to_numpy()
     estimate, low, high, true = (
-        table[name].to_numpy(float)[mine] for name in ("estimate", "conf_low", "conf_high", "truth")
+        table[name].to_numpy(float) for name in ("estimate", "conf_low", "conf_high", "truth")
     )
     known = np.isfinite(true)
     estimate, low, high, true = estimate[known], low[known], high[known], true[known]
@@ -140,52 +152,64 @@ def ranef_measures(table: pd.DataFrame, term: str) -> dict[str, float]:
 def records(
     engine: Engine, outcome: Outcome | None, data: DataSet | None, true: Mapping[str, float]
 ) -> list[tuple]:
-    """Rows of the long table: effect, term, truth, estimate, std_error, conf_low, conf_high.
+    """Rows of the long table: effect, group, term, df, truth, estimate, std_error, conf_low, conf_high.
 
-    Every engine has the same rows in every replicate, NaN where it has no estimate.
+    Every engine has the same rows in every replicate, NaN where it has no estimate. `df` is the method of degrees
+    of freedom of an engine's fixed effects, a row for each; empty for all others.
     """
-    found: dict[tuple[str, str], tuple] = {}
+    found: dict[tuple[str, str, str], tuple] = {}
+    by_method: dict[str, dict[tuple[str, str, str], tuple]] = {}
     if outcome is not None and len(outcome.fit.parameters):
-        table = outcome.fit.parameters
-        names = ("estimate", "std_error", "conf_low", "conf_high")
-        columns = zip(*(table[name].to_numpy(float).tolist() for name in names), strict=True)
-        found = dict(zip(zip(table["effect"], table["term"], strict=True), columns, strict=True))
+        found = _values(outcome.fit.parameters)
+        by_method = {method: _values(table) for method, table in outcome.further.items()}
         for measure, value in outcome.explained.items():
             ends = value.get("conf_low", np.nan), value.get("conf_high", np.nan)
-            found["explained", measure] = (float(value["estimate"]), np.nan, *map(float, ends))
+            found["explained", "", measure] = (float(value["estimate"]), np.nan, *map(float, ends))
         if outcome.fit.ranef is not None:
-            for term in engine.terms.random:
-                for measure, value in ranef_measures(outcome.fit.ranef, term).items():
-                    found["ranef", f"{term}: {measure}"] = (value, np.nan, np.nan, np.nan)
+            for (group, term), part in outcome.fit.ranef.groupby(["group", "term"], sort=False):
+                for measure, value in ranef_measures(part).items():
+                    found["ranef", group, f"{term}: {measure}"] = (value, np.nan, np.nan, np.nan)
     nothing, truth = (np.nan,) * 4, None if data is None else data.truth
     rows = []
-    for effect, term in engine.expected:
+    for effect, group, term in engine.expected:
         known = true.get(term, np.nan) if effect == "explained" else np.nan
         if effect in ("fixed", "ran_pars"):
-            known = float(truth_of(truth, term))
-        rows.append((effect, term, known, *found.get((effect, term), nothing)))
+            known = float(truth_of(truth, group, term))
+        for method in engine.methods or [""] if effect == "fixed" else [""]:
+            own = by_method.get(method, found).get((effect, group, term), nothing)
+            rows.append((effect, group, term, method, known, *own))
     return rows
 
 
+def _values(table: pd.DataFrame) -> dict[tuple[str, str, str], tuple]:
+    """estimate, std_error, conf_low and conf_high of each row of a tidy table."""
+    names = ("estimate", "std_error", "conf_low", "conf_high")
+    columns = zip(*(table[name].to_numpy(float).tolist() for name in names), strict=True)
+    return dict(zip(zip(table["effect"], table["group"], table["term"], strict=True), columns, strict=True))
+
+
 def fit_all(
-    engines: Mapping[str, Engine], data: DataSet, seed: int
+    fitters: Mapping[str, Engine], data: DataSet, seed: int
 ) -> dict[str, tuple[Outcome | None, str, str, float]]:
     """Every engine on one data set: outcome, status, message, seconds.
 
     Any exception of an engine is its result: the replicates after it and the engines beside it go on.
     """
     done: dict[str, tuple[Outcome | None, str, str, float]] = {}
-    # reml before mixedlm, which starts from it
-    for name in sorted(engines, key=lambda name: name == "mixedlm"):
+    exact = None
+    for name in sorted(
+        fitters, key=lambda name: fitters[name].row.starts
+    ):  # those that start from another come last
         began = time.perf_counter()
-        good = {other: found[0] for other, found in done.items() if found[0] is not None}
         try:
-            outcome = engines[name].outcome(data, seed, good)
-            status, message = outcome.fit.diagnostics["status"], outcome.fit.diagnostics["message"]
+            outcome = fitters[name].outcome(data, seed, exact)
+            status, message = outcome.fit.diagnostics.status, outcome.fit.diagnostics.message
+            if fitters[name].row.family == engines.EXACT:
+                exact = outcome.fit
         except Exception as error:  # whatever it is, it is this fit's result
             outcome, status, message = None, "error", one_line(error)
         done[name] = outcome, status, message, time.perf_counter() - began
-    return {name: done[name] for name in engines}
+    return {name: done[name] for name in fitters}
 
 
 def one_line(error: Exception) -> str:

@@ -9,21 +9,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lmm.core.engines import row
 from lmm.core.versions import versions_of
 from lmm.recovery.grid import USABLE, fits_of, place
 
-PACKAGES = {
-    "ols": ("scipy",),
-    "mixedlm": ("statsmodels",),
-    "reml": ("numba", "scipy"),
-    "pymc": ("arviz", "numba", "nutpie", "pymc", "pytensor"),
-}
 COLUMNS = ["design", "replicate", "engine", "status", "seconds"]
 
 
 def versions(engines: Iterable[str]) -> dict[str, str]:
     """Versions of what some engines compute with."""
-    return versions_of(*sorted({"numpy"}.union(*(PACKAGES[engine] for engine in engines))))
+    return versions_of(*sorted({"numpy"}.union(*(row(engine).packages for engine in engines))))
 
 
 def diagnostics(files: Iterable[str | Path], keys: Sequence[str]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from lmm.report.tables.table import Table
 
-TEMPLATES = Path(__file__).parents[2] / "report" / "templates"
+TEMPLATES = Path(__file__).parents[3] / "report" / "templates"
 
 
 def assemble(template: str, **values: Any) -> str:

@@ -99,7 +99,7 @@ def _headline(studies: list) -> str:
 def _bibtex(studies: list) -> str:
     """Entries of all studies, each once."""
     replicated = [study for study in studies if isinstance(study, recovered.Recovered)]
-    parts = [methods.bibtex(studies), references.bibtex(replicated)]
+    parts = [references.bibtex(studies), references.bibtex_replicated(replicated)]
     return "\n\n".join(filter(None, parts))
 
 
@@ -139,8 +139,6 @@ def _study(results: Results, directory: Path, provenance: Mapping[str, Any]) -> 
         **graph.provenance(results, graph.edges(results.fits), provenance["run_times"]),
         "groups": _groups(directory),
         "warnings": [
-            (label(name), text)
-            for name, fit in results.fits.items()
-            for text in fit.diagnostics.get("warnings") or []
+            (label(name), text) for name, fit in results.fits.items() for text in fit.diagnostics.warnings
         ],
     }

@@ -65,7 +65,7 @@ def _variances(results: Results) -> Card | None:
             )
             continue
         if not len(mine):
-            lines.append(("bad", f"{label(engine)}: {fit.diagnostics['status']}"))
+            lines.append(("bad", f"{label(engine)}: {fit.diagnostics.status}"))
             continue
         low, high, truth = (mine[c].to_numpy(float) for c in ("conf_low", "conf_high", "truth"))
         known = np.isfinite(low + high + truth)
@@ -114,7 +114,7 @@ def _components(results: Results) -> Card | None:
 def _gates(results: Results) -> Card | None:
     if "pymc" not in results.fits:
         return None
-    gates = results.fits["pymc"].diagnostics.get("gates") or []
+    gates = results.fits["pymc"].diagnostics.gates
     if not gates:
         return Card("gates", "bad", "Convergence gates", "no fit", (("bad", status(results, "pymc")),))
     failed = [gate for gate in gates if not gate["passed"]]
@@ -134,7 +134,7 @@ def _optimum(results: Results) -> Card | None:
     said = optimum(results)
     if not said:
         return None
-    gap = results.fits["mixedlm"].diagnostics["summary"]["reml_gap"]
+    gap = results.fits["mixedlm"].diagnostics.summary["reml_gap"]
     tone = "good" if gap["reached"] else "warn"
     lines = [
         ("plain", f"criterion off by {error_size(gap['criterion'])}"),
@@ -193,9 +193,9 @@ def _checks(results: Results) -> Card | None:
 
 def _trouble(results: Results) -> Card | None:
     lines = [
-        ("bad" if fit.diagnostics["status"] == "error" else "warn", status(results, name))
+        ("bad" if fit.diagnostics.status == "error" else "warn", status(results, name))
         for name, fit in results.fits.items()
-        if fit.diagnostics["status"] not in ("ok", "gate-failed")
+        if fit.diagnostics.status not in ("ok", "gate-failed")
     ]
     if not lines:
         return None
@@ -221,6 +221,7 @@ def headline(results: Results) -> dict:
         "cards": [card.plain() for card in cards(results)],
         "verdict": found,
         "criticism": results.notes.get("criticism"),
+        "predictions": results.notes.get("predictions"),
         "estimates": estimates,
         "truth": {
             k: v

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lmm.comparison.engines import ORDER
+from lmm.core import engines
 from lmm.core.errors import StudyError
 from lmm.core.store import read_json, read_table
 from lmm.core.tidy import RESIDUAL
@@ -53,9 +53,7 @@ class Run:
         """Diagnostics of a study's fits, by engine, in the report's order."""
         files = self.studies[study].glob("*/diagnostics.json") if study in self.studies else ()
         found = {file.parent.name: read_json(file) for file in files}
-        return dict(
-            sorted(found.items(), key=lambda item: (item[0] not in ORDER, [*ORDER, item[0]].index(item[0])))
-        )
+        return dict((name, found[name]) for name in engines.ordered(found))
 
 
 def read(folder: str | Path) -> Run:
@@ -176,7 +174,8 @@ def numbers(a: Run, b: Run) -> pd.DataFrame:
 
 
 def _table(path: Path) -> pd.DataFrame:
-    return read_table(path) if path.is_file() else pd.DataFrame()
+    text = ["df"] if path.name == "performance.csv" else []
+    return read_table(path, text) if path.is_file() else pd.DataFrame()
 
 
 def _of_engine(study: str, engine: str, folders: list[Path]) -> Iterator[pd.DataFrame]:
@@ -199,7 +198,7 @@ def _of_engine(study: str, engine: str, folders: list[Path]) -> Iterator[pd.Data
 
 
 def _of_recovery(study: str, pair: list[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-    about = ("engine", "effect", "term", "subset", "measure")
+    about = ("engine", "effect", "group", "term", "df", "subset", "measure")
     known = [frame for frame in pair if len(frame)]
     designs = [name for name in known[0] if name not in PERFORMANCE]
     keys = [name for name in (*designs, *about) if all(name in frame for frame in known)]

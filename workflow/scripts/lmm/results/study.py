@@ -14,24 +14,29 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lmm.comparison.engines import ORDER, lead, pair, realised_of
+from lmm.comparison.engines import lead, pair
+from lmm.core import engines
 from lmm.core.store import read_json, read_table
-from lmm.core.tidy import RESIDUAL, Fit
+from lmm.core.tidy import RESIDUAL, Diagnostics, Fit, realised_of
 from lmm.results.base import Reported
 
 TABLES = (
     "variance_recovery", "ranef_differences", "variance_explained", "influence", "loo", "predictive",
-    "replicates", "sensitivity",
+    "replicates", "sensitivity", "effects", "tests", "models", "model_tests",
 )  # fmt: skip
-NOTES = ("influence_about", "criticism")
+NOTES = ("influence_about", "criticism", "models_about", "predictions")
 # Of sigma, or of 1 for a share of the variance: what a singular fit leaves below it is rounding, and reads as 0.
 ZERO = 1e-16
 
 
 def natural(text: str) -> list[tuple[int, int, str]]:
-    """A sort key that takes digits in a name for the number they are."""
-    parts = re.findall(r"\d+|\D+", text)
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+    """A sort key that takes digits in a name for the number they are, however many."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", text)
+    numbers = [part.lstrip("0") if part.isascii() and part.isdecimal() else None for part in parts]
+    return [
+        (1, 0, part) if digits is None else (0, len(digits), digits)
+        for part, digits in zip(parts, numbers, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,8 @@ class Results(Reported):
         The comparison's tables, `coef`, and those of influence and criticism.
     posterior : DataTree or None
     notes : dict of dict
-        influence.json (as influence_about) and criticism.json.
+        influence.json (as influence_about), criticism.json, models.json (as models_about) and, where rows were to be
+        predicted, predictions.json.
     """
 
     data: dict[str, Any]
@@ -135,9 +141,9 @@ class Results(Reported):
         sds = [term for term in seen if term.startswith("sd__") and term != RESIDUAL]
         return sds + [RESIDUAL] * (RESIDUAL in seen) + [term for term in seen if term.startswith("cor__")]
 
-    def realised(self, term: str) -> float:
+    def realised(self, term: str, group: str = "") -> float:
         """The sd or correlation of the random effects (or errors) that were in fact drawn; NaN if not known."""
-        return realised_of(self.truth, term)
+        return realised_of(self.truth, group, term)
 
 
 def _clear(table: pd.DataFrame | None, columns: list[str], least: float, chosen: Any) -> pd.DataFrame | None:
@@ -160,7 +166,7 @@ def _without_rounding(fits: dict[str, Fit], tables: dict[str, Any]) -> None:
         return table["term"].str.startswith("variance_explained__")
 
     for name, fit in fits.items():
-        if not fit.diagnostics.get("singular"):
+        if not fit.diagnostics.singular:
             continue
         least = ZERO * float(fit.parameters.loc[fit.parameters["term"] == RESIDUAL, "estimate"].max())
         fits[name] = replace(fit, parameters=_clear(fit.parameters, ["estimate"], least, sds))
@@ -168,7 +174,7 @@ def _without_rounding(fits: dict[str, Fit], tables: dict[str, Any]) -> None:
         tables["variance_recovery"] = _clear(found, [f"{name}_estimate"], ZERO, shares)
         mine = tables.get("variance_explained")
         tables["variance_explained"] = _clear(mine, ["estimate"], ZERO, lambda t, e=name: t["engine"] == e)
-        if name == "reml":
+        if name == engines.first(fits, engines.EXACT):
             tables["influence"] = _clear(tables.get("influence"), ["estimate_without", "change"], least, sds)
 
 
@@ -181,26 +187,26 @@ def read(study: str, settings: Mapping[str, Any], paths: Mapping[str, Any]) -> R
     settings : mapping
         The study's settings as plain types: title, formula, engines (names), conf_level.
     paths : mapping
-        data_json, data (the rows), truth, <engine>_parameters, <engine>_diagnostics, <engine>_ranef, mixedlm_coef,
+        data_json, data (the rows), truth, <engine>_parameters, <engine>_diagnostics, <engine>_ranef, coef,
         posterior, and those of `TABLES` and `NOTES`; what is missing from it or from the disk is left out.
     """
     there = {name: str(path) for name, path in paths.items() if path and Path(str(path)).exists()}
     data = read_json(there["data_json"])
     rows = pd.read_parquet(there["data"]) if "data" in there and data.get("copied", True) else None
     names = [name.removesuffix("_parameters") for name in there if name.endswith("_parameters")]
-    names.sort(key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+    names = engines.ordered(names)
     fits = {
         name: Fit(
             name,
             read_table(there[f"{name}_parameters"]),
             read_table(there[f"{name}_ranef"]) if f"{name}_ranef" in there else None,
-            read_json(there[f"{name}_diagnostics"]),
+            Diagnostics.from_plain(read_json(there[f"{name}_diagnostics"])),
         )
         for name in names
     }
     tables = {name: read_table(there[name]) for name in TABLES if name in there}
-    if "mixedlm_coef" in there:
-        tables["coef"] = read_table(there["mixedlm_coef"])
+    if "coef" in there:
+        tables["coef"] = read_table(there["coef"])
     _without_rounding(fits, tables)
     tables = {name: table for name, table in tables.items() if table is not None}
     posterior = None

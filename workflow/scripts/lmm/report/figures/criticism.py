@@ -8,7 +8,7 @@ from lmm.report.figures.fits import Fitted
 from lmm.report.figures.ranef import areas
 from lmm.report.figures.style import COLOURS, FAINT, INK, MUTED, Drawing, canvas, dots, polylines, segments
 from lmm.report.text import criticism as said
-from lmm.report.text.predictive_names import text
+from lmm.report.text.criticism import text
 from lmm.results.study import Results, natural
 
 PANELS = 6  # variance parameters shown

@@ -15,17 +15,15 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
-COLOURS = {
-    "ols": "#e69f00",
-    "mixedlm": "#0072b2",
-    "reml": "#009e73",
-    "pymc": "#d55e00",
+from lmm.core.engines import ENGINES
+
+COLOURS = {name: engine.colour for name, engine in ENGINES.items()} | {
     "truth": "#1b1f24",
     "realised": "#5f6772",
     "no_pooling": "#cc79a7",
 }
 INK, MUTED, GRID, FAINT = "#1b1f24", "#5f6772", "#dfe3e8", "#b9c0c9"
-MARKERS = {"ols": "s", "mixedlm": "o", "reml": "D", "pymc": "^", "truth": "|", "no_pooling": "x"}
+MARKERS = {name: engine.marker for name, engine in ENGINES.items()} | {"truth": "|", "no_pooling": "x"}
 EXTRA = ("#56b4e9", "#f0e442", "#7f3c8d", "#a5aa99")  # engines added later, in the order they come
 # A chain is no engine: far from all of their colours, and from one another for colour-blind eyes (test_colours.py)
 CHAINS = ("#382080", "#6b9420", "#c33bc3", "#998079", "#802020", "#59244c")
@@ -34,6 +32,7 @@ matplotlib.rcParams.update(
     {
         "svg.fonttype": "none",  # text as text: smaller, searchable, and in the page's own font
         "svg.hashsalt": "lmm-recovery",
+        "text.parse_math": False,  # names of columns and groups may have dollar signs
         "font.size": 10,
         "axes.titlesize": 10.5,
         "axes.titlelocation": "left",

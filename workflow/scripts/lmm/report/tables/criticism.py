@@ -6,7 +6,7 @@ import pandas as pd
 
 from lmm.core.words import p_short, titled
 from lmm.report.tables.table import Column, Table, table
-from lmm.report.text.predictive_names import text
+from lmm.report.text.criticism import text
 from lmm.results.study import Results, natural
 
 

@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 
 from lmm.core.words import capital, counted, fixed, listed, number, p_said, p_short, spoken
-from lmm.report.text.predictive_names import text
 from lmm.results.study import Results
 
 NAMED = 5  # groups named at most in one sentence
@@ -185,3 +184,26 @@ def sensitivity(results: Results) -> list[str]:
 def bayes(results: Results) -> list[str]:
     """All sentences on the Bayesian fit."""
     return [*predictive(results), *loo(results), *sensitivity(results)]
+
+
+TEXTS = {
+    "sd_y": "sd of the response",
+    "sd_means": "sd of the group means",
+    "sd_within": "pooled sd within groups",
+    "lowest_mean": "lowest group mean",
+    "highest_mean": "highest group mean",
+    "skewness_means": "skewness of the group means",
+    "unequal_residuals": "inequality of the groups' residual variances",
+}
+
+
+def text(statistic: str) -> str:
+    """What a statistic is, in words."""
+    name, _, column = statistic.partition(":")
+    if column:
+        kind = {
+            "sd_slopes": "sd of the groups' own slopes",
+            "cor_mean_slope": "correlation of means and slopes",
+        }
+        return f"{kind[name]} of {column}"
+    return TEXTS[name]

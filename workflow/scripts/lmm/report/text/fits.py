@@ -1,5 +1,7 @@
 """The report's sentences: every one computed from the results, none true of one study only."""
 
+import re
+
 import numpy as np
 
 from lmm.core.tidy import OWN_ROWS, RESIDUAL
@@ -15,7 +17,6 @@ from lmm.core.words import (
     percent,
     spoken,
 )
-from lmm.report.text.contrasts import contrasts
 from lmm.results.study import Results
 
 APART = 0.01  # a standard error that differs by more than this share is another standard error
@@ -66,6 +67,25 @@ def dropped(results: Results) -> str:
     return f"{counted(lost, 'row')} with missing values {were} left out" if lost else ""
 
 
+def predicted(results: Results) -> list[str]:
+    """How many of the groups to predict the data have; empty where no rows were to be predicted."""
+    about = results.notes.get("predictions") or {}
+    if "known_groups" not in about:
+        return []
+    known, new = about["known_groups"], about["new_groups"]
+    said = f"{counted(known + new, 'group')} in {counted(about['rows']['predict'], 'row')} were predicted: "
+    said += f"{known:,} known from the data ({counted(about['known_rows'], 'row')}), {new:,} new"
+    if not new:
+        return [f"{said}."]
+    others = new - len(about["new_names"])
+    names = listed(about["new_names"] + [f"{others:,} others"] * (others > 0))
+    said += f" ({counted(about['new_rows'], 'row')}: {names}). A new group's prediction has the fixed effects alone, "
+    said += "and the spread between groups in its intervals."
+    if not known:
+        said += " No group is known: if some should be, their names differ from the data's."
+    return [said]
+
+
 def unfitted(results: Results) -> list[str]:
     """That fitted values were left out, where the rows are too many for them."""
     count = results.data["rows"]
@@ -80,7 +100,7 @@ def unfitted(results: Results) -> list[str]:
 def ols(results: Results) -> list[str]:
     """What least squares makes of grouped rows."""
     fit = results.fits["ols"]
-    summary, main = fit.diagnostics.get("summary") or {}, results.main
+    summary, main = fit.diagnostics.summary, results.main
     said = []
     r2, sigma = summary.get("r2"), summary.get("sigma")
     if r2 is not None:
@@ -132,20 +152,20 @@ def _ols_errors(results: Results) -> list[str]:
 def mixed(results: Results) -> list[str]:
     """MixedLM and reml: the optimum, what it says, the identity."""
     engines = [e for e in ("mixedlm", "reml") if e in results.fits]
-    said = [status(results, e) for e in engines if results.fits[e].diagnostics["status"] != "ok"]
+    said = [status(results, e) for e in engines if results.fits[e].diagnostics.status != "ok"]
     engine = next((e for e in engines if e in results.mixed), None)
     if engine is None:
         return said
     fit = results.fits[engine]
-    if fit.diagnostics.get("criterion") is not None:
-        said.append(f"{label(engine)} ends at a REML criterion of {fit.diagnostics['criterion']:.4f}.")
+    if fit.diagnostics.criterion is not None:
+        said.append(f"{label(engine)} ends at a REML criterion of {fit.diagnostics.criterion:.4f}.")
     sds = [f"{number(results.estimate(engine, f'sd__{t}'))} for {t}" for t in results.random_terms]
     said.append(
         f"Between-group standard deviation{'s are' if len(sds) > 1 else ' is'} {listed(sds)}; the residual "
         f"standard deviation is {number(results.estimate(engine, RESIDUAL))}."
     )
     said += explained(results, engine)
-    error = (fit.diagnostics.get("summary") or {}).get("coef_identity_max_error")
+    error = fit.diagnostics.summary.get("coef_identity_max_error")
     if error is not None:
         limit = 1e-8 * max(1.0, results.data["columns"].get(results.response, {}).get("sd") or 1.0)
         holds = "holds for every row" if error <= limit else "does NOT hold for every row"
@@ -182,11 +202,7 @@ def explained(results: Results, engine: str) -> list[str]:
 
 def optimum(results: Results) -> str:
     """Whether MixedLM reached the exact optimum, and by how much not; empty where it cannot be said."""
-    gap = (
-        (results.fits["mixedlm"].diagnostics.get("summary") or {}).get("reml_gap")
-        if "mixedlm" in results.fits
-        else None
-    )
+    gap = results.fits["mixedlm"].diagnostics.summary.get("reml_gap") if "mixedlm" in results.fits else None
     if not gap:
         return ""
     words = "reached" if gap["reached"] else "did NOT reach"
@@ -221,7 +237,7 @@ def standard_errors(results: Results) -> str:
 def boundary(results: Results) -> str:
     """Why reml's fit is at or near the boundary of the parameters; empty where it is not."""
     fit = results.fits["reml"]
-    if fit.diagnostics.get("singular"):
+    if fit.diagnostics.singular:
         return "the fit is singular"
     table = fit.parameters.set_index("term")[["conf_low", "conf_high"]]
     said = []
@@ -243,8 +259,8 @@ def status(results: Results, engine: str) -> str:
         "error": "could not be fitted",
         "skipped": "was skipped",
     }
-    message = details.get("message") or ""
-    what = words.get(details["status"], f"ended as {details['status']}")
+    message = details.message or ""
+    what = words.get(details.status, f"ended as {details.status}")
     return f"{label(engine)} {what}{f' ({message})' if message else ''}."
 
 
@@ -252,9 +268,9 @@ def bayes(results: Results) -> list[str]:
     """The sampler: gates, effective sample size, where prior and posterior stand."""
     fit = results.fits["pymc"]
     details, said = fit.diagnostics, []
-    failed = [gate["name"] for gate in details.get("gates") or [] if not gate["passed"]]
-    total = len(details.get("gates") or [])
-    if details["status"] not in ("ok", "gate-failed"):
+    failed = [gate["name"] for gate in details.gates if not gate["passed"]]
+    total = len(details.gates)
+    if details.status not in ("ok", "gate-failed"):
         said.append(status(results, "pymc"))
     if total:
         said.append(
@@ -271,7 +287,7 @@ def bayes(results: Results) -> list[str]:
             f"{number(least['ess_bulk'], 4)}; its mean is "
             f"known to ± {number(least['mcse_mean'], 2)} (Monte Carlo standard error)."
         )
-    loose = (details.get("summary") or {}).get("loose_rule")
+    loose = details.summary.get("loose_rule")
     if loose:
         verdict = "passes" if loose["passed"] else "fails"
         also = "also " if loose["passed"] == (not failed) else ""
@@ -340,3 +356,18 @@ def agreement(results: Results) -> list[str]:
             f"{number(abs(row['difference']), 2)}{noise}{small} (group {row['level']})."
         )
     return said
+
+
+def contrasts(results: Results) -> list[str]:
+    """Which level of each categorical predictor the others are compared with."""
+    terms = {term for fit in results.fits.values() for term in fit.parameters["term"]}
+    said = []
+    for name, column in results.data["columns"].items():
+        if "levels" not in column:
+            continue
+        named = rf"(?:{re.escape(name)}|C\({re.escape(name)}\b.*\))\[T\.(.*)\]"
+        compared = {found[1] for term in terms if (found := re.fullmatch(named, term))}
+        left = [str(level) for level in column["levels"] if str(level) not in compared]
+        if compared and len(left) == 1:
+            said.append(f"levels of {name} with {left[0]}")
+    return [f"Treatment contrasts compare {listed(said)}."] if said else []
