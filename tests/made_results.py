@@ -159,7 +159,7 @@ def _criticism(base: Path, rows: pd.DataFrame) -> None:
         "conf_level": 0.95,
     }
     with xr.open_datatree(base / "pymc/posterior.nc") as tree:
-        found = stage.criticise(moments, names, (("Intercept",), ("x",)), tree["posterior"], settings)
+        found = stage.criticise(moments, names, (("Intercept",), ("x",)), tree, settings)
     suffix = {"about": "criticism.json", "loo": "loo.parquet", "replicates": "replicates.parquet"}
     suffix |= {"predictive": "predictive.csv", "sensitivity": "sensitivity.csv"}
     found.write(**{name: str(base / "pymc" / file) for name, file in suffix.items()})

@@ -12,7 +12,7 @@ from lmm.engines.pymc import chains
 from lmm.engines.pymc import fit as bayes
 from lmm.engines.pymc import full as bayes_full
 from lmm.engines.pymc import model as bayes_model
-from lmm.engines.pymc.chains import thin
+from lmm.engines.pymc.chains import WORK, thin
 from lmm.engines.pymc.model import Setting
 from lmm.engines.pymc.posterior import fixed_draws, given_draws, summarise_groups
 from lmm.engines.pymc.priors import resolve
@@ -174,10 +174,10 @@ def test_three_effects_have_their_lkj_density():
     names = ("Intercept", "x", "z")
     data = problems.simulated(rng, [6] * 10, names, names, np.eye(3), 1.0, np.ones(3))
     moments = compute(*data)
-    problem, priors, packed = bayes.prepare(
+    _, priors, packed = bayes.prepare(
         moments, names, (names,), {"sd": "exponential(1)", "sigma": "exponential(2)", "corr": "lkj(3)"}
     )
-    model = bayes_model.marginal_model(problem.structure, priors, packed)
+    model = bayes_model.marginal_model(priors, packed)
     cors = [f"cor__{a}" for a in ("Intercept.x", "Intercept.z", "x.z")]
     point = model.initial_point()
     free = [name for name in point if name.startswith("chol")]
@@ -216,10 +216,14 @@ def test_three_effects_have_their_lkj_density():
 
 def test_group_summaries_are_averages_of_dense_conditionals():
     moments, terms = problems.moments_of("sleepstudy")
-    problem, _, packed = bayes.prepare(moments, terms.fixed, terms.blocks, {"fixed": "flat"})
+    problem, priors, packed = bayes.prepare(moments, terms.fixed, terms.blocks, {"fixed": "flat"})
     values = np.array([[25.0, 30.0], [6.0, 5.0], [0.1, -0.3], [25.0, 27.0]])
     roots, sigmas = roots_of(problem.structure, values)
-    beta, half, factors = given_draws(packed, roots, sigmas)
+    noise = np.random.default_rng(1).standard_normal((2, 2))
+    own = np.linalg.solve(priors.random_map, roots)  # what the vector is made for
+    beta, away, half, factors = given_draws(packed, own, sigmas, noise, np.ones(2, bool))
+    # the draws around the mean are the noise through the same root of the covariance
+    np.testing.assert_allclose(away, np.einsum("sab,sb->sa", half, noise), rtol=1e-12)
     args = (packed, problem.z_map, beta, half, factors, sigmas, 2, 0.025)
     kept, dropped = (
         [part[: problem.n_groups] for part in summarise_groups(*args, keep, 0, len(problem.gram))]
@@ -251,39 +255,42 @@ def test_the_covariance_of_fixed_effects_has_its_spread_between_draws():
     )
     terms, y, W, codes, _ = data
     moments = compute(*data)
-    problem, _, packed = bayes.prepare(moments, terms.fixed, terms.blocks, {"fixed": "flat"})
+    problem, priors, packed = bayes.prepare(moments, terms.fixed, terms.blocks, {"fixed": "flat"})
     values = np.array([[0.2, 4.0], [0.3, 2.0], [0.5, -0.5], [2.0, 0.5]])
     roots, sigmas = roots_of(problem.structure, values)
     cases = [problems.dense(terms, y, W, codes, L @ L.T, s) for L, s in zip(roots, sigmas, strict=True)]
     within = np.mean([case[2] for case in cases], axis=0)
     between = np.cov([case[1] for case in cases], rowvar=False, ddof=0)
     assert (np.diag(between) > 1e-4 * np.diag(within)).all(), "the check would notice nothing"
-    beta, half, _ = given_draws(packed, roots, sigmas)
-    found = fixed_draws(problem, beta, half, rng)
+    own = np.linalg.solve(priors.random_map, roots)
+    beta, away, half, _ = given_draws(packed, own, sigmas, rng.standard_normal((2, 2)), np.ones(2, bool))
+    found = fixed_draws(problem, beta, away, half)
     np.testing.assert_allclose(found.mean, [case[1] for case in cases], rtol=1e-10)
     np.testing.assert_allclose(found.covariance, within + between, rtol=1e-9)
 
 
 def test_thinning_bounds_the_work():
-    assert len(thin(8000, 100)) == 8000
-    assert len(thin(2000, 100_000)) == 100
-    at = thin(8000, 1000)
+    assert len(thin(8000, 100, WORK)) == 8000
+    assert len(thin(2000, 100_000, WORK)) == 100
+    at = thin(8000, 1000, WORK)
     assert len(at) * 1000 <= 4_000_000
     assert (np.diff(at) >= 1).all()
 
 
 def test_automatic_priors_have_the_documented_scales():
     moments, terms = problems.moments_of("sleepstudy")
-    priors = resolve({}, moments, terms.fixed, terms.random, marginal=True)
+    priors = resolve({}, moments, terms.fixed, terms.blocks, marginal=True)
     y, days = problems.rows_of("sleepstudy")[1], problems.rows_of("sleepstudy")[2][:, 1]
     sd = y.std(ddof=1)
     assert priors.fixed["Intercept"].args == pytest.approx((y.mean(), 2.5 * sd), rel=1e-12)
     assert priors.fixed["Days"].args == pytest.approx((0.0, 2.5 * sd / days.std(ddof=1)), rel=1e-12)
+    assert priors.sd["Intercept"].args == pytest.approx((2.5 * sd,), rel=1e-12)
     assert priors.sd["Days"].args == pytest.approx((2.5 * sd / days.std(ddof=1),), rel=1e-12)
     assert priors.sigma.args == pytest.approx((4.0, sd), rel=1e-12)
     # the intercept's prior is of the mean response at the predictors' means: centred there, whatever the slope
     at = np.array([1.0, days.mean()])
-    assert at @ np.linalg.inv(priors.precision) @ at == pytest.approx((2.5 * sd) ** 2, rel=1e-10)
+    cov = np.linalg.inv(priors.normal["root"].T @ priors.normal["root"])
+    assert at @ cov @ at == pytest.approx((2.5 * sd) ** 2, rel=1e-10)
 
 
 @pytest.mark.parametrize(
@@ -297,7 +304,7 @@ def test_automatic_priors_have_the_documented_scales():
 def test_priors_that_cannot_be_used(setting, where):
     moments, terms = problems.moments_of("sleepstudy")
     with pytest.raises(StudyError) as caught:
-        resolve(setting, moments, terms.fixed, terms.random, marginal=True)
+        resolve(setting, moments, terms.fixed, terms.blocks, marginal=True)
     assert str(caught.value).startswith(f"{where}:")
 
 

@@ -23,13 +23,11 @@ from lmm.engines.pymc.model import Setting
 def test_the_lean_compilation_draws_what_nutpies_own_draws(blocks):
     """Same density, same gradient, same bits: only the way from C to the arrays differs."""
     moments, terms = problems.moments_of("coffee")
-    problem, resolved, packed = bayes.prepare(moments, terms.fixed, blocks, Pymc().model_dump()["priors"])
-    sampler = bayes_model.Sampler(
-        problem.structure, resolved, bayes_model.marginal_model(problem.structure, resolved, packed)
-    )
+    _, resolved, packed = bayes.prepare(moments, terms.fixed, blocks, Pymc().model_dump()["priors"])
+    sampler = bayes_model.Sampler(resolved, bayes_model.marginal_model(resolved, packed))
     data = {
         "moments": packed,
-        "prior_numbers": bayes_model.prior_numbers(problem.structure, resolved),
+        "prior_numbers": bayes_model.prior_numbers(resolved),
     }
     start = np.array([9.0, 0.9, *([0.1] if len(blocks) == 1 else []), 1.0])
     setting = Setting(seed=1, chains=2, tune=100, draws=100, target_accept=0.8)

@@ -10,11 +10,12 @@ from scipy.special import logsumexp
 import problems
 from lmm.criticism import predictive, sensitivity, stage
 from lmm.engines.pymc import loo
+from lmm.engines.pymc.coordinates import transformed
 from lmm.engines.pymc.posterior import fixed_draws, given_draws
 from lmm.engines.pymc.priors import resolve
 from lmm.likelihood.by_group import log_densities
 from lmm.likelihood.marginal import log_density, pack_problem
-from lmm.likelihood.problem import layout, problem_of
+from lmm.likelihood.problem import problem_of
 from lmm.moments.accumulate import compute
 from lmm.moments.moments import by_group
 
@@ -97,8 +98,9 @@ def test_loo_is_the_exact_predictive_density_of_the_group_left_out():
     for _ in range(8):
         t, s = np.unravel_index(rng.choice(len(weights), 4000, p=weights), values.shape)
         roots, sigmas = tau[t][:, None, None].copy(), sigma[s].copy()
-        beta, half, _ = given_draws(pack_problem(problem), roots, sigmas)
-        beta = fixed_draws(problem, beta, half, rng).draws
+        noise, keep = rng.standard_normal((len(sigmas), problem.p)), np.ones(len(sigmas), bool)
+        beta, away, half, _ = given_draws(pack_problem(problem), roots, sigmas, noise, keep)
+        beta = fixed_draws(problem, beta, away, half).draws
         density = log_densities(problem, gram, moments.n, beta, roots, sigmas).reshape(4, 1000, 10)
         table, about = loo.leave_one_out(density, levels, moments.n, 1.0)
         assert about["elpd"] == pytest.approx(table["elpd"].sum())
@@ -124,7 +126,7 @@ def test_a_group_unlike_all_others_is_named():
     terms, y, W, codes, levels = made(12, sizes=(4, 9), blocks=(("Intercept",), ("x",)))
     y = np.where(codes == 7, y + 40.0, y)
     moments = compute(terms, y, W, codes, levels)
-    tree = normal_posterior(moments, terms, np.random.default_rng(0))
+    tree = tree_of(normal_posterior(moments, terms, np.random.default_rng(0)), moments, terms, FLAT)
     found = stage.criticise(moments, terms.fixed, terms.blocks, tree, options(FLAT))
     assert found.about["loo"]["high"][0] == levels[7]
     assert found.loo["elpd"].idxmin() == 7
@@ -225,10 +227,22 @@ def normal_posterior(moments, terms, rng, width=1.0, size=(4, 250)):
     return xr.Dataset(draws, {"chain": np.arange(size[0]), "draw": np.arange(size[1])})
 
 
+def tree_of(posterior, moments, terms, given):
+    """posterior.nc's groups of draws."""
+    priors = resolve(given, moments, terms.fixed, terms.blocks, marginal=False)
+    fixed = np.stack([posterior[name].to_numpy() for name in terms.fixed])
+    values = np.stack([posterior[name].to_numpy() for name in priors.structure.terms])
+    values = transformed(priors.structure, np.linalg.inv(priors.random_map), values)
+    dims, coords = ("chain", "draw"), {name: posterior[name] for name in ("chain", "draw")}
+    centred = {name: (dims, draws) for name, draws in priors.centred(fixed, values).items()}
+    groups = {"posterior": posterior, "posterior_centred": xr.Dataset(centred, coords)}
+    return xr.DataTree.from_dict(groups)
+
+
 def checked(terms, y, W, codes, levels, fitted=None):
     moments = compute(terms, y, W, codes, levels)
     fitted = fitted or terms
-    tree = normal_posterior(moments, fitted, np.random.default_rng(0))
+    tree = tree_of(normal_posterior(moments, fitted, np.random.default_rng(0)), moments, fitted, FLAT)
     found = stage.criticise(moments, fitted.fixed, fitted.blocks, tree, options(FLAT))
     return found.predictive.set_index("statistic")["p_value"], found
 
@@ -274,25 +288,27 @@ def test_prior_draws_have_the_priors_distributions():
     terms, y, W, codes, levels = made(30)
     W[:, 1] += 3.0
     moments = compute(terms, y + 40.0, W, codes, levels)
-    problem = problem_of(moments, terms.fixed, terms.blocks)
-    priors = resolve({"corr": "lkj(2)"}, moments, terms.fixed, terms.random, marginal=True)
-    middle = moments.total[0, :-1] @ moments.basis.raw(terms.fixed) / moments.n_rows
-    drawn = stage.prior_parameters(np.random.default_rng(1), priors, problem, middle, 4000)
-    D = drawn.roots @ drawn.roots.transpose(0, 2, 1)
+    priors = resolve({}, moments, terms.fixed, terms.blocks, marginal=True)
+    middle = W.mean(axis=0)
+    drawn = stage.prior_parameters(np.random.default_rng(1), priors, 4000)
+    # random effects at the predictors' means: the intercept's is u_0 + mean(x) u_x
+    to_means = np.array([[1.0, middle[1]], [0.0, 1.0]])
+    D = to_means @ drawn.roots @ drawn.roots.transpose(0, 2, 1) @ to_means.T
     sds = np.sqrt(np.einsum("rkk->rk", D))
     at_means = drawn.beta @ middle  # the intercept's prior is there
     pairs = [
         (at_means, priors.fixed["Intercept"].args, stats.norm),
         (drawn.beta[:, 1], priors.fixed["x"].args, stats.norm),
-        (sds[:, 1], (0.0, *priors.sd["x"].args), stats.halfnorm),
+        (sds[:, 0], (0.0, 2.5 * moments.y_sd), stats.halfnorm),
+        (sds[:, 1], (0.0, 2.5 * moments.y_sd / W[:, 1].std(ddof=1)), stats.halfnorm),
     ]
     p = [stats.kstest(values, law(*args).cdf).pvalue for values, args, law in pairs]
     p.append(stats.kstest((D[:, 0, 1] / sds[:, 0] / sds[:, 1] + 1) / 2, stats.beta(2, 2).cdf).pvalue)
     p.append(stats.kstest(drawn.sigmas / moments.y_sd, lambda v: 2 * stats.t(4).cdf(v) - 1).pvalue)
     assert min(p) > 1e-4 / len(p)  # unlucky once in 10,000 seeds
     # and they are what the joint normal prior of the marginal model says
-    cov = np.linalg.inv(priors.precision)
-    z = (drawn.beta.mean(axis=0) - priors.mean) / np.sqrt(np.diag(cov) / 4000)
+    cov = np.linalg.inv(priors.normal["root"].T @ priors.normal["root"])
+    z = (drawn.beta.mean(axis=0) - priors.normal["mean"]) / np.sqrt(np.diag(cov) / 4000)
     assert np.abs(z).max() < 5
     unit = np.sqrt(np.outer(np.diag(cov), np.diag(cov)))
     # a sample covariance of 4000 is off by at most 1 / sqrt(2000) = 0.022 of that, five times
@@ -302,7 +318,7 @@ def test_prior_draws_have_the_priors_distributions():
 def test_prior_predictive_intervals_contain_what_the_scaled_priors_allow():
     data = made(30)
     moments = compute(*data)
-    tree = normal_posterior(moments, data[0], np.random.default_rng(0))
+    tree = tree_of(normal_posterior(moments, data[0], np.random.default_rng(0)), moments, data[0], {})
     found = stage.criticise(moments, data[0].fixed, data[0].blocks, tree, options({}))
     table = found.predictive.set_index("statistic")
     assert found.about["left_out"] == {}
@@ -320,7 +336,8 @@ def test_the_log_prior_is_the_sum_of_the_named_densities():
     moments = compute(*data)
     given = {"fixed": {"Intercept": "normal(1, 3)", "x": "normal(0, 2)", "z": "flat"}}
     given |= {"sd": "exponential(0.5)", "sigma": "half_cauchy(2)", "corr": "lkj(3)"}
-    priors = resolve(given, moments, data[0].fixed, data[0].random, marginal=True)
+    priors = resolve(given, moments, data[0].fixed, data[0].blocks, marginal=True)
+    assert priors.moved == []
     draws = {
         "Intercept": 0.4,
         "x": 1.0,
@@ -330,7 +347,7 @@ def test_the_log_prior_is_the_sum_of_the_named_densities():
         "cor__Intercept.x": 0.3,
     }
     draws = {name: np.array([[value]]) for name, value in (draws | {"sd__Observation": 1.2}).items()}
-    found = sensitivity.log_prior(priors, layout(data[0].blocks), draws, np.zeros(3))
+    found = sensitivity.log_prior(priors, draws)
     expected = (
         stats.norm(1, 3).logpdf(0.4) + stats.norm(0, 2).logpdf(1.0) + stats.halfcauchy(0, 2).logpdf(1.2)
     )
@@ -341,15 +358,14 @@ def test_the_log_prior_is_the_sum_of_the_named_densities():
 def test_the_intercepts_default_prior_counts_at_the_predictors_means():
     data = made(10)
     moments = compute(*data)
-    priors = resolve({}, moments, data[0].fixed, data[0].random, marginal=True)
-    middle = moments.total[0, :-1] @ moments.basis.raw(data[0].fixed) / moments.n_rows
+    priors = resolve({}, moments, data[0].fixed, data[0].blocks, marginal=True)
     rng = np.random.default_rng(0)
     beta = rng.normal(size=(2, 3))
-    rest = {"sd__Intercept": 2.0, "sd__x": 0.7, "cor__Intercept.x": 0.3, "sd__Observation": 1.2}
-    draws = dict(zip(data[0].fixed, beta.T[:, :, None], strict=True))
-    draws |= {name: np.full((2, 1), value) for name, value in rest.items()}
-    found = sensitivity.log_prior(priors, layout(data[0].blocks), draws, middle)
-    joint = stats.multivariate_normal(priors.mean, np.linalg.inv(priors.precision)).logpdf(beta)
+    values = np.tile([[2.0], [0.7], [0.3], [1.2]], (1, 2))[:, :, None]
+    draws = dict(zip((*data[0].fixed, *priors.structure.terms), [*beta.T[:, :, None], *values], strict=True))
+    found = sensitivity.log_prior(priors, draws | priors.centred(beta.T[:, :, None], values))
+    mean, root = priors.normal["mean"], priors.normal["root"]
+    joint = stats.multivariate_normal(mean, np.linalg.inv(root.T @ root)).logpdf(beta)
     assert found[1, 0] - found[0, 0] == pytest.approx(joint[1] - joint[0], rel=1e-9)
 
 
@@ -397,7 +413,7 @@ def test_weak_conflicting_and_strong_priors_are_told_apart(place, width, diagnos
 def test_flat_priors_leave_out_what_needs_proper_ones():
     data = made(10)
     moments = compute(*data)
-    tree = normal_posterior(moments, data[0], np.random.default_rng(0))
+    tree = tree_of(normal_posterior(moments, data[0], np.random.default_rng(0)), moments, data[0], {})
     given = {"fixed": "flat", "sd": "uniform(0, 100)", "sigma": "flat", "corr": "lkj(1)"}
     found = stage.criticise(moments, data[0].fixed, data[0].blocks, tree, options(given))
     assert found.about["left_out"]["sensitivity"].startswith("every prior is flat or uniform")
@@ -412,7 +428,7 @@ def test_flat_priors_leave_out_what_needs_proper_ones():
 def test_beyond_its_limits_criticism_is_left_out_or_thinned(monkeypatch, tmp_path):
     data = made(10)
     moments = compute(*data)
-    tree = normal_posterior(moments, data[0], np.random.default_rng(0))
+    tree = tree_of(normal_posterior(moments, data[0], np.random.default_rng(0)), moments, data[0], {})
     monkeypatch.setattr(loo, "WORK", 4 * 100 * 10)
     found = stage.criticise(moments, data[0].fixed, data[0].blocks, tree, options({}))
     assert found.about["loo"]["draws"] == 400
@@ -426,7 +442,8 @@ def test_beyond_its_limits_criticism_is_left_out_or_thinned(monkeypatch, tmp_pat
 
 def test_without_whole_moments_the_predictive_check_remains():
     data = made(10)
-    tree = normal_posterior(compute(*data), data[0], np.random.default_rng(0))
+    moments = compute(*data)
+    tree = tree_of(normal_posterior(moments, data[0], np.random.default_rng(0)), moments, data[0], {})
     part = compute(*data, whole=False)
     found = stage.criticise(part, data[0].fixed, data[0].blocks, tree, options({}))
     assert set(found.about["left_out"]) == {"loo", "sensitivity"}
@@ -437,8 +454,8 @@ def test_without_whole_moments_the_predictive_check_remains():
 def test_chains_that_never_moved_leave_out_what_needs_a_spread():
     data = made(10)
     moments = compute(*data)
-    tree = normal_posterior(moments, data[0], np.random.default_rng(0))
-    stuck = tree.map(lambda values: values * 0 + values[0, 0])
+    tree = tree_of(normal_posterior(moments, data[0], np.random.default_rng(0)), moments, data[0], {})
+    stuck = tree.map_over_datasets(lambda own: own.map(lambda values: values * 0 + values[0, 0]))
     found = stage.criticise(moments, data[0].fixed, data[0].blocks, stuck, options({}))
     assert set(found.about["left_out"]) == {"loo", "sensitivity"}
     assert "do not vary" in found.about["left_out"]["loo"]
@@ -448,7 +465,7 @@ def test_chains_that_never_moved_leave_out_what_needs_a_spread():
 def test_the_same_seed_gives_the_same_criticism():
     data = made(10)
     moments = compute(*data)
-    tree = normal_posterior(moments, data[0], np.random.default_rng(0))
+    tree = tree_of(normal_posterior(moments, data[0], np.random.default_rng(0)), moments, data[0], {})
     one, two = (
         stage.criticise(moments, data[0].fixed, data[0].blocks, tree, options({})).replicates
         for _ in range(2)

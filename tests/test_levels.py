@@ -13,6 +13,7 @@ from lmm.core.tidy import ranef_frame
 from lmm.data import ingest
 from lmm.data.levels import encode, in_order, union
 from lmm.engines import reml
+from lmm.engines.pymc.priors import resolve
 from lmm.engines.pymc.tables import posterior_tree
 from lmm.model.design import build
 from lmm.model.formula import parse
@@ -148,9 +149,10 @@ def test_results_have_the_order_of_the_moments():
     np.testing.assert_allclose(intercepts["estimate"], own[1:] - own[1:].mean(), atol=1.5)
 
     draws = rng.normal(size=(2, 3, 24, 2))
-    tree = posterior_tree(("Intercept",), np.zeros((1, 2, 3)), {}, moments, terms.random, draws, [])
+    priors = resolve({}, moments, terms.fixed, terms.blocks, marginal=True)
+    tree = posterior_tree({"Intercept": np.zeros((2, 3))}, {}, moments, priors, {}, draws)
     assert tree["posterior"]["level"].values.tolist() == expected
-    assert tree["observed_data"]["rows"].sel(level="24") == moments.n[23]
+    assert tree["constant_data"]["rows"].sel(level="24") == moments.n[23]
 
     rows = frame.assign(source="fitted", row=np.arange(480), level=frame["g"])[["source", "row", "level"]]
     found = predict.predict(fit, moments, terms, design.predictors(frame), rows, 0.95)

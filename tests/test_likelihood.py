@@ -72,7 +72,7 @@ def test_log_density_with_a_normal_prior_is_the_dense_one(name):
     half = np.random.default_rng(2).normal(size=(p, p))
     mean, precision = np.linspace(-1, 1, p), half @ half.T + np.eye(p)
     problem = problem_of(moments, terms.fixed, terms.blocks)
-    value = log_density(pack_problem(problem, mean, precision), root, sigma)[0]
+    value = log_density(pack_problem(problem, mean, np.linalg.cholesky(precision).T), root, sigma)[0]
     expected = problems.dense(terms, y, W, codes, root @ root.T, sigma, (mean, precision))
     assert -2.0 * value == pytest.approx(expected, abs=1e-9)
 
@@ -83,7 +83,7 @@ def test_gradient_is_the_difference_quotient(name, prior):
     (terms, *_), moments, root, sigma = case(name)
     p = len(terms.fixed)
     problem = problem_of(moments, terms.fixed, terms.blocks)
-    packed = pack_problem(problem, np.ones(p), 3.0 * np.eye(p)) if prior else pack_problem(problem)
+    packed = pack_problem(problem, np.ones(p), np.sqrt(3.0) * np.eye(p)) if prior else pack_problem(problem)
     found = log_density(packed, root, sigma)[1:]
     step, expected = 1e-5, []
     for at in np.ndindex(*root.shape):

@@ -85,7 +85,7 @@ def test_a_posteriors_variance_is_the_mixtures(made):
     moments, y, W, codes, W_all, _ = made
     problem = problem_of(moments, TERMS.fixed, TERMS.blocks)
     prior = {"mean": np.array([8.0, 0.5, 0.0]), "precision": np.diag([0.5, 2.0, 1.0])}
-    packed = pack_problem(problem, **prior)
+    packed = pack_problem(problem, prior["mean"], np.sqrt(prior["precision"]))
     D = np.array([[[4.0, 0.5], [0.5, 1.0]], [[1.0, -0.3], [-0.3, 0.4]], [[9.0, 0.0], [0.0, 0.0]]])
     sigmas = np.array([1.0, 1.3, 0.8])
     codes_all = np.append(codes, [0, 8, -1, -1])

@@ -71,7 +71,7 @@ def test_a_likelihood_left_out_is_caught_by_what_depends_on_the_data_alone(made,
         rng = np.random.default_rng(setting.seed)
         values = np.abs(rng.standard_normal((2, 2, 400)))
         stats = {"n_steps": np.ones((2, 400))}
-        chains = Chains(problem, packed, Draws(values, stats), rng)
+        chains = Chains(problem, packed, Draws(values, stats), priors, rng)
         chains.fixed = FixedDraws(
             chains.fixed.mean, chains.fixed.covariance, 2 * rng.standard_normal((800, 1))
         )

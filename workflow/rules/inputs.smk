@@ -200,6 +200,8 @@ def all_studies(wildcards):
     for name, study in studies.items():
         read = recovered if study["recovery"] else everything
         inputs = read(SimpleNamespace(study=name))
+        if study["predicted"] and study["predict"]:
+            inputs["predictions"] = f"results/{name}/predictions/predictions.json"
         found |= {f"{name}/{key}": path for key, path in inputs.items()}
         found[f"{name}/figures"] = f"results/{name}/figures"
     return found

@@ -35,7 +35,7 @@ def main() -> None:
     settings = Pymc(tune=100, draws=100, priors={"fixed": "flat", "sd": "uniform(0, 100)", "sigma": "flat"})
     options = settings.plain() | {"conf_level": 0.95}
     _, tree = fit.fit(moments, names, terms.blocks, options)
-    stage.criticise(moments, names, terms.blocks, tree["posterior"], options)
+    stage.criticise(moments, names, terms.blocks, tree, options)
     print(f"Kernels compiled in {time.perf_counter() - start:.0f} s")
 
 

@@ -14,7 +14,7 @@ def main(job) -> None:
     terms = read_terms(job.input.design, settings["formula"])
     moments = Moments.read(job.input.moments, job.input.moments_details)
     with xarray.open_datatree(job.input.posterior) as tree:
-        found = criticise(moments, terms.fixed, terms.blocks, tree["posterior"], settings)
+        found = criticise(moments, terms.fixed, terms.blocks, tree, settings)
     found.write(**dict(job.output.items()))
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from lmm.core import engines
 from lmm.core.tidy import Fit
 from lmm.inference.degrees_of_freedom import FixedEffects
-from lmm.inference.effects import Functions, estimates, functions, summaries
+from lmm.inference.effects import FIRST, LAST, Functions, estimates, functions, grid_name, summaries
 from lmm.inference.exact import optimum_of, problem_for, tested_by
 from lmm.inference.reference_grid import ReferenceGrid, Request, outside
 from lmm.model.design import rebuild
@@ -18,11 +18,6 @@ from lmm.moments.moments import Moments
 from lmm.moments.several import SeveralMoments
 
 DEFAULT = "satterthwaite"  # degrees of freedom where no exact fit says otherwise
-FIRST = ["engine", "effect", "kind"]
-LAST = [
-    "contrast", "estimate", "std_error", "df", "conf_low", "conf_high", "statistic", "p_value", "p_adjusted",
-    "median", "prob_direction",
-]  # fmt: skip
 
 
 def requests(settings: Sequence[Mapping[str, Any]] | None) -> list[Request] | None:
@@ -129,7 +124,7 @@ def table(
         for group in groups:
             by = estimates if isinstance(own, FixedEffects) else summaries
             parts.append(by(group, own, level).assign(engine=engine))
-    grid = list(dict.fromkeys(name for group in groups for name in group.cells))
+    grid = list(dict.fromkeys(grid_name(name) for group in groups for name in group.cells))
     columns = [*FIRST, *grid, *LAST]
     return (
         pd.concat(parts, ignore_index=True).reindex(columns=columns)

@@ -1,4 +1,7 @@
-"""Likelihood-ratio tests of nested models, their null distributions at a boundary, and the parametric bootstrap."""
+"""Likelihood-ratio tests of nested models, their null distributions at a boundary, and the parametric bootstrap.
+
+See docs/statistics.md, section 11.
+"""
 
 from dataclasses import dataclass
 

@@ -14,8 +14,6 @@ from arviz_stats.base import array_stats
 
 from lmm.core.tidy import RESIDUAL, cor_name, sd_name
 from lmm.engines.pymc.priors import Priors
-from lmm.likelihood.problem import Structure
-from lmm.model.terms import INTERCEPT
 
 ALPHAS = (0.99, 1.01)
 LIMIT = 0.05  # priorsense's: a sensitivity above it is one
@@ -24,26 +22,22 @@ STRONG = "strong prior or weak data"
 COLUMNS = ["term", "prior", "likelihood", "diagnosis"]
 
 
-def constant(priors: Priors, structure: Structure) -> bool:
+def constant(priors: Priors) -> bool:
     """Whether the joint prior has the same density wherever it has one: then no power of it changes anything."""
     own = [*priors.fixed.values(), *priors.sd.values(), priors.sigma]
-    lkj = structure.correlations and priors.corr.args[0] != 1.0
+    lkj = priors.structure.correlations and priors.corr.args[0] != 1.0
     return not lkj and all(prior.name in ("flat", "uniform") for prior in own)
 
 
-def log_prior(
-    priors: Priors, structure: Structure, draws: Mapping[str, np.ndarray], middle: np.ndarray
-) -> np.ndarray:
+def log_prior(priors: Priors, draws: Mapping[str, np.ndarray]) -> np.ndarray:
     """Log density of the joint prior at draws, up to a constant; flat priors add nothing.
 
     Parameters
     ----------
     priors : Priors
-    structure : Structure
+        Priors with their numbers and coordinates.
     draws : mapping
-        Tidy term -> values, all of one shape.
-    middle : (p,) array
-        Means of the fixed effects' columns: where the intercept's prior is centred.
+        Tidy term -> values in the priors' coordinates, all of one shape.
 
     Returns
     -------
@@ -51,13 +45,11 @@ def log_prior(
     """
     total = np.zeros_like(draws[RESIDUAL])
     for term, prior in priors.fixed.items():
-        value = draws[term]
-        if term == INTERCEPT and priors.centred:
-            value = sum(mean * draws[name] for name, mean in zip(priors.fixed, middle, strict=True))
-        total += prior.logpdf(value)
+        total += prior.logpdf(draws[term])
     for term, prior in priors.sd.items():
         total += prior.logpdf(draws[sd_name(term)])
     total += priors.sigma.logpdf(draws[RESIDUAL])
+    structure = priors.structure
     for start, stop in structure.blocks:
         if stop - start < 2:
             continue

@@ -18,7 +18,6 @@ from lmm.criticism.predictive import Parameters
 from lmm.engines.pymc import loo
 from lmm.engines.pymc.priors import Priors, resolve
 from lmm.likelihood.problem import Problem, problem_of, roots_of
-from lmm.model.terms import INTERCEPT
 from lmm.moments.moments import Moments, by_group
 
 GROUPS = 10_000  # more groups than this: nothing here is computed
@@ -59,7 +58,7 @@ def criticise(
     moments: Moments,
     fixed: tuple[str, ...],
     blocks: tuple[tuple[str, ...], ...],
-    posterior: Any,
+    tree: Any,
     settings: dict,
 ) -> Criticism:
     """Every check of a fit.
@@ -67,11 +66,19 @@ def criticise(
     Parameters
     ----------
     moments : Moments
-    fixed, blocks : names of X's columns, and of Z's columns in each block of random effects
-    posterior : Dataset
-        The group `posterior` of posterior.nc: fixed effects and variance parameters under tidy names.
+        Sufficient statistics of the rows.
+    fixed : tuple of str
+        Names of X's columns.
+    blocks : tuple of tuple of str
+        Names of Z's columns in each block of random effects.
+    tree : DataTree
+        posterior.nc: its group `posterior`, and `posterior_centred` where priors are at the predictors' means.
     settings : dict
         The engine's priors and seed, and the study's conf_level.
+
+    Returns
+    -------
+    Criticism
     """
     problem = problem_of(moments, fixed, blocks)
     names = (*fixed, *problem.structure.terms)
@@ -90,10 +97,12 @@ def criticise(
     if moments.weighted:
         left |= dict.fromkeys(CHECKS, "rows have weights, and what is checked here counts every row once")
         return out
-    draws = loo.draws_of(posterior, names, moments.n_groups)
-    parameters = _parameters(problem, draws)
-    priors = resolve(settings["priors"], moments, fixed, problem.structure.random, marginal=False)
-    middle = moments.total[0, :-1] @ moments.basis.raw(fixed) / moments.total[0, 0]
+    draws = loo.draws_of(tree["posterior"], names, moments.n_groups)
+    priors = resolve(settings["priors"], moments, fixed, blocks, marginal=False)
+    own = draws
+    if priors.moved:
+        own = draws | loo.draws_of(tree["posterior_centred"], tuple(priors.moved), moments.n_groups)
+    parameters = _parameters(problem, priors, draws, own)
     found: dict[str, Any] = {}
     gram = by_group(moments, fixed, blocks)
     if gram is None:
@@ -106,10 +115,10 @@ def criticise(
             left |= dict.fromkeys(("loo", "sensitivity"), "the draws do not vary")
         else:
             found["loo"], about["loo"] = loo.leave_one_out(density, levels, moments.n, effective)
-        if sensitivity.constant(priors, problem.structure):
+        if sensitivity.constant(priors):
             left["sensitivity"] = "every prior is flat or uniform, which power-scaling does not change"
         elif not still:
-            weight = sensitivity.log_prior(priors, problem.structure, draws, middle)
+            weight = sensitivity.log_prior(priors, own)
             found["sensitivity"] = sensitivity.power_scaling(draws, weight, density.sum(axis=2))
     seeds = np.random.SeedSequence(settings["seed"], spawn_key=(2,)).spawn(3)
     rngs = dict(zip(("posterior", "prior", "parameters"), map(np.random.default_rng, seeds), strict=True))
@@ -120,7 +129,7 @@ def criticise(
         named = listed([titled(name) for name in improper])
         left["prior_predictive"] = f"improper priors cannot be drawn from: {named}"
     else:
-        prior = prior_parameters(rngs["parameters"], priors, problem, middle, count)
+        prior = prior_parameters(rngs["parameters"], priors, count)
     size = len(parameters.sigmas)
     chosen = (np.arange(count) * size) // count
     found["predictive"], found["replicates"] = predictive.check(
@@ -135,11 +144,18 @@ def criticise(
     return Criticism(**{name: found.get(name, getattr(out, name)) for name in out.__dict__})
 
 
-def _parameters(problem: Problem, draws: dict[str, np.ndarray]) -> Parameters:
-    """Draws by tidy name as sets of parameters, chain after chain."""
+def _values(draws: Any, name: str, at: np.ndarray) -> np.ndarray:
+    """Some draws of each chain, (chains, draws)."""
+    return np.ascontiguousarray(draws[name].transpose("chain", "draw").to_numpy()[:, at])
+
+
+def _parameters(
+    problem: Problem, priors: Priors, draws: dict[str, np.ndarray], own: dict[str, np.ndarray]
+) -> Parameters:
+    """Draws by tidy name as sets of parameters, chain after chain; `own`: in the priors' coordinates."""
     beta = np.stack([draws[name].ravel() for name in problem.fixed], axis=1)
-    values = np.stack([draws[name].ravel() for name in problem.structure.terms])
-    return Parameters(beta, *roots_of(problem.structure, values))
+    roots, sigmas = roots_of(problem.structure, np.stack([own[n].ravel() for n in problem.structure.terms]))
+    return Parameters(beta, priors.random_map @ roots, sigmas)
 
 
 def improper_priors(priors: Priors) -> list[str]:
@@ -150,31 +166,31 @@ def improper_priors(priors: Priors) -> list[str]:
     return [name for name, prior in named.items() if not prior.proper]
 
 
-def prior_parameters(
-    rng: np.random.Generator, priors: Priors, problem: Problem, middle: np.ndarray, count: int
-) -> Parameters:
-    """Sets of parameters drawn from proper priors.
+def prior_parameters(rng: np.random.Generator, priors: Priors, count: int) -> Parameters:
+    """Sets of parameters drawn from proper priors, in the coordinates of the reported ones.
 
     Parameters
     ----------
     rng : Generator
+        Source of the random numbers.
     priors : Priors
-    problem : Problem
-    middle : (p,) array
-        Means of the fixed effects' columns: where the intercept's prior is centred.
+        Priors with their numbers.
     count : int
+        Number of sets.
+
+    Returns
+    -------
+    predictive.Parameters
+        `count` sets.
     """
-    structure = problem.structure
-    beta = np.stack([prior.sample(rng, count) for prior in priors.fixed.values()], axis=1)
-    if priors.centred:
-        at = problem.fixed.index(INTERCEPT)
-        others = np.arange(problem.p) != at
-        beta[:, at] -= beta[:, others] @ middle[others]
+    structure = priors.structure
+    own = np.stack([prior.sample(rng, count) for prior in priors.fixed.values()])
+    beta = np.linalg.solve(priors.fixed_map, own).T
     sds = np.stack([prior.sample(rng, count) for prior in priors.sd.values()], axis=1)
     sigmas = priors.sigma.sample(rng, count)
-    roots = np.zeros((count, problem.q, problem.q))
+    roots = np.zeros((count, sds.shape[1], sds.shape[1]))
     for start, stop in structure.blocks:
         for r in range(count):
             corr = priors.corr.sample_corr(rng, stop - start) if stop - start > 1 else np.eye(1)
             roots[r, start:stop, start:stop] = sds[r, start:stop, None] * np.linalg.cholesky(corr)
-    return Parameters(beta, roots, sigmas)
+    return Parameters(beta, priors.random_map @ roots, sigmas)

@@ -6,14 +6,17 @@
 import csv
 import glob
 import gzip
+import itertools
 import os
+import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from lmm.core.errors import StudyError
-from lmm.data import checks, factors
-from lmm.data.source import Part, Source, connect, text
+from lmm.data import checks, factors, names
+from lmm.data.cells import quoted
+from lmm.data.source import Part, Source, connect
 from lmm.data.summary import Locator, group_sizes, levels, summarise
 
 SUFFIXES = {
@@ -67,23 +70,37 @@ def inspect(
     keys = ((group,),) if isinstance(group, str) else tuple(group)
     labels = tuple(dict.fromkeys(name for key in keys for name in key if name not in predictors))
     read = _parquet_header if kind == "parquet" else _text_header
-    headers, kinds, rows, categories = [], {}, [], set()
+    headers, kinds, first, rows, categories, ends = [], {}, {}, [], set(), []
     for file in files:
         header, types, count = read(file, kind)
         checks.header(file, header, columns, files[0], headers[0] if headers else None)
         for name in columns if types else ():
             found = _parquet_kind(file, name, types[name], name in labels)
-            if kinds.setdefault(name, found) != found:
-                what = f"column {name!r}: {types[name]}, expected {kinds[name]} as in {files[0]}"
+            kinds[name] = _common(kinds.setdefault(name, found), found, name in labels)
+            if kinds[name] is None:
+                what = f"column {name!r}: {types[name]}, expected {first[name]} as in {files[0]}"
                 raise StudyError(file, what)
             if found != "VARCHAR" and hasattr(types[name], "value_type"):  # a dictionary
                 categories.add(name)
+        first = first or dict(kinds)
         headers.append(header)
         rows += [count] if types else []
+        ends += [] if types else [_line_end(file, header)]
     size = sum(os.path.getsize(file) for file in files)
-    names = tuple(name for name in columns if name in categories and name not in labels)
+    codes = tuple(name for name in columns if name in categories and name not in labels)
     return Source(
-        tuple(files), kind, tuple(headers), columns, keys, labels, kinds, drop, tuple(rows), size, names
+        tuple(files),
+        kind,
+        tuple(headers),
+        columns,
+        keys,
+        labels,
+        kinds,
+        drop,
+        tuple(rows),
+        size,
+        codes,
+        tuple(ends),
     )
 
 
@@ -118,9 +135,8 @@ def _format(file: str) -> str:
 def _text_header(file: str, kind: str) -> tuple[tuple[str, ...], None, None]:
     """The header of a CSV or TSV file, after a look at the first row."""
     delimiter = "," if kind == "csv" else "\t"
-    opener = gzip.open if file.lower().endswith(".gz") else open
     try:
-        with opener(file, "rt", encoding="utf-8-sig", newline="") as lines:
+        with _opened(file) as lines:
             records = csv.reader(lines, delimiter=delimiter)
             header, first = next(records, []), next(records, None)
     except (UnicodeDecodeError, OSError, EOFError, csv.Error) as error:
@@ -131,6 +147,22 @@ def _text_header(file: str, kind: str) -> tuple[tuple[str, ...], None, None]:
     if first is None:
         raise StudyError(file, "has a header and no rows, expected rows")
     return tuple(header), None, None
+
+
+def _opened(file: str):
+    """A text file, gzipped or not, its lines' ends as they are."""
+    opener = gzip.open if file.lower().endswith(".gz") else open
+    return opener(file, "rt", encoding="utf-8-sig", newline="")
+
+
+def _line_end(file: str, header: Sequence[str]) -> str:
+    """How lines end, where the header has a line break in a name, which DuckDB would take for it; else empty."""
+    breaks = sum(len(re.findall(r"\r\n|\r|\n", name)) for name in header)
+    if not breaks:
+        return ""
+    with _opened(file) as lines:
+        last = next(itertools.islice(lines, breaks, None))
+    return re.search(r"\r\n|\r|\n", last)[0]
 
 
 def _parquet_header(file: str, kind: str) -> tuple[tuple[str, ...], dict[str, Any], int]:
@@ -170,6 +202,16 @@ def _parquet_kind(file: str, name: str, type_, is_group: bool) -> str:
     raise StudyError(file, f"column {name!r}: its type is {type_}, expected numbers or text")
 
 
+def _common(one: str, other: str, is_group: bool) -> str | None:
+    """The kind that a column has whose kinds in two files these are; None if there is none."""
+    if one == other:
+        return one
+    both = {one, other}
+    if both == {"BIGINT", "DOUBLE"}:  # a column of whole numbers with a gap in it is one of doubles
+        return "DOUBLE"
+    return "VARCHAR" if is_group and both == {"BIGINT", "VARCHAR"} else None
+
+
 def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tuple[Source, dict[str, Any]]:
     """Read all rows: what is in each column, and whether a mixed model can be fitted to it.
 
@@ -199,12 +241,14 @@ def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tu
     beside = {formula.weights, *formula.offsets} - set(formula.predictors)
     options = {"threads": threads, "memory_mb": memory_mb}
     categorical = (*formula.categorical, *(name for name in source.factors if name not in response))
-    summary, total, complete = summarise(source, categorical, **options)
-    locate = Locator(source)
-    checks.missing(summary, total, complete, source.drop, locate)
-    kinds = dict(source.kinds)
+    found = summarise(source, categorical, **options)
+    summary, complete = found.columns, found.complete
+    locate = Locator(source, categorical)
+    checks.missing(summary, found.rows, complete, source.drop, locate)
+    kinds, written = dict(source.kinds), {}
     for name, column in summary.items():
         if name in source.labels:
+            kinds[name], written[name] = names.agreed(name, found.names[name], locate)
             continue
         kinds[name] = checks.kind(name, column, name in response, name in categorical, locate)
         if kinds[name] != "VARCHAR":
@@ -217,12 +261,12 @@ def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tu
     columns: dict[str, Any] = {}
     for name, column in summary.items():
         if name in source.labels:
-            columns[name] = {"type": "group", "kind": "VARCHAR"}
+            columns[name] = {"type": "group", "kind": kinds[name], "names": asdict(written[name])}
         elif kinds[name] == "VARCHAR" or name in categorical:
-            found = levels(source, name, MAX_LEVELS + 1, **options)
-            checks.levels(name, found, MAX_LEVELS, complete, name in categorical, locate)
-            found = factors.in_order(source, name, found) if kinds[name] == "VARCHAR" else found
-            columns[name] = {"type": "categorical", "kind": kinds[name], "levels": found}
+            own = levels(source, name, MAX_LEVELS + 1, **options)
+            checks.levels(name, own, MAX_LEVELS, complete, name in categorical, locate)
+            own = factors.in_order(source, name, own) if kinds[name] == "VARCHAR" else own
+            columns[name] = {"type": "categorical", "kind": kinds[name], "levels": own}
             if (
                 kinds[name] != "VARCHAR" and name not in source.factors
             ):  # a number where it stands without C()
@@ -251,7 +295,7 @@ def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tu
         "response": formula.response.strip("`") if formula.response.count("`") == 2 else formula.response,
         "columns": columns,
         "missing": "drop" if source.drop else "error",
-        "dropped": {"rows": total - complete, "columns": lost},
+        "dropped": {"rows": found.rows - complete, "columns": lost},
         "checks": list(checks.PASSED),
         "copied": source.size <= COPY_LIMIT,
     }
@@ -262,8 +306,7 @@ def reopen(data: dict[str, Any]) -> Source:
     keys = [tuple(factor["columns"]) for factor in data["factors"]]
     predictors = [name for name, column in data["columns"].items() if column["type"] != "group"]
     source = inspect(data["sources"], list(data["columns"]), keys, data["missing"] == "drop", predictors)
-    kinds = {name: data["columns"][name]["kind"] for name in predictors}
-    return replace(source, kinds=source.kinds | kinds)
+    return replace(source, kinds={name: column["kind"] for name, column in data["columns"].items()})
 
 
 def copy(source: Source, path: str, memory_mb: int = 1024) -> None:
@@ -272,4 +315,6 @@ def copy(source: Source, path: str, memory_mb: int = 1024) -> None:
 
     rows = " UNION ALL ".join(f"({source.typed(Part(file))})" for file in range(len(source.files)))
     with connect(memory_mb=memory_mb, ordered=True) as connection:
-        write_whole(path, lambda name: connection.execute(f"COPY ({rows}) TO {text(name)} (FORMAT parquet)"))
+        write_whole(
+            path, lambda name: connection.execute(f"COPY ({rows}) TO {quoted(name)} (FORMAT parquet)")
+        )

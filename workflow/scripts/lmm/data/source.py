@@ -14,21 +14,15 @@ from typing import Any
 
 from lmm.core.errors import StudyError
 from lmm.core.progress import Progress
+from lmm.data.cells import MISSING, present, quoted
 
 PART_ROWS = 1 << 24
 BATCH_ROWS = 65_536  # rows whose model matrix is in memory at a time
-# What R and pandas write for a missing value.
-MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null")
 
 
 def quote(name: str) -> str:
     """An SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
-
-
-def text(value: str) -> str:
-    """An SQL string."""
-    return "'" + value.replace("'", "''") + "'"
 
 
 @dataclass(frozen=True)
@@ -56,9 +50,9 @@ class Source:
     keys : tuple of tuple of str
         The columns of each grouping factor.
     labels : tuple of str
-        Columns that grouping factors alone use; they are read as text.
+        Columns that grouping factors alone use; their values are names, text whatever their kind.
     kinds : dict
-        "BIGINT", "DOUBLE" or "VARCHAR" a column: what Parquet says or, for CSV, what a scan found.
+        "BIGINT", "DOUBLE" or "VARCHAR" a column: what Parquet says or, after a scan, what was found (`lmm.cells`).
     drop : bool
         Leave out rows in which a used column is missing.
     rows : tuple of int
@@ -67,6 +61,8 @@ class Source:
         Bytes of all files.
     factors : tuple of str
         Columns of numbers that Parquet files have as categories.
+    ends : tuple of str
+        How lines end in each text file whose header has a line break in a name; else empty, and DuckDB finds it.
     """
 
     files: tuple[str, ...]
@@ -80,6 +76,7 @@ class Source:
     rows: tuple[int, ...] = ()
     size: int = 0
     factors: tuple[str, ...] = ()
+    ends: tuple[str, ...] = ()
 
     @property
     def group(self) -> str:
@@ -90,7 +87,8 @@ class Source:
     def only(self, start: int, stop: int | None = None) -> "Source":
         """The same source with some of its files, `start` to `stop` (default one): what one of several jobs reads."""
         span = slice(start, start + 1 if stop is None else stop)
-        return replace(self, files=self.files[span], headers=self.headers[span], rows=self.rows[span])
+        own = {name: getattr(self, name)[span] for name in ("files", "headers", "rows", "ends")}
+        return replace(self, **own)
 
     def parts(self, size: int = PART_ROWS) -> list[Part]:
         """The parts in order; they depend on the files and on nothing else."""
@@ -105,7 +103,7 @@ class Source:
 
     def raw(self, part: Part) -> str:
         """SELECT of the used columns as the file has them (CSV: as text, missing values as NULL)."""
-        path = text(self.files[part.file])
+        path = quoted(self.files[part.file])
         if self.format == "parquet":
             columns = ", ".join(quote(name) for name in self.columns)
             whole = part.start is None or (part.start, part.stop) == (0, self.rows[part.file])
@@ -118,21 +116,23 @@ class Source:
             return f"SELECT {columns} FROM read_parquet({path}, {options}){span}"
         header = self.headers[part.file]
         # By position: DuckDB's names ignore case, and a file may have unnamed columns.
-        columns = ", ".join(f"c{header.index(name)} AS {quote(name)}" for name in self.columns)
+        columns = ", ".join(f"{present(f'c{header.index(name)}')} AS {quote(name)}" for name in self.columns)
         schema = ", ".join(f"c{at}: 'VARCHAR'" for at in range(len(header)))
         delimiter = "','" if self.format == "csv" else "'\t'"
-        missing = ", ".join(text(word) for word in MISSING)
+        missing = ", ".join(map(quoted, MISSING))
         limit = f" LIMIT {part.stop}" if part.stop is not None else ""
+        end = self.ends[part.file].replace("\r", "\\r").replace("\n", "\\n")
+        end = f"new_line = '{end}', " if end else ""
         return (
             f"SELECT {columns} FROM read_csv({path}, auto_detect = false, header = true, "
-            f"delim = {delimiter}, quote = '\"', escape = '\"', nullstr = [{missing}], "
+            f"delim = {delimiter}, quote = '\"', escape = '\"', nullstr = [{missing}], {end}"
             f"columns = {{{schema}}}){limit}"
         )
 
     def typed(self, part: Part, keys: bool = False, every: bool = False) -> str:
         """SELECT of the used columns as the study's fits see them, without the rows left out as incomplete.
 
-        Labels of groups are text, or with `keys` as the file has them: quicker to group by, cast afterwards.
+        Labels of groups are text, or with `keys` what their text is cast from: quicker to group by.
         With `every`, incomplete rows are there too, and a column lmm_complete says which are not.
         """
         columns = ", ".join(f"{self.value(name, keys)} AS {quote(name)}" for name in self.columns)
@@ -148,8 +148,10 @@ class Source:
         if kind == "DOUBLE":
             value = f"CAST({value} AS DOUBLE)"
             value = f"CASE WHEN isnan({value}) THEN NULL ELSE {value} END"
+        elif kind == "BIGINT":
+            value = f"TRY_CAST({value} AS BIGINT)"  # only not-a-number fails, in columns stored as doubles
         elif not (keys and name in self.labels):
-            value = f"CAST({value} AS {kind})"
+            value = f"CAST({value} AS VARCHAR)"
         return f"CAST({value} AS VARCHAR)" if name in self.labels and not keys else value
 
 

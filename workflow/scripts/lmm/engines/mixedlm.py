@@ -23,7 +23,7 @@ from lmm.inference import variance_explained
 from lmm.model.terms import Terms
 
 ENGINE = "mixedlm"
-# Every evaluation is a Python loop over groups: about a minute a fit at these sizes (statistics.md, 4).
+# Every evaluation is a Python loop over groups: about a minute a fit at these sizes (docs/statistics.md, section 4).
 MAX_ROWS = 1_000_000
 MAX_GROUPS = 20_000
 # Variances below 1e-10 sigma^2 are where statsmodels goes wrong (issue #10239): a start is kept above.
@@ -46,7 +46,21 @@ class Start:
 
     @classmethod
     def of(cls, fit: Fit, fixed: Sequence[str], random: Sequence[str]) -> "Start":
-        """The estimates of another engine's fit."""
+        """The estimates of another engine's fit.
+
+        Parameters
+        ----------
+        fit : Fit
+            Another engine's.
+        fixed : tuple of str
+            Names of X's columns.
+        random : tuple of str
+            Names of Z's columns.
+
+        Returns
+        -------
+        Start
+        """
         values = dict(zip(fit.parameters["term"], fit.parameters["estimate"], strict=True))
         beta, D, sigma = variance_explained.components(values, fixed, random)
         return cls(beta, D, float(sigma))
@@ -116,6 +130,8 @@ class Fitter:
             found = skipped(reason, moments.n_rows, moments.n_groups, self.level)
         elif reason := beyond(moments.n_rows, moments.n_groups, **self.limits):
             found = skipped(reason, moments.n_rows, moments.n_groups, self.level)
+        elif task.rows is None:
+            found = skipped("the rows are not at hand", moments.n_rows, moments.n_groups, self.level)
         else:
             rows = task.rows()
             if start is None:
@@ -152,12 +168,14 @@ def fit(
     codes : (N,) int array
         Each row's group, an index into `levels`.
     levels : sequence of str, length J
+        Names of the groups.
     reml : Fit, optional
         The exact fit: the start, what the result is held against (`summary["reml_gap"]`), and the source
         of the sd's profile intervals where both are at the same optimum.
     start : Start, optional
         Another start; without it and without `reml` statsmodels starts from its default.
     conf_level : float
+        Of the intervals, between 0 and 1.
     truth : dict, optional
         truth.json's content.
     max_rows, max_groups : int
@@ -243,7 +261,24 @@ def skipped(reason: str, n_rows: int, n_groups: int, conf_level: float) -> Fit:
 
 
 def beyond(n_rows: int, n_groups: int, max_rows: int, max_groups: int) -> str:
-    """Which limit these data are above; '' for none."""
+    """Which limit these data are above; '' for none.
+
+    Parameters
+    ----------
+    n_rows : int
+        N.
+    n_groups : int
+        J.
+    max_rows : int
+        The largest N.
+    max_groups : int
+        The largest J.
+
+    Returns
+    -------
+    str
+        Empty if they are within both.
+    """
     for count, limit, name in ((n_rows, max_rows, "max_rows"), (n_groups, max_groups, "max_groups")):
         if count > limit:
             return f"{count:,} {name.removeprefix('max_')} are above {name} = {limit}"

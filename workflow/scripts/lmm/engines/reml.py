@@ -57,7 +57,26 @@ class Fitter:
 def ranef_table(
     problem: Problem, best: Optimum, moments: Moments, level: float, truth: dict | None
 ) -> pd.DataFrame:
-    """BLUPs with prediction errors, lme4's conditional sd's and normal intervals (tidy RANEF columns)."""
+    """BLUPs with prediction errors, lme4's conditional sd's and normal intervals (tidy RANEF columns).
+
+    Parameters
+    ----------
+    problem : Problem
+        The model over moments, in the kernel's coordinates.
+    best : Optimum
+        The optimum of the same problem.
+    moments : Moments
+        Sufficient statistics of the rows.
+    level : float
+        Of the intervals, between 0 and 1.
+    truth : dict or None
+        truth.json's content; None for own data.
+
+    Returns
+    -------
+    DataFrame
+        Columns RANEF.
+    """
     sigma = best.sigma / problem.y_scale
     given = conditional(problem, fill(problem.structure, best.phi) / sigma, sigma)
     z = stats.norm.ppf(0.5 + level / 2)
@@ -91,7 +110,11 @@ def fit(
     Parameters
     ----------
     moments : Moments
-    fixed, blocks : names of X's columns, and of Z's columns in each block of random effects
+        Sufficient statistics of the rows.
+    fixed : tuple of str
+        Names of X's columns.
+    blocks : tuple of tuple of str
+        Names of Z's columns in each block of random effects.
     conf_level : float
         Level of every interval: t for fixed effects, profile likelihood for sd's, correlations and the residual
         sd.

@@ -25,7 +25,24 @@ from lmm.moments.several import SeveralMoments
 def ranef_table(
     problem: SeveralProblem, best: SeveralOptimum, level: float, truth: dict | None
 ) -> pd.DataFrame:
-    """BLUPs of all factors with prediction errors, lme4's conditional sd's and normal intervals (tidy columns)."""
+    """BLUPs of all factors with prediction errors, lme4's conditional sd's and normal intervals (tidy columns).
+
+    Parameters
+    ----------
+    problem : SeveralProblem
+        The model over moments.
+    best : SeveralOptimum
+        Its optimum.
+    level : float
+        Of the intervals, between 0 and 1.
+    truth : dict or None
+        truth.json's content; None for own data.
+
+    Returns
+    -------
+    DataFrame
+        Columns RANEF.
+    """
     z = stats.norm.ppf(0.5 + level / 2)
     frames = []
     for k, given in enumerate(conditional(best.information, best.own_sigma)):
@@ -54,6 +71,11 @@ def fitted(engine: Any, task: Task) -> Fitted:
     engine : reml.Fitter
         Its settings.
     task : Task
+        The data set.
+
+    Returns
+    -------
+    Fitted
     """
     terms, methods = engine.terms, engine.methods
     blocks = [grouping.blocks for grouping in terms.groupings]
@@ -97,6 +119,7 @@ def fit(
     Parameters
     ----------
     moments : SeveralMoments
+        Sufficient statistics of the rows.
     fixed : tuple of str
         Names of X's columns.
     blocks : sequence

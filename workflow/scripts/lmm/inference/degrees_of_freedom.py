@@ -1,5 +1,7 @@
 """Degrees of freedom and standard errors of fixed effects: Satterthwaite, Kenward and Roger, normal.
 
+See docs/statistics.md, section 11.
+
 Satterthwaite (1946) as lmerTest has it (Kuznetsova, Brockhoff & Christensen 2017, J. Stat. Softw. 82(13)), Kenward
 and Roger (1997, Biometrics 53, 983-997) as pbkrtest has it (Halekoh & Hojsgaard 2014, J. Stat. Softw. 59(9)); both
 from `Derivatives`, so at a cost that does not depend on the number of rows, and exact where those packages
@@ -62,7 +64,21 @@ class FixedEffects:
 
     @classmethod
     def with_df(cls, beta: np.ndarray, covariance: np.ndarray, df: float) -> "FixedEffects":
-        """Estimates whose every statistic has the same degrees of freedom (inf: normal)."""
+        """Estimates whose every statistic has the same degrees of freedom (inf: normal).
+
+        Parameters
+        ----------
+        beta : (p,) array
+            Estimates, original units.
+        covariance : (p, p) array
+            Their covariance matrix.
+        df : float
+            Of every statistic; inf: normal.
+
+        Returns
+        -------
+        FixedEffects
+        """
         method, p = "normal" if np.isinf(df) else "residual", len(beta)
         nothing = np.zeros((0, p, p)), np.zeros((0, 0))
         return cls(method, np.asarray(beta), covariance, covariance, *nothing, residual=df)
@@ -83,11 +99,31 @@ class FixedEffects:
         return cls(value["method"], **arrays, spread=spread, residual=residual)
 
     def std_error(self, contrasts: np.ndarray) -> np.ndarray:
-        """Standard errors of the rows' combinations of beta, (k,)."""
+        """Standard errors of the rows' combinations of beta, (k,).
+
+        Parameters
+        ----------
+        contrasts : (k, p) array
+            Rows are combinations of beta.
+
+        Returns
+        -------
+        (k,) array
+        """
         return np.sqrt(np.einsum("ka,ab,kb->k", contrasts, self.adjusted, contrasts))
 
     def df(self, contrasts: np.ndarray) -> np.ndarray:
-        """Degrees of freedom of each row's t statistic, (k,); inf for normal."""
+        """Degrees of freedom of each row's t statistic, (k,); inf for normal.
+
+        Parameters
+        ----------
+        contrasts : (k, p) or (p,) array
+            Rows are combinations of beta.
+
+        Returns
+        -------
+        (k,) array
+        """
         contrasts = np.atleast_2d(contrasts)
         if self.method in ("normal", "residual"):
             return np.full(len(contrasts), self.residual)
@@ -99,7 +135,17 @@ class FixedEffects:
             return 2.0 * variance**2 / np.einsum("kn,nm,km->k", gradient, self.spread, gradient)
 
     def test(self, contrasts: np.ndarray) -> Test:
-        """F test of all rows' combinations being 0; chi-square / rank with infinite df for `normal`."""
+        """F test of all rows' combinations being 0; chi-square / rank with infinite df for `normal`.
+
+        Parameters
+        ----------
+        contrasts : (k, p) array
+            Rows are combinations of beta; may be redundant.
+
+        Returns
+        -------
+        Test
+        """
         values, vectors = np.linalg.eigh(contrasts @ self.covariance @ contrasts.T)
         kept = values > max(REDUNDANT * values.max(), 0.0)
         rows = vectors[:, kept].T @ contrasts
@@ -161,12 +207,18 @@ def fixed_effects(method: str, beta: np.ndarray, derivatives: Derivatives, ml: b
 
     Parameters
     ----------
+    method : str
+        One of `METHODS`.
     beta : (p,) array
         In original units.
     derivatives : Derivatives
         Without sigma^2.
     ml : bool
         Whether the optimum is ML's (Satterthwaite alone: Kenward and Roger's is for REML).
+
+    Returns
+    -------
+    FixedEffects
     """
     all_ = complete(derivatives)
     phi = np.linalg.inv(all_.information)
@@ -188,7 +240,19 @@ def fixed_effects(method: str, beta: np.ndarray, derivatives: Derivatives, ml: b
 
 
 def expected_information(all_: Derivatives, phi: np.ndarray) -> np.ndarray:
-    """tr(P V_i P V_j), twice REML's expected information, (m + 1, m + 1)."""
+    """tr(P V_i P V_j), twice REML's expected information, (m + 1, m + 1).
+
+    Parameters
+    ----------
+    all_ : Derivatives
+        With sigma^2, from `complete`.
+    phi : (p, p) array
+        (X'V^-1 X)^-1 relative to sigma^2.
+
+    Returns
+    -------
+    (m + 1, m + 1) array
+    """
     moved = phi @ all_.p
     out = all_.traces - 2.0 * np.einsum("ab,nmba->nm", phi, all_.q)
     out += np.einsum("nab,mba->nm", moved, moved)

@@ -30,7 +30,21 @@ def names(problem: SeveralProblem) -> list[tuple[str, str]]:
 
 
 def values(problem: SeveralProblem, roots: Sequence[np.ndarray], sigma: float) -> np.ndarray:
-    """The variance parameters in the order of `names`, from roots of all D_k in original units."""
+    """The variance parameters in the order of `names`, from roots of all D_k in original units.
+
+    Parameters
+    ----------
+    problem : SeveralProblem
+        Its structures and groups.
+    roots : sequence of (q_k, q_k) arrays
+        Any root of each D_k.
+    sigma : float
+        Residual sd.
+
+    Returns
+    -------
+    (k,) array
+    """
     parts = [
         variance_values(root, sigma, structure.correlations)[:-1]
         for root, structure in zip(roots, problem.structures, strict=True)
@@ -116,12 +130,8 @@ def _coordinates(
 ) -> tuple[_Coordinates, np.ndarray, int, float]:
     """Coordinates for one parameter, the optimum in them, the parameter's index, and the unit of its value.
 
-    Parameters
-    ----------
-    factor : int or None
-        None: the residual sd.
-    first : tuple of int
-        One random effect of the factor for its sd, two of a block for their correlation.
+    `factor` None is the residual sd; `first` has one random effect of the factor for its sd, two of a block for their
+    correlation.
     """
     transforms, phi, index, unit_of = [], [], len(best.point.phi), problem.y_scale
     pair, start_of = None, 0
@@ -162,12 +172,15 @@ def profile_limit(
     Parameters
     ----------
     objective : Objective
+        The criterion in some coordinates.
     best : Point
         The optimum.
     at : int
+        The coordinate.
     edge : float
         Where the parameter space ends on this side.
     target : float
+        Rise of the criterion, e.g. the chi-square quantile.
     wall : bool
         The coordinate is a correlation: searches start from the optimum where a zero sd stopped one.
 
@@ -235,7 +248,9 @@ def profile_intervals(
     Parameters
     ----------
     problem : SeveralProblem
+        The model over moments, in the kernels' coordinates.
     best : SeveralOptimum
+        The optimum of the same problem.
     level : float
         Confidence level.
 

@@ -16,7 +16,15 @@ import numpy as np
 from lmm.core.compiled import DIGEST, c_function, kernel
 from lmm.likelihood.elimination import factorise, project, solve_lower
 from lmm.likelihood.grouped_pairs import differentiate_pairs, eliminate_pairs
-from lmm.likelihood.lanes import add_up, logs_of_large, sum_of_logs
+from lmm.likelihood.lanes import (
+    VECTOR,
+    WIDE,
+    add_up,
+    logs_of_large,
+    subtract_before,
+    subtract_products,
+    sum_of_logs,
+)
 
 SYMBOL = f"lmm_reml_terms_{DIGEST}"
 
@@ -32,12 +40,31 @@ def eliminate(gram, factor, schur, d_logdet, rest):
     Subtracts sum_j [B c]'Lambda M^-1 Lambda'[B c] from `schur`, fills `d_logdet` with
     sum_j A - A Lambda M^-1 Lambda'A (lower triangle) and `rest` with [B c] - A Lambda M^-1 Lambda'[B c];
     the last two only where `rest` has room for them.
+
+    Parameters
+    ----------
+    gram : packed (blocks, q, q + p + 1, lanes) array
+        A_j, B_j and c_j of each group, by `lanes.pack`; kernel's coordinates.
+    factor : (q, q) array
+        Lambda = L / sigma, kernel's coordinates.
+    schur : (p + 1, p + 1) array
+        Gram matrix of [X y]; the groups' part is subtracted (lower triangle).
+    d_logdet : (q, q) array
+        Gets sum_j A - A Lambda M^-1 Lambda'A (lower triangle), with `rest`.
+    rest : (blocks or 0, q, p + 1, lanes) array
+        Gets [B c] - A Lambda M^-1 Lambda'[B c]; of length 0: no derivatives are wanted.
+
+    Returns
+    -------
+    float
+        sum_j log|M_j|.
     """
     n_blocks, q, width, n = gram.shape
     w = width - q
     chol = np.empty((q, q, n))
     half = np.empty((q, width, n))  # C^-1 Lambda' [A B c], C the Cholesky factor of M
-    lanes_schur = np.zeros((w, w, n))
+    narrow = w <= WIDE
+    lanes_schur = np.zeros((w * narrow, w, n))
     lanes_logdet = np.zeros((q, q, n))
     product = np.ones(n)
     logdet = 0.0
@@ -46,11 +73,13 @@ def eliminate(gram, factor, schur, d_logdet, rest):
         factorise(factor, half, chol, product)
         logdet += logs_of_large(product)
         solve_lower(chol, half)
-        for a in range(w):
+        for a in range(w * narrow):
             for b in range(a + 1):
                 for k in range(q):
                     for j in range(n):
                         lanes_schur[a, b, j] += half[k, q + a, j] * half[k, q + b, j]
+        if not narrow:
+            subtract_products(half, q, schur)
         for a in range(q if len(rest) > 0 else 0):
             for b in range(a + 1):
                 for j in range(n):
@@ -64,7 +93,7 @@ def eliminate(gram, factor, schur, d_logdet, rest):
                 for k in range(1, q):
                     for j in range(n):
                         rest[block, a, b, j] -= half[k, a, j] * half[k, q + b, j]
-    for a in range(w):
+    for a in range(w * narrow):
         for b in range(a + 1):
             schur[a, b] -= add_up(lanes_schur[a, b])
     for a in range(q):
@@ -81,23 +110,37 @@ def _solve(schur, root, beta):
     """
     p = len(beta)
     z = np.empty(p)
-    rss = schur[p, p]
-    logdet = 0.0
-    for a in range(p + 1):
-        for b in range(min(a + 1, p)):
-            s = schur[a, b]
-            for k in range(b):
-                s -= (root[a, k] if a < p else z[k]) * root[b, k]
-            if a == b:
-                if not s > 0.0:
-                    return np.nan, np.nan
-                logdet += np.log(s)
-                root[a, a] = np.sqrt(s)
-            elif a < p:
-                root[a, b] = s / root[b, b]
-            else:
-                z[b] = s / root[b, b]
-                rss -= z[b] * z[b]
+    for a in range(p):
+        z[a] = schur[p, a]
+        for b in range(a + 1):
+            root[a, b] = schur[a, b]
+    rss, logdet = schur[p, p], 0.0
+    panel = np.zeros((VECTOR, p))  # columns of the root, then subtracted from all rows below at a time
+    for start in range(0, p, VECTOR):
+        stop = min(start + VECTOR, p)
+        for k in range(start, stop):
+            own = panel[k - start]
+            for a in range(k, p):
+                s = root[a, k]
+                for m in range(k - start):
+                    s -= panel[m, a] * panel[m, k]
+                own[a] = s
+            if not own[k] > 0.0:
+                return np.nan, np.nan
+            logdet += np.log(own[k])
+            own[k] = np.sqrt(own[k])
+            root[k, k] = own[k]
+            z[k] /= own[k]
+            rss -= z[k] * z[k]
+            for a in range(k + 1, p):
+                own[a] /= own[k]
+                root[a, k] = own[a]
+                z[a] -= z[k] * own[a]
+        c0, c1, c2, c3 = panel[0, stop:], panel[1, stop:], panel[2, stop:], panel[3, stop:]
+        for a in range(p - stop):
+            row, f0, f1, f2, f3 = root[stop + a, stop:], c0[a], c1[a], c2[a], c3[a]
+            for b in range(a + 1):
+                row[b] -= (f0 * c0[b] + f1 * c1[b]) + (f2 * c2[b] + f3 * c3[b])
     for a in range(p - 1, -1, -1):
         s = z[a]
         for k in range(a + 1, p):
@@ -107,8 +150,33 @@ def _solve(schur, root, beta):
 
 
 @kernel
+def solve_triangle(root, right):
+    """root^-1 @ right, both lower triangular, in place of `right`."""
+    for a in range(len(root)):
+        subtract_before(right, a, root[a], 1.0, a)
+        for c in range(a + 1):
+            right[a, c] /= root[a, a]
+
+
+@kernel
 def differentiate(rest, root, beta, ml, d_logdet, d_rss):
-    """Second pass: subtracts sum_j F_j S_X^-1 F_j' from `d_logdet` (not for ML) and sum_j e_j e_j' from `d_rss`."""
+    """Second pass: subtracts sum_j F_j S_X^-1 F_j' from `d_logdet` (not for ML) and sum_j e_j e_j' from `d_rss`.
+
+    Parameters
+    ----------
+    rest : (blocks, q, p + 1, lanes) array
+        From `eliminate`.
+    root : (p, p) array
+        Lower Cholesky factor of S_X.
+    beta : (p,) array
+        GLS estimate.
+    ml : bool
+        The criterion of maximum likelihood instead of REML's.
+    d_logdet : (q, q) array
+        sum_j F_j S_X^-1 F_j' is subtracted, except for ML.
+    d_rss : (q, q) array
+        sum_j e_j e_j' is subtracted.
+    """
     n_blocks, q, w, n = rest.shape
     p = w - 1
     solved = np.empty((q, p, n))  # F_j root^-T
@@ -126,10 +194,7 @@ def differentiate(rest, root, beta, ml, d_logdet, d_rss):
                     e[a, j] -= rest[block, a, b, j] * f
                 for j in range(n):
                     solved[a, b, j] = rest[block, a, b, j] * scale
-                for k in range(b):
-                    f = root[b, k] * scale
-                    for j in range(n):
-                        solved[a, b, j] -= solved[a, k, j] * f
+                subtract_before(solved[a], b, root[b], scale, n)
         for a in range(q):
             for b in range(a + 1):
                 for k in range(0 if ml else p):

@@ -8,19 +8,39 @@ few arrays: with more of them the compiler gives up on proving that they do not 
 import numpy as np
 
 from lmm.core.compiled import kernel
-from lmm.likelihood.lanes import add_up, logs_of_large, sum_of_logs
+from lmm.likelihood.lanes import WIDE, add_up, logs_of_large, subtract_before, subtract_products, sum_of_logs
 
 
 @kernel
 def eliminate_pairs(gram, factor, schur, d_logdet, rest):
-    """First pass, as `likelihood.eliminate`."""
+    """First pass, as `likelihood.eliminate`.
+
+    Parameters
+    ----------
+    gram : packed (blocks, q, q + p + 1, lanes) array
+        A_j, B_j and c_j of each group, by `lanes.pack`; kernel's coordinates.
+    factor : (q, q) array
+        Lambda = L / sigma, kernel's coordinates.
+    schur : (p + 1, p + 1) array
+        Gram matrix of [X y]; the groups' part is subtracted (lower triangle).
+    d_logdet : (q, q) array
+        Gets sum_j A - A Lambda M^-1 Lambda'A (lower triangle), with `rest`.
+    rest : (blocks or 0, q, p + 1, lanes) array
+        Gets [B c] - A Lambda M^-1 Lambda'[B c]; of length 0: no derivatives are wanted.
+
+    Returns
+    -------
+    float
+        sum_j log|M_j|.
+    """
     n_blocks, _, width, n = gram.shape
     w, derive = width - 2, len(rest) > 0
     f00, f01, f10, f11 = factor[0, 0], factor[0, 1], factor[1, 0], factor[1, 1]
     chol = np.empty((3, n))  # of M: reciprocal diagonal, element (1, 0), reciprocal diagonal
     own = np.empty((4, n))  # C^-1 Lambda' A, column by column
     half = np.empty((2, w, n))  # C^-1 Lambda' [B c]
-    lanes_schur, lanes_logdet = np.zeros((w, w, n)), np.zeros((3, n))
+    narrow = w <= WIDE
+    lanes_schur, lanes_logdet = np.zeros((w * narrow, w, n)), np.zeros((3, n))
     product = np.ones(n)
     logdet = 0.0
     for block in range(n_blocks):
@@ -55,10 +75,12 @@ def eliminate_pairs(gram, factor, schur, d_logdet, rest):
                 rest[block, 0, b, j] = x[j] - (own[0, j] * half[0, b, j] + own[1, j] * half[1, b, j])
             for j in range(n if derive else 0):
                 rest[block, 1, b, j] = y[j] - (own[2, j] * half[0, b, j] + own[3, j] * half[1, b, j])
-            for a in range(b + 1):
+            for a in range((b + 1) * narrow):
                 for j in range(n):
                     lanes_schur[b, a, j] += half[0, a, j] * half[0, b, j] + half[1, a, j] * half[1, b, j]
-    for a in range(w):
+        if not narrow:
+            subtract_products(half, 0, schur)
+    for a in range(w * narrow):
         for b in range(a + 1):
             schur[a, b] -= add_up(lanes_schur[a, b])
     d_logdet[0, 0] += add_up(lanes_logdet[0])
@@ -69,7 +91,23 @@ def eliminate_pairs(gram, factor, schur, d_logdet, rest):
 
 @kernel
 def differentiate_pairs(rest, root, beta, ml, d_logdet, d_rss):
-    """Second pass, as `likelihood.differentiate`."""
+    """Second pass, as `likelihood.differentiate`.
+
+    Parameters
+    ----------
+    rest : (blocks, q, p + 1, lanes) array
+        From `eliminate`.
+    root : (p, p) array
+        Lower Cholesky factor of S_X.
+    beta : (p,) array
+        GLS estimate.
+    ml : bool
+        The criterion of maximum likelihood instead of REML's.
+    d_logdet : (q, q) array
+        sum_j F_j S_X^-1 F_j' is subtracted, except for ML.
+    d_rss : (q, q) array
+        sum_j e_j e_j' is subtracted.
+    """
     n_blocks, _, w, n = rest.shape
     p = w - 1
     solved, e = np.empty((2, p, n)), np.empty((2, n))
@@ -84,10 +122,7 @@ def differentiate_pairs(rest, root, beta, ml, d_logdet, d_rss):
                     e[i, j] -= rest[block, i, b, j] * f
                 for j in range(n):
                     solved[i, b, j] = rest[block, i, b, j] * scale
-                for k in range(b):
-                    g = root[b, k] * scale
-                    for j in range(n):
-                        solved[i, b, j] -= solved[i, k, j] * g
+                subtract_before(solved[i], b, root[b], scale, n)
         for b in range(0 if ml else p):
             for j in range(n):
                 x, y = solved[0, b, j], solved[1, b, j]

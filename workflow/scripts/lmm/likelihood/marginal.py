@@ -11,10 +11,10 @@ import numba
 import numpy as np
 
 from lmm.core.compiled import DIGEST, c_function, kernel
-from lmm.likelihood.grouped import reml_terms
+from lmm.likelihood.grouped import reml_terms, solve_triangle
 from lmm.likelihood.problem import Problem
 
-HEADER = 7  # q, p, blocks of groups, N - p, y's scale, constant, groups a block
+HEADER = 8  # q, p, blocks of groups, N - p, y's scale, constant, groups a block, normal priors of beta
 SYMBOL = f"lmm_log_density_{DIGEST}"
 
 _pointer = numba.types.CPointer(numba.types.double)
@@ -22,39 +22,53 @@ _SIGNATURE = numba.types.void(_pointer, _pointer, numba.types.double, _pointer)
 
 
 def pack_problem(
-    problem: Problem, mean: np.ndarray | None = None, precision: np.ndarray | None = None
+    problem: Problem,
+    mean: np.ndarray | None = None,
+    root: np.ndarray | None = None,
+    random_map: np.ndarray | None = None,
 ) -> np.ndarray:
     """One vector that holds all that the likelihood needs of a data set.
 
     Parameters
     ----------
     problem : Problem
-    mean, precision : (p,), (p, p) arrays, optional
-        Normal prior of beta, in original units; flat without them.
+        The model over moments, in the kernel's coordinates.
+    mean, root : (p,), (r, p) arrays, optional
+        Normal prior of beta, original units: root @ (beta - mean) ~ N(0, I); flat in other directions, and
+        altogether without them.
+    random_map : (q, q) array, optional
+        The likelihood takes a root of the covariance matrix of v, u = random_map @ v; of u without it.
 
     Returns
     -------
     (n,) array
-        Header, the map from L to the kernel's coordinates, Gram matrices of the rows and of the prior.
+        Header, the map from L to the kernel's coordinates, Gram matrices of the rows and of the prior, a root of
+        the latter, the groups.
     """
     q, p = problem.q, problem.p
-    prior, constant = np.zeros((p + 1, p + 1)), problem.constant
-    if precision is not None:
-        root = np.linalg.cholesky(precision).T
+    prior, spread, constant, rank = np.zeros((p + 1, p + 1)), np.zeros((p, p)), problem.constant, 0
+    if root is not None:
+        rank = len(root)
         columns = np.column_stack([root @ problem.x_map, root @ (mean - problem.offset)])
         prior = columns.T @ columns
-        constant = 2.0 * problem.n_rows * np.log(problem.y_scale) + p * np.log(2.0 * np.pi)
-        constant -= np.linalg.slogdet(prior[:p, :p])[1]
+        upper = np.linalg.qr(columns[:, :p], mode="r")
+        spread[:, : len(upper)] = upper.T
+        if rank == p:  # else the density is defined up to a factor
+            constant = 2.0 * problem.n_rows * np.log(problem.y_scale) + p * np.log(2.0 * np.pi)
+            constant -= 2.0 * np.log(np.abs(np.diag(upper))).sum()
     header = [
-        q, p, len(problem.gram), problem.n_rows - p, problem.y_scale, constant, problem.gram.shape[-1]
+        q, p, len(problem.gram), problem.n_rows - p, problem.y_scale, constant, problem.gram.shape[-1], rank
     ]  # fmt: skip
-    parts = [np.linalg.inv(problem.z_map), problem.total, prior, problem.gram]
+    transform = np.linalg.inv(problem.z_map)
+    if random_map is not None:
+        transform = transform @ random_map
+    parts = [transform, problem.total, prior, spread, problem.gram]
     return np.concatenate([np.array(header, dtype=float), *[part.ravel() for part in parts]])
 
 
 @kernel
 def views(data):
-    """The views of a packed vector: the map of L, the rows' Gram matrices, the prior's."""
+    """The views of a packed vector: the map of L, the rows' Gram matrices, the prior's, its root, the groups'."""
     q, p, blocks, lanes = int(data[0]), int(data[1]), int(data[2]), int(data[6])
     w = p + 1
     at = HEADER + q * q
@@ -62,15 +76,17 @@ def views(data):
     total = data[at : at + w * w].reshape((w, w))
     prior = data[at + w * w : at + 2 * w * w].reshape((w, w))
     at += 2 * w * w
+    spread = data[at : at + p * p].reshape((p, p))
+    at += p * p
     gram = data[at : at + blocks * q * (q + w) * lanes].reshape((blocks, q, q + w, lanes))
-    return transform, total, prior, gram
+    return transform, total, prior, spread, gram
 
 
 @kernel
 def terms_at(transform, total, prior, gram, y_scale, root, sigma, derive=True):
     """`reml_terms` at L (`root`) and sigma in original units; the relative factor and sigma in the kernel's.
 
-    The first four come from `views`: dividing the vector takes time that a loop over draws can save.
+    The matrices come from `views`: dividing the vector takes time that a loop over draws can save.
     """
     q = len(transform)
     own = sigma / y_scale
@@ -82,16 +98,28 @@ def terms_at(transform, total, prior, gram, y_scale, root, sigma, derive=True):
     return reml_terms(gram, total, factor, prior * (own * own), derive), factor, own
 
 
+@kernel
+def trace_of_solved(root, spread):
+    """tr((root root')^-1 spread spread'), both lower triangular."""
+    solved = spread.copy()
+    solve_triangle(root, solved)
+    total = 0.0
+    for a in range(len(root)):
+        for c in range(a + 1):
+            total += solved[a, c] * solved[a, c]
+    return total
+
+
 @c_function(_SIGNATURE)
 def _density(data_, root_, sigma, out_):
     """Log density and its derivatives: out = [log p(y | L, sigma), d/dL (q x q), d/dsigma]."""
     q, p, blocks, lanes = int(data_[0]), int(data_[1]), int(data_[2]), int(data_[6])
     w = p + 1
-    size = HEADER + q * q + 2 * w * w + blocks * q * (q + w) * lanes
+    size = HEADER + q * q + 2 * w * w + p * p + blocks * q * (q + w) * lanes
     data = numba.carray(data_, (size,))
     root = numba.carray(root_, (q, q))
     out = numba.carray(out_, (q * q + 2,))
-    transform, total, prior, gram = views(data)
+    transform, total, prior, spread, gram = views(data)
     found, factor, own = terms_at(transform, total, prior, gram, data[4], root, sigma)
     logdet, rss, beta, root_x, d_logdet, d_rss = found
     df, s2 = data[3], own * own
@@ -109,18 +137,8 @@ def _density(data_, root_, sigma, out_):
             for k in range(q):
                 s += transform[k, a] * slope[k, b]
             out[1 + a * q + b] = -0.5 * s / own
-    if prior[0, 0] != 0.0:  # d/dsigma of log|S_X + s2 P| + (beta, -1)' s2 P (beta, -1) / s2
-        for a in range(p):
-            column = prior[:p, a].copy()
-            for b in range(p):  # root_x root_x' column = prior[:, a]
-                for k in range(b):
-                    column[b] -= root_x[b, k] * column[k]
-                column[b] /= root_x[b, b]
-            for b in range(p - 1, -1, -1):
-                for k in range(b + 1, p):
-                    column[b] -= root_x[k, b] * column[k]
-                column[b] /= root_x[b, b]
-            d_own += 2.0 * own * column[a]
+    if data[7] > 0.0:  # d/dsigma of log|S_X + s2 P| + (beta, -1)' s2 P (beta, -1) / s2
+        d_own += 2.0 * own * trace_of_solved(root_x, spread)
         quadratic = prior[p, p]
         for a in range(p):
             quadratic -= 2.0 * beta[a] * prior[a, p]

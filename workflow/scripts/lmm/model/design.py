@@ -20,6 +20,7 @@ from formulaic.errors import FormulaicError
 
 from lmm.core.errors import StudyError
 from lmm.model.formula import Formula, parse
+from lmm.model.syntax import hide, hide_level, hide_name, shown, term_of
 from lmm.model.terms import Grouping, Terms
 
 CONTEXT = {"np": np}
@@ -43,6 +44,8 @@ class Design:
         SQL can do the work); None otherwise. The intercept is not in it.
     specs : tuple of ModelSpec
         Of the fixed part and of each block (of each term `(f || g)` with a categorical f).
+    names : tuple of tuple of str
+        Of each specification's columns: formulaic's, but for columns that `term_of` puts in backticks.
     ends : dict of str to list
         Least and greatest value of numeric predictors, where a term's basis depends on all rows.
     """
@@ -52,6 +55,7 @@ class Design:
     levels: dict[str, list]
     plain: dict[str, str] | None
     specs: tuple[ModelSpec, ...]
+    names: tuple[tuple[str, ...], ...]
     ends: dict[str, list[float]]
 
     @property
@@ -84,19 +88,21 @@ class Design:
             return out
         frame = _with_levels(df, self.formula, self.levels)
         found: dict[str, np.ndarray] = {}
-        for spec in self.specs:
-            if not set(spec.column_names) <= found.keys():
+        for spec, names in zip(self.specs, self.names, strict=True):
+            if not set(names) <= found.keys():
                 matrix = _evaluate(spec, frame)
-                found |= {name: matrix[:, k] for k, name in enumerate(spec.column_names)}
+                found |= {name: matrix[:, k] for k, name in enumerate(names)}
         return np.ascontiguousarray(np.column_stack([found[name] for name in self.terms.columns]))
 
     def response(self, df: pd.DataFrame) -> np.ndarray:
         """The response of a batch, its offsets subtracted, (n,) float64."""
         name = self.formula.response
-        if name in df.columns:
-            y = df[name].to_numpy(dtype=np.float64)
+        bare = name[1:-1] if name.startswith("`") else name
+        if bare in df.columns:
+            y = df[bare].to_numpy(dtype=np.float64)
         else:
-            y = _evaluate(ModelSpec(formula=Formulaic(f"0 + {name}")), df)[:, 0]
+            spec = ModelSpec(formula=Formulaic(hide(f"0 + {name}")))
+            y = _evaluate(spec, df.rename(columns=hide_name))[:, 0]
         for offset in self.formula.offsets:
             y = y - df[offset].to_numpy(dtype=np.float64)
         return y
@@ -140,12 +146,17 @@ def build(
     Parameters
     ----------
     formula : Formula
+        The parsed formula.
     schema : DataFrame or mapping
         The data (needed for poly(), bs() and other transformations whose basis depends on all rows), or
         the predictors' types: column to "numeric" or "categorical", or data.json's `columns`.
     levels : mapping, optional
         Column to its categories, the reference level first. Categorical columns that are not listed take
         their sorted distinct values from the frame, or `levels` of data.json's columns.
+
+    Returns
+    -------
+    Design
 
     Raises
     ------
@@ -208,7 +219,7 @@ def _specs(
     parts = list(zip((formula.fixed, *sides), transforms, strict=True))
     for rhs, text in parts:
         if (rhs, text) not in made:  # in y ~ x + (x | g) both are x
-            spec = ModelSpec(formula=Formulaic(rhs), transform_state=ast.literal_eval(text))
+            spec = ModelSpec(formula=Formulaic(hide(rhs)), transform_state=ast.literal_eval(text))
             made[rhs, text] = _quietly(spec, frame).model_spec
     return tuple(made[part] for part in parts)
 
@@ -220,7 +231,8 @@ def _finish(
     specs = _specs(
         formula, levels, _with_levels(_example(formula, levels, ends), formula, levels), transforms
     )
-    fixed, *found = (tuple(spec.column_names) for spec in specs)
+    named, plain = _named(specs, formula)
+    fixed, *found = named
     blocks: list[list[tuple[str, ...]]] = [[] for _ in formula.factors]
     for (at, _, split), names in zip(_sides(formula, levels), found, strict=True):
         blocks[at] += [(name,) for name in names] if split else [names]
@@ -229,14 +241,46 @@ def _finish(
     columns = ([INTERCEPT] if INTERCEPT in distinct else []) + [n for n in distinct if n != INTERCEPT]
     groupings = [Grouping(f.columns, tuple(own)) for f, own in zip(formula.factors, blocks, strict=True)]
     terms = Terms(fixed, tuple(groupings), tuple(columns))
-    plain = None
-    if (
-        formula.response in formula.variables
-        and not levels
-        and set(columns) - {INTERCEPT} <= set(formula.predictors)
-    ):
-        plain = {name: name for name in columns if name != INTERCEPT}
-    return Design(formula, terms, levels, plain, specs, ends)
+    simple = formula.response in formula.variables and not levels
+    simple &= distinct.keys() - {INTERCEPT} <= plain.keys()
+    return Design(formula, terms, levels, plain if simple else None, specs, named, ends)
+
+
+def _named(
+    specs: tuple[ModelSpec, ...], formula: Formula
+) -> tuple[tuple[tuple[str, ...], ...], dict[str, str]]:
+    """Names of each specification's columns, and by name those that are columns of the data.
+
+    Raises
+    ------
+    StudyError
+        Levels make two columns of the model the same name.
+    """
+    tokens = {hide_name(name): name for name in formula.predictors}
+    odd = {token: term_of(name) for token, name in tokens.items() if token != name}
+    owners: dict[str, str] = {}
+    named: list[tuple[str, ...]] = []
+    plain: dict[str, str] = {}
+    for spec in specs:
+        names: list[str] = []
+        for term, at in spec.term_indices.items():
+            factors = [(factor.expr, factor.eval_method.value) for factor in term.factors]
+            owner = ":".join(sorted(map(str, term.factors)))
+            for name in (spec.column_names[k] for k in at):
+                label = name
+                for token, column in odd.items():
+                    label = label.replace(f"`{token}`", f"`{tokens[token]}`").replace(token, column)
+                label = shown(label)
+                if factors == [(name, "lookup")]:
+                    plain[label] = tokens[name]
+                if label in names or owners.setdefault(label, owner) != owner:
+                    what = (
+                        f"'{label}' is the name of two columns of the model, whose levels look like its terms"
+                    )
+                    raise StudyError("formula", f"{what}; expected levels with other names")
+                names.append(label)
+        named.append(tuple(names))
+    return tuple(named), plain
 
 
 def _quietly(spec: ModelSpec, frame: pd.DataFrame) -> Any:
@@ -247,7 +291,7 @@ def _quietly(spec: ModelSpec, frame: pd.DataFrame) -> Any:
         except EVALUATION as error:
             what = str(error).strip().splitlines()[0]
             said = f"'{spec.formula}' cannot be evaluated: {what}; expected another formula"
-            raise StudyError("formula", said) from None
+            raise StudyError("formula", shown(said)) from None
 
 
 def _evaluate(spec: ModelSpec, frame: pd.DataFrame) -> np.ndarray:
@@ -301,8 +345,11 @@ def _with_levels(df: pd.DataFrame, formula: Formula, levels: Mapping[str, list])
             # C(Days) makes categories of numbers, and (Days | Subject) may stand beside it
             out[name] = df[name].to_numpy(dtype=np.asarray(levels[name]).dtype)
         else:
-            out[name] = pd.Categorical.from_codes(codes, categories=levels[name])
-    return pd.DataFrame(out, index=df.index)
+            names = [hide_level(level) if isinstance(level, str) else level for level in levels[name]]
+            out[name] = pd.Categorical.from_codes(codes, categories=names)
+    # as formulas name them, in backticks, and as expressions do, such as np.log(Observation)
+    both = out | {hide_name(name): values for name, values in out.items()}
+    return pd.DataFrame(both, index=df.index)
 
 
 def _example(formula: Formula, levels: Mapping[str, list], ends: Mapping[str, list[float]]) -> pd.DataFrame:

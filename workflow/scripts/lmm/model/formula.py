@@ -14,7 +14,7 @@ from formulaic import Formula as Formulaic
 from formulaic.parser.types import Factor as Piece
 
 from lmm.core.errors import StudyError
-from lmm.model.syntax import names_in, split, strip, unquoted
+from lmm.model.syntax import hide, is_bare, names_in, shown, spaced, split, strip, unquoted
 
 COLUMN = re.compile(r"\s*\(\s*(?P<name>`[^`]+`|[^\W\d][\w.]*)\s*\)\s*")  # (column)
 EXPECTED = "expected columns by name ('.' is not supported) and functions of them, joined by +, -, * or :"
@@ -158,17 +158,18 @@ class _Parser:
 
     def __init__(self, text: str, where: str):
         self.text, self.where = text, where
+        self.hidden = hide(text) if isinstance(text, str) else text
         self.categorical: list[str] = []
         self.stateful: list[str] = []
         self.offsets: list[str] = []
 
     def fail(self, what: str) -> StudyError:
-        return StudyError(self.where, f"'{self.text}': {what}")
+        return StudyError(self.where, f"'{self.text}': {shown(what)}")
 
     def formula(self) -> Formula:
         if not isinstance(self.text, str) or not self.text.strip():
             raise StudyError(self.where, f"{self.text!r}: expected a formula such as 'y ~ x + (x | group)'")
-        sides = split(self.text, "~", self.fail)
+        sides = split(self.hidden, "~", self.fail)
         if len(sides) != 2:
             raise self.fail("expected one '~' between response and predictors, as in 'y ~ x + (x | group)'")
         left, weights = self.weights(sides[0][1].strip())
@@ -214,7 +215,7 @@ class _Parser:
                     f"the response '{column}' is also on the right-hand side; expected it left only"
                 )
         return Formula(
-            text=" ".join(self.text.split()),
+            text=spaced(self.text),
             response=response.terms[0],
             fixed=fixed.rhs,
             factors=tuple(
@@ -280,7 +281,7 @@ class _Parser:
             raise self.fail(
                 f"response '{text}': expected one column or a function of it: np.log(y), I(y / 2)"
             )
-        if self.categorical or self.stateful or ":" in side.terms[0]:
+        if self.categorical or self.stateful or ":" in unquoted(side.terms[0]):
             raise self.fail(f"response '{text}': expected one number for each row, without C() or {{}}")
         return side
 
@@ -289,7 +290,7 @@ class _Parser:
         if "%" in unquoted(text):  # formulaic reads b + b:a where R has a:b
             raise self.fail(f"'{text}': operators such as %in% are not read; write x:z for a %in% term")
         try:
-            terms = list(Formulaic(text))
+            terms = list(Formulaic(hide(text)))
         except Exception:  # formulaic's own errors, and those of Python's parser, which pass through it
             raise self.fail(f"'{text}' does not parse; {EXPECTED}") from None
         intercept, names, columns = False, [], []
@@ -306,13 +307,15 @@ class _Parser:
         """A factor as text that parses again, and the columns that it uses."""
         expr = factor.expr
         if factor.eval_method.value == "lookup":
-            return (expr if expr.isidentifier() else f"`{expr}`"), [expr]
+            name = shown(expr)
+            return (name if is_bare(name) else f"`{name}`"), [name]
         if factor.eval_method.value == "literal":
             raise self.fail(f"'{expr}': expected a column or a function of columns")
         names = names_in(expr, self.fail)
         if not names.columns:
             raise self.fail(f"'{expr}': expected a function of columns")
         self.categorical += names.categorical
+        expr = shown(expr)
         if names.stateful:
             self.stateful.append(expr)
         return (expr if names.call else f"{{{expr}}}"), names.columns
@@ -347,7 +350,7 @@ class _Parser:
         """The column of a grouping factor."""
         name = name.strip()
         if name.startswith("`") and name.endswith("`") and len(name) > 2:
-            return name[1:-1]
+            return shown(name[1:-1])
         if not name.replace(".", "_").isidentifier():  # as in R, a name may have dots
             expected = "expected the name of a column (in backticks if it holds other signs)"
             raise self.fail(f"({text}): grouping factor '{name}': {expected}")
@@ -356,6 +359,10 @@ class _Parser:
     def distinct(self, columns: tuple[str, ...], known: Iterable[tuple[str, ...]]) -> None:
         """Reject a combination of factors in two orders: both are the same factor."""
         for other in known:
+            if other != columns and ":".join(other) == ":".join(columns):
+                raise self.fail(
+                    f"two grouping factors are called '{':'.join(columns)}'; expected no ':' in names of columns"
+                )
             if other != columns and set(other) == set(columns):
                 raise self.fail(
                     f"'{':'.join(columns)}' and '{':'.join(other)}' are the same grouping factor; expected one"

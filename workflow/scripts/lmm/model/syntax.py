@@ -1,13 +1,20 @@
 """Reading the text of a formula: brackets, quotes, and the names inside an expression."""
 
 import ast
+import keyword
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from lmm.core.tidy import RESIDUAL, sd_name
+
 STATEFUL = frozenset({"poly", "bs", "cs", "cr", "cc", "center", "scale", "standardize"})
 FUNCTIONS = STATEFUL | {"log", "log10", "log2", "exp", "exp2", "exp10", "C", "I"}
+# How names of variance parameters begin, and of measures of variance explained.
+RESERVED = ("sd__", "cor__", "variance_explained__")
+CALL = re.compile(rf"({'|'.join(sorted(FUNCTIONS))}|np\.\w+|contr\.\w+)\(")
 CONTRASTS = frozenset({"Treatment", "Poly", "Sum", "Helmert", "Diff"})
 ARITHMETIC = (
     ast.BinOp, ast.UnaryOp, ast.Compare, ast.Constant, ast.Tuple, ast.List,
@@ -26,6 +33,13 @@ REFUSED = {
     "factor": "write C(...) for a categorical predictor",
     "as.factor": "write C(...) for a categorical predictor",
 }
+
+
+# Stand-ins are private characters of Unicode, which have no meaning for anyone and seldom occur.
+FIRST = 0x10FF00
+MARK = chr(FIRST + 0x80)  # behind a name that is none as it stands: a word of Python's, a number, an odd one
+STAND_INS = {code: FIRST + code for code in range(0x80) if not (chr(code).isalnum() or chr(code) == "_")}
+SIGNS = {FIRST + code: code for code in range(0x80)} | {ord(MARK): ""}
 
 
 @dataclass
@@ -47,10 +61,14 @@ def names_in(expression: str, fail: Callable[[str], Exception]) -> Names:
         Odd column names in backticks.
     fail : callable
         Makes the exception to raise from a message.
+
+    Returns
+    -------
+    Names
     """
     # an identifier stands in for each `odd name`, so that Python's own parser can read the rest
     pieces = expression.split("`")
-    odd = {f"column_{i}_": pieces[i] for i in range(1, len(pieces), 2)}
+    odd = {f"column_{i}_": shown(pieces[i]) for i in range(1, len(pieces), 2)}
     text = "".join(f"column_{i}_" if i % 2 else piece for i, piece in enumerate(pieces))
     tree = ast.parse(text, mode="eval")  # formulaic has parsed it before
     visitor = _Visitor(odd, fail)
@@ -121,7 +139,21 @@ def unquoted(text: str) -> str:
 
 
 def split(text: str, signs: str, fail: Callable[[str], Exception]) -> list[tuple[str, str]]:
-    """Split at `signs` outside brackets and quotes: (sign before the part, part); a leading sign is kept."""
+    """Split at `signs` outside brackets and quotes: (sign before the part, part); a leading sign is kept.
+
+    Parameters
+    ----------
+    text : str
+        Part of a formula.
+    signs : str
+        The characters to split at.
+    fail : callable
+        Makes the error for a message.
+
+    Returns
+    -------
+    list of (str, str)
+    """
     parts: list[tuple[str, str]] = []
     depth, quote, start, sign = [], "", 0, "+"
     for i, c in enumerate(text):
@@ -143,6 +175,57 @@ def split(text: str, signs: str, fail: Callable[[str], Exception]) -> list[tuple
     if quote or depth:
         raise fail(f"'{quote or depth[-1]}' is never closed; expected its other half after it")
     return [*parts, (sign, text[start:])]
+
+
+def term_of(column: str) -> str:
+    """A column's name in the names of terms: in backticks, as R has them, where it could be read as something else.
+
+    `x:z` is an interaction, `f[T.a]` a level, `log(x)` a function, and the standard deviation of a random effect of
+    a column called Observation would have the residual's name.
+    """
+    odd = column.startswith(RESERVED) or sd_name(column) == RESIDUAL or CALL.match(column)
+    return f"`{column}`" if odd or set(":[") & set(column) else column
+
+
+def is_bare(column: str) -> bool:
+    """Whether a formula may have a column's name without backticks and means nothing else by it."""
+    return column.isidentifier() and not keyword.iskeyword(column) and term_of(column) == column
+
+
+def hide(text: str) -> str:
+    """A formula whose names in backticks have stand-ins for all signs that formulaic or Python would read.
+
+    formulaic takes a backslash, a tilde or a bracket in a name for its own, and joins names by colons. A level that
+    begins with two underscores it leaves out; such a string in quotes gets a stand-in, too (`hide_level`).
+    """
+
+    def hidden(found: re.Match) -> str:
+        if found[1]:
+            return found[1][0] + hide_level(found[1][1:])
+        bare = is_bare(found[2]) or found[2].endswith(MARK)
+        return f"`{found[2].translate(STAND_INS)}{MARK * (not bare)}`"
+
+    return re.sub(r"('[^']*'|\"[^\"]*\")|`([^`]*)`", hidden, text)
+
+
+def hide_name(name: str) -> str:
+    """A column's name as `hide` leaves it between backticks."""
+    return hide(f"`{name}`")[1:-1]
+
+
+def hide_level(level: str) -> str:
+    """A level that formulaic keeps."""
+    return chr(FIRST + ord("_")) + level[1:] if level.startswith("__") else level
+
+
+def shown(text: str) -> str:
+    """What `hide` has hidden, as it was."""
+    return text.translate(SIGNS)
+
+
+def spaced(text: str) -> str:
+    """`text` with one space wherever there is white space, but for what stands in backticks or quotes."""
+    return re.sub(r"(`[^`]*`|'[^']*'|\"[^\"]*\")|\s+", lambda found: found[1] or " ", text).strip()
 
 
 def strip(text: str) -> str:

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from lmm.core.compiled import kernel
+from lmm.data.cells import quoted
 from lmm.data.levels import in_order, level_names, union
-from lmm.data.source import BATCH_ROWS, Part, Source, each_part, level_of, quote, text
+from lmm.data.source import BATCH_ROWS, Part, Source, each_part, level_of, quote
 from lmm.data.summary import group_sizes
 from lmm.moments.moments import Basis, Moments
 from lmm.moments.pilot import finite_matrix, of_rows
@@ -80,7 +81,19 @@ class Sums:
         self.log_weights = 0.0
 
     def add(self, codes: np.ndarray, y: np.ndarray, W: np.ndarray, weights: np.ndarray | None = None) -> None:
-        """Add rows: group numbers (n,), response (n,), model-matrix columns (n, K), K = m or m + 1, weights (n,)."""
+        """Add rows: group numbers (n,), response (n,), model-matrix columns (n, K), K = m or m + 1, weights (n,).
+
+        Parameters
+        ----------
+        codes : (n,) int array
+            The group of each row, an index into the levels.
+        y : (n,) array
+            Response.
+        W : (n, K) array
+            Model-matrix columns, K = m, or m + 1 with the constant in front.
+        weights : (n,) array or None
+            Precision weights, positive.
+        """
         basis = self.basis
         codes, y, W = _read_only(codes, np.int64), _read_only(y, np.float64), _read_only(W, np.float64)
         weights = _read_only(np.zeros(0) if weights is None else weights, np.float64)
@@ -140,18 +153,25 @@ def compute(
     Parameters
     ----------
     terms : Terms
+        Names of the columns of X and Z, and of the grouping factors.
     y : (n,) array
+        Response.
     W : (n, K) array
         Model-matrix columns `terms.columns`.
     codes : (n,) int array
         The group of each row, an index into `levels` (see `levels.encode`).
     levels : (J,) array of str
+        Names of the groups, in their order.
     whole : bool
         Keep each group's whole Gram matrix.
     basis : Basis, optional
         Default: from a pilot fit on a sample of the rows.
     weights : (n,) array, optional
         Precision weights, positive: the residual variance of row i is sigma^2 / weights[i].
+
+    Returns
+    -------
+    Moments
     """
     if basis is None:
         basis = of_rows(terms, y, W)
@@ -197,11 +217,17 @@ def accumulate(
     source : Source
         As `ingest.scan` or `ingest.reopen` gives it.
     design : Design
+        Of the model's formula.
     basis : Basis
+        Of all files' pilot fit.
     whole : bool
         Keep each group's whole Gram matrix.
     threads, memory_mb : int
         For DuckDB. The numbers do not depend on them.
+
+    Returns
+    -------
+    Moments
 
     Raises
     ------
@@ -226,13 +252,20 @@ def by_level(
     Parameters
     ----------
     source : Source
+        A scanned source.
     design : Design
         Every term is a plain numeric column.
     basis : Basis
+        Coordinates of the columns.
     key : tuple of str
         The factor's columns.
     whole : bool
         Keep each level's whole Gram matrix.
+
+    Returns
+    -------
+    query, read
+        A part to its SQL; a connection and that SQL to Moments.
     """
     m = len(basis.columns)
     rows = m + 2 if whole else 1 + basis.n_random
@@ -270,16 +303,24 @@ def columns_of_e(
     Parameters
     ----------
     source : Source
+        A scanned source.
     design : Design
+        Of the model's formula.
     basis : Basis
+        Coordinates of the columns.
     part : Part
+        Which rows.
     keys : mapping
         Name of the SQL column to the columns of a factor.
+
+    Returns
+    -------
+    str
     """
 
     def number(value: float) -> str:
         # As text, because DuckDB reads 0.1 as a decimal number.
-        return f"CAST({text(repr(float(value)))} AS DOUBLE)"
+        return f"CAST({quoted(repr(float(value)))} AS DOUBLE)"
 
     # Names of our own, because a user's column may be called n or e1.
     columns = [f"{level_of(key)} AS {name}" for name, key in keys.items()]

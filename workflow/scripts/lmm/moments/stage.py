@@ -28,10 +28,15 @@ def designs(
     Parameters
     ----------
     formulas : sequence of str
+        The study's and its engines'.
     data : mapping
         data.json's content.
     rows : DataFrame or None
         data.parquet's, None where the rows were not copied.
+
+    Returns
+    -------
+    Design, list of Design
 
     Raises
     ------
@@ -72,7 +77,21 @@ def _rows_named(design: Design, data: Mapping[str, Any] | None) -> Iterator[None
 def of_rows(
     design: Design, rows: pd.DataFrame, data: Mapping[str, Any] | None = None
 ) -> Moments | SeveralMoments:
-    """Moments of rows in memory; `data`, data.json's content, says where they come from."""
+    """Moments of rows in memory; `data`, data.json's content, says where they come from.
+
+    Parameters
+    ----------
+    design : Design
+        Of the model's formula.
+    rows : DataFrame
+        The rows.
+    data : mapping or None
+        data.json's content: says where the rows come from.
+
+    Returns
+    -------
+    Moments
+    """
     terms = design.terms
     encoded = [encode(level_names(rows, grouping.columns)) for grouping in terms.groupings]
     codes, levels = [own for own, _ in encoded], [own for _, own in encoded]
@@ -96,6 +115,7 @@ def of_sources(
     Parameters
     ----------
     design : Design
+        Of the model's formula.
     data : mapping
         data.json's content.
     span : (int, int), optional
@@ -103,6 +123,10 @@ def of_sources(
         all files in any case, so that the moments of spans can be merged.
     threads, memory_mb : int
         For DuckDB. The numbers do not depend on either.
+
+    Returns
+    -------
+    Moments
     """
     source = ingest.reopen(data)
     whole = keeps_whole(sum(factor["levels"] for factor in data["factors"]), len(design.terms.columns))
@@ -117,6 +141,20 @@ def checked(
     moments: Moments | SeveralMoments, own: Iterable[Design], data: Mapping[str, Any]
 ) -> Moments | SeveralMoments:
     """The moments, if no column of X or of a block of Z is a combination of others, nor the response one of X's.
+
+    Parameters
+    ----------
+    moments : Moments
+        Sufficient statistics of the rows.
+    own : iterable of Design
+        Each formula's design.
+    data : mapping
+        data.json's content.
+
+    Returns
+    -------
+    Moments
+        The same.
 
     Raises
     ------
@@ -142,9 +180,14 @@ def merged(
     ----------
     parts : sequence of sequences of str
         Paths of what `Moments.write` or `SeveralMoments.write` wrote.
-    own : sequence of Design
+    own : iterable of Design
+        Each formula's design.
     data : mapping
         data.json's content.
+
+    Returns
+    -------
+    Moments
     """
     several = len(data["factors"]) > 1
     kind = SeveralMoments if several else Moments

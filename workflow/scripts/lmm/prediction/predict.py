@@ -1,6 +1,6 @@
 """Predictions with their errors: the mean of a row's group, and a new observation there.
 
-For a row (x, z) of group j, with d = x - K_j'z (statistics.md, section 2; Henderson 1975, Biometrics 31):
+For a row (x, z) of group j, with d = x - K_j'z (docs/statistics.md, section 13; Henderson 1975, Biometrics 31):
 
     fitted = x'beta_hat + z'u_hat_j
     var(fitted - x'beta - z'u_j) = z'V_j z + d' cov(beta_hat) d
@@ -18,6 +18,7 @@ import pandas as pd
 from scipy import stats
 
 from lmm.core.progress import Progress
+from lmm.core.tidy import by_term
 from lmm.engines.pymc.posterior import given_draws
 from lmm.engines.random_effects import wide
 from lmm.inference.variance_explained import components
@@ -64,9 +65,8 @@ def posterior_of(
     keep = min(total, DRAWS)
     at = (np.arange(keep) * total) // keep
     values = {
-        str(name): column.to_numpy().reshape(-1)[at]
-        for name, column in posterior.data_vars.items()
-        if column.dims == ("chain", "draw")
+        term: column.transpose("chain", "draw").to_numpy().reshape(-1)[at]
+        for term, column in by_term(posterior).items()
     }
     _, D, sigma = components(values, fixed, random)
     return root_of(D), np.ascontiguousarray(sigma)
@@ -96,7 +96,10 @@ def errors(
         Each row's group in the moments, -1 for a group without data.
     """
     q, p = problem.q, problem.p
-    beta, half, factors = given_draws(packed, np.ascontiguousarray(roots), np.ascontiguousarray(sigmas))
+    n = len(sigmas)
+    beta, _, half, factors = given_draws(
+        packed, np.ascontiguousarray(roots), np.ascontiguousarray(sigmas), np.zeros((n, p)), np.ones(n, bool)
+    )
     groups, place = np.unique(codes[codes >= 0], return_inverse=True)
     gram = unpack(problem.gram, problem.n_groups)[groups]
     a, b, c = gram[:, :, :q], gram[:, :, q : q + p], gram[:, :, q + p]
@@ -124,7 +127,6 @@ def errors(
                 means[rows] += mean
                 squares[rows] += mean**2
                 progress.advance()
-    n = len(sigmas)
     between = np.maximum(squares / n - (means / n) ** 2, 0.0) if n > 1 else 0.0
     return Errors(within / n + between, np.full(len(x), noise))
 
@@ -208,7 +210,7 @@ def predict(
     posterior : Dataset, optional
         Draws of a Bayesian engine; without them variances are those at the estimates.
     prior : mapping, optional
-        `mean` and `precision` of a normal prior of beta.
+        `mean` and `root` of a normal prior of beta (`density.pack_problem`).
 
     Returns
     -------

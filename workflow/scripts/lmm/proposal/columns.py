@@ -10,7 +10,7 @@ import pandas as pd
 
 from lmm.core.errors import StudyError
 from lmm.core.words import counted
-from lmm.data import ingest
+from lmm.data import cells, ingest
 from lmm.data.source import Part, Source, explain
 from lmm.moments.pilot import sample
 
@@ -74,16 +74,24 @@ def look(patterns: str | Sequence[str]) -> tuple[Source, pd.DataFrame, list[Colu
         frame = sample(source, SAMPLE_ROWS)
     except duckdb.Error as error:
         raise explain(error, source, Part(0)) from None
-    columns = []
+    columns, found = [], _numbers(source, frame)
     for name in names:
-        values = frame[name]
-        numbers = pd.to_numeric(values, errors="coerce").astype(float)
+        values, numbers = frame[name], found[name]
         numeric = bool(values.notna().any() and (numbers.notna() == values.notna()).all())
         # Identifiers that doubles cannot tell apart, and numbers that the file has as categories
         numeric &= name not in source.factors and not values.dropna().astype(str).str.fullmatch(LONG).all()
         frame[name] = numbers if numeric else values.astype(object)
         columns.append(_column(name, frame[name], numeric))
     return source, frame, columns
+
+
+def _numbers(source: Source, frame: pd.DataFrame) -> pd.DataFrame:
+    """The numbers that the fit would see; NaN for missing values and text, which a Parquet file's text always is."""
+    text = [name for name in frame if name not in source.kinds]
+    found = cells.numbers(frame[text])
+    for name, kind in source.kinds.items():
+        found[name] = np.full(len(frame), np.nan) if kind == "VARCHAR" else frame[name].to_numpy(float)
+    return pd.DataFrame(found, index=frame.index)
 
 
 def _readable(source: Source, name: str) -> bool:

@@ -9,10 +9,10 @@ import pandas as pd
 
 from lmm.core.errors import StudyError
 from lmm.core.streams import seed_sequence, stream
-from lmm.data.levels import encode
+from lmm.data.levels import encode, suffix
 from lmm.engines.pymc.priors import resolve
 from lmm.model.design import Design
-from lmm.model.terms import INTERCEPT, Terms
+from lmm.model.terms import Terms
 from lmm.moments import accumulate
 from lmm.recovery.data import Bootstrap, Simulated
 from lmm.simulation import moments, rows_of_moments
@@ -61,6 +61,11 @@ def simulated(source: Simulated, replicate: int) -> Replayed:
     source : Simulated
         One that draws moments.
     replicate : int
+        Its number, from 0.
+
+    Returns
+    -------
+    Replayed
     """
     drawn = source.draw(replicate)
     frame, W, codes, levels, effects = source.drawn_rows(replicate)
@@ -82,11 +87,17 @@ def bootstrapped(source: Bootstrap, replicate: int, design: Design, frame: pd.Da
     Parameters
     ----------
     source : Bootstrap
+        Draws moments of the user's design.
     replicate : int
+        Its number, from 0.
     design : Design
         With the columns of all formulas, as the moments have them.
     frame : DataFrame
         The user's rows.
+
+    Returns
+    -------
+    Replayed
     """
     group, names = design.terms.group, list(design.formula.predictors)
     observed, W = design.matrix(frame)
@@ -102,7 +113,7 @@ def bootstrapped(source: Bootstrap, replicate: int, design: Design, frame: pd.Da
     response = column_of(design.formula.response, [*frame.columns])
     rows = frame[names].assign(**{group: levels[codes].astype(str)})
     if source.augment:
-        rows = pd.concat([rows, rows.assign(**{group: rows[group] + "'"})], ignore_index=True)
+        rows = pd.concat([rows, rows.assign(**{group: rows[group] + suffix(levels)})], ignore_index=True)
         y = np.concatenate([observed, y])
     rows.insert(0, response, y)
     return Replayed(rows, truth, response)
@@ -127,21 +138,32 @@ def priors_in_numbers(settings: dict[str, Any], source: Bootstrap, terms: Terms)
     settings : dict
         `priors` of the pymc engine.
     source : Bootstrap
+        Has the observed data.
     terms : Terms
         Of pymc's formula.
+
+    Returns
+    -------
+    dict
 
     Raises
     ------
     StudyError
         The prior is on the intercept at the observed predictors' means, which no configuration can say.
     """
-    found = resolve(settings, source.observed, terms.fixed, terms.random, marginal=True)
-    if found.centred and len(terms.fixed) > 1:
-        raise StudyError(
-            f"engines.pymc.priors.fixed.{INTERCEPT}",
-            "'auto' is scaled by the observed data, and a replay of posterior calibration analyses these and the "
-            "replicate together; expected flat or normal(mean, sd)",
-        )
+    found = resolve(settings, source.observed, terms.fixed, terms.blocks, marginal=True)
+    moved = {
+        "fixed": [name for name, one in zip(found.fixed, found.moved_fixed, strict=True) if one],
+        "sd": [name for name, one in zip(found.sd, found.moved_random, strict=True) if one],
+    }
+    for kind, names in moved.items():
+        if names:
+            expected = "flat or normal(mean, sd)" if kind == "fixed" else "a prior with numbers"
+            raise StudyError(
+                f"engines.pymc.priors.{kind}.{names[0]}",
+                "'auto' is scaled and centred by the observed data, and a replay of posterior calibration analyses "
+                f"these and the replicate together; expected {expected}",
+            )
     by_term = {
         kind: {term: prior.text for term, prior in getattr(found, kind).items()} for kind in ("fixed", "sd")
     }

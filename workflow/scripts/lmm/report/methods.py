@@ -89,7 +89,8 @@ def _bayesian(results: Results, level: str) -> list[str]:
         priors = [{"parameter": key, "prior": value} for key, value in priors.items()]
     by_prior: dict[str, list[str]] = {}
     for row in priors:
-        by_prior.setdefault(shortened(row["prior"]), []).append(_of(row["parameter"]))
+        text = f"{shortened(row['prior'])} {row.get('at', '')}".rstrip()
+        by_prior.setdefault(text, []).append(_of(row["parameter"]))
     if by_prior:
         said.append(
             f"Priors: {'; '.join(f'{text} for {listed(names)}' for text, names in by_prior.items())}."

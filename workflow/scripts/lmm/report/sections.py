@@ -50,7 +50,13 @@ def _section(
 
 def _data(results: Results) -> dict:
     title = "What was simulated" if results.truth else "The data"
-    return _section("data", title, text.data(results), [tables.truth_table(results)], ("groups", "pooled"))
+    return _section(
+        "data",
+        title,
+        [*text.data(results), *text.predicted(results)],
+        [tables.truth_table(results)],
+        ("groups", "pooled"),
+    )
 
 
 def _ols(results: Results) -> dict:

@@ -174,7 +174,8 @@ def numbers(a: Run, b: Run) -> pd.DataFrame:
 
 
 def _table(path: Path) -> pd.DataFrame:
-    return read_table(path) if path.is_file() else pd.DataFrame()
+    text = ["df"] if path.name == "performance.csv" else []
+    return read_table(path, text) if path.is_file() else pd.DataFrame()
 
 
 def _of_engine(study: str, engine: str, folders: list[Path]) -> Iterator[pd.DataFrame]:

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from lmm.core.progress import Progress
+from lmm.engines.pymc.coordinates import transformed
 from lmm.engines.pymc.gates import convergence, ess_mean, gate_fit
 from lmm.engines.pymc.model import Draws, Sampler, Setting, prior_numbers
 from lmm.engines.pymc.posterior import FixedDraws, draw_groups, fixed_draws, given_draws, summarise_groups
@@ -17,6 +18,7 @@ from lmm.inference.optimum import optimum
 from lmm.likelihood.problem import Problem, roots_of
 
 WORK = 4_000_000  # groups x draws that the random effects' summaries look at; beyond it, draws are thinned
+MATRICES = 20_000_000  # elements of the fixed effects' covariance matrices that are kept, 160 MB; likewise
 FEWEST = 100  # draws, however many groups
 SPAN = 2_000_000  # groups x draws between two signs of progress
 SERIES = 2_000  # random effects whose Monte Carlo errors come from their own series of draws
@@ -34,18 +36,19 @@ class Ranef:
     mcse: np.ndarray
 
 
-def start_estimates(problem: Problem) -> np.ndarray:
-    """REML's estimates, moved off the boundary, where the sampler's scale has no value."""
+def start_estimates(problem: Problem, priors: Priors) -> np.ndarray:
+    """REML's estimates in the priors' coordinates, off the boundary, where the sampler's scale has no value."""
     best = optimum(problem)
-    values = variance_values(best.root, best.sigma, problem.structure.correlations)
+    root = np.linalg.solve(priors.random_map, best.root)
+    values = variance_values(root, best.sigma, problem.structure.correlations)
     floor = 0.1 * np.abs(np.diag(problem.z_map)) * best.sigma / problem.y_scale
     values[: problem.q] = np.maximum(values[: problem.q], floor)
     return np.nan_to_num(values)
 
 
-def thin(total: int, n_groups: int, most: int | None = None) -> np.ndarray:
-    """Which draws the random effects' summaries use: all where groups x draws allow it, evenly spaced else."""
-    keep = min(total, max(FEWEST, WORK // max(n_groups, 1)), most or total)
+def thin(total: int, each: int, work: int, most: int | None = None) -> np.ndarray:
+    """Which draws to use: all, or evenly spaced ones where `total` times `each` is more than `work` (or `most`)."""
+    keep = min(total, max(FEWEST, work // max(each, 1)), most or total)
     return (np.arange(keep) * total) // keep
 
 
@@ -58,6 +61,8 @@ class Chains:
     packed : (n,) array
         From `density.pack_problem`.
     draws : Draws
+    priors : Priors
+        In whose coordinates the draws are.
     rng : Generator
         For the exact draws of fixed and random effects.
     cores : int
@@ -65,20 +70,33 @@ class Chains:
     """
 
     def __init__(
-        self, problem: Problem, packed: np.ndarray, draws: Draws, rng: np.random.Generator, cores: int = 1
+        self,
+        problem: Problem,
+        packed: np.ndarray,
+        draws: Draws,
+        priors: Priors,
+        rng: np.random.Generator,
+        cores: int = 1,
     ):
         self.problem, self.packed, self.draws, self.rng = problem, packed, draws, rng
-        self.cores = cores
+        self.priors, self.cores = priors, cores
         self.shape = draws.values.shape[1:]
+        self.values = transformed(problem.structure, priors.random_map, draws.values)
         flat = draws.values.reshape(len(draws.values), -1)
-        self.roots, self.sigmas = roots_of(problem.structure, flat)
-        self.beta, self.half, self.factors = self._shared(
+        roots, self.sigmas = roots_of(problem.structure, flat)
+        self.roots = priors.random_map @ roots
+        total = len(self.sigmas)
+        noise = rng.standard_normal((total, problem.p))
+        keep = np.zeros(total, dtype=bool)
+        keep[thin(total, problem.p**2, MATRICES)] = True
+        self.beta, away, self.half, self.factors = self._shared(
             "fixed effects given the draws",
-            len(self.sigmas),
+            total,
             problem.n_groups,
-            lambda a, b: given_draws(packed, self.roots[a:b], self.sigmas[a:b]),
+            lambda a, b: given_draws(packed, roots[a:b], self.sigmas[a:b], noise[a:b], keep[a:b]),
         )
-        self.fixed: FixedDraws = fixed_draws(problem, self.beta, self.half, rng)
+        self.kept = np.flatnonzero(keep)
+        self.fixed: FixedDraws = fixed_draws(problem, self.beta, away, self.half)
 
     def _shared(
         self, label: str, total: int, each: int, work: Callable[[int, int], tuple]
@@ -97,25 +115,58 @@ class Chains:
         return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 
     def by_chain(self, values: np.ndarray) -> np.ndarray:
-        """(S, k) draws as (k, chains, draws)."""
+        """(S, k) draws as (k, chains, draws).
+
+        Parameters
+        ----------
+        values : (S, k) array
+            Draws, chains one after the other.
+
+        Returns
+        -------
+        (k, chains, draws) array
+        """
         return np.ascontiguousarray(values.T).reshape(-1, *self.shape)
 
     @cached_property
     def measures(self) -> dict[str, np.ndarray]:
-        """`gates.convergence` of fixed effects and `Structure.terms`."""
-        return convergence(np.concatenate([self.by_chain(self.fixed.draws), self.draws.values]))
+        """`gates.convergence` of fixed effects and `Structure.terms`, as they are reported."""
+        return convergence(np.concatenate([self.by_chain(self.fixed.draws), self.values]))
+
+    @cached_property
+    def watched(self) -> dict[str, np.ndarray]:
+        """`measures`, and those of the variance parameters that were sampled at the predictors' means."""
+        moved = [k for k, term in enumerate(self.problem.structure.terms) if term in self.priors.moved]
+        if not moved:
+            return self.measures
+        sampled = convergence(self.draws.values[moved])
+        return {name: np.append(found, sampled[name]) for name, found in self.measures.items()}
 
     def ranef(self, level: float, mixture: int = 500, most: int | None = None) -> Ranef:
         """Rao-Blackwellised summaries of every group's random effects, from at most `most` of the draws.
 
         `mcse` is the Monte Carlo error of the mean: from the effect's own series of conditional means where
         there are few, else from the spread of that series and the smallest ESS of the variance parameters.
+
+        Parameters
+        ----------
+        level : float
+            Of the intervals, between 0 and 1.
+        mixture : int
+            Number of draws that the quantiles use.
+        most : int or None
+            Number of draws looked at, at most; None: as many as `thin` allows.
+
+        Returns
+        -------
+        Ranef
         """
         problem = self.problem
-        at = thin(len(self.sigmas), problem.n_groups, most)
+        chosen = thin(len(self.kept), problem.n_groups, WORK, most)
+        at, half = self.kept[chosen], self.half[chosen]
         whole = len(at) == len(self.sigmas)
         keep = whole and problem.n_groups * problem.q <= SERIES
-        beta, half, factors, sigmas = (x[at] for x in (self.beta, self.half, self.factors, self.sigmas))
+        beta, factors, sigmas = (x[at] for x in (self.beta, self.factors, self.sigmas))
         some, tail = min(mixture, len(at)), 0.5 - level / 2
 
         def groups(a, b):
@@ -154,20 +205,35 @@ def sample_until_passed(
 ) -> tuple[Chains, list[dict], bool]:
     """Sample; where a gate fails, once more with longer warm-up and a higher target acceptance.
 
+    Parameters
+    ----------
+    sampler : Sampler
+        Compiled for this structure and these families of priors.
+    problem : Problem
+        The model over moments, in the kernel's coordinates.
+    packed : (n,) array
+        From `likelihood.marginal.pack_problem`.
+    priors : Priors
+        Priors with their numbers.
+    setting : Setting
+        Chains, draws, seed and the like of the first attempt.
+    retry : bool
+        Whether to try a second time.
+
     Returns
     -------
     chains, gates, retried
         The draws, the gates of what NUTS sampled and of the fixed effects, and whether the
         first attempt failed.
     """
-    data = {"moments": packed, "prior_numbers": prior_numbers(problem.structure, priors)}
-    estimates = start_estimates(problem)
+    data = {"moments": packed, "prior_numbers": prior_numbers(priors)}
+    estimates = start_estimates(problem, priors)
     for attempt in (False, True):
         trial = setting.harder() if attempt else setting
         draws = sampler.sample(trial, data, estimates)
         rng = np.random.default_rng(np.random.SeedSequence(setting.seed, spawn_key=(1,)))
-        chains = Chains(problem, packed, draws, rng, setting.cores)
-        gates = gate_fit(chains.measures, chains.draws.stats, setting.chains)
+        chains = Chains(problem, packed, draws, priors, rng, setting.cores)
+        gates = gate_fit(chains.watched, chains.draws.stats, setting.chains)
         if attempt or not retry or all(gate["passed"] for gate in gates):
             return chains, gates, attempt
     raise AssertionError("unreachable")

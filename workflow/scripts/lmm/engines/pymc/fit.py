@@ -14,12 +14,13 @@ from lmm.core.versions import versions_of
 from lmm.engines.base import Fitted, Task
 from lmm.engines.pymc.chains import Chains, sample_until_passed
 from lmm.engines.pymc.gates import ess_bulk, loose_rule, status_of
+from lmm.engines.pymc.groups import group_draws
 from lmm.engines.pymc.model import Sampler, Setting, marginal_model
 from lmm.engines.pymc.priors import Priors, resolve
 from lmm.engines.pymc.tables import ENGINE, parameters_table, posterior_tree, ranef_table
 from lmm.inference.variance_explained import explained
 from lmm.likelihood.marginal import pack_problem
-from lmm.likelihood.problem import Problem, Structure, problem_of
+from lmm.likelihood.problem import Problem, problem_of
 from lmm.model.terms import Terms
 from lmm.moments.moments import Moments
 
@@ -63,7 +64,7 @@ class Fitter:
             moments, self.terms.fixed, self.terms.blocks, self.settings["priors"], task.scales
         )
         if self.sampler is None:
-            self.sampler = self._compiled(problem.structure, priors, packed)
+            self.sampler = self._compiled(priors, packed)
             clock = time.perf_counter()
         setting = Setting.of({**self.settings, "seed": task.seed})
         chains, gates, retried = sample_until_passed(self.sampler, problem, packed, priors, setting)
@@ -77,9 +78,9 @@ class Fitter:
         explained = explained_summary(chains, moments, level)
         return Fitted(Fit(ENGINE, parameters, ranef, diagnostics), explained=explained, chains=chains)
 
-    def _compiled(self, structure: Structure, priors: Priors, packed: np.ndarray) -> Sampler:
+    def _compiled(self, priors: Priors, packed: np.ndarray) -> Sampler:
         try:
-            return Sampler(structure, priors, marginal_model(structure, priors, packed))
+            return Sampler(priors, marginal_model(priors, packed))
         except Exception as error:
             self.failure = error
             raise
@@ -94,7 +95,24 @@ def prepare(
 ) -> tuple[Problem, Priors, np.ndarray]:
     """The model over moments, its priors with numbers, and the vector that the sampler reads.
 
-    `auto` priors take their scales from `scales`, or else from the moments themselves.
+    `auto` priors take their scales and coordinates from `scales`, or else from the moments themselves.
+
+    Parameters
+    ----------
+    moments : Moments
+        Sufficient statistics of the rows.
+    fixed : tuple of str
+        Names of X's columns.
+    blocks : tuple of tuple of str
+        Names of Z's columns in each block of random effects.
+    priors : dict
+        `priors` of the configuration.
+    scales : Moments or None
+        Where `auto` priors take their scales from; None: `moments`.
+
+    Returns
+    -------
+    Problem, Priors, (n,) array
 
     Raises
     ------
@@ -102,10 +120,8 @@ def prepare(
         For priors that the marginal model cannot take.
     """
     problem = problem_of(moments, fixed, blocks)
-    resolved = resolve(
-        priors, moments if scales is None else scales, fixed, problem.structure.random, marginal=True
-    )
-    return problem, resolved, pack_problem(problem, resolved.mean, resolved.precision)
+    resolved = resolve(priors, moments if scales is None else scales, fixed, blocks, marginal=True)
+    return problem, resolved, pack_problem(problem, **resolved.normal, random_map=resolved.random_map)
 
 
 def fit(
@@ -121,11 +137,15 @@ def fit(
     Parameters
     ----------
     moments : Moments
-    fixed, blocks : names of X's columns, and of Z's columns in each block of random effects
+        Sufficient statistics of the rows.
+    fixed : tuple of str
+        Names of X's columns.
+    blocks : tuple of tuple of str
+        Names of Z's columns in each block of random effects.
     settings : dict
-        The engine's configuration: priors, chains, tune, draws, seed, target_accept, keep_draws (random effects'
-        draws are kept where chains x draws x effects is at most this), and the study's conf_level, of the
-        quantile intervals conf_low and conf_high.
+        The engine's configuration: priors, chains, tune, draws, seed, target_accept, keep_draws (draws of random
+        effects, and of groups' log-likelihoods and means, are kept where each is at most so many numbers), and the
+        study's conf_level, of the quantile intervals conf_low and conf_high.
     truth : dict, optional
         truth.json of a simulated study.
     cores : int
@@ -134,13 +154,13 @@ def fit(
     Returns
     -------
     Fit, DataTree
-        The tree has the groups posterior (variables under their tidy names), sample_stats and observed_data.
+        See `tables.posterior_tree`.
     """
     setting = Setting.of(settings, cores)
     conf_level = settings["conf_level"]
     clock = [time.perf_counter()]
     problem, resolved, packed = prepare(moments, fixed, blocks, settings["priors"])
-    sampler = Sampler(problem.structure, resolved, marginal_model(problem.structure, resolved, packed))
+    sampler = Sampler(resolved, marginal_model(resolved, packed))
     clock.append(time.perf_counter())
     chains, gates, retried = sample_until_passed(sampler, problem, packed, resolved, setting)
     clock.append(time.perf_counter())
@@ -150,6 +170,8 @@ def fit(
         draws = chains.draw_ranef()
         ess = ess_bulk(draws.reshape(*chains.shape, -1).transpose(2, 0, 1))
     ranef = ranef_table(chains, moments, conf_level, truth, ess)
+    parts = chains.fixed.draws, chains.roots, chains.sigmas
+    groups = group_draws(moments, problem, parts, chains.shape, chains.rng, settings["keep_draws"])
     clock.append(time.perf_counter())
     status, message = status_of(gates)
     diagnostics = Diagnostics(
@@ -167,7 +189,8 @@ def fit(
         intervals={"fixed": "posterior quantiles", "ran_pars": "posterior quantiles"},
         summary={
             "model": "marginal",
-            "priors": resolved.table(bool(problem.structure.correlations)).to_dict("records"),
+            "priors": resolved.table().to_dict("records"),
+            "prior_centres": resolved.centres,
             "loose_rule": loose_rule(measures),
             "retried": retried,
             "chains": setting.chains,
@@ -176,21 +199,37 @@ def fit(
             "seed": setting.seed,
             "gradient_evaluations": int(chains.draws.stats["n_steps"].sum()),
             "ranef_draws_kept": draws is not None,
+            "group_draws_kept": sorted(groups),
             "variance_explained": explained_summary(chains, moments, conf_level),
         },
     )
-    values = np.concatenate([chains.by_chain(chains.fixed.draws), chains.draws.values])
-    names, random = (*problem.fixed, *problem.structure.terms), problem.structure.random
-    priors = diagnostics.summary["priors"]
-    tree = posterior_tree(names, values, chains.draws.stats, moments, random, draws, priors)
+    beta = chains.by_chain(chains.fixed.draws)
+    values = dict(zip((*fixed, *problem.structure.terms), [*beta, *chains.values], strict=True))
+    centred = resolved.centred(beta, chains.draws.values)
+    tree = posterior_tree(values, chains.draws.stats, moments, resolved, centred, draws, groups)
     return Fit(ENGINE, parameters, ranef, diagnostics), tree
 
 
 def explained_summary(chains: Chains, moments: Moments, level: float) -> dict[str, dict[str, float]]:
-    """Posterior mean and interval of each measure of variance explained (`variance.explained`)."""
+    """Posterior mean and interval of each measure of variance explained (`variance.explained`).
+
+    Parameters
+    ----------
+    chains : Chains
+        Draws, and what follows from them exactly.
+    moments : Moments
+        Sufficient statistics of the rows.
+    level : float
+        Of the intervals, between 0 and 1.
+
+    Returns
+    -------
+    dict
+        Measure to estimate, conf_low and conf_high.
+    """
     problem = chains.problem
     values = dict(zip(problem.fixed, chains.fixed.draws.T, strict=True))
-    flat = chains.draws.values.reshape(len(chains.draws.values), -1)
+    flat = chains.values.reshape(len(chains.values), -1)
     values |= dict(zip(problem.structure.terms, flat, strict=True))
     random = problem.structure.random
     zz, cov = moments.mean_zz(random), moments.cov_fixed(problem.fixed)

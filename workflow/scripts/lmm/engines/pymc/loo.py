@@ -2,7 +2,8 @@
 
 What is left out is a whole group, its random effects integrated out: the question is how well the model predicts
 the rows of a *new* group. Leaving out one row at a time, or conditioning on the group's own effects, asks another
-question and has far worse Pareto k (Merkle, Furr & Rabe-Hesketh 2019, Psychometrika 84).
+question and has far worse Pareto k (Merkle, Furr & Rabe-Hesketh 2019, Psychometrika 84). See docs/statistics.md,
+section 14.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 from arviz_stats.base import array_stats
 
-from lmm.core.tidy import RESIDUAL
+from lmm.core.tidy import RESIDUAL, by_term
 from lmm.engines.pymc.gates import ess_mean
 from lmm.likelihood.by_group import log_densities
 from lmm.likelihood.problem import Problem, roots_of
@@ -32,12 +33,14 @@ def draws_of(posterior: Any, names: tuple[str, ...], n_groups: int) -> dict[str,
     posterior : Dataset
         The group `posterior` of posterior.nc: fixed effects and variance parameters under tidy names.
     names : tuple of str
+        Tidy terms.
     n_groups : int
+        J.
     """
     at = thinned(posterior.sizes["chain"], posterior.sizes["draw"], n_groups)
+    kept = by_term(posterior)
     return {
-        name: np.ascontiguousarray(posterior[name].transpose("chain", "draw").to_numpy()[:, at])
-        for name in names
+        name: np.ascontiguousarray(kept[name].transpose("chain", "draw").to_numpy()[:, at]) for name in names
     }
 
 
@@ -55,9 +58,11 @@ def densities(
     Parameters
     ----------
     problem : Problem
+        The model over moments.
     gram : (J, ...) array
         From `by_group` of the same moments.
     moments : Moments
+        The data's.
     draws : mapping
         From `draws_of`.
     """
@@ -82,7 +87,10 @@ def leave_one_out(
     ----------
     log_density : (chains, draws, J) array
         log p(y_j | parameters), from `by_group.log_densities`.
-    levels, rows : (J,) arrays
+    levels : (J,) array of str
+        Names of the groups.
+    rows : (J,) int array
+        n_j.
     relative_ess : float
         Effective over actual number of draws, at most 1.
 

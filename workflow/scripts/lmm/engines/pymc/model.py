@@ -1,8 +1,8 @@
 """The marginal model as a real `pm.Model`, and nutpie's sampler of it.
 
-NUTS samples the variance parameters only; beta and the random effects are integrated out (statistics.md, section 2)
-and follow exactly in `posterior`. One compiled sampler serves every data set of the same structure and prior
-families: the moments and the priors' numbers are data of the model.
+NUTS samples the variance parameters only; beta and the random effects are integrated out (docs/statistics.md,
+section 2) and follow exactly in `posterior`. One compiled sampler serves every data set of the same structure and
+prior families: the moments and the priors' numbers are data of the model.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_defa
 
 from lmm.core.compiled import DIGEST
 from lmm.core.progress import Progress
-from lmm.core.tidy import RESIDUAL, cor_name, sd_name
+from lmm.core.tidy import RESIDUAL
 from lmm.engines.pymc.compile import compile_model
 from lmm.engines.pymc.priors import Priors
 from lmm.likelihood.marginal import log_density
@@ -46,7 +46,17 @@ class LogDensity(Op):
         return Apply(self, inputs, [pt.dvector()])
 
     def perform(self, node, inputs, output_storage):
-        """Evaluate outside of compiled graphs."""
+        """Evaluate outside of compiled graphs.
+
+        Parameters
+        ----------
+        node : Apply
+            PyTensor's.
+        inputs : list of array
+            Data vector, root and sigma.
+        output_storage : list of list
+            Gets the vector.
+        """
         data, root, sigma = inputs
         output_storage[0][0] = log_density(data, np.ascontiguousarray(root), float(sigma))
 
@@ -55,7 +65,22 @@ class LogDensity(Op):
         return [[False], [True], [True]]
 
     def pullback(self, inputs, outputs, cotangents):
-        """Chain rule for the first element."""
+        """Chain rule for the first element.
+
+        Parameters
+        ----------
+        inputs : sequence of variables
+            Data vector, root and sigma.
+        outputs : sequence of variables
+            The vector.
+        cotangents : sequence of variables
+            Its cotangent.
+
+        Returns
+        -------
+        list of variables
+            Cotangents of the inputs; the data have none.
+        """
         weight, value = cotangents[0][0], outputs[0]
         return [DisconnectedType()(), weight * value[1:-1].reshape(inputs[1].shape), weight * value[-1]]
 
@@ -70,7 +95,21 @@ def _numba_log_density(op, node=None, **kwargs):
 
 
 def positive(name: str, prior: Prior, numbers: Any) -> Any:
-    """A standard deviation with its prior, inside a `pm.Model`; `numbers` stand for the prior's arguments."""
+    """A standard deviation with its prior, inside a `pm.Model`; `numbers` stand for the prior's arguments.
+
+    Parameters
+    ----------
+    name : str
+        Name of the variable.
+    prior : Prior
+        Its family.
+    numbers : array or variable
+        Its arguments.
+
+    Returns
+    -------
+    variable
+    """
     make: dict[str, Callable] = {
         "flat": lambda: pm.HalfFlat(name),
         "uniform": lambda: pm.Uniform(name, numbers[0], numbers[1]),
@@ -82,15 +121,16 @@ def positive(name: str, prior: Prior, numbers: Any) -> Any:
     return make[prior.name]()
 
 
-def covariance_root(structure: Structure, sds: list, corr: Prior, eta: Any) -> Any:
-    """L with D = L L' from sd's and LKJ correlations, block by block, as a (q, q) tensor."""
+def covariance_root(structure: Structure, names: list[str], sds: list, eta: Any) -> Any:
+    """L from sd's and LKJ correlations, block by block, as a (q, q) tensor; `names`: `Priors.names`."""
     q = len(structure.random)
     root = pt.zeros((q, q))
+    cors = dict(zip(structure.correlations, names[q:-1], strict=True))
     for start, stop in structure.blocks:
         if stop - start == 1:
             root = root[start, start].set(sds[start])
         elif stop - start == 2:  # LKJ(eta) of one correlation is a beta on (-1, 1)
-            name = cor_name(structure.random[start], structure.random[start + 1])
+            name = cors[start, start + 1]
             r = pm.Deterministic(name, 2.0 * pm.Beta(f"{name}_unit", eta, eta) - 1.0)
             root = root[start, start].set(sds[start])
             root = root[start + 1, start].set(sds[start + 1] * r)
@@ -100,40 +140,42 @@ def covariance_root(structure: Structure, sds: list, corr: Prior, eta: Any) -> A
             matrix = chol @ chol.T
             for k in range(start, stop):
                 for m in range(k + 1, stop):
-                    name = cor_name(structure.random[k], structure.random[m])
-                    pm.Deterministic(name, matrix[k - start, m - start])
+                    pm.Deterministic(cors[k, m], matrix[k - start, m - start])
             root = root[start:stop, start:stop].set(pt.stack(sds[start:stop])[:, None] * chol)
     return root
 
 
-def prior_numbers(structure: Structure, priors: Priors) -> np.ndarray:
+def prior_numbers(priors: Priors) -> np.ndarray:
     """The priors' arguments in the order that `marginal_model` reads them: two for each sd, sigma, corr."""
-    ordered = [*[priors.sd[term] for term in structure.random], priors.sigma, priors.corr]
+    ordered = [*priors.sd.values(), priors.sigma, priors.corr]
     out = np.zeros((len(ordered), 2))
     for row, prior in zip(out, ordered, strict=True):
         row[: len(prior.args)] = prior.args
     return out
 
 
-def marginal_model(structure: Structure, priors: Priors, packed: np.ndarray) -> pm.Model:
-    """The posterior of sd's, correlations and sigma, given the moments.
+def marginal_model(priors: Priors, packed: np.ndarray) -> pm.Model:
+    """The posterior of sd's, correlations and sigma, given the moments, in the priors' coordinates.
 
     Parameters
     ----------
-    structure : Structure
     priors : Priors
-        The fixed effects' prior is inside `packed`.
+        The fixed effects' prior and the map of the random effects are inside `packed`.
     packed : (n,) array
         From `density.pack_problem`.
+
+    Returns
+    -------
+    pymc.Model
     """
+    names = priors.names
     with pm.Model() as model:
         data = pm.Data("moments", packed)
-        numbers = pm.Data("prior_numbers", prior_numbers(structure, priors))
-        sds = [
-            positive(sd_name(term), priors.sd[term], numbers[k]) for k, term in enumerate(structure.random)
-        ]
+        numbers: Any = pm.Data("prior_numbers", prior_numbers(priors))
+        own = zip(names, priors.sd.values(), strict=False)
+        sds = [positive(name, prior, numbers[k]) for k, (name, prior) in enumerate(own)]
         sigma = positive(RESIDUAL, priors.sigma, numbers[len(sds)])
-        root = covariance_root(structure, sds, priors.corr, numbers[len(sds) + 1, 0])
+        root = covariance_root(priors.structure, names, sds, numbers[len(sds) + 1, 0])
         density: Any = LogDensity()(data, root, sigma)
         pm.Potential("log_marginal_likelihood", density[0])
     return model
@@ -169,7 +211,7 @@ class Draws:
     Attributes
     ----------
     values : (k, chains, draws) array
-        In the order of `Structure.terms`.
+        In the order of `Structure.terms`, in the priors' coordinates (`Priors.names`).
     stats : dict of (chains, draws) arrays
         diverging, maxdepth_reached, energy, n_steps, step_size.
     """
@@ -182,7 +224,21 @@ STATS = ("diverging", "maxdepth_reached", "energy", "n_steps", "step_size", "log
 
 
 def kept(batches: list, stats: list, name: str) -> np.ndarray:
-    """One column of nutpie's raw trace without the warm-up, (chains, draws)."""
+    """One column of nutpie's raw trace without the warm-up, (chains, draws).
+
+    Parameters
+    ----------
+    batches : list of RecordBatch
+        Each chain's columns.
+    stats : list of RecordBatch
+        Each chain's statistics, among them `tuning`.
+    name : str
+        The column.
+
+    Returns
+    -------
+    (chains, draws) array
+    """
     chains = []
     for batch, stat in zip(batches, stats, strict=True):
         warm = pyarrow.array(stat.column("tuning")).to_numpy(zero_copy_only=False)
@@ -196,15 +252,15 @@ class Sampler:
     Compiled once, used for any number of data sets (`sample`).
     """
 
-    def __init__(self, structure: Structure, priors: Priors, model: pm.Model, extra: tuple[str, ...] = ()):
-        self.structure, self.priors, self.model = structure, priors, model
-        self.names = (*structure.terms, *extra)
+    def __init__(self, priors: Priors, model: pm.Model, extra: tuple[str, ...] = ()):
+        self.priors, self.model, self.terms = priors, model, priors.names
+        self.names = (*self.terms, *extra)
         self.compiled = compile_model(model, self.names)
 
     def start(self, estimates: np.ndarray) -> np.ndarray:
-        """Unconstrained values of the free variables at estimates in the order of `Structure.terms`."""
-        values = dict(zip(self.structure.terms, estimates, strict=True))
-        families = {sd_name(term): prior for term, prior in self.priors.sd.items()}
+        """Unconstrained values of the free variables at estimates in the order of `Priors.names`."""
+        values = dict(zip(self.terms, estimates, strict=True))
+        families = dict(zip(self.terms, self.priors.sd.values(), strict=False))
         families[RESIDUAL] = self.priors.sigma
         out: list[Any] = []
         for variable in self.model.free_RVs:
@@ -219,7 +275,7 @@ class Sampler:
                 share = np.clip(0.5 * (values[name.removesuffix("_unit")] + 1.0), 0.05, 0.95)
                 out.append([np.log(share / (1.0 - share))])
             else:  # a Cholesky factor of correlations starts at independence
-                size = next(b - a for a, b in self.structure.blocks if name == f"chol_{a}")
+                size = next(b - a for a, b in self.priors.structure.blocks if name == f"chol_{a}")
                 out.append(np.zeros(size * (size - 1) // 2))
         return np.concatenate(out)
 
@@ -229,16 +285,21 @@ class Sampler:
         Parameters
         ----------
         setting : Setting
+            Chains, draws, seed and the like.
         data : dict
             Its `moments` and `prior_numbers`.
         estimates : (k,) array
-            Where to start, order of `Structure.terms`; each chain within +-1 of it on the unconstrained scale,
+            Where to start, order of `Priors.names`; each chain within +-1 of it on the unconstrained scale,
             wide enough for R-hat to notice chains that do not meet.
+
+        Returns
+        -------
+        Draws
         """
         # nutpie's own conversion to a DataTree takes as long as a third of the sampling of a small data set
         values, stats = self._run(setting, data, estimates, return_raw_trace=True).get_arrow_trace()
         return Draws(
-            np.stack([kept(values, stats, name) for name in self.structure.terms]),
+            np.stack([kept(values, stats, name) for name in self.terms]),
             {name: kept(stats, stats, name) for name in STATS},
         )
 
@@ -274,5 +335,5 @@ class Sampler:
     def draws(self, tree: Any) -> Draws:
         """What `sample` drew of the variance parameters, as arrays."""
         posterior, stats = tree["posterior"], tree["sample_stats"]
-        values = np.stack([posterior[name].to_numpy() for name in self.structure.terms])
+        values = np.stack([posterior[name].to_numpy() for name in self.terms])
         return Draws(values, {name: stats[name].to_numpy() for name in STATS if name in stats})

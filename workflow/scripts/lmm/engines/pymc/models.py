@@ -23,6 +23,7 @@ def sampled(
     moments : Moments
         With the columns of all models.
     models : mapping of name to Terms
+        The models to compare.
     settings : mapping
         The engine's; a prior by term is of the models that have the term.
     cores : int

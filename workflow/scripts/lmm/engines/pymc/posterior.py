@@ -1,6 +1,6 @@
 """What follows from draws of (D, sigma) exactly: fixed effects and random effects, Rao-Blackwellised.
 
-Given D and sigma both are Gaussian (statistics.md, section 2), so their posterior moments are averages of
+Given D and sigma both are Gaussian (docs/statistics.md, section 2), so their posterior moments are averages of
 conditional moments over the draws, beta integrated out as well; averaging *drawn* effects instead would add Monte
 Carlo error for nothing. Groups stream: memory does not grow with groups x draws unless draws are asked for.
 """
@@ -16,33 +16,49 @@ from lmm.likelihood.marginal import terms_at, views
 
 
 @kernel
-def given_draws(data, roots, sigmas):
-    """GLS estimates of beta at each draw.
+def given_draws(data, roots, sigmas, noise, keep):
+    """GLS estimates of beta at each draw, and draws around them.
 
     Parameters
     ----------
     data : (n,) array
         From `density.pack_problem`.
     roots, sigmas : (S, q, q), (S,) arrays
-        Draws of L and sigma, original units.
+        Draws of L (in the coordinates that `data` takes it in) and sigma, original units.
+    noise : (S, p) array
+        Standard normals.
+    keep : (S,) array of bool
+        Draws whose covariance matrices are wanted.
 
     Returns
     -------
     beta : (S, p) array
         E[beta | D, sigma, y] in the kernel's coordinates.
-    half : (S, p, p) array
+    away : (S, p) array
+        The noise with the covariance matrix of beta, given D, sigma and y, in the kernel's coordinates.
+    half : (kept, p, p) array
         sigma root_x^-T: a square root of cov(beta | D, sigma, y) in the kernel's coordinates and units.
     factors : (S, q, q) array
         Lambda in the kernel's coordinates.
     """
     n, q, p = len(sigmas), int(data[0]), int(data[1])
-    beta, half = np.empty((n, p)), np.empty((n, p, p))
+    beta, away, half = np.empty((n, p)), np.empty((n, p)), np.empty((keep.sum(), p, p))
     factors = np.empty((n, q, q))
-    transform, total, prior, gram = views(data)
+    transform, total, prior, _, gram = views(data)
+    at = 0
     for s in range(n):
         terms, factor, own = terms_at(transform, total, prior, gram, data[4], roots[s], sigmas[s], False)
-        beta[s], half[s], factors[s] = terms[2], half_of(terms[3], own), factor
-    return beta, half, factors
+        beta[s], factors[s] = terms[2], factor
+        root = terms[3]
+        for a in range(p - 1, -1, -1):
+            value = own * noise[s, a]
+            for k in range(a + 1, p):
+                value -= root[k, a] * away[s, k]
+            away[s, a] = value / root[a, a]
+        if keep[s]:
+            half[at] = half_of(root, own)
+            at += 1
+    return beta, away, half, factors
 
 
 @kernel
@@ -51,9 +67,16 @@ def summarise_groups(data, z_map, beta, half, factors, sigmas, mixture, tail, ke
 
     Parameters
     ----------
-    data, beta, half, factors : see `given_draws`
+    data : (n,) array
+        From `likelihood.marginal.pack_problem`.
     z_map : (q, q) array
         To original units.
+    beta : (S, p) array
+        From `given_draws`.
+    half : (S, p, p) array
+        From `given_draws`.
+    factors : (S, q, q) array
+        From `given_draws`.
     sigmas : (S,) array
         In original units.
     mixture : int
@@ -73,7 +96,7 @@ def summarise_groups(data, z_map, beta, half, factors, sigmas, mixture, tail, ke
     means : (J, q, S) array
         Conditional means, with `keep`; else empty.
     """
-    _, _, _, gram = views(data)
+    _, _, _, _, gram = views(data)
     lanes, q, n = gram.shape[3], factors.shape[1], len(sigmas)
     n_groups = (last - first) * lanes
     out = np.zeros((6, n_groups, q))
@@ -134,18 +157,27 @@ def draw_groups(data, z_map, n_groups, beta, factors, sigmas, noise):
 
     Parameters
     ----------
-    data, factors : see `given_draws`
+    data : (n,) array
+        From `likelihood.marginal.pack_problem`.
     z_map : (q, q) array
         To original units.
     n_groups : int
+        J.
     beta : (S, p) array
         Draws in the kernel's coordinates.
+    factors : (S, q, q) array
+        See `given_draws`.
     sigmas : (S,) array
         In original units.
     noise : (S, J, q) array
         Standard normals.
+
+    Returns
+    -------
+    (S, J, q) array
+        Draws of u_j, original units.
     """
-    _, _, _, gram = views(data)
+    _, _, _, _, gram = views(data)
     lanes, q, n = gram.shape[3], factors.shape[1], len(sigmas)
     out = np.empty((n, n_groups, q))
     at = block_like(gram)
@@ -172,14 +204,17 @@ class FixedDraws(NamedTuple):
     draws: np.ndarray
 
 
-def fixed_draws(problem, beta: np.ndarray, half: np.ndarray, rng: np.random.Generator) -> FixedDraws:
-    """Draw beta from its Gaussian conditional at each draw of (D, sigma).
+def fixed_draws(problem, beta: np.ndarray, away: np.ndarray, half: np.ndarray) -> FixedDraws:
+    """Fixed effects in original units.
 
     Parameters
     ----------
     problem : Problem
-    beta, half : from `given_draws`
-    rng : Generator
+        The model over moments, in the kernel's coordinates.
+    beta, away : (S, p) arrays
+        From `given_draws`.
+    half : (S, p, p) array
+        From `given_draws`.
 
     Returns
     -------
@@ -187,11 +222,10 @@ def fixed_draws(problem, beta: np.ndarray, half: np.ndarray, rng: np.random.Gene
         `covariance` is E[cov(beta | D, sigma, y)] + cov(E[beta | D, sigma, y]), (p, p): Rao-Blackwellised.
     """
     mean = beta @ problem.x_map.T + problem.offset
-    noise = np.einsum("sab,sb->sa", half, rng.standard_normal(beta.shape))
-    inner = np.einsum("sab,scb->ac", half, half, optimize=True) / len(beta)
+    inner = np.einsum("sab,scb->ac", half, half, optimize=True) / len(half)
     between = np.cov(mean, rowvar=False, ddof=0).reshape(len(problem.fixed), -1)
     covariance = problem.x_map @ inner @ problem.x_map.T + between
-    return FixedDraws(mean, covariance, (beta + noise) @ problem.x_map.T + problem.offset)
+    return FixedDraws(mean, covariance, (beta + away) @ problem.x_map.T + problem.offset)
 
 
 @kernel
@@ -200,6 +234,26 @@ def mixture_quantile(means, sds, prob, low, high, x):
 
     A Newton step's own error is of the order of its square, so the last one is as small as half of the digits
     wanted: 1e-4 sd (the bracket is 24 sd wide) leaves 1e-8 sd.
+
+    Parameters
+    ----------
+    means : (S,) array
+        Means of the normals.
+    sds : (S,) array
+        Their standard deviations; 0: a point.
+    prob : float
+        Probability below the quantile.
+    low : float
+        Below the quantile.
+    high : float
+        Above the quantile.
+    x : float
+        Where the search starts.
+
+    Returns
+    -------
+    float
+        To about 1e-8 of the mixture's sd.
     """
     small = 1e-4 / 24.0 * (high - low)
     for _ in range(60):

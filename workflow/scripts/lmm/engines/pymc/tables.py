@@ -1,12 +1,17 @@
-"""Tidy tables of a Bayesian fit."""
+"""Tidy tables of a Bayesian fit, and its draws as ArviZ reads them."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from lmm.core.tidy import DRAWS, PARAMETERS, group_of, ranef_frame, truth_of
+from lmm.core.tidy import DRAWS, PARAMETERS, group_of, ranef_frame, truth_of, variables
 from lmm.engines.pymc.chains import Chains
 from lmm.engines.pymc.gates import ess_mean
+from lmm.engines.pymc.groups import observed_means
+from lmm.engines.pymc.priors import Priors
 from lmm.likelihood.problem import Structure
 from lmm.moments.moments import Moments
 
@@ -14,7 +19,22 @@ ENGINE = "pymc"
 
 
 def summarise(draws: np.ndarray, level: float, q: tuple[float, float] = (0.05, 0.95)) -> pd.DataFrame:
-    """mean, median, sd, mad, quantiles and interval of draws (k, chains, draws); one row each."""
+    """mean, median, sd, mad, quantiles and interval of draws (k, chains, draws); one row each.
+
+    Parameters
+    ----------
+    draws : (k, chains, draws) array
+        Draws of k parameters.
+    level : float
+        Of the intervals, between 0 and 1.
+    q : (float, float)
+        Probabilities of the columns q5 and q95.
+
+    Returns
+    -------
+    DataFrame
+        A row per parameter: estimate (mean), std_error (sd), conf_low, conf_high, median, sd, mad, q5, q95.
+    """
     flat = draws.reshape(len(draws), -1)
     median = np.median(flat, axis=1)
     low, high = 0.5 - level / 2, 0.5 + level / 2
@@ -35,10 +55,27 @@ def summarise(draws: np.ndarray, level: float, q: tuple[float, float] = (0.05, 0
 
 
 def parameters_table(chains: Chains, group: str, level: float, truth: dict | None) -> tuple:
-    """Tidy parameters with R-hat, ESS and Monte Carlo errors; the convergence measures beside them."""
+    """Tidy parameters with R-hat, ESS and Monte Carlo errors; the convergence measures beside them.
+
+    Parameters
+    ----------
+    chains : Chains
+        Draws, and what follows from them exactly.
+    group : str
+        The grouping factor.
+    level : float
+        Of the intervals, between 0 and 1.
+    truth : dict or None
+        truth.json's content; None for own data.
+
+    Returns
+    -------
+    DataFrame, dict
+        Columns PARAMETERS and DRAWS; the measures of `gates.convergence`.
+    """
     problem = chains.problem
     fixed = chains.by_chain(chains.fixed.draws)
-    draws = np.concatenate([fixed, chains.draws.values])
+    draws = np.concatenate([fixed, chains.values])
     measures = chains.measures
     table = summarise(draws, level)
     # fixed effects: Rao-Blackwellised mean and sd; the error of the mean is that of the conditional means
@@ -60,7 +97,26 @@ def parameters_table(chains: Chains, group: str, level: float, truth: dict | Non
 def labelled(
     table: pd.DataFrame, structure: Structure, fixed: tuple[str, ...], group: str, truth: dict | None
 ) -> pd.DataFrame:
-    """Tidy PARAMETERS columns in front of the summaries of fixed effects and `Structure.terms`."""
+    """Tidy PARAMETERS columns in front of the summaries of fixed effects and `Structure.terms`.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `summarise`.
+    structure : Structure
+        The random effects, and which elements of L are free.
+    fixed : tuple of str
+        Names of X's columns.
+    group : str
+        The grouping factor.
+    truth : dict or None
+        truth.json's content; None for own data.
+
+    Returns
+    -------
+    DataFrame
+        Columns PARAMETERS and DRAWS.
+    """
     terms = [*fixed, *structure.terms]
     names = {
         "engine": ENGINE,
@@ -80,7 +136,28 @@ def ranef_table(
     ess: np.ndarray | None,
     **how: int,
 ) -> pd.DataFrame:
-    """Tidy random effects with Monte Carlo errors; `how`: see `Chains.ranef`."""
+    """Tidy random effects with Monte Carlo errors; `how`: see `Chains.ranef`.
+
+    Parameters
+    ----------
+    chains : Chains
+        Draws, and what follows from them exactly.
+    moments : Moments
+        Sufficient statistics of the rows.
+    level : float
+        Of the intervals, between 0 and 1.
+    truth : dict or None
+        truth.json's content; None for own data.
+    ess : (J, q) array or None
+        Bulk ESS of drawn random effects.
+    **how : int
+        See `Chains.ranef`.
+
+    Returns
+    -------
+    DataFrame
+        Columns RANEF, mcse_mean and ess_bulk.
+    """
     summary = chains.ranef(level, **how)
     return ranef_frame(
         moments.group,
@@ -97,39 +174,68 @@ def ranef_table(
     )
 
 
+MEAN = "mean response of each group's rows"
+
+
 def posterior_tree(
-    names: tuple[str, ...],
-    values: np.ndarray,
-    stats: dict[str, np.ndarray],
+    values: Mapping[str, np.ndarray],
+    stats: Mapping[str, np.ndarray],
     moments: Moments,
-    random: tuple[str, ...],
-    ranef: np.ndarray | None,
-    priors: list[dict],
+    priors: Priors,
+    centred: Mapping[str, np.ndarray],
+    ranef: np.ndarray | None = None,
+    groups: Mapping[str, np.ndarray] | None = None,
 ) -> xr.DataTree:
-    """ArviZ's DataTree of a fit: posterior, sample_stats, observed_data (rows of each group).
+    """ArviZ's DataTree of a fit, its groups as results/README.md lists them.
 
     Clock times and the like are left out: the same fit gives the same content.
 
     Parameters
     ----------
-    names, values : tidy terms and their draws, (k, chains, draws)
+    values : dict of (chains, draws) arrays
+        Fixed effects and variance parameters by tidy term.
     stats : dict of (chains, draws) arrays
+        The sampler's statistics.
     moments : Moments
-    random, ranef : terms of Z and draws of the random effects, (chains, draws, J, q), or None
-    priors : list of dict
-        Rows of `Priors.table`.
+        Sufficient statistics of the rows.
+    priors : Priors
+        Priors with their numbers and coordinates.
+    centred : dict of (chains, draws) arrays
+        Parameters whose prior is at the predictors' means, there, by tidy term.
+    ranef : (chains, draws, J, q) array, optional
+        Draws of the random effects.
+    groups : dict of (chains, draws, J) arrays, optional
+        log_likelihood and posterior_predictive, as far as they are kept (`groups`).
+
+    Returns
+    -------
+    DataTree
     """
-    dims = ("chain", "draw")
-    chain_draw = {name: np.arange(size) for name, size in zip(dims, values.shape[1:], strict=True)}
-    levels = moments.levels.astype(str)
-    posterior = xr.Dataset(
-        {name: (dims, draws) for name, draws in zip(names, values, strict=True)}, chain_draw
-    )
+    dims: tuple[str, ...] = ("chain", "draw")
+    of_group: dict[Any, Any] = {"level": moments.levels.astype(str)}
+    shape = next(iter(values.values())).shape
+    chain_draw = {name: np.arange(size) for name, size in zip(dims, shape, strict=True)}
+
+    def drawn(named: Mapping[str, np.ndarray]) -> xr.Dataset:
+        own = variables(list(named))
+        return xr.Dataset(
+            {own[name]: (dims, draws, {"term": name}) for name, draws in named.items()}, chain_draw
+        )
+
+    posterior = drawn(values)
     if ranef is not None:
-        posterior = posterior.assign_coords(level=levels, term=list(random))
+        posterior = posterior.assign_coords(of_group | {"term": list(priors.structure.random)})
         posterior["ranef"] = ((*dims, "level", "term"), ranef)
-    posterior.attrs = {"priors": "; ".join(f"{row['parameter']} ~ {row['prior']}" for row in priors)}
-    sample_stats = xr.Dataset({name: (dims, value) for name, value in stats.items()}, chain_draw)
-    observed = xr.Dataset({"rows": ("level", moments.n)}, {"level": levels})
-    groups = {"posterior": posterior, "sample_stats": sample_stats, "observed_data": observed}
-    return xr.DataTree.from_dict(groups)
+    said = [f"{row.parameter} ~ {row.prior} {row.at}".rstrip() for row in priors.table().itertuples()]
+    posterior.attrs = {"priors": "; ".join(said)}
+    tree = {"posterior": posterior, "sample_stats": drawn(stats)}
+    if centred:
+        means = "; ".join(f"{name} = {value:.15g}" for name, value in priors.centres.items())
+        tree["posterior_centred"] = drawn(centred).assign_attrs(predictors=means)
+    for name, array in (groups or {}).items():
+        tree[name] = xr.Dataset({"y": ((*dims, "level"), array)}, chain_draw | of_group)
+    tree["observed_data"] = xr.Dataset(
+        {"y": ("level", observed_means(moments), {"long_name": MEAN})}, of_group
+    )
+    tree["constant_data"] = xr.Dataset({"rows": ("level", moments.n)}, of_group)
+    return xr.DataTree.from_dict(tree)

@@ -11,6 +11,8 @@ from lmm.report.figures.fits import Fitted
 from lmm.report.figures.style import COLOURS, INK, Drawing, key, polylines
 from lmm.results.study import Results
 
+MARK = " *"  # of parameters that are drawn at the predictors' means
+
 
 def prior_density(text: str, term: str, x: np.ndarray) -> np.ndarray | None:
     """Density of a prior given as text (`uniform(0, 100)`) at x; None where it is improper or not a named one."""
@@ -40,12 +42,21 @@ def priors_of(results: Results) -> dict[str, str]:
     return table
 
 
+def at_means(results: Results) -> dict[str, np.ndarray]:
+    """Draws (chains, draws) at the predictors' means of the parameters whose prior is there."""
+    if "posterior_centred" not in results.posterior:
+        return {}
+    group = results.posterior["posterior_centred"]
+    return {str(name): draws.transpose("chain", "draw").to_numpy() for name, draws in group.data_vars.items()}
+
+
 def priors(results: Results, _: Fitted) -> Drawing:
     """Marginal posterior densities with the prior's density in the same units."""
-    draws, given = sampled(results), priors_of(results)
+    draws, given, centred = sampled(results), priors_of(results), at_means(results)
     figure, axes = grid(len(draws), 125)
     flat, elsewhere, narrow = [], [], []
-    for ax, (name, values) in zip(axes.flat, draws.items(), strict=False):
+    for ax, (name, reported) in zip(axes.flat, draws.items(), strict=False):
+        values = centred.get(name, reported)
         low = 0.0 if name.startswith("sd__") else None
         x, height = density(values.ravel(), low=low)
         ax.fill_between(x, height, color=COLOURS["pymc"], alpha=0.25, lw=0)
@@ -57,9 +68,9 @@ def priors(results: Results, _: Fitted) -> Drawing:
         else:
             (flat if given.get(name, "flat") == "flat" else elsewhere).append(name)
         truth = results.estimate("pymc", name, "truth")
-        if np.isfinite(truth):
+        if np.isfinite(truth) and name not in centred:
             ax.axvline(truth, color=COLOURS["truth"], lw=1.2)
-        ax.set(title=titled(name), yticks=[], ylim=(0, None))
+        ax.set(title=titled(name) + MARK * (name in centred), yticks=[], ylim=(0, None))
         few_ticks(ax)
         ax.spines["left"].set_visible(False)
     entries = [("posterior", {"color": COLOURS["pymc"]})]
@@ -70,6 +81,8 @@ def priors(results: Results, _: Fitted) -> Drawing:
     if elsewhere:
         why = [f"{titled(name)}, whose prior is {shortened(given[name])}" for name in elsewhere]
         said += f" Not drawn: {listed(why)}."
+    if any(name in centred for name in draws):
+        said += f" {MARK.strip()} At the predictors' means, as its prior is."
     least = min(narrow, default=None)
     alt = "Posterior densities against their priors" + (
         f": at its peak the posterior of {spoken(least[1])}, the least informed, is {number(least[0], 2)} times "

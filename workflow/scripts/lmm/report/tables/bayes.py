@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from lmm.core.words import gate, given, shortened
+from lmm.core.words import gate, given, listed, number, shortened
 from lmm.report.tables.table import Column, Table, table
 from lmm.results.study import Results
 
@@ -27,7 +27,7 @@ def posterior(results: Results) -> Table | None:
 
 def gates(results: Results) -> Table | None:
     """Every gate: value, limit, verdict."""
-    listed = results.fits["pymc"].diagnostics.gates
+    recorded = results.fits["pymc"].diagnostics.get("gates") or []
     frame = pd.DataFrame(
         [
             {
@@ -36,7 +36,7 @@ def gates(results: Results) -> Table | None:
                 "limit": given(g["limit"]),
                 "passed": "✓ passed" if g["passed"] else "✗ failed",
             }
-            for g in listed
+            for g in recorded
         ]
     )
     columns = [
@@ -53,9 +53,11 @@ def priors(results: Results) -> Table | None:
     recorded = results.fits["pymc"].diagnostics.summary.get("priors") or []
     if isinstance(recorded, dict):
         recorded = [{"parameter": name, "prior": text} for name, text in recorded.items()]
-    return table(
-        "priors",
-        "Priors, numbers to four digits; in full: pymc/diagnostics.json.",
-        pd.DataFrame([row | {"prior": shortened(row["prior"])} for row in recorded]),
-        [Column("parameter", "Parameter", False), Column("prior", "Prior", False)],
-    )
+    columns = [Column("parameter", "Parameter", False), Column("prior", "Prior", False)]
+    note = "Priors, numbers to four digits; in full: pymc/diagnostics.json."
+    if any(row.get("at") for row in recorded):
+        columns.append(Column("at", "Applies", False))
+    if centres := results.fits["pymc"].diagnostics.summary.get("prior_centres"):
+        note += f" Means of the predictors: {listed([f'{k} {number(v, 4)}' for k, v in centres.items()])}."
+    rows = [row | {"prior": shortened(row["prior"])} for row in recorded]
+    return table("priors", note, pd.DataFrame(rows), columns)
