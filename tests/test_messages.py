@@ -115,7 +115,7 @@ CONFIGURATIONS = [
     (sim(models={'a': 'y ~ x + (1 | g)', 'b': 'np.log(y) ~ x + (1 | g)'}), "studies.s.models.b: 'np.log(y) ~ x + (1 | g)': response is 'np.log(y)'; expected the study's, 'y': likelihoods, AIC and BIC of different responses cannot be compared"),
     (sim(models={'a': 'y ~ x + (1 | g)', 'b': 'y ~ x + (1 | h)'}), "studies.s.models.b: 'y ~ x + (1 | h)': 'h' is no grouping factor of the study; expected g"),
     (sim(formula='y | weights(w) ~ x + (1 | g)'), "studies.s.weights: 'w': is for a study with `data` and no `replicates`; expected it without"),
-    (own(formula='y | weights(w) ~ x + (1 | g)', predict='d.csv'), "studies.s.predict: 'd.csv': new rows with weights are not predicted; expected no such key"),
+    (own(formula='y | weights(w) ~ x + (1 | g)', predict='config/data/sleepstudy.csv'), "studies.s.predict: 'config/data/sleepstudy.csv': new rows with weights are not predicted; expected no such key"),
     (own(formula='y | weights(w) ~ x + (1 | g) + (1 | h)', engines={'reml': {}}), "studies.s.weights: 'w': is for one grouping factor; expected no weights"),
     (own(formula='y | weights(w) ~ x + (1 | g)', engines={'pymc': {'model': 'full'}}), "studies.s.engines.pymc.model: 'full': has no weights; expected marginal"),
     (own(formula='y ~ x + (1 | g) + (1 | h)', engines={'reml': {}}, models={'a': 'y ~ x + (1 | g) + (1 | h)', 'b': 'y ~ x + (1 | g)'}, bootstrap=10), "studies.s.bootstrap: 10: models.a has several grouping factors; expected no bootstrap"),
@@ -246,10 +246,10 @@ FORMULAS = [
     ('y ~ x + (x | g) + (1 | g)', "formula: 'y ~ x + (x | g) + (1 | g)': the random intercept of 'g' appears twice; write (1 | g) + (0 + x | g) or (x || g) for independent effects, (x | g) for correlated ones"),
     ('y ~ x + (x | g) + (0 + x | g)', "formula: 'y ~ x + (x | g) + (0 + x | g)': the random effect of 'x' of 'g' appears twice; write (1 | g) + (0 + x | g) or (x || g) for independent effects, (x | g) for correlated ones"),
     ('y ~ I(x +) + (1 | g)', "formula: 'y ~ I(x +) + (1 | g)': 'I(x +)' does not parse; expected columns by name ('.' is not supported) and functions of them, joined by +, -, * or :"),
-    ('y ~ I(offset(x)) + (1 | g)', "formula: 'y ~ I(offset(x)) + (1 | g)': an offset stands alone: y ~ x + offset(column) + (x | group)"),
+    ('y ~ I(offset(x)) + (1 | g)', "formula: 'y ~ I(offset(x)) + (1 | g)': an offset stands alone; write y ~ x + offset(column) + (x | group)"),
     ('y ~ x - offset(z) + (1 | g)', "formula: 'y ~ x - offset(z) + (1 | g)': offset(z) cannot be subtracted; expected it added: its column with the other sign"),
     ('y | weights(g) ~ x + (1 | g)', "formula: 'y | weights(g) ~ x + (1 | g)': 'g' is also the response or a grouping factor; expected another column"),
-    ('y ~ weights(x) + (1 | g)', "formula: 'y ~ weights(x) + (1 | g)': weights stand left of '~': y | weights(column) ~ x + (x | group)"),
+    ('y ~ weights(x) + (1 | g)', "formula: 'y ~ weights(x) + (1 | g)': weights stand left of '~'; write y | weights(column) ~ x + (x | group)"),
     ('y ~ np.sort(x) + (1 | g)', "formula: 'y ~ np.sort(x) + (1 | g)': unknown function 'np.sort'; expected np.<elementwise function> or one of C, I, bs, cc, center, cr, cs, exp, exp10, exp2, log, log10, log2, poly, scale, standardize"),
     ('y ~ x %in% z + (1 | g)', "formula: 'y ~ x %in% z + (1 | g)': 'x %in% z': operators such as %in% are not read; write x:z for a %in% term"),
     ('y ~ Intercept + (1 | g)', "formula: 'y ~ Intercept + (1 | g)': a predictor called 'Intercept' is not told from the intercept; expected another name"),
@@ -547,6 +547,17 @@ def not_finite_in_a_file(root):
     of_sources(design, data)
 
 
+def weights(root):
+    frame = rows(x=[0.0, 1, 2, 3]).assign(w=[1.0, 2.0, -1.0, 0.0])
+    build(parse("y | weights(w) ~ x + (1 | g)"), frame).weights(frame)
+
+
+def weights_in_a_file(root):
+    (root / "d.csv").write_text("y,x,g,w\n1,1,a,1\n2,3,a,0\n3,0,b,1\n4,2,b,1\n")
+    formula = parse("y | weights(w) ~ x + (1 | g)")
+    ingest.scan(ingest.inspect(str(root / "d.csv"), formula.variables, "g"), formula)
+
+
 def orders(*categories) -> Callable:
     """Parquet files whose categories stand in these orders; None: plain text."""
 
@@ -625,6 +636,8 @@ OTHERS = {
     "a level that is not known": (lambda root: build(parse("y ~ x + (1 | g)"), rows(x=list("uvuv"))).predictors(rows(x=list("uvuw"))),
                                   "data: column 'x': value 'w' is not among its levels; expected one of: u, v"),
     "not finite": (finite, "formula: 'np.log(x)': -inf in the row {'y': 1.0, 'x': 0.0, 'g': 'a'}, expected a finite number"),
+    "weights": (weights, "data: column 'w': -1, expected weights above 0"),
+    "weights in a file": (weights_in_a_file, "<tmp>/d.csv: column 'w': 0 in row 2, expected weights above 0"),
     "not finite, in a file": (not_finite_in_a_file, "<tmp>/d.csv: column 'x': 0 in row 3, where 'np.log(x)' is -inf; expected numbers that give it a finite value"),
     "order of categories": (orders(["v", "u"], ["u", "v"]), "<tmp>/1.parquet: column 'x': categories 'u', 'v', expected 'v', 'u' as in <tmp>/0.parquet, in one order throughout: the first is the reference level"),
     "order of some categories": (orders(["v", "u"], None), "<tmp>/1.parquet: column 'x': text without an order of its own, expected 'v', 'u' as in <tmp>/0.parquet, in one order throughout"),

@@ -21,8 +21,8 @@ ARITHMETIC = (
     ast.operator, ast.unaryop, ast.cmpop, ast.expr_context,
 )  # fmt: skip
 REFUSED = {
-    "offset": "an offset stands alone: y ~ x + offset(column) + (x | group)",
-    "weights": "weights stand left of '~': y | weights(column) ~ x + (x | group)",
+    "offset": "an offset stands alone; write y ~ x + offset(column) + (x | group)",
+    "weights": "weights stand left of '~'; write y | weights(column) ~ x + (x | group)",
     "lag": "`lag` depends on the order of rows; make it a column of the data",
     "hashed": "`hashed` categories are not supported; make it a column of the data",
     "s": "smooth terms are not supported; bs(x, df=4) is a spline",
