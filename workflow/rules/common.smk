@@ -42,8 +42,14 @@ def validated(config):
 
 def targets():
     """What a run makes: the report, its verdicts, and an error where a study wants one of a failed gate."""
-    strict = any(study["strict"] for study in studies.values())
-    wanted = ["results/report.html", "results/summary.json"]
+    strict = any(study["strict"] for study in reported().values())
+    wanted = ["results/report.html", "results/summary.json"] * bool(reported())
+    wanted += [
+        f"results/{name}/{engine}/{file}"
+        for name in studies.keys() - reported().keys()
+        for engine in studies[name]["engines"]
+        for file in engines.row(engine).files.values()
+    ]
     wanted += [
         f"results/{name}/predictions/predictions.parquet"
         for name, study in studies.items()
@@ -56,6 +62,11 @@ def targets():
             f"{base}/models/{table}.csv" for table in ("models", "tests")
         ] * bool(study["models"])
     return wanted + ["results/verdict.txt"] * strict
+
+
+def reported():
+    """Studies that the report is about: those of several grouping factors end in tables."""
+    return {name: study for name, study in studies.items() if not study["several"]}
 
 
 def lib(script, *loaded):

@@ -197,7 +197,7 @@ def everything(wildcards):
 def all_studies(wildcards):
     """`everything` and the figures of every study, its name in front."""
     found = {}
-    for name, study in studies.items():
+    for name, study in reported().items():
         read = recovered if study["recovery"] else everything
         inputs = read(SimpleNamespace(study=name))
         if study["predicted"] and study["predict"]:

@@ -193,6 +193,11 @@ def _study(name: str, raw: Any, root: Path) -> Study:
         raise StudyError("truth", f"'{settings.truth}': is for a study with `data`; expected no such key")
     if not simulated and settings.data is None:
         raise StudyError("data", "the study has neither `data` nor `simulate`; expected one of the two")
+    if formula.several and "engines" not in settings.model_fields_set:
+        unable = [name for name, engine in engines.ENGINES.items() if not engine.several]
+        settings = settings.model_copy(
+            update={"engines": settings.engines.model_copy(update=dict.fromkeys(unable))}
+        )
     check_several(settings, formula, simulated)
     if not simulated:
         files = check_data_files(settings, root)
