@@ -38,7 +38,7 @@ from lmm.formula import parse
 from lmm.gather import designs, of_rows, of_sources
 from lmm.study import load
 from lmm.terms import Terms
-from planning.files import sizes
+from planning.files import look
 from running import integrity
 
 SCRIPTS = ROOT / "workflow/scripts"
@@ -317,7 +317,7 @@ def beyond_the_data(root):
 
 def no_rows_to_predict(root):
     study = SimpleNamespace(data=(), settings=SimpleNamespace(predict="gone.csv", missing="error"), name="s")
-    sizes(study, ["y ~ x + (x | g)"])
+    look(study, ["y ~ x + (x | g)"])
 
 
 def moments(formula: str, frame: pd.DataFrame):

@@ -29,9 +29,13 @@ if workflow.is_main_process:
 def validated(config):
     """The plan of all studies; a bad configuration ends here, as one line and before any job."""
     try:
-        return plan.make(config, Path.cwd())
+        planned = plan.make(config, Path.cwd())
     except StudyError as error:
         raise SystemExit(str(error)) from None
+    for name, study in planned["studies"].items() if workflow.is_main_process else ():
+        for note in study["notes"]:
+            print(f"studies.{name}.{note}", file=sys.stderr)
+    return planned
 
 
 def targets():

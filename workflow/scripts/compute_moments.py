@@ -7,6 +7,7 @@ def main(job) -> None:
     from lmm import gather
     from lmm.rows import write_designs
     from lmm.store import read_json, read_table
+    from lmm.tidy import rank_deficient
 
     data, settings = read_json(job.input.data), job.params.settings
     rows = read_table(job.input.rows) if job.input.get("rows") else None
@@ -17,7 +18,9 @@ def main(job) -> None:
         memory, span = job.resources.mem_mb // 2, job.params.get("files")
         found = gather.of_sources(design, data, span, job.threads, memory)
     if job.output.get("design"):
-        gather.checked(found, own, data)
+        found, own = gather.checked(found, own, data, settings["rank_deficient"])
+        if dropped := own[0].terms.dropped:
+            print(rank_deficient(dropped))
         write_designs(job.output.design, own)
     found.write(job.output.table, job.output.details)
 

@@ -27,6 +27,7 @@ def main(job) -> None:
         terms, rows.y, rows.W, rows.codes, rows.levels, reml=start,
         conf_level=settings["conf_level"], truth=truth_of(job), **limits,
     )  # fmt: skip
+    fit = fit.noting(terms.dropped)
     fit.write(job.output.parameters, job.output.diagnostics, job.output.ranef)
     write_table(job.output.coef, coef(fit.parameters, fit.ranef))
 

@@ -14,13 +14,14 @@ def main(job) -> None:
     settings = job.params.settings
     moments = Moments.read(job.input.moments, job.input.moments_details)
     common = {"moments": moments, "conf_level": settings["conf_level"], "truth": truth_of(job)}
-    fixed = read_terms(job.input.design, settings["formula"]).fixed
+    terms = read_terms(job.input.design, settings["formula"])
+    fixed = terms.fixed
     if moments.n_rows <= ROWS_LIMIT:
         rows = read_rows(job.input, job.input.design, settings["formula"])
         fit = ols.fit(fixed, rows.y, rows.columns(fixed), **common)
     else:
         fit = ols.fit(fixed, **common)
-    fit.write(job.output.parameters, job.output.diagnostics)
+    fit.noting(terms.dropped).write(job.output.parameters, job.output.diagnostics)
 
 
 run(main, snakemake)  # noqa: F821

@@ -18,7 +18,7 @@ def main(job) -> None:
         fit, posterior = fit_full(rows, moments, settings, truth_of(job), job.threads)
     else:
         fit, posterior = bayes.fit(moments, terms.fixed, terms.blocks, settings, truth_of(job), job.threads)
-    fit.write(job.output.parameters, job.output.diagnostics, job.output.ranef)
+    fit.noting(terms.dropped).write(job.output.parameters, job.output.diagnostics, job.output.ranef)
     bayes.write(job.output.posterior, posterior)
 
 

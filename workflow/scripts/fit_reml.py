@@ -13,7 +13,7 @@ def main(job) -> None:
     moments = Moments.read(job.input.moments, job.input.moments_details)
     level, profile = settings["conf_level"], settings["profile"]
     fit, _ = reml.fit(moments, terms.fixed, terms.blocks, level, truth_of(job), profile)
-    fit.write(job.output.parameters, job.output.diagnostics, job.output.ranef)
+    fit.noting(terms.dropped).write(job.output.parameters, job.output.diagnostics, job.output.ranef)
 
 
 run(main, snakemake)  # noqa: F821

@@ -5,12 +5,15 @@ from running.frame import run
 
 def main(job) -> None:
     from lmm import ingest, new_rows
+    from lmm.dialect import Reading
     from lmm.rows import together
     from lmm.store import write_json
 
     formula = together(job.params.settings["formulas"])
-    drop = job.params.settings["missing"] == "drop"
-    source = ingest.inspect(list(job.input.sources), formula.variables, formula.group, drop)
+    drop, stated = job.params.settings["missing"] == "drop", Reading.of(job.params.settings)
+    sources, columns = list(job.input.sources), formula.variables
+    source = ingest.inspect(sources, columns, formula.group, drop, stated, formula.dates)
+    print(*source.notes, sep="\n")
     source, details = ingest.scan(source, formula, job.threads, job.resources.mem_mb // 2)
     copied = bool(job.output.get("rows"))
     if copied:

@@ -7,11 +7,16 @@ def main(job) -> None:
     from lmm import gather
     from lmm.rows import write_designs
     from lmm.store import read_json
+    from lmm.tidy import rank_deficient
 
     data = read_json(job.input.data)
-    _, own = gather.designs(job.params.settings["formulas"], data, None)
+    settings = job.params.settings
+    _, own = gather.designs(settings["formulas"], data, None)
     parts = list(zip(job.input.tables, job.input.details, strict=True))
-    gather.merged(parts, own, data).write(job.output.table, job.output.details)
+    found, own = gather.merged(parts, own, data, settings["rank_deficient"])
+    if dropped := own[0].terms.dropped:
+        print(rank_deficient(dropped))
+    found.write(job.output.table, job.output.details)
     write_designs(job.output.design, own)
 
 

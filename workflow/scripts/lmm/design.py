@@ -6,9 +6,10 @@ another machine, makes the same columns.
 """
 
 import ast
+import keyword
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,21 @@ import pandas as pd
 from formulaic import Formula as Formulaic
 from formulaic import ModelSpec
 from formulaic.errors import FormulaicError
+from formulaic.transforms import TRANSFORMS
 
 from lmm.errors import StudyError
 from lmm.formula import Formula, parse
+from lmm.formula_text import MARK, evaluable, original
 from lmm.terms import Terms
 
-CONTEXT = {"np": np}
+FUNCTIONS = {
+    **TRANSFORMS,
+    "np": np,
+    "as_date": lambda days: days,
+}  # dates are numbers of days when they are read
+CONTEXT = FUNCTIONS | {name + MARK: function for name, function in FUNCTIONS.items()}
 INTERCEPT = "Intercept"
+SAME = 1e-6  # relative; combinations are found to about 3e-6 of a column's sd (checks.COLLINEAR)
 # What formulaic, and the functions that it calls with the user's arguments, raise.
 EVALUATION = (FormulaicError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
@@ -44,6 +53,8 @@ class Design:
         Of the fixed part and of each block.
     ends : dict of str to list
         Least and greatest value of numeric predictors, where a term's basis depends on all rows.
+    dropped : dict of str to dict
+        Fixed effects that were dropped, each with the columns that it is a combination of and their weights.
     """
 
     formula: Formula
@@ -52,6 +63,7 @@ class Design:
     plain: dict[str, str] | None
     specs: tuple[ModelSpec, ...]
     ends: dict[str, list[float]]
+    dropped: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
     def stateful(self) -> tuple[str, ...]:
@@ -81,20 +93,48 @@ class Design:
                 if name != INTERCEPT:
                     out[:, k] = df[self.plain[name]].to_numpy(dtype=np.float64)
             return out
+        found = self._evaluated(df)
+        return np.ascontiguousarray(np.column_stack([found[name] for name in self.terms.columns]))
+
+    def _evaluated(self, df: pd.DataFrame) -> dict[str, np.ndarray]:
+        """Every column of the model matrices, dropped ones too."""
         frame = _with_levels(df, self.formula, self.levels)
         found: dict[str, np.ndarray] = {}
         for spec in self.specs:
-            if not set(spec.column_names) <= found.keys():
+            if not set(_names(spec)) <= found.keys():
                 matrix = _evaluate(spec, frame)
-                found |= {name: matrix[:, k] for k, name in enumerate(spec.column_names)}
-        return np.ascontiguousarray(np.column_stack([found[name] for name in self.terms.columns]))
+                found |= {name: matrix[:, k] for k, name in enumerate(_names(spec))}
+        return found
+
+    def without(self, dropped: Mapping[str, Mapping[str, float]]) -> "Design":
+        """The design without some of its fixed effects; they stay columns where a random effect has them."""
+        fixed = tuple(name for name in self.terms.fixed if name not in dropped)
+        columns = tuple(c for c in self.terms.columns if c not in dropped or c in self.terms.random)
+        terms = replace(self.terms, fixed=fixed, columns=columns, dropped=tuple(dropped))
+        return replace(self, terms=terms, dropped={name: dict(weights) for name, weights in dropped.items()})
+
+    def estimable(self, df: pd.DataFrame) -> np.ndarray:
+        """Whether the model says what the mean of each row is, (n,) bool.
+
+        It does not where a dropped column differs from the combination of others that it is in the data: there the
+        fit depends on which column was dropped.
+        """
+        known = np.ones(len(df), dtype=bool)
+        if not self.dropped:
+            return known
+        found = self._evaluated(df)
+        for name, weights in self.dropped.items():
+            parts = [weight * found[other] for other, weight in weights.items()]
+            size = np.max(np.abs([found[name], *parts]), axis=0)
+            known &= np.abs(found[name] - sum(parts)) <= SAME * np.maximum(size, 1.0)
+        return known
 
     def response(self, df: pd.DataFrame) -> np.ndarray:
         """The response of a batch, (n,) float64."""
         name = self.formula.response
         if name in df.columns:
             return df[name].to_numpy(dtype=np.float64)
-        spec = ModelSpec(formula=Formulaic(f"0 + {name}"))
+        spec = ModelSpec(formula=_formulaic(f"0 + {name}", df.columns))
         return _evaluate(spec, df)[:, 0]
 
     def matrix(self, df: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -108,6 +148,7 @@ class Design:
             "levels": self.levels,
             "transforms": [repr(_builtin(spec.transform_state)) for spec in self.specs],
             "ends": self.ends,
+            "dropped": self.dropped,
         }
 
 
@@ -159,7 +200,8 @@ def rebuild(state: Mapping[str, Any]) -> Design:
     """The design whose `state` this is."""
     formula = parse(state["formula"])
     levels = {name: list(values) for name, values in state["levels"].items()}
-    return _finish(formula, levels, state["transforms"], state.get("ends", {}))
+    design = _finish(formula, levels, state["transforms"], state["ends"])
+    return design.without(state["dropped"]) if state["dropped"] else design
 
 
 def _specs(formula: Formula, frame: pd.DataFrame, transforms: list[str]) -> tuple[ModelSpec, ...]:
@@ -168,7 +210,8 @@ def _specs(formula: Formula, frame: pd.DataFrame, transforms: list[str]) -> tupl
     parts = list(zip((formula.fixed, *formula.blocks), transforms, strict=True))
     for rhs, text in parts:
         if (rhs, text) not in made:  # in y ~ x + (x | g) both are x
-            spec = ModelSpec(formula=Formulaic(rhs), transform_state=ast.literal_eval(text))
+            formulaic = _formulaic(rhs, formula.predictors)
+            spec = ModelSpec(formula=formulaic, transform_state=ast.literal_eval(text))
             made[rhs, text] = _quietly(spec, frame).model_spec
     return tuple(made[part] for part in parts)
 
@@ -178,7 +221,7 @@ def _finish(
 ) -> Design:
     """The design whose categories are those of `levels`, whatever rows were there."""
     specs = _specs(formula, _with_levels(_example(formula, levels, ends), formula, levels), transforms)
-    fixed, *blocks = (tuple(spec.column_names) for spec in specs)
+    fixed, *blocks = (_names(spec) for spec in specs)
     random = [name for block in blocks for name in block]
     distinct = dict.fromkeys([*random, *fixed])
     columns = ([INTERCEPT] if INTERCEPT in distinct else []) + [n for n in distinct if n != INTERCEPT]
@@ -193,14 +236,35 @@ def _finish(
     return Design(formula, terms, levels, plain, specs, ends)
 
 
+def _formulaic(rhs: str, columns: Collection[str]) -> Formulaic:
+    """A right-hand side whose expressions mean what they say, whatever the columns are called."""
+    plain = Formulaic(rhs)
+    if not any(name in CONTEXT or keyword.iskeyword(name) for name in columns):
+        return plain
+    terms = []
+    for term in plain:
+        factors = [
+            f"{{{evaluable(factor.expr, columns)}}}" if factor.eval_method.value == "python" else str(factor)
+            for factor in term.factors
+        ]
+        terms.append(":".join(factors) if term.degree else "1")
+    return Formulaic(" + ".join(["0" if "1" not in terms else "1", *(term for term in terms if term != "1")]))
+
+
+def _names(spec: ModelSpec) -> tuple[str, ...]:
+    """The names of a model matrix's columns, as the user's formula has them."""
+    return tuple(original(name) for name in spec.column_names)
+
+
 def _quietly(spec: ModelSpec, frame: pd.DataFrame) -> Any:
+    frame = frame.assign(**{name + MARK: frame[name] for name in frame if keyword.iskeyword(name)})
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # log(0) and the like are found by the data's own checks
         try:
             return spec.get_model_matrix(frame, context=CONTEXT, na_action="ignore")
         except EVALUATION as error:
             what = str(error).strip().splitlines()[0]
-            said = f"'{spec.formula}' cannot be evaluated: {what}; expected another formula"
+            said = f"'{original(str(spec.formula))}' cannot be evaluated: {what}; expected another formula"
             raise StudyError("formula", said) from None
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from lmm import ingest
 from lmm.errors import StudyError
+from lmm.formula_text import original
 from lmm.source import BATCH_ROWS, Part, connect
 
 
@@ -18,7 +19,10 @@ def columns_in(term: str, names: Iterable[str]) -> list[str]:
 
 def first(design: Any, y: np.ndarray, W: np.ndarray) -> tuple[int, str, float] | None:
     """Row number, term and value of the first term, the response before all, that is not finite in some row."""
-    for term, values in ((design.formula.response, y), *zip(design.terms.columns, W.T, strict=True)):
+    for term, values in (
+        (original(design.formula.response), y),
+        *zip(design.terms.columns, W.T, strict=True),
+    ):
         bad = np.flatnonzero(~np.isfinite(values))
         if len(bad):
             return int(bad[0]), term, float(values[bad[0]])

@@ -11,7 +11,7 @@ from formulaic import Formula as Formulaic
 from formulaic.parser.types import Factor
 
 from lmm.errors import StudyError
-from lmm.formula_text import REFUSED, names_in, split, strip, unquoted
+from lmm.formula_text import MARK, REFUSED, named, names_in, readable, split, strip, unquoted
 
 EXPECTED = "expected columns by name ('.' is not supported) and functions of them, joined by +, -, * or :"
 
@@ -41,6 +41,8 @@ class Formula:
         Columns inside C(...): categories whatever their type.
     stateful : tuple of str
         Transformations such as poly(x, 2) whose basis depends on all rows.
+    dates : tuple of str
+        Columns inside as_date(...): dates, read as numbers of days.
     """
 
     text: str
@@ -52,6 +54,7 @@ class Formula:
     predictors: tuple[str, ...]
     categorical: tuple[str, ...]
     stateful: tuple[str, ...]
+    dates: tuple[str, ...]
 
 
 def parse(text: str, where: str = "formula") -> Formula:
@@ -84,6 +87,8 @@ class _Parser:
         self.text, self.where = text, where
         self.categorical: list[str] = []
         self.stateful: list[str] = []
+        self.dates: list[str] = []
+        self.bare: list[str] = []  # columns outside as_date(...)
 
     def fail(self, what: str) -> StudyError:
         return StudyError(self.where, f"'{self.text}': {what}")
@@ -120,6 +125,12 @@ class _Parser:
             raise self.fail(
                 "a predictor called 'Intercept' is not told from the intercept; expected another name"
             )
+        for column in self.dates:
+            if column in (*self.bare, groups[0]):
+                raise self.fail(
+                    f"'{column}' is a date in as_date(...) and stands without it elsewhere; "
+                    "write as_date(...) everywhere"
+                )
         for column in response.columns:
             if column in predictors or column == groups[0]:
                 raise self.fail(
@@ -135,6 +146,7 @@ class _Parser:
             predictors=tuple(dict.fromkeys(predictors)),
             categorical=tuple(dict.fromkeys(self.categorical)),
             stateful=tuple(dict.fromkeys(self.stateful)),
+            dates=tuple(dict.fromkeys(self.dates)),
         )
 
     def parts(self, text: str) -> tuple[str, list[str]]:
@@ -183,7 +195,7 @@ class _Parser:
         if "%" in unquoted(text):  # formulaic reads b + b:a where R has a:b
             raise self.fail(f"'{text}': operators such as %in% are not read; write x:z for a %in% term")
         try:
-            terms = list(Formulaic(text))
+            terms = list(Formulaic(readable(text)))
         except Exception:  # formulaic's own errors, and those of Python's parser, which pass through it
             raise self.fail(f"'{text}' does not parse; {EXPECTED}") from None
         intercept, names, columns = False, [], []
@@ -200,13 +212,17 @@ class _Parser:
         """A factor as text that parses again, and the columns that it uses."""
         expr = factor.expr
         if factor.eval_method.value == "lookup":
-            return (expr if expr.isidentifier() else f"`{expr}`"), [expr]
+            expr = expr.removesuffix(MARK)
+            self.bare.append(expr)
+            return named(expr), [expr]
         if factor.eval_method.value == "literal":
             raise self.fail(f"'{expr}': expected a column or a function of columns")
         names = names_in(expr, self.fail)
         if not names.columns:
             raise self.fail(f"'{expr}': expected a function of columns")
         self.categorical += names.categorical
+        self.dates += names.dates
+        self.bare += names.bare
         if names.stateful:
             self.stateful.append(expr)
         return (expr if names.call else f"{{{expr}}}"), names.columns

@@ -1,6 +1,6 @@
 """The moments stage: from checked rows to moments and designs, in one job or in one a part of the files."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ from lmm.accumulate import accumulate, compute, keeps_whole, merge
 from lmm.design import Design, build
 from lmm.errors import StudyError
 from lmm.formula import parse
+from lmm.formula_text import original
 from lmm.levels import encode
 from lmm.moments import Moments
 from lmm.progress import Progress
@@ -97,31 +98,54 @@ def of_sources(
         return accumulate(read, design, basis, whole, threads, memory_mb)
 
 
-def checked(moments: Moments, own: Iterable[Design], data: Mapping[str, Any]) -> Moments:
-    """The moments, if no column of X or of a block of Z is a combination of others, nor the response one of X's.
+def checked(
+    moments: Moments, own: Sequence[Design], data: Mapping[str, Any], rank_deficient: str = "error"
+) -> tuple[Moments, list[Design]]:
+    """Moments and designs without the fixed effects that are combinations of others.
+
+    Parameters
+    ----------
+    moments : Moments
+    own : sequence of Design
+        They differ in their random effects only.
+    data : mapping
+        data.json's content.
+    rank_deficient : "error" or "drop"
+        What to do about such fixed effects.
 
     Raises
     ------
     StudyError
-        It names the columns.
+        A column of X (unless they are dropped) or of a block of Z is a combination of others, or the response one
+        of X's. It names the columns.
     """
-    for design in own:
-        for names in (design.terms.fixed, *design.terms.blocks):
-            checks.collinear(moments, names, place(data))
-        checks.exact(moments, design.formula.response, design.terms.fixed, place(data))
-    return moments
+    where, fixed = place(data), own[0].terms.fixed
+    dropped = checks.combinations(moments, fixed)
+    if dropped and rank_deficient == "error":
+        checks.collinear(moments, fixed, where)
+    for block in dict.fromkeys(block for design in own for block in design.terms.blocks):
+        checks.collinear(moments, block, where)
+    if dropped:
+        raw = moments.basis.raw_weights(dropped, fixed)
+        moments, own = moments.without(dropped, fixed), [design.without(raw) for design in own]
+    checks.exact(moments, original(own[0].formula.response), own[0].terms.fixed, where)
+    return moments, list(own)
 
 
-def merged(parts: Sequence[tuple[str, str]], own: Iterable[Design], data: Mapping[str, Any]) -> Moments:
-    """Moments of all parts, added in their order; `checked`.
+def merged(
+    parts: Sequence[tuple[str, str]],
+    own: Sequence[Design],
+    data: Mapping[str, Any],
+    rank_deficient: str = "error",
+) -> tuple[Moments, list[Design]]:
+    """Moments of all parts, added in their order, and the designs; `checked`.
 
     Parameters
     ----------
     parts : sequence of (table, details)
         Paths of what `Moments.write` wrote.
-    own : iterable of Design
-    data : mapping
-        data.json's content.
+    own, data, rank_deficient
+        As for `checked`.
     """
 
     def read() -> Iterator[Moments]:
@@ -130,4 +154,4 @@ def merged(parts: Sequence[tuple[str, str]], own: Iterable[Design], data: Mappin
                 yield Moments.read(*part)
                 progress.advance()
 
-    return checked(merge(read()), own, data)
+    return checked(merge(read()), own, data, rank_deficient)

@@ -3,18 +3,18 @@
 `inspect` reads headers only and is quick enough for the Snakefile; `scan` reads the rows, in bounded memory.
 """
 
-import csv
 import glob
-import gzip
 import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from lmm import checks, factors
+from lmm import checks, dialect, factors
+from lmm.dialect import UNSTATED, Dialect, Reading
 from lmm.errors import StudyError
+from lmm.formula_text import named, original
 from lmm.source import Part, Source, connect, text
-from lmm.summary import Locator, group_sizes, levels, summarise
+from lmm.summary import Column, Locator, group_sizes, levels, summarise
 
 SUFFIXES = {
     ".csv": "csv", ".csv.gz": "csv", ".tsv": "tsv", ".tsv.gz": "tsv", ".parquet": "parquet", ".pq": "parquet",
@@ -25,7 +25,18 @@ COPY_LIMIT = 256 * 1024**2
 MAX_LEVELS = 1000
 
 
-def inspect(patterns: str | Sequence[str], columns: Sequence[str], group: str, drop: bool = False) -> Source:
+# Rows of the first file that are looked at before any job.
+HEAD_ROWS = 1000
+
+
+def inspect(
+    patterns: str | Sequence[str],
+    columns: Sequence[str],
+    group: str,
+    drop: bool = False,
+    stated: Reading = UNSTATED,
+    dates: Sequence[str] = (),
+) -> Source:
     """Look at the files' headers: everything that can be told without reading rows.
 
     Parameters
@@ -38,6 +49,10 @@ def inspect(patterns: str | Sequence[str], columns: Sequence[str], group: str, d
         The grouping factor.
     drop : bool
         `missing: drop`: leave out incomplete rows instead of stopping.
+    stated : Reading, optional
+        What the study states of its text files; the rest is found in them.
+    dates : sequence of str, optional
+        Columns in as_date(...), read as numbers of days.
 
     Returns
     -------
@@ -46,8 +61,8 @@ def inspect(patterns: str | Sequence[str], columns: Sequence[str], group: str, d
     Raises
     ------
     StudyError
-        No such file, an unreadable or empty one, a wrong delimiter, duplicated headers, a column that is not
-        there, or files of one study that do not go together.
+        No such file, an unreadable or empty one, duplicated headers, a column that is not there, or files of
+        one study that do not go together.
     """
     files = _expand([patterns] if isinstance(patterns, str) else list(patterns))
     formats = {file: _format(file) for file in files}
@@ -56,13 +71,20 @@ def inspect(patterns: str | Sequence[str], columns: Sequence[str], group: str, d
         if other != kind:
             raise StudyError(file, f"is {other}, expected {kind} like {files[0]}: one format a study")
     columns = tuple(columns)
-    read = _parquet_header if kind == "parquet" else _text_header
-    headers, kinds, rows, categories = [], {}, [], set()
+    headers, rows, categories, dialects = [], [], set(), []
+    kinds = dict.fromkeys((name for name in columns if name in dates and kind != "parquet"), "DAYS")
     for file in files:
-        header, types, count = read(file, kind)
+        if kind == "parquet":
+            header, types, count = _parquet_header(file)
+        else:
+            (header, found), types = _text_header(file, kind, stated), None
+            dialects.append(found)
         checks.header(file, header, columns, files[0], headers[0] if headers else None)
         for name in columns if types else ():
-            found = _parquet_kind(file, name, types[name], name == group)
+            if name in dates and checks.dates(file, name, types[name]):
+                found = "DAYS"
+            else:
+                found = _parquet_kind(file, name, types[name], name == group)
             if kinds.setdefault(name, found) != found:
                 what = f"column {name!r}: {types[name]}, expected {kinds[name]} as in {files[0]}"
                 raise StudyError(file, what)
@@ -72,7 +94,74 @@ def inspect(patterns: str | Sequence[str], columns: Sequence[str], group: str, d
         rows += [count] if types else []
     size = sum(os.path.getsize(file) for file in files)
     names = tuple(name for name in columns if name in categories and name != group)
-    return Source(tuple(files), kind, tuple(headers), columns, group, kinds, drop, tuple(rows), size, names)
+    return Source(
+        tuple(files), kind, tuple(headers), columns, group, kinds, drop, tuple(rows), size, names,
+        tuple(dialects), _decimal(files, dialects), stated, _notes(files, dialects, kind, stated),
+    )  # fmt: skip
+
+
+def _decimal(files: Sequence[str], dialects: Sequence[Dialect]) -> str:
+    """The decimal mark of all files; those without decimal numbers fit any."""
+    known: dict[str, str] = {}
+    for file, found in zip(files, dialects, strict=False):  # Parquet files have no dialect
+        if found.decimal:
+            known.setdefault(found.decimal, file)
+    if len(known) > 1:
+        names = {".": "points", ",": "commas"}
+        (first, file), (other, odd) = known.items()
+        what = f"numbers with decimal {names[other]}, expected decimal {names[first]} as in {file}"
+        raise StudyError(odd, f"{what}, or `csv: {{decimal: ...}}` for all files")
+    return next(iter(known), ".")
+
+
+def _notes(files: Sequence[str], dialects: Sequence[Dialect], kind: str, stated: Reading) -> tuple[str, ...]:
+    """One line for each way of writing that was found in files, is not stated, and is not the usual."""
+    said: dict[str, list[str]] = {}
+    for file, found in zip(files, dialects, strict=False):
+        said.setdefault(dialect.described(found, kind, stated), []).append(file)
+    return tuple(
+        f"{found[0]}{f' and {len(found) - 1} more' if len(found) > 1 else ''}: read with {how} "
+        "(found in the file; the key `csv` states it)"
+        for how, found in said.items()
+        if how
+    )
+
+
+def head(source: Source, formula) -> None:
+    """Look at the first rows of the first file: what would stop the study in any case stops it before any job.
+
+    Parameters
+    ----------
+    source : Source
+        From `inspect`.
+    formula : Formula
+
+    Raises
+    ------
+    StudyError
+        The response is text, a predictor has numbers and text, or is a date.
+    """
+    first = source.only(0)
+    if first.format == "parquet":  # its types say what a column is
+        summary = {name: Column(rows=1, text=kind == "VARCHAR") for name, kind in first.kinds.items()}
+    else:
+        summary, _, _ = summarise(replace(first, most=HEAD_ROWS, drop=False), formula.categorical)
+    _kinds(first, formula, summary)
+
+
+def _categorical(source: Source, formula) -> tuple[str, ...]:
+    """Columns that are categories though they may be numbers: in C(...), or written as such by pandas."""
+    return (*formula.categorical, *(name for name in source.factors if name in formula.predictors))
+
+
+def _kinds(source: Source, formula, summary: dict[str, Column]) -> dict[str, str]:
+    """The kind of every column but the grouping factor."""
+    locate, categorical = Locator(source), _categorical(source, formula)
+    return {
+        name: checks.kind(name, column, name not in formula.predictors, name in categorical, locate)
+        for name, column in summary.items()
+        if name != source.group
+    }
 
 
 def _expand(patterns: list[str]) -> list[str]:
@@ -103,25 +192,17 @@ def _format(file: str) -> str:
     raise StudyError(file, f"its suffix says no format, expected one of {', '.join(SUFFIXES)}")
 
 
-def _text_header(file: str, kind: str) -> tuple[tuple[str, ...], None, None]:
-    """The header of a CSV or TSV file, after a look at the first row."""
-    delimiter = "," if kind == "csv" else "\t"
-    opener = gzip.open if file.lower().endswith(".gz") else open
-    try:
-        with opener(file, "rt", encoding="utf-8-sig", newline="") as lines:
-            records = csv.reader(lines, delimiter=delimiter)
-            header, first = next(records, []), next(records, None)
-    except (UnicodeDecodeError, OSError, EOFError, csv.Error) as error:
-        raise StudyError(file, f"cannot be read: {error}, expected {kind.upper()} text in UTF-8") from None
-    if not any(name.strip() for name in header):
+def _text_header(file: str, kind: str, stated: Reading) -> tuple[tuple[str, ...], Dialect]:
+    """The header of a CSV or TSV file and how it is written, after a look at the first rows."""
+    found, records = dialect.detect(file, kind, stated)
+    if not records or not any(name.strip() for name in records[0]):
         raise StudyError(file, "its first line is blank, expected a header with the columns' names")
-    checks.delimiter(file, header, delimiter)
-    if first is None:
+    if len(records) == 1:
         raise StudyError(file, "has a header and no rows, expected rows")
-    return tuple(header), None, None
+    return tuple(records[0]), found
 
 
-def _parquet_header(file: str, kind: str) -> tuple[tuple[str, ...], dict[str, Any], int]:
+def _parquet_header(file: str) -> tuple[tuple[str, ...], dict[str, Any], int]:
     """Column names, Arrow types and the number of rows of a Parquet file."""
     import pyarrow as pa  # here, because a study of CSV files does without
     from pyarrow import parquet
@@ -155,7 +236,8 @@ def _parquet_kind(file: str, name: str, type_, is_group: bool) -> str:
         return "VARCHAR"
     if is_group and not types.is_nested(type_) and not types.is_null(type_):
         return "VARCHAR"
-    raise StudyError(file, f"column {name!r}: its type is {type_}, expected numbers or text")
+    days = f"; {checks.days_of(name)}" if types.is_date(type_) or types.is_timestamp(type_) else ""
+    raise StudyError(file, f"column {name!r}: its type is {type_}, expected numbers or text{days}")
 
 
 def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tuple[Source, dict[str, Any]]:
@@ -176,7 +258,7 @@ def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tu
         With the kind of every column.
     data : dict
         Content of data.json: sources, format, rows, groups, group_rows, group, response, columns, missing,
-        dropped, checks, copied.
+        dropped, checks, copied; csv, missing_values (as the study states them), read_as (what was found instead).
 
     Raises
     ------
@@ -185,16 +267,13 @@ def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tu
     """
     response = [name for name in source.columns if name not in (*formula.predictors, source.group)]
     options = {"threads": threads, "memory_mb": memory_mb}
-    categorical = (*formula.categorical, *(name for name in source.factors if name not in response))
+    categorical = _categorical(source, formula)
     summary, total, complete = summarise(source, categorical, **options)
     locate = Locator(source)
     checks.missing(summary, total, complete, source.drop, locate)
-    kinds = dict(source.kinds)
+    kinds = source.kinds | _kinds(source, formula, summary)
     for name, column in summary.items():
-        if name == source.group:
-            continue
-        kinds[name] = checks.kind(name, column, name in response, name in categorical, locate)
-        if kinds[name] != "VARCHAR":
+        if name != source.group and kinds[name] != "VARCHAR":
             checks.finite(name, column, locate)
             checks.constant(name, column, name in response, locate)
     source = replace(source, kinds=kinds)
@@ -219,9 +298,11 @@ def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tu
         "groups": len(sizes),
         "group_rows": {"min": int(sizes.min()), "mean": complete / len(sizes), "max": int(sizes.max())},
         "group": source.group,
-        "response": formula.response.strip("`") if formula.response.count("`") == 2 else formula.response,
+        "response": response[0] if named(response[0]) == formula.response else original(formula.response),
         "columns": columns,
         "missing": "drop" if source.drop else "error",
+        **source.stated.plain(),
+        "read_as": list(source.notes),
         "dropped": {"rows": total - complete, "columns": lost},
         "checks": list(checks.PASSED),
         "copied": source.size <= COPY_LIMIT,
@@ -231,7 +312,9 @@ def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tu
 def reopen(data: dict[str, Any]) -> Source:
     """The source that data.json describes, as `scan` left it."""
     group = data["group"]
-    source = inspect(data["sources"], list(data["columns"]), group, data["missing"] == "drop")
+    dates = [name for name, column in data["columns"].items() if column["kind"] == "DAYS"]
+    drop, stated = data["missing"] == "drop", Reading.of(data)
+    source = inspect(data["sources"], list(data["columns"]), group, drop, stated, dates)
     kinds = {name: column["kind"] for name, column in data["columns"].items() if name != group}
     return replace(source, kinds=source.kinds | kinds)
 

@@ -5,7 +5,8 @@ y* is the response less a pilot least-squares fit, over its scale. Sums of raw s
 y by 1e8 destroys them silently); these do not, and they still add up over any split of the rows.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -101,6 +102,25 @@ class Basis:
         if INTERCEPT in names:  # exact zeros where the centre cancels
             combine[0] = [1.0 if name == INTERCEPT else 0.0 for name in names]
         return combine, back
+
+    def raw_weights(
+        self, combinations: Mapping[str, Mapping[str, float]], names: Sequence[str]
+    ) -> dict[str, dict[str, float]]:
+        """Combinations of `stable` columns as combinations of the columns in their original units."""
+        _, back = self.stable(tuple(names))
+        found = {}
+        for name, weights in combinations.items():
+            same = np.zeros(len(names))
+            same[names.index(name)] = -1.0
+            for other, weight in weights.items():
+                same[names.index(other)] = weight
+            raw = back @ same
+            found[name] = {
+                other: float(-value / raw[names.index(name)])
+                for other, value in zip(names, raw, strict=True)
+                if other != name and value
+            }
+        return found
 
 
 class Ols(NamedTuple):
@@ -215,6 +235,41 @@ class Moments:
         _, back = self.basis.stable(names)
         at = [0 if name == INTERCEPT else self.basis.columns.index(name) + 1 for name in names]
         return back @ self.basis.pilot[at]
+
+    def without(self, dropped: Mapping[str, Mapping[str, float]], fixed: Sequence[str]) -> "Moments":
+        """The moments for a model without some of its fixed effects.
+
+        The pilot fit may use the dropped columns: what they contribute to it goes to the columns that they are
+        combinations of, which changes no row's value. A column that a random effect has stays.
+
+        Parameters
+        ----------
+        dropped : mapping
+            Column to the columns that make it up and their weights (`checks.combinations`).
+        fixed : sequence of str
+            All fixed effects, dropped ones included: weights are in the coordinates that they have together.
+        """
+        basis, names = self.basis, list(fixed)
+        combine, _ = basis.stable(tuple(names))
+        pilot = basis.pilot.copy()
+        for name, weights in dropped.items():
+            same = combine[:, names.index(name)] - sum(
+                (weight * combine[:, names.index(other)] for other, weight in weights.items()),
+                start=np.zeros(len(pilot)),
+            )
+            at = basis.columns.index(name) + 1
+            pilot -= pilot[at] / same[at] * same
+        gone = [k for k, name in enumerate(basis.columns) if name in dropped and k >= basis.n_random]
+        keep = np.delete(np.arange(len(self.total)), [k + 1 for k in gone])
+        slim = replace(
+            basis,
+            columns=tuple(name for k, name in enumerate(basis.columns) if k not in gone),
+            center=np.delete(basis.center, gone),
+            scale=np.delete(basis.scale, gone),
+            pilot=np.delete(pilot, [k + 1 for k in gone]),
+        )
+        gram = self.gram[:, keep[keep < self.gram.shape[1]]][:, :, keep]
+        return replace(self, gram=gram, total=self.total[np.ix_(keep, keep)], basis=slim)
 
     def problem(self, fixed: tuple[str, ...], blocks: tuple[tuple[str, ...], ...]) -> Problem:
         """The kernel's input for a model, and the maps back to original units.

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lmm import checks, ingest
+from lmm.dialect import Reading
 from lmm.errors import StudyError
 from lmm.finite import columns_in
 from lmm.rows import together
@@ -15,17 +16,6 @@ from lmm.source import Part, Source, connect
 from lmm.summary import Locator, levels, summarise
 
 BATCH = 20_000  # rows whose model matrix is looked at at a time
-
-
-def inspect(file: str, formula: Any) -> Source:
-    """Look at the header: predictors and the grouping factor must be there, the response need not.
-
-    Raises
-    ------
-    StudyError
-        As `ingest.inspect` does.
-    """
-    return ingest.inspect([file], [*formula.predictors, formula.group], formula.group)
 
 
 def check(file: str, formula: Any, data: Mapping[str, Any]) -> Source:
@@ -49,7 +39,8 @@ def check(file: str, formula: Any, data: Mapping[str, Any]) -> Source:
         A missing or infinite value, text where the data have numbers, a category that the data do not have.
         Groups may be new.
     """
-    source = inspect(file, formula)
+    columns = [*formula.predictors, formula.group]  # the response need not be there
+    source = ingest.inspect([file], columns, formula.group, stated=Reading.of(data), dates=formula.dates)
     locate = Locator(source)
     summary, total, complete = summarise(source, formula.categorical)
     if complete < total:
@@ -61,7 +52,7 @@ def check(file: str, formula: Any, data: Mapping[str, Any]) -> Source:
     for name in formula.predictors:
         known = data["columns"][name]
         categories = known.get("levels")
-        kinds[name] = known["kind"] if categories else "DOUBLE"
+        kinds[name] = known["kind"] if categories or name in formula.dates else "DOUBLE"
         if kinds[name] != "VARCHAR":
             _numbers(name, summary[name], kinds[name], locate)
     source = replace(source, kinds=source.kinds | kinds)
@@ -83,8 +74,9 @@ def _numbers(name: str, column, kind: str, locate: Locator) -> None:
         file, row, value = locate.first(
             name, "v IS NOT NULL" if stored else "v IS NOT NULL AND isnan(coalesce(d, 'nan'))"
         )
+        expected = "a date such as 2024-01-31" if kind == "DAYS" else "a number"
         raise StudyError(
-            file, f"column {name!r}: {value!r} in row {row} is text, expected a number as in the data"
+            file, f"column {name!r}: {value!r} in row {row} is text, expected {expected} as in the data"
         )
     checks.finite(name, column, locate)
     if kind == "BIGINT" and locate.source.kinds.get(name) != "BIGINT" and column.whole != column.numbers:

@@ -51,7 +51,8 @@ def by_all(
     table : DataFrame
         Columns `predictions.COLUMNS`, engine after engine.
     details : dict
-        rows by source, new groups, methods by engine, and why an engine was left out.
+        rows by source, new groups, rows whose mean the data cannot tell (see `Design.estimable`), methods by
+        engine, and why an engine was left out.
     """
     left_out, tables, count, new = {}, [], {}, 0
     if rows is not None:
@@ -74,15 +75,16 @@ def by_all(
                 continue
             posterior = _posterior(paths["posterior"])
         if rows is not None:
-            W = design.predictors(rows)
+            W, known = design.predictors(rows), listed.assign(estimable=design.estimable(rows))
             tables.append(
-                predict(fit, moments, design.terms, W, listed, settings["conf_level"], posterior, prior)
+                predict(fit, moments, design.terms, W, known, settings["conf_level"], posterior, prior)
             )
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
     methods = {engine: METHODS[engine] for engine in settings["engines"] if engine not in left_out}
     return table, {
         "rows": {source: int(number) for source, number in count.items()},
         "new_groups": new,
+        "not_estimable": int((~table["estimable"]).sum()) // len(tables) if tables else 0,
         "own_rows_limit": OWN_ROWS,
         "conf_level": settings["conf_level"],
         "methods": methods,

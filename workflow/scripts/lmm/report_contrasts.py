@@ -13,7 +13,7 @@ def contrasts(results: Results) -> list[str]:
     for name, column in results.data["columns"].items():
         if "levels" not in column:
             continue
-        named = rf"(?:{re.escape(name)}|C\({re.escape(name)}\b.*\))\[T\.(.*)\]"
+        named = rf"(?:{re.escape(name)}|C\(`?{re.escape(name)}(?!\w).*\))\[T\.(.*)\]"
         compared = {found[1] for term in terms if (found := re.fullmatch(named, term))}
         left = [str(level) for level in column["levels"] if str(level) not in compared]
         if compared and len(left) == 1:

@@ -4,7 +4,7 @@ import numpy as np
 
 from lmm.report_contrasts import contrasts
 from lmm.results import Results
-from lmm.tidy import OWN_ROWS, RESIDUAL
+from lmm.tidy import OWN_ROWS, RESIDUAL, rank_deficient
 from lmm.words import capital, counted, error_size, given, in_errors, label, listed, number, percent, spoken
 
 APART = 0.01  # a standard error that differs by more than this share is another standard error
@@ -23,6 +23,7 @@ def data(results: Results) -> list[str]:
             said.append(
                 f"{capital(counted(dropped['rows'], 'row'))} with missing values {were} left out ({lost})."
             )
+        said += [capital(f"{note}.") for note in about.get("read_as", ())] + dropped_effects(results)
         said += [
             "They are not simulated: there is no truth to compare with, only the engines with one another."
         ]
@@ -44,6 +45,12 @@ def data(results: Results) -> list[str]:
             "An engine that sees only these data should come close to the latter; the interval is for the former."
         )
     return said + unfitted(results)
+
+
+def dropped_effects(results: Results) -> list[str]:
+    """Which fixed effects were dropped before the fits, where they are rank-deficient."""
+    dropped = next((fit.diagnostics.get("dropped") for fit in results.fits.values()), None)
+    return [f"{capital(rank_deficient(dropped))}."] if dropped else []
 
 
 def unfitted(results: Results) -> list[str]:

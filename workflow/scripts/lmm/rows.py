@@ -51,7 +51,7 @@ def together(formulas: Sequence[str]) -> Any:
     parsed = [parse(text) for text in formulas]
     merged = {
         name: tuple(dict.fromkeys(item for formula in parsed for item in getattr(formula, name)))
-        for name in ("blocks", "variables", "predictors", "categorical", "stateful")
+        for name in ("blocks", "variables", "predictors", "categorical", "stateful", "dates")
     }
     return replace(parsed[0], **merged)
 
@@ -68,7 +68,9 @@ def read_terms(path: str, formula: str) -> Terms:
     """Names of a formula's columns, from design.json."""
     value = read_json(path)[" ".join(formula.split())]["terms"]
     blocks = tuple(tuple(block) for block in value["blocks"])
-    return Terms(tuple(value["fixed"]), blocks, value["group"], tuple(value["columns"]))
+    return Terms(
+        tuple(value["fixed"]), blocks, value["group"], tuple(value["columns"]), tuple(value["dropped"])
+    )
 
 
 def read_rows(where: Mapping[str, Any], designs: str, formula: str) -> Rows:

@@ -6,12 +6,14 @@ of a Parquet file, whose row groups outside the span are skipped unread); each p
 order; several parts are read at a time; and their results are put together in the parts' order.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
+from lmm.dialect import UNSTATED, Dialect, Reading, in_utf8
 from lmm.errors import StudyError
 from lmm.progress import Progress
 
@@ -56,7 +58,8 @@ class Source:
     group : str
         The grouping factor's column; it is read as text.
     kinds : dict
-        "BIGINT", "DOUBLE" or "VARCHAR" a column: what Parquet says or, for CSV, what a scan found.
+        "BIGINT", "DOUBLE" or "VARCHAR" a column: what Parquet says or, for CSV, what a scan found; "DAYS" for a
+        column of dates, read as numbers of days since 1970-01-01.
     drop : bool
         Leave out rows in which a used column is missing.
     rows : tuple of int
@@ -65,6 +68,16 @@ class Source:
         Bytes of all files.
     factors : tuple of str
         Columns of numbers that Parquet files have as categories.
+    dialects : tuple of Dialect
+        Of each text file; empty for Parquet.
+    decimal : str
+        Decimal mark of the text files.
+    stated : Reading
+        What the study states of its files.
+    notes : tuple of str
+        What was found in the files and is not stated, for the user.
+    most : int or None
+        Read no more than this many rows of each text file.
     """
 
     files: tuple[str, ...]
@@ -77,11 +90,17 @@ class Source:
     rows: tuple[int, ...] = ()
     size: int = 0
     factors: tuple[str, ...] = ()
+    dialects: tuple[Dialect, ...] = ()
+    decimal: str = "."
+    stated: Reading = UNSTATED
+    notes: tuple[str, ...] = ()
+    most: int | None = None
 
     def only(self, start: int, stop: int | None = None) -> "Source":
         """The same source with some of its files, `start` to `stop` (default one): what one of several jobs reads."""
         span = slice(start, start + 1 if stop is None else stop)
-        return replace(self, files=self.files[span], headers=self.headers[span], rows=self.rows[span])
+        parts = {name: getattr(self, name)[span] for name in ("files", "headers", "rows", "dialects")}
+        return replace(self, **parts)
 
     def parts(self, size: int = PART_ROWS) -> list[Part]:
         """The parts in order; they depend on the files and on nothing else."""
@@ -96,9 +115,9 @@ class Source:
 
     def raw(self, part: Part) -> str:
         """SELECT of the used columns as the file has them (CSV: as text, missing values as NULL)."""
-        path = text(self.files[part.file])
         if self.format == "parquet":
-            columns = ", ".join(quote(name) for name in self.columns)
+            path = text(self.files[part.file])
+            columns = ", ".join(self._stored(name) for name in self.columns)
             whole = part.start is None or (part.start, part.stop) == (0, self.rows[part.file])
             span = (
                 "" if whole else f" WHERE file_row_number >= {part.start} AND file_row_number < {part.stop}"
@@ -111,14 +130,25 @@ class Source:
         # By position: DuckDB's names ignore case, and a file may have unnamed columns.
         columns = ", ".join(f"c{header.index(name)} AS {quote(name)}" for name in self.columns)
         schema = ", ".join(f"c{at}: 'VARCHAR'" for at in range(len(header)))
-        delimiter = "','" if self.format == "csv" else "'\t'"
-        missing = ", ".join(text(word) for word in MISSING)
-        limit = f" LIMIT {part.stop}" if part.stop is not None else ""
+        dialect = self.dialects[part.file]
+        path = text(in_utf8(self.files[part.file], dialect.encoding))
+        missing = ", ".join(text(word) for word in dict.fromkeys((*MISSING, *self.stated.missing)))
+        most = self.most if part.stop is None else part.stop
+        limit = f" LIMIT {most}" if most is not None else ""
         return (
             f"SELECT {columns} FROM read_csv({path}, auto_detect = false, header = true, "
-            f"delim = {delimiter}, quote = '\"', escape = '\"', nullstr = [{missing}], "
+            f"delim = {text(dialect.delimiter)}, quote = '\"', escape = '\"', nullstr = [{missing}], "
             f"columns = {{{schema}}}){limit}"
         )
+
+    def _stored(self, name: str) -> str:
+        """A column of a Parquet file, NULL where the study states that a value means missing."""
+        value, marks = quote(name), self.stated.missing
+        same = f"CAST({value} AS VARCHAR) IN ({', '.join(map(text, marks))})" if marks else ""
+        if self.kinds.get(name) in ("BIGINT", "DOUBLE"):
+            numbers = [repr(number) for mark in marks if (number := _number(mark)) is not None]
+            same = f"{value} IN ({', '.join(numbers)})" if numbers else ""
+        return f"CASE WHEN {same} THEN NULL ELSE {value} END AS {value}" if same else value
 
     def typed(self, part: Part, keys: bool = False, every: bool = False) -> str:
         """SELECT of the used columns as the study's fits see them, without the rows left out as incomplete.
@@ -136,12 +166,36 @@ class Source:
     def value(self, name: str, keys: bool = False) -> str:
         """SQL of a used column's value in its kind; not-a-number is missing."""
         kind, value = self.kinds.get(name, "VARCHAR"), quote(name)
-        if kind == "DOUBLE":
-            value = f"CAST({value} AS DOUBLE)"
+        if kind == "DAYS":
+            value = self.number(name)
+        elif kind == "DOUBLE":
+            value = f"CAST({self._pointed(name)} AS DOUBLE)"
             value = f"CASE WHEN isnan({value}) THEN NULL ELSE {value} END"
         elif not (keys and name == self.group):
             value = f"CAST({value} AS {kind})"
         return f"CAST({value} AS VARCHAR)" if name == self.group and not keys else value
+
+    def number(self, name: str) -> str:
+        """SQL of the number that a value as the file has it is, or of its days if it is a date; NULL if neither."""
+        value = quote(name)
+        if self.kinds.get(name) == "DAYS":
+            return f"epoch(TRY_CAST(trim(CAST({value} AS VARCHAR)) AS TIMESTAMP)) / 86400"
+        stored = self.format == "parquet" and self.kinds.get(name) != "VARCHAR"
+        return f"{'CAST' if stored else 'TRY_CAST'}({self._pointed(name)} AS DOUBLE)"
+
+    def _pointed(self, name: str) -> str:
+        """SQL of a value of a text file with a decimal point, whatever the file's decimal mark."""
+        value = quote(name)
+        if self.format == "parquet" or self.decimal == ".":
+            return value
+        return f"CASE WHEN NOT contains({value}, '.') THEN replace({value}, ',', '.') END"
+
+
+def _number(mark: str) -> float | None:
+    try:
+        return float(mark) if math.isfinite(float(mark)) else None
+    except ValueError:
+        return None
 
 
 def connect(threads: int = 1, memory_mb: int = 512, ordered: bool = False):
@@ -156,7 +210,10 @@ def explain(error: Exception, source: Source, part: Part) -> StudyError:
     """DuckDB's complaint about a file as one short line."""
     lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith("Possible")]
     said = "; ".join(line for line in lines[:4] if not line.startswith("*"))
-    what = f"cannot be read: {said}, expected {source.format.upper()} in UTF-8, the same columns in every row"
+    encoding = f" in {source.dialects[part.file].encoding.upper()}" if source.dialects else ""
+    what = (
+        f"cannot be read: {said}, expected {source.format.upper()}{encoding}, the same columns in every row"
+    )
     return StudyError(source.files[part.file], what)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from lmm.design import Terms
 from lmm.errors import StudyError
 from lmm.formula import Formula, parse
+from lmm.formula_text import original
 from lmm.priors import Prior, parse_prior
 from lmm.store import read_json
 from lmm.study_designs import DesignPoint
@@ -71,7 +72,7 @@ def check_engines(settings: StudySettings, formula: Formula, simulated: bool) ->
             if met != expected:
                 raise StudyError(
                     where,
-                    f"'{text}': {part} is '{met}'; expected the study's, '{expected}' "
+                    f"'{text}': {part} is '{original(met)}'; expected the study's, '{original(expected)}' "
                     "(an engine may change the random effects only)",
                 )
         if simulated:

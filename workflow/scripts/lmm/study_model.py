@@ -1,12 +1,28 @@
 """The configuration as its files write it: one frozen model, from which schema and documentation are made."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from lmm.study_base import Settings
 from lmm.study_engines import Engines, Mixedlm, Ols, Pymc, Reml
 from lmm.study_simulation import Simulation
+
+
+def _as_written(value: Any) -> Any:
+    """-999 as "-999"; true and false, YAML's reading of yes and no, are left to be refused."""
+    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+class Csv(Settings):
+    """How CSV and TSV files are written."""
+
+    delimiter: str | None = Field(None, pattern=r"^([^\w\s\"\\]|\t)$")
+    """Sign between fields: "," ";" "|" or "\\t", a tab."""
+    decimal: Literal[".", ","] | None = None
+    """Decimal mark of numbers: a point or a comma."""
+    encoding: str | None = None
+    """Encoding: utf-8, utf-16, latin-1 (read as Windows-1252), or another that Python knows."""
 
 
 class StudySettings(Settings):
@@ -27,6 +43,16 @@ class StudySettings(Settings):
     """Explicit designs: each a mapping of keys of `simulate` that it changes. With `replicates` only."""
     missing: Literal["error", "drop"] = "error"
     """Rows with missing values: stop and say where, or drop and report."""
+    missing_values: list[Annotated[str, BeforeValidator(_as_written), Field(min_length=1)]] = Field(
+        default_factory=list
+    )
+    """Values that mean missing, as the files write them, such as [".", "n/a", -999]; empty cells, NA, N/A, NaN and
+    NULL always do. In every column of `data` and `predict`."""
+    csv: Csv = Csv()
+    """How CSV and TSV files are written; what is not stated is found in each file, and a line says so."""
+    rank_deficient: Literal["drop", "error"] = "drop"
+    """Fixed effects that are linear combinations of those before them: drop them as lme4 does and say which, or stop.
+    Simulated data always stop."""
     predict: str | None = None
     """File of new rows (and new groups) to predict, beside the fitted rows."""
     engines: Engines = Engines(ols=Ols(), mixedlm=Mixedlm(), reml=Reml(), pymc=Pymc())

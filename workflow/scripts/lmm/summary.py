@@ -118,7 +118,7 @@ def _query(source: Source, part: Part, measured: list[str], categorical: tuple[s
         outer.append(f"count(v{at})")
         if name not in measured:
             continue
-        inner.append(f"{'CAST' if source.rows else 'TRY_CAST'}({quote(name)} AS DOUBLE) AS d{at}")
+        inner.append(f"{source.number(name)} AS d{at}")
         digits = "0"
         if name in categorical:
             digits = (
@@ -181,12 +181,11 @@ class Locator:
 
         In the condition `v` is the value, NULL where missing, and `d` the number that it can be read as.
         """
-        number = f"{'CAST' if self.source.kinds.get(name) in ('BIGINT', 'DOUBLE') else 'TRY_CAST'}"
         for file in range(len(self.source.files)):
             rows = (
                 f"SELECT row_number() OVER () AS row, {quote(name)} AS value, "
                 f"{_present(self.source, name)} AS v, "
-                f"{number}({quote(name)} AS DOUBLE) AS d FROM ({self.source.raw(Part(file))})"
+                f"{self.source.number(name)} AS d FROM ({self.source.raw(Part(file))})"
             )
             with connect(ordered=True) as connection:
                 found = connection.execute(

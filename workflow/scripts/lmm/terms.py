@@ -17,12 +17,15 @@ class Terms:
         The grouping factor.
     columns : tuple of str
         Distinct columns W of Z and X: the intercept first where there is one, then Z's, then X's own.
+    dropped : tuple of str
+        Columns of the fixed effects that are linear combinations of those before them: they are not in X.
     """
 
     fixed: tuple[str, ...]
     blocks: tuple[tuple[str, ...], ...]
     group: str
     columns: tuple[str, ...]
+    dropped: tuple[str, ...] = ()
 
     @property
     def random(self) -> tuple[str, ...]:

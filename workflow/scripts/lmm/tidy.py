@@ -3,7 +3,8 @@
 Terms are named as in broom.mixed: `Intercept`, `x`, `sd__Intercept`, `cor__Intercept.x`, `sd__Observation`.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,16 @@ def ranef_frame(
     return table.reindex(columns=[*RANEF, *extra])
 
 
+def rank_deficient(dropped: Sequence[str]) -> str:
+    """The sentence that says which fixed effects were dropped."""
+    said = (
+        "a linear combination of those before it was"
+        if len(dropped) == 1
+        else (f"{len(dropped)} linear combinations of those before them were")
+    )
+    return f"the fixed effects are rank-deficient in these data: {said} dropped ({', '.join(dropped)})"
+
+
 @dataclass(frozen=True)
 class Fit:
     """What an engine made of a study: tables and diagnostics, never its own objects.
@@ -97,13 +108,22 @@ class Fit:
         Columns `RANEF` (a Bayesian engine adds mcse_mean and ess_bulk); None for an engine without random effects.
     diagnostics : dict
         converged, singular, status, message, criterion, gates, warnings, seconds, versions, n_rows, n_groups,
-        conf_level; an engine's own summary under `summary`.
+        conf_level, dropped (fixed effects dropped before the fit); an engine's own summary under `summary`.
     """
 
     engine: str
     parameters: pd.DataFrame
     ranef: pd.DataFrame | None = None
     diagnostics: dict[str, Any] = field(default_factory=dict)
+
+    def noting(self, dropped: Sequence[str]) -> "Fit":
+        """The same fit; its diagnostics and warnings name the fixed effects that were dropped before it."""
+        warned = [
+            *([rank_deficient(dropped)] if dropped else []),
+            *(self.diagnostics.get("warnings") or []),
+        ]
+        noted = self.diagnostics | {"dropped": list(dropped), "warnings": warned}
+        return replace(self, diagnostics=noted)
 
     def write(self, parameters: str, diagnostics: str, ranef: str | None = None) -> None:
         """Write the three artifacts."""

@@ -32,23 +32,42 @@ def parts(sizes: list[int]) -> list[list[int]]:
     return spans
 
 
-def sizes(study, formulas: list[str]) -> list[int]:
-    """Bytes of each file of own data; the files' headers are checked on the way, that of `predict` too."""
+def look(study, formulas: list[str]) -> tuple[list[int], list[str]]:
+    """Look at the headers and the first rows of a study's files, that of `predict` among them.
+
+    Returns
+    -------
+    sizes : list of int
+        Bytes of each file of own data.
+    notes : list of str
+        How files are written that are not plain CSV, for the user.
+
+    Raises
+    ------
+    StudyError
+        A file cannot be used.
+    """
     from lmm import ingest
+    from lmm.dialect import Reading
     from lmm.errors import StudyError
     from lmm.rows import together
 
     formula, settings = together(formulas), study.settings
-    source = None
+    stated, sources = Reading.of(settings.plain()), []
     try:
         if study.data:
             drop = settings.missing == "drop"
-            source = ingest.inspect(study.data, formula.variables, formula.group, drop)
+            columns, dates = formula.variables, formula.dates
+            sources.append(ingest.inspect(study.data, columns, formula.group, drop, stated, dates))
+            ingest.head(sources[0], formula)
         if settings.predict is not None:
             if not Path(settings.predict).is_file():
                 what = f"'{settings.predict}': no such file; expected new rows as CSV, TSV or Parquet"
                 raise StudyError("predict", what)
-            ingest.inspect([settings.predict], [*formula.predictors, formula.group], formula.group)
+            columns, dates = [*formula.predictors, formula.group], formula.dates
+            files = [settings.predict]
+            sources.append(ingest.inspect(files, columns, formula.group, stated=stated, dates=dates))
     except StudyError as error:
         raise error.within(study.name) from None
-    return [os.path.getsize(file) for file in source.files] if source else []
+    sizes = [os.path.getsize(file) for file in sources[0].files] if study.data else []
+    return sizes, list(dict.fromkeys(note for source in sources for note in source.notes))

@@ -67,7 +67,7 @@ def study_plan(study) -> dict[str, Any]:
 
     settings = study.settings
     stages = _stages(study)
-    sizes = files.sizes(study, stages["moments"]["formulas"])
+    sizes, notes = files.look(study, stages["moments"]["formulas"])
     copied = sum(sizes) <= COPY_LIMIT
     many = study.simulate.n_groups > MANY_GROUPS if study.simulate else sum(sizes) > MANY_BYTES
     chains = settings.engines.pymc.chains if settings.engines.pymc else 1
@@ -76,6 +76,7 @@ def study_plan(study) -> dict[str, Any]:
         "simulated": bool(study.simulate),
         "truth": settings.truth,
         "files": list(study.data),
+        "notes": notes,
         "copied": copied,
         "parts": files.parts(sizes),
         "predict": settings.predict,
@@ -100,7 +101,10 @@ def _stages(study) -> dict[str, dict[str, Any]]:
     common = {"formula": study.formula.text, "conf_level": study.settings.conf_level}
     shown = common | {"title": study.title, "engines": list(study.engines), "simulate": bool(study.simulate)}
     stages = {
-        "moments": {"formulas": formulas},
+        "moments": {
+            "formulas": formulas,
+            "rank_deficient": "error" if study.simulate else study.settings.rank_deficient,
+        },
         "comparison": common | {"engines": list(study.engines)},
         "figures": shown,
         "report": shown | {"configuration": study.settings.plain()},
@@ -118,7 +122,10 @@ def _stages(study) -> dict[str, dict[str, Any]]:
         if study.settings.predict is not None:  # else the engines' formulas are nothing to it
             stages["simulate"]["formulas"] = formulas
     else:
-        stages["ingest"] = {"formulas": formulas, "missing": study.settings.missing}
+        own = study.settings.plain()
+        stages["ingest"] = {"formulas": formulas} | {
+            key: own[key] for key in ("missing", "missing_values", "csv")
+        }
     stages["predictions"] = _predictions(study, stages)
     return stages
 
