@@ -10,7 +10,7 @@ SCRIPTS = Path(
 sys.path.insert(0, str(SCRIPTS))
 
 from lmm.errors import StudyError
-from planning import plan, wiring
+from planning import configuration, plan, wiring
 from running import frame, integrity, verdicts
 
 # Relative where it can be, so that a project that was moved is not a project that was changed.
@@ -24,6 +24,14 @@ frame.say_whether_logs_are_shown(workflow.output_settings.show_failed_logs)
 if workflow.is_main_process:
     for line in integrity.mark(Path("results")):
         print(line, file=sys.stderr)
+
+
+def stop_if_unreadable(file):
+    """One line about a configuration file that Snakemake would answer with a traceback."""
+    try:
+        configuration.check(file)
+    except StudyError as error:
+        raise SystemExit(str(error)) from None
 
 
 def validated(config):

@@ -1,8 +1,10 @@
 """The configuration as its files write it: one frozen model, from which schema and documentation are made."""
 
+import codecs
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from lmm.study_base import Settings
 from lmm.study_engines import Engines, Mixedlm, Ols, Pymc, Reml
@@ -14,6 +16,16 @@ def _as_written(value: Any) -> Any:
     return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
+def _known_encoding(value: str) -> str:
+    try:
+        codecs.lookup(value)
+        "".encode(value)  # some codecs are not of text
+    except (LookupError, UnicodeError, ValueError):
+        what = f"'{value}': no encoding that is known; expected utf-8, utf-16, latin-1 or another that Python has"
+        raise PydanticCustomError("wrong", "{message}", {"message": what}) from None
+    return value.lower()
+
+
 class Csv(Settings):
     """How CSV and TSV files are written."""
 
@@ -21,7 +33,7 @@ class Csv(Settings):
     """Sign between fields: "," ";" "|" or "\\t", a tab."""
     decimal: Literal[".", ","] | None = None
     """Decimal mark of numbers: a point or a comma."""
-    encoding: str | None = None
+    encoding: Annotated[str, AfterValidator(_known_encoding)] | None = None
     """Encoding: utf-8, utf-16, latin-1 (read as Windows-1252), or another that Python knows."""
 
 
