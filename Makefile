@@ -32,6 +32,8 @@ lint: .venv/stamp
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/snakefmt --check Snakefile workflow
+	@$(BIN)/lint-imports
+	@$(BIN)/mypy
 	@$(BIN)/snakemake --lint
 
 # A commented configuration for one's own file, with a proposed formula.
@@ -84,7 +86,8 @@ clean-results:
 	echo "Installing requirements.lock into .venv with $$($$python --version)" && \
 	$$python -m venv .venv && \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv && \
-	UV_COMPILE_BYTECODE=1 $(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	UV_COMPILE_BYTECODE=1 $(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock && \
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m compileall -q workflow/scripts
 	@$(BIN)/python workflow/scripts/compile_kernels.py
 	@touch $@

@@ -16,11 +16,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow" / "scrip
 
 from statsmodels.formula.api import mixedlm as statsmodels_mixedlm
 
-from lmm import accumulate, mixedlm, reml
-from lmm.design import build
-from lmm.formula import parse
-from lmm.levels import encode
-from lmm.pilot import finite_matrix
+from lmm.data.levels import encode
+from lmm.engines import mixedlm, reml
+from lmm.model.design import build
+from lmm.model.formula import parse
+from lmm.moments import accumulate
+from lmm.moments.pilot import finite_matrix
 
 FORMULA = "y ~ x + (x | group)"
 
@@ -29,7 +30,7 @@ def numbers_of(fit) -> list[float]:
     """Criterion, sd's, correlation, sigma of a tidy fit."""
     found = fit.parameters.set_index("term")["estimate"]
     terms = ("sd__Intercept", "sd__x", "cor__Intercept.x", "sd__Observation")
-    return [fit.diagnostics["criterion"], *(found[term] for term in terms)]
+    return [fit.diagnostics.criterion, *(found[term] for term in terms)]
 
 
 def from_frame(how: str, frame: pd.DataFrame) -> list[float]:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow" / "scripts"))
 
-from lmm import bayes
-from lmm.moments import Moments
-from lmm.rows import read_terms
-from lmm.store import read_json
+from lmm.core.store import read_json
+from lmm.data.rows import read_terms
+from lmm.engines.pymc import fit as bayes
+from lmm.moments.moments import Moments
 
 
 def main(table: str, details: str, design: str, settings: str, folder: str) -> None:
@@ -28,11 +28,11 @@ def main(table: str, details: str, design: str, settings: str, folder: str) -> N
     named = [(row.ess_bulk, row.term) for row in fit.parameters.itertuples()]
     named += [(row.ess_bulk, f"{row.term} of group {row.level}") for row in fit.ranef.itertuples()]
     ess, whose = min(named)
-    passed = fit.diagnostics["status"] == "ok"
+    passed = fit.diagnostics.status == "ok"
     print(
         json.dumps(
             {
-                "seconds": fit.diagnostics["seconds"],
+                "seconds": fit.diagnostics.seconds,
                 "ess": ess,
                 "whose": whose,
                 "quantities": len(named),

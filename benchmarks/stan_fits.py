@@ -38,7 +38,7 @@ def sample(
     RuntimeError
         With the engine's last words.
     """
-    from lmm.gates import ess_bulk
+    from lmm.engines.pymc.gates import ess_bulk
 
     command = rivals_found.stan(options, engine)
     out = options.scratch / f"{engine}-{model}.bin"

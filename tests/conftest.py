@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from cluster import lab
-from lmm.compiled import DIGEST
+from lmm.core.compiled import DIGEST
 
 ROOT = Path(__file__).parents[1]
 TINY = {

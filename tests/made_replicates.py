@@ -13,6 +13,9 @@ ENGINES = ("ols", "mixedlm", "reml", "pymc")
 Z = 1.959963984540054
 
 
+GROUPS = {"fixed": "", "explained": "", "ran_pars": "group", "ranef": "group", "": ""}
+
+
 def table(rng, groups=(10, 30), rows=(5, 20), replicates=200, engines=ENGINES, failed=0.05, sd_x=1.0):
     """The long table of a study: designs groups x rows, with singular, failed and skipped fits."""
     parts = []
@@ -62,7 +65,14 @@ def _fits(rng, about, engine, groups, rows, shared, failed, sd_x):
     for effect, term, truth, e, s in blocks:
         s = np.nan_to_num(s) if effect == "ran_pars" else s
         part = pd.DataFrame(
-            about | {"replicate": np.arange(n), "engine": engine, "effect": effect, "term": term}
+            about
+            | {
+                "replicate": np.arange(n),
+                "engine": engine,
+                "effect": effect,
+                "group": GROUPS[effect],
+                "term": term,
+            }
         )
         part = part.assign(truth=truth, estimate=np.where(usable, e, np.nan))
         part["std_error"] = np.where(usable & (s > 0), s, np.nan)

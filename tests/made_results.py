@@ -11,12 +11,17 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from lmm import accumulate, comparison, criticism, design, influence, ols, reml, variance
-from lmm.formula import parse
-from lmm.levels import encode
-from lmm.store import write_json, write_table
-from lmm.terms import Terms
-from lmm.tidy import PARAMETERS, RANEF, Fit
+from lmm.comparison import engines as comparison
+from lmm.core.store import write_json, write_table
+from lmm.core.tidy import PARAMETERS, RANEF, Fit
+from lmm.criticism import influence, stage
+from lmm.data.levels import encode
+from lmm.engines import ols, reml
+from lmm.inference import variance_explained
+from lmm.model import design
+from lmm.model.formula import parse
+from lmm.model.terms import Terms
+from lmm.moments import accumulate
 
 REFERENCE = Path(__file__).parent / "reference"
 ENGINES = ("ols", "mixedlm", "reml", "pymc")
@@ -67,7 +72,7 @@ def paths(root: Path, study: str = "coffee", engines=ENGINES) -> dict[str, str]:
         found[f"{engine}_parameters"] = base / engine / "parameters.csv"
         found[f"{engine}_diagnostics"] = base / engine / "diagnostics.json"
         found[f"{engine}_ranef"] = base / engine / "ranef.parquet"
-    found |= {"mixedlm_coef": base / "mixedlm/coef.parquet", "posterior": base / "pymc/posterior.nc"}
+    found |= {"coef": base / "mixedlm/coef.parquet", "posterior": base / "pymc/posterior.nc"}
     found |= {
         name: base / f"comparison/{name}.csv"
         for name in ("variance_recovery", "ranef_differences", "variance_explained")
@@ -154,7 +159,7 @@ def _criticism(base: Path, rows: pd.DataFrame) -> None:
         "conf_level": 0.95,
     }
     with xr.open_datatree(base / "pymc/posterior.nc") as tree:
-        found = criticism.criticise(moments, names, (("Intercept",), ("x",)), tree["posterior"], settings)
+        found = stage.criticise(moments, names, (("Intercept",), ("x",)), tree["posterior"], settings)
     suffix = {"about": "criticism.json", "loo": "loo.parquet", "replicates": "replicates.parquet"}
     suffix |= {"predictive": "predictive.csv", "sensitivity": "sensitivity.csv"}
     found.write(**{name: str(base / "pymc" / file) for name, file in suffix.items()})
@@ -388,7 +393,7 @@ def compare(base: Path, truth: dict | None, engines=ENGINES, terms=(("Intercept"
         rows = pd.read_parquet(base / "data/data.parquet").assign(Intercept=1.0)
         X, Z = (rows[list(names)].to_numpy(float) for names in terms)
         cov = np.atleast_2d(np.cov(X.T, bias=True))
-        explained = variance.table(fits, truth, *terms, Z.T @ Z / len(Z), cov)
+        explained = variance_explained.table(fits, truth, *terms, Z.T @ Z / len(Z), cov)
         write_table(base / "comparison/variance_explained.csv", explained)
     write_table(
         base / "comparison/variance_recovery.csv", comparison.variance_recovery(fits, truth, explained)

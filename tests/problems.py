@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lmm.accumulate import compute
-from lmm.moments import Moments
-from lmm.terms import Terms
+from lmm.model.terms import Terms
+from lmm.moments.accumulate import compute
+from lmm.moments.moments import Moments
 
 HERE = Path(__file__).parent
 COFFEE = json.loads((HERE / "reference" / "coffee.json").read_text())

@@ -8,14 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmm import design, ingest
-from lmm.accumulate import Sums, accumulate, compute, merge
-from lmm.design import Terms
-from lmm.errors import StudyError
-from lmm.formula import parse
-from lmm.levels import encode
-from lmm.pilot import basis_of, pilot, sample
-from lmm.source import Source
+from lmm.core.errors import StudyError
+from lmm.data import ingest
+from lmm.data.levels import encode
+from lmm.data.source import Source
+from lmm.model import design
+from lmm.model.design import Terms
+from lmm.model.formula import parse
+from lmm.moments.accumulate import Sums, accumulate, compute, merge
+from lmm.moments.pilot import basis_of, pilot, sample
 
 SLOPE = Terms(("Intercept", "x"), (("Intercept", "x"),), "g", ("Intercept", "x"))
 # y ~ x + z + (x | g): z is X's alone, so that gram need not keep its row
@@ -202,7 +203,7 @@ def opened(tmp_path, text, pattern="*.parquet"):
     "text", ["y ~ x + z + (x | g)", "y ~ x * c + (x | g)", "np.log(y) ~ x + (0 + z | g)"]
 )
 def test_sql_batches_and_arrays_give_the_same_numbers(tmp_path, monkeypatch, text, whole):
-    monkeypatch.setattr("lmm.accumulate.BATCH_ROWS", 700)
+    monkeypatch.setattr("lmm.moments.accumulate.BATCH_ROWS", 700)
     frame = table(tmp_path)
     source, made, basis = opened(tmp_path, text)
     assert (made.plain is not None) == (text == "y ~ x + z + (x | g)")
@@ -218,7 +219,7 @@ def test_sql_batches_and_arrays_give_the_same_numbers(tmp_path, monkeypatch, tex
 
 
 def test_the_same_bits_whatever_the_threads_and_one_file_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr("lmm.source.PART_ROWS", 400)
+    monkeypatch.setattr("lmm.data.source.PART_ROWS", 400)
     monkeypatch.setattr(Source.parts, "__defaults__", (400,))
     table(tmp_path)
     source, made, basis = opened(tmp_path, "y ~ x + z + (x | g)")

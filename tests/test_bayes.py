@@ -5,20 +5,23 @@ import nutpie
 import pytest
 
 import problems
-from lmm import bayes, bayes_full, bayes_model, chains
-from lmm.accumulate import compute
-from lmm.bayes_model import Setting
-from lmm.bayes_priors import resolve
-from lmm.chains import thin
-from lmm.density import log_density
-from lmm.errors import StudyError
-from lmm.moments import Moments
-from lmm.posterior import given_draws, summarise_groups
-from lmm.priors import Prior
-from lmm.problem import roots_of
-from lmm.progress import Progress
-from lmm.rows import Rows
-from lmm.study_engines import Pymc
+from lmm.config.engines import Pymc
+from lmm.core.errors import StudyError
+from lmm.core.progress import Progress
+from lmm.data.rows import Rows
+from lmm.engines.pymc import chains
+from lmm.engines.pymc import fit as bayes
+from lmm.engines.pymc import full as bayes_full
+from lmm.engines.pymc import model as bayes_model
+from lmm.engines.pymc.chains import thin
+from lmm.engines.pymc.model import Setting
+from lmm.engines.pymc.posterior import given_draws, summarise_groups
+from lmm.engines.pymc.priors import resolve
+from lmm.likelihood.marginal import log_density
+from lmm.likelihood.problem import roots_of
+from lmm.model.priors import Prior
+from lmm.moments.accumulate import compute
+from lmm.moments.moments import Moments
 
 EXACT = problems.COFFEE["posterior_exact"]
 POST = {"fixed": "flat", "sd": "uniform(0, 100)", "sigma": "flat"}
@@ -71,9 +74,9 @@ def test_the_posts_random_effects(coffee):
 def test_effective_sample_sizes_and_gates(coffee):
     _, fit, _ = coffee
     assert min(fit.parameters.ess_bulk.min(), fit.ranef.ess_bulk.min()) >= 4000
-    assert all(gate["passed"] for gate in fit.diagnostics["gates"])
-    assert fit.diagnostics["status"] == "ok"
-    assert fit.diagnostics["summary"]["loose_rule"]["passed"]
+    assert all(gate["passed"] for gate in fit.diagnostics.gates)
+    assert fit.diagnostics.status == "ok"
+    assert fit.diagnostics.summary["loose_rule"]["passed"]
 
 
 def test_drawn_and_rao_blackwellised_random_effects_agree(coffee):
@@ -158,7 +161,7 @@ def test_the_full_model_agrees():
     setting = settings(target_accept=0.9)
     marginal, _ = bayes.fit(moments, terms.fixed, terms.blocks, setting)
     full, tree = bayes_full.fit_full(Rows(*data), moments, setting)
-    assert full.diagnostics["status"] == "ok"
+    assert full.diagnostics.status == "ok"
     for a, b in ((marginal.parameters, full.parameters), (marginal.ranef, full.ranef)):
         error = np.hypot(a.mcse_mean, b.mcse_mean)
         # 41 comparisons at four errors: a false alarm in 400 seeds

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lmm import calibration as c
-from lmm import uniformity as u
+from lmm.recovery.calibration import uniformity as u
+from lmm.recovery.calibration import verdicts as c
 from made_replicates import uniform_ranks
 
 

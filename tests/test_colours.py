@@ -6,8 +6,8 @@ import re
 import numpy as np
 import pytest
 
-from lmm.figures.style import CHAINS, COLOURS
-from lmm.page import TEMPLATES
+from lmm.report.figures.style import CHAINS, COLOURS
+from lmm.report.page import TEMPLATES
 
 # Machado, Oliveira & Fernandes 2009 (IEEE TVCG 15), table 1, severity 1: linear RGB to an eye without a kind of cone
 EYES = {

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lmm import comparison
-from lmm.store import read_table, write_table
-from lmm.tidy import PARAMETERS, RANEF, Fit
+from lmm.comparison import engines
+from lmm.core.store import read_table, write_table
+from lmm.core.tidy import PARAMETERS, RANEF, Diagnostics, Fit
 
 TRUTH = {
     "fixed": {"Intercept": 3.0},
@@ -20,14 +20,19 @@ TRUTH = {
 def engine(name, rows, ranef=None, **diagnostics):
     """A Fit from rows (effect, term, estimate, low, high, truth) and effects {(level, term): (..., mcse)}."""
     table = pd.DataFrame(rows, columns=["effect", "term", "estimate", "conf_low", "conf_high", "truth"])
-    table = table.assign(engine=name, group="g").reindex(columns=PARAMETERS)
+    table["group"] = np.where(table["effect"] == "fixed", "", "g")
+    table = table.assign(engine=name).reindex(columns=PARAMETERS)
     effects = None
     if ranef is not None:
-        effects = pd.DataFrame(
-            [(*key, *values) for key, values in ranef.items()],
-            columns=["level", "term", "estimate", "conf_low", "conf_high", "truth", "mcse_mean"],
-        ).reindex(columns=[*RANEF, *["mcse_mean"] * (name == "pymc")])
-    return Fit(name, table, effects, {"status": "ok", "gates": []} | diagnostics)
+        effects = (
+            pd.DataFrame(
+                [(*key, *values) for key, values in ranef.items()],
+                columns=["level", "term", "estimate", "conf_low", "conf_high", "truth", "mcse_mean"],
+            )
+            .assign(group="g")
+            .reindex(columns=[*RANEF, *["mcse_mean"] * (name == "pymc")])
+        )
+    return Fit(name, table, effects, Diagnostics(name, **diagnostics))
 
 
 @pytest.fixture
@@ -63,7 +68,7 @@ def test_recovery_table(fits, tmp_path):
         [("pymc", "post", 0.8, 0.7, 0.9, 0.75), ("mixedlm", "post", 0.82, np.nan, np.nan, 0.75)],
         columns=["engine", "measure", "estimate", "conf_low", "conf_high", "truth"],
     )
-    table = comparison.variance_recovery(fits, TRUTH, explained).set_index("term")
+    table = engines.variance_recovery(fits, TRUTH, explained).set_index("term")
     assert table.index.tolist() == [
         "sd__Intercept", "sd__x", "sd__Observation", "cor__Intercept.x", "variance_explained__post",
     ]  # fmt: skip
@@ -98,19 +103,19 @@ def test_own_data_have_no_truth_to_miss(fits):
         name: Fit(name, fit.parameters.assign(truth=np.nan), fit.ranef, fit.diagnostics)
         for name, fit in fits.items()
     }
-    table = comparison.variance_recovery(own, None)
+    table = engines.variance_recovery(own, None)
     assert table[["truth", "realised", "reml_error", "reml_relative_error"]].isna().all(axis=None)
     assert table["reml_covered"].isna().all()
     assert table["reml_estimate"].notna().all()
-    recovered = comparison.verdict(own, None, 0.95)["engines"]["reml"]
+    recovered = engines.verdict(own, None, 0.95)["engines"]["reml"]
     assert recovered["n_judged"] == 0
     assert set(recovered["recovered"].values()) == {None}
 
 
 def test_differences_keep_the_order_and_match_groups_by_name(fits):
     lines = pd.DataFrame({"level": ["a", "b"], "n": [3, 1], "Intercept": [1.0, np.nan]})
-    table = comparison.ranef_differences(fits, lines)
-    assert table.columns.tolist()[:6] == ["level", "term", "mixedlm", "pymc", "difference", "mcse"]
+    table = engines.ranef_differences(fits, lines)
+    assert table.columns.tolist()[:7] == ["group", "level", "term", "mixedlm", "pymc", "difference", "mcse"]
     assert table["level"].tolist() == ["b", "a"]
     assert table["difference"].tolist() == pytest.approx([-0.01, 0.03])
     assert table["mcse"].tolist() == [0.004, 0.002]
@@ -132,30 +137,27 @@ def test_differences_keep_the_order_and_match_groups_by_name(fits):
 )
 def test_absent_engines_leave_empty_columns(fits, there, pair):
     some = {name: fits[name] for name in there}
-    table = comparison.ranef_differences(some)
+    table = engines.ranef_differences(some)
     absent = [name for name in ("mixedlm", "reml", "pymc") if name not in there]
     assert table[absent].isna().all(axis=None)
     assert set(table["difference_of"]) <= {pair}
     assert table["difference"].isna().all() == (pair == "")
-    assert comparison.verdict(some, table, 0.95)["ranef_difference"].keys() == (
-        {"Intercept"} if pair else set()
-    )
+    assert engines.verdict(some, table, 0.95)["ranef_difference"].keys() == ({"Intercept"} if pair else set())
 
 
 def test_a_skipped_engine_counts_as_absent(fits):
-    empty = Fit(
-        "mixedlm", fits["mixedlm"].parameters.iloc[:0], fits["mixedlm"].ranef.iloc[:0], {"status": "skipped"}
-    )
+    fit = fits["mixedlm"]
+    empty = Fit("mixedlm", fit.parameters[:0], fit.ranef[:0], Diagnostics("mixedlm", "skipped"))
     some = fits | {"mixedlm": empty}
-    assert comparison.pair(some) == ("reml", "pymc")
-    assert comparison.variance_recovery(some, TRUTH)["mixedlm_estimate"].isna().all()
-    verdict = comparison.verdict(some, comparison.ranef_differences(some), 0.95)
+    assert engines.pair(some) == ("reml", "pymc")
+    assert engines.variance_recovery(some, TRUTH)["mixedlm_estimate"].isna().all()
+    verdict = engines.verdict(some, engines.ranef_differences(some), 0.95)
     assert verdict["engines"]["mixedlm"]["status"] == "skipped"
     assert verdict["reml_gap"] is None
 
 
 def test_verdict(fits):
-    verdict = comparison.verdict(fits, comparison.ranef_differences(fits), 0.95)
+    verdict = engines.verdict(fits, engines.ranef_differences(fits), 0.95)
     assert "95 % interval covers" in verdict["definition"]
     mixedlm, pymc = verdict["engines"]["mixedlm"], verdict["engines"]["pymc"]
     assert mixedlm["recovered"] == {

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 import write_schema
-from lmm.study_model import Configuration
+from lmm.config.study import Configuration
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
@@ -16,7 +16,7 @@ COFFEE = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
 
 
 def test_schema_is_in_step():
-    """After a change of lmm/study_*.py: python workflow/scripts/write_schema.py."""
+    """After a change of lmm/config/*.py: python workflow/scripts/write_schema.py."""
     assert write_schema.SCHEMA.read_text(encoding="utf-8") == write_schema.schema_text()
 
 

@@ -8,13 +8,14 @@ from scipy import stats
 from scipy.special import logsumexp
 
 import problems
-from lmm import criticism, loo, predictive, sensitivity
-from lmm.accumulate import compute
-from lmm.bayes_priors import resolve
-from lmm.crossproducts import by_group, log_densities
-from lmm.density import log_density, pack_problem
-from lmm.posterior import fixed_draws, given_draws
-from lmm.problem import layout
+from lmm.criticism import loo, predictive, sensitivity, stage
+from lmm.engines.pymc.posterior import fixed_draws, given_draws
+from lmm.engines.pymc.priors import resolve
+from lmm.likelihood.by_group import log_densities
+from lmm.likelihood.marginal import log_density, pack_problem
+from lmm.likelihood.problem import layout, problem_of
+from lmm.moments.accumulate import compute
+from lmm.moments.moments import by_group
 
 NAMES = ("Intercept", "x")
 FLAT = {"fixed": "flat", "sd": "uniform(0, 20)", "sigma": "uniform(0, 20)"}
@@ -35,7 +36,7 @@ def test_a_groups_log_density_is_that_of_the_dense_normal(shift, scale):
     terms, y, W, codes, levels = made(8)
     y, W = y + shift, W * [1.0, scale, 1.0]
     moments = compute(terms, y, W, codes, levels)
-    problem = moments.problem(terms.fixed, terms.blocks)
+    problem = problem_of(moments, terms.fixed, terms.blocks)
     rng = np.random.default_rng(0)
     beta = np.array([1.0 + shift, 2.0 / scale, 0.5]) + rng.normal(size=(3, 3)) * [1, 1 / scale, 1]
     roots = np.tril(rng.normal(size=(3, 2, 2))) / np.array([1.0, scale])[:, None]
@@ -64,7 +65,7 @@ def test_without_whole_moments_there_are_no_cross_products():
 
 def grid_posterior(moments, terms, size=60):
     """Log marginal likelihood on a grid of (tau, sigma), beta integrated out (flat prior); the grid."""
-    packed = pack_problem(moments.problem(terms.fixed, terms.blocks))
+    packed = pack_problem(problem_of(moments, terms.fixed, terms.blocks))
     tau, sigma = np.linspace(0.2, 6.0, size), np.linspace(0.8, 2.6, size)
     values = np.array([[log_density(packed, np.array([[t]]), s)[0] for s in sigma] for t in tau])
     return values, tau, sigma
@@ -89,7 +90,7 @@ def test_loo_is_the_exact_predictive_density_of_the_group_left_out():
         kept = codes != j
         rest = compute(terms, y[kept], W[kept], codes[kept] - (codes[kept] > j), np.delete(levels, j))
         exact.append(logsumexp(values) - logsumexp(grid_posterior(rest, terms)[0]))
-    problem = moments.problem(terms.fixed, terms.blocks)
+    problem = problem_of(moments, terms.fixed, terms.blocks)
     weights = np.exp(values - logsumexp(values)).ravel()
     gram, runs = by_group(moments, terms.fixed, terms.blocks), []
     for _ in range(8):
@@ -114,7 +115,7 @@ def test_a_group_unlike_all_others_is_named():
     y = np.where(codes == 7, y + 40.0, y)
     moments = compute(terms, y, W, codes, levels)
     tree = normal_posterior(moments, terms, np.random.default_rng(0))
-    found = criticism.criticise(moments, terms.fixed, terms.blocks, tree, options(FLAT))
+    found = stage.criticise(moments, terms.fixed, terms.blocks, tree, options(FLAT))
     assert found.about["loo"]["high"][0] == levels[7]
     assert found.loo["elpd"].idxmin() == 7
 
@@ -197,11 +198,11 @@ def options(priors):
 
 def normal_posterior(moments, terms, rng, width=1.0, size=(4, 250)):
     """Draws around the REML optimum as wide as its standard errors: a posterior for tests of what uses one."""
-    from lmm.influence import _estimates
-    from lmm.intervals import standard_errors
-    from lmm.optimum import optimum
+    from lmm.criticism.influence import _estimates
+    from lmm.inference.intervals import standard_errors
+    from lmm.inference.optimum import optimum
 
-    problem = moments.problem(terms.fixed, terms.blocks)
+    problem = problem_of(moments, terms.fixed, terms.blocks)
     best = optimum(problem)
     errors = np.append(np.sqrt(np.diag(best.cov_beta)), standard_errors(problem, best))
     names = (*terms.fixed, *problem.structure.terms)
@@ -218,7 +219,7 @@ def checked(terms, y, W, codes, levels, fitted=None):
     moments = compute(terms, y, W, codes, levels)
     fitted = fitted or terms
     tree = normal_posterior(moments, fitted, np.random.default_rng(0))
-    found = criticism.criticise(moments, fitted.fixed, fitted.blocks, tree, options(FLAT))
+    found = stage.criticise(moments, fitted.fixed, fitted.blocks, tree, options(FLAT))
     return found.predictive.set_index("statistic")["p_value"], found
 
 
@@ -263,10 +264,10 @@ def test_prior_draws_have_the_priors_distributions():
     terms, y, W, codes, levels = made(30)
     W[:, 1] += 3.0
     moments = compute(terms, y + 40.0, W, codes, levels)
-    problem = moments.problem(terms.fixed, terms.blocks)
+    problem = problem_of(moments, terms.fixed, terms.blocks)
     priors = resolve({"corr": "lkj(2)"}, moments, terms.fixed, terms.random, marginal=True)
     middle = moments.total[0, :-1] @ moments.basis.raw(terms.fixed) / moments.n_rows
-    drawn = criticism.prior_parameters(np.random.default_rng(1), priors, problem, middle, 4000)
+    drawn = stage.prior_parameters(np.random.default_rng(1), priors, problem, middle, 4000)
     D = drawn.roots @ drawn.roots.transpose(0, 2, 1)
     sds = np.sqrt(np.einsum("rkk->rk", D))
     at_means = drawn.beta @ middle  # the intercept's prior is there
@@ -292,7 +293,7 @@ def test_prior_predictive_intervals_contain_what_the_scaled_priors_allow():
     data = made(30)
     moments = compute(*data)
     tree = normal_posterior(moments, data[0], np.random.default_rng(0))
-    found = criticism.criticise(moments, data[0].fixed, data[0].blocks, tree, options({}))
+    found = stage.criticise(moments, data[0].fixed, data[0].blocks, tree, options({}))
     table = found.predictive.set_index("statistic")
     assert found.about["left_out"] == {}
     # defaults are weakly informative: wider than the posterior by far, in the units of the data
@@ -388,13 +389,13 @@ def test_flat_priors_leave_out_what_needs_proper_ones():
     moments = compute(*data)
     tree = normal_posterior(moments, data[0], np.random.default_rng(0))
     given = {"fixed": "flat", "sd": "uniform(0, 100)", "sigma": "flat", "corr": "lkj(1)"}
-    found = criticism.criticise(moments, data[0].fixed, data[0].blocks, tree, options(given))
+    found = stage.criticise(moments, data[0].fixed, data[0].blocks, tree, options(given))
     assert found.about["left_out"]["sensitivity"].startswith("every prior is flat or uniform")
     assert found.about["left_out"]["prior_predictive"].endswith("Intercept, x, z and residual sd")
     assert len(found.sensitivity) == 0
     assert found.predictive["prior_low"].isna().all()
     given["corr"] = "lkj(2)"  # a prior that does favour something
-    found = criticism.criticise(moments, data[0].fixed, data[0].blocks, tree, options(given))
+    found = stage.criticise(moments, data[0].fixed, data[0].blocks, tree, options(given))
     assert "sensitivity" not in found.about["left_out"]
 
 
@@ -402,11 +403,11 @@ def test_beyond_its_limits_criticism_is_left_out_or_thinned(monkeypatch, tmp_pat
     data = made(10)
     moments = compute(*data)
     tree = normal_posterior(moments, data[0], np.random.default_rng(0))
-    monkeypatch.setattr(criticism, "WORK", 4 * 100 * 10)
-    found = criticism.criticise(moments, data[0].fixed, data[0].blocks, tree, options({}))
+    monkeypatch.setattr(stage, "WORK", 4 * 100 * 10)
+    found = stage.criticise(moments, data[0].fixed, data[0].blocks, tree, options({}))
     assert found.about["loo"]["draws"] == 400
-    monkeypatch.setattr(criticism, "GROUPS", 9)
-    found = criticism.criticise(moments, data[0].fixed, data[0].blocks, tree, options({}))
+    monkeypatch.setattr(stage, "GROUPS", 9)
+    found = stage.criticise(moments, data[0].fixed, data[0].blocks, tree, options({}))
     assert set(found.about["left_out"].values()) == {"10 groups are more than 9"}
     names = ("loo", "predictive", "replicates", "sensitivity", "about")
     found.write(**{name: tmp_path / f"{name}.{'json' if name == 'about' else 'csv'}" for name in names})
@@ -417,7 +418,7 @@ def test_without_whole_moments_the_predictive_check_remains():
     data = made(10)
     tree = normal_posterior(compute(*data), data[0], np.random.default_rng(0))
     part = compute(*data, whole=False)
-    found = criticism.criticise(part, data[0].fixed, data[0].blocks, tree, options({}))
+    found = stage.criticise(part, data[0].fixed, data[0].blocks, tree, options({}))
     assert set(found.about["left_out"]) == {"loo", "sensitivity"}
     assert "unequal_residuals" not in set(found.predictive["statistic"])
     assert "sd_slopes:x" in set(found.predictive["statistic"])
@@ -428,7 +429,7 @@ def test_chains_that_never_moved_leave_out_what_needs_a_spread():
     moments = compute(*data)
     tree = normal_posterior(moments, data[0], np.random.default_rng(0))
     stuck = tree.map(lambda values: values * 0 + values[0, 0])
-    found = criticism.criticise(moments, data[0].fixed, data[0].blocks, stuck, options({}))
+    found = stage.criticise(moments, data[0].fixed, data[0].blocks, stuck, options({}))
     assert set(found.about["left_out"]) == {"loo", "sensitivity"}
     assert "do not vary" in found.about["left_out"]["loo"]
     assert len(found.predictive)
@@ -439,7 +440,7 @@ def test_the_same_seed_gives_the_same_criticism():
     moments = compute(*data)
     tree = normal_posterior(moments, data[0], np.random.default_rng(0))
     one, two = (
-        criticism.criticise(moments, data[0].fixed, data[0].blocks, tree, options({})).replicates
+        stage.criticise(moments, data[0].fixed, data[0].blocks, tree, options({})).replicates
         for _ in range(2)
     )
     pd.testing.assert_frame_equal(one, two)

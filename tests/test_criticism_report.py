@@ -7,10 +7,12 @@ import pandas as pd
 import pytest
 
 import made_results
-from lmm import criticism_text, figures, report_criticism, report_methods, report_sections, report_verdicts
-from lmm.predictive_names import text
-from lmm.results import read
-from lmm.words import spoken
+from lmm.core.words import spoken
+from lmm.report import figures, methods, references, sections, verdicts
+from lmm.report.tables import criticism as report_criticism
+from lmm.report.text import criticism
+from lmm.report.text.criticism import text
+from lmm.results.study import read
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,7 @@ def changed(results, notes=None, **tables):
 
 def section(results, key):
     names = figures.names(results.settings)
-    found = report_sections.sections(results, dict.fromkeys(names, "figure"))
+    found = sections.sections(results, dict.fromkeys(names, "figure"))
     return next(part for part in found if part["key"] == key)
 
 
@@ -37,7 +39,7 @@ def test_the_strongest_group_is_named_with_its_change(coffee):
     table = results.tables["influence"]
     mine = table[table["term"] == "sd__Intercept"]
     worst = mine.loc[mine["change"].abs().idxmax()]
-    said = criticism_text.influence(results)
+    said = criticism.influence(results)
     assert said[0].startswith(
         f"Leaving out group {worst['level']} would lower the sd of Intercept from 9.03 to 8.75"
     )
@@ -50,7 +52,7 @@ def test_a_group_that_moves_an_estimate_far_is_pointed_out(coffee):
     results, _ = coffee
     table = results.tables["influence"].copy()
     table.loc[(table["level"] == "7") & (table["term"] == "x"), "standardised"] = -1.4
-    said = " ".join(criticism_text.influence(changed(results, influence=table)))
+    said = " ".join(criticism.influence(changed(results, influence=table)))
     assert "Group 7 moves an estimate by more than its standard error" in said
     assert "No single group" not in said
 
@@ -58,7 +60,7 @@ def test_a_group_that_moves_an_estimate_far_is_pointed_out(coffee):
 def test_digits_are_enough_to_see_the_change():
     found = {"level": "3", "term": "x", "estimate_without": 100.02, "change": 0.02, "standardised": np.nan}
     assert (
-        criticism_text.moved(found)
+        criticism.moved(found)
         == "leaving out group 3 would raise the fixed effect of x from 100.00 to 100.02"
     )
 
@@ -77,14 +79,14 @@ def test_groups_can_be_pointed_at_where_they_are_drawn(coffee):
 def test_cross_validation_says_how_far_it_is_to_be_relied_on(coffee):
     results, drawn = coffee
     about = results.notes["criticism"]["loo"]
-    said = " ".join(criticism_text.loo(results))
+    said = " ".join(criticism.loo(results))
     assert f"{about['elpd']:,.0f}".replace("-", "−") in said
     assert f"the largest Pareto k is {about['largest_k']:.2f}" in said
     assert said in drawn.figures["loo"].alt
     bad = changed(results, {"loo": about | {"high": ["3", "9"], "largest_k": 0.9}})
-    assert "Pareto k exceeds 0.70 for groups 3 and 9" in " ".join(criticism_text.loo(bad))
-    assert next(c for c in report_verdicts.cards(bad) if c.key == "checks").tone == "warn"
-    assert next(c for c in report_verdicts.cards(results) if c.key == "checks").tone == "good"
+    assert "Pareto k exceeds 0.70 for groups 3 and 9" in " ".join(criticism.loo(bad))
+    assert next(c for c in verdicts.cards(bad) if c.key == "checks").tone == "warn"
+    assert next(c for c in verdicts.cards(results) if c.key == "checks").tone == "good"
 
 
 def test_a_statistic_outside_its_interval_is_named(coffee):
@@ -93,26 +95,26 @@ def test_a_statistic_outside_its_interval_is_named(coffee):
     table = results.tables["predictive"].copy()
     at = table["statistic"] == "skewness_means"
     table.loc[at, ["observed", "p_value"]] = [9.0, 0.0]
-    said = criticism_text.predictive(changed(results, predictive=table))[0]
+    said = criticism.predictive(changed(results, predictive=table))[0]
     assert said.startswith("Of 9 statistics 1 lies outside the central 95\u00a0% ")
     assert "skewness of the group means (p < 0.002)" in said
     assert "by chance" not in said
     assert (
-        next(c for c in report_verdicts.cards(changed(results, predictive=table)) if c.key == "checks").tone
+        next(c for c in verdicts.cards(changed(results, predictive=table)) if c.key == "checks").tone
         == "warn"
     )
     table.loc[at, "p_value"] = 0.02
-    assert criticism_text.predictive(changed(results, predictive=table))[0].endswith(
+    assert criticism.predictive(changed(results, predictive=table))[0].endswith(
         "One in twenty does so by chance."
     )
     assert (
-        next(c for c in report_verdicts.cards(changed(results, predictive=table)) if c.key == "checks").tone
+        next(c for c in verdicts.cards(changed(results, predictive=table)) if c.key == "checks").tone
         == "good"
     )
 
 
 def test_shares_of_replicates_are_no_more_precise_than_their_number():
-    shares = [criticism_text.share(p, 500) for p in (0.0, 0.002, 0.31, 0.998, 1.0)]
+    shares = [criticism.share(p, 500) for p in (0.0, 0.002, 0.31, 0.998, 1.0)]
     assert shares == ["p < 0.002", "p = 0.0020", "p = 0.31", "p = 0.998", "p > 0.998"]
 
 
@@ -120,11 +122,11 @@ def test_the_priors_expectations_are_told_by_direction(coffee):
     results, _ = coffee
     table = results.tables["predictive"].assign(prior_low=-1e9, prior_high=1e9)
     notes = {"left_out": {}}
-    said = criticism_text.predictive(changed(results, notes, predictive=table))
+    said = criticism.predictive(changed(results, notes, predictive=table))
     assert said[-1] == "The priors, too, expected data like these."
     table.loc[table["statistic"] == "sd_y", "prior_low"] = 50.0
     table.loc[table["statistic"].isin(["sd_within", "unequal_residuals"]), "prior_high"] = 0.1
-    said = criticism_text.predictive(changed(results, notes, predictive=table))
+    said = criticism.predictive(changed(results, notes, predictive=table))
     assert said[-1].startswith(
         "The priors expected larger values of sd of the response and smaller values of pooled sd within groups than"
     )
@@ -142,9 +144,9 @@ def test_what_is_left_out_is_said_with_its_reason_and_not_drawn(coffee):
     names = ("loo", "predictive", "prior_predictive", "sensitivity")
     empty = {name: results.tables[name].iloc[:0] for name in ("loo", "predictive", "sensitivity")}
     none = changed(results, {"loo": None, "left_out": dict.fromkeys(names, why)}, **empty)
-    assert " ".join(criticism_text.bayes(none)).count(why) == 3
+    assert " ".join(criticism.bayes(none)).count(why) == 3
     assert len(section(none, "bayes")["figures"]) == 3
-    assert "checks" not in [card.key for card in report_verdicts.cards(none)]
+    assert "checks" not in [card.key for card in verdicts.cards(none)]
 
 
 def test_estimates_that_lean_on_the_prior_are_named(coffee):
@@ -152,10 +154,10 @@ def test_estimates_that_lean_on_the_prior_are_named(coffee):
     table = pd.DataFrame(
         {"term": ["x", "sd__x"], "prior": [0.01, 0.2], "likelihood": [0.1, 0.1], "diagnosis": ["", "strong"]}
     )
-    said = criticism_text.sensitivity(changed(results, sensitivity=table))
+    said = criticism.sensitivity(changed(results, sensitivity=table))
     assert said == ["1 estimate leans on the prior: the sd of x (strong)."]
     table["diagnosis"] = ""
-    said = criticism_text.sensitivity(changed(results, sensitivity=table))
+    said = criticism.sensitivity(changed(results, sensitivity=table))
     assert said == [
         "No estimate leans on its prior: the largest sensitivity to it is 0.20 (of the sd of x), below 0.05."
     ]
@@ -177,10 +179,10 @@ def test_tables_hold_the_artifacts_numbers(coffee):
 
 def test_methods_and_bibliography_name_what_was_done(coffee):
     results, _ = coffee
-    said = report_methods.methods(results)
+    said = methods.methods(results)
     assert (
         "posterior predictive checks and leave-one-group-out cross-validation (PSIS; Vehtari et al. 2017)"
         in said
     )
-    assert "vehtari2017" in report_methods.bibtex([results])
-    assert "kallioinen2024" not in report_methods.bibtex([results])
+    assert "vehtari2017" in references.bibtex([results])
+    assert "kallioinen2024" not in references.bibtex([results])

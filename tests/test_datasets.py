@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lmm.design import build
-from lmm.formula import parse
+from lmm.model.design import build
+from lmm.model.formula import parse
 
 ROOT = Path(__file__).parents[1]
 FITS = json.loads((ROOT / "tests" / "reference" / "datasets.json").read_text())["fits"]

@@ -19,8 +19,8 @@ import yaml
 
 import made_results
 from conftest import ROOT, copy_project
-from lmm.store import write_json
-from lmm.study import load
+from lmm.config.load import load
+from lmm.core.store import write_json
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)

@@ -34,7 +34,7 @@ def asked_of_pip() -> dict[str, str]:
 
 def asked_of_conda() -> dict[str, str]:
     entries = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
-    nested = [line for entry in entries if isinstance(entry, dict) for line in entry["pip"]]
+    nested = [line for entry in entries if isinstance(entry, dict) for line in entry["pip"] if line != "-e ."]
     items = [Requirement(line) for line in [e for e in entries if isinstance(e, str)] + nested]
     return {PYPI_NAME.get(item.name, item.name): str(item.specifier) for item in items}
 

@@ -6,8 +6,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from lmm import gather, ingest
-from lmm.formula import parse
+from lmm.data import ingest
+from lmm.model.formula import parse
+from lmm.moments import stage
 
 ORDER = ["c", "unused", "a", "b"]
 
@@ -22,7 +23,7 @@ def design(files, formula):
     """data.json's levels, and the design that moments and every stage after them use."""
     parsed = parse(formula)
     source, data = ingest.scan(ingest.inspect(str(files), parsed.variables, "g"), parsed)
-    return data, gather.designs([formula], data, None)[0], source
+    return data, stage.designs([formula], data, None)[0], source
 
 
 @pytest.mark.parametrize("row_group_size", [60, 7])
@@ -73,9 +74,9 @@ def test_pandas_categories_of_numbers_are_categories(tmp_path):
     assert ingest.reopen(data) == source
     copy = tmp_path / "copy.parquet"
     ingest.copy(source, str(copy))
-    whole = gather.of_sources(built, data)
-    copied = gather.of_rows(
-        gather.designs(["y ~ week + (1 | g)"], data, pd.read_parquet(copy))[0], pd.read_parquet(copy)
+    whole = stage.of_sources(built, data)
+    copied = stage.of_rows(
+        stage.designs(["y ~ week + (1 | g)"], data, pd.read_parquet(copy))[0], pd.read_parquet(copy)
     )
     assert copied.basis.columns == whole.basis.columns
     # The same sums in the same order, in two bases that differ in the sample's mean: rounding of 60 rows

@@ -102,8 +102,8 @@ def begun(slurm, undisturbed, tmp_path_factory):
     )  # fmt: skip
 
     def disturb():
-        os.kill(run.fit("fit_pymc"), signal.SIGSTOP)
-        run.fit("fit_mixedlm")
+        os.kill(run.fit("pymc"), signal.SIGSTOP)
+        run.fit("mixedlm")
         slurm.run("scancel", *run.jobs("mixedlm"))
 
     with ThreadPoolExecutor(1) as aside:
@@ -183,9 +183,9 @@ def test_a_folder_that_cannot_be_written_is_named(where, half, small, folder):
 
 def test_a_killed_fit_is_made_again(half, small):
     run = Run(half, "--cores", "2", "--", ALL_TABLES)
-    os.kill(run.fit("fit_reml"), signal.SIGKILL)
+    os.kill(run.fit("reml"), signal.SIGKILL)
     run.expect(1)
-    assert "fit_reml" in run.said
+    assert "fit_engine" in run.said
     assert not (half.root / "results/tiny/reml/parameters.csv").exists()
     Run(half, "--cores", "2", "--", ALL_TABLES).expect(0)
     assert not differences(half, small)
@@ -201,7 +201,7 @@ def test_a_killed_local_run_is_resumed(small, tmp_path, seed):
     resume(project, None, "--cores", "1", "--", ALL_TABLES, profile="profiles/default").expect(0)
     assert not differences(project, small)
     assert not leftovers(project)
-    assert not list(fits(project.root, "fit_reml"))
+    assert not list(fits(project.root, "reml"))
 
 
 def cut(path: Path) -> None:
@@ -311,7 +311,7 @@ def test_a_drained_node_is_waited_for_and_nobody_resumes_meanwhile(slurm, half, 
 @pytest.mark.slurm
 def test_a_run_outlives_a_restart_of_the_controller(slurm, half, small):
     run = Run(half, *ON_SLURM, "--", ALL_TABLES, lab=slurm)
-    run.fit("fit_reml")
+    run.fit("reml")
     # as a restart does it: killed outright, it would forget a job that it has not yet saved (docs/cluster.md)
     slurm.end("slurmctld", signal.SIGTERM)
     time.sleep(2)  # a question about jobs' states meets nobody
@@ -324,7 +324,7 @@ def test_a_run_outlives_a_restart_of_the_controller(slurm, half, small):
 @pytest.mark.slurm
 def test_a_run_outlives_the_end_of_a_nodes_daemon(slurm, half, small):
     run = Run(half, *ON_SLURM, "--", ALL_TABLES, lab=slurm)
-    run.fit("fit_reml")
+    run.fit("reml")
     slurm.end("slurmd", signal.SIGKILL)
     try:
         # the controller gives the node up, and with it the job, which Slurm itself or Snakemake runs again
@@ -388,7 +388,7 @@ def test_a_killed_run_is_resumed_by_one_command(slurm, small, tmp_path, kills):
 @pytest.mark.slurm
 def test_resuming_cancels_the_orphans_and_nobody_elses_jobs(slurm, half, small):
     run = Run(half, *ON_SLURM, "--", ALL_TABLES, lab=slurm)
-    os.kill(run.fit("fit_reml"), signal.SIGSTOP)  # an orphan that would stay for an hour
+    os.kill(run.fit("reml"), signal.SIGSTOP)  # an orphan that would stay for an hour
     run.kill()
     elsewhere = ["sbatch", "--parsable", "--chdir=/tmp", "--output=/dev/null", "--mem=50"]
     other = slurm.run(*elsewhere, "--job-name=lmm-recovery_elsewhere", "--wrap", "sleep 600").strip()

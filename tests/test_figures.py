@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import made_results
-from lmm import figures, report_text
-from lmm.figures.diagnostics import density, normal_quantiles
-from lmm.figures.prior import prior_density
-from lmm.figures.rows import chosen
-from lmm.figures.style import COLOURS
-from lmm.figures.svg import compact
-from lmm.results import natural, read
+from lmm.report import figures
+from lmm.report.figures.diagnostics import density, normal_quantiles
+from lmm.report.figures.prior import prior_density
+from lmm.report.figures.rows import chosen
+from lmm.report.figures.style import COLOURS
+from lmm.report.figures.svg import compact
+from lmm.report.text import fits
+from lmm.results.study import natural, read
 
 STEP = re.compile(r"([MmLlHhVvzZ])([^MmLlHhVvzZ]*)")
 
@@ -42,7 +43,7 @@ def test_numbers_that_are_categories_have_no_mean(tmp_path, rows):
     frame = rows[["y", "x", "group"]].assign(week=np.arange(len(rows)) % 3 + 1)
     drawn, results = own(tmp_path, frame, "y ~ x + C(week) + (x | group)")
     assert list(drawn.figures) == figures.names({"engines": ["ols", "reml"]})
-    assert "Treatment contrasts compare levels of week with 1." in report_text.data(results)
+    assert "Treatment contrasts compare levels of week with 1." in fits.data(results)
 
 
 def test_every_named_figure_is_drawn_and_nothing_else(coffee):

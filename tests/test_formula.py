@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lmm.design import build, rebuild
-from lmm.errors import StudyError
-from lmm.formula import parse
+from lmm.core.errors import StudyError
+from lmm.model.design import build, rebuild
+from lmm.model.formula import parse
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from lmm.chains import sample_until_passed
-from lmm.gates import convergence, gate_fit, loose_rule
+from lmm.engines.pymc.chains import sample_until_passed
+from lmm.engines.pymc.gates import convergence, gate_fit, loose_rule
 
 
 @pytest.fixture
@@ -74,11 +74,11 @@ def test_the_posts_rule_is_looser(good):
 def test_a_failed_gate_is_tried_once_more(monkeypatch, good):
     """Plumbing: the sampler is a stand-in that fails the first time."""
     import problems
-    from lmm import bayes
-    from lmm.bayes_model import Draws, Setting
+    from lmm.engines.pymc import fit
+    from lmm.engines.pymc.model import Draws, Setting
 
     moments, terms = problems.moments_of("dyestuff")
-    problem, priors, packed = bayes.prepare(moments, terms.fixed, terms.blocks, {})
+    problem, priors, packed = fit.prepare(moments, terms.fixed, terms.blocks, {})
     _, stats = good
     rng = np.random.default_rng(2)
     tried = []

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 import problems
-from lmm.accumulate import compute
-from lmm.crossproducts import by_group
-from lmm.influence import FEWEST, influence, one_step
-from lmm.intervals import variance_values
-from lmm.optimum import optimum
-from lmm.terms import Terms
+from lmm.criticism.influence import FEWEST, influence, one_step
+from lmm.inference.intervals import variance_values
+from lmm.inference.optimum import optimum
+from lmm.likelihood.problem import problem_of
+from lmm.model.terms import Terms
+from lmm.moments.accumulate import compute
+from lmm.moments.moments import by_group
 
 
 def without(data, j):
@@ -20,7 +21,7 @@ def without(data, j):
 
 
 def estimates(moments, terms):
-    problem = moments.problem(terms.fixed, terms.blocks)
+    problem = problem_of(moments, terms.fixed, terms.blocks)
     best = optimum(problem)
     return np.append(best.beta, variance_values(best.root, best.sigma, problem.structure.correlations))
 
@@ -92,7 +93,7 @@ def test_of_many_groups_the_most_influential_are_left_out():
 def test_one_step_is_the_first_order_of_the_exact_change():
     data = unbalanced()
     moments, terms = compute(*data), data[0]
-    problem = moments.problem(terms.fixed, terms.blocks)
+    problem = problem_of(moments, terms.fixed, terms.blocks)
     full = optimum(problem)
     gram = by_group(moments, terms.fixed, terms.blocks)
     steps = one_step(problem, gram, moments.n, full)

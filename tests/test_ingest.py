@@ -13,15 +13,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lmm import checks, gather, ingest
-from lmm import progress as progress_module
-from lmm.accumulate import compute
-from lmm.design import Terms
-from lmm.errors import StudyError
-from lmm.formula import parse
-from lmm.levels import encode
-from lmm.progress import Progress
-from lmm.source import Part
+from lmm.core import progress as progress_module
+from lmm.core.errors import StudyError
+from lmm.core.progress import Progress
+from lmm.data import checks, ingest
+from lmm.data.levels import encode
+from lmm.data.source import Part
+from lmm.model.design import Terms
+from lmm.model.formula import parse
+from lmm.moments import stage
+from lmm.moments.accumulate import compute
 
 GOOD = "y,x,g\n1,0.5,a\n2,1.5,a\n4,2.5,b\n3,3.5,b\n"
 
@@ -36,7 +37,7 @@ def read(tmp_path, content, formula="y ~ x + (x | g)", name="d.csv", drop=False)
 
 def rows(source):
     """All rows as the fits see them."""
-    from lmm.source import connect
+    from lmm.data.source import connect
 
     with connect(ordered=True) as connection:
         return pd.concat([connection.execute(source.typed(Part(k))).df() for k in range(len(source.files))])
@@ -315,8 +316,8 @@ def test_any_name_and_line_ending_gives_the_same_moments(tmp_path, header, formu
                      for line in lines]  # fmt: skip
             content = ending.join([names, *rows_, ""]).encode(encoding)
             _, data = read(tmp_path, content, text)
-            design, own = gather.designs([text], data, None)
-            moments = gather.checked(gather.of_sources(design, data), own, data)
+            design, own = stage.designs([text], data, None)
+            moments = stage.checked(stage.of_sources(design, data), own, data)
             assert moments.levels.tolist() == ["000", "001", "002", "003", "004"]
             found.append((moments.gram, moments.total, len(design.terms.columns)))
     for plain, odd in zip(found[:2], found[2:], strict=True):
@@ -329,10 +330,10 @@ def test_headers_are_read_without_duckdb_or_pandas(tmp_path):
     """The Snakefile inspects at every start: what a header needs must import in no time."""
     (tmp_path / "d.csv").write_text(GOOD)
     code = (
-        "import sys; from lmm import ingest; ingest.inspect(sys.argv[1], ('y', 'x', 'g'), 'g');"
+        "import sys; from lmm.data import ingest; ingest.inspect(sys.argv[1], ('y', 'x', 'g'), 'g');"
         "print(sorted({'duckdb', 'pandas', 'pyarrow', 'numba', 'formulaic'} & set(sys.modules)))"
     )
-    library = Path(ingest.__file__).parents[1]
+    library = Path(ingest.__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "d.csv")],
         capture_output=True, text=True, check=True, cwd=library,

@@ -8,14 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmm import gather, ingest, predictions, reml
-from lmm.bayes_tables import posterior_tree
-from lmm.design import build
-from lmm.formula import parse
-from lmm.levels import encode, in_order, union
-from lmm.replicate_data import Bootstrap
-from lmm.store import read_table
-from lmm.tidy import ranef_frame
+from lmm.core.store import read_table
+from lmm.core.tidy import ranef_frame
+from lmm.data import ingest
+from lmm.data.levels import encode, in_order, union
+from lmm.engines import reml
+from lmm.engines.pymc.tables import posterior_tree
+from lmm.model.design import build
+from lmm.model.formula import parse
+from lmm.moments import stage
+from lmm.prediction import predict
+from lmm.recovery.data import Bootstrap
 
 PLAIN, BATCHES = "y ~ x + (x | g)", "y ~ np.cos(x) + (x | g)"
 
@@ -98,7 +101,7 @@ def files(folder, kind: str, last) -> pd.DataFrame:
 @pytest.mark.parametrize("formula", [PLAIN, BATCHES])
 @pytest.mark.parametrize(("kind", "last"), [("int64", "12"), ("text", "12"), ("text", "12b"), ("text", "-2")])
 def test_every_way_to_moments_has_one_order(tmp_path, monkeypatch, formula, kind, last):
-    monkeypatch.setattr("lmm.accumulate.BATCH_ROWS", 50)
+    monkeypatch.setattr("lmm.moments.accumulate.BATCH_ROWS", 50)
     frame, parsed = files(tmp_path, kind, last), parse(formula)
     source = ingest.inspect(str(tmp_path / "*.parquet"), parsed.variables, "g")
     source, data = ingest.scan(source, parsed)
@@ -106,17 +109,17 @@ def test_every_way_to_moments_has_one_order(tmp_path, monkeypatch, formula, kind
     assert (design.plain is not None) == (formula == PLAIN)
     expected = by_definition([*map(str, range(1, 12)), last])
 
-    whole = gather.of_sources(design, data)
+    whole = stage.of_sources(design, data)
     assert whole.levels.tolist() == expected
-    assert gather.of_rows(design, frame).levels.tolist() == expected
+    assert stage.of_rows(design, frame).levels.tolist() == expected
     sizes = frame["g"].astype(str).value_counts()
     assert whole.n.tolist() == [sizes[level] for level in expected]
 
     scattered = []
     for k in range(3):
         scattered.append((str(tmp_path / f"part{k}.parquet"), str(tmp_path / f"part{k}.json")))
-        gather.of_sources(design, data, (k, k + 1)).write(*scattered[-1])
-    merged = gather.merged(scattered, [design], data)
+        stage.of_sources(design, data, (k, k + 1)).write(*scattered[-1])
+    merged = stage.merged(scattered, [design], data)
     assert merged.levels.tolist() == expected
     if design.plain is not None:  # each file is a part, so the additions are the same ones
         assert (merged.gram == whole.gram).all()
@@ -124,7 +127,7 @@ def test_every_way_to_moments_has_one_order(tmp_path, monkeypatch, formula, kind
     merged.write(str(tmp_path / "all.parquet"), str(tmp_path / "all.json"))
     assert read_table(tmp_path / "all.parquet")["level"].tolist() == expected
     # whatever part comes first
-    assert gather.merged(scattered[::-1], [design], data).levels.tolist() == expected
+    assert stage.merged(scattered[::-1], [design], data).levels.tolist() == expected
 
 
 def test_results_have_the_order_of_the_moments():
@@ -134,7 +137,7 @@ def test_results_have_the_order_of_the_moments():
     frame = pd.DataFrame({"x": rng.normal(size=480), "g": group.astype(str)})
     frame["y"] = own[group] + frame["x"] + rng.normal(size=480)
     design = build(parse(PLAIN), frame)
-    moments, terms = gather.of_rows(design, frame), design.terms
+    moments, terms = stage.of_rows(design, frame), design.terms
     expected = [str(k) for k in range(1, 25)]
     assert moments.levels.tolist() == expected
 
@@ -150,7 +153,7 @@ def test_results_have_the_order_of_the_moments():
     assert tree["observed_data"]["rows"].sel(level="24") == moments.n[23]
 
     rows = frame.assign(source="fitted", row=np.arange(480), level=frame["g"])[["source", "row", "level"]]
-    found = predictions.predict(fit, moments, terms, design.predictors(frame), rows, 0.95)
+    found = predict.predict(fit, moments, terms, design.predictors(frame), rows, 0.95)
     # within a fitted line of its own group every residual is of size sigma = 1
     assert np.abs(found["fitted"] - frame["y"]).max() < 6
 

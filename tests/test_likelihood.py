@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 import problems
-from lmm.accumulate import compute
-from lmm.conditional import conditional
-from lmm.density import log_density, pack_problem
-from lmm.lanes import LANES, pack, unpack
-from lmm.likelihood import differentiate, eliminate, reml_terms
-from lmm.likelihood_pair import differentiate_pairs, eliminate_pairs
-from lmm.optimum import optimum
+from lmm.inference.optimum import optimum
+from lmm.likelihood.conditional import conditional
+from lmm.likelihood.grouped import differentiate, eliminate, reml_terms
+from lmm.likelihood.grouped_pairs import differentiate_pairs, eliminate_pairs
+from lmm.likelihood.lanes import LANES, pack, unpack
+from lmm.likelihood.marginal import log_density, pack_problem
+from lmm.likelihood.problem import problem_of
+from lmm.moments.accumulate import compute
 
 CASES = {
     # sizes, fixed, random, blocks: one row in a group, no intercept, more random than fixed, three effects
@@ -54,7 +55,7 @@ def test_packing_round_trips_and_pads_with_few_empty_groups(n_groups, blocks, la
 @pytest.mark.parametrize("name", CASES)
 def test_log_density_is_the_dense_one(name):
     (terms, y, W, codes, _), moments, root, sigma = case(name)
-    problem = moments.problem(terms.fixed, terms.blocks)
+    problem = problem_of(moments, terms.fixed, terms.blocks)
     value = log_density(pack_problem(problem), root, sigma)[0]
     criterion = problems.dense(terms, y, W, codes, root @ root.T, sigma)[0]
     # both are sums of tens of terms of order 10 in double precision
@@ -67,7 +68,7 @@ def test_log_density_with_a_normal_prior_is_the_dense_one(name):
     p = len(terms.fixed)
     half = np.random.default_rng(2).normal(size=(p, p))
     mean, precision = np.linspace(-1, 1, p), half @ half.T + np.eye(p)
-    problem = moments.problem(terms.fixed, terms.blocks)
+    problem = problem_of(moments, terms.fixed, terms.blocks)
     value = log_density(pack_problem(problem, mean, precision), root, sigma)[0]
     expected = problems.dense(terms, y, W, codes, root @ root.T, sigma, (mean, precision))
     assert -2.0 * value == pytest.approx(expected, abs=1e-9)
@@ -78,7 +79,7 @@ def test_log_density_with_a_normal_prior_is_the_dense_one(name):
 def test_gradient_is_the_difference_quotient(name, prior):
     (terms, *_), moments, root, sigma = case(name)
     p = len(terms.fixed)
-    problem = moments.problem(terms.fixed, terms.blocks)
+    problem = problem_of(moments, terms.fixed, terms.blocks)
     packed = pack_problem(problem, np.ones(p), 3.0 * np.eye(p)) if prior else pack_problem(problem)
     found = log_density(packed, root, sigma)[1:]
     step, expected = 1e-5, []
@@ -95,7 +96,7 @@ def test_gradient_is_the_difference_quotient(name, prior):
 
 def test_a_singular_factor_and_an_empty_one_are_finite():
     (terms, y, W, codes, _), moments, _, sigma = case("slope")
-    problem = moments.problem(terms.fixed, terms.blocks)
+    problem = problem_of(moments, terms.fixed, terms.blocks)
     for root in (np.zeros((2, 2)), np.array([[1.0, 0.0], [2.0, 0.0]]), np.array([[0.0, 0.0], [0.0, 1.5]])):
         value = log_density(pack_problem(problem), root, sigma)
         assert np.isfinite(value).all()
@@ -123,7 +124,7 @@ def test_many_large_determinants_do_not_overflow():
 @pytest.mark.parametrize("name", ["slope", "independent", "three", "many", "slope_only"])
 def test_conditionals_are_hendersons(name):
     (terms, y, W, codes, _), moments, root, sigma = case(name)
-    problem = moments.problem(terms.fixed, terms.blocks)
+    problem = problem_of(moments, terms.fixed, terms.blocks)
     own = sigma / problem.y_scale
     found = conditional(problem, np.linalg.solve(problem.z_map, root) / own, own)
     _, _, _, blups, errors = problems.dense(terms, y, W, codes, root @ root.T, sigma)
@@ -134,7 +135,7 @@ def test_conditionals_are_hendersons(name):
 
 def test_gls_is_the_dense_one():
     (terms, y, W, codes, _), moments, *_ = case("three")
-    best = optimum(moments.problem(terms.fixed, terms.blocks))
+    best = optimum(problem_of(moments, terms.fixed, terms.blocks))
     criterion, beta, cov, *_ = problems.dense(terms, y, W, codes, best.covariance, best.sigma)
     assert best.criterion == pytest.approx(criterion, abs=1e-9)
     np.testing.assert_allclose(best.beta, beta, rtol=1e-9)

@@ -30,14 +30,21 @@ import new_study
 import replay as replay_script
 import running.frame
 from conftest import ROOT
-from lmm import checks, ingest, new_rows, ols, pilot, printing, proposal, recovery, replay, replay_rows, runs
-from lmm.bayes_priors import resolve
-from lmm.design import build
-from lmm.errors import StudyError
-from lmm.formula import parse
-from lmm.gather import designs, of_rows, of_sources
-from lmm.study import load
-from lmm.terms import Terms
+from lmm.config.load import load
+from lmm.core.errors import StudyError
+from lmm.data import checks, ingest
+from lmm.engines import ols
+from lmm.engines.pymc.priors import resolve
+from lmm.model.design import build
+from lmm.model.formula import parse
+from lmm.model.terms import Terms
+from lmm.moments import pilot
+from lmm.moments.stage import designs, of_rows, of_sources
+from lmm.prediction import new_rows
+from lmm.proposal import model
+from lmm.recovery import performance, replay, replay_rows
+from lmm.report import printing
+from lmm.results import runs
 from planning.files import look
 from running import integrity
 
@@ -337,7 +344,7 @@ def long_table(change) -> Callable:
 
     def provoke(root):
         table = made_replicates.table(np.random.default_rng(1), groups=(10,), rows=(5,), replicates=4)
-        recovery.performance(change(table))
+        performance.performance(change(table))
 
     return provoke
 
@@ -446,7 +453,7 @@ def strict_replicates(root):
 def proposed(frame: pd.DataFrame, **named) -> Callable:
     def provoke(root):
         frame.to_csv(root / "d.csv", index=False)
-        proposal.propose(str(root / "d.csv"), **named)
+        model.propose(str(root / "d.csv"), **named)
 
     return provoke
 
@@ -454,7 +461,7 @@ def proposed(frame: pd.DataFrame, **named) -> Callable:
 def ragged(root):
     """A file whose third row has a column too few."""
     (root / "d.csv").write_text("y,x,g\n1,2,a\n3,4\n")
-    proposal.propose(str(root / "d.csv"))
+    model.propose(str(root / "d.csv"))
 
 
 def new(name: str, data: str, out: str = "") -> Callable:

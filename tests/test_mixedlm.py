@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lmm import accumulate, lme4, mixedlm, ranef, reml
-from lmm.design import Terms
-from lmm.tidy import PARAMETERS, Fit
+from lmm.core.tidy import PARAMETERS, Diagnostics, Fit
+from lmm.engines import lme4_summary, mixedlm, random_effects, reml
+from lmm.model.design import Terms
+from lmm.moments import accumulate
 
 HERE = Path(__file__).parent
 COFFEE = json.loads((HERE / "reference" / "coffee.json").read_text())
@@ -49,7 +50,9 @@ def exact_fit(name, terms):
     parameters["sd__Observation"] = reference["sigma"]
     table = pd.DataFrame({"term": list(parameters), "estimate": list(parameters.values())})
     table["conf_low"], table["conf_high"] = table["estimate"] - 0.25, table["estimate"] + 0.5
-    return Fit("reml", table.reindex(columns=PARAMETERS), None, {"criterion": reference["criterion"]})
+    return Fit(
+        "reml", table.reindex(columns=PARAMETERS), None, Diagnostics("reml", criterion=reference["criterion"])
+    )
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +67,10 @@ def estimates(fit):
 
 def test_every_number_that_the_post_prints(coffee):
     _, fit = coffee
-    printed, summary = COFFEE["lmer_printed_by_the_post"], fit.diagnostics["summary"]
+    printed, summary = COFFEE["lmer_printed_by_the_post"], fit.diagnostics.summary
     intercept, x, residual = summary["variances"]
     fixed = fit.parameters.set_index("term")
-    assert round(fit.diagnostics["criterion"], 1) == printed["reml_criterion"]
+    assert round(fit.diagnostics.criterion, 1) == printed["reml_criterion"]
     assert [round(q, 5) for q in summary["scaled_residuals"]] == printed["scaled_residuals"]
     assert (round(intercept["variance"], 3), round(intercept["sd"], 3)) == (81.453, printed["sd_intercept"])
     assert (round(x["variance"], 4), round(x["sd"], 3)) == (printed["var_x"], printed["sd_x"])
@@ -85,10 +88,10 @@ def test_every_number_that_the_post_prints(coffee):
         assert round(row["estimate"], 5) == estimate
         assert row["std_error"] == pytest.approx(error, abs=2e-5)
         assert row["statistic"] == pytest.approx(t, rel=2e-4)
-    mine = ranef.wide(fit.ranef, [str(k) for k in range(1, 11)], ["Intercept", "x"])
+    mine = random_effects.wide(fit.ranef, [str(k) for k in range(1, 11)], ["Intercept", "x"])
     # lme4 itself stops 4e-6 (relative) short of the optimum: 1e-6 of the intercepts' sd
     np.testing.assert_allclose(mine, printed["ranef_first_10"], atol=1e-5)
-    coef = ranef.wide(ranef.coef(fit.parameters, fit.ranef), ["1"], ["Intercept", "x"])
+    coef = random_effects.wide(random_effects.coef(fit.parameters, fit.ranef), ["1"], ["Intercept", "x"])
     np.testing.assert_allclose(coef[0], printed["coef_group_1"], atol=1e-5)
 
 
@@ -97,10 +100,10 @@ def test_a_warm_start_confirms_the_exact_optimum(name):
     data = rows(name)
     fit = mixedlm.fit(*data, reml=exact_fit(name, data[0]))
     reference, ours = EXACT[name], estimates(fit)
-    assert fit.diagnostics["status"] == "ok", fit.diagnostics["message"]
-    assert fit.diagnostics["summary"]["reml_gap"]["reached"]
+    assert fit.diagnostics.status == "ok", fit.diagnostics.message
+    assert fit.diagnostics.summary["reml_gap"]["reached"]
     # 1e-6: sums of at most 1000 squares in another order
-    assert fit.diagnostics["criterion"] == pytest.approx(reference["criterion"], abs=1e-6)
+    assert fit.diagnostics.criterion == pytest.approx(reference["criterion"], abs=1e-6)
     # 1e-5 is asked for; what statsmodels stops at from the optimum itself is its start
     for term, sd in reference["sd"].items():
         assert ours[f"sd__{term}"] == pytest.approx(sd, rel=1e-5)
@@ -108,7 +111,7 @@ def test_a_warm_start_confirms_the_exact_optimum(name):
     for term, value in reference["fixed"].items():
         assert ours[term] == pytest.approx(value, rel=1e-5)
     levels = list(reference["ranef"])
-    mine = ranef.wide(fit.ranef, levels, data[0].random)
+    mine = random_effects.wide(fit.ranef, levels, data[0].random)
     # 1e-6 of the reference or of 1e-3 sigma: the size that a difference in a group's effect could matter at
     expected = np.array(list(reference["ranef"].values()))
     np.testing.assert_allclose(mine, expected, rtol=1e-6, atol=1e-9 * reference["sigma"])
@@ -119,11 +122,11 @@ def test_a_warm_start_confirms_the_exact_optimum(name):
 def test_another_optimum_than_remls_is_told_and_gets_no_profile_intervals():
     data = rows("orthodont")
     exact = exact_fit("orthodont", data[0])
-    assert mixedlm.fit(*data).diagnostics["summary"]["reml_gap"] is None
+    assert mixedlm.fit(*data).diagnostics.summary["reml_gap"] is None
     off = exact.parameters.assign(estimate=exact.parameters["estimate"] * 1.001)
     start = mixedlm.Start.of(exact, data[0].fixed, data[0].random)
     fit = mixedlm.fit(*data, reml=Fit("reml", off, None, exact.diagnostics), start=start)
-    gap = fit.diagnostics["summary"]["reml_gap"]
+    gap = fit.diagnostics.summary["reml_gap"]
     assert not gap["reached"]
     assert gap["sd"] == pytest.approx(1 - 1 / 1.001, rel=1e-6)  # statsmodels stays where it starts
     spread = fit.parameters[fit.parameters["effect"] == "ran_pars"]
@@ -176,17 +179,17 @@ def test_prediction_errors_by_dense_matrices(coffee):
 def test_coef_is_fixef_plus_ranef_in_statsmodels_own_predictions(coffee):
     (terms, _, W, codes, levels), fit = coffee
     # 1e-9: y is of size 30, twenty operations a row
-    assert fit.diagnostics["summary"]["coef_identity_max_error"] < 1e-9
+    assert fit.diagnostics.summary["coef_identity_max_error"] < 1e-9
     own = levels[codes]
     wrong = fit.ranef.assign(estimate=fit.ranef["estimate"] + 0.01)
-    fitted = ranef.predict(fit.parameters, fit.ranef, terms, W, own)["conditional"].to_numpy()
-    assert lme4.identity_error(fit.parameters, wrong, terms, W, own, fitted) > 0.009
+    fitted = random_effects.predict(fit.parameters, fit.ranef, terms, W, own)["conditional"].to_numpy()
+    assert lme4_summary.identity_error(fit.parameters, wrong, terms, W, own, fitted) > 0.009
 
 
 def test_prediction_for_old_and_new_groups(coffee):
     (terms, *_), fit = coffee
     new = np.array([[1.0, 2.0], [1.0, 2.0]])
-    out = ranef.predict(fit.parameters, fit.ranef, terms, new, ["1", "a new group"])
+    out = random_effects.predict(fit.parameters, fit.ranef, terms, new, ["1", "a new group"])
     printed = COFFEE["lmer_printed_by_the_post"]
     # the post's printed coef of group 1 and fixed effects, at x = 2; 1e-5 as above, times 1 + 2
     assert out["conditional"][0] == pytest.approx(printed["coef_group_1"] @ new[0], abs=3e-5)
@@ -197,15 +200,15 @@ def test_a_boundary_optimum_is_singular_and_not_an_error():
     data = rows("dyestuff2")
     fit = mixedlm.fit(*data, reml=exact_fit("dyestuff2", data[0]))
     details = fit.diagnostics
-    assert (details["status"], details["singular"], details["converged"]) == ("singular", True, True)
+    assert (details.status, details.singular, details.converged) == ("singular", True, True)
     ours = estimates(fit)
     assert ours["sd__Intercept"] < 1e-4 * ours["sd__Observation"]
     assert ours["Intercept"] == pytest.approx(
         5.6656, rel=1e-6
     )  # the mean of a balanced design, whatever D is
     # the start is kept 1.1e-5 sigma from the boundary, which costs 1e-9 in the criterion
-    assert details["criterion"] == pytest.approx(EXACT["dyestuff2"]["criterion"], abs=1e-7)
-    assert any("boundary" in word for word in details["warnings"])
+    assert details.criterion == pytest.approx(EXACT["dyestuff2"]["criterion"], abs=1e-7)
+    assert any("boundary" in word for word in details.warnings)
 
 
 def test_the_units_of_a_predictor_do_not_decide_the_fit():
@@ -216,11 +219,9 @@ def test_the_units_of_a_predictor_do_not_decide_the_fit():
         by_unit = exact.parameters["term"].map({"x": 1 / unit, "sd__x": 1 / unit}).fillna(1.0)
         table = exact.parameters.assign(estimate=exact.parameters["estimate"] * by_unit)
         # X with a column times c: log|X'V^-1 X| is 2 log c more
-        details = {"criterion": EXACT["coffee"]["criterion"] + 2 * np.log(unit)}
+        details = Diagnostics("reml", criterion=EXACT["coffee"]["criterion"] + 2 * np.log(unit))
         fit = mixedlm.fit(terms, y, scaled, codes, levels, reml=Fit("reml", table, None, details))
-        assert (
-            fit.diagnostics["status"] == "ok"
-        )  # unscaled, a slope variance of 1e-16 would trip issue #10239
+        assert fit.diagnostics.status == "ok"  # unscaled, a slope variance of 1e-16 would trip issue #10239
         # 1e-5: as for the warm start; the powers of 2 nearest to 1e8 leave other roundings
         assert estimates(fit)["sd__x"] * unit == pytest.approx(EXACT["coffee"]["sd"]["x"], rel=1e-5)
 
@@ -232,26 +233,26 @@ def test_issue_10239_is_caught(monkeypatch):
     start = mixedlm.Start(np.array([5.6656]), np.array([[0.0]]), 3.7157)
     fit = mixedlm.fit(terms, y, W, codes, levels, start=start)
     assert estimates(fit)["Intercept"] == 0.0  # the bug is there: else this test says nothing
-    assert fit.diagnostics["status"] == "non-converged"
-    assert not fit.diagnostics["converged"]
-    assert "#10239" in fit.diagnostics["message"]
+    assert fit.diagnostics.status == "non-converged"
+    assert not fit.diagnostics.converged
+    assert "#10239" in fit.diagnostics.message
 
 
 def test_a_stop_of_statsmodels_is_data(monkeypatch):
     monkeypatch.setattr(mixedlm, "FLOOR", 0.0)
     start = mixedlm.Start(np.array([5.6656]), np.array([[0.0]]), 3.7157)
     fit = mixedlm.fit(*rows("dyestuff2"), start=start)
-    assert fit.diagnostics["status"] == "error"
-    assert "ingular" in fit.diagnostics["message"]
+    assert fit.diagnostics.status == "error"
+    assert "ingular" in fit.diagnostics.message
     assert list(fit.parameters.columns) == PARAMETERS
 
 
 def test_too_large_a_study_is_skipped_with_the_limit_named():
     data = rows("dyestuff")
     fit = mixedlm.fit(*data, max_groups=5)
-    assert fit.diagnostics["status"] == "skipped"
-    assert fit.diagnostics["message"] == "6 groups are above max_groups = 5"
-    assert mixedlm.fit(*data, max_rows=29).diagnostics["message"].endswith("max_rows = 29")
+    assert fit.diagnostics.status == "skipped"
+    assert fit.diagnostics.message == "6 groups are above max_groups = 5"
+    assert mixedlm.fit(*data, max_rows=29).diagnostics.message.endswith("max_rows = 29")
     assert len(fit.parameters) == len(fit.ranef) == 0
 
 
@@ -286,17 +287,17 @@ def test_rows_and_moments_agree_on_a_general_model(three):
     terms = three[0]
     exact, _ = reml.fit(accumulate.compute(*three), terms.fixed, terms.blocks)
     fit = mixedlm.fit(*three, reml=exact)
-    assert fit.diagnostics["status"] == "ok"
-    assert fit.diagnostics["summary"]["reml_gap"]["reached"]
+    assert fit.diagnostics.status == "ok"
+    assert fit.diagnostics.summary["reml_gap"]["reached"]
     assert fit.parameters["term"].tolist() == exact.parameters["term"].tolist()
     # 1e-6 of 1500: a predictor 100 times farther from 0 than it is wide costs four digits
-    assert fit.diagnostics["criterion"] == pytest.approx(exact.diagnostics["criterion"], abs=1e-6)
+    assert fit.diagnostics.criterion == pytest.approx(exact.diagnostics.criterion, abs=1e-6)
     # two codes, one over rows and one over moments, at the same estimates
     np.testing.assert_allclose(fit.ranef["std_error"], exact.ranef["std_error"], rtol=1e-6)
     np.testing.assert_allclose(fit.ranef["cond_sd"], exact.ranef["cond_sd"], rtol=1e-6)
     np.testing.assert_allclose(fit.ranef["estimate"], exact.ranef["estimate"], rtol=1e-6, atol=1e-6)
     assert fit.parameters["conf_low"].notna().all()
-    assert [row["corr"] for row in fit.diagnostics["summary"]["variances"]][2] == []
+    assert [row["corr"] for row in fit.diagnostics.summary["variances"]][2] == []
 
 
 def test_a_stop_far_from_the_optimum_is_not_called_good(three):
@@ -305,18 +306,18 @@ def test_a_stop_far_from_the_optimum_is_not_called_good(three):
     exact, _ = reml.fit(accumulate.compute(*three), terms.fixed, terms.blocks)
     start = mixedlm.Start(np.zeros(3), np.diag([1.0, 2048.0**-2, 1.0]), 1.0)
     details = mixedlm.fit(*three, reml=exact, start=start).diagnostics
-    assert details["summary"]["reml_gap"]["criterion"] > 1.0
-    assert not details["summary"]["reml_gap"]["reached"]
-    assert details["status"] == "non-converged"
-    assert "above the exact REML criterion" in details["message"]
+    assert details.summary["reml_gap"]["criterion"] > 1.0
+    assert not details.summary["reml_gap"]["reached"]
+    assert details.status == "non-converged"
+    assert "above the exact REML criterion" in details.message
 
 
 def test_a_cold_start_on_the_coffee_data_ends_near_the_optimum_and_says_how_near(coffee):
     data, _ = coffee
     start = mixedlm.Start(np.zeros(2), np.eye(2), 1.0)
     details = mixedlm.fit(*data, reml=exact_fit("coffee", data[0]), start=start).diagnostics
-    gap = details["summary"]["reml_gap"]
-    assert details["status"] == "ok"
+    gap = details.summary["reml_gap"]
+    assert details.status == "ok"
     # MixedLM's default on these data is 4e-6 to 4e-4 off in the sd's (statistics.md, section 3)
     assert 4e-6 < gap["sd"] < 4e-4
     assert 0 < gap["criterion"] < 1e-4

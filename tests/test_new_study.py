@@ -12,10 +12,10 @@ import yaml
 
 import new_study
 from conftest import ROOT
-from lmm.errors import StudyError
-from lmm.proposal import propose
-from lmm.proposal_text import checked, configuration
-from lmm.study import load
+from lmm.config.load import load
+from lmm.core.errors import StudyError
+from lmm.proposal.configuration import checked, configuration
+from lmm.proposal.model import propose
 
 
 def rows(groups=12, each=5, seed=0, **columns):
@@ -158,7 +158,7 @@ def test_rows_that_no_fit_could_use_leave_no_file(tmp_path, monkeypatch):
 
 
 def test_a_sample_is_called_one(tmp_path, monkeypatch):
-    monkeypatch.setattr("lmm.columns.SAMPLE_ROWS", 40)
+    monkeypatch.setattr("lmm.proposal.columns.SAMPLE_ROWS", 40)
     found = proposed(rows(), tmp_path)
     assert (found.rows, found.whole) == (40, False)
     assert "a sample of 40 rows" in configuration("a", "d.csv", found, "a.yaml")

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lmm import lines as no_pooling
-from lmm import ols
-from lmm.errors import StudyError
-from lmm.moments import Basis, Moments
+from lmm.comparison import no_pooling
+from lmm.core.errors import StudyError
+from lmm.engines import ols
+from lmm.moments.moments import Basis, Moments
 
 REFERENCE = Path(__file__).parent / "reference"
 COFFEE = json.loads((REFERENCE / "coffee.json").read_text())
@@ -49,7 +49,7 @@ def digits(value, printed):
 
 
 def test_every_number_of_r_summary_lm_to_its_printed_digits(coffee):
-    summary = ols.fit(["Intercept", "x"], coffee.y, coffee.X).diagnostics["summary"]
+    summary = ols.fit(["Intercept", "x"], coffee.y, coffee.X).diagnostics.summary
     intercept, x = summary["coefficients"]
     ours = {
         "intercept": intercept["estimate"],
@@ -80,18 +80,16 @@ def test_moments_give_the_same_numbers_and_say_what_is_missing(coffee):
     a, b = (f.parameters[["estimate", "std_error", "conf_low", "conf_high"]] for f in (rows, moments))
     np.testing.assert_allclose(a, b, rtol=1e-9)
     for key in ("sigma", "r2", "adj_r2", "f", "f_p"):
-        assert moments.diagnostics["summary"][key] == pytest.approx(
-            rows.diagnostics["summary"][key], rel=1e-9
-        )
-    assert moments.diagnostics["summary"]["residual_quantiles"] is None
-    assert "moments" in moments.diagnostics["summary"]["left_out"]["residual_quantiles"]
-    assert rows.diagnostics["summary"]["left_out"] == {}
+        assert moments.diagnostics.summary[key] == pytest.approx(rows.diagnostics.summary[key], rel=1e-9)
+    assert moments.diagnostics.summary["residual_quantiles"] is None
+    assert "moments" in moments.diagnostics.summary["left_out"]["residual_quantiles"]
+    assert rows.diagnostics.summary["left_out"] == {}
 
 
 def test_without_an_intercept_r2_and_f_compare_with_zero():
     # R: x <- 1:5; y <- c(2.1, 3.9, 6.2, 7.8, 10.1); summary(lm(y ~ 0 + x)); by hand: b = sum(xy)/sum(x^2)
     x, y = np.arange(1.0, 6.0), np.array([2.1, 3.9, 6.2, 7.8, 10.1])
-    summary = ols.fit(["x"], y, x[:, None]).diagnostics["summary"]
+    summary = ols.fit(["x"], y, x[:, None]).diagnostics.summary
     slope = (x @ y) / (x @ x)
     rss = np.sum((y - slope * x) ** 2)
     # 1e-12: the same few sums in another order
@@ -100,15 +98,15 @@ def test_without_an_intercept_r2_and_f_compare_with_zero():
     assert summary["f"] == pytest.approx((y @ y - rss) / (rss / 4), rel=1e-9)  # 1 - R^2 is 3e-4: 4 digits go
     assert summary["f_df"] == [1, 4]
     moments = moments_of(y, x[:, None], ["x"], np.array([0, 0, 0, 1, 1]))
-    from_moments = ols.fit(["x"], moments=moments).diagnostics["summary"]
+    from_moments = ols.fit(["x"], moments=moments).diagnostics.summary
     assert from_moments["f"] == pytest.approx(summary["f"], rel=1e-9)
 
 
 def test_intercept_alone_has_no_f_and_the_t_interval_of_a_mean():
     y = np.array([4.0, 6.0, 5.0, 9.0])
     fit = ols.fit(["Intercept"], y, np.ones((4, 1)), truth={"fixed": {"Intercept": 5.0}, "sigma": 2.0})
-    assert fit.diagnostics["summary"]["f"] is None
-    assert fit.diagnostics["summary"]["r2"] == 0
+    assert fit.diagnostics.summary["f"] is None
+    assert fit.diagnostics.summary["r2"] == 0
     row = fit.parameters.set_index("term").loc["Intercept"]
     half = 3.182446305284263 * np.sqrt(14 / 3 / 4)  # qt(0.975, 3) sqrt(s^2 / n), s^2 = 14 / 3
     # 1e-10: the quantile is written with 16 digits, scipy's is good to about 1e-14

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lmm import gather, ingest
-from lmm.errors import StudyError
-from lmm.formula import parse
-from lmm.moments import Moments
-from lmm.rows import together
+from lmm.core.errors import StudyError
+from lmm.data import ingest
+from lmm.model.formula import parse, together
+from lmm.moments import stage
+from lmm.moments.moments import Moments
 from planning.files import parts
 
 FORMULA = "y ~ x + (x | g)"
@@ -152,24 +152,24 @@ def scanned(tmp_path, formulas, data=None, files=1):
 def test_designs_that_rows_or_groups_cannot_carry(tmp_path, formula, change, said):
     data = scanned(tmp_path, [formula], frame().assign(**change))
     with pytest.raises(StudyError, match=said):
-        design, own = gather.designs([formula], data, None)
-        gather.checked(gather.of_sources(design, data), own, data)
+        design, own = stage.designs([formula], data, None)
+        stage.checked(stage.of_sources(design, data), own, data)
 
 
 def test_engines_own_formulas_are_checked_too(tmp_path):
     formulas = ["y ~ x + (1 | g)", "y ~ x + (x + z + w || g)", "y ~ x + (x + z + w | g)"]
     data = scanned(tmp_path, formulas)
-    design, own = gather.designs(formulas, data, None)
-    moments = gather.of_sources(design, data)
-    assert gather.checked(moments, own[:2], data) is moments  # each effect is a block of its own
+    design, own = stage.designs(formulas, data, None)
+    moments = stage.of_sources(design, data)
+    assert stage.checked(moments, own[:2], data) is moments  # each effect is a block of its own
     with pytest.raises(StudyError, match="column 'w'"):
-        gather.checked(moments, own, data)
+        stage.checked(moments, own, data)
 
 
 def test_bs_and_poly_of_rows_in_memory():
     data = {"rows": 120, "groups": 8, "columns": {}}
-    design, _ = gather.designs(["y ~ poly(x, 2) + bs(z, df=4) + (1 | g)"], data, frame())
-    moments = gather.of_rows(design, frame())
+    design, _ = stage.designs(["y ~ poly(x, 2) + bs(z, df=4) + (1 | g)"], data, frame())
+    moments = stage.of_rows(design, frame())
     # R: poly's columns are orthonormal and orthogonal to 1; 120 rows of sums near 1e-16 each
     polynomial = moments.cov_fixed(("poly(x, 2)[1]", "poly(x, 2)[2]")) * 120
     np.testing.assert_allclose(polynomial, np.eye(2), atol=1e-13)
@@ -177,14 +177,14 @@ def test_bs_and_poly_of_rows_in_memory():
 
 def test_moments_of_parts_are_those_of_one_job(tmp_path):
     data = scanned(tmp_path, [FORMULA], frame(900, 40), files=5)
-    design, own = gather.designs([FORMULA], data, None)
-    whole = gather.of_sources(design, data)
+    design, own = stage.designs([FORMULA], data, None)
+    whole = stage.of_sources(design, data)
     paths = []
     for k, span in enumerate([(0, 2), (2, 3), (3, 5)]):
         path = (str(tmp_path / f"part-{k}"), str(tmp_path / f"part-{k}.json"))
-        gather.of_sources(design, data, span).write(f"{path[0]}.pq", path[1])
+        stage.of_sources(design, data, span).write(f"{path[0]}.pq", path[1])
         paths.append((f"{path[0]}.pq", path[1]))
-    merged = gather.merged(paths, own, data)
+    merged = stage.merged(paths, own, data)
     assert isinstance(merged, Moments)
     assert merged.basis.plain() == whole.basis.plain()
     assert merged.levels.tolist() == whole.levels.tolist()
@@ -206,7 +206,7 @@ def test_files_are_put_together_into_parts():
 def test_many_large_files_are_scattered_over_jobs(project):
     for module, name, value in [
         ("planning/files.py", "SCATTER_BYTES, PART_BYTES", "1000, 1000"),
-        ("lmm/ingest.py", "COPY_LIMIT", "0"),
+        ("lmm/data/ingest.py", "COPY_LIMIT", "0"),
     ]:
         path = project.root / "workflow/scripts" / module
         lines = path.read_text().splitlines()
@@ -227,7 +227,7 @@ def test_many_large_files_are_scattered_over_jobs(project):
     formula = parse(FORMULA)
     source = ingest.inspect(str(project.root / "d*.csv"), formula.variables, "g")
     _, details = ingest.scan(source, formula)
-    design, _ = gather.designs([FORMULA], details, None)
-    expected = gather.of_sources(design, details)
+    design, _ = stage.designs([FORMULA], details, None)
+    expected = stage.of_sources(design, details)
     found = Moments.read(project.root / target, project.root / "results/mine/moments/moments.json")
     np.testing.assert_allclose(found.gram, expected.gram, rtol=0, atol=1e-12 * np.abs(expected.gram).max())

@@ -4,14 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lmm import ingest, new_rows, predictions, reml
-from lmm.accumulate import compute
-from lmm.density import pack_problem
-from lmm.errors import StudyError
-from lmm.formula import parse
-from lmm.levels import encode
-from lmm.terms import Terms
-from lmm.tidy import Fit
+from lmm.core.errors import StudyError
+from lmm.core.tidy import Diagnostics, Fit
+from lmm.data import ingest
+from lmm.data.levels import encode
+from lmm.engines import reml
+from lmm.likelihood.marginal import pack_problem
+from lmm.likelihood.problem import problem_of
+from lmm.model.formula import parse
+from lmm.model.terms import Terms
+from lmm.moments.accumulate import compute
+from lmm.prediction import new_rows, predict
 
 TERMS = Terms(("Intercept", "x", "w"), (("Intercept", "x"),), "g", ("Intercept", "x", "w"))
 
@@ -56,7 +59,7 @@ def dense(y, X, Z, codes, D, sigma, x_new, z_new, codes_new, precision=None, mea
 def test_remls_predictions_are_those_of_the_dense_covariance_matrix(made):
     moments, y, W, codes, W_all, rows = made
     fit, best = reml.fit(moments, TERMS.fixed, TERMS.blocks, profile=False)
-    table = predictions.predict(fit, moments, TERMS, W_all, rows, 0.95)
+    table = predict.predict(fit, moments, TERMS, W_all, rows, 0.95)
     codes_all = np.append(codes, [0, 8, -1, -1])
     Z = W[:, :2]
     fixed, mean, variance = dense(y, W, Z, codes, best.covariance, best.sigma, W_all, W_all[:, :2], codes_all)
@@ -80,15 +83,13 @@ def test_remls_predictions_are_those_of_the_dense_covariance_matrix(made):
 
 def test_a_posteriors_variance_is_the_mixtures(made):
     moments, y, W, codes, W_all, _ = made
-    problem = moments.problem(TERMS.fixed, TERMS.blocks)
+    problem = problem_of(moments, TERMS.fixed, TERMS.blocks)
     prior = {"mean": np.array([8.0, 0.5, 0.0]), "precision": np.diag([0.5, 2.0, 1.0])}
     packed = pack_problem(problem, **prior)
     D = np.array([[[4.0, 0.5], [0.5, 1.0]], [[1.0, -0.3], [-0.3, 0.4]], [[9.0, 0.0], [0.0, 0.0]]])
     sigmas = np.array([1.0, 1.3, 0.8])
     codes_all = np.append(codes, [0, 8, -1, -1])
-    found = predictions.errors(
-        problem, packed, predictions.root_of(D), sigmas, W_all, W_all[:, :2], codes_all
-    )
+    found = predict.errors(problem, packed, predict.root_of(D), sigmas, W_all, W_all[:, :2], codes_all)
     fits, variances = [], []
     for d, s in zip(D, sigmas, strict=True):
         _, fit, variance = dense(
@@ -114,7 +115,9 @@ def test_predictions_of_a_singular_fit_have_the_fixed_effects_errors_only(made):
         [(level, term, 0.0) for level in moments.levels for term in ("Intercept", "x")],
         columns=["level", "term", "estimate"],
     )
-    table = predictions.predict(Fit("reml", parameters, ranef), moments, TERMS, W_all, rows, 0.9)
+    table = predict.predict(
+        Fit("reml", parameters, ranef, Diagnostics("reml")), moments, TERMS, W_all, rows, 0.9
+    )
     cov = 4.0 * moments.ols(TERMS.fixed).cov_unscaled
     expected = np.einsum("na,ab,nb->n", W_all, cov, W_all)
     np.testing.assert_allclose(table["std_error"] ** 2, expected, rtol=1e-9)  # condition near 1e2

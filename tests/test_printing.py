@@ -4,10 +4,10 @@ import shutil
 
 import pytest
 
-from lmm import printing
-from lmm.errors import StudyError
-from lmm.runs_page import compare
-from lmm.store import read_table, write_table
+from lmm.core.errors import StudyError
+from lmm.core.store import read_table, write_table
+from lmm.report import printing
+from lmm.report.runs import compare
 from test_runs import tiny
 
 needs_browser = pytest.mark.skipif(

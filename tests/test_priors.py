@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from lmm.errors import StudyError
-from lmm.priors import Prior, parse_prior
+from lmm.core.errors import StudyError
+from lmm.model.priors import Prior, parse_prior
 
 
 @pytest.mark.parametrize(

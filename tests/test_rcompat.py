@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.special import ndtri
 
-from lmm.rcompat import RRandom, qnorm
+from lmm.simulation.r_random import RRandom, qnorm
 
 COFFEE = Path(__file__).parent / "reference" / "coffee.csv"
 

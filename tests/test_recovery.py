@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 import made_replicates
-from lmm import measures as m
-from lmm.errors import StudyError
-from lmm.recovery import Targets, failures, needed, performance, reference_engine, select
+from lmm.core.errors import StudyError
+from lmm.recovery import measures as m
+from lmm.recovery.performance import Targets, failures, needed, performance, reference_engine, select
 
 T, S = 2.0, 0.5  # truth and sampling sd of a normal mean
 CLOSED = 200_000  # replicates of the closed-form cases
@@ -110,7 +110,8 @@ def test_published_formulas_computed_independently():
     s = rng.gamma(9.0, 0.06, n)
     low, high = e - 1.7 * s, e + 2.1 * s
     long = pd.DataFrame({
-        "design": "a", "groups": 10, "replicate": np.arange(n), "engine": "reml", "effect": "fixed", "term": "x",
+        "design": "a", "groups": 10, "replicate": np.arange(n), "engine": "reml", "effect": "fixed", "group": "",
+        "term": "x",
         "truth": t, "estimate": e, "std_error": s, "conf_low": low, "conf_high": high, "status": "ok", "message": "",
     })  # fmt: skip
     table = select(performance(long), "bias")
@@ -191,7 +192,8 @@ def long(rows, **columns):
     table = pd.DataFrame(rows, columns=names)
     fixed = {"design": "a", "groups": 10, "truth": 1.0, "std_error": 0.5, "message": ""}
     effect = np.where(table["term"].str.startswith(("sd__", "cor__")), "ran_pars", "fixed")
-    return table.assign(effect=effect, **(fixed | columns))
+    group = np.where(effect == "ran_pars", "g", "")
+    return table.assign(effect=effect, group=group, **(fixed | columns))
 
 
 def test_every_failure_is_counted_and_none_is_used():
@@ -280,7 +282,7 @@ def test_bias_and_spread_where_the_truth_differs_between_replicates():
 def test_rows_are_the_same_for_any_order_of_the_input():
     replicates = made_replicates.table(np.random.default_rng(8), replicates=40)
     mixed = replicates.sample(frac=1, random_state=1)
-    keys = ["design", "engine", "effect", "term", "subset", "measure"]
+    keys = ["design", "engine", "effect", "group", "term", "subset", "measure"]
     one, two = (performance(t).set_index(keys).sort_index() for t in (replicates, mixed))
     pd.testing.assert_frame_equal(one, two, check_exact=True)
 

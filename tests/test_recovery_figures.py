@@ -10,12 +10,15 @@ import pandas as pd
 import pytest
 
 import made_replicates
-from lmm import recovered, report, report_recovery, report_recovery_tables, report_recovery_text
-from lmm.calibration import calibrate
-from lmm.figures import calibration as calibration_figures
-from lmm.figures import replicated, write
-from lmm.recovery import failures, performance
-from lmm.store import write_table
+from lmm.core.store import write_table
+from lmm.recovery.calibration.verdicts import calibrate
+from lmm.recovery.performance import failures, performance
+from lmm.report import recovery, report
+from lmm.report.figures import calibration as calibration_figures
+from lmm.report.figures import replicated, write
+from lmm.report.tables import recovery as report_recovery_tables
+from lmm.report.text import recovery as report_recovery_text
+from lmm.results import replicated as recovered
 
 TEMPLATES = Path(__file__).parents[1] / "workflow" / "report" / "templates"
 SETTINGS = {
@@ -192,12 +195,12 @@ def test_words_of_bias_and_failures(single, grid):
 
 
 def test_cards_judge_beyond_monte_carlo_error(grid, single):
-    cards = {card.key: card for card in report_recovery.cards(recovered.read("grid", SETTINGS, grid))}
+    cards = {card.key: card for card in recovery.cards(recovered.read("grid", SETTINGS, grid))}
     assert set(cards) == {f"recovery-{name}" for name in made_replicates.ENGINES}
     assert cards["recovery-ols"].tone == "bad"  # standard errors of half the size that they should have
     assert cards["recovery-reml"].tone == "good"
     assert cards["recovery-pymc"].tone == "bad"  # made 20 % too large at 10 groups
-    found = {card.key: card for card in report_recovery.cards(recovered.read("single", SETTINGS, single))}
+    found = {card.key: card for card in recovery.cards(recovered.read("single", SETTINGS, single))}
     assert found["calibration"].tone == "bad" and found["calibration"].value == "3 of 4 quantities"
 
 

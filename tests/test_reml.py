@@ -5,20 +5,21 @@ import pytest
 from scipy import optimize, stats
 
 import problems
-from lmm import optimum as optimum_module
-from lmm import reml
-from lmm.accumulate import compute
-from lmm.density import log_density, pack_problem
-from lmm.intervals import profile_intervals, standard_errors
-from lmm.optimise import newton
-from lmm.optimum import fill, optimum
-from lmm.terms import Terms
+from lmm.engines import reml
+from lmm.inference import optimum as optimum_module
+from lmm.inference.intervals import profile_intervals, standard_errors
+from lmm.inference.newton import newton
+from lmm.inference.optimum import fill, optimum
+from lmm.likelihood.marginal import log_density, pack_problem
+from lmm.likelihood.problem import problem_of
+from lmm.model.terms import Terms
+from lmm.moments.accumulate import compute
 
 
-def problem_of(name, **changes):
+def study_problem(name, **changes):
     """The kernel's input for a study."""
     moments, terms = problems.moments_of(name, **changes)
-    return moments.problem(terms.fixed, terms.blocks)
+    return problem_of(moments, terms.fixed, terms.blocks)
 
 
 @pytest.fixture(scope="module", params=problems.STUDIES)
@@ -37,7 +38,7 @@ def close(found, expected, sigma):
 def test_an_optimum_that_is_watched_has_the_same_bits(study, monkeypatch):
     name, _, _, best, _ = study
     monkeypatch.setattr(optimum_module, "WATCHED", 0)
-    again = optimum(problem_of(name))
+    again = optimum(study_problem(name))
     assert (again.phi == best.phi).all()
     assert (again.beta == best.beta).all()
     assert (again.criterion, again.sigma, again.certified) == (best.criterion, best.sigma, best.certified)
@@ -71,12 +72,12 @@ def test_certified_and_singular_only_where_it_is(study):
     name, _, fit, best, _ = study
     assert best.certified
     assert best.singular == (name == "dyestuff2")
-    assert fit.diagnostics["status"] == ("singular" if name == "dyestuff2" else "ok")
+    assert fit.diagnostics.status == ("singular" if name == "dyestuff2" else "ok")
 
 
 @pytest.mark.parametrize("seed", range(100))
 def test_orthodont_from_random_starts(seed):
-    problem = problem_of("orthodont")
+    problem = study_problem("orthodont")
     rng = np.random.default_rng(seed)
     start = np.tril(rng.normal(size=(2, 2)) * 10.0 ** rng.uniform(-3, 2, size=(2, 1)))
     best = optimum(problem, [start])
@@ -88,13 +89,13 @@ def test_orthodont_from_random_starts(seed):
 def test_theta_zero_is_left():
     # the gradient in L vanishes identically at L = 0, whatever the data say
     for name in ("orthodont", "sleepstudy", "dyestuff", "coffee"):
-        best = optimum(problem_of(name), [np.zeros_like(problem_of(name).z_map)])
+        best = optimum(study_problem(name), [np.zeros_like(study_problem(name).z_map)])
         assert best.criterion == pytest.approx(problems.EXACT[name]["criterion"], abs=1e-6)
 
 
 def test_orthodonts_saddle_is_left():
     # L of rank one: the best fit with correlation +-1, where the gradient in L22 is 0
-    problem = problem_of("orthodont")
+    problem = study_problem("orthodont")
     structure = problem.structure
     held = int(np.flatnonzero((structure.rows == 1) & (structure.cols == 1))[0])
     model = (structure.rows, structure.cols, np.eye(2), problem.gram, problem.total, problem.n_rows - 2)
@@ -141,7 +142,7 @@ def test_balanced_one_way_closed_form():
     means = np.bincount(codes, y) / 5
     between = 5 * means.var(ddof=1)
     within = ((y - means[codes]) ** 2).sum() / (30 - 6)
-    best = optimum(compute(terms, y, W, codes, levels).problem(terms.fixed, terms.blocks))
+    best = optimum(problem_of(compute(terms, y, W, codes, levels), terms.fixed, terms.blocks))
     assert best.sigma**2 == pytest.approx(within, rel=1e-10)
     assert best.covariance[0, 0] == pytest.approx((between - within) / 5, rel=1e-10)
 
@@ -154,7 +155,7 @@ def test_three_effects_against_a_general_optimiser(blocks):
     terms, y, W, codes, levels = problems.simulated(
         rng, [6] * 12, names, names, D, 0.9, np.array([1.0, 2.0, 3.0]), blocks
     )
-    best = optimum(compute(terms, y, W, codes, levels).problem(terms.fixed, terms.blocks))
+    best = optimum(problem_of(compute(terms, y, W, codes, levels), terms.fixed, terms.blocks))
     free = [
         (a, b) for block in blocks for a in map(names.index, block) for b in map(names.index, block) if b <= a
     ]
@@ -191,7 +192,7 @@ def profile_by_general_optimiser(packed, of, value, best):
 
 @pytest.mark.parametrize("of", [0, 1])
 def test_profile_limits_rise_by_the_chi_square_quantile(of):
-    problem = problem_of("sleepstudy")
+    problem = study_problem("sleepstudy")
     best = optimum(problem)
     limits, words = profile_intervals(problem, best, 0.95)
     assert not words
@@ -204,7 +205,7 @@ def test_profile_limits_rise_by_the_chi_square_quantile(of):
 def test_profile_of_one_way_closed_form():
     # with one variance and sigma the criterion has two parameters: minimise over the other on a fine grid
     terms, y, W, codes, levels = problems.rows_of("dyestuff")
-    problem = compute(terms, y, W, codes, levels).problem(terms.fixed, terms.blocks)
+    problem = problem_of(compute(terms, y, W, codes, levels), terms.fixed, terms.blocks)
     best = optimum(problem)
     limits, _ = profile_intervals(problem, best, 0.9)
 
@@ -221,7 +222,7 @@ def test_profile_of_one_way_closed_form():
 
 
 def test_limits_at_the_edge_of_the_parameter_space():
-    problem = problem_of("dyestuff2")
+    problem = study_problem("dyestuff2")
     best = optimum(problem)
     limits, words = profile_intervals(problem, best, 0.95)
     assert not words
@@ -232,7 +233,7 @@ def test_limits_at_the_edge_of_the_parameter_space():
     # sigma's own: sqrt(sigma^2 / (2 (N - 1))) where the group variance is 0 (a chi-square's information)
     assert errors[1] == pytest.approx(best.sigma / np.sqrt(2 * 29), rel=1e-6)
     # a correlation that the data cannot bound has the limits -1 and 1
-    problem = problem_of("orthodont")
+    problem = study_problem("orthodont")
     limits, words = profile_intervals(problem, optimum(problem), 0.999)
     assert not words
     assert limits[2, 0] == -1.0
@@ -240,7 +241,7 @@ def test_limits_at_the_edge_of_the_parameter_space():
 
 def test_standard_errors_are_the_dense_hessians():
     terms, y, W, codes, levels = problems.rows_of("dyestuff")
-    problem = compute(terms, y, W, codes, levels).problem(terms.fixed, terms.blocks)
+    problem = problem_of(compute(terms, y, W, codes, levels), terms.fixed, terms.blocks)
     best = optimum(problem)
 
     def criterion(sd, sigma):
@@ -283,7 +284,7 @@ def test_a_hundred_thousand_pairs():
     data = problems.simulated(
         rng, [2] * 100_000, ("Intercept", "x"), ("Intercept",), np.eye(1), 1.0, np.array([1.0, 1.0])
     )
-    best = optimum(compute(*data).problem(data[0].fixed, data[0].blocks))
+    best = optimum(problem_of(compute(*data), data[0].fixed, data[0].blocks))
     # sd of an sd estimate here: about 1 / sqrt(2 J) times 1.5; five of them
     assert best.root[0, 0] == pytest.approx(1.0, abs=5 * 1.5 / np.sqrt(2e5))
     assert best.certified
@@ -306,7 +307,7 @@ def test_every_limit_of_a_correlation_is_found_in_hard_shapes():
         terms, *_, moments = small_study(seed)
         fit, _ = reml.fit(moments, terms.fixed, terms.blocks)
         table = fit.parameters.set_index("term")
-        statuses.add(fit.diagnostics["status"])
+        statuses.add(fit.diagnostics.status)
         limits = table.loc[table["effect"] == "ran_pars", ["conf_low", "conf_high"]]
         assert limits.notna().all(axis=None), (seed, limits)
         if 0.0 in table.loc[["sd__Intercept", "sd__x"], "conf_low"].to_numpy():

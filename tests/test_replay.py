@@ -5,15 +5,18 @@ import pandas as pd
 import pytest
 
 from conftest import ROOT
-from lmm import moment_rows, recovery_job, reml, replay, replay_rows, simulate_moments
-from lmm.accumulate import compute
-from lmm.design import build
-from lmm.formula import parse
-from lmm.gather import of_rows
-from lmm.levels import encode
-from lmm.replicate_data import Bootstrap
-from lmm.store import read_table
-from lmm.study import load
+from lmm.config.load import load
+from lmm.core.store import read_table
+from lmm.data.levels import encode
+from lmm.engines import reml
+from lmm.model.design import build
+from lmm.model.formula import parse
+from lmm.moments.accumulate import compute
+from lmm.moments.stage import of_rows
+from lmm.recovery import job, replay, replay_rows
+from lmm.recovery.data import Bootstrap
+from lmm.simulation import moments as simulate_moments
+from lmm.simulation import rows_of_moments
 from planning import plan
 
 SLEEP = "Reaction ~ Days + (Days | Subject)"
@@ -55,14 +58,14 @@ def test_rows_have_the_moments_that_were_drawn(formula):
     drawn = source.draw(5).own
     W, (codes, levels) = design.predictors(frame), encode(frame["g"])
     rng = np.random.default_rng(1)
-    y = moment_rows.response(rng, source.made, drawn, W, codes)
+    y = rows_of_moments.response(rng, source.made, drawn, W, codes)
     found = compute(design.terms, y, W, codes, levels, whole=False, basis=drawn.basis)
     # y* has a size of 1, its sums are of 46 terms of at most 1e3 each, and y of 1e3 is rounded in its 16th digit
     size = np.sqrt(np.outer(np.diag(drawn.total), np.diag(drawn.total)))
     assert np.max(np.abs(found.total - drawn.total) / size) < 1e-11
     rows = drawn.gram.shape[1]
     assert np.max(np.abs(found.gram[:, :rows] - drawn.gram) / size[:rows]) < 1e-11
-    other = moment_rows.response(np.random.default_rng(2), source.made, drawn, W, codes)
+    other = rows_of_moments.response(np.random.default_rng(2), source.made, drawn, W, codes)
     assert np.max(np.abs(other - y)) > 0.1, "what moments do not tell is drawn"
 
 
@@ -107,9 +110,7 @@ def test_reml_of_a_replay_of_a_simulated_design_is_the_replicates(rows):
     study = load({"studies": {"a": given}}).studies["a"]
     planned = plan.study_plan(study)
     (design,) = planned["recovery"]["designs"].values()
-    ((source,), _) = (
-        found.values() for found in recovery_job.simulated(planned["stages"]["replicates"], [design])
-    )
+    ((source,), _) = (found.values() for found in job.simulated(planned["stages"]["replicates"], [design]))
     made = replay_rows.simulated(source, 2)
     again = of_rows(build(parse("y ~ x + (x | g)"), made.frame), made.frame)
     same_fits(source.draw(2).moments, again, source.terms)
@@ -138,7 +139,7 @@ def test_a_design_without_room_for_noise_has_rows_too():
     source, design = bootstrap("y ~ x + (x | g)", frame)
     drawn = source.draw(0).own
     W, (codes, levels) = design.predictors(frame), encode(frame["g"])
-    y = moment_rows.response(np.random.default_rng(1), source.made, drawn, W, codes)
+    y = rows_of_moments.response(np.random.default_rng(1), source.made, drawn, W, codes)
     found = compute(design.terms, y, W, codes, levels, whole=False, basis=drawn.basis)
     np.testing.assert_allclose(found.total, drawn.total, atol=1e-12 * np.trace(drawn.total))
     assert simulate_moments.prepare(drawn).ranks.sum() == 4

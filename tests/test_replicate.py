@@ -6,20 +6,22 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lmm import chunk_plan, chunks, fit_times, ols, recovery_job, reml, replicate, replicate_pymc
-from lmm.accumulate import compute
-from lmm.chunk_plan import Chunk
-from lmm.design import build
-from lmm.formula import parse
-from lmm.levels import encode
-from lmm.problem import layout
-from lmm.replicate_data import Bootstrap, Simulated, estimates_of, root_of
-from lmm.sbc import log_likelihood
-from lmm.simulate import simulate
-from lmm.store import read_table
-from lmm.streams import seed_sequence
-from lmm.study import load
-from lmm.study_simulation_checks import numeric_design
+from lmm.config.load import load
+from lmm.core.store import read_table
+from lmm.core.streams import seed_sequence
+from lmm.data.levels import encode
+from lmm.engines import ols, reml
+from lmm.engines.pymc import fit as bayes
+from lmm.likelihood.problem import layout
+from lmm.model.design import build, numeric_design
+from lmm.model.formula import parse
+from lmm.moments.accumulate import compute
+from lmm.recovery import chunks, job, replicate, times
+from lmm.recovery import plan as chunk_plan
+from lmm.recovery.calibration.ranks import log_likelihood
+from lmm.recovery.data import Bootstrap, Simulated, estimates_of, root_of
+from lmm.recovery.plan import Chunk
+from lmm.simulation.rows import simulate
 
 # The chance that a right implementation fails a test of a distribution (seeds are fixed, so it fails for good or
 # never), all comparisons of that test together.
@@ -41,7 +43,7 @@ def settings(engines=None, simulate=None, **study):
 
 def run(first, stop, designs=None, **study):
     own, points = settings(**study)
-    sources, engines = recovery_job.simulated(own, designs or points)
+    sources, engines = job.simulated(own, designs or points)
     return chunks.run(sources, engines, own["engines"].get("pymc", {}).get("seed", 0), first, stop)
 
 
@@ -102,7 +104,7 @@ def test_an_engine_that_raises_is_a_result_and_the_others_go_on(monkeypatch):
             raise FloatingPointError("went\nwrong")
         return right(*arguments, **options)
 
-    monkeypatch.setattr(replicate.reml, "fit", sometimes)
+    monkeypatch.setattr(reml, "fit", sometimes)
     table = run(0, 2)[0].to_pandas()
     fits = table.drop_duplicates(["design", "replicate", "engine"])
     bad = fits[fits["status"] == "error"]
@@ -132,7 +134,7 @@ def test_a_model_that_does_not_compile_is_tried_once_and_told_of_every_replicate
         calls.append(arguments)
         raise RuntimeError("no\ncompiler")
 
-    monkeypatch.setattr(replicate_pymc, "Sampler", broken)
+    monkeypatch.setattr(bayes, "Sampler", broken)
     engines = {"reml": {}, "pymc": PYMC}
     table = run(0, 3, engines=engines)[0].to_pandas()
     fits = table.drop_duplicates(["design", "replicate", "engine"])
@@ -151,10 +153,10 @@ def test_seconds_and_versions_are_told_beside_the_tables(tmp_path, monkeypatch):
     monkeypatch.setattr(replicate, "time", clock)  # the engines have their own
     for at, (first, stop) in enumerate([(0, 3), (3, 4)]):
         if at:
-            monkeypatch.setattr(fit_times, "versions_of", lambda *names: {"numpy": "0.1"})
+            monkeypatch.setattr(times, "versions_of", lambda *names: {"numpy": "0.1"})
         chunks.write(tmp_path / f"{at}.parquet", run(first, stop)[0])
     files = [tmp_path / "1.parquet", tmp_path / "0.parquet"]
-    told = fit_times.diagnostics(files, keys)
+    told = times.diagnostics(files, keys)
     named = [(one["design"], one["engine"]) for one in told["seconds"]]
     assert named == [(key, engine) for key in keys for engine in ("ols", "reml")]
     # by the clock above the k-th fit takes 2 k + 1/2: ols has k = 0, 2, 4 of the first chunk's first design ...
@@ -164,7 +166,7 @@ def test_seconds_and_versions_are_told_beside_the_tables(tmp_path, monkeypatch):
     assert (first["mean"], first["median"]) == (np.mean(took), np.median(took))
     assert (first["low"], first["high"]) == tuple(np.quantile(took, [0.05, 0.95]))
     assert (first["number"], first["usable"]) == (4, 4)
-    assert set(told["versions"]) == {"numpy", "numba", "python", "scipy"}
+    assert set(told["versions"]) == {"numpy", "numba", "python", "scipy", "statsmodels"}
     assert told["versions"]["numpy"] == f"0.1, {np.__version__}"
     merged = chunks.merge(files, keys)
     assert not {"seconds", "versions"} & {*merged.column_names, *(merged.schema.metadata or {})}
@@ -188,7 +190,7 @@ def test_rows_and_moments_have_the_same_distribution():
     own, (point, _) = settings(simulate=SMALL | {"rows_per_group": {"poisson": 4}, "corr": 0.5})
     found = []
     for moments in (False, True):
-        source = recovery_job.simulated(own | {"simulate_from": "moments" if moments else "rows"}, [point])[0]
+        source = job.simulated(own | {"simulate_from": "moments" if moments else "rows"}, [point])[0]
         # different replicates: the two ways share predictors and random effects where the address is the same
         found.append([sums(source[point["key"]].draw(k + 1000 * moments)) for k in range(800)])
     a, b = np.array(found[0]), np.array(found[1])

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 import made_results
-from lmm import figures, report, report_graph, report_provenance, words
-from lmm.results import read
-from lmm.store import read_json, write_json
+from lmm.core import words
+from lmm.core.store import read_json, write_json
+from lmm.report import figures, graph, provenance, report
+from lmm.results.study import read
 
 PROVENANCE = {
     "rendered": "2026-01-01 00:00 UTC",
@@ -260,7 +261,7 @@ def test_methods_name_what_was_used(coffee):
 def test_run_times_come_from_benchmark_files(tmp_path):
     (tmp_path / "coffee/benchmarks").mkdir(parents=True)
     (tmp_path / "coffee/benchmarks/reml.tsv").write_text("s\th:m:s\tmax_rss\n1.5\t0:00:01\t-\n")
-    found = report_provenance.run_times(tmp_path, ["coffee"])
+    found = provenance.run_times(tmp_path, ["coffee"])
     assert found == [{"study": "coffee", "rule": "reml", "seconds": 1.5, "memory": None}]
 
 
@@ -270,21 +271,21 @@ def test_many_jobs_of_a_rule_are_one_row(tmp_path):
     folder.mkdir(parents=True)
     for name, seconds, peak in (("0-2", 1.5, 300), ("2-4", 2.0, 200), ("4-6", "-", "-")):
         (folder / f"{name}.tsv").write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:01\t{peak}\n")
-    found = report_provenance.run_times(tmp_path, ["grid"])
+    found = provenance.run_times(tmp_path, ["grid"])
     assert found == [{"study": "grid", "rule": "replicates", "seconds": 3.5, "memory": 300.0}]
 
 
 def test_graph_shows_that_mixedlm_starts_from_reml():
-    with_start = report_graph.edges(["mixedlm", "reml"])
+    with_start = graph.edges(["mixedlm", "reml"])
     assert ("reml", "mixedlm") in with_start
-    assert ("reml", "mixedlm") not in report_graph.edges(["mixedlm"])
-    assert "reml to mixedlm" in report_graph.graph(with_start, {"reml": 1.0})
+    assert ("reml", "mixedlm") not in graph.edges(["mixedlm"])
+    assert "reml to mixedlm" in graph.graph(with_start, {"reml": 1.0})
 
 
 def test_graph_shows_the_checks_of_the_engines_that_have_them():
-    assert {("moments", "influence"), ("influence", "figures")} <= set(report_graph.edges(["reml"]))
-    assert {("pymc", "criticism"), ("criticism", "figures")} <= set(report_graph.edges(["ols", "pymc"]))
-    assert not {"influence", "criticism"} & {name for pair in report_graph.edges(["ols"]) for name in pair}
+    assert {("moments", "influence"), ("influence", "figures")} <= set(graph.edges(["reml"]))
+    assert {("pymc", "criticism"), ("criticism", "figures")} <= set(graph.edges(["ols", "pymc"]))
+    assert not {"influence", "criticism"} & {name for pair in graph.edges(["ols"]) for name in pair}
 
 
 @pytest.mark.parametrize(
@@ -293,7 +294,7 @@ def test_graph_shows_the_checks_of_the_engines_that_have_them():
 )
 def test_no_box_of_the_graph_covers_a_line_or_another_box(engines):
     """A line runs level from its box to the column before its end: no box may stand in between at that height."""
-    picture = report_graph.graph(report_graph.edges(engines), {})
+    picture = graph.graph(graph.edges(engines), {})
     box = r'<rect x="([\d.]+)" y="([\d.]+)" width="(\d+)" height="(\d+)"'
     boxes = [tuple(map(float, found)) for found in re.findall(box, picture)]
     lines = [tuple(map(float, found)) for found in re.findall(r"M([\d.]+) ([\d.]+)H([\d.]+)", picture)]
@@ -305,7 +306,7 @@ def test_no_box_of_the_graph_covers_a_line_or_another_box(engines):
 
 
 def test_revision_outside_git_is_empty(tmp_path):
-    assert report_provenance.revision(tmp_path) == ""
+    assert provenance.revision(tmp_path) == ""
 
 
 @pytest.mark.parametrize(

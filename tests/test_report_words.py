@@ -6,9 +6,15 @@ import pandas as pd
 import pytest
 
 import made_results
-from lmm import calibration, figures, recovered, report, report_table, report_tables, report_text, words
-from lmm.page import assemble
-from lmm.results import read
+from lmm.core import words
+from lmm.recovery.calibration import verdicts
+from lmm.report import figures, report
+from lmm.report.page import assemble
+from lmm.report.tables import fits
+from lmm.report.tables import table as report_table
+from lmm.report.text import fits as report_text
+from lmm.results import replicated
+from lmm.results.study import read
 from test_report import PROVENANCE, Text, rendered
 
 
@@ -21,8 +27,8 @@ def coffee(tmp_path):
 def test_terms_have_names_that_a_reader_knows():
     terms = ["x", "sd__x", "cor__Intercept.x", "sd__Observation", "a:b"]
     assert list(map(words.titled, terms)) == ["x", "sd of x", "cor(Intercept, x)", "residual sd", "a:b"]
-    quantities = ["ranef__x__3", calibration.LOG_LIKELIHOOD, calibration.ICC, "sd__x"]
-    assert list(map(recovered.quantity_name, quantities)) == [
+    quantities = ["ranef__x__3", verdicts.LOG_LIKELIHOOD, verdicts.ICC, "sd__x"]
+    assert list(map(replicated.quantity_name, quantities)) == [
         "random x of group 3", "log likelihood", "intraclass correlation", "sd of x",
     ]  # fmt: skip
 
@@ -74,7 +80,7 @@ def test_a_scale_of_its_own_rounds_to_zero_and_blanks_are_blank():
     assert [row[1][1] for row in fine.rows] == ["0.00013", "–"]
     assert [row[1][1] for row in coarse.rows] == ["0.000", ""]
     matrix = [[1, 0, 0], [0.5, 1, 0], [0.2, -0.1, 1]]
-    made = report_tables.correlations({"fixed_names": ["a", "b", "c"], "corr_fixed": matrix}, "reml")
+    made = fits.correlations({"fixed_names": ["a", "b", "c"], "corr_fixed": matrix}, "reml")
     assert [text for _, text in made.rows[0]] == ["b", "0.500", ""]
 
 

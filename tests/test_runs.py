@@ -10,9 +10,11 @@ import pytest
 
 import made_replicates
 from conftest import ROOT
-from lmm import recovery, runs, runs_page
-from lmm.errors import StudyError
-from lmm.store import read_json, read_table, write_json, write_table
+from lmm.core.errors import StudyError
+from lmm.core.store import read_json, read_table, write_json, write_table
+from lmm.recovery import performance
+from lmm.report import runs as runs_page
+from lmm.results import runs
 from test_report import Text
 
 ERROR = 0.01  # mcse_mean of the tiny run's posterior means
@@ -173,7 +175,7 @@ def test_a_run_without_its_configuration_is_not_called_the_same(pair):
 
 def test_recovery_studies_are_compared_by_their_monte_carlo_errors(pair, tmp_path):
     tables = [
-        recovery.performance(
+        performance.performance(
             made_replicates.table(np.random.default_rng(seed), groups=(10,), rows=(5,), replicates=100)
         )
         for seed in (1, 2)

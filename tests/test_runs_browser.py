@@ -2,8 +2,8 @@
 
 import pytest
 
-from lmm import printing
-from lmm.runs_page import compare
+from lmm.report import printing
+from lmm.report.runs import compare
 from test_runs import move, tiny
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

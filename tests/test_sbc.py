@@ -5,12 +5,14 @@ from copy import deepcopy
 import numpy as np
 import pytest
 
-from lmm import chunks, recovery_job, replicate_pymc, sbc
-from lmm.bayes_model import Draws
-from lmm.calibration import calibrate
-from lmm.chains import Chains
-from lmm.posterior import FixedDraws
-from lmm.study import load
+from lmm.config.load import load
+from lmm.engines.pymc import fit as bayes
+from lmm.engines.pymc.chains import Chains
+from lmm.engines.pymc.model import Draws
+from lmm.engines.pymc.posterior import FixedDraws
+from lmm.recovery import chunks, job
+from lmm.recovery.calibration import ranks as sbc
+from lmm.recovery.calibration.verdicts import calibrate
 
 # Verdicts are simultaneous at 99 % (calibration.LEVEL): with the seeds fixed, one right sampler in a hundred would
 # fail the first test, for good.
@@ -32,7 +34,7 @@ def made():
 
     planned = plan.study_plan(load({"studies": {"a": STUDY}}).studies["a"])
     own, designs = planned["stages"]["replicates"], list(planned["recovery"]["designs"].values())
-    return recovery_job.simulated(own, designs)
+    return job.simulated(own, designs)
 
 
 def bad(made):
@@ -51,7 +53,7 @@ def test_the_engine_is_calibrated(made):
 def test_a_prior_that_is_not_the_simulators_is_caught(made, monkeypatch):
     (engine,) = made[1].values()
     settings = deepcopy(engine.settings) | {"priors": PRIORS | {"sd": "half_normal(0.2)"}}
-    monkeypatch.setattr(engine, "settings", settings)
+    monkeypatch.setattr(engine.fitter, "settings", settings)
     assert "sd__Intercept" in bad(made)
 
 
@@ -79,7 +81,7 @@ def test_a_likelihood_left_out_is_caught_by_what_depends_on_the_data_alone(made,
         sd = chains.draws.values[0].ravel()[at]
         return sd[:, None, None] * rng.standard_normal((len(at), chains.problem.n_groups, 1))
 
-    monkeypatch.setattr(replicate_pymc, "sample_until_passed", prior_only)
+    monkeypatch.setattr(bayes, "sample_until_passed", prior_only)
     monkeypatch.setattr(sbc, "random_effects", effects)
     found = bad(made)
     assert "log_likelihood" in found

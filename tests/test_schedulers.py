@@ -124,7 +124,7 @@ def test_stopped_by_hand_it_cancels_its_jobs(pretend, project):
     books = pretend(FAKES["pbs"] | {"qdel": CANCEL})
     (books / "last").write_text("1")
     run = Run(project, "--profile", "profiles/cluster-generic", "--", ALL_TABLES)
-    fit = run.fit("fit_reml")
+    fit = run.fit("reml")
     os.kill(fit, signal.SIGSTOP)
     run.signal(signal.SIGINT)
     run.wait()

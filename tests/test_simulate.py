@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from lmm.simulate import simulate
-from lmm.streams import design_key, seed_sequence
-from lmm.study import load
+from lmm.config.load import load
+from lmm.core.streams import design_key, seed_sequence
+from lmm.simulation.rows import simulate
 
 COFFEE = {
     "generator": "r", "seed": 1, "rows": 1000, "groups": 100, "fixed": {"Intercept": 3, "x": 0.5},

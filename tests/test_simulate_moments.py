@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lmm import accumulate, reml, simulate_moments
-from lmm.terms import Terms
+from lmm.engines import reml
+from lmm.model.terms import Terms
+from lmm.moments import accumulate
+from lmm.simulation import moments as simulate_moments
 
 # Each test of a distribution has a fixed seed, so that it passes or fails for good; LEVEL is the chance that a
 # right implementation would have been unlucky with its seed, all comparisons of a test together.

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import yaml
 
-from lmm.errors import StudyError
-from lmm.streams import design_key
-from lmm.study import Study, load
+from lmm.config.load import Study, load
+from lmm.core.errors import StudyError
+from lmm.core.streams import design_key
 
 ROOT = Path(__file__).parents[1]
 COFFEE = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())

@@ -74,14 +74,14 @@ def test_a_second_run_does_nothing_and_says_so(finished):
 @pytest.mark.parametrize(
     "module, rerun",
     [
-        ("lmm/ols.py", {"ols", "comparison", "figures", "report"}),
-        ("lmm/mixedlm.py", {"mixedlm", "predictions", "comparison", "figures", "report"}),
-        ("lmm/reml.py", {"reml", "mixedlm", "predictions", "comparison", "figures", "report"}),
-        ("lmm/influence.py", {"influence", "figures", "report"}),
-        ("lmm/bayes.py", {"pymc", "criticism", "predictions", "comparison", "figures", "report"}),
-        ("lmm/loo.py", {"criticism", "figures", "report"}),
-        ("lmm/comparison.py", {"comparison", "figures", "report"}),
-        ("lmm/report.py", {"report"}),
+        ("lmm/engines/ols.py", {"ols", "comparison", "figures", "report"}),
+        ("lmm/engines/mixedlm.py", {"mixedlm", "predictions", "comparison", "figures", "report"}),
+        ("lmm/engines/reml.py", {"reml", "mixedlm", "predictions", "comparison", "figures", "report"}),
+        ("lmm/criticism/influence.py", {"influence", "figures", "report"}),
+        ("lmm/engines/pymc/fit.py", {"pymc", "criticism", "predictions", "comparison", "figures", "report"}),
+        ("lmm/criticism/loo.py", {"criticism", "figures", "report"}),
+        ("lmm/comparison/engines.py", {"comparison", "figures", "report"}),
+        ("lmm/report/report.py", {"report"}),
     ],
 )
 def test_an_edited_module_reruns_what_depends_on_it_and_nothing_else(finished, module, rerun):
@@ -96,7 +96,7 @@ def test_an_edited_module_reruns_what_depends_on_it_and_nothing_else(finished, m
 
 
 def test_a_touched_module_reruns_nothing(finished):
-    (finished.root / "workflow/scripts/lmm/store.py").touch()
+    (finished.root / "workflow/scripts/lmm/core/store.py").touch()
     assert not finished.planned()
 
 

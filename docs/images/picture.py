@@ -27,7 +27,7 @@ MOVE = """names => {
 
 
 def main() -> None:
-    from lmm.printing import browser
+    from lmm.report.printing import browser
 
     page_file = Path(sys.argv[1] if len(sys.argv) > 1 else "results/report.html").resolve()
     with sync_playwright() as started:

@@ -99,19 +99,20 @@ class Run:
         """Slurm's ids of the jobs submitted for a rule, in their order."""
         return re.findall(rf"SLURM jobid (\d+) \(log: \S*/rule_{rule}/", self.said)
 
-    def fit(self, script: str) -> int:
-        """The process that runs a rule's script, once there is one."""
-        self.until(lambda: list(fits(self.root, script)))
-        return next(fits(self.root, script))
+    def fit(self, engine: str) -> int:
+        """The process that fits an engine, once there is one."""
+        self.until(lambda: list(fits(self.root, engine)))
+        return next(fits(self.root, engine))
 
 
-def fits(root: Path, script: str) -> Iterator[int]:
-    """Processes that run a script of a project's rules."""
+def fits(root: Path, engine: str) -> Iterator[int]:
+    """Processes that fit an engine in a project: a job's standard output is its rule's log."""
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             words = (folder / "cmdline").read_bytes().split(b"\0")
             here = os.readlink(folder / "cwd") == str(root)
-            if here and b"python" in words[0] and words[-2].endswith(f".{script}.py".encode()):
+            fitting = here and b"python" in words[0] and words[-2].endswith(b".fit_engine.py")
+            if fitting and os.readlink(folder / "fd/1").endswith(f"/logs/{engine}.log"):
                 yield int(folder.name)
 
 

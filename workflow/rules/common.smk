@@ -9,13 +9,19 @@ SCRIPTS = Path(
 ).resolve()
 sys.path.insert(0, str(SCRIPTS))
 
-from lmm.errors import StudyError
+from lmm.core import engines
+from lmm.core.errors import StudyError
 from planning import configuration, plan, wiring
 from running import frame, integrity, verdicts
 
 # Relative where it can be, so that a project that was moved is not a project that was changed.
 LIBRARY = (
     os.path.relpath(SCRIPTS) if SCRIPTS.is_relative_to(Path.cwd()) else str(SCRIPTS)
+)
+
+# The engines that stages of their own follow: influence, and criticism of the posterior.
+EXACT, BAYES = (
+    engines.first(engines.ENGINES, family) for family in (engines.EXACT, engines.BAYES)
 )
 
 frame.say_whether_logs_are_shown(workflow.output_settings.show_failed_logs)
@@ -58,9 +64,9 @@ def targets():
     return wanted + ["results/verdict.txt"] * strict
 
 
-def lib(script):
+def lib(script, *loaded):
     """The library's modules that a script uses, as inputs: an edit of one is an edit of what it makes."""
-    return [local(f"{LIBRARY}/{module}") for module in wiring.modules(script)]
+    return [local(f"{LIBRARY}/{module}") for module in wiring.modules(script, *loaded)]
 
 
 def templates():

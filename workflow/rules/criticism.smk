@@ -7,14 +7,14 @@ moments/, pymc/posterior.nc -> pymc/loo.parquet, predictive.csv, replicates.parq
 rule criticism:
     input:
         unpack(moments),
-        posterior="results/{study}/pymc/posterior.nc",
-        lib=lib("criticise_pymc"),
+        posterior=f"results/{{study}}/{BAYES}/posterior.nc",
+        lib=lib("criticise_posterior"),
     output:
-        loo="results/{study}/pymc/loo.parquet",
-        predictive="results/{study}/pymc/predictive.csv",
-        replicates="results/{study}/pymc/replicates.parquet",
-        sensitivity="results/{study}/pymc/sensitivity.csv",
-        about="results/{study}/pymc/criticism.json",
+        loo=f"results/{{study}}/{BAYES}/loo.parquet",
+        predictive=f"results/{{study}}/{BAYES}/predictive.csv",
+        replicates=f"results/{{study}}/{BAYES}/replicates.parquet",
+        sensitivity=f"results/{{study}}/{BAYES}/sensitivity.csv",
+        about=f"results/{{study}}/{BAYES}/criticism.json",
     log:
         "results/{study}/logs/criticism.log",
     benchmark:
@@ -30,4 +30,4 @@ rule criticism:
     message:
         "{wildcards.study}: criticism of the Bayesian fit"
     script:
-        "../scripts/criticise_pymc.py"
+        "../scripts/criticise_posterior.py"

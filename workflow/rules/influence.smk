@@ -9,8 +9,8 @@ rule influence:
         unpack(moments),
         lib=lib("measure_influence"),
     output:
-        table="results/{study}/reml/influence.parquet",
-        about="results/{study}/reml/influence.json",
+        table=f"results/{{study}}/{EXACT}/influence.parquet",
+        about=f"results/{{study}}/{EXACT}/influence.json",
     log:
         "results/{study}/logs/influence.log",
     benchmark:

@@ -12,16 +12,17 @@ def new_rows(wildcards):
 def predicted(wildcards):
     """What predictions take: engines' tables, the rows that were fitted, those of the user's file."""
     base, study = f"results/{wildcards.study}", studies[wildcards.study]
+    mixed = {f"{name}_ranef" for name in engines.mixed(study["engines"])}
     found = {
         name: path
         for name, path in fits(wildcards).items()
-        if not name.startswith("ols_")
+        if f"{name.rpartition('_')[0]}_ranef" in mixed
     }
     found |= new_rows(wildcards) | {"data": f"{base}/data/data.json"}
     if study["copied"]:
         found["rows"] = f"{base}/data/data.parquet"
-    if "pymc" in study["engines"]:
-        found["posterior"] = f"{base}/pymc/posterior.nc"
+    if bayes := engines.first(study["engines"], engines.BAYES):
+        found["posterior"] = f"{base}/{bayes}/posterior.nc"
     return found
 
 
@@ -39,10 +40,41 @@ def rows(wildcards):
     return found | {"sources": sources(wildcards)}
 
 
-def rows_of_full_model(wildcards):
-    """The rows, where PyMC samples the full model; the marginal one needs their moments only."""
-    stage = studies[wildcards.study]["stages"]["pymc"]
-    return rows(wildcards) if stage["model"] == "full" else {}
+def fitted_from(engine):
+    """What an engine's fit reads: moments, the rows where it needs them, and where it starts."""
+
+    def inputs(wildcards):
+        study = studies[wildcards.study]
+        found = moments(wildcards)
+        if engine.name in study["reads_rows"]:
+            found |= rows(wildcards)
+        if engine.name in study["starts"]:
+            exact = engines.first(study["engines"], engines.EXACT)
+            base = f"results/{wildcards.study}/{exact}"
+            found |= {
+                f"start_{name}": f"{base}/{file}"
+                for name, file in engines.row(exact).files.items()
+            }
+        return found
+
+    return inputs
+
+
+def written_by(engine):
+    """What an engine's fit writes: tables and posterior are never empty."""
+    found = {
+        name: f"results/{{study}}/{engine.name}/{file}"
+        for name, file in engine.files.items()
+    }
+    full = {name for name in ("parameters", "posterior") if name in found}
+    return found | {name: ensure(found[name], non_empty=True) for name in full}
+
+
+def cores_of(engine):
+    """Chains sampled at a time, of an engine that has chains."""
+    if "draws" not in engine.yields:
+        return 1
+    return lambda wildcards: studies[wildcards.study]["chains_at_a_time"]
 
 
 def moments(wildcards):
@@ -81,49 +113,38 @@ def part_files(wildcards):
     return studies[wildcards.study]["parts"][int(wildcards.part)]
 
 
-def optimum(wildcards):
-    """reml's fit, where it is of the model that MixedLM fits."""
-    base = f"results/{wildcards.study}/reml"
-    if not studies[wildcards.study]["reml_is_start"]:
-        return {}
-    return {
-        "reml_parameters": f"{base}/parameters.csv",
-        "reml_ranef": f"{base}/ranef.parquet",
-        "reml_diagnostics": f"{base}/diagnostics.json",
-    }
-
-
 def fits(wildcards):
     """Tables of all engines of a study."""
     found = {}
-    for engine in studies[wildcards.study]["engines"]:
-        base = f"results/{wildcards.study}/{engine}"
-        found[f"{engine}_parameters"] = f"{base}/parameters.csv"
-        found[f"{engine}_diagnostics"] = f"{base}/diagnostics.json"
-        if engine != "ols":
-            found[f"{engine}_ranef"] = f"{base}/ranef.parquet"
+    for name in studies[wildcards.study]["engines"]:
+        files = engines.row(name).files
+        for kind in ("parameters", "diagnostics", "ranef"):
+            if kind in files:
+                found[f"{name}_{kind}"] = (
+                    f"results/{wildcards.study}/{name}/{files[kind]}"
+                )
     return found
 
 
 def everything(wildcards):
-    """All that figures and report read of a study, under the names of `lmm.results.read`."""
+    """All that figures and report read of a study, under the names of `lmm.results.study.read`."""
     study, base = studies[wildcards.study], f"results/{wildcards.study}"
     found = {"data_json": f"{base}/data/data.json"} | fits(wildcards)
     if study["copied"]:
         found["data"] = f"{base}/data/data.parquet"
     found |= truth(wildcards)
-    if "mixedlm" in study["engines"]:
-        found["mixedlm_coef"] = f"{base}/mixedlm/coef.parquet"
-    if "reml" in study["engines"]:
-        found["influence"] = f"{base}/reml/influence.parquet"
-        found["influence_about"] = f"{base}/reml/influence.json"
-    if "pymc" in study["engines"]:
-        found["posterior"] = f"{base}/pymc/posterior.nc"
-        found["criticism"] = f"{base}/pymc/criticism.json"
+    if likelihood := engines.first(study["engines"], engines.LIKELIHOOD):
+        found["coef"] = f"{base}/{likelihood}/coef.parquet"
+    if exact := engines.first(study["engines"], engines.EXACT):
+        found["influence"] = f"{base}/{exact}/influence.parquet"
+        found["influence_about"] = f"{base}/{exact}/influence.json"
+    if bayes := engines.first(study["engines"], engines.BAYES):
+        found["posterior"] = f"{base}/{bayes}/posterior.nc"
+        found["criticism"] = f"{base}/{bayes}/criticism.json"
         for table in ("loo", "replicates"):
-            found[table] = f"{base}/pymc/{table}.parquet"
+            found[table] = f"{base}/{bayes}/{table}.parquet"
         for table in ("predictive", "sensitivity"):
-            found[table] = f"{base}/pymc/{table}.csv"
+            found[table] = f"{base}/{bayes}/{table}.csv"
     for table in ("variance_recovery", "variance_explained", "ranef_differences"):
         found[table] = f"{base}/comparison/{table}.csv"
     return found

@@ -16,7 +16,7 @@ wildcard_constraints:
 rule replicates:
     input:
         unpack(replicates_from),
-        lib=lib("run_recovery"),
+        lib=fitting,
     output:
         replicates=ensure(
             "results/{study}/recovery/chunks/{bundle}/{first}-{stop}.parquet",

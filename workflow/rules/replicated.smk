@@ -1,6 +1,6 @@
 """What rules about replicates share: which studies have them, their chunks, what is read of them."""
 
-from lmm import chunk_plan
+from lmm.recovery import plan as chunk_plan
 
 
 def replicated(chosen=lambda recovery: True):
@@ -30,12 +30,20 @@ def replicates_from(wildcards):
     recovery, base = studies[wildcards.study]["recovery"], f"results/{wildcards.study}"
     found = moments(wildcards) if recovery["own"] else {}
     return found | (
-        {"posterior": f"{base}/pymc/posterior.nc"} if recovery["from_posterior"] else {}
+        {"posterior": f"{base}/{BAYES}/posterior.nc"}
+        if recovery["from_posterior"]
+        else {}
     )
 
 
+def fitting(wildcards):
+    """The modules that replicates use, those of the study's engines among them."""
+    fitted = studies[wildcards.study]["engines"]
+    return lib("run_recovery", *(engines.row(name).module for name in fitted))
+
+
 def recovered(wildcards):
-    """All that figures and report read of a study with replicates, under the names of `lmm.recovered.read`."""
+    """All that figures and report read of a study with replicates, under the names of `lmm.results.replicated.read`."""
     base = f"results/{wildcards.study}/recovery"
     names = ["performance.csv", "failures.csv", "replicates.parquet"]
     if studies[wildcards.study]["recovery"]["ranked"]:

@@ -4,11 +4,12 @@ from running.frame import run, truth_of
 
 
 def main(job) -> None:
-    from lmm import comparison, lines, variance
-    from lmm.moments import Moments
-    from lmm.rows import read_terms
-    from lmm.store import write_table
-    from lmm.tidy import Fit
+    from lmm.comparison import engines, no_pooling
+    from lmm.core.store import write_table
+    from lmm.core.tidy import Fit
+    from lmm.data.rows import read_terms
+    from lmm.inference import variance_explained
+    from lmm.moments.moments import Moments
 
     settings, truth = job.params.settings, truth_of(job)
     terms = read_terms(job.input.design, settings["formula"])
@@ -18,11 +19,13 @@ def main(job) -> None:
         kinds = ("parameters", "diagnostics", "ranef")
         fits[engine] = Fit.read(*(job.input.get(f"{engine}_{kind}") for kind in kinds))
     mean_zz, cov_fixed = moments.mean_zz(terms.random), moments.cov_fixed(terms.fixed)
-    explained = variance.table(fits, truth, terms.fixed, terms.random, mean_zz, cov_fixed)
-    own_lines = lines.group_lines_from_moments(terms.random, moments)
+    explained = variance_explained.table(
+        fits, truth, terms.fixed, terms.random, mean_zz, cov_fixed, terms.group
+    )
+    own_lines = no_pooling.group_lines_from_moments(terms.random, moments)
     write_table(job.output.variance_explained, explained)
-    write_table(job.output.variance_recovery, comparison.variance_recovery(fits, truth, explained))
-    write_table(job.output.ranef_differences, comparison.ranef_differences(fits, own_lines))
+    write_table(job.output.variance_recovery, engines.variance_recovery(fits, truth, explained))
+    write_table(job.output.ranef_differences, engines.ranef_differences(fits, own_lines))
 
 
 run(main, snakemake)  # noqa: F821

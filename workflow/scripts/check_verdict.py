@@ -4,8 +4,8 @@ from running.frame import run
 
 
 def main(job) -> None:
-    from lmm.errors import StudyError
-    from lmm.store import write_text
+    from lmm.core.errors import StudyError
+    from lmm.core.store import write_text
     from running.verdicts import problems
 
     endings = {name: path for name, path in job.input.items() if "/" in name}  # neither lib nor the page

@@ -7,9 +7,9 @@ Status 1 and one line where a folder is not that of a finished run.
 
 import argparse
 
-from lmm.errors import StudyError
-from lmm.runs_page import compare
-from lmm.store import write_text
+from lmm.core.errors import StudyError
+from lmm.core.store import write_text
+from lmm.report.runs import compare
 
 
 def main() -> None:

@@ -4,10 +4,12 @@ import time
 
 import numpy as np
 
-from lmm import bayes, criticism, reml
-from lmm.accumulate import compute
-from lmm.study_engines import Pymc
-from lmm.terms import Terms
+from lmm.config.engines import Pymc
+from lmm.criticism import stage
+from lmm.engines import reml
+from lmm.engines.pymc import fit
+from lmm.model.terms import Terms
+from lmm.moments.accumulate import compute
 
 
 def main() -> None:
@@ -23,8 +25,8 @@ def main() -> None:
     reml.fit(moments, names, (names,))
     settings = Pymc(tune=100, draws=100, priors={"fixed": "flat", "sd": "uniform(0, 100)", "sigma": "flat"})
     options = settings.plain() | {"conf_level": 0.95}
-    _, tree = bayes.fit(moments, names, terms.blocks, options)
-    criticism.criticise(moments, names, terms.blocks, tree["posterior"], options)
+    _, tree = fit.fit(moments, names, terms.blocks, options)
+    stage.criticise(moments, names, terms.blocks, tree["posterior"], options)
     print(f"Kernels compiled in {time.perf_counter() - start:.0f} s")
 
 

@@ -4,21 +4,21 @@ from running.frame import run
 
 
 def main(job) -> None:
-    from lmm import gather
-    from lmm.rows import write_designs
-    from lmm.store import read_json, read_table
-    from lmm.tidy import rank_deficient
+    from lmm.core.store import read_json, read_table
+    from lmm.core.tidy import rank_deficient
+    from lmm.data.rows import write_designs
+    from lmm.moments import stage
 
     data, settings = read_json(job.input.data), job.params.settings
     rows = read_table(job.input.rows) if job.input.get("rows") else None
-    design, own = gather.designs(settings["formulas"], data, rows)
+    design, own = stage.designs(settings["formulas"], data, rows)
     if rows is not None:
-        found = gather.of_rows(design, rows, data)
+        found = stage.of_rows(design, rows, data)
     else:
         memory, span = job.resources.mem_mb // 2, job.params.get("files")
-        found = gather.of_sources(design, data, span, job.threads, memory)
+        found = stage.of_sources(design, data, span, job.threads, memory)
     if job.output.get("design"):
-        found, own = gather.checked(found, own, data, settings["rank_deficient"])
+        found, own = stage.checked(found, own, data, settings["rank_deficient"])
         if dropped := own[0].terms.dropped:
             print(rank_deficient(dropped))
         write_designs(job.output.design, own)

@@ -4,7 +4,7 @@ from running.frame import run
 
 
 def main(job) -> None:
-    from lmm import figures
+    from lmm.report import figures
 
     drawn = figures.draw(job.wildcards.study, job.params.settings, dict(job.input.items()), job.threads)
     figures.write(drawn, job.output.figures)

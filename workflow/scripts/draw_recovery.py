@@ -4,8 +4,8 @@ from running.frame import run
 
 
 def main(job) -> None:
-    from lmm import figures
-    from lmm.figures import replicated
+    from lmm.report import figures
+    from lmm.report.figures import replicated
 
     drawn = replicated.draw(job.wildcards.study, job.params.settings, dict(job.input.items()))
     figures.write(drawn, job.output.figures)

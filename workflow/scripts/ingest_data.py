@@ -4,10 +4,11 @@ from running.frame import run
 
 
 def main(job) -> None:
-    from lmm import ingest, new_rows
-    from lmm.dialect import Reading
-    from lmm.rows import together
-    from lmm.store import write_json
+    from lmm.core.store import write_json
+    from lmm.data import ingest
+    from lmm.data.dialect import Reading
+    from lmm.model.formula import together
+    from lmm.prediction import new_rows
 
     formula = together(job.params.settings["formulas"])
     drop, stated = job.params.settings["missing"] == "drop", Reading.of(job.params.settings)

@@ -4,10 +4,10 @@ from running.frame import run
 
 
 def main(job) -> None:
-    from lmm.influence import influence
-    from lmm.moments import Moments
-    from lmm.rows import read_terms
-    from lmm.store import write_json, write_table
+    from lmm.core.store import write_json, write_table
+    from lmm.criticism.influence import influence
+    from lmm.data.rows import read_terms
+    from lmm.moments.moments import Moments
 
     terms = read_terms(job.input.design, job.params.settings["formula"])
     moments = Moments.read(job.input.moments, job.input.moments_details)

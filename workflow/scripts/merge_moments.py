@@ -4,16 +4,15 @@ from running.frame import run
 
 
 def main(job) -> None:
-    from lmm import gather
-    from lmm.rows import write_designs
-    from lmm.store import read_json
-    from lmm.tidy import rank_deficient
+    from lmm.core.store import read_json
+    from lmm.core.tidy import rank_deficient
+    from lmm.data.rows import write_designs
+    from lmm.moments import stage
 
-    data = read_json(job.input.data)
-    settings = job.params.settings
-    _, own = gather.designs(settings["formulas"], data, None)
+    data, settings = read_json(job.input.data), job.params.settings
+    _, own = stage.designs(settings["formulas"], data, None)
     parts = list(zip(job.input.tables, job.input.details, strict=True))
-    found, own = gather.merged(parts, own, data, settings["rank_deficient"])
+    found, own = stage.merged(parts, own, data, settings["rank_deficient"])
     if dropped := own[0].terms.dropped:
         print(rank_deficient(dropped))
     found.write(job.output.table, job.output.details)

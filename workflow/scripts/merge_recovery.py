@@ -10,14 +10,15 @@ def main(job) -> None:
     import numpy as np
     import pandas as pd
 
-    from lmm import calibration, chunks, fit_times, recovery
-    from lmm.store import write_json, write_table
+    from lmm.core.store import write_json, write_table
+    from lmm.recovery import chunks, performance, times
+    from lmm.recovery.calibration import verdicts as calibration
 
     chunks.write(job.output.replicates, chunks.merge(job.input.chunks, job.params.designs))
-    write_json(job.output.diagnostics, fit_times.diagnostics(job.input.chunks, job.params.designs))
+    write_json(job.output.diagnostics, times.diagnostics(job.input.chunks, job.params.designs))
     replicates = pd.read_parquet(job.output.replicates)
-    write_table(job.output.performance, recovery.performance(replicates))
-    write_table(job.output.failures, recovery.failures(replicates))
+    write_table(job.output.performance, performance.performance(replicates))
+    write_table(job.output.failures, performance.failures(replicates))
     if job.output.get("ranks"):
         ranks = chunks.merge(job.input.rank_chunks, job.params.designs)
         chunks.write(job.output.ranks, ranks)

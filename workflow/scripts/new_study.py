@@ -8,11 +8,11 @@ Status 1 and one line where the file cannot be read, or it cannot be told what i
 import argparse
 from pathlib import Path
 
-from lmm.errors import StudyError
-from lmm.proposal import propose
-from lmm.proposal_text import checked, configuration
-from lmm.store import write_text
-from lmm.study import check_name
+from lmm.config.load import check_name
+from lmm.core.errors import StudyError
+from lmm.core.store import write_text
+from lmm.proposal.configuration import checked, configuration
+from lmm.proposal.model import propose
 
 
 def main() -> None:

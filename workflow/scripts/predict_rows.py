@@ -6,21 +6,21 @@ from running.frame import run
 def main(job) -> None:
     import pandas as pd
 
-    from lmm import new_rows, predicted
-    from lmm.moments import Moments
-    from lmm.store import read_json, read_table, write_json, write_table
-    from lmm.tidy import OWN_ROWS
+    from lmm.core.store import read_json, read_table, write_json, write_table
+    from lmm.core.tidy import OWN_ROWS
+    from lmm.moments.moments import Moments
+    from lmm.prediction import new_rows, stage
 
     data, designs = read_json(job.input.data), read_json(job.input.design)
     frames = {}
     if job.input.get("rows") and data["rows"] <= OWN_ROWS:
         frames["data"] = read_table(job.input.rows)
     if job.input.get("predict"):
-        source = new_rows.check(job.input.predict, predicted.formula_of(designs), data)
+        source = new_rows.check(job.input.predict, stage.formula_of(designs), data)
         frames["predict"] = new_rows.read(source)
     rows = pd.concat(frames, names=["source", "row"]) if frames else None
     moments = Moments.read(job.input.moments, job.input.moments_details)
-    table, details = predicted.by_all(dict(job.input.items()), designs, moments, rows, job.params.settings)
+    table, details = stage.by_all(dict(job.input.items()), designs, moments, rows, job.params.settings)
     if lost := details["not_estimable"]:
         print(
             f"{lost} rows have a combination of predictors whose mean these data cannot tell (estimable is false)"

@@ -4,7 +4,7 @@ from running.frame import run
 
 
 def main(job) -> None:
-    from lmm import printing
+    from lmm.report import printing
 
     printing.pdf(job.input.page, job.output.pdf)
 

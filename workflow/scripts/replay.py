@@ -10,10 +10,10 @@ from pathlib import Path
 
 import yaml
 
-from lmm import replay
-from lmm.errors import StudyError
-from lmm.store import write_text
-from lmm.study import load
+from lmm.config.load import load
+from lmm.core.errors import StudyError
+from lmm.core.store import write_text
+from lmm.recovery import replay
 from running import replays
 
 USAGE = "expected a study and a replicate: make replay STUDY=design REPLICATE=17 CONFIG=config/recovery.yaml"

@@ -4,14 +4,15 @@ from running.frame import run
 
 
 def main(job) -> None:
-    from lmm import chunks, recovery_job
+    from lmm.recovery import chunks
+    from lmm.recovery import job as recovery_job
 
     settings, key = job.params.settings, job.wildcards
     if settings["bootstrap"] is None:
         sources, engines = recovery_job.simulated(settings, job.params.designs)
     else:
         sources, engines = recovery_job.bootstrapped(settings, job.params.designs, dict(job.input.items()))
-    seed = settings["engines"].get("pymc", {}).get("seed", 0)
+    seed = max((own.get("seed", 0) for own in settings["engines"].values()), default=0)
     replicates, ranks = chunks.run(sources, engines, seed, int(key.first), int(key.stop))
     chunks.write(job.output.replicates, replicates)
     if job.output.get("ranks"):

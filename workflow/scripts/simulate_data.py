@@ -4,12 +4,13 @@ from running.frame import run
 
 
 def main(job) -> None:
-    from lmm import ingest, new_rows
-    from lmm.formula import parse
-    from lmm.simulate import simulate
-    from lmm.store import write_json, write_table
-    from lmm.streams import seed_sequence
-    from lmm.study_simulation import Simulation
+    from lmm.config.simulation import Simulation
+    from lmm.core.store import write_json, write_table
+    from lmm.core.streams import seed_sequence
+    from lmm.data import ingest
+    from lmm.model.formula import parse
+    from lmm.prediction import new_rows
+    from lmm.simulation.rows import simulate
 
     settings = job.params.settings
     formula, simulation = parse(settings["formula"]), Simulation.from_plain(settings["simulate"])

@@ -6,7 +6,8 @@ from running.frame import run
 
 
 def main(job) -> None:
-    from lmm import report, report_provenance
+    from lmm.report import provenance as report_provenance
+    from lmm.report import report
 
     studies, results = job.params.studies, Path(job.output.page).parent
     # Read now and not given as a parameter: a commit is no reason to run anything again.

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from lmm.schema import key_table, schema
-from lmm.store import write_text
+from lmm.config.schema import key_table, schema
+from lmm.core.store import write_text
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
@@ -18,7 +18,7 @@ START, END = "<!-- keys: made by workflow/scripts/write_schema.py -->\n", "<!-- 
 
 def schema_text() -> str:
     """The schema as YAML."""
-    head = "# Made by workflow/scripts/write_schema.py from workflow/scripts/lmm/study_*.py; do not edit.\n"
+    head = "# Made by workflow/scripts/write_schema.py from workflow/scripts/lmm/config/*.py; do not edit.\n"
     return head + yaml.safe_dump(schema(), sort_keys=False, allow_unicode=True, width=110)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
-from lmm.errors import StudyError
+from lmm.core.errors import StudyError
 from planning.configuration import check
 
 OPTIONS = ("--configfile", "--configfiles")

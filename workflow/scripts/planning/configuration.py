@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from lmm.errors import StudyError
+from lmm.core.errors import StudyError
 
 # Deeper nesting than this is no configuration of ours, and more than Python's recursion allows several readers.
 DEEPEST = 50

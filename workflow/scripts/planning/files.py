@@ -47,10 +47,10 @@ def look(study, formulas: list[str]) -> tuple[list[int], list[str]]:
     StudyError
         A file cannot be used.
     """
-    from lmm import ingest
-    from lmm.dialect import Reading
-    from lmm.errors import StudyError
-    from lmm.rows import together
+    from lmm.core.errors import StudyError
+    from lmm.data import ingest
+    from lmm.data.dialect import Reading
+    from lmm.model.formula import together
 
     formula, settings = together(formulas), study.settings
     stated, sources = Reading.of(settings.plain()), []

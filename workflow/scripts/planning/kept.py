@@ -26,7 +26,7 @@ def fingerprint(config: Mapping[str, Any], root: Path) -> str:
     data = [(file, *_state(root / file)) for file in files]
     known = repr([config, data, sys.version, sys.prefix])  # repr takes whatever YAML allows, as keys too
     digest = hashlib.sha256(known.encode())
-    for module in [*sorted(SCRIPTS.glob("planning/*.py")), *sorted(SCRIPTS.glob("lmm/*.py"))]:
+    for module in [*sorted(SCRIPTS.glob("planning/*.py")), *sorted(SCRIPTS.glob("lmm/**/*.py"))]:
         digest.update(module.read_bytes())
     return digest.hexdigest()
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lmm.core import engines
 from planning import files, kept, replicates
 
 # Beyond either, sampling takes longer than its imports and compilation: chains then have a thread each.
@@ -36,7 +37,7 @@ def make(config: Mapping[str, Any], root: Path) -> dict[str, Any]:
     key = kept.fingerprint(config, root)
     if (found := kept.read(root, key)) is not None:
         return found
-    from lmm.study import load
+    from lmm.config.load import load
 
     loaded = load(config, root)
     studies = {name: study_plan(study) for name, study in loaded.studies.items()}
@@ -51,7 +52,7 @@ def study_plan(study) -> dict[str, Any]:
     Parameters
     ----------
     study : Study
-        Of `lmm.study`.
+        Of `lmm.config.load`.
 
     Returns
     -------
@@ -63,14 +64,15 @@ def study_plan(study) -> dict[str, Any]:
     StudyError
         The header of one of its files does not fit its formulas.
     """
-    from lmm.ingest import COPY_LIMIT
+    from lmm.data.ingest import COPY_LIMIT
 
     settings = study.settings
     stages = _stages(study)
     sizes, notes = files.look(study, stages["moments"]["formulas"])
     copied = sum(sizes) <= COPY_LIMIT
     many = study.simulate.n_groups > MANY_GROUPS if study.simulate else sum(sizes) > MANY_BYTES
-    chains = settings.engines.pymc.chains if settings.engines.pymc else 1
+    bayes = settings.engines.first(engines.BAYES)
+    exact = engines.first(study.engines, engines.EXACT)
     fits = (settings.replicates or 0) * len(study.designs)
     return {
         "simulated": bool(study.simulate),
@@ -83,11 +85,15 @@ def study_plan(study) -> dict[str, Any]:
         "predicted": settings.replicates is None
         and (copied or settings.predict is not None)
         and bool(stages["predictions"]["engines"]),
-        "chains_at_a_time": chains if many else 1,
+        "chains_at_a_time": bayes.chains if bayes and many else 1,
         "large": many or fits > MANY_REPLICATES,
         "engines": list(study.engines),
-        "reml_is_start": {"reml", "mixedlm"} <= set(study.engines)
-        and study.formula_for("reml") == study.formula_for("mixedlm"),
+        "starts": [
+            name
+            for name in study.engines
+            if engines.row(name).starts and exact and study.formula_for(name) == study.formula_for(exact)
+        ],
+        "reads_rows": [name for name in study.engines if engines.row(name).reads_rows(stages[name])],
         "strict": settings.on_failed_gate == "error",
         "recovery": replicates.recovery(study, stages),
         "stages": stages,
@@ -111,11 +117,11 @@ def _stages(study) -> dict[str, dict[str, Any]]:
     }
     for engine in study.engines:
         stages[engine] = common | study.engine(engine) | {"formula": study.formula_for(engine).text}
-    if "reml" in stages:
-        stages["influence"] = {"formula": stages["reml"]["formula"]}
-    if "pymc" in stages:
+    if exact := engines.first(study.engines, engines.EXACT):
+        stages["influence"] = {"formula": stages[exact]["formula"]}
+    if bayes := engines.first(study.engines, engines.BAYES):
         own = ("formula", "conf_level", "priors", "seed")
-        stages["criticism"] = {name: stages["pymc"][name] for name in own}
+        stages["criticism"] = {name: stages[bayes][name] for name in own}
     if study.simulate:
         design = study.designs[0].key
         stages["simulate"] = common | {"design": design, "simulate": study.simulate.plain()}
@@ -132,7 +138,7 @@ def _stages(study) -> dict[str, dict[str, Any]]:
 
 def _predictions(study, stages: dict) -> dict:
     """The predictions stage's settings: the intervals' level, formula and priors of every engine but OLS."""
-    engines = {name: {"formula": stages[name]["formula"]} for name in study.engines if name != "ols"}
-    if "pymc" in engines:
-        engines["pymc"]["priors"] = stages["pymc"]["priors"]
-    return {"conf_level": study.settings.conf_level, "engines": engines}
+    known = {name: {"formula": stages[name]["formula"]} for name in engines.mixed(study.engines)}
+    for name in engines.of_family(known, engines.BAYES):
+        known[name]["priors"] = stages[name]["priors"]
+    return {"conf_level": study.settings.conf_level, "engines": known}

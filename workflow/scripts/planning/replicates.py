@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from lmm.chunk_plan import seconds
+from lmm.core import engines
+from lmm.recovery.plan import seconds
 
 
 def recovery(study, stages: dict[str, Any]) -> dict[str, Any] | None:
@@ -16,10 +17,12 @@ def recovery(study, stages: dict[str, Any]) -> dict[str, Any] | None:
         return None
     own = study.simulate is None
     source = settings.bootstrap or ("posterior" if settings.calibration else "reml")
-    engines = {name: stages[name] for name in study.engines}
-    if "mixedlm" in engines:
-        same = "reml" in engines and study.formula_for("reml") == study.formula_for("mixedlm")
-        engines["mixedlm"] = engines["mixedlm"] | {"reml_is_start": same}
+    fitted = {name: stages[name] for name in study.engines}
+    exact = engines.first(fitted, engines.EXACT)
+    for name in fitted:
+        if engines.row(name).starts:
+            same = exact is not None and study.formula_for(exact) == study.formula_for(name)
+            fitted[name] = fitted[name] | {"reml_is_start": same}
     stages["replicates"] = {
         "formula": study.formula.text,
         "formulas": stages["moments"]["formulas"],
@@ -28,14 +31,14 @@ def recovery(study, stages: dict[str, Any]) -> dict[str, Any] | None:
         "simulate_from": "moments" if own else settings.simulate_from or "rows",
         "calibration": settings.calibration,
         "bootstrap": source if own else None,
-        "engines": engines,
+        "engines": fitted,
     }
     stages["report"]["replicates"] = stages["figures"]["replicates"] = settings.replicates
     costs = []
     for design in study.designs:
         simulated = design.settings
         groups, rows = (simulated.n_groups, simulated.n_rows) if simulated else (1000, 0)
-        costs.append(seconds(engines, groups, rows))
+        costs.append(seconds(fitted, groups, rows))
     return {
         "count": settings.replicates,
         "per_job": settings.replicates_per_job,

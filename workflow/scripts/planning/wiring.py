@@ -39,13 +39,15 @@ def _imports(file: Path) -> frozenset[Path]:
 
 
 @cache
-def modules(script: str) -> tuple[str, ...]:
+def modules(script: str, *loaded: str) -> tuple[str, ...]:
     """Files of the library that a script uses, directly or not: an edit of one is an edit of its results.
 
     Parameters
     ----------
     script : str
         Name of a file in workflow/scripts, without its suffix.
+    *loaded : str
+        Dotted names of modules that it imports by name, such as an engine's.
 
     Returns
     -------
@@ -53,7 +55,7 @@ def modules(script: str) -> tuple[str, ...]:
         Paths relative to workflow/scripts, sorted.
     """
     seen: set[Path] = set()
-    todo = {SCRIPTS / f"{script}.py"}
+    todo = {SCRIPTS / f"{script}.py"}.union(*(_files(name) for name in loaded))
     while todo:
         file = todo.pop()
         seen.add(file)

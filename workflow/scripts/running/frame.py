@@ -4,6 +4,10 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
+
+# The library beside this script, before one that the environment may have installed: Snakemake appends our directory.
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from running import integrity
 
@@ -33,8 +37,8 @@ def run(main: Callable, job) -> None:
         cannot be written, the job puts the line on the console itself. Any other error leaves its traceback in
         the log.
     """
-    from lmm.errors import StudyError
-    from lmm.progress import TERMINALS
+    from lmm.core.errors import StudyError
+    from lmm.core.progress import TERMINALS
 
     console = os.dup(2)
     if os.isatty(console):
@@ -73,6 +77,6 @@ def _end(job, error, console: int) -> None:
 
 def truth_of(job) -> dict | None:
     """truth.json's content; None for own data."""
-    from lmm.store import read_json
+    from lmm.core.store import read_json
 
     return read_json(job.input.truth) if job.input.get("truth") else None

@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lmm import gather, recovery_job, replay, replay_rows, rows
-from lmm.errors import StudyError
-from lmm.store import read_json, read_table, write_json, write_table
+from lmm.core.engines import BAYES, first
+from lmm.core.errors import StudyError
+from lmm.core.store import read_json, read_table, write_json, write_table
+from lmm.data import rows
+from lmm.moments import stage
+from lmm.recovery import job, replay, replay_rows
 from planning import plan
 
 
@@ -29,7 +32,7 @@ def from_moments(study, point, replicate: int, place: Path, config: str, options
         settings, design = planned["stages"]["replicates"], planned["recovery"]["designs"][point.key]
         if study.simulate is not None:
             replay_rows.check_size(point.settings.n_rows)
-            sources, _ = recovery_job.simulated(settings, [design])
+            sources, _ = job.simulated(settings, [design])
             made, priors = replay_rows.simulated(sources[point.key], replicate), None
         else:
             base = f"results/{study.name}"
@@ -53,17 +56,17 @@ def _own(settings: dict, design: dict, replicate: int, paths: dict, copied: bool
     """A replicate of own data, and PyMC's priors where they are not those configured."""
     data = read_json(paths["data"])
     replay_rows.check_size(data["rows"])
-    sources, engines = recovery_job.bootstrapped(settings, [design], paths)
+    sources, engines = job.bootstrapped(settings, [design], paths)
     (source,) = sources.values()
     copy = Path(paths["data"]).with_suffix(".parquet")
     frame = read_table(copy) if copied else rows.from_sources(paths["data"])
-    whole, _ = gather.designs(settings["formulas"], data, frame)
+    whole, _ = stage.designs(settings["formulas"], data, frame)
     whole = whole.without(read_json(paths["design"])[settings["formula"]]["state"]["dropped"])
     made = replay_rows.bootstrapped(source, replicate, whole, frame)
     if not source.augment:
         return made, None
-    pymc = engines["pymc"]
-    return made, replay_rows.priors_in_numbers(pymc.settings["priors"], source, pymc.terms)
+    bayes = engines[first(engines, BAYES)]
+    return made, replay_rows.priors_in_numbers(bayes.settings["priors"], source, bayes.terms)
 
 
 def snakemake(arguments: list[str]) -> int:

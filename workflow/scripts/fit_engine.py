@@ -1,0 +1,33 @@
+"""One engine's fit of a study: parameters.csv, diagnostics.json, ranef.parquet and what else its row lists."""
+
+from running.frame import run, truth_of
+
+
+def main(job) -> None:
+    from functools import partial
+
+    from lmm.core import engines
+    from lmm.core.tidy import Fit
+    from lmm.data.rows import read_rows, read_terms
+    from lmm.engines.base import Task
+    from lmm.moments.moments import Moments
+
+    settings, engine = job.params.settings, engines.row(job.params.engine)
+    terms = read_terms(job.input.design, settings["formula"])
+    start = None
+    if job.input.get("start_parameters"):
+        start = Fit.read(job.input.start_parameters, job.input.start_diagnostics, job.input.start_ranef)
+    task = Task(
+        moments=Moments.read(job.input.moments, job.input.moments_details),
+        rows=partial(read_rows, job.input, job.input.design, settings["formula"]),
+        truth=truth_of(job),
+        start=start,
+        cores=job.threads,
+    )
+    found = engine.load().Fitter(settings, terms).fit(task)
+    found.fit.noting(terms.dropped).write(job.output.parameters, job.output.diagnostics, job.output.get("ranef"))
+    for name, write in found.artifacts.items():
+        write(job.output[name])
+
+
+run(main, snakemake)  # noqa: F821

@@ -1,0 +1,239 @@
+"""The validated configuration: every mistake becomes one line that names key, value and what was expected.
+
+`load` reads what Snakemake has parsed and gives frozen `Study` objects; rules hand their parts on as plain
+built-in types (`.plain()`), from which scripts rebuild them.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from lmm.config.base import nearest
+from lmm.config.checks import check_data_files, check_engines, check_replicates
+from lmm.config.designs import DesignPoint, expand, point
+from lmm.config.messages import message
+from lmm.config.simulation import Simulation
+from lmm.config.simulation_checks import check_simulation
+from lmm.config.study import Configuration, Report, StudySettings
+from lmm.core import engines
+from lmm.core.errors import StudyError
+from lmm.core.streams import design_key
+from lmm.model.formula import Formula, parse
+
+NAME = re.compile(r"[a-z0-9_-]+")
+
+
+@dataclass(frozen=True)
+class Study:
+    """One study of the configuration.
+
+    Attributes
+    ----------
+    name : str
+        Its directory under results/.
+    settings : StudySettings
+        Its keys, validated, defaults filled in; `settings.simulate` is None where lists cross into designs
+        (see `designs`) and for own data.
+    designs : tuple of DesignPoint
+        The scalar designs; one for a study without `replicates`. Own data has one, without settings.
+    files : tuple of str
+        Files of own data that the patterns matched, sorted within each pattern; empty for simulated data.
+    """
+
+    name: str
+    settings: StudySettings
+    designs: tuple[DesignPoint, ...]
+    files: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """Headline, the formula where none is configured."""
+        return self.settings.title or self.settings.formula
+
+    @property
+    def formula(self) -> Formula:
+        """The study's model."""
+        return parse(self.settings.formula)
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """Names of the engines to fit."""
+        return self.settings.engines.names
+
+    @property
+    def simulate(self) -> Simulation | None:
+        """What to simulate (of a study with several designs, the first one's); None for own data."""
+        return self.designs[0].settings
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        """The files of own data; empty for simulated data."""
+        return self.files
+
+    @property
+    def seed(self) -> int:
+        """Seed of all that is simulated: `simulate.seed`; for own data that of the Bayesian engine, or 1."""
+        if self.simulate is not None:
+            return self.simulate.seed
+        bayes = self.settings.engines.first(engines.BAYES)
+        return bayes.seed if bayes else 1
+
+    def engine(self, name: str) -> dict[str, Any]:
+        """An engine's settings as plain types."""
+        return getattr(self.settings.engines, name).plain()
+
+    def formula_for(self, engine: str) -> Formula:
+        """The model that an engine fits: the study's, or its own override."""
+        own = self.engine(engine).get("formula")
+        return self.formula if own is None else parse(own)
+
+    def plain(self) -> dict[str, Any]:
+        """As built-in types, for a rule's params; `from_plain` reads it back."""
+        return {
+            "name": self.name,
+            "settings": self.settings.plain(),
+            "designs": [design.plain() for design in self.designs],
+            "files": list(self.files),
+        }
+
+    @classmethod
+    def from_plain(cls, value: Mapping[str, Any]) -> "Study":
+        """The study whose `plain` this is."""
+        designs = tuple(DesignPoint.from_plain(design) for design in value["designs"])
+        return cls(value["name"], StudySettings.from_plain(value["settings"]), designs, tuple(value["files"]))
+
+
+@dataclass(frozen=True)
+class Studies:
+    """A whole configuration: studies by name, in its order, and the report's settings."""
+
+    studies: dict[str, Study]
+    report: Report
+
+
+def load(config: Mapping[str, Any], root: str | Path = ".") -> Studies:
+    """Validate a configuration.
+
+    Parameters
+    ----------
+    config : mapping
+        As YAML gives it: `studies`, `report`.
+    root : str or Path
+        Directory that paths of data start from.
+
+    Raises
+    ------
+    StudyError
+        One line, `studies.<study>.<key path>: <value met and what was expected>`, for the first mistake.
+    """
+    if not isinstance(config, Mapping) or not config:
+        raise StudyError("config", f"{config!r}: expected a mapping with the key 'studies'")
+    known = list(Configuration.model_fields)
+    for key in config:
+        if key not in known:
+            raise StudyError(str(key), f"unknown key; {nearest(key, known)}")
+    studies = config.get("studies")
+    if not isinstance(studies, Mapping) or not studies:
+        raise StudyError("studies", f"{studies!r}: expected at least one study, by its name")
+    loaded = {}
+    for name, raw in studies.items():
+        check_name(name)
+        try:
+            loaded[name] = _study(name, raw, Path(root))
+        except StudyError as error:
+            raise error.within(name) from None
+    report = _validated(Report, config.get("report"), ("report",))
+    return Studies(loaded, report)
+
+
+def check_name(name: Any) -> None:
+    """Refuse a study's name that cannot be a directory's on every system.
+
+    Raises
+    ------
+    StudyError
+    """
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise StudyError(
+            "studies", f"study name {name!r}: expected lower-case letters, digits, _ and - ([a-z0-9_-]+)"
+        )
+
+
+def _study(name: str, raw: Any, root: Path) -> Study:
+    """One study, checked; errors without its name."""
+    if not isinstance(raw, Mapping):
+        raise StudyError("formula", f"the study is {raw!r}; expected a mapping with the key 'formula'")
+    rest = {key: value for key, value in raw.items() if key not in ("simulate", "designs")}
+    settings = _validated(StudySettings, rest, ())
+    formula = parse(settings.formula)
+    crosses = settings.replicates is not None
+    simulated = "simulate" in raw or raw.get("designs") is not None
+    if simulated and settings.data is not None:
+        raise StudyError("data", "the study has `data` and `simulate`; expected one of the two")
+    if simulated and settings.truth is not None:
+        raise StudyError("truth", f"'{settings.truth}': is for a study with `data`; expected no such key")
+    if not simulated and settings.data is None:
+        raise StudyError("data", "the study has neither `data` nor `simulate`; expected one of the two")
+    if not simulated:
+        files = check_data_files(settings, root)
+        designs = (DesignPoint(design_key({"data": True}), {}, None),)
+    else:
+        files = ()
+        designs = _designs(raw, crosses)
+        for where, design in designs:
+            check_simulation(design.settings, formula, where)
+        designs = tuple(design for _, design in designs)
+        settings = settings.model_copy(update={"simulate": None if crosses else designs[0].settings})
+    moments_only = crosses and (not simulated or settings.simulate_from == "moments")
+    if moments_only and "engines" not in settings.model_fields_set:
+        # engines that fit rows are defaults only where there are some
+        settings = settings.model_copy(
+            update={"engines": settings.engines.model_copy(update=dict.fromkeys(engines.of_rows()))}
+        )
+    check_replicates(settings, designs)
+    check_engines(settings, formula, simulated)
+    return Study(name, settings, designs, files)
+
+
+def _designs(raw: Mapping[str, Any], crosses: bool) -> list[tuple[str, DesignPoint]]:
+    simulate, table = raw.get("simulate"), raw.get("designs")
+    simulate = {} if simulate is None else simulate
+    if not isinstance(simulate, Mapping):
+        raise StudyError("simulate", f"{simulate!r}: expected a mapping")
+    if table is not None and (not isinstance(table, list) or not table):
+        raise StudyError("designs", f"{table!r}: expected a list of mappings, each with keys of `simulate`")
+    if table is not None and not crosses:
+        raise StudyError("designs", "a table of designs needs `replicates`; expected both or neither")
+    found = []
+    for scalar, values, where in expand(simulate, table, crosses):
+        found.append((where, _validated(Simulation, scalar, (where,)), values, scalar))
+    columns = list(dict.fromkeys(path for _, _, values, _ in found for path in values))
+    designs: dict[str, tuple[str, DesignPoint]] = {}
+    for where, settings, _, scalar in found:
+        design = point(settings, {path: _at(scalar, settings, path) for path in columns})
+        if design.key in designs:
+            raise StudyError(where, f"the design {design.values} appears twice; expected distinct designs")
+        designs[design.key] = where, design
+    return list(designs.values())
+
+
+def _at(scalar: Mapping[str, Any], settings: Simulation, path: str) -> Any:
+    """Value of a design at a key path: as configured, else the default."""
+    for value in (scalar, settings.plain()):
+        for key in path.split("."):
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if value is not None:
+            return value
+    return None
+
+
+def _validated(model, raw: Any, path: tuple):
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        where, what = message(error, raw)
+        raise StudyError(".".join(map(str, (*path, *where))) or "config", what) from None

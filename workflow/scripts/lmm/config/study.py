@@ -1,0 +1,105 @@
+"""The configuration as its files write it: one frozen model, from which schema and documentation are made."""
+
+import codecs
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from lmm.config.base import Settings
+from lmm.config.engines import Engines
+from lmm.config.simulation import Simulation
+from lmm.core.engines import ENGINES
+
+
+def _as_written(value: Any) -> Any:
+    """-999 as "-999"; true and false, YAML's reading of yes and no, are left to be refused."""
+    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+def _known_encoding(value: str) -> str:
+    try:
+        codecs.lookup(value)
+        "".encode(value)  # some codecs are not of text
+    except (LookupError, UnicodeError, ValueError):
+        what = f"'{value}': no encoding that is known; expected utf-8, utf-16, latin-1 or another that Python has"
+        raise PydanticCustomError("wrong", "{message}", {"message": what}) from None
+    return value.lower()
+
+
+class Csv(Settings):
+    """How CSV and TSV files are written."""
+
+    delimiter: str | None = Field(None, pattern=r"^([^\w\s\"\\]|\t)$")
+    """Sign between fields: "," ";" "|" or "\\t", a tab."""
+    decimal: Literal[".", ","] | None = None
+    """Decimal mark of numbers: a point or a comma."""
+    encoding: Annotated[str, AfterValidator(_known_encoding)] | None = None
+    """Encoding: utf-8, utf-16, latin-1 (read as Windows-1252), or another that Python knows."""
+
+
+class StudySettings(Settings):
+    """One study: a formula, and either data or how to simulate them."""
+
+    title: str = ""
+    """Headline of the study's section in the report; the formula where it is empty."""
+    formula: str
+    """lme4's: (x | g), (1 | g), (x || g), (0 + x | g), ... for one grouping factor."""
+    data: str | list[str] | None = None
+    """Path, list of paths or glob of CSV, TSV or Parquet files, from the project's directory."""
+    truth: str | None = None
+    """JSON file of what `data` were simulated from: fixed, sd, corr, sigma, as a simulated study's truth.json has
+    them. `make replay` writes one."""
+    simulate: Simulation | None = None
+    """How to simulate the data, instead of `data`."""
+    designs: list[Simulation] | None = Field(None, min_length=1)
+    """Explicit designs: each a mapping of keys of `simulate` that it changes. With `replicates` only."""
+    missing: Literal["error", "drop"] = "error"
+    """Rows with missing values: stop and say where, or drop and report."""
+    missing_values: list[Annotated[str, BeforeValidator(_as_written), Field(min_length=1)]] = Field(
+        default_factory=list
+    )
+    """Values that mean missing, as the files write them, such as [".", "n/a", -999]; empty cells, NA, N/A, NaN and
+    NULL always do. In every column of `data` and `predict`."""
+    csv: Csv = Csv()
+    """How CSV and TSV files are written; what is not stated is found in each file, and a line says so."""
+    rank_deficient: Literal["drop", "error"] = "drop"
+    """Fixed effects that are linear combinations of those before them: drop them as lme4 does and say which, or stop.
+    Simulated data always stop."""
+    predict: str | None = None
+    """File of new rows (and new groups) to predict, beside the fitted rows."""
+    engines: Engines = Engines(**{name: {} for name in ENGINES})
+    """Engines to fit and their settings; all four with their defaults where nothing is said."""
+    conf_level: float = Field(0.95, ge=0.5, le=0.9999)
+    """Level of every interval that is called conf_low, conf_high."""
+    on_failed_gate: Literal["report", "error"] = "report"
+    """Whether a fit that fails a convergence gate fails the run, once its report is written, or is only reported;
+    with `replicates`: one that failed in any replicate."""
+    replicates: int | None = Field(None, ge=1, le=10**7)
+    """Data sets of each design; makes the study a recovery study."""
+    replicates_per_job: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """Replicates that one job computes; results do not depend on it."""
+    simulate_from: Literal["rows", "moments"] | None = None
+    """Whether replicates are drawn as rows (default) or as moments (default and only choice with `data`)."""
+    bootstrap: Literal["reml", "posterior"] | None = None
+    """Where replicates of own data take their parameters from: reml's estimates (default), or draws from
+    the posterior (default under calibration)."""
+    calibration: bool = False
+    """Draw the parameters of each replicate from pymc's priors: simulation-based calibration; with `data`
+    from the posterior, fitting data and replicate together (posterior calibration)."""
+
+
+class Report(Settings):
+    """The report."""
+
+    title: str = ""
+    """Headline of the report; without one it says what the studies are."""
+
+
+class Configuration(Settings):
+    """A configuration file."""
+
+    studies: dict[Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")], StudySettings] = Field(min_length=1)
+    """Studies by name; the name, of a-z, 0-9, _ and -, is that of its directory under results/."""
+    report: Report = Report()
+    """The report."""

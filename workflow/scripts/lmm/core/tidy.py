@@ -1,0 +1,230 @@
+"""The tidy tables that every engine returns, and nothing else of it.
+
+Terms are named as in broom.mixed: `Intercept`, `x`, `sd__Intercept`, `cor__Intercept.x`, `sd__Observation`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lmm.core.store import read_json, read_table, write_json, write_table
+
+PARAMETERS = [
+    "engine", "effect", "group", "term", "estimate", "std_error", "statistic", "p_value",
+    "conf_low", "conf_high", "truth",
+]  # fmt: skip
+DRAWS = ["median", "sd", "mad", "q5", "q95", "rhat", "ess_bulk", "ess_tail", "mcse_mean"]
+RANEF = ["group", "level", "term", "estimate", "std_error", "cond_sd", "conf_low", "conf_high", "truth"]
+RESIDUAL = "sd__Observation"
+OWN_ROWS = 100_000  # up to this many rows of a study get fitted values; beyond it those of `predict` alone
+QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of residuals, as R's summaries print them
+
+
+def sd_name(term: str) -> str:
+    """`sd__x`: the standard deviation of the random effect of `term`."""
+    return f"sd__{term}"
+
+
+def cor_name(first: str, second: str) -> str:
+    """`cor__Intercept.x`: the correlation of two random effects."""
+    return f"cor__{first}.{second}"
+
+
+def group_of(term: str, group: str) -> str:
+    """Column `group` of a parameter: the factor's name, `Residual` for the residual sd."""
+    return "Residual" if term == RESIDUAL else group
+
+
+def variable(group: str, term: str, groups: Sequence[str]) -> str:
+    """One name for a key (group, term), for JSON and NetCDF: the term, and its factor where there are several.
+
+    Parameters
+    ----------
+    group, term : str
+        A row's key; `group` is "" for a fixed effect.
+    groups : sequence of str
+        The model's grouping factors.
+    """
+    return f"{term}|{group}" if len(groups) > 1 and group in groups else term
+
+
+def _of_group(values: Mapping[str, Any], group: str) -> Mapping[str, Any]:
+    """Of a mapping by term, or by factor and term where there are several factors, that of a factor."""
+    nested = any(isinstance(value, Mapping) for value in values.values())
+    return values.get(group, {}) if nested else values
+
+
+def truth_of(truth: Mapping[str, Any] | None, group: str, term: str) -> float:
+    """The value simulated from (truth.json) for a key; NaN for own data.
+
+    A correlation that the truth does not list is 0: independent random effects are simulated as such.
+    """
+    if truth is None:
+        return np.nan
+    if term == RESIDUAL:
+        return truth["sigma"]
+    if term.startswith("sd__"):
+        return _of_group(truth["sd"], group).get(term.removeprefix("sd__"), np.nan)
+    if term.startswith("cor__"):
+        known = _of_group(truth["corr"], group).get(term.removeprefix("cor__"), 0.0)
+        return np.nan if known is None else known  # JSON's null: beside an sd of 0
+    return truth["fixed"].get(term, np.nan)
+
+
+def realised_of(truth: Mapping[str, Any] | None, group: str, term: str) -> float:
+    """Sd or correlation of the effects (or sd of the errors) that were in fact drawn; NaN if not known."""
+    drawn = (truth or {}).get("realised") or {}
+    if term == RESIDUAL:
+        value = drawn.get("sigma")
+    else:
+        kind, _, name = term.partition("__")
+        value = _of_group(drawn.get({"sd": "sd", "cor": "corr"}.get(kind, "")) or {}, group).get(name)
+    return np.nan if value is None else float(value)
+
+
+def ranef_frame(
+    group: str, levels: np.ndarray, random: tuple[str, ...], truth: dict[str, Any] | None, **columns: Any
+) -> pd.DataFrame:
+    """Tidy random effects, group by group in the order of `levels`, from (J, q) arrays.
+
+    Parameters
+    ----------
+    group : str
+        Name of the grouping factor.
+    levels : (J,) array of str
+    random : (q,) terms
+    truth : dict or None
+        truth.json's content.
+    **columns : (J, q) arrays, or one value for all
+    """
+    count, q = len(levels), len(random)
+    names = pd.array(np.asarray(levels), dtype="str")
+    drawn, realised = (truth or {}).get("ranef", {}), np.nan
+    if group in drawn and group not in random:  # by factor, where there are several
+        drawn = drawn[group]
+    if drawn:
+        known = [pd.Series(drawn.get(term, {}), dtype=float).reindex(names) for term in random]
+        realised = np.column_stack(known).ravel()
+    # columns of text are taken from their few values, not made from an object a row
+    table = pd.DataFrame(
+        {
+            "group": pd.array([group], dtype="str").take(np.zeros(count * q, dtype=int)),
+            "level": names.repeat(q),
+            "term": pd.array(random, dtype="str").take(np.tile(np.arange(q), count)),
+            **{name: np.ravel(value) if np.ndim(value) else value for name, value in columns.items()},
+            "truth": realised,
+        }
+    )
+    extra = [name for name in table if name not in RANEF]
+    return table.reindex(columns=[*RANEF, *extra])
+
+
+def rank_deficient(dropped: Sequence[str]) -> str:
+    """The sentence that says which fixed effects were dropped."""
+    if len(dropped) == 1:
+        said = "a linear combination of those before it was"
+    else:
+        said = f"{len(dropped)} linear combinations of those before them were"
+    return f"the fixed effects are rank-deficient in these data: {said} dropped ({', '.join(dropped)})"
+
+
+@dataclass
+class Diagnostics:
+    """How a fit ended, and what is known of it beside its tables.
+
+    Attributes
+    ----------
+    engine : str
+    status : str
+        ok, singular, non-converged, gate-failed, error or skipped.
+    message : str
+        Why, where the status is not ok.
+    converged, singular : bool
+    criterion : float or None
+        -2 log likelihood at the estimates, with lme4's constants (REML criterion).
+    gates : list of dict
+        Convergence gates: name, value, limit, passed.
+    warnings : list of str
+    seconds : dict
+        Wall-clock seconds by phase.
+    versions : dict
+        Package to version.
+    n_rows, n_groups : int or None
+    dropped : list of str
+        Fixed effects that were dropped before the fit, combinations of others.
+    conf_level : float
+        Level of every conf_low and conf_high.
+    intervals : dict
+        How intervals are made, by kind of parameter.
+    summary : dict
+        What this engine alone reports.
+    """
+
+    engine: str
+    status: str = "ok"
+    message: str = ""
+    converged: bool = True
+    singular: bool = False
+    criterion: float | None = None
+    gates: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    n_rows: int | None = None
+    n_groups: int | None = None
+    dropped: list[str] = field(default_factory=list)
+    conf_level: float = 0.95
+    intervals: dict[str, str] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
+
+    def plain(self) -> dict[str, Any]:
+        """As diagnostics.json has it."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, value: dict[str, Any]) -> "Diagnostics":
+        """What diagnostics.json says; keys of other versions are ignored."""
+        return cls(**{name.name: value[name.name] for name in fields(cls) if name.name in value})
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What an engine made of a study: tables and diagnostics, never its own objects.
+
+    Attributes
+    ----------
+    engine : str
+    parameters : DataFrame
+        Columns `PARAMETERS`, for a Bayesian engine `DRAWS` beside them.
+    ranef : DataFrame or None
+        Columns `RANEF` (a Bayesian engine adds mcse_mean and ess_bulk); None for an engine without random effects.
+    diagnostics : Diagnostics
+    """
+
+    engine: str
+    parameters: pd.DataFrame
+    ranef: pd.DataFrame | None
+    diagnostics: Diagnostics
+
+    def noting(self, dropped: Sequence[str]) -> "Fit":
+        """The same fit; its diagnostics and warnings name the fixed effects that were dropped before it."""
+        if not dropped:
+            return self
+        warned = [rank_deficient(dropped), *self.diagnostics.warnings]
+        return replace(self, diagnostics=replace(self.diagnostics, dropped=list(dropped), warnings=warned))
+
+    def write(self, parameters: str, diagnostics: str, ranef: str | None = None) -> None:
+        """Write the three artifacts."""
+        write_table(parameters, self.parameters)
+        if ranef is not None:
+            write_table(ranef, self.ranef)
+        write_json(diagnostics, self.diagnostics.plain())
+
+    @classmethod
+    def read(cls, parameters: str, diagnostics: str, ranef: str | None = None) -> "Fit":
+        """Read the artifacts that `write` wrote."""
+        about = Diagnostics.from_plain(read_json(diagnostics))
+        return cls(about.engine, read_table(parameters), read_table(ranef) if ranef else None, about)

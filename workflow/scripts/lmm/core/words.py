@@ -1,0 +1,172 @@
+"""Numbers and lists as a reader wants them: significant digits, a true minus sign, no needless exponent."""
+
+import math
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from lmm.core.engines import ENGINES
+from lmm.core.tidy import RESIDUAL
+
+LABELS = {"no_pooling": "no pooling"} | {name: engine.label for name, engine in ENGINES.items()}
+
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def label(engine: str) -> str:
+    """The engine's name as figures and report print it."""
+    return LABELS.get(engine, engine)
+
+
+def titled(term: str) -> str:
+    """A tidy term as a heading or a table's cell: `sd of x`, `cor(Intercept, x)`, `residual sd`."""
+    if term == RESIDUAL:
+        return "residual sd"
+    kind, _, name = term.partition("__")
+    if kind == "cor" and name:
+        return f"cor({', '.join(name.split('.', 1))})"
+    return f"sd of {name}" if kind == "sd" and name else term
+
+
+def spoken(term: str) -> str:
+    """A tidy term as one says it: `the sd of x`, `the correlation of Intercept and x`, `the fixed effect of x`."""
+    kind, _, name = term.partition("__")
+    if kind == "cor" and name:
+        return f"the correlation of {' and '.join(name.split('.', 1))}"
+    return f"the {titled(term)}" if kind == "sd" and name else f"the fixed effect of {term}"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """`value` to so many significant digits; – for a missing one."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    rounded = float(f"{value:.{digits - 1}e}")
+    if 1e-4 <= abs(rounded) < 1e6:
+        decimals = max(0, digits - 1 - math.floor(math.log10(abs(rounded))))
+        return fixed(rounded, decimals)
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    return f"{mantissa}×10{str(int(exponent)).translate(_RAISED)}".replace("-", "−")
+
+
+def given(value: float | None) -> str:
+    """A number that someone chose (a truth, a limit): as they would write it."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:,.6g}".replace("-", "−")
+
+
+def rounded(value: float, digits: int = 3) -> str:
+    """The end of a range: so many significant digits and no zeros behind them."""
+    return given(float(f"{value:.{digits}g}"))
+
+
+def gate(value: float | None) -> str:
+    """What a gate measured: an effective sample size in whole draws, R-hat and the like to four digits."""
+    return fixed(value, 0) if value is not None and abs(value) >= 100 else number(value, 4)
+
+
+def shortened(text: str, digits: int = 4) -> str:
+    """A prior or another expression, its long decimals rounded to so many significant digits."""
+    return re.sub(r"\d+\.\d+(?:e[-+]?\d+)?", lambda found: f"{float(found[0]):.{digits}g}", text)
+
+
+def fixed(value: float | None, decimals: int) -> str:
+    """`value` with so many decimals, thousands separated; – for a missing one."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    text = f"{value:,.{decimals}f}".replace("-", "−")
+    return text.removeprefix("−") if not text.strip("−0.,") else text
+
+
+def decimals(values: Sequence[float], digits: int = 4, most: int = 6) -> int:
+    """Decimals for a column: enough for `digits` significant ones of its typical size."""
+    sizes = np.abs(np.asarray(values, float))
+    sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
+    if not len(sizes):
+        return 0
+    if np.all(sizes == np.round(sizes)):
+        return 0
+    return int(np.clip(digits - 1 - math.floor(math.log10(np.median(sizes))), 0, most))
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share as a percentage, its sign kept."""
+    return f"{fixed(100 * share, digits)}\u00a0%"
+
+
+def short_levels(levels: Sequence[str], most: int) -> list[str]:
+    """Group names for a place of so many characters: what all begin with left out, then the end as an ellipsis.
+
+    `patient 7`, `patient 12` become `7`, `12` where they are too long; names that would fall together by their
+    beginnings keep their ends instead.
+    """
+    levels = [str(level) for level in levels]
+    if max(map(len, levels), default=0) <= most:
+        return levels
+    first, last = min(levels), max(levels)  # what these two begin with alike, all between them do
+    same = next((k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), 0)
+    shared = re.sub(r"[^\W_]*$", "", first[:same])  # not half a word or number
+    rest = [level.removeprefix(shared) for level in levels]
+    heads = [name if len(name) <= most else name[: most - 1].rstrip() + "…" for name in rest]
+    tails = [name if len(name) <= most else "…" + name[1 - most :].lstrip() for name in rest]
+    return tails if len(set(tails)) > len(set(heads)) else heads
+
+
+def of_term(term: str, value: float | None, digits: int = 3) -> str:
+    """An estimate of a tidy term: correlations and shares by decimals, others to so many significant digits."""
+    if term.startswith("variance explained"):
+        return fixed(value, 4)
+    return fixed(value, 3) if term.startswith("cor__") else number(value, digits)
+
+
+def error_size(value: float | None, least: float = 1e-6) -> str:
+    """The size of an error: below `least` as such, for its digits are rounding."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    exponent = str(round(math.log10(least))).translate(_RAISED)
+    return f"less than 10{exponent}" if abs(value) < least else number(abs(value), 2)
+
+
+def in_errors(share: float) -> str:
+    """A difference in standard errors: `3.6 % of a standard error`, `1.4 standard errors`."""
+    return f"{percent(share)} of a standard error" if share < 1 else f"{number(share, 2)} standard errors"
+
+
+def p_value(value: float | None) -> str:
+    """A p-value as R prints it; < 2e-16 below double precision's."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return (
+        "< 2e-16"
+        if value < 2.2e-16
+        else f"{value:.4f}"
+        if value >= 1e-4
+        else f"{value:.2e}".replace("-", "−")
+    )
+
+
+def stars(value: float | None) -> str:
+    """R's significance codes."""
+    if value is None or not math.isfinite(value):
+        return ""
+    return next(
+        (mark for limit, mark in ((0.001, "***"), (0.01, "**"), (0.05, "*"), (0.1, ".")) if value < limit), ""
+    )
+
+
+def listed(items: Sequence[str], word: str = "and") -> str:
+    """`a, b and c`."""
+    items = list(items)
+    return f"{', '.join(items[:-1])} {word} {items[-1]}" if len(items) > 1 else "".join(items)
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """`1 group`, `1,000 rows`."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def capital(text: str) -> str:
+    """First letter in upper case, the rest as it is."""
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,191 @@
+"""Criticism of a Bayesian fit from its draws and the moments: cross-validation, predictive checks, prior sensitivity.
+
+Nothing is sampled anew and PyMC is not needed. Each check has a bound on its size; a check that is left out says
+why, and the report repeats it.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lmm.core.store import write_json, write_table
+from lmm.core.tidy import RESIDUAL, sd_name
+from lmm.core.words import listed, titled
+from lmm.criticism import loo, predictive, sensitivity
+from lmm.criticism.predictive import Parameters
+from lmm.engines.pymc.gates import ess_mean
+from lmm.engines.pymc.priors import Priors, resolve
+from lmm.likelihood.by_group import log_densities
+from lmm.likelihood.problem import Problem, problem_of, roots_of
+from lmm.model.terms import INTERCEPT
+from lmm.moments.moments import Moments, by_group
+
+GROUPS = 10_000  # more groups than this: nothing here is computed
+WORK = 8_000_000  # draws x groups whose densities are held at once (64 MB); beyond it, draws are thinned
+CHECKS = ("loo", "predictive", "prior_predictive", "sensitivity")
+
+
+@dataclass(frozen=True)
+class Criticism:
+    """What became of a fit under criticism.
+
+    Attributes
+    ----------
+    loo : DataFrame
+        `loo.COLUMNS`.
+    predictive, replicates : DataFrame
+        `predictive.SUMMARY` and `predictive.DRAWS`.
+    sensitivity : DataFrame
+        `sensitivity.COLUMNS`.
+    about : dict
+        loo (`loo.leave_one_out`'s numbers), replicates (their number), left_out (check -> why; those of `CHECKS`
+        that were computed are not in it).
+    """
+
+    loo: pd.DataFrame
+    predictive: pd.DataFrame
+    replicates: pd.DataFrame
+    sensitivity: pd.DataFrame
+    about: dict[str, Any]
+
+    def write(self, **paths: str) -> None:
+        """Write every table, and `about`, under its attribute's name."""
+        for name in ("loo", "predictive", "replicates", "sensitivity"):
+            write_table(paths[name], getattr(self, name))
+        write_json(paths["about"], self.about)
+
+
+def thinned(chains: int, draws: int, n_groups: int) -> np.ndarray:
+    """Positions of the draws of a chain that are looked at: all where draws x groups allow it, evenly spaced else."""
+    keep = max(1, min(draws, WORK // max(n_groups * chains, 1)))
+    return (np.arange(keep) * draws) // keep
+
+
+def criticise(
+    moments: Moments,
+    fixed: tuple[str, ...],
+    blocks: tuple[tuple[str, ...], ...],
+    posterior: Any,
+    settings: dict,
+) -> Criticism:
+    """Every check of a fit.
+
+    Parameters
+    ----------
+    moments : Moments
+    fixed, blocks : names of X's columns, and of Z's columns in each block of random effects
+    posterior : Dataset
+        The group `posterior` of posterior.nc: fixed effects and variance parameters under tidy names.
+    settings : dict
+        The engine's priors and seed, and the study's conf_level.
+    """
+    problem = problem_of(moments, fixed, blocks)
+    names = (*fixed, *problem.structure.terms)
+    left: dict[str, str] = {}
+    about: dict[str, Any] = {"loo": None, "replicates": 0, "left_out": left}
+    out = Criticism(
+        pd.DataFrame(columns=loo.COLUMNS),
+        pd.DataFrame(columns=predictive.SUMMARY),
+        pd.DataFrame(columns=predictive.DRAWS),
+        pd.DataFrame(columns=sensitivity.COLUMNS),
+        about,
+    )
+    if moments.n_groups > GROUPS:
+        left |= dict.fromkeys(CHECKS, f"{moments.n_groups:,} groups are more than {GROUPS:,}")
+        return out
+    at = thinned(posterior.sizes["chain"], posterior.sizes["draw"], moments.n_groups)
+    draws = {
+        name: np.ascontiguousarray(posterior[name].transpose("chain", "draw").to_numpy()[:, at])
+        for name in names
+    }
+    parameters = _parameters(problem, draws)
+    priors = resolve(settings["priors"], moments, fixed, problem.structure.random, marginal=False)
+    middle = moments.total[0, :-1] @ moments.basis.raw(fixed) / moments.n_rows
+    found: dict[str, Any] = {}
+    gram = by_group(moments, fixed, blocks)
+    if gram is None:
+        left |= dict.fromkeys(("loo", "sensitivity"), "the groups are too many for the moments that it needs")
+    else:
+        density = log_densities(problem, gram, moments.n, *parameters)
+        density = density.reshape(*draws[RESIDUAL].shape, -1)
+        effective = float(ess_mean(np.stack(list(draws.values()))).mean()) / draws[RESIDUAL].size
+        levels = moments.levels.astype(str)
+        still = np.ptp(draws[RESIDUAL]) == 0.0  # chains that never moved: a failed fit is data, too
+        if still:
+            left |= dict.fromkeys(("loo", "sensitivity"), "the draws do not vary")
+        else:
+            found["loo"], about["loo"] = loo.leave_one_out(density, levels, moments.n, effective)
+        if sensitivity.constant(priors, problem.structure):
+            left["sensitivity"] = "every prior is flat or uniform, which power-scaling does not change"
+        elif not still:
+            weight = sensitivity.log_prior(priors, problem.structure, draws, middle)
+            found["sensitivity"] = sensitivity.power_scaling(draws, weight, density.sum(axis=2))
+    seeds = np.random.SeedSequence(settings["seed"], spawn_key=(2,)).spawn(3)
+    rngs = dict(zip(("posterior", "prior", "parameters"), map(np.random.default_rng, seeds), strict=True))
+    about["replicates"] = count = predictive.replicates(moments.n_groups)
+    improper = improper_priors(priors)
+    prior = None
+    if improper:
+        named = listed([titled(name) for name in improper])
+        left["prior_predictive"] = f"improper priors cannot be drawn from: {named}"
+    else:
+        prior = prior_parameters(rngs["parameters"], priors, problem, middle, count)
+    size = len(parameters.sigmas)
+    chosen = (np.arange(count) * size) // count
+    found["predictive"], found["replicates"] = predictive.check(
+        moments,
+        fixed,
+        problem.structure.random,
+        Parameters(*(values[chosen] for values in parameters)),
+        prior,
+        rngs,
+        settings["conf_level"],
+    )
+    return Criticism(**{name: found.get(name, getattr(out, name)) for name in out.__dict__})
+
+
+def _parameters(problem: Problem, draws: dict[str, np.ndarray]) -> Parameters:
+    """Draws by tidy name as sets of parameters, chain after chain."""
+    beta = np.stack([draws[name].ravel() for name in problem.fixed], axis=1)
+    values = np.stack([draws[name].ravel() for name in problem.structure.terms])
+    return Parameters(beta, *roots_of(problem.structure, values))
+
+
+def improper_priors(priors: Priors) -> list[str]:
+    """Parameters whose prior has no finite integral."""
+    named = (
+        priors.fixed | {sd_name(term): prior for term, prior in priors.sd.items()} | {RESIDUAL: priors.sigma}
+    )
+    return [name for name, prior in named.items() if not prior.proper]
+
+
+def prior_parameters(
+    rng: np.random.Generator, priors: Priors, problem: Problem, middle: np.ndarray, count: int
+) -> Parameters:
+    """Sets of parameters drawn from proper priors.
+
+    Parameters
+    ----------
+    rng : Generator
+    priors : Priors
+    problem : Problem
+    middle : (p,) array
+        Means of the fixed effects' columns: where the intercept's prior is centred.
+    count : int
+    """
+    structure = problem.structure
+    beta = np.stack([prior.sample(rng, count) for prior in priors.fixed.values()], axis=1)
+    if priors.centred:
+        at = problem.fixed.index(INTERCEPT)
+        others = np.arange(problem.p) != at
+        beta[:, at] -= beta[:, others] @ middle[others]
+    sds = np.stack([prior.sample(rng, count) for prior in priors.sd.values()], axis=1)
+    sigmas = priors.sigma.sample(rng, count)
+    roots = np.zeros((count, problem.q, problem.q))
+    for start, stop in structure.blocks:
+        for r in range(count):
+            corr = priors.corr.sample_corr(rng, stop - start) if stop - start > 1 else np.eye(1)
+            roots[r, start:stop, start:stop] = sds[r, start:stop, None] * np.linalg.cholesky(corr)
+    return Parameters(beta, roots, sigmas)

@@ -1,0 +1,328 @@
+"""A user's own rows: the headers looked at before any job, the rows before any fit.
+
+`inspect` reads headers only and is quick enough for the Snakefile; `scan` reads the rows, in bounded memory.
+"""
+
+import glob
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from lmm.core.errors import StudyError
+from lmm.data import checks, dialect, factors
+from lmm.data.dialect import UNSTATED, Dialect, Reading
+from lmm.data.source import Part, Source, connect, text
+from lmm.data.summary import Column, Locator, group_sizes, levels, summarise
+from lmm.model.syntax import named, original
+
+SUFFIXES = {
+    ".csv": "csv", ".csv.gz": "csv", ".tsv": "tsv", ".tsv.gz": "tsv", ".parquet": "parquet", ".pq": "parquet",
+}  # fmt: skip
+# Sources up to this size are copied into data.parquet; beyond it engines read the sources themselves.
+COPY_LIMIT = 256 * 1024**2
+# A text predictor with more levels than this is an identifier, not a category.
+MAX_LEVELS = 1000
+
+
+# Rows of the first file that are looked at before any job.
+HEAD_ROWS = 1000
+
+
+def inspect(
+    patterns: str | Sequence[str],
+    columns: Sequence[str],
+    group: str,
+    drop: bool = False,
+    stated: Reading = UNSTATED,
+    dates: Sequence[str] = (),
+) -> Source:
+    """Look at the files' headers: everything that can be told without reading rows.
+
+    Parameters
+    ----------
+    patterns : str or sequence of str
+        Files or globs of them: CSV, TSV (either may be gzipped) or Parquet.
+    columns : sequence of str
+        The columns that the formula names (`Formula.variables`), the grouping factor among them.
+    group : str
+        The grouping factor.
+    drop : bool
+        `missing: drop`: leave out incomplete rows instead of stopping.
+    stated : Reading, optional
+        What the study states of its text files; the rest is found in them.
+    dates : sequence of str, optional
+        Columns in as_date(...), read as numbers of days.
+
+    Returns
+    -------
+    Source
+
+    Raises
+    ------
+    StudyError
+        No such file, an unreadable or empty one, duplicated headers, a column that is not there, or files of
+        one study that do not go together.
+    """
+    files = _expand([patterns] if isinstance(patterns, str) else list(patterns))
+    formats = {file: _format(file) for file in files}
+    kind = formats[files[0]]
+    for file, other in formats.items():
+        if other != kind:
+            raise StudyError(file, f"is {other}, expected {kind} like {files[0]}: one format a study")
+    columns = tuple(columns)
+    headers, rows, categories, dialects = [], [], set(), []
+    kinds = dict.fromkeys((name for name in columns if name in dates and kind != "parquet"), "DAYS")
+    for file in files:
+        if kind == "parquet":
+            header, types, count = _parquet_header(file)
+        else:
+            (header, found), types = _text_header(file, kind, stated), None
+            dialects.append(found)
+        checks.header(file, header, columns, files[0], headers[0] if headers else None)
+        for name in columns if types else ():
+            if name in dates and checks.dates(file, name, types[name]):
+                found = "DAYS"
+            else:
+                found = _parquet_kind(file, name, types[name], name == group)
+            if kinds.setdefault(name, found) != found:
+                what = f"column {name!r}: {types[name]}, expected {kinds[name]} as in {files[0]}"
+                raise StudyError(file, what)
+            if found != "VARCHAR" and hasattr(types[name], "value_type"):  # a dictionary
+                categories.add(name)
+        headers.append(header)
+        rows += [count] if types else []
+    size = sum(os.path.getsize(file) for file in files)
+    names = tuple(name for name in columns if name in categories and name != group)
+    return Source(
+        tuple(files), kind, tuple(headers), columns, group, kinds, drop, tuple(rows), size, names,
+        tuple(dialects), _decimal(files, dialects), stated, _notes(files, dialects, kind, stated),
+    )  # fmt: skip
+
+
+def _decimal(files: Sequence[str], dialects: Sequence[Dialect]) -> str:
+    """The decimal mark of all files; those without decimal numbers fit any."""
+    known: dict[str, str] = {}
+    for file, found in zip(files, dialects, strict=False):  # Parquet files have no dialect
+        if found.decimal:
+            known.setdefault(found.decimal, file)
+    if len(known) > 1:
+        names = {".": "points", ",": "commas"}
+        (first, file), (other, odd) = known.items()
+        what = f"numbers with decimal {names[other]}, expected decimal {names[first]} as in {file}"
+        raise StudyError(odd, f"{what}, or `csv: {{decimal: ...}}` for all files")
+    return next(iter(known), ".")
+
+
+def _notes(files: Sequence[str], dialects: Sequence[Dialect], kind: str, stated: Reading) -> tuple[str, ...]:
+    """One line for each way of writing that was found in files, is not stated, and is not the usual."""
+    said: dict[str, list[str]] = {}
+    for file, found in zip(files, dialects, strict=False):
+        said.setdefault(dialect.described(found, kind, stated), []).append(file)
+    return tuple(
+        f"{found[0]}{f' and {len(found) - 1} more' if len(found) > 1 else ''}: read with {how} "
+        "(found in the file; the key `csv` states it)"
+        for how, found in said.items()
+        if how
+    )
+
+
+def head(source: Source, formula) -> None:
+    """Look at the first rows of the first file: what would stop the study in any case stops it before any job.
+
+    Parameters
+    ----------
+    source : Source
+        From `inspect`.
+    formula : Formula
+
+    Raises
+    ------
+    StudyError
+        The response is text, a predictor has numbers and text, or is a date.
+    """
+    first = source.only(0)
+    if first.format == "parquet":  # its types say what a column is
+        summary = {name: Column(rows=1, text=kind == "VARCHAR") for name, kind in first.kinds.items()}
+    else:
+        summary, _, _ = summarise(replace(first, most=HEAD_ROWS, drop=False), formula.categorical)
+    _kinds(first, formula, summary)
+
+
+def _categorical(source: Source, formula) -> tuple[str, ...]:
+    """Columns that are categories though they may be numbers: in C(...), or written as such by pandas."""
+    return (*formula.categorical, *(name for name in source.factors if name in formula.predictors))
+
+
+def _kinds(source: Source, formula, summary: dict[str, Column]) -> dict[str, str]:
+    """The kind of every column but the grouping factor."""
+    locate, categorical = Locator(source), _categorical(source, formula)
+    return {
+        name: checks.kind(name, column, name not in formula.predictors, name in categorical, locate)
+        for name, column in summary.items()
+        if name != source.group
+    }
+
+
+def _expand(patterns: list[str]) -> list[str]:
+    """The files of all patterns, each pattern's in sorted order."""
+    files = []
+    for pattern in patterns:
+        found = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
+        if not found:
+            raise StudyError(
+                "data", f"{pattern!r}: no such file, expected a CSV, TSV or Parquet file or a glob"
+            )
+        files += found
+    for file in files:
+        if os.path.isdir(file):
+            raise StudyError("data", f"{file!r}: a directory, expected files, for example {file}/*.parquet")
+        if not os.access(file, os.R_OK):
+            raise StudyError(file, "cannot be read (permission denied), expected a readable file")
+        if os.path.getsize(file) == 0:
+            raise StudyError(file, "is empty (0 bytes), expected a header and rows")
+    return list(dict.fromkeys(files))
+
+
+def _format(file: str) -> str:
+    """csv, tsv or parquet, by the suffix."""
+    for suffix, kind in SUFFIXES.items():
+        if file.lower().endswith(suffix):
+            return kind
+    raise StudyError(file, f"its suffix says no format, expected one of {', '.join(SUFFIXES)}")
+
+
+def _text_header(file: str, kind: str, stated: Reading) -> tuple[tuple[str, ...], Dialect]:
+    """The header of a CSV or TSV file and how it is written, after a look at the first rows."""
+    found, records = dialect.detect(file, kind, stated)
+    if not records or not any(name.strip() for name in records[0]):
+        raise StudyError(file, "its first line is blank, expected a header with the columns' names")
+    if len(records) == 1:
+        raise StudyError(file, "has a header and no rows, expected rows")
+    return tuple(records[0]), found
+
+
+def _parquet_header(file: str) -> tuple[tuple[str, ...], dict[str, Any], int]:
+    """Column names, Arrow types and the number of rows of a Parquet file."""
+    import pyarrow as pa  # here, because a study of CSV files does without
+    from pyarrow import parquet
+
+    try:
+        metadata = parquet.read_metadata(file)
+    except (pa.ArrowException, OSError) as error:
+        raise StudyError(file, f"cannot be read as Parquet: {error}, expected a Parquet file") from None
+    if metadata.num_rows == 0:
+        raise StudyError(file, "has no rows, expected rows")
+    schema = metadata.schema.to_arrow_schema()
+    kinds = dict(zip(schema.names, schema.types, strict=True))
+    for name in factors.of_numbers(schema):
+        kinds[name] = pa.dictionary(pa.int32(), kinds[name])
+    return tuple(schema.names), kinds, metadata.num_rows
+
+
+def _parquet_kind(file: str, name: str, type_, is_group: bool) -> str:
+    """DuckDB's type for a column of an Arrow type."""
+    from pyarrow import types
+
+    if types.is_dictionary(type_):
+        type_ = type_.value_type
+    if (types.is_integer(type_) and not types.is_uint64(type_)) or (types.is_boolean(type_) and not is_group):
+        return "BIGINT"  # true and false are 1 and 0, as in formulaic
+    if types.is_uint64(type_):
+        return "VARCHAR" if is_group else "DOUBLE"
+    if types.is_floating(type_) or types.is_decimal(type_):
+        return "DOUBLE"
+    if types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_):
+        return "VARCHAR"
+    if is_group and not types.is_nested(type_) and not types.is_null(type_):
+        return "VARCHAR"
+    days = f"; {checks.days_of(name)}" if types.is_date(type_) or types.is_timestamp(type_) else ""
+    raise StudyError(file, f"column {name!r}: its type is {type_}, expected numbers or text{days}")
+
+
+def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tuple[Source, dict[str, Any]]:
+    """Read all rows: what is in each column, and whether a mixed model can be fitted to it.
+
+    Parameters
+    ----------
+    source : Source
+        From `inspect`.
+    formula : Formula
+        `response`, `predictors`, `categorical` and `group` are looked at.
+    threads, memory_mb : int
+        For DuckDB. The numbers do not depend on either.
+
+    Returns
+    -------
+    source : Source
+        With the kind of every column.
+    data : dict
+        Content of data.json: sources, format, rows, groups, group_rows, group, response, columns, missing,
+        dropped, checks, copied; csv, missing_values (as the study states them), read_as (what was found instead).
+
+    Raises
+    ------
+    StudyError
+        The first thing found that makes the rows unusable; see `lmm.data.checks`.
+    """
+    response = [name for name in source.columns if name not in (*formula.predictors, source.group)]
+    options = {"threads": threads, "memory_mb": memory_mb}
+    categorical = _categorical(source, formula)
+    summary, total, complete = summarise(source, categorical, **options)
+    locate = Locator(source)
+    checks.missing(summary, total, complete, source.drop, locate)
+    kinds = source.kinds | _kinds(source, formula, summary)
+    for name, column in summary.items():
+        if name != source.group and kinds[name] != "VARCHAR":
+            checks.finite(name, column, locate)
+            checks.constant(name, column, name in response, locate)
+    source = replace(source, kinds=kinds)
+    columns: dict[str, Any] = {}
+    for name, column in summary.items():
+        if name == source.group:
+            columns[name] = {"type": "group", "kind": "VARCHAR"}
+        elif kinds[name] == "VARCHAR" or name in categorical:
+            found = levels(source, name, MAX_LEVELS + 1, **options)
+            checks.levels(name, found, MAX_LEVELS, complete, name in categorical, locate)
+            found = factors.in_order(source, name, found) if kinds[name] == "VARCHAR" else found
+            columns[name] = {"type": "categorical", "kind": kinds[name], "levels": found}
+        else:
+            columns[name] = {"type": "numeric", "kind": kinds[name], **column.described()}
+    sizes = group_sizes(source, **options)[1]
+    checks.groups(source.group, sizes, locate)
+    lost = {name: column.missing for name, column in summary.items() if column.missing}
+    return source, {
+        "sources": list(source.files),
+        "format": source.format,
+        "rows": complete,
+        "groups": len(sizes),
+        "group_rows": {"min": int(sizes.min()), "mean": complete / len(sizes), "max": int(sizes.max())},
+        "group": source.group,
+        "response": response[0] if named(response[0]) == formula.response else original(formula.response),
+        "columns": columns,
+        "missing": "drop" if source.drop else "error",
+        **source.stated.plain(),
+        "read_as": list(source.notes),
+        "dropped": {"rows": total - complete, "columns": lost},
+        "checks": list(checks.PASSED),
+        "copied": source.size <= COPY_LIMIT,
+    }
+
+
+def reopen(data: dict[str, Any]) -> Source:
+    """The source that data.json describes, as `scan` left it."""
+    group = data["group"]
+    dates = [name for name, column in data["columns"].items() if column["kind"] == "DAYS"]
+    drop, stated = data["missing"] == "drop", Reading.of(data)
+    source = inspect(data["sources"], list(data["columns"]), group, drop, stated, dates)
+    kinds = {name: column["kind"] for name, column in data["columns"].items() if name != group}
+    return replace(source, kinds=source.kinds | kinds)
+
+
+def copy(source: Source, path: str, memory_mb: int = 1024) -> None:
+    """Write the rows used as one Parquet file, in the sources' order, the grouping factor as text."""
+    from lmm.core.store import write_whole
+
+    rows = " UNION ALL ".join(f"({source.typed(Part(file))})" for file in range(len(source.files)))
+    with connect(memory_mb=memory_mb, ordered=True) as connection:
+        write_whole(path, lambda name: connection.execute(f"COPY ({rows}) TO {text(name)} (FORMAT parquet)"))

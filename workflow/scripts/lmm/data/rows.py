@@ -1,0 +1,98 @@
+"""A study's model matrices as its moments stage fixed them, for the stages after it.
+
+design.json has, for each formula that an engine of the study fits, the names of its columns and what rebuilds
+its design. Names alone are read without formulaic, whose import costs more than a fit from moments.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from lmm.core.store import read_json, read_table, write_json
+from lmm.model.terms import Terms
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows in memory.
+
+    Attributes
+    ----------
+    terms : Terms
+    y : (N,) array
+    W : (N, K) array
+        Columns `terms.columns`.
+    codes : (N,) int array
+        Each row's group, an index into `levels`.
+    levels : (J,) array of str
+        Sorted.
+    """
+
+    terms: Terms
+    y: np.ndarray
+    W: np.ndarray
+    codes: np.ndarray
+    levels: np.ndarray
+
+    def columns(self, names: Sequence[str]) -> np.ndarray:
+        """Columns by name, (N, len(names))."""
+        return self.W[:, [self.terms.columns.index(name) for name in names]]
+
+
+def write_designs(path: str, designs: Sequence[Any]) -> None:
+    """Write design.json: formula -> names of its columns, and the state that rebuilds its `Design`."""
+    write_json(
+        path,
+        {d.formula.text: {"terms": asdict(d.terms), "state": d.state()} for d in designs},
+    )
+
+
+def read_terms(path: str, formula: str) -> Terms:
+    """Names of a formula's columns, from design.json."""
+    value = read_json(path)[" ".join(formula.split())]["terms"]
+    blocks = tuple(tuple(block) for block in value["blocks"])
+    return Terms(
+        tuple(value["fixed"]), blocks, value["group"], tuple(value["columns"]), tuple(value["dropped"])
+    )
+
+
+def read_rows(where: Mapping[str, Any], designs: str, formula: str) -> Rows:
+    """Rows through a formula's design.
+
+    Parameters
+    ----------
+    where : mapping
+        `rows`, the path of data.parquet; where the rows were not copied, `data`, that of data.json.
+    designs : str
+        Path of design.json.
+    formula : str
+    """
+    from lmm.data.levels import encode
+    from lmm.model.design import rebuild
+
+    design = rebuild(read_json(designs)[" ".join(formula.split())]["state"])
+    frame = read_table(where["rows"]) if where.get("rows") else from_sources(where["data"])
+    codes, levels = encode(frame[design.terms.group])
+    return Rows(design.terms, *design.matrix(frame), codes, levels)
+
+
+def from_sources(data: str) -> Any:
+    """The user's files as one frame."""
+    import pandas as pd
+
+    from lmm.data.ingest import reopen
+    from lmm.data.source import Part, connect
+
+    source = reopen(read_json(data))
+    with connect(ordered=True) as connection:
+        parts = [connection.execute(source.typed(Part(at))).df() for at in range(len(source.files))]
+    return pd.concat(parts, ignore_index=True)
+
+
+def unread(terms: Terms, moments: Any) -> Rows:
+    """Rows of which there are too many to be read: nothing but their number, at no cost in memory."""
+    y = np.broadcast_to(np.nan, moments.n_rows)
+    W = np.broadcast_to(np.nan, (moments.n_rows, len(terms.columns)))
+    return Rows(terms, y, W, np.broadcast_to(0, moments.n_rows), moments.levels)

@@ -1,0 +1,173 @@
+"""Draws of one data set, and what follows from them exactly: fixed effects and random effects."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from lmm.core.progress import Progress
+from lmm.engines.pymc.gates import convergence, ess_mean, gate_fit
+from lmm.engines.pymc.model import Draws, Sampler, Setting, prior_numbers
+from lmm.engines.pymc.posterior import FixedDraws, draw_groups, fixed_draws, given_draws, summarise_groups
+from lmm.engines.pymc.priors import Priors
+from lmm.inference.intervals import variance_values
+from lmm.inference.optimum import optimum
+from lmm.likelihood.problem import Problem, roots_of
+
+WORK = 4_000_000  # groups x draws that the random effects' summaries look at; beyond it, draws are thinned
+FEWEST = 100  # draws, however many groups
+SPAN = 2_000_000  # groups x draws between two signs of progress
+SERIES = 2_000  # random effects whose Monte Carlo errors come from their own series of draws
+
+
+@dataclass(frozen=True)
+class Ranef:
+    """Posterior summaries of the random effects, (J, q) arrays in original units."""
+
+    mean: np.ndarray
+    sd: np.ndarray
+    cond_sd: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    mcse: np.ndarray
+
+
+def start_estimates(problem: Problem) -> np.ndarray:
+    """REML's estimates, moved off the boundary, where the sampler's scale has no value."""
+    best = optimum(problem)
+    values = variance_values(best.root, best.sigma, problem.structure.correlations)
+    floor = 0.1 * np.abs(np.diag(problem.z_map)) * best.sigma / problem.y_scale
+    values[: problem.q] = np.maximum(values[: problem.q], floor)
+    return np.nan_to_num(values)
+
+
+def thin(total: int, n_groups: int, most: int | None = None) -> np.ndarray:
+    """Which draws the random effects' summaries use: all where groups x draws allow it, evenly spaced else."""
+    keep = min(total, max(FEWEST, WORK // max(n_groups, 1)), most or total)
+    return (np.arange(keep) * total) // keep
+
+
+class Chains:
+    """Draws of one data set with what follows from them.
+
+    Parameters
+    ----------
+    problem : Problem
+    packed : (n,) array
+        From `density.pack_problem`.
+    draws : Draws
+    rng : Generator
+        For the exact draws of fixed and random effects.
+    cores : int
+        Threads for long summaries; the numbers do not depend on it.
+    """
+
+    def __init__(
+        self, problem: Problem, packed: np.ndarray, draws: Draws, rng: np.random.Generator, cores: int = 1
+    ):
+        self.problem, self.packed, self.draws, self.rng = problem, packed, draws, rng
+        self.cores = cores
+        self.shape = draws.values.shape[1:]
+        flat = draws.values.reshape(len(draws.values), -1)
+        self.roots, self.sigmas = roots_of(problem.structure, flat)
+        self.beta, self.half, self.factors = self._shared(
+            "fixed effects given the draws",
+            len(self.sigmas),
+            problem.n_groups,
+            lambda a, b: given_draws(packed, self.roots[a:b], self.sigmas[a:b]),
+        )
+        self.fixed: FixedDraws = fixed_draws(problem, self.beta, self.half, rng)
+
+    def _shared(
+        self, label: str, total: int, each: int, work: Callable[[int, int], tuple]
+    ) -> list[np.ndarray]:
+        """Arrays that `work` returns for 0 .. total, in spans by threads: each element is computed alone.
+
+        `each` is what an element costs, in groups or draws; where all cost much the spans are many.
+        """
+        spans = min(self.cores * max(1, total * each // (SPAN * self.cores)), max(total, self.cores))
+        edges = [total * k // spans for k in range(spans + 1)]
+        parts = []
+        with Progress(label, spans) as progress, ThreadPoolExecutor(self.cores) as pool:
+            for part in pool.map(work, edges[:-1], edges[1:]):
+                parts.append(part)
+                progress.advance()
+        return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+
+    def by_chain(self, values: np.ndarray) -> np.ndarray:
+        """(S, k) draws as (k, chains, draws)."""
+        return np.ascontiguousarray(values.T).reshape(-1, *self.shape)
+
+    @cached_property
+    def measures(self) -> dict[str, np.ndarray]:
+        """`gates.convergence` of fixed effects and `Structure.terms`."""
+        return convergence(np.concatenate([self.by_chain(self.fixed.draws), self.draws.values]))
+
+    def ranef(self, level: float, mixture: int = 500, most: int | None = None) -> Ranef:
+        """Rao-Blackwellised summaries of every group's random effects, from at most `most` of the draws.
+
+        `mcse` is the Monte Carlo error of the mean: from the effect's own series of conditional means where
+        there are few, else from the spread of that series and the smallest ESS of the variance parameters.
+        """
+        problem = self.problem
+        at = thin(len(self.sigmas), problem.n_groups, most)
+        whole = len(at) == len(self.sigmas)
+        keep = whole and problem.n_groups * problem.q <= SERIES
+        beta, half, factors, sigmas = (x[at] for x in (self.beta, self.half, self.factors, self.sigmas))
+        some, tail = min(mixture, len(at)), 0.5 - level / 2
+
+        def groups(a, b):
+            return summarise_groups(
+                self.packed, problem.z_map, b - a, beta, half, factors, sigmas, some, tail, keep, a
+            )
+
+        mean, variance, cond, spread, low, high, series = self._shared(
+            "random effects given the draws", problem.n_groups, len(at), groups
+        )
+        if keep:
+            ess = ess_mean(series.reshape(-1, *self.shape)).reshape(mean.shape)
+        else:
+            ess = min(float(self.measures["ess_mean"][problem.p :].min()), len(at))
+        return Ranef(mean, np.sqrt(variance), np.sqrt(cond), low, high, np.sqrt(spread / ess))
+
+    def draw_ranef(self) -> np.ndarray:
+        """Exact draws of the random effects, (chains, draws, J, q)."""
+        problem = self.problem
+        back = np.linalg.inv(problem.x_map)
+        beta = (self.fixed.draws - problem.offset) @ back.T
+        noise = self.rng.standard_normal((len(self.sigmas), problem.n_groups, problem.q))
+        out = draw_groups(
+            self.packed, problem.z_map, problem.n_groups, beta, self.factors, self.sigmas, noise
+        )
+        return out.reshape(*self.shape, problem.n_groups, problem.q)
+
+
+def sample_until_passed(
+    sampler: Sampler,
+    problem: Problem,
+    packed: np.ndarray,
+    priors: Priors,
+    setting: Setting,
+    retry: bool = True,
+) -> tuple[Chains, list[dict], bool]:
+    """Sample; where a gate fails, once more with longer warm-up and a higher target acceptance.
+
+    Returns
+    -------
+    chains, gates, retried
+        The draws, the gates of what NUTS sampled and of the fixed effects, and whether the
+        first attempt failed.
+    """
+    data = {"moments": packed, "prior_numbers": prior_numbers(problem.structure, priors)}
+    estimates = start_estimates(problem)
+    for attempt in (False, True):
+        trial = setting.harder() if attempt else setting
+        draws = sampler.sample(trial, data, estimates)
+        rng = np.random.default_rng(np.random.SeedSequence(setting.seed, spawn_key=(1,)))
+        chains = Chains(problem, packed, draws, rng, setting.cores)
+        gates = gate_fit(chains.measures, chains.draws.stats, setting.chains)
+        if attempt or not retry or all(gate["passed"] for gate in gates):
+            return chains, gates, attempt
+    raise AssertionError("unreachable")

@@ -1,0 +1,206 @@
+"""The pymc engine: NUTS on the variance parameters, everything else exactly afterwards."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from lmm.core import engines
+from lmm.core.store import write_whole
+from lmm.core.tidy import Diagnostics, Fit
+from lmm.core.versions import versions_of
+from lmm.engines.base import Fitted, Task
+from lmm.engines.pymc.chains import Chains, sample_until_passed
+from lmm.engines.pymc.gates import ess_bulk, loose_rule, status_of
+from lmm.engines.pymc.model import Sampler, Setting, marginal_model
+from lmm.engines.pymc.priors import Priors, resolve
+from lmm.engines.pymc.tables import ENGINE, parameters_table, posterior_tree, ranef_table
+from lmm.inference.variance_explained import explained
+from lmm.likelihood.marginal import pack_problem
+from lmm.likelihood.problem import Problem, Structure, problem_of
+from lmm.model.terms import Terms
+from lmm.moments.moments import Moments
+
+# Draws that the random effects' summaries of a replicate look at: their Monte Carlo error is then below a tenth of
+# what a replicate tells of RMSE or coverage, and parameters use all draws.
+RANEF_DRAWS, RANEF_MIXTURE = 100, 100
+
+
+class Fitter:
+    """The engine with its settings: see `lmm.engines.base.Fitter`.
+
+    For replicates the marginal model is compiled at the first data set, and others are swapped in. A model that
+    could not be compiled is not tried again: its error is every further data set's.
+    """
+
+    def __init__(self, settings: Mapping[str, Any], terms: Terms):
+        self.settings, self.terms = settings, terms
+        self.sampler: Sampler | None = None
+        self.failure: Exception | None = None
+
+    def fit(self, task: Task) -> Fitted:
+        """From moments; the full model from the rows."""
+        if task.brief:
+            return self._brief(task)
+        if self.settings["model"] == "full":
+            from lmm.engines.pymc.full import fit_full
+
+            found, tree = fit_full(task.rows(), task.moments, self.settings, task.truth, task.cores)
+        else:
+            terms = self.terms
+            found, tree = fit(task.moments, terms.fixed, terms.blocks, self.settings, task.truth, task.cores)
+        return Fitted(found, {"posterior": lambda path: write(path, tree)}, posterior=tree)
+
+    def _brief(self, task: Task) -> Fitted:
+        """Sample one data set of many with `task.seed`, gates and the one refit included."""
+        if self.failure is not None:
+            raise self.failure.with_traceback(None)  # else it would keep every data set alive
+        clock, level, moments = time.perf_counter(), self.settings["conf_level"], task.moments
+        problem, priors, packed = prepare(
+            moments, self.terms.fixed, self.terms.blocks, self.settings["priors"], task.scales
+        )
+        if self.sampler is None:
+            self.sampler = self._compiled(problem.structure, priors, packed)
+            clock = time.perf_counter()
+        setting = Setting.of({**self.settings, "seed": task.seed})
+        chains, gates, retried = sample_until_passed(self.sampler, problem, packed, priors, setting)
+        parameters, _ = parameters_table(chains, moments.group, level, task.truth)
+        ranef = ranef_table(chains, moments, level, task.truth, None, most=RANEF_DRAWS, mixture=RANEF_MIXTURE)
+        status, message = status_of(gates)
+        diagnostics = Diagnostics(
+            ENGINE, status, message, status == "ok", gates=gates, summary={"retried": retried},
+            seconds={"sample": time.perf_counter() - clock}, conf_level=level,
+        )  # fmt: skip
+        explained = explained_summary(chains, moments, level)
+        return Fitted(Fit(ENGINE, parameters, ranef, diagnostics), explained=explained, chains=chains)
+
+    def _compiled(self, structure: Structure, priors: Priors, packed: np.ndarray) -> Sampler:
+        try:
+            return Sampler(structure, priors, marginal_model(structure, priors, packed))
+        except Exception as error:
+            self.failure = error
+            raise
+
+
+def prepare(
+    moments: Moments,
+    fixed: tuple[str, ...],
+    blocks: tuple[tuple[str, ...], ...],
+    priors: dict,
+    scales: Moments | None = None,
+) -> tuple[Problem, Priors, np.ndarray]:
+    """The model over moments, its priors with numbers, and the vector that the sampler reads.
+
+    `auto` priors take their scales from `scales`, or else from the moments themselves.
+
+    Raises
+    ------
+    StudyError
+        For priors that the marginal model cannot take.
+    """
+    problem = problem_of(moments, fixed, blocks)
+    resolved = resolve(
+        priors, moments if scales is None else scales, fixed, problem.structure.random, marginal=True
+    )
+    return problem, resolved, pack_problem(problem, resolved.mean, resolved.precision)
+
+
+def fit(
+    moments: Moments,
+    fixed: tuple[str, ...],
+    blocks: tuple[tuple[str, ...], ...],
+    settings: dict,
+    truth: dict | None = None,
+    cores: int = 1,
+) -> tuple[Fit, xr.DataTree]:
+    """Sample the marginal model by nutpie and summarise it (the full one: `full.fit_full`).
+
+    Parameters
+    ----------
+    moments : Moments
+    fixed, blocks : names of X's columns, and of Z's columns in each block of random effects
+    settings : dict
+        The engine's configuration: priors, chains, tune, draws, seed, target_accept, keep_draws (random effects'
+        draws are kept where chains x draws x effects is at most this), and the study's conf_level, of the
+        quantile intervals conf_low and conf_high.
+    truth : dict, optional
+        truth.json of a simulated study.
+    cores : int
+        Chains sampled at a time; results do not depend on it.
+
+    Returns
+    -------
+    Fit, DataTree
+        The tree has the groups posterior (variables under their tidy names), sample_stats and observed_data.
+    """
+    setting = Setting.of(settings, cores)
+    conf_level = settings["conf_level"]
+    clock = [time.perf_counter()]
+    problem, resolved, packed = prepare(moments, fixed, blocks, settings["priors"])
+    sampler = Sampler(problem.structure, resolved, marginal_model(problem.structure, resolved, packed))
+    clock.append(time.perf_counter())
+    chains, gates, retried = sample_until_passed(sampler, problem, packed, resolved, setting)
+    clock.append(time.perf_counter())
+    parameters, measures = parameters_table(chains, moments.group, conf_level, truth)
+    draws, ess = None, None
+    if len(chains.sigmas) * problem.n_groups * problem.q <= settings["keep_draws"]:
+        draws = chains.draw_ranef()
+        ess = ess_bulk(draws.reshape(*chains.shape, -1).transpose(2, 0, 1))
+    ranef = ranef_table(chains, moments, conf_level, truth, ess)
+    clock.append(time.perf_counter())
+    status, message = status_of(gates)
+    diagnostics = Diagnostics(
+        ENGINE,
+        status=status,
+        message=message,
+        converged=status == "ok",
+        gates=gates,
+        warnings=["the first attempt failed a gate; refitted with longer warm-up"] if retried else [],
+        seconds=dict(zip(("compile", "sample", "summarise"), np.diff(clock).tolist(), strict=True)),
+        versions=versions_of(*engines.row(ENGINE).packages),
+        n_rows=moments.n_rows,
+        n_groups=moments.n_groups,
+        conf_level=conf_level,
+        intervals={"fixed": "posterior quantiles", "ran_pars": "posterior quantiles"},
+        summary={
+            "model": "marginal",
+            "priors": resolved.table(bool(problem.structure.correlations)).to_dict("records"),
+            "loose_rule": loose_rule(measures),
+            "retried": retried,
+            "chains": setting.chains,
+            "tune": setting.tune,
+            "draws": setting.draws,
+            "seed": setting.seed,
+            "gradient_evaluations": int(chains.draws.stats["n_steps"].sum()),
+            "ranef_draws_kept": draws is not None,
+            "variance_explained": explained_summary(chains, moments, conf_level),
+        },
+    )
+    values = np.concatenate([chains.by_chain(chains.fixed.draws), chains.draws.values])
+    names, random = (*problem.fixed, *problem.structure.terms), problem.structure.random
+    priors = diagnostics.summary["priors"]
+    tree = posterior_tree(names, values, chains.draws.stats, moments, random, draws, priors)
+    return Fit(ENGINE, parameters, ranef, diagnostics), tree
+
+
+def explained_summary(chains: Chains, moments: Moments, level: float) -> dict[str, dict[str, float]]:
+    """Posterior mean and interval of each measure of variance explained (`variance.explained`)."""
+    problem = chains.problem
+    values = dict(zip(problem.fixed, chains.fixed.draws.T, strict=True))
+    flat = chains.draws.values.reshape(len(chains.draws.values), -1)
+    values |= dict(zip(problem.structure.terms, flat, strict=True))
+    random = problem.structure.random
+    zz, cov = moments.mean_zz(random), moments.cov_fixed(problem.fixed)
+    tails = [0.5 - level / 2, 0.5 + level / 2]
+    out = {}
+    for name, draws in explained(values, problem.fixed, random, zz, cov).items():
+        low, high = np.quantile(draws, tails)
+        out[name] = {"estimate": np.mean(draws), "conf_low": low, "conf_high": high}
+    return out
+
+
+def write(path: str, tree: xr.DataTree) -> None:
+    """Write the tree as NetCDF, whole or not at all."""
+    write_whole(path, lambda name: tree.to_netcdf(name, engine="h5netcdf"))

@@ -1,0 +1,277 @@
+"""The marginal model as a real `pm.Model`, and nutpie's sampler of it.
+
+NUTS samples the variance parameters only; beta and the random effects are integrated out (statistics.md, section 2)
+and follow exactly in `posterior`. One compiled sampler serves every data set of the same structure and prior
+families: the moments and the priors' numbers are data of the model.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import nutpie
+import pyarrow
+import pymc as pm
+import pytensor.tensor as pt
+from pytensor.gradient import DisconnectedType
+from pytensor.graph.basic import Apply
+from pytensor.graph.op import Op
+from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_default_op_cache_key
+
+from lmm.core.compiled import DIGEST
+from lmm.core.progress import Progress
+from lmm.core.tidy import RESIDUAL, cor_name, sd_name
+from lmm.engines.pymc.compile import compile_model
+from lmm.engines.pymc.priors import Priors
+from lmm.likelihood.marginal import log_density
+from lmm.likelihood.problem import Structure
+from lmm.model.priors import Prior
+
+RETRY_TUNE, RETRY_ACCEPT = 2, 0.95
+
+
+class LogDensity(Op):
+    """[log p(y | L, sigma), d/dL, d/dsigma] as one vector, by the kernel (`density.log_density`).
+
+    Value and gradient come from one evaluation: the gradient of the first element is the rest of the same vector.
+    Elements other than the first have no gradient of their own and must not enter a log density.
+    """
+
+    __props__ = ()
+
+    def make_node(self, data, root, sigma):
+        """Data vector, (q, q) root, scalar sigma to a vector of q * q + 2."""
+        inputs = [pt.as_tensor(value) for value in (data, root, sigma)]
+        return Apply(self, inputs, [pt.dvector()])
+
+    def perform(self, node, inputs, output_storage):
+        """Evaluate outside of compiled graphs."""
+        data, root, sigma = inputs
+        output_storage[0][0] = log_density(data, np.ascontiguousarray(root), float(sigma))
+
+    def connection_pattern(self, node):
+        """No derivative in the data."""
+        return [[False], [True], [True]]
+
+    def pullback(self, inputs, outputs, cotangents):
+        """Chain rule for the first element."""
+        weight, value = cotangents[0][0], outputs[0]
+        return [DisconnectedType()(), weight * value[1:-1].reshape(inputs[1].shape), weight * value[-1]]
+
+
+@register_funcify_default_op_cache_key(LogDensity)
+def _numba_log_density(op, node=None, **kwargs):
+    @numba_njit
+    def evaluate(data, root, sigma):
+        return log_density(data, np.ascontiguousarray(root), sigma[()])
+
+    return evaluate, int(DIGEST, 16) % 2**31  # an edit of the kernel makes a new cache entry
+
+
+def positive(name: str, prior: Prior, numbers: Any) -> Any:
+    """A standard deviation with its prior, inside a `pm.Model`; `numbers` stand for the prior's arguments."""
+    make: dict[str, Callable] = {
+        "flat": lambda: pm.HalfFlat(name),
+        "uniform": lambda: pm.Uniform(name, numbers[0], numbers[1]),
+        "half_normal": lambda: pm.HalfNormal(name, sigma=numbers[0]),
+        "half_student_t": lambda: pm.HalfStudentT(name, nu=numbers[0], sigma=numbers[1]),
+        "half_cauchy": lambda: pm.HalfCauchy(name, beta=numbers[0]),
+        "exponential": lambda: pm.Exponential(name, lam=numbers[0]),
+    }
+    return make[prior.name]()
+
+
+def covariance_root(structure: Structure, sds: list, corr: Prior, eta: Any) -> Any:
+    """L with D = L L' from sd's and LKJ correlations, block by block, as a (q, q) tensor."""
+    q = len(structure.random)
+    root = pt.zeros((q, q))
+    for start, stop in structure.blocks:
+        if stop - start == 1:
+            root = root[start, start].set(sds[start])
+        elif stop - start == 2:  # LKJ(eta) of one correlation is a beta on (-1, 1)
+            name = cor_name(structure.random[start], structure.random[start + 1])
+            r = pm.Deterministic(name, 2.0 * pm.Beta(f"{name}_unit", eta, eta) - 1.0)
+            root = root[start, start].set(sds[start])
+            root = root[start + 1, start].set(sds[start + 1] * r)
+            root = root[start + 1, start + 1].set(sds[start + 1] * pt.sqrt(1.0 - r**2))
+        else:
+            chol = pm.LKJCorr(f"chol_{start}", n=stop - start, eta=eta)
+            matrix = chol @ chol.T
+            for k in range(start, stop):
+                for m in range(k + 1, stop):
+                    name = cor_name(structure.random[k], structure.random[m])
+                    pm.Deterministic(name, matrix[k - start, m - start])
+            root = root[start:stop, start:stop].set(pt.stack(sds[start:stop])[:, None] * chol)
+    return root
+
+
+def prior_numbers(structure: Structure, priors: Priors) -> np.ndarray:
+    """The priors' arguments in the order that `marginal_model` reads them: two for each sd, sigma, corr."""
+    ordered = [*[priors.sd[term] for term in structure.random], priors.sigma, priors.corr]
+    out = np.zeros((len(ordered), 2))
+    for row, prior in zip(out, ordered, strict=True):
+        row[: len(prior.args)] = prior.args
+    return out
+
+
+def marginal_model(structure: Structure, priors: Priors, packed: np.ndarray) -> pm.Model:
+    """The posterior of sd's, correlations and sigma, given the moments.
+
+    Parameters
+    ----------
+    structure : Structure
+    priors : Priors
+        The fixed effects' prior is inside `packed`.
+    packed : (n,) array
+        From `density.pack_problem`.
+    """
+    with pm.Model() as model:
+        data = pm.Data("moments", packed)
+        numbers = pm.Data("prior_numbers", prior_numbers(structure, priors))
+        sds = [
+            positive(sd_name(term), priors.sd[term], numbers[k]) for k, term in enumerate(structure.random)
+        ]
+        sigma = positive(RESIDUAL, priors.sigma, numbers[len(sds)])
+        root = covariance_root(structure, sds, priors.corr, numbers[len(sds) + 1, 0])
+        pm.Potential("log_marginal_likelihood", LogDensity()(data, root, sigma)[0])
+    return model
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How to sample: the configuration's numbers."""
+
+    seed: int
+    chains: int
+    tune: int
+    draws: int
+    target_accept: float
+    cores: int = 1
+
+    @classmethod
+    def of(cls, settings: dict, cores: int = 1) -> "Setting":
+        """From the engine's configuration."""
+        names = ("seed", "chains", "tune", "draws", "target_accept")
+        return cls(**{name: settings[name] for name in names}, cores=cores)
+
+    def harder(self) -> "Setting":
+        """For a second attempt: longer warm-up, a higher target acceptance, another seed."""
+        accept = max(self.target_accept, RETRY_ACCEPT)
+        return replace(self, seed=self.seed + 1, tune=self.tune * RETRY_TUNE, target_accept=accept)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Draws of the variance parameters and the sampler's own statistics.
+
+    Attributes
+    ----------
+    values : (k, chains, draws) array
+        In the order of `Structure.terms`.
+    stats : dict of (chains, draws) arrays
+        diverging, maxdepth_reached, energy, n_steps, step_size.
+    """
+
+    values: np.ndarray
+    stats: dict[str, np.ndarray]
+
+
+STATS = ("diverging", "maxdepth_reached", "energy", "n_steps", "step_size", "logp")
+
+
+def kept(batches: list, stats: list, name: str) -> np.ndarray:
+    """One column of nutpie's raw trace without the warm-up, (chains, draws)."""
+    chains = []
+    for batch, stat in zip(batches, stats, strict=True):
+        warm = pyarrow.array(stat.column("tuning")).to_numpy(zero_copy_only=False)
+        chains.append(pyarrow.array(batch.column(name)).to_numpy(zero_copy_only=False)[~warm])
+    return np.stack(chains)
+
+
+class Sampler:
+    """nutpie's compiled sampler of a `pm.Model` whose random variables carry tidy names.
+
+    Compiled once, used for any number of data sets (`sample`).
+    """
+
+    def __init__(self, structure: Structure, priors: Priors, model: pm.Model, extra: tuple[str, ...] = ()):
+        self.structure, self.priors, self.model = structure, priors, model
+        self.names = (*structure.terms, *extra)
+        self.compiled = compile_model(model, self.names)
+
+    def start(self, estimates: np.ndarray) -> np.ndarray:
+        """Unconstrained values of the free variables at estimates in the order of `Structure.terms`."""
+        values = dict(zip(self.structure.terms, estimates, strict=True))
+        families = {sd_name(term): prior for term, prior in self.priors.sd.items()}
+        families[RESIDUAL] = self.priors.sigma
+        out = []
+        for variable in self.model.free_RVs:
+            name = variable.name
+            if name in families and families[name].name == "uniform":
+                low, high = families[name].args
+                share = np.clip((values[name] - low) / (high - low), 1e-6, 1 - 1e-6)
+                out.append([np.log(share / (1.0 - share))])
+            elif name in families:
+                out.append([np.log(values[name])])
+            elif name.endswith("_unit"):
+                share = np.clip(0.5 * (values[name.removesuffix("_unit")] + 1.0), 0.05, 0.95)
+                out.append([np.log(share / (1.0 - share))])
+            else:  # a Cholesky factor of correlations starts at independence
+                size = next(b - a for a, b in self.structure.blocks if name == f"chol_{a}")
+                out.append(np.zeros(size * (size - 1) // 2))
+        return np.concatenate(out)
+
+    def sample(self, setting: Setting, data: dict[str, np.ndarray], estimates: np.ndarray) -> Draws:
+        """Sample one data set.
+
+        Parameters
+        ----------
+        setting : Setting
+        data : dict
+            Its `moments` and `prior_numbers`.
+        estimates : (k,) array
+            Where to start, order of `Structure.terms`; each chain within +-1 of it on the unconstrained scale,
+            wide enough for R-hat to notice chains that do not meet.
+        """
+        # nutpie's own conversion to a DataTree takes as long as a third of the sampling of a small data set
+        values, stats = self._run(setting, data, estimates, return_raw_trace=True).get_arrow_trace()
+        return Draws(
+            np.stack([kept(values, stats, name) for name in self.structure.terms]),
+            {name: kept(stats, stats, name) for name in STATS},
+        )
+
+    def tree(self, setting: Setting) -> Any:
+        """Sample the data set that the model was made with; nutpie's DataTree."""
+        return self._run(setting, None, None)
+
+    def _run(self, setting: Setting, data: dict | None, estimates: np.ndarray | None, **how: Any) -> Any:
+        compiled = self.compiled if data is None else self.compiled.with_data(**data)
+        if estimates is not None:
+            centre = self.start(estimates)
+
+            def around(chain_seed):
+                return centre + np.random.default_rng(chain_seed).uniform(-1.0, 1.0, centre.shape)
+
+            compiled = replace(compiled, initial_point_func=around)
+        with Progress("sampling", setting.chains * (setting.tune + setting.draws)) as progress:
+            return nutpie.sample(
+                compiled,
+                draws=setting.draws,
+                tune=setting.tune,
+                chains=setting.chains,
+                cores=setting.cores,
+                seed=setting.seed,
+                target_accept=setting.target_accept,
+                progress_bar=False,
+                progress_callback=lambda chains: progress.at(sum(chain.finished_draws for chain in chains)),
+                progress_rate=1000,  # ms
+                save_warmup=False,
+                **how,
+            )
+
+    def draws(self, tree: Any) -> Draws:
+        """What `sample` drew of the variance parameters, as arrays."""
+        posterior, stats = tree["posterior"], tree["sample_stats"]
+        values = np.stack([posterior[name].to_numpy() for name in self.structure.terms])
+        return Draws(values, {name: stats[name].to_numpy() for name in STATS if name in stats})

@@ -1,0 +1,124 @@
+"""Uncertainty of REML's variance parameters: observed information and profile likelihood."""
+
+import numpy as np
+from scipy import stats
+
+from lmm.core.progress import Progress
+from lmm.inference.newton import CENTRAL, hessian, profile_limit
+from lmm.inference.optimum import FREE, PLAIN, Optimum, fill, lower
+from lmm.likelihood.problem import Problem
+
+SMALL = 1e-6  # sd's below this fraction of sigma (in the kernel's units) are at the boundary
+
+
+def variance_values(root: np.ndarray, sigma: float, pairs: list[tuple[int, int]]) -> np.ndarray:
+    """sd's, correlations of `pairs` and the residual sd, in the order of `Structure.terms`.
+
+    A correlation with an effect whose sd is 0 is NaN.
+    """
+    sds = np.sqrt((root**2).sum(axis=1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cors = [root[k] @ root[m] / (sds[k] * sds[m]) for k, m in pairs]
+    return np.array([*sds, *cors, sigma])
+
+
+def standard_errors(problem: Problem, best: Optimum) -> np.ndarray:
+    """From the observed information of the REML criterion, by the delta method; order of `Structure.terms`.
+
+    NaN for every parameter of D where the optimum is singular: a quadratic approximation says nothing there.
+    """
+    structure = problem.structure
+    model = (structure.rows, structure.cols, np.eye(problem.q), problem.gram, problem.total)
+    information = 0.5 * hessian(best.phi, CENTRAL, FREE, PLAIN, *model, problem.n_rows - problem.p)
+    jacobian = np.empty((len(structure.terms), len(best.phi)))
+    for k in range(len(best.phi)):
+        step = 1e-6 * max(1.0, abs(best.phi[k]))  # error of order 1e-12, relative
+        ends = []
+        for phi in (best.phi + step * np.eye(len(best.phi))[k], best.phi - step * np.eye(len(best.phi))[k]):
+            root = problem.z_map @ fill(structure, phi)
+            ends.append(variance_values(root, problem.y_scale * np.exp(phi[-1]), structure.correlations))
+        jacobian[:, k] = (ends[0] - ends[1]) / (2.0 * step)
+    out = np.full(len(structure.terms), np.nan)
+    if best.singular:  # sigma alone, with D held at the boundary
+        out[-1] = jacobian[-1, -1] / np.sqrt(information[-1, -1])
+        return out
+    variance = np.einsum("ak,kl,al->a", jacobian, np.linalg.inv(information), jacobian)
+    return np.sqrt(np.maximum(variance, 0.0))
+
+
+def profile_intervals(problem: Problem, best: Optimum, level: float) -> tuple[np.ndarray, list[str]]:
+    """Profile-likelihood intervals of sd's, correlations and sigma (Bates et al. 2015, section 5.1).
+
+    Parameters
+    ----------
+    level : float
+        Confidence level; the criterion rises by the chi-square(1) quantile.
+
+    Returns
+    -------
+    (number of terms, 2) array
+        In the order of `Structure.terms`; 0 and +-1 are limits where the criterion does not rise that far
+        before the edge of the parameter space. Where an sd may be 0, every correlation with it is possible:
+        [-1, 1].
+    list of str
+        A word for each limit that was not found.
+    """
+    structure = problem.structure
+    target = float(stats.chi2.ppf(level, 1))
+    df = problem.n_rows - problem.p
+    value = best.criterion - problem.constant
+    sds = np.sqrt(np.diag(best.covariance))
+    floor = np.abs(np.diag(problem.z_map)) * best.sigma / problem.y_scale
+    unit = np.where(sds > SMALL * floor, sds, floor)  # rows of L in units of their own size
+    back = np.linalg.inv(problem.z_map)
+    out, words = [], []
+
+    def limits(first: tuple[int, ...], kind: str) -> None:
+        """Both limits of one parameter, its random effects first in their block."""
+        order = np.arange(problem.q)
+        for start, stop in structure.blocks:
+            if first and start <= first[0] < stop:
+                order[start:stop] = [*first, *(k for k in range(start, stop) if k not in first)]
+        scaled = (best.root / unit[:, None])[order]
+        ordered = np.zeros_like(scaled)
+        for start, stop in structure.blocks:
+            ordered[start:stop, start:stop] = lower(scaled[start:stop, start:stop])
+        phi = np.append(ordered[structure.rows, structure.cols], best.phi[-1])
+        transform = np.ascontiguousarray((back * unit)[:, order])
+        pair = PLAIN
+        if kind == "sigma":
+            at, edges = len(phi) - 1, (-np.inf, np.inf)
+        else:
+            start = next(start for start, stop in structure.blocks if start <= first[0] < stop)
+            at = int(np.flatnonzero((structure.rows == start) & (structure.cols == start))[0])
+            edges = (0.0, np.inf)
+        if kind == "cor":
+            along, across = phi[at + 1], phi[at + 2]
+            size = np.hypot(along, across)
+            pair, at, edges = at + 1, at + 1, (-1.0, 1.0)
+            phi[pair], phi[pair + 1] = (along / size if size > 0 else 0.0), size
+        ends = []
+        for edge in edges:
+            model = (structure.rows, structure.cols, transform, problem.gram, problem.total, df)
+            limit, ok = profile_limit(phi, value, at, edge, target, pair, *model)
+            progress.advance()
+            ends.append(limit if ok else np.nan)
+        if kind == "sd":
+            ends = [end * unit[first[0]] for end in ends]
+        elif kind == "sigma":
+            ends = [np.exp(end) * problem.y_scale for end in ends]
+        out.append(ends)
+
+    with Progress("REML profile likelihood", 2 * len(structure.terms)) as progress:
+        for k in range(problem.q):
+            limits((k,), "sd")
+        for k, m in structure.correlations:
+            if 0.0 in (out[k][0], out[m][0]):
+                out.append([-1.0, 1.0])
+            else:
+                limits((k, m), "cor")
+        limits((), "sigma")
+    for term, ends in zip(structure.terms, out, strict=True):
+        if not np.all(np.isfinite(ends)):
+            words.append(f"the profile of {term} has no finite limit that could be found: {ends}")
+    return np.array(out), words

@@ -1,0 +1,262 @@
+"""The one likelihood kernel: REML terms and their derivatives from moments.
+
+`reml` minimises it, `bayes` samples it. Everything is per group, because there is one grouping factor,
+and in the relative factor Lambda = L / sigma (D = L L'), which stays finite at the boundary.
+
+Groups are packed abreast in lanes (`lanes.pack`), so that each scalar operation of the algebra becomes a loop over
+lanes. Two random effects a group, the commonest case, have loops of their own (`grouped_pairs`).
+"""
+
+import llvmlite.binding
+import numba
+import numpy as np
+
+from lmm.core.compiled import DIGEST, c_function, kernel
+from lmm.likelihood.grouped_pairs import differentiate_pairs, eliminate_pairs
+from lmm.likelihood.lanes import add_up, logs_of_large, sum_of_logs
+
+SYMBOL = f"lmm_reml_terms_{DIGEST}"
+
+_pointer = numba.types.CPointer(numba.types.double)
+_size = numba.types.int64
+_SIGNATURE = numba.types.void(_size, _size, _size, _size, _size, *[_pointer] * 9)
+
+
+@kernel
+def eliminate(gram, factor, schur, d_logdet, rest):
+    """First pass over the groups; returns sum_j log|M_j|.
+
+    Subtracts sum_j [B c]'Lambda M^-1 Lambda'[B c] from `schur`, fills `d_logdet` with
+    sum_j A - A Lambda M^-1 Lambda'A (lower triangle) and `rest` with [B c] - A Lambda M^-1 Lambda'[B c];
+    the last two only where `rest` has room for them.
+    """
+    n_blocks, q, width, n = gram.shape
+    w = width - q
+    left = np.empty((q, width, n))  # Lambda' [A B c]
+    chol = np.empty((q, q, n))  # of M; the diagonal holds reciprocals
+    half = np.empty((q, width, n))  # C^-1 Lambda' [A B c]
+    s = np.empty(n)
+    lanes_schur = np.zeros((w, w, n))
+    lanes_logdet = np.zeros((q, q, n))
+    product = np.ones(n)
+    logdet = 0.0
+    for block in range(n_blocks):
+        for a in range(q):
+            for b in range(width):
+                f = factor[0, a]
+                for j in range(n):
+                    left[a, b, j] = f * gram[block, 0, b, j]
+                for k in range(1, q):
+                    f = factor[k, a]
+                    if f != 0.0:
+                        for j in range(n):
+                            left[a, b, j] += f * gram[block, k, b, j]
+        for a in range(q):
+            for b in range(a + 1):
+                one, f = (1.0 if a == b else 0.0), factor[0, b]
+                for j in range(n):
+                    s[j] = one + left[a, 0, j] * f
+                for k in range(1, q):
+                    f = factor[k, b]
+                    if f != 0.0:
+                        for j in range(n):
+                            s[j] += left[a, k, j] * f
+                for k in range(b):
+                    for j in range(n):
+                        s[j] -= chol[a, k, j] * chol[b, k, j]
+                if a == b:
+                    for j in range(n):
+                        product[j] *= s[j]
+                        chol[a, b, j] = 1.0 / np.sqrt(s[j])
+                else:
+                    for j in range(n):
+                        chol[a, b, j] = s[j] * chol[b, b, j]
+        logdet += logs_of_large(product)
+        for b in range(width):
+            for j in range(n):
+                half[0, b, j] = left[0, b, j] * chol[0, 0, j]
+            for a in range(1, q):
+                for j in range(n):
+                    s[j] = left[a, b, j] - chol[a, 0, j] * half[0, b, j]
+                for k in range(1, a):
+                    for j in range(n):
+                        s[j] -= chol[a, k, j] * half[k, b, j]
+                for j in range(n):
+                    half[a, b, j] = s[j] * chol[a, a, j]
+        for a in range(w):
+            for b in range(a + 1):
+                for k in range(q):
+                    for j in range(n):
+                        lanes_schur[a, b, j] += half[k, q + a, j] * half[k, q + b, j]
+        for a in range(q if len(rest) > 0 else 0):
+            for b in range(a + 1):
+                for j in range(n):
+                    lanes_logdet[a, b, j] += gram[block, a, b, j] - half[0, a, j] * half[0, b, j]
+                for k in range(1, q):
+                    for j in range(n):
+                        lanes_logdet[a, b, j] -= half[k, a, j] * half[k, b, j]
+            for b in range(w):
+                for j in range(n):
+                    rest[block, a, b, j] = gram[block, a, q + b, j] - half[0, a, j] * half[0, q + b, j]
+                for k in range(1, q):
+                    for j in range(n):
+                        rest[block, a, b, j] -= half[k, a, j] * half[k, q + b, j]
+    for a in range(w):
+        for b in range(a + 1):
+            schur[a, b] -= add_up(lanes_schur[a, b])
+    for a in range(q):
+        for b in range(a + 1):
+            d_logdet[a, b] += add_up(lanes_logdet[a, b])
+    return logdet + sum_of_logs(product)
+
+
+@kernel
+def _solve(schur, root, beta):
+    """Cholesky of [S_X s; s' s_yy]: fills `root` and `beta`; log|S_X| and the last pivot, the RSS.
+
+    NaN where S_X is not positive definite.
+    """
+    p = len(beta)
+    z = np.empty(p)
+    rss = schur[p, p]
+    logdet = 0.0
+    for a in range(p + 1):
+        for b in range(min(a + 1, p)):
+            s = schur[a, b]
+            for k in range(b):
+                s -= (root[a, k] if a < p else z[k]) * root[b, k]
+            if a == b:
+                if not s > 0.0:
+                    return np.nan, np.nan
+                logdet += np.log(s)
+                root[a, a] = np.sqrt(s)
+            elif a < p:
+                root[a, b] = s / root[b, b]
+            else:
+                z[b] = s / root[b, b]
+                rss -= z[b] * z[b]
+    for a in range(p - 1, -1, -1):
+        s = z[a]
+        for k in range(a + 1, p):
+            s -= root[k, a] * beta[k]
+        beta[a] = s / root[a, a]
+    return logdet, rss
+
+
+@kernel
+def differentiate(rest, root, beta, d_logdet, d_rss):
+    """Second pass: subtracts sum_j F_j S_X^-1 F_j' from `d_logdet` and sum_j e_j e_j' from `d_rss`."""
+    n_blocks, q, w, n = rest.shape
+    p = w - 1
+    solved = np.empty((q, p, n))  # F_j root^-T
+    e = np.empty((q, n))
+    lanes_logdet = np.zeros((q, q, n))
+    lanes_rss = np.zeros((q, q, n))
+    for block in range(n_blocks):
+        for a in range(q):
+            for j in range(n):
+                e[a, j] = rest[block, a, p, j]
+            for b in range(p):
+                f = beta[b]
+                scale = 1.0 / root[b, b]
+                for j in range(n):
+                    e[a, j] -= rest[block, a, b, j] * f
+                for j in range(n):
+                    solved[a, b, j] = rest[block, a, b, j] * scale
+                for k in range(b):
+                    f = root[b, k] * scale
+                    for j in range(n):
+                        solved[a, b, j] -= solved[a, k, j] * f
+        for a in range(q):
+            for b in range(a + 1):
+                for k in range(p):
+                    for j in range(n):
+                        lanes_logdet[a, b, j] += solved[a, k, j] * solved[b, k, j]
+                for j in range(n):
+                    lanes_rss[a, b, j] += e[a, j] * e[b, j]
+    for a in range(q):
+        for b in range(a + 1):
+            d_logdet[a, b] -= add_up(lanes_logdet[a, b])
+            d_rss[a, b] -= add_up(lanes_rss[a, b])
+
+
+@c_function(_SIGNATURE)
+def _terms(
+    derive, n_blocks, lanes, q, p, gram_, total_, factor_, ridge_, values_, beta_, root_, d_logdet_, d_rss_
+):
+    """`reml_terms` behind a C signature; outputs come zeroed."""
+    w = p + 1
+    gram = numba.carray(gram_, (n_blocks, q, q + w, lanes))
+    schur = numba.carray(total_, (w, w)) + numba.carray(ridge_, (w, w))
+    factor = numba.carray(factor_, (q, q))
+    values = numba.carray(values_, (2,))
+    beta, root = numba.carray(beta_, (p,)), numba.carray(root_, (p, p))
+    d_logdet, d_rss = numba.carray(d_logdet_, (q, q)), numba.carray(d_rss_, (q, q))
+    rest = np.empty((n_blocks * derive, q, w, lanes))
+    if q == 2:
+        logdet_z = eliminate_pairs(gram, factor, schur, d_logdet, rest)
+    else:
+        logdet_z = eliminate(gram, factor, schur, d_logdet, rest)
+    logdet_x, rss = _solve(schur, root, beta)
+    if derive and np.isfinite(logdet_x):
+        if q == 2:
+            differentiate_pairs(rest, root, beta, d_logdet, d_rss)
+        else:
+            differentiate(rest, root, beta, d_logdet, d_rss)
+    for a in range(q):
+        for b in range(a):
+            d_logdet[b, a] = d_logdet[a, b]
+            d_rss[b, a] = d_rss[a, b]
+    values[0], values[1] = logdet_z + logdet_x, rss
+
+
+# Callers reach the kernel through a symbol, so that each of them compiles a call and not the kernel once more
+# (numba would link the whole of it into every caller and optimise it again: seconds, in every new process
+# where nutpie compiles its wrapper).
+llvmlite.binding.add_symbol(SYMBOL, _terms.address)
+_call = numba.types.ExternalFunction(SYMBOL, _SIGNATURE)
+
+
+@kernel
+def reml_terms(gram, total, factor, ridge, derive=True):
+    """Log determinant, penalised residual sum of squares and their derivatives in D / sigma^2.
+
+    Bates, Mächler, Bolker & Walker 2015 (J. Stat. Softw. 67(1), section 3), written per group:
+    M_j = I + Lambda' A_j Lambda,  S = [X y]'[X y] - sum_j [B_j c_j]' Lambda M_j^-1 Lambda' [B_j c_j].
+
+    Parameters
+    ----------
+    gram : (blocks, q, q + p + 1, lanes) array
+        A_j = Z_j'Z_j, B_j = Z_j'X_j and c_j = Z_j'y_j of each group, by `pack`.
+    total : (p + 1, p + 1) array
+        Gram matrix of [X y] over all rows.
+    factor : (q, q) array
+        Lambda; any square root of D / sigma^2, singular ones included.
+    ridge : (p + 1, p + 1) array
+        sigma^2 times the Gram matrix of a normal prior on beta (zeros: flat).
+    derive : bool
+        Whether the derivatives are wanted: without them (zeros then) it takes about half the time.
+
+    Returns
+    -------
+    logdet, rss : float
+        sum_j log|M_j| + log|S_X|, and the residual sum of squares y'y - ... at beta_hat; NaN where S_X is
+        not positive definite.
+    beta : (p,) array
+        beta_hat, the GLS estimate (posterior mean of beta under the ridge).
+    root : (p, p) array
+        Lower Cholesky factor of S_X; cov(beta_hat) = sigma^2 S_X^-1.
+    d_logdet, d_rss : (q, q) arrays
+        Derivatives of the two values with respect to the symmetric matrix D / sigma^2 (the derivative with
+        respect to Lambda is twice that times Lambda).
+    """
+    n_blocks, q, width, lanes = gram.shape
+    p = width - q - 1
+    values = np.zeros(2)
+    beta, root = np.zeros(p), np.zeros((p, p))
+    d_logdet, d_rss = np.zeros((q, q)), np.zeros((q, q))
+    _call(
+        1 if derive else 0, n_blocks, lanes, q, p, gram.ctypes, total.ctypes, factor.ctypes, ridge.ctypes,
+        values.ctypes, beta.ctypes, root.ctypes, d_logdet.ctypes, d_rss.ctypes,
+    )  # fmt: skip
+    return values[0], values[1], beta, root, d_logdet, d_rss

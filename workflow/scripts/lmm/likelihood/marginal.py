@@ -1,0 +1,158 @@
+"""Marginal log likelihood of (L, sigma) over packed moments: the kernel as the sampler calls it.
+
+Everything that belongs to a data set travels in one vector (`pack_problem`), so that the same compiled sampler
+takes another data set, of another size too, by a change of its data alone.
+"""
+
+import llvmlite.binding
+import numba
+import numpy as np
+
+from lmm.core.compiled import DIGEST, c_function, kernel
+from lmm.likelihood.grouped import reml_terms
+from lmm.likelihood.problem import Problem
+
+HEADER = 7  # q, p, blocks of groups, N - p, y's scale, constant, groups a block
+SYMBOL = f"lmm_log_density_{DIGEST}"
+
+_pointer = numba.types.CPointer(numba.types.double)
+_SIGNATURE = numba.types.void(_pointer, _pointer, numba.types.double, _pointer)
+
+
+def pack_problem(
+    problem: Problem, mean: np.ndarray | None = None, precision: np.ndarray | None = None
+) -> np.ndarray:
+    """One vector that holds all that the likelihood needs of a data set.
+
+    Parameters
+    ----------
+    problem : Problem
+    mean, precision : (p,), (p, p) arrays, optional
+        Normal prior of beta, in original units; flat without them.
+
+    Returns
+    -------
+    (n,) array
+        Header, the map from L to the kernel's coordinates, Gram matrices of the rows and of the prior.
+    """
+    q, p = problem.q, problem.p
+    prior, constant = np.zeros((p + 1, p + 1)), problem.constant
+    if precision is not None:
+        root = np.linalg.cholesky(precision).T
+        columns = np.column_stack([root @ problem.x_map, root @ (mean - problem.offset)])
+        prior = columns.T @ columns
+        constant = 2.0 * problem.n_rows * np.log(problem.y_scale) + p * np.log(2.0 * np.pi)
+        constant -= np.linalg.slogdet(prior[:p, :p])[1]
+    header = [
+        q, p, len(problem.gram), problem.n_rows - p, problem.y_scale, constant, problem.gram.shape[-1]
+    ]  # fmt: skip
+    parts = [np.linalg.inv(problem.z_map), problem.total, prior, problem.gram]
+    return np.concatenate([np.array(header, dtype=float), *[part.ravel() for part in parts]])
+
+
+@kernel
+def views(data):
+    """The views of a packed vector: the map of L, the rows' Gram matrices, the prior's."""
+    q, p, blocks, lanes = int(data[0]), int(data[1]), int(data[2]), int(data[6])
+    w = p + 1
+    at = HEADER + q * q
+    transform = data[HEADER:at].reshape((q, q))
+    total = data[at : at + w * w].reshape((w, w))
+    prior = data[at + w * w : at + 2 * w * w].reshape((w, w))
+    at += 2 * w * w
+    gram = data[at : at + blocks * q * (q + w) * lanes].reshape((blocks, q, q + w, lanes))
+    return transform, total, prior, gram
+
+
+@kernel
+def terms_at(transform, total, prior, gram, y_scale, root, sigma, derive=True):
+    """`reml_terms` at L (`root`) and sigma in original units; the relative factor and sigma in the kernel's.
+
+    The first four come from `views`: dividing the vector takes time that a loop over draws can save.
+    """
+    q = len(transform)
+    own = sigma / y_scale
+    factor = np.zeros((q, q))
+    for a in range(q):
+        for b in range(q):
+            for k in range(q):
+                factor[a, b] += transform[a, k] * root[k, b] / own
+    return reml_terms(gram, total, factor, prior * (own * own), derive), factor, own
+
+
+@c_function(_SIGNATURE)
+def _density(data_, root_, sigma, out_):
+    """Log density and its derivatives: out = [log p(y | L, sigma), d/dL (q x q), d/dsigma]."""
+    q, p, blocks, lanes = int(data_[0]), int(data_[1]), int(data_[2]), int(data_[6])
+    w = p + 1
+    size = HEADER + q * q + 2 * w * w + blocks * q * (q + w) * lanes
+    data = numba.carray(data_, (size,))
+    root = numba.carray(root_, (q, q))
+    out = numba.carray(out_, (q * q + 2,))
+    transform, total, prior, gram = views(data)
+    found, factor, own = terms_at(transform, total, prior, gram, data[4], root, sigma)
+    logdet, rss, beta, root_x, d_logdet, d_rss = found
+    df, s2 = data[3], own * own
+    out[0] = -0.5 * (df * np.log(2.0 * np.pi * s2) + logdet + rss / s2 + data[5])
+    d_own = 2.0 * df / own - 2.0 * rss / (s2 * own)
+    slope = np.zeros((q, q))
+    for a in range(q):
+        for b in range(q):
+            for k in range(q):
+                slope[a, b] += 2.0 * (d_logdet[a, k] + d_rss[a, k] / s2) * factor[k, b]
+            d_own -= slope[a, b] * factor[a, b] / own
+    for a in range(q):
+        for b in range(q):
+            s = 0.0
+            for k in range(q):
+                s += transform[k, a] * slope[k, b]
+            out[1 + a * q + b] = -0.5 * s / own
+    if prior[0, 0] != 0.0:  # d/dsigma of log|S_X + s2 P| + (beta, -1)' s2 P (beta, -1) / s2
+        for a in range(p):
+            column = prior[:p, a].copy()
+            for b in range(p):  # root_x root_x' column = prior[:, a]
+                for k in range(b):
+                    column[b] -= root_x[b, k] * column[k]
+                column[b] /= root_x[b, b]
+            for b in range(p - 1, -1, -1):
+                for k in range(b + 1, p):
+                    column[b] -= root_x[k, b] * column[k]
+                column[b] /= root_x[b, b]
+            d_own += 2.0 * own * column[a]
+        quadratic = prior[p, p]
+        for a in range(p):
+            quadratic -= 2.0 * beta[a] * prior[a, p]
+            for b in range(p):
+                quadratic += beta[a] * prior[a, b] * beta[b]
+        d_own += 2.0 * quadratic / own
+    out[q * q + 1] = -0.5 * d_own / data[4]
+
+
+# A symbol, not a call that numba would compile into every caller (see grouped.py): nutpie compiles its
+# wrapper anew in every process.
+llvmlite.binding.add_symbol(SYMBOL, _density.address)
+_call = numba.types.ExternalFunction(SYMBOL, _SIGNATURE)
+
+
+@kernel
+def log_density(data, root, sigma):
+    """Log marginal likelihood and its derivatives.
+
+    Parameters
+    ----------
+    data : (n,) array
+        From `pack_problem`.
+    root : (q, q) C-contiguous array
+        Any root L of D = L L', original units.
+    sigma : float
+        Residual sd, original units.
+
+    Returns
+    -------
+    (q * q + 2,) array
+        log p(y | L, sigma) with beta integrated out (flat prior: the REML likelihood), its derivatives with
+        respect to L, row by row, and to sigma.
+    """
+    out = np.empty(root.size + 2)
+    _call(data.ctypes, root.ctypes, sigma, out.ctypes)
+    return out

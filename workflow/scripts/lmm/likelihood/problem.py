@@ -1,0 +1,160 @@
+"""A model over moments in the kernel's coordinates, and the way back to the user's units."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lmm.core.tidy import RESIDUAL, cor_name, sd_name
+from lmm.likelihood.lanes import pack
+from lmm.moments.moments import Moments
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Random-effects structure: which elements of L are free.
+
+    Attributes
+    ----------
+    random : (q,) tuple of str
+        Names of Z's columns, block after block.
+    blocks : tuple of (start, stop)
+        The block of each set of correlated random effects.
+    rows, cols : (t,) int arrays
+        The free elements of the lower triangular L.
+    """
+
+    random: tuple[str, ...]
+    blocks: tuple[tuple[int, int], ...]
+    rows: np.ndarray
+    cols: np.ndarray
+
+    @property
+    def correlations(self) -> list[tuple[int, int]]:
+        """The pairs (k, l), k < l, of random effects whose correlation is a parameter."""
+        return [(k, m) for start, stop in self.blocks for k in range(start, stop) for m in range(k + 1, stop)]
+
+    @property
+    def terms(self) -> list[str]:
+        """Tidy names of the variance parameters: sd's, correlations, the residual sd."""
+        sds = [sd_name(name) for name in self.random]
+        cors = [cor_name(self.random[k], self.random[m]) for k, m in self.correlations]
+        return [*sds, *cors, RESIDUAL]
+
+
+def layout(blocks: tuple[tuple[str, ...], ...]) -> Structure:
+    """The structure of blocks of random effects, correlated within and independent between."""
+    spans, free, start = [], [], 0
+    for block in blocks:
+        stop = start + len(block)
+        spans.append((start, stop))
+        free += [(a, b) for a in range(start, stop) for b in range(start, a + 1)]
+        start = stop
+    rows, cols = np.array(free).T
+    return Structure(tuple(name for block in blocks for name in block), tuple(spans), rows, cols)
+
+
+def roots_of(structure: Structure, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """L and sigma at each draw: (S, q, q) and (S,), from values (k, S) in the order of `Structure.terms`."""
+    q, n = len(structure.random), values.shape[1]
+    corr = np.broadcast_to(np.eye(q), (n, q, q)).copy()
+    for (k, m), r in zip(structure.correlations, values[q:-1], strict=True):
+        corr[:, k, m] = corr[:, m, k] = np.clip(r, -1 + 1e-12, 1 - 1e-12)
+    return values[:q].T[:, :, None] * np.linalg.cholesky(corr), np.ascontiguousarray(values[-1])
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Input of the likelihood kernel, with the maps to original units.
+
+    In the kernel's coordinates columns are centred (where a constant is beside them) and scaled, y is y*.
+
+    Attributes
+    ----------
+    gram : packed (blocks, q, q + p + 1, lanes) array
+    total : (p + 1, p + 1) array
+    n_rows, n_groups : int
+    structure : Structure
+    fixed : (p,) tuple of str
+    x_map : (p, p) array
+        beta = x_map @ gamma + offset, gamma in the kernel's coordinates.
+    offset : (p,) array
+    z_map : (q, q) array
+        u = z_map @ v; so L = z_map @ (L in the kernel's coordinates) is a root of D, lower triangular or not.
+    y_scale : float
+        sigma = y_scale * (sigma in the kernel's coordinates).
+    constant : float
+        What -2 log L_REML gains by the change of coordinates.
+    """
+
+    gram: np.ndarray
+    total: np.ndarray
+    n_rows: int
+    n_groups: int
+    structure: Structure
+    fixed: tuple[str, ...]
+    x_map: np.ndarray
+    offset: np.ndarray
+    z_map: np.ndarray
+    y_scale: float
+    constant: float
+
+    @classmethod
+    def build(cls, gram, total, n_rows, structure, fixed, back_x, offset, back_z, y_scale) -> "Problem":
+        """Pack the groups and fold y's scale into the maps (see `problem_of`)."""
+        z_map = np.zeros((len(structure.random), len(structure.random)))
+        for (start, stop), back in zip(structure.blocks, back_z, strict=True):
+            z_map[start:stop, start:stop] = back * y_scale
+        df = n_rows - len(fixed)
+        return cls(
+            gram=pack(gram),
+            total=total,
+            n_rows=n_rows,
+            n_groups=len(gram),
+            structure=structure,
+            fixed=fixed,
+            x_map=back_x * y_scale,
+            offset=offset,
+            z_map=z_map,
+            y_scale=y_scale,
+            constant=2.0 * df * np.log(y_scale) - 2.0 * np.linalg.slogdet(back_x)[1],
+        )
+
+    @property
+    def q(self) -> int:
+        """Random effects a group."""
+        return len(self.structure.random)
+
+    @property
+    def p(self) -> int:
+        """Fixed effects."""
+        return len(self.fixed)
+
+
+def problem_of(moments: Moments, fixed: tuple[str, ...], blocks: tuple[tuple[str, ...], ...]) -> Problem:
+    """The kernel's input for a model, and the maps back to original units.
+
+    Parameters
+    ----------
+    fixed : names of X's columns
+    blocks : names of Z's columns, one tuple for each independent block of random effects
+    """
+    combine_x, back_x = moments.basis.stable(fixed)
+    parts = [moments.basis.stable(block) for block in blocks]
+    combine_z = np.hstack([combine for combine, _ in parts])
+    rows = moments.gram.shape[1]
+    top = combine_z[: min(rows, len(combine_z))]
+    half = np.einsum("ra,jrc->jac", top, moments.gram[:, : len(top)], optimize=True)
+    gram = np.concatenate([half[:, :, :-1] @ combine_z, half[:, :, :-1] @ combine_x, half[:, :, -1:]], axis=2)
+    columns = np.zeros((len(moments.total), len(fixed) + 1))
+    columns[:-1, :-1], columns[-1, -1] = combine_x, 1.0
+    return Problem.build(
+        gram=gram,
+        total=columns.T @ moments.total @ columns,
+        n_rows=moments.n_rows,
+        structure=layout(blocks),
+        fixed=fixed,
+        back_x=back_x,
+        offset=moments.pilot_beta(fixed),
+        back_z=[back for _, back in parts],
+        y_scale=moments.basis.y_scale,
+    )

@@ -1,0 +1,353 @@
+"""Model matrices of a formula, the same in every batch and in every process.
+
+formulaic evaluates the terms; levels of categorical predictors (treatment contrasts) and the bases of
+poly(), bs() and the like are fixed when the design is built, so that a batch that lacks a level, or a job on
+another machine, makes the same columns.
+"""
+
+import ast
+import keyword
+import warnings
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from formulaic import Formula as Formulaic
+from formulaic import ModelSpec
+from formulaic.errors import FormulaicError
+from formulaic.transforms import TRANSFORMS
+
+from lmm.core.errors import StudyError
+from lmm.model.formula import Formula, parse
+from lmm.model.syntax import MARK, evaluable, original
+from lmm.model.terms import Terms
+
+FUNCTIONS = {
+    **TRANSFORMS,
+    "np": np,
+    "as_date": lambda days: days,
+}  # dates are numbers of days when they are read
+CONTEXT = FUNCTIONS | {name + MARK: function for name, function in FUNCTIONS.items()}
+INTERCEPT = "Intercept"
+SAME = 1e-6  # relative; combinations are found to about 3e-6 of a column's sd (checks.COLLINEAR)
+# What formulaic, and the functions that it calls with the user's arguments, raise.
+EVALUATION = (FormulaicError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
+@dataclass(frozen=True)
+class Design:
+    """A formula with everything fixed that its model matrices depend on; made by `build`.
+
+    Attributes
+    ----------
+    formula : Formula
+    terms : Terms
+    levels : dict of str to list
+        Categories of each categorical predictor, the reference first.
+    plain : dict of str to str, or None
+        Term name to column of the data where every term and the response is a plain numeric column (so that
+        SQL can do the work); None otherwise. The intercept is not in it.
+    specs : tuple of ModelSpec
+        Of the fixed part and of each block.
+    ends : dict of str to list
+        Least and greatest value of numeric predictors, where a term's basis depends on all rows.
+    dropped : dict of str to dict
+        Fixed effects that were dropped, each with the columns that it is a combination of and their weights.
+    """
+
+    formula: Formula
+    terms: Terms
+    levels: dict[str, list]
+    plain: dict[str, str] | None
+    specs: tuple[ModelSpec, ...]
+    ends: dict[str, list[float]]
+    dropped: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    @property
+    def stateful(self) -> tuple[str, ...]:
+        """Terms whose basis depends on all rows: the design must be built from the whole frame."""
+        return self.formula.stateful
+
+    def predictors(self, df: pd.DataFrame) -> np.ndarray:
+        """Distinct columns W of a batch.
+
+        Parameters
+        ----------
+        df : DataFrame
+            Has the formula's predictors.
+
+        Returns
+        -------
+        (n, K) float64 array, C order, columns as `terms.columns`.
+
+        Raises
+        ------
+        StudyError
+            For a category that is not among the levels.
+        """
+        if self.plain is not None:
+            out = np.ones((len(df), len(self.terms.columns)))
+            for k, name in enumerate(self.terms.columns):
+                if name != INTERCEPT:
+                    out[:, k] = df[self.plain[name]].to_numpy(dtype=np.float64)
+            return out
+        found = self._evaluated(df)
+        return np.ascontiguousarray(np.column_stack([found[name] for name in self.terms.columns]))
+
+    def _evaluated(self, df: pd.DataFrame) -> dict[str, np.ndarray]:
+        """Every column of the model matrices, dropped ones too."""
+        frame = _with_levels(df, self.formula, self.levels)
+        found: dict[str, np.ndarray] = {}
+        for spec in self.specs:
+            if not set(_names(spec)) <= found.keys():
+                matrix = _evaluate(spec, frame)
+                found |= {name: matrix[:, k] for k, name in enumerate(_names(spec))}
+        return found
+
+    def without(self, dropped: Mapping[str, Mapping[str, float]]) -> "Design":
+        """The design without some of its fixed effects; they stay columns where a random effect has them."""
+        fixed = tuple(name for name in self.terms.fixed if name not in dropped)
+        columns = tuple(c for c in self.terms.columns if c not in dropped or c in self.terms.random)
+        terms = replace(self.terms, fixed=fixed, columns=columns, dropped=tuple(dropped))
+        return replace(self, terms=terms, dropped={name: dict(weights) for name, weights in dropped.items()})
+
+    def estimable(self, df: pd.DataFrame) -> np.ndarray:
+        """Whether the model says what the mean of each row is, (n,) bool.
+
+        It does not where a dropped column differs from the combination of others that it is in the data: there the
+        fit depends on which column was dropped.
+        """
+        known = np.ones(len(df), dtype=bool)
+        if not self.dropped:
+            return known
+        found = self._evaluated(df)
+        for name, weights in self.dropped.items():
+            parts = [weight * found[other] for other, weight in weights.items()]
+            size = np.max(np.abs([found[name], *parts]), axis=0)
+            known &= np.abs(found[name] - sum(parts)) <= SAME * np.maximum(size, 1.0)
+        return known
+
+    def response(self, df: pd.DataFrame) -> np.ndarray:
+        """The response of a batch, (n,) float64."""
+        name = self.formula.response
+        if name in df.columns:
+            return df[name].to_numpy(dtype=np.float64)
+        spec = ModelSpec(formula=_formulaic(f"0 + {name}", df.columns))
+        return _evaluate(spec, df)[:, 0]
+
+    def matrix(self, df: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """Response (n,) and distinct columns (n, K) of a batch; see `response` and `predictors`."""
+        return self.response(df), self.predictors(df)
+
+    def state(self) -> dict[str, Any]:
+        """Everything another process needs to rebuild this design, as JSON-able built-in types."""
+        return {
+            "formula": self.formula.text,
+            "levels": self.levels,
+            "transforms": [repr(_builtin(spec.transform_state)) for spec in self.specs],
+            "ends": self.ends,
+            "dropped": self.dropped,
+        }
+
+
+def build(
+    formula: Formula, schema: pd.DataFrame | Mapping[str, Any], levels: Mapping[str, list] | None = None
+) -> Design:
+    """Fix a formula's model matrices.
+
+    Parameters
+    ----------
+    formula : Formula
+    schema : DataFrame or mapping
+        The data (needed for poly(), bs() and other transformations whose basis depends on all rows), or
+        the predictors' types: column to "numeric" or "categorical", or data.json's `columns`.
+    levels : mapping, optional
+        Column to its categories, the reference level first. Categorical columns that are not listed take
+        their sorted distinct values from the frame, or `levels` of data.json's columns.
+
+    Raises
+    ------
+    StudyError
+        For a missing column, a categorical predictor without known levels or with fewer than two, a
+        stateful transformation without the data.
+    """
+    known = dict(levels or {})
+    categorical = set(formula.categorical)
+    for name in formula.predictors:
+        if name not in schema:
+            present = ", ".join(map(str, schema)) or "none"
+            raise StudyError("formula", f"column '{name}' is not there; expected one of: {present}")
+        if name in known or _is_category(schema[name]):
+            categorical.add(name)
+        if name in categorical and name not in known:
+            known[name] = _levels_of(schema[name])
+    known = {name: _checked_levels(name, known[name]) for name in formula.predictors if name in categorical}
+    transforms, ends = ["{}"] * (1 + len(formula.blocks)), {}
+    if formula.stateful:
+        if not isinstance(schema, pd.DataFrame):
+            what = f"'{formula.stateful[0]}' depends on all rows; expected a formula without it here"
+            raise StudyError("formula", what)
+        specs = _specs(formula, _with_levels(schema, formula, known), transforms)
+        transforms = [repr(_builtin(spec.transform_state)) for spec in specs]
+        numeric = [name for name in formula.predictors if name not in known]
+        ends = {name: [float(schema[name].min()), float(schema[name].max())] for name in numeric}
+    return _finish(formula, known, transforms, ends)
+
+
+def rebuild(state: Mapping[str, Any]) -> Design:
+    """The design whose `state` this is."""
+    formula = parse(state["formula"])
+    levels = {name: list(values) for name, values in state["levels"].items()}
+    design = _finish(formula, levels, state["transforms"], state["ends"])
+    return design.without(state["dropped"]) if state["dropped"] else design
+
+
+def _specs(formula: Formula, frame: pd.DataFrame, transforms: list[str]) -> tuple[ModelSpec, ...]:
+    """Specifications of the fixed part and the blocks, their categories as in `frame`."""
+    made: dict[tuple[str, str], ModelSpec] = {}
+    parts = list(zip((formula.fixed, *formula.blocks), transforms, strict=True))
+    for rhs, text in parts:
+        if (rhs, text) not in made:  # in y ~ x + (x | g) both are x
+            formulaic = _formulaic(rhs, formula.predictors)
+            spec = ModelSpec(formula=formulaic, transform_state=ast.literal_eval(text))
+            made[rhs, text] = _quietly(spec, frame).model_spec
+    return tuple(made[part] for part in parts)
+
+
+def _finish(
+    formula: Formula, levels: dict[str, list], transforms: list[str], ends: dict[str, list[float]]
+) -> Design:
+    """The design whose categories are those of `levels`, whatever rows were there."""
+    specs = _specs(formula, _with_levels(_example(formula, levels, ends), formula, levels), transforms)
+    fixed, *blocks = (_names(spec) for spec in specs)
+    random = [name for block in blocks for name in block]
+    distinct = dict.fromkeys([*random, *fixed])
+    columns = ([INTERCEPT] if INTERCEPT in distinct else []) + [n for n in distinct if n != INTERCEPT]
+    terms = Terms(fixed, tuple(blocks), formula.group, tuple(columns))
+    plain = None
+    if (
+        formula.response in formula.variables
+        and not levels
+        and set(columns) - {INTERCEPT} <= set(formula.predictors)
+    ):
+        plain = {name: name for name in columns if name != INTERCEPT}
+    return Design(formula, terms, levels, plain, specs, ends)
+
+
+def _formulaic(rhs: str, columns: Collection[str]) -> Formulaic:
+    """A right-hand side whose expressions mean what they say, whatever the columns are called."""
+    plain = Formulaic(rhs)
+    if not any(name in CONTEXT or keyword.iskeyword(name) for name in columns):
+        return plain
+    terms = []
+    for term in plain:
+        factors = [
+            f"{{{evaluable(factor.expr, columns)}}}" if factor.eval_method.value == "python" else str(factor)
+            for factor in term.factors
+        ]
+        terms.append(":".join(factors) if term.degree else "1")
+    return Formulaic(" + ".join(["0" if "1" not in terms else "1", *(term for term in terms if term != "1")]))
+
+
+def _names(spec: ModelSpec) -> tuple[str, ...]:
+    """The names of a model matrix's columns, as the user's formula has them."""
+    return tuple(original(name) for name in spec.column_names)
+
+
+def _quietly(spec: ModelSpec, frame: pd.DataFrame) -> Any:
+    frame = frame.assign(**{name + MARK: frame[name] for name in frame if keyword.iskeyword(name)})
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # log(0) and the like are found by the data's own checks
+        try:
+            return spec.get_model_matrix(frame, context=CONTEXT, na_action="ignore")
+        except EVALUATION as error:
+            what = str(error).strip().splitlines()[0]
+            said = f"'{original(str(spec.formula))}' cannot be evaluated: {what}; expected another formula"
+            raise StudyError("formula", said) from None
+
+
+def _evaluate(spec: ModelSpec, frame: pd.DataFrame) -> np.ndarray:
+    return np.asarray(_quietly(spec, frame), dtype=np.float64)
+
+
+def _is_category(column: Any) -> bool:
+    """Whether a column is categorical by its type."""
+    if isinstance(column, pd.Series):
+        return isinstance(column.dtype, pd.CategoricalDtype) or not pd.api.types.is_numeric_dtype(
+            column.dtype
+        )
+    return (column.get("type") if isinstance(column, Mapping) else column) == "categorical"
+
+
+def _levels_of(column: Any) -> list | None:
+    """Levels of a column where they can be known."""
+    if isinstance(column, pd.Series):
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            return column.cat.categories.tolist()
+        return sorted(column.dropna().unique().tolist())
+    return column.get("levels") if isinstance(column, Mapping) else None
+
+
+def _checked_levels(name: str, values: list | None) -> list:
+    if values is None or len(values) < 2:
+        met = "unknown levels" if values is None else f"levels {values}"
+        raise StudyError("formula", f"categorical predictor '{name}' has {met}; expected at least two")
+    return sorted(values) if _are_numbers(values) else list(values)
+
+
+def _are_numbers(levels: list) -> bool:
+    return all(isinstance(value, (int, float)) for value in levels)
+
+
+def _with_levels(df: pd.DataFrame, formula: Formula, levels: Mapping[str, list]) -> pd.DataFrame:
+    """The predictors, categorical ones with all their levels, others as float64."""
+    out = {}
+    for name in formula.predictors:
+        if name not in levels:
+            out[name] = df[name].to_numpy(dtype=np.float64)
+            continue
+        codes = pd.Index(levels[name]).get_indexer(df[name].to_numpy())
+        strange = np.flatnonzero((codes < 0) & df[name].notna().to_numpy())
+        if len(strange):
+            value = df[name].iloc[strange[0]]
+            known = ", ".join(map(str, levels[name][:10])) + (", ..." if len(levels[name]) > 10 else "")
+            what = f"column '{name}': value {value!r} is not among its levels; expected one of: {known}"
+            raise StudyError("data", what)
+        if name in formula.categorical and _are_numbers(levels[name]):
+            # C(Days) makes categories of numbers, and (Days | Subject) may stand beside it
+            out[name] = df[name].to_numpy(dtype=np.asarray(levels[name]).dtype)
+        else:
+            out[name] = pd.Categorical.from_codes(codes, categories=levels[name])
+    return pd.DataFrame(out, index=df.index)
+
+
+def _example(formula: Formula, levels: Mapping[str, list], ends: Mapping[str, list[float]]) -> pd.DataFrame:
+    """Rows with every level: formulaic names the columns and fixes the categories by them.
+
+    Numbers are any, but inside `ends`, beyond which a spline is not defined.
+    """
+    size = max([2, *map(len, levels.values())])
+    known = dict(ends) | dict(levels)
+    given = {name: known.get(name, [0.25, 0.5]) for name in formula.predictors}
+    rows = {name: [values[i % len(values)] for i in range(size)] for name, values in given.items()}
+    return pd.DataFrame(rows, index=range(size))
+
+
+def _builtin(value: Any) -> Any:
+    """formulaic's transform state in types that `ast.literal_eval` reads back, keys kept as they are."""
+    if isinstance(value, Mapping):
+        return {key: _builtin(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_builtin(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return value.item() if isinstance(value, np.generic) else value
+
+
+@cache
+def numeric_design(formula: Formula) -> Design:
+    """Design of a formula all of whose predictors are numbers, as in simulated data."""
+    return build(formula, dict.fromkeys(formula.predictors, "numeric"))

@@ -1,0 +1,185 @@
+"""Priors by name: `normal(0, 2.5)`, `half_student_t(3, 10)`, `lkj(2)`.
+
+A prior is a name and numbers; what it means in a model is the engine's affair, what it means as a
+distribution (density, draws) is here, for tables, figures, tests and simulation-based calibration.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from lmm.core.errors import StudyError
+
+
+@dataclass(frozen=True)
+class _Family:
+    """Arguments with their lower bounds (exclusive; -inf: any) and the support."""
+
+    arguments: tuple[str, ...]
+    bounds: tuple[float, ...]
+    support: str  # real | positive | interval | correlation | any
+
+
+_ANY = -math.inf
+FAMILIES = {
+    "auto": _Family((), (), "any"),
+    "flat": _Family((), (), "any"),
+    "uniform": _Family(("low", "high"), (_ANY, _ANY), "interval"),
+    "normal": _Family(("mean", "sd"), (_ANY, 0), "real"),
+    "student_t": _Family(("df", "mean", "scale"), (0, _ANY, 0), "real"),
+    "half_normal": _Family(("sd",), (0,), "positive"),
+    "half_student_t": _Family(("df", "scale"), (0, 0), "positive"),
+    "half_cauchy": _Family(("scale",), (0,), "positive"),
+    "exponential": _Family(("rate",), (0,), "positive"),
+    "lkj": _Family(("eta",), (0,), "correlation"),
+}
+# which families a kind of parameter can have
+KINDS = {
+    "fixed": ("auto", "flat", "normal", "student_t", "uniform"),
+    "sd": ("auto", "flat", "uniform", "half_normal", "half_student_t", "half_cauchy", "exponential"),
+    "sigma": ("auto", "flat", "uniform", "half_normal", "half_student_t", "half_cauchy", "exponential"),
+    "corr": ("auto", "lkj"),
+}
+_TEXT = re.compile(r"\s*([a-z_]+)\s*(?:\(([^()]*)\))?\s*")
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A prior distribution by name.
+
+    Attributes
+    ----------
+    name : str
+        A key of `FAMILIES`.
+    args : tuple of float
+        In the order of the family's arguments, in the unit of the parameter.
+    """
+
+    name: str
+    args: tuple[float, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """As a configuration writes it; `parse` reads it back."""
+        return f"{self.name}({', '.join(f'{a:.15g}' for a in self.args)})" if self.args else self.name
+
+    @property
+    def proper(self) -> bool:
+        """Whether it integrates to 1. `auto` is: the scaled priors that stand for it all are."""
+        return self.name != "flat"
+
+    @property
+    def support(self) -> tuple[float, float]:
+        """Smallest and largest value; (-inf, inf) for `flat` and `auto`, whatever the parameter."""
+        family = FAMILIES[self.name]
+        if family.support == "interval":
+            return self.args[0], self.args[1]
+        return {"positive": (0.0, math.inf), "correlation": (-1.0, 1.0)}.get(
+            family.support, (-math.inf, math.inf)
+        )
+
+    def logpdf(self, value: np.ndarray) -> np.ndarray:
+        """Log density at `value`, any shape; `lkj`: of one correlation between two effects; `flat`: 0."""
+        value = np.asarray(value, dtype=np.float64)
+        if self.name == "flat":
+            return np.zeros_like(value)
+        if self.name == "half_student_t":
+            return np.where(value < 0, -np.inf, math.log(2) + self._distribution().logpdf(value))
+        return self._distribution().logpdf(value)
+
+    def sample(self, rng: np.random.Generator, size: int | tuple[int, ...] = ()) -> np.ndarray:
+        """Draws of shape `size`; for `lkj` those of one correlation between two effects (see `sample_corr`).
+
+        Raises
+        ------
+        ValueError
+            For `flat` and `auto`, which cannot be drawn from.
+        """
+        draws = self._distribution().rvs(size=size, random_state=rng)
+        return np.abs(draws) if self.name == "half_student_t" else draws
+
+    def sample_corr(self, rng: np.random.Generator, q: int) -> np.ndarray:
+        """A (q, q) correlation matrix from LKJ(eta), by partial correlations.
+
+        Lewandowski, Kurowicka & Joe 2009 (J. Multivar. Anal. 100), C-vine method.
+        """
+        if self.name != "lkj":
+            raise ValueError(f"{self.text}: expected lkj(eta)")
+        partial = np.eye(q)
+        corr = np.eye(q)
+        for k in range(q - 1):
+            shape = self.args[0] + (q - 2 - k) / 2
+            for i in range(k + 1, q):
+                partial[k, i] = 2 * rng.beta(shape, shape) - 1
+                value = partial[k, i]
+                for m in range(k - 1, -1, -1):
+                    spread = (1 - partial[m, i] ** 2) * (1 - partial[m, k] ** 2)
+                    value = value * math.sqrt(spread) + partial[m, i] * partial[m, k]
+                corr[k, i] = corr[i, k] = value
+        return corr
+
+    def _distribution(self):
+        """scipy's distribution; for half_student_t the t before it is folded at 0."""
+        from scipy import stats  # slow to import, and a configuration needs only names
+
+        make = {
+            "uniform": lambda low, high: stats.uniform(low, high - low),
+            "normal": stats.norm,
+            "student_t": stats.t,
+            "half_normal": lambda sd: stats.halfnorm(0, sd),
+            "half_student_t": lambda df, scale: stats.t(df, 0, scale),
+            "half_cauchy": lambda scale: stats.halfcauchy(0, scale),
+            "exponential": lambda rate: stats.expon(0, 1 / rate),
+            "lkj": lambda eta: stats.beta(eta, eta, -1, 2),
+        }.get(self.name)
+        if make is None:
+            raise ValueError(f"{self.name}: has no density of its own")
+        return make(*self.args)
+
+
+def parse_prior(text: str, kind: str, where: str) -> Prior:
+    """Read a prior for a kind of parameter.
+
+    Parameters
+    ----------
+    text : str
+        Such as `uniform(0, 100)`.
+    kind : str
+        `fixed`, `sd`, `sigma` or `corr`.
+    where : str
+        Key path for the error message.
+
+    Raises
+    ------
+    StudyError
+        For an unknown name, wrong arguments, or a family that this kind of parameter cannot have.
+    """
+    match = _TEXT.fullmatch(text) if isinstance(text, str) else None
+    allowed = ", ".join(signature(name) for name in KINDS[kind])
+    if match is None or match[1] not in KINDS[kind]:
+        raise StudyError(where, f"'{text}': expected a prior for {kind}: {allowed}")
+    name, family = match[1], FAMILIES[match[1]]
+    try:
+        args = tuple(float(piece) for piece in match[2].split(",")) if (match[2] or "").strip() else ()
+    except ValueError:
+        raise StudyError(where, f"'{text}': expected numbers as in {signature(name)}") from None
+    if len(args) != len(family.arguments) or not all(map(math.isfinite, args)):
+        raise StudyError(where, f"'{text}': expected {signature(name)} with finite numbers")
+    for argument, value, bound in zip(family.arguments, args, family.bounds, strict=True):
+        if value <= bound:
+            raise StudyError(where, f"'{text}': {argument} is {value:g}; expected more than {bound:g}")
+    if name == "uniform" and args[0] >= args[1]:
+        raise StudyError(where, f"'{text}': expected low < high")
+    if name == "uniform" and kind in ("sd", "sigma") and args[0] < 0:
+        raise StudyError(
+            where, f"'{text}': low is {args[0]:g}; expected at least 0, as standard deviations are"
+        )
+    return Prior(name, args)
+
+
+def signature(name: str) -> str:
+    """How a family is written, e.g. `normal(mean, sd)`."""
+    arguments = FAMILIES[name].arguments
+    return f"{name}({', '.join(arguments)})" if arguments else name

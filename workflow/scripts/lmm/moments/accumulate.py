@@ -1,0 +1,270 @@
+"""From rows to moments, three ways with the same numbers: arrays, SQL, or batches of model matrices.
+
+A pilot fit fixes the basis; then each row is read once, as E = [1, (w_1 - c_1)/s_1, ..., y*], and its
+products are added up by group.
+"""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import pandas as pd
+
+from lmm.core.compiled import kernel
+from lmm.data.levels import in_order, union
+from lmm.data.source import BATCH_ROWS, Part, Source, each_part, quote, text
+from lmm.data.summary import group_sizes
+from lmm.moments.moments import Basis, Moments
+from lmm.moments.pilot import SAMPLE_ROWS, finite_matrix, pilot
+
+# Rows whose products are added up before they join the totals: keeps the rounding of long sums small.
+BLOCK = 4096
+# Numbers kept for leave-one-group-out work, 160 MB of them; beyond it only what fits need.
+WHOLE_LIMIT = 20_000_000
+
+
+@kernel
+def _add(codes, W, first, y, center, inverse, pilot, y_inverse, n, gram, total):
+    """Add the products of rows to n (J,), gram (J, r, m + 2) and total (m + 2, m + 2), upper triangles.
+
+    `total` gets the elements that `gram` does not keep, from row r on.
+    """
+    rows, m = gram.shape[1], len(center)
+    e = np.empty(m + 2)
+    e[0] = 1.0
+    block = np.zeros((m + 2, m + 2))
+    for i in range(len(y)):
+        left = y[i] - pilot[0]
+        for k in range(m):
+            e[k + 1] = (W[i, first + k] - center[k]) * inverse[k]
+            left -= pilot[k + 1] * e[k + 1]
+        e[m + 1] = left * y_inverse
+        j = codes[i]
+        n[j] += 1
+        for a in range(rows):
+            for b in range(a, m + 2):
+                gram[j, a, b] += e[a] * e[b]
+        for a in range(rows, m + 2):
+            for b in range(a, m + 2):
+                block[a, b] += e[a] * e[b]
+        if i % BLOCK == BLOCK - 1:
+            total += block
+            block[:] = 0.0
+    total += block
+
+
+class Sums:
+    """Moments in the making: rows are added in batches, in order.
+
+    Parameters
+    ----------
+    basis : Basis
+    levels : (J,) array of str
+        In their order (see `levels.in_order`).
+    whole : bool
+        Keep each group's whole Gram matrix, not only the rows that fits need.
+    """
+
+    def __init__(self, basis: Basis, levels: np.ndarray, whole: bool = True):
+        m = len(basis.columns)
+        rows = m + 2 if whole else 1 + basis.n_random
+        self.basis, self.levels = basis, np.asarray(levels, dtype=object)
+        self.n = np.zeros(len(levels), dtype=np.int64)
+        self.gram = np.zeros((len(levels), rows, m + 2))
+        self.total = np.zeros((m + 2, m + 2))
+
+    def add(self, codes: np.ndarray, y: np.ndarray, W: np.ndarray) -> None:
+        """Add rows: group numbers (n,), response (n,), model-matrix columns (n, K), K = m or m + 1."""
+        basis = self.basis
+        codes, y, W = _read_only(codes, np.int64), _read_only(y, np.float64), _read_only(W, np.float64)
+        first = W.shape[1] - len(basis.columns)
+        inverse, y_inverse = 1.0 / basis.scale, 1.0 / basis.y_scale
+        _add(
+            codes, W, first, y, basis.center, inverse, basis.pilot, y_inverse, self.n, self.gram, self.total
+        )  # fmt: skip
+
+    def moments(self, group: str) -> Moments:
+        """What has been added so far."""
+        return _finished(group, self.levels, self.n, self.gram, self.total, self.basis)
+
+
+def _read_only(values: np.ndarray, dtype: type) -> np.ndarray:
+    """A C-ordered read-only view: numba compiles for those and for writeable ones apart, and rows come as both."""
+    view = np.ascontiguousarray(values, dtype=dtype).view()
+    view.flags.writeable = False
+    return view
+
+
+def _finished(group, levels, n, gram, total, basis) -> Moments:
+    """Moments from upper triangles: both halves, and the totals of what is kept by group."""
+    gram, total = gram.copy(), total.copy()
+    rows = gram.shape[1]
+    # Column by column in contiguous memory, where NumPy adds pairwise: the sum of 10^5 groups loses nothing.
+    flat = np.ascontiguousarray(gram.reshape(len(gram), rows * len(total)).T).sum(axis=1)
+    total[:rows] += flat.reshape(gram.shape[1:])
+    for a in range(len(total)):
+        for b in range(a):
+            total[a, b] = total[b, a]
+            if a < rows:
+                gram[:, a, b] = gram[:, b, a]
+    return Moments(group, levels, n, gram, total, basis)
+
+
+def keeps_whole(n_groups: int, n_columns: int) -> bool:
+    """Whether each group's whole Gram matrix is kept (sums, and so their last bits, depend on it)."""
+    return n_groups * (n_columns + 1) ** 2 <= WHOLE_LIMIT
+
+
+def compute(
+    terms,
+    y: np.ndarray,
+    W: np.ndarray,
+    codes: np.ndarray,
+    levels: np.ndarray,
+    whole: bool = True,
+    basis: Basis | None = None,
+) -> Moments:
+    """Moments of rows in memory.
+
+    Parameters
+    ----------
+    terms : Terms
+    y : (n,) array
+    W : (n, K) array
+        Model-matrix columns `terms.columns`.
+    codes : (n,) int array
+        The group of each row, an index into `levels` (see `levels.encode`).
+    levels : (J,) array of str
+    whole : bool
+        Keep each group's whole Gram matrix.
+    basis : Basis, optional
+        Default: from a pilot fit on a sample of the rows.
+    """
+    if basis is None:
+        step = max(len(y) // SAMPLE_ROWS, 1)
+        basis = pilot(terms, y[::step], W[::step])
+    sums = Sums(basis, levels, whole)
+    sums.add(codes, y, W)
+    return sums.moments(terms.group)
+
+
+def merge(parts: Iterable[Moments]) -> Moments:
+    """Moments of all rows from those of parts in the same basis, added in the order given.
+
+    Raises
+    ------
+    ValueError
+        The parts' bases differ, or what they keep by group.
+    """
+    whole = None
+    for part in parts:
+        if whole is None:
+            whole = part
+            continue
+        if part.basis.plain() != whole.basis.plain() or part.gram.shape[1:] != whole.gram.shape[1:]:
+            raise ValueError("moments in different bases cannot be merged")
+        levels, at, other = union(whole.levels, part.levels)
+        n, gram = np.zeros(len(levels), dtype=np.int64), np.zeros((len(levels), *whole.gram.shape[1:]))
+        n[at], gram[at] = whole.n, whole.gram
+        n[other] += part.n
+        gram[other] += part.gram
+        whole = Moments(whole.group, levels, n, gram, whole.total + part.total, whole.basis)
+    if whole is None:
+        raise ValueError("no moments to merge")
+    return whole
+
+
+def accumulate(
+    source: Source, design, basis: Basis, whole: bool = True, threads: int = 1, memory_mb: int = 1024
+) -> Moments:
+    """Moments of a scanned source: by SQL where every term is a plain numeric column, else in batches.
+
+    Parameters
+    ----------
+    source : Source
+        As `ingest.scan` or `ingest.reopen` gives it.
+    design : Design
+    basis : Basis
+    whole : bool
+        Keep each group's whole Gram matrix.
+    threads, memory_mb : int
+        For DuckDB. The numbers do not depend on them.
+
+    Raises
+    ------
+    StudyError
+        A term is not finite in some row, for example np.log(x) where x is 0.
+    """
+    by = _by_sql if design.plain is not None else _by_batches
+    return by(source, design, basis, whole, threads, memory_mb)
+
+
+def _by_sql(source: Source, design, basis: Basis, whole: bool, threads: int, memory_mb: int) -> Moments:
+    """One GROUP BY a part, the parts' results added in order."""
+    m = len(basis.columns)
+    rows = m + 2 if whole else 1 + basis.n_random
+    places = [(a, b) for a in range(m + 2) for b in range(a, m + 2) if b > 0]
+
+    def read(connection, sql: str) -> Moments:
+        found = {key: np.ma.getdata(value) for key, value in connection.execute(sql).fetchnumpy().items()}
+        order = in_order(found["level"])
+        found = {key: value[order] for key, value in found.items()}
+        n = found["n"].astype(np.int64)
+        gram, total = np.zeros((len(n), rows, m + 2)), np.zeros((m + 2, m + 2))
+        gram[:, 0, 0] = n
+        for a, b in places:
+            if a < rows:
+                gram[:, a, b] = found[f"s{a}_{b}"]
+            else:
+                total[a, b] = found[f"s{a}_{b}"].sum()
+        return _finished(source.group, np.asarray(found["level"], dtype=object), n, gram, total, basis)
+
+    query = _aggregation(source, design, basis, places)
+    return merge(each_part(source, query, "moments", threads, memory_mb, read))
+
+
+def _aggregation(source: Source, design, basis: Basis, places) -> Callable[[Part], str]:
+    """SQL of sums of products by group, in E's coordinates."""
+
+    def number(value: float) -> str:
+        # As text, because DuckDB reads 0.1 as a decimal number.
+        return f"CAST({text(repr(float(value)))} AS DOUBLE)"
+
+    # Names of our own, because a user's column may be called n or e1.
+    columns = [f"{quote(source.group)} AS lmm_group"]
+    y = f"(CAST({quote(design.formula.response)} AS DOUBLE) - {number(basis.pilot[0])})"
+    for k, name in enumerate(basis.columns, start=1):
+        centred = f"(CAST({quote(design.plain[name])} AS DOUBLE) - {number(basis.center[k - 1])})"
+        columns.append(f"{centred} * {number(1 / basis.scale[k - 1])} AS lmm_e{k}")
+    columns.append(f"{y} AS lmm_y")
+    last, left = len(basis.columns) + 1, "lmm_y"
+    for k in range(1, last):
+        left = f"({left} - {number(basis.pilot[k])} * lmm_e{k})"
+    kept = f"* EXCLUDE (lmm_y), {left} * {number(1 / basis.y_scale)} AS lmm_e{last}"
+    products = [(f"lmm_e{b}" if a == 0 else f"lmm_e{a} * lmm_e{b}", f"s{a}_{b}") for a, b in places]
+    sums = ", ".join(f"sum({product}) AS {name}" for product, name in products)
+
+    def query(part: Part) -> str:
+        inner = f"SELECT {', '.join(columns)} FROM ({source.typed(part, keys=True)})"
+        rows = f"SELECT {kept} FROM ({inner})"
+        grouped = f"SELECT lmm_group, count(*) AS n, {sums} FROM ({rows}) GROUP BY lmm_group"
+        return f"SELECT CAST(lmm_group AS VARCHAR) AS level, * EXCLUDE (lmm_group) FROM ({grouped})"
+
+    return query
+
+
+def _by_batches(source: Source, design, basis: Basis, whole: bool, threads: int, memory_mb: int) -> Moments:
+    """Model matrices of one batch of rows after the other; the groups are known from a pass before."""
+    levels, _ = group_sizes(source, threads, memory_mb)
+    index = pd.Index(levels)
+    sums = Sums(basis, levels, whole)
+
+    def read(connection, sql: str) -> None:
+        for batch in connection.sql(sql).to_arrow_reader(BATCH_ROWS):
+            frame = batch.to_pandas()
+            y, W = finite_matrix(design, frame)
+            sums.add(index.get_indexer(frame[source.group]), y, W)
+
+    # One part at a time, because all add to the same sums.
+    for _ in each_part(source, source.typed, "moments", 1, memory_mb, read):
+        pass
+    return sums.moments(source.group)

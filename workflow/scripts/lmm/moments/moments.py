@@ -1,0 +1,315 @@
+"""Moments: the exact sufficient statistics of a linear mixed model with one grouping factor.
+
+They are kept as Gram matrices in a *basis* of centred and scaled columns, E = [1, (w_1 - c_1)/s_1, ..., y*], where
+y* is the response less a pilot least-squares fit, over its scale. Sums of raw squares would cancel (a shift of
+y by 1e8 destroys them silently); these do not, and they still add up over any split of the rows.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from lmm.core.store import read_json, read_table, write_json, write_table
+from lmm.model.terms import INTERCEPT
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Coordinates in which cross-products are accumulated.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        The m model-matrix columns that are not the constant, those of random effects first.
+    n_random : int
+        How many of them random effects use.
+    center, scale : (m,) arrays
+        w_k enters as (w_k - center_k) / scale_k.
+    pilot : (m + 1,) array
+        Coefficients on [1, standardised columns] of the pilot fit; in the column space of X.
+    y_scale : float
+        y* = (y - pilot fit) / y_scale.
+    """
+
+    columns: tuple[str, ...]
+    n_random: int
+    center: np.ndarray
+    scale: np.ndarray
+    pilot: np.ndarray
+    y_scale: float
+
+    def plain(self) -> dict:
+        """Built-in types, for JSON."""
+        return {
+            "columns": list(self.columns),
+            "n_random": self.n_random,
+            "center": self.center.tolist(),
+            "scale": self.scale.tolist(),
+            "pilot": self.pilot.tolist(),
+            "y_scale": self.y_scale,
+        }
+
+    @classmethod
+    def from_plain(cls, value: dict) -> "Basis":
+        """The basis that `plain` described."""
+        arrays = {key: np.array(value[key], dtype=float) for key in ("center", "scale", "pilot")}
+        return cls(tuple(value["columns"]), value["n_random"], y_scale=value["y_scale"], **arrays)
+
+    @property
+    def response(self) -> np.ndarray:
+        """y as a combination of E: (m + 2,) coefficients."""
+        return np.append(self.pilot, self.y_scale)
+
+    def raw(self, names: tuple[str, ...]) -> np.ndarray:
+        """Columns in their original units as combinations of [1, standardised columns]: (m + 1, len(names))."""
+        out = np.zeros((len(self.columns) + 1, len(names)))
+        for at, name in enumerate(names):
+            if name == INTERCEPT:
+                out[0, at] = 1.0
+            else:
+                k = self.columns.index(name)
+                out[0, at], out[k + 1, at] = self.center[k], self.scale[k]
+        return out
+
+    def stable(self, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """Well-conditioned columns of the same span as `names`, and the way back.
+
+        Centred where `names` has the constant (else centring would change the span), scaled always.
+
+        Returns
+        -------
+        combine : (m + 1, n) array
+            The stable columns as combinations of [1, standardised columns].
+        back : (n, n) array
+            coefficients on `names` = back @ coefficients on the stable columns.
+        """
+        raw = self.raw(names)
+        back = np.eye(len(names))
+        for at, name in enumerate(names):
+            if name == INTERCEPT:
+                continue
+            k = self.columns.index(name)
+            back[at, at] = 1.0 / self.scale[k]
+            if INTERCEPT in names:
+                back[names.index(INTERCEPT), at] = -self.center[k] / self.scale[k]
+        combine = raw @ back
+        if INTERCEPT in names:  # exact zeros where the centre cancels
+            combine[0] = [1.0 if name == INTERCEPT else 0.0 for name in names]
+        return combine, back
+
+    def raw_weights(
+        self, combinations: Mapping[str, Mapping[str, float]], names: Sequence[str]
+    ) -> dict[str, dict[str, float]]:
+        """Combinations of `stable` columns as combinations of the columns in their original units."""
+        _, back = self.stable(tuple(names))
+        found = {}
+        for name, weights in combinations.items():
+            same = np.zeros(len(names))
+            same[names.index(name)] = -1.0
+            for other, weight in weights.items():
+                same[names.index(other)] = weight
+            raw = back @ same
+            found[name] = {
+                other: float(-value / raw[names.index(name)])
+                for other, value in zip(names, raw, strict=True)
+                if other != name and value
+            }
+        return found
+
+
+class Ols(NamedTuple):
+    """Least squares from moments: estimates, (X'X)^-1, and the sums of squares, in original units."""
+
+    beta: np.ndarray
+    cov_unscaled: np.ndarray
+    rss: float
+    tss: float
+    tss_uncentred: float
+    df_resid: int
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Cross-products of the rows, by group and in all.
+
+    Attributes
+    ----------
+    group : str
+        Name of the grouping factor.
+    levels : (J,) array of str
+    n : (J,) array of int
+        Rows of each group.
+    gram : (J, r, m + 2) array
+        The first r rows of each group's Gram matrix of E: at least the constant and the random effects' columns,
+        all m + 2 where leave-one-group-out work is wanted and the size allows it.
+    total : (m + 2, m + 2) array
+        Gram matrix of E over all rows.
+    basis : Basis
+    """
+
+    group: str
+    levels: np.ndarray
+    n: np.ndarray
+    gram: np.ndarray
+    total: np.ndarray
+    basis: Basis
+
+    @property
+    def n_rows(self) -> int:
+        """N."""
+        return int(self.n.sum())
+
+    @property
+    def n_groups(self) -> int:
+        """J."""
+        return len(self.levels)
+
+    @property
+    def whole(self) -> bool:
+        """Whether each group's whole Gram matrix was kept."""
+        return self.gram.shape[1] == self.gram.shape[2]
+
+    @cached_property
+    def covariance(self) -> np.ndarray:
+        """Covariance matrix (divisor N) of E's columns over the rows, (m + 2, m + 2)."""
+        mean = self.total[0] / self.n_rows
+        return self.total / self.n_rows - np.outer(mean, mean)
+
+    @property
+    def y_mean(self) -> float:
+        """Mean of the response over all rows."""
+        return float(self.total[0] @ self.basis.response / self.n_rows)
+
+    @property
+    def y_sd(self) -> float:
+        """Standard deviation (divisor N - 1) of the response over all rows."""
+        response = self.basis.response
+        return float(np.sqrt(response @ self.covariance @ response * self.n_rows / (self.n_rows - 1)))
+
+    def mean_zz(self, names: tuple[str, ...]) -> np.ndarray:
+        """Z'Z / N of columns in their original units, (q, q)."""
+        raw = self.basis.raw(names)
+        return raw.T @ self.total[:-1, :-1] @ raw / self.n_rows
+
+    def cov_fixed(self, names: tuple[str, ...]) -> np.ndarray:
+        """Covariance matrix (divisor N) over the rows of columns in their original units, (p, p)."""
+        raw = self.basis.raw(names)
+        return raw.T @ self.covariance[:-1, :-1] @ raw
+
+    def column_sd(self, names: tuple[str, ...]) -> np.ndarray:
+        """Standard deviation (divisor N - 1) over the rows of columns in their original units, (p,)."""
+        variances = np.maximum(np.diag(self.cov_fixed(names)), 0.0)
+        return np.sqrt(variances * self.n_rows / (self.n_rows - 1))
+
+    def ols(self, names: tuple[str, ...]) -> Ols:
+        """Least squares of y on `names`, as R's lm has it.
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            The columns are collinear.
+        """
+        combine, back = self.basis.stable(names)
+        root = np.linalg.cholesky(combine.T @ self.total[:-1, :-1] @ combine)
+        z = np.linalg.solve(root, combine.T @ self.total[:-1, -1])
+        inverse = np.linalg.solve(root.T, np.eye(len(names)))
+        response = self.basis.response
+        uncentred = response @ self.total @ response
+        return Ols(
+            beta=self.basis.y_scale * back @ inverse @ z + self.pilot_beta(names),
+            cov_unscaled=back @ inverse @ inverse.T @ back.T,
+            rss=float((self.total[-1, -1] - z @ z) * self.basis.y_scale**2),
+            tss=float(response @ self.covariance @ response * self.n_rows),
+            tss_uncentred=float(uncentred),
+            df_resid=self.n_rows - len(names),
+        )
+
+    def pilot_beta(self, names: tuple[str, ...]) -> np.ndarray:
+        """The pilot fit's coefficients on the fixed effects `names`, in original units."""
+        _, back = self.basis.stable(names)
+        at = [0 if name == INTERCEPT else self.basis.columns.index(name) + 1 for name in names]
+        return back @ self.basis.pilot[at]
+
+    def without(self, dropped: Mapping[str, Mapping[str, float]], fixed: Sequence[str]) -> "Moments":
+        """The moments for a model without some of its fixed effects.
+
+        The pilot fit may use the dropped columns: what they contribute to it goes to the columns that they are
+        combinations of, which changes no row's value. A column that a random effect has stays.
+
+        Parameters
+        ----------
+        dropped : mapping
+            Column to the columns that make it up and their weights (`checks.combinations`).
+        fixed : sequence of str
+            All fixed effects, dropped ones included: weights are in the coordinates that they have together.
+        """
+        basis, names = self.basis, list(fixed)
+        combine, _ = basis.stable(tuple(names))
+        pilot = basis.pilot.copy()
+        for name, weights in dropped.items():
+            same = combine[:, names.index(name)] - sum(
+                (weight * combine[:, names.index(other)] for other, weight in weights.items()),
+                start=np.zeros(len(pilot)),
+            )
+            at = basis.columns.index(name) + 1
+            pilot -= pilot[at] / same[at] * same
+        gone = [k for k, name in enumerate(basis.columns) if name in dropped and k >= basis.n_random]
+        keep = np.delete(np.arange(len(self.total)), [k + 1 for k in gone])
+        slim = replace(
+            basis,
+            columns=tuple(name for k, name in enumerate(basis.columns) if k not in gone),
+            center=np.delete(basis.center, gone),
+            scale=np.delete(basis.scale, gone),
+            pilot=np.delete(pilot, [k + 1 for k in gone]),
+        )
+        gram = self.gram[:, keep[keep < self.gram.shape[1]]][:, :, keep]
+        return replace(self, gram=gram, total=self.total[np.ix_(keep, keep)], basis=slim)
+
+    def write(self, table: str, details: str) -> None:
+        """Write moments.parquet (a row a group) and moments.json (global sums, basis)."""
+        names = ["1", *self.basis.columns, "y*"]
+        rows = self.gram.shape[1]
+        columns: dict[str, np.ndarray] = {"level": self.levels, "n": self.n}
+        for a in range(rows):
+            for b in range(a, len(names)):
+                columns[f"{names[a]} * {names[b]}"] = self.gram[:, a, b]
+        write_table(table, pd.DataFrame(columns))
+        value = {"group": self.group, "rows": rows, "basis": self.basis.plain(), "total": self.total}
+        write_json(details, value | {"n_rows": self.n_rows, "n_groups": self.n_groups})
+
+    @classmethod
+    def read(cls, table: str, details: str) -> "Moments":
+        """Read what `write` wrote."""
+        frame, value = read_table(table), read_json(details)
+        basis = Basis.from_plain(value["basis"])
+        names = ["1", *basis.columns, "y*"]
+        gram = np.empty((len(frame), value["rows"], len(names)))
+        for a in range(value["rows"]):
+            for b in range(a, len(names)):
+                gram[:, a, b] = frame[f"{names[a]} * {names[b]}"]
+                if b < value["rows"]:
+                    gram[:, b, a] = gram[:, a, b]
+        levels = frame["level"].to_numpy(dtype=object)
+        return cls(value["group"], levels, frame["n"].to_numpy(), gram, np.array(value["total"]), basis)
+
+
+def by_group(
+    moments: Moments, fixed: tuple[str, ...], blocks: tuple[tuple[str, ...], ...]
+) -> np.ndarray | None:
+    """Gram matrix of [Z X y] of every group in the coordinates of `likelihood.problem.problem_of`.
+
+    Returns
+    -------
+    (J, q + p + 1, q + p + 1) array or None
+        None where moments do not hold each group's whole Gram matrix (`Moments.whole`).
+    """
+    if not moments.whole:
+        return None
+    parts = [moments.basis.stable(names)[0] for names in (*blocks, fixed)]
+    columns = np.zeros((len(moments.total), sum(part.shape[1] for part in parts) + 1))
+    columns[:-1, :-1], columns[-1, -1] = np.hstack(parts), 1.0
+    return columns.T @ moments.gram @ columns

@@ -1,0 +1,87 @@
+"""A proposal as a configuration file: commented, and valid before it is written."""
+
+import json
+from pathlib import Path
+
+import yaml
+
+from lmm.config.load import load
+from lmm.core.errors import StudyError
+from lmm.data import ingest
+from lmm.proposal.columns import describe
+from lmm.proposal.model import Proposal
+
+TEMPLATE = """\
+# Proposed by `make new`: check the formula, then run: make ARGS="--configfile {path}"
+# Every key: config/README.md. Looked at: {rows}.
+{columns}
+studies:
+  {name}:
+    title: {title}
+    formula: {formula} # {effects}
+{others}    data: {data}
+    missing: {missing}
+    engines: # leave out what you do not want
+      ols: {{}}
+      mixedlm: {{}}
+      reml: {{}}
+      pymc: {{}} # weakly informative priors, scaled by the data; the report lists their numbers
+report:
+  title: {report}
+"""
+
+
+def configuration(name: str, data: str, proposal: Proposal, path: str) -> str:
+    """The text of a configuration file.
+
+    Parameters
+    ----------
+    name : str
+        The study's.
+    data : str
+        Path or glob of its files, as the configuration shall have it.
+    proposal : Proposal
+    path : str
+        Where the text is going to be.
+    """
+    quoted = json.dumps  # a JSON string is a YAML string
+    slope = next((column for column in proposal.columns if column.role == "slope"), None)
+    effects = (
+        f"groups differ in intercept and in the slope of {slope.term}" if slope else "groups differ in level"
+    )
+    rows = f"all {proposal.rows:,} rows" if proposal.whole else f"a sample of {proposal.rows:,} rows"
+    many = proposal.missing
+    return TEMPLATE.format(
+        path=path,
+        rows=f"{rows}, {proposal.groups:,} groups",
+        columns="\n".join(f"#   {column.name}: {describe(column)}" for column in proposal.columns),
+        name=name,
+        title=quoted(name.replace("-", " ").replace("_", " ").capitalize(), ensure_ascii=False),
+        formula=quoted(proposal.formula, ensure_ascii=False),
+        effects=effects,
+        others="".join(f"    # or: {quoted(text, ensure_ascii=False)}\n" for text in proposal.others),
+        data=quoted(data, ensure_ascii=False),
+        missing=f"drop # a column used lacks values ({many} rows of the sample); `error` stops instead"
+        if many
+        else "error # or drop: leave out rows with missing values",
+        report=quoted(f"Mixed models of {name}", ensure_ascii=False),
+    )
+
+
+def checked(name: str, text: str, root: str | Path = ".") -> str:
+    """`text`, once it has passed what a run checks before its first fit.
+
+    Raises
+    ------
+    StudyError
+        The study's name, or the data: headers, and the rows too where they are few enough to be copied.
+    """
+    study = load(yaml.safe_load(text), root).studies[name]
+    drop = study.settings.missing == "drop"
+    try:
+        source = ingest.inspect(study.data, study.formula.variables, study.formula.group, drop)
+        if source.size <= ingest.COPY_LIMIT:
+            ingest.scan(source, study.formula)
+    except StudyError as error:
+        raise error.within(name) from None
+    return text

@@ -1,0 +1,95 @@
+"""What a chunk of replicates needs, from plain settings: where data sets come from, and the engines."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lmm.config.simulation import Simulation
+from lmm.core.engines import BAYES, first
+from lmm.data.rows import read_terms
+from lmm.engines import reml
+from lmm.likelihood.problem import layout
+from lmm.model.design import numeric_design
+from lmm.model.formula import parse
+from lmm.model.terms import Terms
+from lmm.moments.moments import Moments
+from lmm.recovery.data import Bootstrap, Simulated, estimates_of
+from lmm.recovery.replicate import Engine
+
+
+def simulated(
+    settings: Mapping[str, Any], designs: Sequence[Mapping[str, Any]]
+) -> tuple[dict[str, Simulated], dict[str, Engine]]:
+    """Sources and engines of simulated designs.
+
+    Parameters
+    ----------
+    settings : mapping
+        formula, formulas, seed, simulate_from, calibration, engines (name to settings with `formula`).
+    designs : sequence of mappings
+        As `DesignPoint.plain` gives them.
+    """
+    terms = {text: numeric_design(parse(text)).terms for text in settings["formulas"]}
+    priors = None
+    if settings["calibration"]:
+        own = settings["engines"][first(settings["engines"], BAYES)]
+        priors = own["priors"] | {"blocks": terms[own["formula"]].blocks}
+    formulas = [settings["formula"], *(text for text in settings["formulas"] if text != settings["formula"])]
+    sources = {
+        design["key"]: Simulated(
+            formulas,
+            design["key"],
+            Simulation.from_plain(design["settings"]),
+            settings["seed"],
+            settings["simulate_from"] == "moments",
+            priors,
+        )
+        for design in designs
+    }
+    return sources, engines(settings, terms)
+
+
+def bootstrapped(
+    settings: Mapping[str, Any], designs: Sequence[Mapping[str, Any]], paths: Mapping[str, Any]
+) -> tuple[dict[str, Bootstrap], dict[str, Engine]]:
+    """Source and engines of own data.
+
+    Parameters
+    ----------
+    settings : mapping
+        As in `simulated`, and bootstrap: reml or posterior.
+    designs : sequence of mappings
+        The one design of own data.
+    paths : mapping
+        moments, moments_details, design (design.json), and posterior (posterior.nc).
+    """
+    terms = {text: read_terms(paths["design"], text) for text in settings["formulas"]}
+    moments = Moments.read(paths["moments"], paths["moments_details"])
+    if settings["bootstrap"] == "reml":
+        model = terms[settings["formula"]]
+        _, best = reml.fit(moments, model.fixed, model.blocks, profile=False, ranef=False)
+        estimates = estimates_of(best, layout(model.blocks))
+    else:
+        model = terms[settings["engines"][first(settings["engines"], BAYES)]["formula"]]
+        estimates = posterior_draws(paths["posterior"], model)
+    key = designs[0]["key"]
+    source = Bootstrap(moments, model, key, settings["seed"], estimates, settings["calibration"])
+    return {key: source}, engines(settings, terms)
+
+
+def posterior_draws(path: str, terms: Terms) -> np.ndarray:
+    """Draws of fixed effects and `Structure.terms`, (S, k), from posterior.nc."""
+    import xarray
+
+    names = [*terms.fixed, *layout(terms.blocks).terms]
+    with xarray.open_datatree(path, engine="h5netcdf") as tree:
+        return np.stack([tree["posterior"][name].to_numpy().ravel() for name in names], axis=1)
+
+
+def engines(settings: Mapping[str, Any], terms: Mapping[str, Terms]) -> dict[str, Engine]:
+    """The study's engines, in its order."""
+    return {
+        name: Engine(name, own, terms[own["formula"]], settings["calibration"])
+        for name, own in settings["engines"].items()
+    }

@@ -1,0 +1,160 @@
+"""A replicate that was drawn as moments, as rows: for a replay in full."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lmm.core.errors import StudyError
+from lmm.core.streams import seed_sequence, stream
+from lmm.data.levels import encode
+from lmm.engines.pymc.priors import resolve
+from lmm.model.design import Design
+from lmm.model.terms import INTERCEPT, Terms
+from lmm.moments import accumulate
+from lmm.recovery.data import Bootstrap, Simulated
+from lmm.simulation import moments, rows_of_moments
+from lmm.simulation.rows import realised
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A data set to analyse as a user's own.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        Response, predictors, grouping factor as text.
+    truth : dict
+        As truth.json.
+    response : str
+        The response's column.
+    """
+
+    frame: pd.DataFrame
+    truth: dict[str, Any]
+    response: str
+
+
+def check_size(rows: int) -> None:
+    """Refuse to write more rows than `rows_of_moments.MOST_ROWS`.
+
+    Raises
+    ------
+    StudyError
+    """
+    most = rows_of_moments.MOST_ROWS
+    if rows > most:
+        raise StudyError(
+            "replicates",
+            f"drawn as moments of {rows:,} rows; a replay writes them out, expected at most {most:,} rows",
+        )
+
+
+def simulated(source: Simulated, replicate: int) -> Replayed:
+    """Rows of a simulated design with the moments that were drawn.
+
+    Parameters
+    ----------
+    source : Simulated
+        One that draws moments.
+    replicate : int
+    """
+    drawn = source.draw(replicate)
+    frame, W, codes, levels, effects = source.drawn_rows(replicate)
+    terms = source.design.terms
+    made = accumulate.compute(terms, np.zeros(len(W)), W, codes, levels, whole=False)
+    rng = stream(seed_sequence(source.seed, source.key, replicate), "rows")
+    y = rows_of_moments.response(rng, moments.prepare(made), drawn.moments, W, codes)
+    own = effects[levels.astype(int) - 1]
+    truth = _with_realised(drawn.truth, source.terms, terms.columns, own, W, codes, y)
+    name = source.formula.response
+    return Replayed(pd.DataFrame({name: y}).join(frame), truth, name)
+
+
+def bootstrapped(source: Bootstrap, replicate: int, design: Design, frame: pd.DataFrame) -> Replayed:
+    """A user's rows with a response that has the moments that were drawn.
+
+    Under posterior calibration the observed rows come first, the replicate's groups have a ' behind their names.
+
+    Parameters
+    ----------
+    source : Bootstrap
+    replicate : int
+    design : Design
+        With the columns of all formulas, as the moments have them.
+    frame : DataFrame
+        The user's rows.
+    """
+    group, names = design.terms.group, list(design.formula.predictors)
+    observed, W = design.matrix(frame)
+    codes, levels = encode(frame[group])
+    drawn = source.draw(replicate)
+    rng = stream(seed_sequence(source.seed, source.key, replicate), "rows")
+    y = rows_of_moments.response(rng, source.made, drawn.own, W, codes)
+    last = len(levels)
+    effects = np.column_stack(
+        [list(drawn.truth["ranef"][term].values()) for term in source.terms.random]
+    ).reshape(last, -1)
+    truth = _with_realised(drawn.truth, source.terms, design.terms.columns, effects, W, codes, y)
+    response = column_of(design.formula.response, [*frame.columns])
+    rows = frame[names].assign(**{group: levels[codes].astype(str)})
+    if source.augment:
+        rows = pd.concat([rows, rows.assign(**{group: rows[group] + "'"})], ignore_index=True)
+        y = np.concatenate([observed, y])
+    rows.insert(0, response, y)
+    return Replayed(rows, truth, response)
+
+
+def column_of(response: str, columns: list[str]) -> str:
+    """A column for the response: itself, or for log(y), whose values are drawn as such, `log_y`."""
+    if response in columns:
+        return response
+    name = "_".join(re.findall(r"\w+", response))
+    name = name if name[:1].isalpha() else f"y_{name}"
+    while name in columns:
+        name += "_"
+    return name
+
+
+def priors_in_numbers(settings: dict[str, Any], source: Bootstrap, terms: Terms) -> dict[str, Any]:
+    """Priors as posterior calibration has them: `auto` scaled by the observed data alone.
+
+    Parameters
+    ----------
+    settings : dict
+        `priors` of the pymc engine.
+    source : Bootstrap
+    terms : Terms
+        Of pymc's formula.
+
+    Raises
+    ------
+    StudyError
+        The prior is on the intercept at the observed predictors' means, which no configuration can say.
+    """
+    found = resolve(settings, source.observed, terms.fixed, terms.random, marginal=True)
+    if found.centred and len(terms.fixed) > 1:
+        raise StudyError(
+            f"engines.pymc.priors.fixed.{INTERCEPT}",
+            "'auto' is scaled by the observed data, and a replay of posterior calibration analyses these and the "
+            "replicate together; expected flat or normal(mean, sd)",
+        )
+    by_term = {
+        kind: {term: prior.text for term, prior in getattr(found, kind).items()} for kind in ("fixed", "sd")
+    }
+    return by_term | {"sigma": found.sigma.text, "corr": found.corr.text}
+
+
+def _with_realised(
+    truth: dict[str, Any], terms: Terms, columns: tuple[str, ...], effects: np.ndarray, W: np.ndarray,
+    codes: np.ndarray, y: np.ndarray,
+) -> dict[str, Any]:  # fmt: skip
+    """The truth and what was drawn from it: `effects` (J, q) and the errors of the rows."""
+    beta = np.array([truth["fixed"].get(name, 0.0) for name in columns])
+    errors = y - W @ beta
+    for k, name in enumerate(terms.random):
+        errors -= W[:, columns.index(name)] * effects[codes, k]
+    return truth | {"realised": realised(terms, effects, errors)}

@@ -1,0 +1,203 @@
+"""One replicate: a data set through the same functions that a single study uses, and what is kept of the fits.
+
+A fit that fails, or an engine that raises, is a result: its rows are there with the status and the message, and
+with empty estimates where there are none.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.stats import rankdata
+
+from lmm.core import engines
+from lmm.core.tidy import RESIDUAL, Fit, group_of, truth_of
+from lmm.data.rows import Rows
+from lmm.engines.base import Task
+from lmm.inference.variance_explained import MEASURES, explained
+from lmm.likelihood.problem import layout
+from lmm.model.terms import Terms
+from lmm.moments.moments import Moments
+from lmm.recovery.data import DataSet
+
+RANEF_MEASURES = ("rmse", "coverage", "shrinkage", "rank_correlation")
+
+
+class Outcome(NamedTuple):
+    """What an engine made of a data set.
+
+    Attributes
+    ----------
+    fit : Fit
+    explained : dict of measure to dict
+        `estimate` and perhaps `conf_low`, `conf_high` of each measure of variance explained.
+    ranks : DataFrame or None
+        For calibration.
+    """
+
+    fit: Fit
+    explained: Mapping[str, Mapping[str, float]]
+    ranks: pd.DataFrame | None = None
+
+
+class Engine:
+    """An engine with its settings, ready to fit one data set after the other.
+
+    Parameters
+    ----------
+    name : str
+    settings : mapping
+        The engine's configuration, `formula` and `conf_level` among it.
+    terms : Terms
+        Of its formula.
+    calibration : bool
+        Rank the truth among the draws, of an engine that has some.
+    """
+
+    def __init__(self, name: str, settings: Mapping[str, Any], terms: Terms, calibration: bool = False):
+        self.row, self.settings, self.terms = engines.row(name), settings, terms
+        self.fitter = self.row.load().Fitter(settings, terms)
+        self.ranked = calibration and "draws" in self.row.yields
+        self.expected = [("fixed", "", term) for term in terms.fixed]
+        if "ranef" not in self.row.yields:
+            self.expected.append(("ran_pars", group_of(RESIDUAL, ""), RESIDUAL))
+            return
+        group = terms.group
+        self.expected += [("ran_pars", group_of(term, group), term) for term in layout(terms.blocks).terms]
+        self.expected += [("explained", "", measure) for measure in MEASURES]
+        self.expected += [
+            ("ranef", group, f"{term}: {measure}") for term in terms.random for measure in RANEF_MEASURES
+        ]
+
+    def outcome(self, data: DataSet, seed: int, exact: Fit | None) -> Outcome:
+        """Fit one data set; `exact` is the exact engine's fit of it, where there is one."""
+        rows = data.rows
+        task = Task(
+            moments=data.moments,
+            rows=None if rows is None else lambda: narrowed(rows, self.terms),
+            truth=data.truth,
+            start=exact if self.settings.get("reml_is_start") else None,
+            seed=seed,
+            scales=data.prior_moments,
+            brief=True,
+        )
+        found = self.fitter.fit(task)
+        explained = found.explained
+        if "ranef" in self.row.yields and not explained and len(found.fit.parameters):
+            explained = self._explained(found.fit, data.moments)
+        ranked = None
+        if self.ranked:
+            from lmm.recovery.calibration.ranks import ranks
+
+            rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2,)))
+            chains = found.chains
+            ranked = ranks(chains, data.moments, data.own, data.truth, chains.measures["ess_bulk"], rng)
+        return Outcome(found.fit, explained, ranked)
+
+    def _explained(self, fit: Fit, moments: Moments) -> dict[str, dict[str, float]]:
+        """Variance explained at the estimates."""
+        values = dict(zip(fit.parameters["term"], fit.parameters["estimate"], strict=True))
+        fixed, random = self.terms.fixed, self.terms.random
+        found = explained(values, fixed, random, moments.mean_zz(random), moments.cov_fixed(fixed))
+        return {measure: {"estimate": float(value)} for measure, value in found.items()}
+
+
+def narrowed(rows: Rows, terms: Terms) -> Rows:
+    """The columns of another formula of the same study."""
+    return Rows(terms, rows.y, rows.columns(terms.columns), rows.codes, rows.levels)
+
+
+def true_explained(data: DataSet, terms: Terms) -> dict[str, float]:
+    """Variance explained at the truth, with the replicate's own design matrix."""
+    random, fixed = terms.random, terms.fixed
+    values = {term: truth_of(data.truth, terms.group, term) for term in [*fixed, *layout(terms.blocks).terms]}
+    found = explained(values, fixed, random, data.own.mean_zz(random), data.own.cov_fixed(fixed))
+    return {measure: float(value) for measure, value in found.items()}
+
+
+def ranef_measures(table: pd.DataFrame) -> dict[str, float]:
+    """How well the random effects of one factor and term were recovered.
+
+    Returns
+    -------
+    dict
+        rmse of the estimates; coverage of their intervals; shrinkage, 1 - sd(estimates) / sd(true effects);
+        rank_correlation (Spearman's) with the true effects. Over the groups whose true effect is known.
+    """
+    estimate, low, high, true = (
+        table[name].to_numpy(float) for name in ("estimate", "conf_low", "conf_high", "truth")
+    )
+    known = np.isfinite(true)
+    estimate, low, high, true = estimate[known], low[known], high[known], true[known]
+    if not len(true):
+        return {}
+    spread, own = true.std(), estimate.std()
+    both = spread > 0 and own > 0 and len(true) > 2
+    return {
+        "rmse": float(np.sqrt(np.mean((estimate - true) ** 2))),
+        "coverage": float(np.mean((low <= true) & (true <= high))),
+        "shrinkage": float(1 - own / spread) if spread > 0 else np.nan,
+        "rank_correlation": float(np.corrcoef(rankdata(estimate), rankdata(true))[0, 1]) if both else np.nan,
+    }
+
+
+def records(
+    engine: Engine, outcome: Outcome | None, data: DataSet | None, true: Mapping[str, float]
+) -> list[tuple]:
+    """Rows of the long table: effect, group, term, truth, estimate, std_error, conf_low, conf_high.
+
+    Every engine has the same rows in every replicate, NaN where it has no estimate.
+    """
+    found: dict[tuple[str, str, str], tuple] = {}
+    if outcome is not None and len(outcome.fit.parameters):
+        table = outcome.fit.parameters
+        names = ("estimate", "std_error", "conf_low", "conf_high")
+        columns = zip(*(table[name].to_numpy(float).tolist() for name in names), strict=True)
+        keys = zip(table["effect"], table["group"], table["term"], strict=True)
+        found = dict(zip(keys, columns, strict=True))
+        for measure, value in outcome.explained.items():
+            ends = value.get("conf_low", np.nan), value.get("conf_high", np.nan)
+            found["explained", "", measure] = (float(value["estimate"]), np.nan, *map(float, ends))
+        if outcome.fit.ranef is not None:
+            for (group, term), part in outcome.fit.ranef.groupby(["group", "term"], sort=False):
+                for measure, value in ranef_measures(part).items():
+                    found["ranef", group, f"{term}: {measure}"] = (value, np.nan, np.nan, np.nan)
+    nothing, truth = (np.nan,) * 4, None if data is None else data.truth
+    rows = []
+    for effect, group, term in engine.expected:
+        known = true.get(term, np.nan) if effect == "explained" else np.nan
+        if effect in ("fixed", "ran_pars"):
+            known = float(truth_of(truth, group, term))
+        rows.append((effect, group, term, known, *found.get((effect, group, term), nothing)))
+    return rows
+
+
+def fit_all(
+    fitters: Mapping[str, Engine], data: DataSet, seed: int
+) -> dict[str, tuple[Outcome | None, str, str, float]]:
+    """Every engine on one data set: outcome, status, message, seconds.
+
+    Any exception of an engine is its result: the replicates after it and the engines beside it go on.
+    """
+    done: dict[str, tuple[Outcome | None, str, str, float]] = {}
+    exact = None
+    for name in sorted(
+        fitters, key=lambda name: fitters[name].row.starts
+    ):  # those that start from another come last
+        began = time.perf_counter()
+        try:
+            outcome = fitters[name].outcome(data, seed, exact)
+            status, message = outcome.fit.diagnostics.status, outcome.fit.diagnostics.message
+            if fitters[name].row.family == engines.EXACT:
+                exact = outcome.fit
+        except Exception as error:  # whatever it is, it is this fit's result
+            outcome, status, message = None, "error", one_line(error)
+        done[name] = outcome, status, message, time.perf_counter() - began
+    return {name: done[name] for name in fitters}
+
+
+def one_line(error: Exception) -> str:
+    """An exception as a message of one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:500]

@@ -1,0 +1,185 @@
+"""The figures of a study: which there are, drawing them, writing them.
+
+A figure function takes the study's `Results` and `Fitted` and returns a `Drawing`; each lives in the room of its
+subject. A new figure is one function and one line in `FIGURES`.
+"""
+
+import json
+import os
+import pickle
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lmm.core.store import write_json, write_text
+from lmm.report.figures import comparison, criticism, diagnostics, prior, ranef, rows
+from lmm.report.figures.detail import detail
+from lmm.report.figures.fits import Fitted
+from lmm.report.figures.style import MUTED, Drawing, canvas
+from lmm.report.figures.svg import to_svg
+from lmm.report.text.criticism import left_out
+from lmm.results.study import Results, read
+
+FIGURES = {
+    "groups": rows.groups,
+    "pooled": rows.pooled,
+    "residuals": diagnostics.residuals,
+    "influence": criticism.influence,
+    "traces": diagnostics.traces,
+    "ranks": diagnostics.ranks,
+    "priors": prior.priors,
+    "predictive": criticism.predictive,
+    "prior_predictive": criticism.prior_predictive,
+    "loo": criticism.loo,
+    "variances": comparison.variances,
+    "effects": comparison.effects,
+    "caterpillar": ranef.caterpillar,
+    "differences": ranef.differences,
+    "shrinkage": ranef.shrinkage,
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A finished figure: the SVG's text, and what the report says with it."""
+
+    name: str
+    title: str
+    caption: str
+    alt: str
+    width: float
+    svg: str
+
+
+def names(settings: Mapping[str, Any]) -> list[str]:
+    """The figures that a study has, known from its settings alone.
+
+    Parameters
+    ----------
+    settings : mapping
+        `engines`: the names of the study's engines (a mapping or a list).
+
+    Returns
+    -------
+    list of str
+        results/<study>/figures/<name>.svg, in the report's order.
+    """
+    engines = list(settings["engines"])
+    mixed = [name for name in engines if name != "ols"]
+    wanted = ["groups", "pooled"]
+    wanted += ["residuals"] if engines else []
+    wanted += ["influence"] if "reml" in engines else []
+    if "pymc" in engines:
+        wanted += ["traces", "ranks", "priors", "predictive", "prior_predictive", "loo"]
+    wanted += ["variances", "effects"] if engines else []
+    wanted += ["caterpillar", "shrinkage"] if mixed else []
+    wanted += ["differences"] if len(mixed) > 1 else []
+    return [name for name in FIGURES if name in wanted]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """All that a study's report shows beside tables: figures by name, and every group's detail (`detail.detail`)."""
+
+    figures: dict[str, Figure]
+    groups: dict[str, Any] | None
+
+
+def draw(study: str, settings: Mapping[str, Any], paths: Mapping[str, Any], processes: int = 1) -> Drawn:
+    """Draw every figure of a study.
+
+    Parameters
+    ----------
+    study : str
+    settings, paths : mapping
+        As `results.read` takes them.
+    processes : int
+        More than one: two figures are drawn at a time, where the system can copy a process.
+
+    Returns
+    -------
+    Drawn
+        Exactly the figures of `names(settings)`; one that the results do not allow says so in its place.
+    """
+    results = read(study, settings, paths)
+    fitted = Fitted(results)
+    wanted = names(settings)
+    finish = partial(_finish, results=results, fitted=fitted)
+    drawn = _by_two(finish, wanted) if processes > 1 and hasattr(os, "fork") else list(map(finish, wanted))
+    return Drawn(dict(zip(wanted, drawn, strict=True)), detail(results, fitted))
+
+
+def _by_two(finish: Callable[[str], Figure], wanted: list[str]) -> list[Figure]:
+    """Every second figure drawn by a copy of this process, which ends with its pipe whatever becomes of us."""
+    read_end, write_end = os.pipe()
+    if os.fork() == 0:
+        try:
+            os.close(read_end)
+            with os.fdopen(write_end, "wb") as pipe:
+                pickle.dump([finish(name) for name in wanted[1::2]], pipe)
+        finally:  # never the parent's way out
+            os._exit(0)
+    os.close(write_end)
+    mine = [finish(name) for name in wanted[::2]]
+    with os.fdopen(read_end, "rb") as pipe:
+        try:
+            others = pickle.load(pipe)
+        except EOFError:  # it failed: the same error here, where it is seen
+            others = [finish(name) for name in wanted[1::2]]
+    os.wait()
+    return [(mine, others)[k % 2][k // 2] for k in range(len(wanted))]
+
+
+def _finish(name: str, results: Results, fitted: Fitted) -> Figure:
+    missing = _missing(name, results)
+    drawing = _note(missing) if missing else FIGURES[name](results, fitted)
+    width = round(drawing.canvas.get_figwidth() * 72, 1)
+    return Figure(
+        name, drawing.title, drawing.caption, drawing.alt, width, to_svg(drawing, f"{results.study}-{name}")
+    )
+
+
+def _missing(name: str, results: Results) -> str:
+    """Why a figure cannot be drawn from these results; empty if it can."""
+    if name in ("caterpillar", "shrinkage") and not results.mixed:
+        return "No engine estimated random effects."
+    if name == "differences" and (results.pair is None or "ranef_differences" not in results.tables):
+        return "There are no two engines with random effects to compare."
+    if name in ("traces", "ranks", "priors") and results.posterior is None:
+        return "There is no posterior: the fit did not end."
+    if name == "influence" and not len(results.tables.get("influence", ())):
+        why = (results.notes.get("influence_about") or {}).get("left_out")
+        return f"The influence of each group is left out: {why or 'there is no table of it'}."
+    if name in ("predictive", "prior_predictive", "loo"):
+        table = results.tables.get("loo" if name == "loo" else "predictive", ())
+        why = left_out(results, name)
+        if why or not len(table):
+            return f"This check of the Bayesian fit is left out: {why or 'there is no table of it'}."
+    if name == "groups" and results.rows is None and not results.mixed:
+        return "The rows were too many to copy, and no engine estimated random effects."
+    return ""
+
+
+def _note(text: str) -> Drawing:
+    figure, axes = canvas(760, 60)
+    axes[0, 0].axis("off")
+    axes[0, 0].text(0.5, 0.5, text, ha="center", va="center", color=MUTED)
+    return Drawing(figure, "Not drawn", text, text)
+
+
+def write(drawn: Drawn, directory: str | Path) -> None:
+    """Write `<name>.svg`, figures.json (name, title, caption, alt, width) and groups.json into `directory`."""
+    Path(directory).mkdir(parents=True, exist_ok=True)
+    for figure in drawn.figures.values():
+        write_text(Path(directory) / f"{figure.name}.svg", figure.svg)
+    about = [
+        {key: value for key, value in asdict(figure).items() if key != "svg"}
+        for figure in drawn.figures.values()
+    ]
+    write_json(Path(directory) / "figures.json", about)
+    write_text(
+        Path(directory) / "groups.json",
+        json.dumps(drawn.groups, separators=(",", ":"), ensure_ascii=False) + "\n",
+    )

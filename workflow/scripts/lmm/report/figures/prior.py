@@ -1,0 +1,84 @@
+"""The posterior against its prior: what the data added."""
+
+import numpy as np
+
+from lmm.core.errors import StudyError
+from lmm.core.tidy import RESIDUAL
+from lmm.core.words import listed, number, shortened, spoken, titled
+from lmm.model.priors import parse_prior
+from lmm.report.figures.diagnostics import density, few_ticks, grid, others, sampled
+from lmm.report.figures.fits import Fitted
+from lmm.report.figures.style import COLOURS, INK, Drawing, key, polylines
+from lmm.results.study import Results
+
+
+def prior_density(text: str, term: str, x: np.ndarray) -> np.ndarray | None:
+    """Density of a prior given as text (`uniform(0, 100)`) at x; None where it is improper or not a named one."""
+    try:
+        prior = parse_prior(text, kind_of(term), term)
+    except StudyError:
+        return None
+    return np.exp(prior.logpdf(x)) if prior.proper and prior.name != "auto" else None
+
+
+def kind_of(term: str) -> str:
+    """The kind of parameter that a tidy term is, as priors are configured: fixed, sd, sigma, corr."""
+    return "sigma" if term == RESIDUAL else {"sd": "sd", "cor": "corr"}.get(term.partition("__")[0], "fixed")
+
+
+def priors_of(results: Results) -> dict[str, str]:
+    """The prior of every parameter as text: as the fit recorded it, with the numbers that `auto` stood for."""
+    recorded = results.fits["pymc"].diagnostics.summary.get("priors") or {}
+    if isinstance(recorded, list):
+        recorded = {row["parameter"]: row["prior"] for row in recorded}
+    shared = recorded.get("correlation matrix")
+    table = {}
+    for term in results.fits["pymc"].parameters["term"]:
+        text = recorded.get(term, shared if term.startswith("cor__") else None)
+        if text is not None:
+            table[term] = str(text)
+    return table
+
+
+def priors(results: Results, _: Fitted) -> Drawing:
+    """Marginal posterior densities with the prior's density in the same units."""
+    draws, given = sampled(results), priors_of(results)
+    figure, axes = grid(len(draws), 125)
+    flat, elsewhere, narrow = [], [], []
+    for ax, (name, values) in zip(axes.flat, draws.items(), strict=False):
+        low = 0.0 if name.startswith("sd__") else None
+        x, height = density(values.ravel(), low=low)
+        ax.fill_between(x, height, color=COLOURS["pymc"], alpha=0.25, lw=0)
+        polylines(ax, [np.column_stack([x, height])], color=COLOURS["pymc"], lw=1.6)
+        prior = prior_density(given.get(name, "flat"), name, x)
+        if prior is not None:
+            ax.plot(x, prior, color=INK, lw=1.2, ls=(0, (3, 2)))
+            narrow.append((float(height.max() / max(prior.max(), 1e-300)), name))
+        else:
+            (flat if given.get(name, "flat") == "flat" else elsewhere).append(name)
+        truth = results.estimate("pymc", name, "truth")
+        if np.isfinite(truth):
+            ax.axvline(truth, color=COLOURS["truth"], lw=1.2)
+        ax.set(title=titled(name), yticks=[], ylim=(0, None))
+        few_ticks(ax)
+        ax.spines["left"].set_visible(False)
+    entries = [("posterior", {"color": COLOURS["pymc"]})]
+    if narrow:
+        entries.append(("prior", {"color": INK, "lw": 1.2, "ls": (0, (3, 2))}))
+    key(axes[0, -1], entries, bbox_to_anchor=(1.0, 1.1))
+    said = f" Improper (flat) priors, not drawn: {listed([titled(name) for name in flat])}." if flat else ""
+    if elsewhere:
+        why = [f"{titled(name)}, whose prior is {shortened(given[name])}" for name in elsewhere]
+        said += f" Not drawn: {listed(why)}."
+    least = min(narrow, default=None)
+    alt = "Posterior densities against their priors" + (
+        f": at its peak the posterior of {spoken(least[1])}, the least informed, is {number(least[0], 2)} times "
+        "as dense as its prior."
+        if least
+        else "."
+    )
+    caption = (
+        f"Marginal posterior (filled){', prior (dashed)' if narrow else ''}"
+        f"{' and the true value (vertical)' if results.truth else ''}.{said}{others(results)}"
+    )
+    return Drawing(figure, "Posterior against prior", caption, alt)

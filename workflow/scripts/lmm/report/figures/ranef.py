@@ -1,0 +1,218 @@
+"""Figures of the random effects: every group's, two engines' differences, what pooling does to them."""
+
+import numpy as np
+
+from lmm.core.words import counted, label, number, percent, short_levels
+from lmm.report.figures.fits import Fitted
+from lmm.report.figures.style import COLOURS, FAINT, INK, Drawing, canvas, colour, dots, key, segments
+from lmm.results.study import Results
+
+MANY = 400  # more groups than this: the extremes and the density of the rest
+DRAWN = 2000  # groups in a cloud of dots, at most
+ENDS = 25  # groups shown at either end then
+
+
+def caterpillar(results: Results, _: Fitted) -> Drawing:
+    """Random effects with their intervals, groups in order, the two engines of the comparison side by side."""
+    names = list(results.pair or ([results.main] if results.main else []))
+    terms, levels = results.random_terms, np.array(results.levels, dtype=object)
+    figure, axes = canvas(760, 215 * len(terms) + 20, len(terms), 1)
+    shown_all = len(levels) <= MANY
+    said, places = [], []
+    for ax, term in zip(axes.flat, terms, strict=True):
+        wide = {
+            name: [results.wide(name, c)[term].to_numpy(float) for c in ("estimate", "conf_low", "conf_high")]
+            for name in names
+        }
+        order = np.argsort(wide[names[0]][0], kind="stable")
+        if not shown_all:
+            order = np.concatenate([order[:ENDS], order[-ENDS:]])
+        at = np.arange(len(order)) + (0 if shown_all else np.where(np.arange(len(order)) >= ENDS, 4, 0))
+        shift = np.linspace(-0.18, 0.18, len(names)) if len(names) > 1 else [0.0]
+        width = float(np.clip(220 / len(order), 1.0, 3.0))
+        for name, offset in zip(names, shift, strict=True):
+            value, low, high = (column[order] for column in wide[name])
+            segments(ax, at + offset, low, at + offset, high, color=colour(name), lw=width * 0.55, alpha=0.75)
+            dots(ax, at + offset, value, size=width * 1.35, color=colour(name), alpha=1)
+        if results.truth and term in (results.truth.get("ranef") or {}):
+            real = results.truth["ranef"][term]
+            values = np.array([real.get(str(level), np.nan) for level in levels[order]], float)
+            segments(ax, at - 0.42, values, at + 0.42, values, color=COLOURS["truth"], lw=1.3)
+        ax.axhline(0, color=FAINT, lw=0.9)
+        ax.set_title(f"random {term}" if term != "Intercept" else "random intercept")
+        ax.set_xticks(at, short_levels(levels[order], 10), rotation=90, fontsize=8) if len(
+            order
+        ) <= 60 else ax.set_xticks([])
+        ax.grid(axis="x", visible=False)
+        ax.margins(x=0.01)
+        value, low, high = wide[names[0]]
+        places.append((ax, levels[order], at))
+        off = np.mean((low > 0) | (high < 0))
+        said.append(
+            f"{term}: from {number(value.min())} to {number(value.max())}, {percent(off, 0)} of the "
+            "intervals exclude 0"
+        )
+    entries = [(label(name), {"color": colour(name), "marker": "o", "ms": 4, "lw": 1.4}) for name in names]
+    if results.truth and results.truth.get("ranef"):
+        entries.append(("truth", {"color": COLOURS["truth"], "lw": 1.4}))
+    key(axes[0, 0], entries)
+    axes[-1, 0].set_xlabel(f"{results.group}, in order of {label(names[0])}'s estimate")
+    rest = "" if shown_all else f" Only the {ENDS} lowest and highest of {len(levels):,} groups are drawn."
+    caption = (
+        f"Estimand: each group's random effects. Point: BLUP (reml, MixedLM) or posterior mean (PyMC); bar: "
+        f"{100 * results.conf_level:.0f} % interval from the prediction error, uncertainty of the fixed "
+        f"effects included.{rest}"
+    )
+    alt = f"Random effects by group. {'; '.join(said)}."
+    return Drawing(figure, "Random effects of every group", caption, alt, areas(figure, places))
+
+
+def areas(figure, places: list) -> tuple:
+    """The area of each group in axes with a column a group, in points from the top left corner."""
+    figure.draw_without_rendering()  # the layout moves the axes until then
+    scale, height, hits = 72 / figure.dpi, figure.get_figheight() * 72, []
+    for ax, levels, at in places:
+        box = ax.get_window_extent()
+        left = ax.transData.transform(np.column_stack([at - 0.5, np.zeros(len(at))]))[:, 0] * scale
+        right = ax.transData.transform(np.column_stack([at + 0.5, np.zeros(len(at))]))[:, 0] * scale
+        top = height - box.y1 * scale
+        hits += [
+            (level, a, top, b - a, box.height * scale)
+            for level, a, b in zip(levels, left, right, strict=True)
+        ]
+    return tuple(hits)
+
+
+def differences(results: Results, _: Fitted) -> Drawing:
+    """Differences of the random effects between two engines, with Monte Carlo error bars."""
+    first, second = results.pair
+    table, terms = results.tables["ranef_differences"], results.random_terms
+    figure, axes = canvas(760, 235, 1, len(terms))
+    said = []
+    for ax, term in zip(axes.flat, terms, strict=True):
+        mine = table[table["term"] == term]
+        x, d = mine[first].to_numpy(float), mine["difference"].to_numpy(float)
+        error = np.nan_to_num(mine["mcse"].to_numpy(float)) if "mcse" in mine else np.zeros(len(mine))
+        order = (
+            np.argsort(x, kind="stable") if len(x) <= DRAWN else np.argsort(-np.abs(d), kind="stable")[:DRAWN]
+        )
+        segments(ax, x[order], (d - 2 * error)[order], x[order], (d + 2 * error)[order], color=FAINT, lw=1.2)
+        dots(ax, x[order], d[order], size=3.6, color=INK, alpha=0.85)
+        ax.axhline(0, color=INK, lw=0.8)
+        ax.set(
+            title=term,
+            xlabel=f"{label(first)}'s estimate",
+            ylabel=f"{label(first)} − {label(second)}" if ax is axes[0, 0] else "",
+        )
+        ax.margins(0.05)
+        worst = int(np.nanargmax(np.abs(d)))
+        said.append(
+            f"{term}: at most {number(abs(d[worst]), 2)} (group {mine['level'].iloc[worst]}, Monte Carlo "
+            f"error {number(error[worst], 1)})"
+        )
+    alt = f"Differences of the random effects between {label(first)} and {label(second)}. {'; '.join(said)}."
+    caption = (
+        f"Estimand: {label(first)}'s random effect minus {label(second)}'s posterior mean, a dot a group; "
+        "bar: two Monte Carlo "
+        "standard errors. A slope in the cloud is real: the posterior averages over the uncertainty of "
+        "the variances, "
+        "so it shrinks by a little more or less than a fit at the estimates does."
+    )
+    if len(results.levels) > DRAWN:
+        caption += (
+            f" Drawn: the {DRAWN:,} largest of {len(results.levels):,}; smaller ones fill the gap around 0."
+        )
+    return Drawing(
+        figure, f"{label(first)} against {label(second)}: differences of the random effects", caption, alt
+    )
+
+
+def _frame(own: np.ndarray, end: np.ndarray) -> tuple[float, float]:
+    """What to show of an axis: every pooled estimate, and of the groups' own all but wild ones."""
+    low, high = np.nanpercentile(np.concatenate([own, end]), [2, 98])
+    low, high = min(low, np.nanmin(end)), max(high, np.nanmax(end))
+    pad = 0.25 * (high - low)
+    return low - pad, high + pad
+
+
+def shrinkage(results: Results, fitted: Fitted) -> Drawing:
+    """From each group's own least squares (no pooling) to the mixed model's estimate (partial pooling)."""
+    engine = results.main
+    fixed, effects = results.fixed(engine), results.wide(engine)
+    table = results.tables.get("ranef_differences")
+    terms = results.random_terms[:2]
+    raw = {}
+    if table is not None and "no_pooling" in table and table["no_pooling"].notna().any():
+        wide = table.assign(level=table["level"].astype(str)).pivot(
+            index="level", columns="term", values="no_pooling"
+        )
+        raw = {term: wide.reindex(results.levels)[term].to_numpy(float) for term in terms if term in wide}
+    elif results.rows is not None:
+        own = dict(zip(("Intercept", fitted.x), fitted.own, strict=True))
+        raw = {term: own[term] - fixed.get(term, 0.0) for term in terms if term in own}
+    raw = {term: values for term, values in raw.items() if np.isfinite(values).any()}
+    pooled = {term: effects[term].to_numpy(float) for term in terms}
+    figure, axes = canvas(760, 380 if len(raw) == 2 else 240)
+    ax = axes[0, 0]
+    shift = {term: fixed.get(term, 0.0) for term in terms}
+    step = (
+        np.arange(len(results.levels))
+        if len(results.levels) <= DRAWN
+        else np.linspace(0, len(results.levels) - 1, DRAWN).astype(int)
+    )
+    if len(raw) == 2:
+        (a, b), own, end = terms, [raw[t] + shift[t] for t in terms], [pooled[t] + shift[t] for t in terms]
+        segments(ax, own[0][step], own[1][step], end[0][step], end[1][step], color=FAINT, lw=0.9)
+        dots(ax, own[0][step], own[1][step], size=3.4, color=COLOURS["no_pooling"], alpha=0.9)
+        dots(ax, end[0][step], end[1][step], size=4, color=colour(engine), alpha=1)
+        ax.plot([shift[a]], [shift[b]], marker="+", ms=14, mew=2, color=INK, ls="none")
+        frames = [_frame(own[k], end[k]) for k in (0, 1)]
+        beyond = [(own[k][step] < frames[k][0]) | (own[k][step] > frames[k][1]) for k in (0, 1)]
+        outside = int(np.sum(beyond[0] | beyond[1]))
+        if outside:
+            ax.set(xlim=frames[0], ylim=frames[1])
+        ax.set(xlabel=f"{a} of the group", ylabel=f"{b} of the group")
+    else:
+        term = next(iter(raw), terms[0])
+        own, end = (
+            raw.get(term, np.full(len(results.levels), np.nan)) + shift[term],
+            pooled[term] + shift[term],
+        )
+        segments(ax, own[step], np.ones(len(step)), end[step], np.zeros(len(step)), color=FAINT, lw=0.8)
+        dots(ax, own[step], np.ones(len(step)), size=3.4, color=COLOURS["no_pooling"], alpha=0.9)
+        dots(ax, end[step], np.zeros(len(step)), size=4, color=colour(engine), alpha=1)
+        ax.axvline(shift[term], color=INK, lw=0.8)
+        ax.set_yticks([0, 1], ["partial pooling", "no pooling"])
+        ax.set(xlabel=f"{term} of the group", ylim=(-0.3, 1.3))
+        outside = 0
+    key(
+        ax,
+        [
+            (
+                "no pooling (own least squares)",
+                {"color": COLOURS["no_pooling"], "marker": "o", "ls": "none", "ms": 4},
+            ),
+            (
+                f"partial pooling ({label(engine)})",
+                {"color": colour(engine), "marker": "o", "ls": "none", "ms": 4},
+            ),
+            ("fixed effect", {"color": INK, "marker": "+", "ls": "none", "ms": 8}),
+        ],
+    )
+    said = [
+        f"{term}: the groups' sd falls from {number(np.nanstd(raw[term], ddof=1))} to "
+        f"{number(np.nanstd(pooled[term], ddof=1))}"
+        for term in terms
+        if term in raw and len(results.levels) > 1
+    ]
+    alt = "Every group's estimate moves towards the fixed effect when groups are pooled. " + "; ".join(said)
+    caption = (
+        "Each group's coefficients by its own least squares, and by the mixed model; lines join the two. "
+        "Groups with few rows or "
+        "little spread of the predictor move most."
+        + (f" Outside the frame without pooling: {counted(outside, 'group')}." if outside else "")
+        + (f" Drawn: {DRAWN:,} of {len(results.levels):,} groups." if len(results.levels) > DRAWN else "")
+    )
+    return Drawing(
+        figure, "Shrinkage: from no pooling to partial pooling", caption, alt.strip().rstrip(".") + "."
+    )

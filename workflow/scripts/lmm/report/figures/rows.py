@@ -1,0 +1,248 @@
+"""Figures of the data: a small multiple for each group, and all rows with the one OLS line."""
+
+import re
+
+import numpy as np
+import pandas as pd
+
+from lmm.core.words import listed, number, percent, rounded, short_levels
+from lmm.report.figures.fits import Fitted
+from lmm.report.figures.style import (
+    COLOURS,
+    FAINT,
+    GRID,
+    INK,
+    MUTED,
+    Drawing,
+    canvas,
+    colour,
+    dots,
+    key,
+    polylines,
+)
+from lmm.results.study import Results
+
+PANELS = 144  # more groups than this: panels of a choice of them
+ROWS = 20_000  # more rows than this: a grid of counts instead of dots
+BINS = 60
+DOTS = 2000
+
+
+def chosen(values: np.ndarray, limit: int = PANELS) -> np.ndarray:
+    """Positions of all groups, or of `limit` of them spread evenly over the ranks of `values`."""
+    if len(values) <= limit:
+        return np.arange(len(values))
+    ranks = np.argsort(values, kind="stable")
+    return np.sort(ranks[np.linspace(0, len(values) - 1, limit).round().astype(int)])
+
+
+def groups(results: Results, fitted: Fitted) -> Drawing:
+    """Small multiples: the rows of each group with the group's own least-squares line.
+
+    One axes with shifted panels: a hundred axes take matplotlib seconds.
+    """
+    x_name, y_name = fitted.x, results.response
+    if results.rows is None or x_name is None:
+        return _strips(results, fitted)
+    y, x, codes = fitted.response(), results.rows[x_name].to_numpy(float), fitted.codes
+    intercept, slope = fitted.own
+    shown = chosen(np.nan_to_num(slope))
+    columns = int(np.ceil(np.sqrt(len(shown)))) if len(shown) > 6 else max(len(shown), 2)
+    lines = int(np.ceil(len(shown) / columns))
+    width, panel = 760.0, 760.0 / columns
+    high = min(panel * 0.9, 200)
+    figure, axes = canvas(width, lines * high + 6)
+    figure.set_layout_engine("none")
+    ax = axes[0, 0]
+    ax.set_position([0, 0, 1, 1])
+    ax.set(xlim=(0, width), ylim=(lines * high + 6, 0))
+    ax.axis("off")
+
+    place = np.full(len(results.levels), -1)
+    place[shown] = np.arange(len(shown))
+    left, top = (np.arange(len(shown)) % columns) * panel, (np.arange(len(shown)) // columns) * high
+    head = min(13.0, high * 0.2)
+    (x_low, x_high), (y_low, y_high) = (np.nanmin(x), np.nanmax(x)), (np.nanmin(y), np.nanmax(y))
+    inner_w, inner_h = panel - 6, high - head - 6
+
+    def across(values, at):
+        return left[at] + 3 + 2 + (values - x_low) / ((x_high - x_low) or 1) * (inner_w - 4)
+
+    def down(values, at):
+        return top[at] + head + 2 + (y_high - values) / ((y_high - y_low) or 1) * (inner_h - 4)
+
+    mine = place[codes] >= 0
+    at = place[codes][mine]
+    frames = np.stack(
+        [
+            np.column_stack([left + 3 + a * inner_w, top + head + b * inner_h])
+            for a, b in ((0, 0), (1, 0), (1, 1), (0, 1), (0, 0))
+        ],
+        axis=1,
+    )
+    polylines(ax, frames, color=GRID, lw=0.8)
+    dots(ax, across(x[mine], at), down(y[mine], at), size=min(2.8, panel / 20), color=INK, alpha=0.8)
+    ends = fitted.own_lines()[shown]
+    k = np.arange(len(shown))[:, None]
+    drawn = np.stack([across(ends[..., 0], k), down(ends[..., 1], k)], axis=2)
+    polylines(ax, drawn, color=COLOURS["no_pooling"], lw=1.4)
+    size = float(np.clip(panel / 8, 6, 10))
+    names = short_levels([results.levels[p] for p in shown], int(np.clip((panel - 6) / (0.6 * size), 3, 14)))
+    for j, name in enumerate(names):
+        ax.text(left[j] + 4, top[j] + head - 2.5, name, fontsize=size, color=MUTED)
+    ax.set(xlim=(0, width), ylim=(lines * high + 6, 0))
+
+    valid = slope[np.isfinite(slope)]
+    share = np.mean(valid >= 0) if len(valid) else np.nan
+    some = (
+        ""
+        if len(shown) == len(results.levels)
+        else f" Shown: {len(shown)} of {len(results.levels):,}, evenly spread over their slopes."
+    )
+    alt = (
+        f"{y_name} against {x_name} in {len(results.levels):,} groups, each with its own least-squares line: "
+        f"{percent(share, 0)} of the lines rise; the slopes run from {number(valid.min(), 2)} to "
+        f"{number(valid.max(), 2)} "
+        f"and the intercepts from {number(np.nanmin(intercept), 2)} to {number(np.nanmax(intercept), 2)}."
+        if len(valid)
+        else f"{y_name} against {x_name} in {len(results.levels):,} groups; in none does {x_name} vary."
+    )
+    caption = (
+        f"{y_name} (vertical, {rounded(y_low)} to {rounded(y_high)}) against {x_name} (horizontal, "
+        f"{rounded(x_low)} to {rounded(x_high)}), one panel a group, common axes. Line: ordinary "
+        "least squares in that "
+        "group alone, which is noisy where rows are few." + some
+    )
+    hits = tuple((results.levels[p], left[j], top[j], panel, high) for j, p in enumerate(shown))
+    return Drawing(figure, f"{y_name} against {x_name}, group by group", caption, alt, hits)
+
+
+def _strips(results: Results, fitted: Fitted) -> Drawing:
+    """The response by group where there is no numeric predictor (or no rows: the groups' estimated means)."""
+    figure, axes = canvas(760, 300)
+    ax = axes[0, 0]
+    if results.rows is not None:
+        y, codes = fitted.response(), fitted.codes
+        means = fitted.own[0]
+        rank = np.argsort(np.argsort(means, kind="stable"), kind="stable")
+        if len(y) <= ROWS:
+            dots(ax, rank[codes], y, size=3.2, color=MUTED, alpha=0.7)
+        dots(ax, rank, means, size=5, color=COLOURS["no_pooling"], alpha=1)
+        said = f"the groups' means run from {number(means.min())} to {number(means.max())}"
+        what, caption = "rows (grey) and mean (purple)", "The mean of each group alone, without pooling."
+    else:
+        effects = results.wide(results.main).iloc[:, 0].to_numpy()
+        at = chosen(effects, DOTS)  # in order, a dot a pixel is all that can be seen
+        dots(
+            ax, np.argsort(np.argsort(effects))[at], effects[at], size=3, color=colour(results.main), alpha=1
+        )
+        said = f"the estimated effects run from {number(effects.min())} to {number(effects.max())}"
+        what, caption = "estimated random effect", "The rows were too many to copy: estimates stand for them."
+    ax.set(xlabel=f"{results.group}, in order", ylabel=results.response)
+    if len(results.levels) <= 40 and results.rows is not None:
+        ax.set_xticks(rank, short_levels(results.levels, 10), fontsize=8)
+    alt = f"{results.response} by {results.group}, {len(results.levels):,} groups in order of their level: {said}."
+    return Drawing(
+        figure,
+        f"{results.response}, group by group",
+        f"{what.capitalize()}, a column a group. {caption}",
+        alt,
+    )
+
+
+def pooled(results: Results, fitted: Fitted) -> Drawing:
+    """All rows with the one OLS line (counts in a grid above `ROWS` rows)."""
+    x_name, y_name = fitted.x, results.response
+    figure, axes = canvas(760, 330)
+    ax = axes[0, 0]
+    if results.rows is None or x_name is None:
+        return _histogram(results, fitted, figure, ax)
+    y, x = fitted.response(), results.rows[x_name].to_numpy(float)
+    many = len(y) > ROWS
+    if many:
+        counts, x_edges, y_edges = np.histogram2d(x, y, bins=BINS)
+        at = np.argwhere(counts > 0)
+        share = np.sqrt(counts[counts > 0] / counts.max())
+        middle = (x_edges[:-1] + x_edges[1:]) / 2, (y_edges[:-1] + y_edges[1:]) / 2
+        for low, high in ((0, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.01)):
+            inside = (share > low) & (share <= high)
+            dots(
+                ax,
+                middle[0][at[inside, 0]],
+                middle[1][at[inside, 1]],
+                size=5,
+                color=MUTED,
+                alpha=min(1, high),
+            )
+    else:
+        dots(ax, x, y, size=3.6, color=MUTED, alpha=0.6)
+    slope_text, held = "", ""
+    if "ols" in results.fits:
+        grid = np.linspace(x.min(), x.max(), 40)
+        typical, held = _typical(fitted, x_name, len(grid))
+        typical[x_name] = grid
+        line = fitted.predict("ols", typical, None)
+        polylines(ax, [np.column_stack([grid, line])], color=COLOURS["ols"], lw=2.6)
+        key(ax, [("OLS, all rows", {"color": COLOURS["ols"], "lw": 2.6})])
+        slope_text = _slope(results, x_name, held, float(line[-1] - line[0]) / float(grid[-1] - grid[0] or 1))
+    ax.set(xlabel=x_name, ylabel=y_name)
+    r2 = (results.fits["ols"].diagnostics.summary if "ols" in results.fits else {}).get("r2")
+    explained = f" The model explains {percent(r2, 2)} of the variance of {y_name}." if r2 is not None else ""
+    alt = f"{y_name} against {x_name}, {len(y):,} rows as one cloud.{slope_text}{explained}"
+    shown = "Counts in a grid of cells (darker: more rows)" if many else "A dot a row"
+    caption = (
+        f"{shown}; line: ordinary least squares over all rows, groups ignored{f', at {held}' * bool(held)}."
+    )
+    return Drawing(figure, "All rows, one line", caption, alt)
+
+
+def _typical(fitted: Fitted, x_name: str, count: int) -> tuple[pd.DataFrame, str]:
+    """So many equal rows, every predictor but `x_name` at its mean or commonest level; which, in words."""
+    results = fitted.results
+    rows, held = results.rows, []
+    typical = rows.iloc[[0] * count].copy()
+    for name in rows.columns:
+        if name in (x_name, results.response, results.group):
+            continue
+        if name in fitted.averaged:
+            typical[name] = rows[name].mean()
+            held.append(f"{name} = {rounded(rows[name].mean())}")
+        else:
+            typical[name] = rows[name].mode().iloc[0]
+            held.append(f"{name} = {typical[name].iloc[0]}")
+    return typical, listed(held)
+
+
+def _slope(results: Results, x_name: str, held: str, drawn: float) -> str:
+    """The line's slope with its interval; without one where it depends on other predictors."""
+    slope = results.estimate("ols", x_name)
+    others = [term for term in results.fixed("ols") if term != x_name and x_name in re.split(r"\W+", term)]
+    if others:
+        where = f"With {held}, the" if held else "The"
+        return f" {where} OLS line changes by {number(drawn)} a unit of {x_name}."
+    if not np.isfinite(slope):
+        return ""
+    low, high = (results.estimate("ols", x_name, side) for side in ("conf_low", "conf_high"))
+    crosses = "includes" if low <= 0 <= high else "excludes"
+    return f" The OLS slope is {number(slope)} ({number(low)} to {number(high)}), which {crosses} 0."
+
+
+def _histogram(results: Results, fitted: Fitted, figure, ax) -> Drawing:
+    if results.rows is None:
+        centre, spread = (
+            results.data["columns"][results.response]["mean"],
+            results.data["columns"][results.response]["sd"],
+        )
+        ax.axvspan(centre - spread, centre + spread, color=FAINT, alpha=0.4)
+        ax.axvline(centre, color=INK)
+        ax.set_yticks([])
+        shown = "Mean and one standard deviation either side; the rows were too many to copy."
+    else:
+        y = fitted.response()
+        centre, spread = y.mean(), y.std(ddof=1)
+        ax.hist(y, bins="auto" if len(y) < 5000 else 80, color=FAINT)
+        ax.axvline(centre, color=COLOURS["ols"], lw=2.4)
+        shown = "Histogram of all rows; line: the overall mean."
+    ax.set(xlabel=results.response)
+    alt = f"{results.response} over all {results.data['rows']:,} rows: mean {number(centre)}, sd {number(spread)}."
+    return Drawing(figure, "All rows together", shown, alt)

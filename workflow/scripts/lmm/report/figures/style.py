@@ -1,0 +1,157 @@
+"""What every figure shares: colours by engine, typography, and the type that a figure function returns.
+
+The colours are Okabe and Ito's (colour-blind safe); an engine has the same colour, marker and dash in every
+figure. They are written into the SVG as plain hexadecimal attributes, so that the files look right anywhere;
+the report's style sheet maps each of those values to a CSS variable, which is what makes dark mode work.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+
+from lmm.core.engines import ENGINES
+
+COLOURS = {name: engine.colour for name, engine in ENGINES.items()} | {
+    "truth": "#1b1f24",
+    "realised": "#5f6772",
+    "no_pooling": "#cc79a7",
+}
+INK, MUTED, GRID, FAINT = "#1b1f24", "#5f6772", "#dfe3e8", "#b9c0c9"
+MARKERS = {name: engine.marker for name, engine in ENGINES.items()} | {"truth": "|", "no_pooling": "x"}
+EXTRA = ("#56b4e9", "#f0e442", "#7f3c8d", "#a5aa99")  # engines added later, in the order they come
+# A chain is no engine: far from all of their colours, and from one another for colour-blind eyes (test_colours.py)
+CHAINS = ("#382080", "#6b9420", "#c33bc3", "#998079", "#802020", "#59244c")
+
+matplotlib.rcParams.update(
+    {
+        "svg.fonttype": "none",  # text as text: smaller, searchable, and in the page's own font
+        "svg.hashsalt": "lmm-recovery",
+        "font.size": 10,
+        "axes.titlesize": 10.5,
+        "axes.titlelocation": "left",
+        "axes.titlepad": 7,
+        "axes.labelsize": 10,
+        "axes.edgecolor": FAINT,
+        "axes.formatter.useoffset": False,  # nobody adds 9.986e-1 to a tick in his head
+        "axes.labelcolor": MUTED,
+        "axes.titlecolor": INK,
+        "axes.linewidth": 0.8,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": GRID,
+        "grid.linewidth": 0.7,
+        "xtick.color": MUTED,
+        "ytick.color": MUTED,
+        "xtick.bottom": False,
+        "ytick.left": False,
+        "xtick.labelsize": 9,
+        "ytick.labelsize": 9,
+        "text.color": INK,
+        "legend.frameon": False,
+        "legend.fontsize": 9,
+        "lines.linewidth": 1.5,
+        "axes.unicode_minus": True,
+        "path.simplify": False,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A drawn figure before it becomes a file.
+
+    Attributes
+    ----------
+    canvas : matplotlib Figure
+    title, caption, alt : str
+        A heading; estimand, estimator and caveat; the finding, for those who do not see the figure.
+    hits : tuple of (level, x, y, width, height)
+        Areas that stand for a group, in points from the top left corner: the report opens the group's detail.
+    """
+
+    canvas: Canvas
+    title: str
+    caption: str
+    alt: str
+    hits: tuple[tuple[str, float, float, float, float], ...] = ()
+
+
+def colour(engine: str, others: Sequence[str] = ()) -> str:
+    """The engine's colour; engines that this module does not know take a spare one by their place in `others`."""
+    if engine in COLOURS:
+        return COLOURS[engine]
+    spare = [name for name in others if name not in COLOURS]
+    return EXTRA[spare.index(engine) % len(EXTRA)] if engine in spare else EXTRA[0]
+
+
+def canvas(
+    width: float, height: float, rows: int = 1, columns: int = 1, **options
+) -> tuple[Canvas, np.ndarray]:
+    """A figure of `width` x `height` points with a grid of axes (always a 2-d array)."""
+    figure = Canvas(figsize=(width / 72, height / 72), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.04, h_pad=0.04, wspace=0.03, hspace=0.05)
+    figure.patch.set_visible(False)
+    axes = figure.subplots(rows, columns, squeeze=False, **options)
+    for ax in axes.flat:
+        ax.patch.set_visible(False)
+    return figure, axes
+
+
+def dots(ax: Axes, x: Iterable[float], y: Iterable[float], size: float = 3.0, **style) -> None:
+    """Points as one path of zero-length strokes with round caps: about 10 bytes a point instead of 90."""
+    points = np.column_stack([np.asarray(x, float), np.asarray(y, float)])
+    points = points[np.isfinite(points).all(axis=1)]
+    if not len(points):
+        return
+    codes = np.tile([Path.MOVETO, Path.LINETO], len(points))
+    path = Path(np.repeat(points, 2, axis=0), codes)
+    ax.add_patch(PathPatch(path, fill=False, lw=size, capstyle="round", **{"alpha": 0.7, **style}))
+    ax.update_datalim(points)
+    ax.autoscale_view()
+
+
+def segments(ax: Axes, x0, y0, x1, y1, **style) -> None:
+    """Line segments as one path."""
+    ends = np.stack([np.column_stack([x0, y0]), np.column_stack([x1, y1])], axis=1).astype(float)
+    ends = ends[np.isfinite(ends).all(axis=(1, 2))]
+    if not len(ends):
+        return
+    codes = np.tile([Path.MOVETO, Path.LINETO], len(ends))
+    ax.add_patch(PathPatch(Path(ends.reshape(-1, 2), codes), fill=False, **{"lw": 1.0, **style}))
+    ax.update_datalim(ends.reshape(-1, 2))
+    ax.autoscale_view()
+
+
+def polylines(ax: Axes, lines: Iterable[np.ndarray], **style) -> None:
+    """Several open lines, each (points, 2), as one path."""
+    lines = [np.asarray(line, float) for line in lines if len(line) > 1]
+    if not lines:
+        return
+    codes = np.concatenate([[Path.MOVETO] + [Path.LINETO] * (len(line) - 1) for line in lines])
+    points = np.concatenate(lines)
+    ax.add_patch(PathPatch(Path(points, codes), fill=False, **{"lw": 1.2, **style}))
+    ax.update_datalim(points)
+    ax.autoscale_view()
+
+
+def key(ax: Axes, entries: Sequence[tuple[str, dict]], **options) -> None:
+    """A legend above the axes, from names and line styles."""
+    from matplotlib.lines import Line2D
+
+    if entries:
+        handles = [Line2D([], [], label=name, **style) for name, style in entries]
+        place = {
+            "loc": "lower right",
+            "bbox_to_anchor": (1.0, 1.0),
+            "ncols": len(handles),
+            "borderaxespad": 0.3,
+        }
+        ax.legend(handles=handles, handlelength=1.6, columnspacing=1.4, **{**place, **options})

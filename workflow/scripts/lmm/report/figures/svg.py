@@ -1,0 +1,177 @@
+"""From a matplotlib figure to a small, self-contained, accessible SVG.
+
+matplotlib's SVG is verbose: style attributes, a group and an id around every artist, six decimals. Here styles
+become presentation attributes (which a style sheet may override: that is how the report's dark mode works),
+coordinates are rounded to a tenth of a point and written relative to the one before, ids carry the figure's name
+so that several figures can share a page, and metadata goes.
+"""
+
+import io
+import re
+import xml.etree.ElementTree as ET
+from html import escape
+
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+from lmm.report.figures.style import Drawing
+
+SVG, XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
+_TOKEN = re.compile(r"[MLCQZzHV]|-?\d+\.?\d*(?:e-?\d+)?")
+_NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
+_PAIRS = {"M": 1, "L": 1, "Q": 2, "C": 3}
+_DEFAULTS = {"stroke-linecap": "butt", "stroke-linejoin": "round", "stroke-opacity": "1", "opacity": "1"}
+
+
+def to_svg(drawing: Drawing, name: str) -> str:
+    """The SVG text of a drawing; `name` prefixes its ids."""
+    buffer = io.StringIO()
+    FigureCanvasSVG(drawing.canvas).print_svg(buffer, metadata={"Date": None, "Creator": None})
+    root = ET.fromstring(re.sub(r"<!DOCTYPE[^>]*>", "", buffer.getvalue()))
+    for unwanted in root.findall(f"{SVG}metadata"):
+        root.remove(unwanted)
+    _flatten(root)
+    _rename(root, name)
+    x0, y0, width, height = root.get("viewBox").split()
+    body = "".join(_write(child) for child in root) + _hits(drawing)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="figure" viewBox="{x0} {y0} {_round(width)} {_round(height)}"'
+        f' width="{_round(width)}" height="{_round(height)}" role="img" aria-label="{escape(drawing.alt)}"'
+        ' font-family="system-ui,-apple-system,Segoe UI,Roboto,Helvetica Neue,Arial,sans-serif"'
+        f' stroke-linejoin="round"><desc>{escape(drawing.alt)}</desc>{body}</svg>\n'
+    )
+
+
+def _round(text: str) -> str:
+    value = f"{float(text):.1f}".removesuffix(".0")
+    return "0" if value == "-0" else value
+
+
+def _flatten(parent: ET.Element) -> None:
+    """Turn styles into attributes and dissolve groups that carry nothing."""
+    children = []
+    for child in list(parent):
+        if child.tag == f"{SVG}style":
+            continue
+        _attributes(child)
+        _flatten(child)
+        if child.tag in (f"{SVG}g", f"{SVG}defs") and not len(child):
+            continue
+        if child.tag == f"{SVG}g" and not child.attrib:
+            children.extend(child)
+        else:
+            children.append(child)
+    parent[:] = children
+
+
+def _attributes(element: ET.Element) -> None:
+    style = element.attrib.pop("style", "")
+    if element.tag == f"{SVG}g":
+        element.attrib.pop("id", None)
+    for item in filter(None, (part.strip() for part in style.split(";"))):
+        key, value = (side.strip() for side in item.split(":", 1))
+        if key == "font":
+            weight = re.search(r"\b(bold|[5-9]00)\b", value)
+            element.set("font-size", _round(re.search(r"([\d.]+)px", value).group(1)))
+            if weight:
+                element.set("font-weight", weight.group(1))
+        elif key == "font-size":
+            element.set(key, _round(value.removesuffix("px")))
+        elif key not in ("font-family", "font-weight", "stroke-miterlimit") and _DEFAULTS.get(key) != value:
+            element.set(key, value)
+    for key, value in list(element.attrib.items()):
+        if key == "d":
+            element.set(key, compact(value))
+        elif key == "transform":
+            value = re.sub(r"rotate\(-?0(\.0*)?[ ,][^)]*\)|rotate\(-?0\)", "", value).strip()
+            value = _NUMBER.sub(lambda found: _round(found.group()), value)
+            element.attrib.pop(key) if not value else element.set(key, value)
+        elif key not in ("id", "class", XLINK) and _NUMBER.fullmatch(value):
+            # widths and opacities need their second decimal, positions do not
+            element.set(key, f"{float(value):.2f}".rstrip("0").rstrip(".") if "-" in key else _round(value))
+
+
+def compact(d: str) -> str:
+    """A path's `d` with coordinates rounded to 0.1 and lines relative to the point before, without drift."""
+    out, at, i, last = [], (0, 0), 0, ""
+    tokens = _TOKEN.findall(d)
+    while i < len(tokens):
+        command = tokens[i]
+        i += 1
+        if command in "Zz":
+            out.append("z")
+            last = "z"
+            continue
+        count = _PAIRS[command]
+        points = [
+            (round(float(tokens[i + 2 * k]) * 10), round(float(tokens[i + 2 * k + 1]) * 10))
+            for k in range(count)
+        ]
+        i += 2 * count
+        if command == "M":
+            # after a z the current point is the subpath's start, which is not tracked: be absolute there
+            out.append(
+                "M" + _pair(points[0]) if not out or last == "z" else "m" + _pair(_minus(points[0], at))
+            )
+        elif command == "L":
+            step = _minus(points[0], at)
+            out.append(
+                ("h" + _tenth(step[0]))
+                if step[1] == 0
+                else ("v" + _tenth(step[1]))
+                if step[0] == 0
+                else "l" + _pair(step)
+            )
+        else:
+            out.append(command.lower() + " ".join(_pair(_minus(point, at)) for point in points))
+        at, last = points[-1], command
+    return "".join(out)
+
+
+def _minus(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
+    return a[0] - b[0], a[1] - b[1]
+
+
+def _tenth(value: int) -> str:
+    sign, value = ("-" if value < 0 else ""), abs(value)
+    whole, rest = divmod(value, 10)
+    return f"{sign}{whole}" if rest == 0 else f"{sign}{whole or ''}.{rest}"
+
+
+def _pair(point: tuple[int, int]) -> str:
+    first, second = _tenth(point[0]), _tenth(point[1])
+    return first + second if second.startswith("-") else f"{first} {second}"
+
+
+def _rename(root: ET.Element, name: str) -> None:
+    """Short ids with the figure's name in front; ids that nothing refers to go."""
+    text = ET.tostring(root, encoding="unicode")
+    used = set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', text))
+    used = [a or b for a, b in used]
+    names = {old: f"{name}-{k}" for k, old in enumerate(sorted(used))}
+    for element in root.iter():
+        old = element.attrib.pop("id", None)
+        if old in names:
+            element.set("id", names[old])
+        for key, value in list(element.attrib.items()):
+            if key == XLINK:
+                del element.attrib[key]
+                element.set("href", f"#{names[value[1:]]}")
+            elif value.startswith("url(#"):
+                element.set(key, f"url(#{names[value[5:-1]]})")
+
+
+def _write(element: ET.Element) -> str:
+    tag = element.tag.removeprefix(SVG)
+    attributes = "".join(f' {key}="{escape(value)}"' for key, value in element.attrib.items())
+    inner = escape(element.text or "", quote=False) if tag in ("text", "tspan") else ""
+    inner += "".join(_write(child) for child in element)
+    return f"<{tag}{attributes}>{inner}</{tag}>" if inner else f"<{tag}{attributes}/>"
+
+
+def _hits(drawing: Drawing) -> str:
+    boxes = "".join(
+        f'<rect data-level="{escape(str(level))}" x="{_round(x)}" y="{_round(y)}" width="{_round(w)}"'
+        f' height="{_round(h)}"><title>{escape(str(level))}</title></rect>'
+        for level, x, y, w, h in drawing.hits
+    )
+    return f'<g class="hits" fill="none" pointer-events="all">{boxes}</g>' if boxes else ""

@@ -1,0 +1,113 @@
+"""A methods paragraph that a paper can quote, and the BibTeX of what was used: from configuration and results."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lmm.core.words import counted, label, listed, shortened, spoken
+from lmm.results.study import Results
+
+
+def _version(results: Results, engine: str, package: str) -> str:
+    found = results.fits[engine].diagnostics.versions.get(package)
+    return f" {found}" if found else ""
+
+
+def methods(results: Results) -> str:
+    """How the study was analysed, as one quotable paragraph."""
+    level = f"{100 * results.conf_level:g} %"
+    rows, groups = counted(results.data["rows"], "row"), counted(results.data["groups"], "group")
+    said = []
+    if results.truth:
+        generator = results.truth.get("generator")
+        how = {"r": " with R's random number generators", "numpy": " with NumPy's PCG64"}.get(generator, "")
+        seed = f" (seed {results.truth['seed']})" if results.truth.get("seed") is not None else ""
+        said.append(f"We simulated {rows} in {groups}{how}{seed}.")
+    else:
+        said.append(f"We analysed {rows} in {groups}.")
+    said.append(
+        f"The linear mixed model was {results.settings['formula']}, in the notation of lme4 (Bates et al. 2015)."
+    )
+    if "ols" in results.fits:
+        said.append("Ordinary least squares, which ignores the groups, served as a reference.")
+    rival = "mixedlm" in results.mixed
+    if rival:
+        said.append(
+            "The model was fitted by restricted maximum likelihood (REML) with MixedLM of "
+            f"statsmodels{_version(results, 'mixedlm', 'statsmodels')} "
+            "(Seabold & Perktold 2010)."
+        )
+    if "reml" in results.fits:
+        beside = "A second REML fit" if rival else "It was fitted by REML"
+        said.append(
+            f"{beside} from sufficient statistics, its optimum certified by first and second derivatives, "
+            "gave generalised "
+            f"least-squares standard errors and {level} profile-likelihood intervals of standard "
+            "deviations and correlations."
+        )
+    if "pymc" in results.fits:
+        said += _bayesian(results, level)
+    if results.mixed:
+        said.append(
+            "Standard errors of random effects are prediction errors, the uncertainty of the fixed "
+            "effects included; variance "
+            "explained is averaged over rows (Johnson 2014)."
+        )
+    return " ".join([*said, "The analysis ran as a Snakemake workflow (Mölder et al. 2021)."])
+
+
+def _of(parameter: str) -> str:
+    """A parameter that has a prior, in a sentence."""
+    if parameter == "correlation matrix":
+        return "the correlation matrix"
+    return spoken(parameter) if parameter.startswith("sd__") else parameter
+
+
+def _length(setting: Mapping[str, Any]) -> str:
+    """Chains and draws, where the configuration is at hand."""
+    if not {"chains", "tune", "draws"} <= set(setting):
+        return ""
+    return (
+        f" ({setting['chains']} chains, {setting['tune']:,} warm-up and {setting['draws']:,} kept draws each)"
+    )
+
+
+def _bayesian(results: Results, level: str) -> list[str]:
+    details = results.fits["pymc"].diagnostics
+    setting = ((results.settings.get("configuration") or {}).get("engines") or {}).get("pymc") or {}
+    sampler = f"nutpie{_version(results, 'pymc', 'nutpie')}"
+    sampled, then = "the joint posterior of fixed effects, random effects and variance parameters", ""
+    if details.summary.get("model") != "full":
+        sampled = "the marginal posterior of the variance parameters"
+        then = "; fixed and random effects were then drawn exactly from their Gaussian conditionals"
+    said = [
+        f"A Bayesian fit{' of ' + setting['formula'] if setting.get('formula') else ''} with "
+        f"PyMC{_version(results, 'pymc', 'pymc')} "
+        f"(Abril-Pla et al. 2023) sampled {sampled} with {sampler}{_length(setting)}{then}."
+    ]
+    priors = details.summary.get("priors") or []
+    if isinstance(priors, dict):
+        priors = [{"parameter": key, "prior": value} for key, value in priors.items()]
+    by_prior: dict[str, list[str]] = {}
+    for row in priors:
+        by_prior.setdefault(shortened(row["prior"]), []).append(_of(row["parameter"]))
+    if by_prior:
+        said.append(
+            f"Priors: {'; '.join(f'{text} for {listed(names)}' for text, names in by_prior.items())}."
+        )
+    failed = [gate["name"] for gate in details.gates if not gate["passed"]]
+    verdict = f"; the fit failed on {listed(failed)}" if failed else "; all were met"
+    said.append(
+        "Convergence was judged by rank-normalised R-hat, bulk and tail effective sample size, "
+        "divergences, tree depth and E-BFMI "
+        f"(Vehtari et al. 2021; ArviZ{_version(results, 'pymc', 'arviz')}, Kumar et al. 2019){verdict}. "
+        f"Intervals of {label('pymc')} "
+        f"are {level} posterior quantiles."
+    )
+    note = results.notes.get("criticism") or {}
+    checks = ["posterior predictive checks"] if note.get("replicates") else []
+    checks += ["leave-one-group-out cross-validation (PSIS; Vehtari et al. 2017)"] if note.get("loo") else []
+    if note and "sensitivity" not in note["left_out"]:
+        checks.append("power-scaling of prior and likelihood (Kallioinen et al. 2024)")
+    if checks:
+        said.append(f"The fit was criticised by {listed(checks)}.")
+    return said

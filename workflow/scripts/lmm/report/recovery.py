@@ -1,0 +1,157 @@
+"""The report's part on a study with replicates: verdict cards, sections, tables, headline numbers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lmm.core.words import fixed, label, number, titled
+from lmm.report import graph
+from lmm.report.tables import recovery as tables
+from lmm.report.text import recovery as text
+from lmm.report.verdicts import Card
+from lmm.results.replicated import Recovered, quantity_name
+
+# of shortfall of coverage, relative bias, failure rate, beyond 3 Monte Carlo standard errors: to look at, and bad
+LIMITS = {"coverage": (0.025, 0.1), "relative_bias": (0.05, 0.25), "failure_rate": (0.05, 0.2)}
+TONES = ("good", "warn", "bad")
+
+
+def cards(recovered: Recovered) -> list[Card]:
+    """A card for each engine, and one for calibration."""
+    found = [_engine(recovered, engine) for engine in recovered.engines]
+    return [*found, _calibration(recovered)] if "calibration" in recovered.tables else found
+
+
+def worst(recovered: Recovered, engine: str, measure: str) -> pd.Series | None:
+    """The row of an engine's measure that is furthest off: lowest coverage, largest bias, highest failure rate."""
+    rows = recovered.rows(measure, engine=engine)
+    if engine == "ols":
+        rows = rows[rows["effect"] != "ran_pars"]  # its residual sd is of another model
+    rows = rows[rows["effect"] != "explained"]
+    if not len(rows):
+        return None
+    value = rows["estimate"].abs() if measure == "relative_bias" else rows["estimate"]
+    return rows.loc[value.idxmin() if measure == "coverage" else value.idxmax()]
+
+
+def _tone(recovered: Recovered, measure: str, row: pd.Series | None) -> str:
+    if row is None:
+        return "plain"
+    size = recovered.conf_level - row["estimate"] if measure == "coverage" else abs(row["estimate"])
+    size -= 3 * np.nan_to_num(row["mcse"])
+    return TONES[sum(size > limit for limit in LIMITS[measure])]
+
+
+def _engine(recovered: Recovered, engine: str) -> Card:
+    lines, tones = [], []
+    said = {
+        "coverage": "lowest coverage {} ({})",
+        "relative_bias": "largest bias {} ({})",
+        "failure_rate": "{} of fits not usable{}",
+    }
+    for measure, words in said.items():
+        row = worst(recovered, engine, measure)
+        if row is None:
+            continue
+        sign = "−" if measure == "relative_bias" and row["estimate"] < 0 else ""
+        value = sign + text.share(abs(row["estimate"]), row["mcse"])
+        if measure == "failure_rate" and row["estimate"] == 0:
+            lines.append(("plain", "all fits usable"))
+            continue
+        where = f", {recovered.describe(row)}" if recovered.axes else ""
+        tones.append(_tone(recovered, measure, row))
+        place = f" at most{where}" if recovered.axes else ""
+        place = f"{titled(row['term'])}{where}" if measure != "failure_rate" else place
+        lines.append((tones[-1] if tones[-1] != "good" else "plain", words.format(value, place)))
+    row = worst(recovered, engine, "coverage")
+    value = "no intervals" if row is None else f"covers {fixed(100 * row['estimate'], 1)} % at worst"
+    tone = max(tones, key=TONES.index) if tones else "plain"
+    return Card(f"recovery-{engine}", tone, f"{label(engine)}: recovered?", value, tuple(lines))
+
+
+def _calibration(recovered: Recovered) -> Card:
+    verdicts = recovered.tables["calibration"]
+    judged = verdicts[verdicts["verdict"] != "too few"]
+    wrong = judged[judged["verdict"] == "not calibrated"]
+    if not len(judged):
+        return Card("calibration", "warn", "PyMC calibrated?", "too few replicates")
+    lines = [("bad", f"{quantity_name(row.quantity)}: {row.finding}") for row in wrong.head(3).itertuples()]
+    if not lines:
+        low = judged.loc[judged["p_adjusted"].idxmin()]
+        lines = [
+            (
+                "plain",
+                f"smallest adjusted p {number(low['p_adjusted'], 2)} ({quantity_name(low['quantity'])})",
+            )
+        ]
+    value = f"{len(judged) - len(wrong)} of {len(judged)} quantities"
+    return Card("calibration", "bad" if len(wrong) else "good", "PyMC calibrated?", value, tuple(lines))
+
+
+def sections(recovered: Recovered, figures: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The study's sections in the form that the report's template takes."""
+    measures = ("summary", "bias", "coverage", "rmse", "grid", "zip")
+    effects = [tables.ranef(recovered), tables.explained(recovered)]
+    made = [
+        ("aims", "Aims, data, methods (ADEMP)", text.ademp(recovered), [tables.designs(recovered)], ()),
+        ("performance", "What is recovered, and by which engine", text.answers(recovered),
+         [tables.performance(recovered)], measures),
+        ("effects", "Group effects and variance explained", text.effects(recovered), effects, ()),
+        ("failures", "How the fits ended", text.failures(recovered), [tables.endings(recovered)], ("endings",)),
+    ]  # fmt: skip
+    if "calibration" in recovered.tables:
+        blocks = [tables.verdicts(recovered)]
+        said = text.calibration(recovered)
+        made.append(("calibration", "Is PyMC calibrated?", said, blocks, ("calibration",)))
+    return [
+        {"key": key, "title": title, "text": [], "points": said, "footer": "",
+         "tables": [block for block in blocks if block is not None],
+         "figures": [figures[name] for name in names if name in figures]}
+        for key, title, said, blocks, names in made
+        if said
+    ]  # fmt: skip
+
+
+def headline(recovered: Recovered) -> dict[str, Any]:
+    """Verdicts and headline numbers as plain types, for summary.json."""
+    numbers: dict[str, Any] = {}
+    for engine in recovered.engines:
+        found = {measure: worst(recovered, engine, measure) for measure in LIMITS}
+        numbers[engine] = {
+            measure: {name: row[name] for name in ("estimate", "mcse", "term", "design")}
+            for measure, row in found.items()
+            if row is not None
+        }  # fmt: skip
+    verdicts = recovered.tables.get("calibration")
+    return {
+        "title": recovered.title,
+        "formula": recovered.settings.get("formula"),
+        "conf_level": recovered.conf_level,
+        "replicates": recovered.n_replicates,
+        "designs": len(recovered.designs),
+        "cards": [card.plain() for card in cards(recovered)],
+        "answers": text.answers(recovered),
+        "worst": numbers,
+        "calibration": None
+        if verdicts is None
+        else dict(zip(verdicts["quantity"], verdicts["verdict"], strict=True)),
+    }
+
+
+def study(recovered: Recovered, figures: Mapping[str, Any], provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """What the report's template needs of the study, in the form that it has for studies without replicates."""
+    steps = ["performance", "calibration"] if "calibration" in recovered.tables else ["performance"]
+    pairs = [("replicates", step) for step in steps] + [(step, "figures") for step in steps]
+    return {
+        "name": recovered.study,
+        "title": recovered.title,
+        "formula": recovered.settings.get("formula", ""),
+        "cards": cards(recovered),
+        "sections": sections(recovered, figures),
+        "methods": text.methods(recovered),
+        **graph.provenance(recovered, [*pairs, ("figures", "report")], provenance["run_times"]),
+        "groups": "null",
+        "warnings": [],
+    }

@@ -1,0 +1,144 @@
+"""The page on all studies: one self-contained HTML file, and the same verdicts for machines.
+
+Text, tables and figures come from their own modules; here they are put in order. The page carries its style sheet,
+its scripts (DataTables, as itables bundles it, once) and its data: nothing is fetched from anywhere.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from lmm.core.store import plain, read_json, write_json, write_text
+from lmm.core.words import label
+from lmm.report import graph, methods, recovery, references, sections
+from lmm.report.page import assemble
+from lmm.report.verdicts import cards, headline
+from lmm.results import replicated as recovered
+from lmm.results.study import Results, read
+
+
+@dataclass(frozen=True)
+class Page:
+    """The rendered report.
+
+    Attributes
+    ----------
+    html : str
+    summary : dict
+        Every verdict and headline number on it, as plain types.
+    """
+
+    html: str
+    summary: dict[str, Any]
+
+
+def render(
+    studies: Mapping[str, Mapping[str, Any]],
+    paths: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+) -> Page:
+    """The report on all studies.
+
+    Parameters
+    ----------
+    studies : mapping
+        Name -> settings as plain types: title, formula, engines, conf_level, configuration (the study's, validated).
+    paths : mapping
+        `<study>/<input>` -> path, inputs as `results.read` names them (for a study with replicates, which has
+        `performance` among them, as `recovered.read` does), and `<study>/figures`, the directory that
+        `figures.write` filled.
+    settings : mapping
+        The report's: title.
+    provenance : mapping
+        As `report_provenance.collect` gives it.
+    """
+    read_studies, shown, headlines = [], [], {}
+    for name, own in studies.items():
+        mine = {
+            key.removeprefix(f"{name}/"): path for key, path in paths.items() if key.startswith(f"{name}/")
+        }
+        directory = Path(str(mine["figures"]))
+        if "performance" in mine:
+            results = recovered.read(name, own, mine)
+            shown.append(recovery.study(results, _figures(directory), provenance))
+            headlines[name] = recovery.headline(results)
+        else:
+            results = read(name, own, mine)
+            shown.append(_study(results, directory, provenance))
+            headlines[name] = headline(results)
+        read_studies.append(results)
+    summary = plain(
+        {
+            "title": settings.get("title") or _headline(read_studies),
+            "studies": headlines,
+            "configuration": {name: own.get("configuration") for name, own in studies.items()},
+            "provenance": {key: provenance[key] for key in ("rendered", "revision", "versions", "system")},
+        }
+    )
+    html = assemble(
+        "report.html.j2",
+        title=summary["title"],
+        studies=shown,
+        provenance=provenance,
+        bibtex=_bibtex(read_studies),
+    )
+    return Page(html, summary)
+
+
+def _headline(studies: list) -> str:
+    """What the report is about, where nobody said: a question only where there is a truth to recover."""
+    if any(isinstance(study, recovered.Recovered) or study.truth for study in studies):
+        return "Do the models recover the variances?"
+    return f"{'A linear mixed model' if len(studies) == 1 else 'Linear mixed models'} by several engines"
+
+
+def _bibtex(studies: list) -> str:
+    """Entries of all studies, each once."""
+    replicated = [study for study in studies if isinstance(study, recovered.Recovered)]
+    parts = [references.bibtex(studies), references.bibtex_replicated(replicated)]
+    return "\n\n".join(filter(None, parts))
+
+
+def write(page: Page, html: str | Path, summary: str | Path) -> None:
+    """Write the page and its verdicts."""
+    write_text(html, page.html)
+    write_json(summary, page.summary)
+
+
+def _figures(directory: Path) -> dict[str, dict[str, Any]]:
+    about = read_json(directory / "figures.json")
+    return {
+        figure["name"]: figure
+        | {"svg": Markup((directory / f"{figure['name']}.svg").read_text(encoding="utf-8"))}
+        for figure in about
+    }
+
+
+def _groups(directory: Path) -> Markup:
+    """Every group's detail as JSON that may stand in a script element."""
+    text = (
+        (directory / "groups.json").read_text(encoding="utf-8").strip()
+        if (directory / "groups.json").exists()
+        else "null"
+    )
+    return Markup(text.replace("<", "\\u003c"))
+
+
+def _study(results: Results, directory: Path, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "name": results.study,
+        "title": results.title,
+        "formula": results.settings.get("formula", ""),
+        "cards": cards(results),
+        "sections": sections.sections(results, _figures(directory)),
+        "methods": methods.methods(results),
+        **graph.provenance(results, graph.edges(results.fits), provenance["run_times"]),
+        "groups": _groups(directory),
+        "warnings": [
+            (label(name), text) for name, fit in results.fits.items() for text in fit.diagnostics.warnings
+        ],
+    }

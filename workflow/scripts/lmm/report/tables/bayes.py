@@ -1,0 +1,61 @@
+"""Tables of the Bayesian fit: posterior, gates, priors."""
+
+import pandas as pd
+
+from lmm.core.words import gate, given, shortened
+from lmm.report.tables.table import Column, Table, table
+from lmm.results.study import Results
+
+
+def posterior(results: Results) -> Table | None:
+    """The summary of what was sampled."""
+    frame = results.fits["pymc"].parameters
+    names = ["estimate", "median", "sd", "mad", "q5", "q95", "rhat", "ess_bulk", "ess_tail", "mcse_mean"]
+    titles = ["Mean", "Median", "SD", "MAD", "q5", "q95", "R-hat", "ESS bulk", "ESS tail", "MCSE"]
+    places = {"rhat": 4, "ess_bulk": 0, "ess_tail": 0, "mcse_mean": 5}
+    columns = [Column("term", "Term", False)] + [
+        Column(name, title, decimals=places.get(name, 3)) for name, title in zip(names, titles, strict=True)
+    ]
+    if results.truth:
+        columns.append(Column("truth", "Truth", decimals=3))
+    note = (
+        "Posterior: mean, quantiles and what the sampler made of it. MCSE: Monte Carlo error of the mean. A fixed "
+        "effect's mean is that of its exact conditional means, which differ by less than its draws."
+    )
+    return table("posterior", note, frame, columns)
+
+
+def gates(results: Results) -> Table | None:
+    """Every gate: value, limit, verdict."""
+    listed = results.fits["pymc"].diagnostics.gates
+    frame = pd.DataFrame(
+        [
+            {
+                "name": g["name"],
+                "value": gate(g["value"]),
+                "limit": given(g["limit"]),
+                "passed": "✓ passed" if g["passed"] else "✗ failed",
+            }
+            for g in listed
+        ]
+    )
+    columns = [
+        Column("name", "Gate", False),
+        Column("value", "Value", False),
+        Column("limit", "Limit", False),
+        Column("passed", "Verdict", False),
+    ]
+    return table("gates", "Convergence gates (Vehtari et al. 2021).", frame, columns)
+
+
+def priors(results: Results) -> Table | None:
+    """The priors, with the numbers that defaults stood for."""
+    recorded = results.fits["pymc"].diagnostics.summary.get("priors") or []
+    if isinstance(recorded, dict):
+        recorded = [{"parameter": name, "prior": text} for name, text in recorded.items()]
+    return table(
+        "priors",
+        "Priors, numbers to four digits; in full: pymc/diagnostics.json.",
+        pd.DataFrame([row | {"prior": shortened(row["prior"])} for row in recorded]),
+        [Column("parameter", "Parameter", False), Column("prior", "Prior", False)],
+    )

@@ -1,0 +1,264 @@
+"""The report's tables: which columns, how many decimals, what is worth a row."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lmm.core.tidy import RESIDUAL
+from lmm.core.words import decimals, fixed, label, of_term, p_value, stars
+from lmm.report.tables.table import Column, Table, largest, table
+from lmm.results.study import Results
+
+
+def _level(results: Results) -> str:
+    return f"{100 * results.conf_level:g} %"
+
+
+def truth_table(results: Results) -> Table | None:
+    """What was put in, and what this one draw of it came to."""
+    if not results.truth:
+        return None
+    truth = results.truth
+    rows = [("fixed", term, value, np.nan) for term, value in truth["fixed"].items()]
+    rows += [
+        ("sd", f"sd__{term}", value, results.realised(f"sd__{term}")) for term, value in truth["sd"].items()
+    ]
+    rows += [("residual sd", RESIDUAL, truth["sigma"], results.realised(RESIDUAL))]
+    rows += [
+        ("correlation", f"cor__{k}", v, results.realised(f"cor__{k}"))
+        for k, v in (truth.get("corr") or {}).items()
+    ]
+    frame = pd.DataFrame(rows, columns=["kind", "term", "truth", "realised"])
+    return table(
+        "truth",
+        "Simulated from, and realised in this draw (sd's with divisor n − 1).",
+        frame,
+        [
+            Column("kind", "", False),
+            Column("term", "Term", False),
+            Column("truth", "Simulated from", decimals=3),
+            Column("realised", "Realised", decimals=3),
+        ],
+    )
+
+
+def coefficients(results: Results, engine: str) -> Table | None:
+    """Fixed effects as R prints them."""
+    frame = results.fits[engine].parameters
+    frame = frame[frame["effect"] == "fixed"].copy()
+    if not len(frame):
+        return None
+    if frame["statistic"].isna().all():
+        frame["statistic"] = frame["estimate"] / frame["std_error"]
+    least_squares = engine == "ols"
+    columns = [
+        Column("term", "", False),
+        Column("estimate", "Estimate"),
+        Column("std_error", "Std. error"),
+        Column("statistic", "t", decimals=3),
+        Column("conf_low", "Low"),
+        Column("conf_high", "High"),
+    ]
+    if least_squares:
+        frame["p"] = [p_value(p) for p in frame["p_value"]]
+        frame["stars"] = [stars(p) for p in frame["p_value"]]
+        columns[4:4] = [Column("p", "Pr(>|t|)", False), Column("stars", "", False)]
+    if results.truth:
+        columns.append(Column("truth", "Truth", decimals=3))
+    about = {"ols": "coefficients", "reml": "fixed effects (GLS standard errors)"}.get(
+        engine, "fixed effects"
+    )
+    note = f"{label(engine)}: {about}; Low and High: {_level(results)} interval."
+    return table(f"{engine}-fixed", note, frame, columns)
+
+
+def quantiles(values: Sequence[float] | None, key: str, caption: str) -> Table | None:
+    """Min, 1Q, Median, 3Q, Max."""
+    if not values:
+        return None
+    names = ["Min", "1Q", "Median", "3Q", "Max"]
+    frame = pd.DataFrame([dict(zip(names, values, strict=True))])
+    return table(key, caption, frame, [Column(name, name, decimals=decimals(values, 4, 5)) for name in names])
+
+
+def random_effects(results: Results, engine: str) -> Table | None:
+    """lme4's random-effects block; with intervals where the engine has them."""
+    fit = results.fits[engine]
+    parameters = fit.parameters[fit.parameters["effect"] == "ran_pars"].set_index("term")
+    sds = [term for term in parameters.index if term.startswith("sd__") and term != RESIDUAL] + [RESIDUAL]
+    rows = []
+    for k, term in enumerate(term for term in sds if term in parameters.index):
+        name = term.removeprefix("sd__")
+        earlier = [other.removeprefix("sd__") for other in sds[:k]]
+        pairs = [f"cor__{other}.{name}" for other in earlier]
+        corr = [fixed(parameters.loc[p, "estimate"], 3) for p in pairs if p in parameters.index]
+        row = parameters.loc[term]
+        rows.append(
+            {
+                "group": "Residual" if term == RESIDUAL else row["group"],
+                "name": "" if term == RESIDUAL else name,
+                "variance": row["estimate"] ** 2,
+                "sd": row["estimate"],
+                "corr": "  ".join(corr),
+                "low": row["conf_low"],
+                "high": row["conf_high"],
+                "truth": row["truth"],
+            }
+        )
+    frame = pd.DataFrame(rows)
+    columns = [
+        Column("group", "Group", False),
+        Column("name", "Name", False),
+        Column("variance", "Variance", decimals=4),
+        Column("sd", "Std. dev.", decimals=4),
+        Column("low", "Low", decimals=4),
+        Column("high", "High", decimals=4),
+    ]
+    if len(frame) and (frame["corr"] != "").any():
+        columns.insert(4, Column("corr", "Corr", False))
+    if results.truth:
+        columns.append(Column("truth", "Truth (sd)", decimals=3))
+    note = f"{label(engine)}: random effects; Low and High: {_level(results)} interval of the standard deviation."
+    return table(f"{engine}-random", note, frame, columns) if rows else None
+
+
+def correlations(summary: Mapping[str, Any], engine: str) -> Table | None:
+    """Correlation of the fixed effects, lower triangle."""
+    names, matrix = summary.get("fixed_names") or [], summary.get("corr_fixed") or []
+    if len(names) < 2:
+        return None
+    frame = pd.DataFrame(
+        [{"": names[i]} | {names[j]: matrix[i][j] for j in range(i)} for i in range(1, len(names))]
+    )
+    columns = [Column("", "", False)] + [
+        Column(name, name, decimals=3, coarse=True, missing="") for name in names[:-1]
+    ]
+    return table(f"{engine}-corr", f"{label(engine)}: correlation of fixed effects.", frame, columns)
+
+
+# Measures of variance explained: in full, and as a row of the comparison has room for.
+MEASURES = {
+    "post": "variances simply summed (depends on the predictor's unit)",
+    "johnson": "random effects' share, mean over rows (Johnson 2014)",
+    "marginal_r2": "marginal R² (Nakagawa): fixed effects",
+    "conditional_r2": "conditional R² (Nakagawa): whole model",
+    "icc": "intraclass correlation at predictors of 0",
+}
+SHORT = {
+    "post": "variances summed",
+    "johnson": "mean over rows",
+    "marginal_r2": "marginal R²",
+    "conditional_r2": "conditional R²",
+    "icc": "intraclass correlation",
+}
+
+
+def explained(results: Results) -> Table | None:
+    """Variance explained: a row a measure, a column an engine."""
+    frame = results.tables.get("variance_explained")
+    if frame is None or not len(frame):
+        return None
+    wide = frame.pivot_table(index="measure", columns="engine", values="estimate", sort=False)
+    wide = wide.reset_index().assign(about=lambda t: t["measure"].map(MEASURES).fillna(t["measure"]))
+    if frame["truth"].notna().any():
+        wide["truth"] = wide["measure"].map(frame.groupby("measure")["truth"].first())
+    columns = [Column("about", "Measure", False)] + [
+        Column(name, label(name), decimals=4, coarse=True)
+        for name in [*results.fits, "truth"]
+        if name in wide
+    ]
+    return table("explained", "Variance explained, by several measures.", wide, columns)
+
+
+def recovery(results: Results) -> Table | None:
+    """Truth, realised, and each engine's estimate with interval, covered or not: a column an engine."""
+    frame = results.tables.get("variance_recovery")
+    if frame is None:
+        return None
+    frame = frame.copy()
+    names = {f"variance_explained__{key}": f"variance explained: {text}" for key, text in SHORT.items()}
+    frame["term"] = frame["term"].replace(names)
+    columns = [
+        Column("term", "Term", False),
+        Column("truth", "Truth", decimals=3),
+        Column("realised", "Realised", decimals=3),
+    ]
+    for engine in results.fits:
+        if f"{engine}_estimate" in frame and frame[f"{engine}_estimate"].notna().any():
+            frame[engine] = [_recovered(row, engine) for row in frame.to_dict("records")]
+            columns.append(Column(engine, label(engine), False))
+    marks = " ✓: holds the truth, ✗: does not." if results.truth else ""
+    note = f"Variance parameters by engine, with {_level(results)} intervals.{marks}"
+    note += " In full: comparison/variance_recovery.csv."
+    made = table("recovery", note, frame, columns)
+    return made and replace(made, paged=False)
+
+
+def _recovered(row: Mapping[str, Any], engine: str) -> str:
+    """`9.025 ✓` and below it `7.90 to 10.4`."""
+    value, low, high = (float(row.get(f"{engine}_{part}", np.nan)) for part in ("estimate", "low", "high"))
+    if not np.isfinite(value):
+        return ""
+    mark = {"True": " ✓", "False": " ✗"}.get(str(row.get(f"{engine}_covered")), "")
+    said = partial(of_term, str(row["term"]))
+    interval = f"\n{said(low)} to {said(high)}" if np.isfinite(low + high) else ""
+    return f"{said(value, 4)}{mark}{interval}"
+
+
+def differences(results: Results) -> Table | None:
+    """Random effects of every group by both engines, their difference and its Monte Carlo error."""
+    frame = results.tables.get("ranef_differences")
+    if frame is None or results.pair is None:
+        return None
+    first, second = results.pair
+    parts, columns = [], [Column("level", results.group, False)]
+    for term in results.random_terms:
+        mine = frame[frame["term"] == term].set_index("level")
+        short = [c for c in (first, second, "difference", "mcse", "no_pooling", "truth") if c in mine]
+        parts.append(mine[short].add_prefix(f"{term}."))
+        titles = {first: label(first), second: label(second), "difference": "difference", "mcse": "MC error"}
+        columns += [
+            Column(
+                f"{term}.{c}",
+                f"{term}: {titles.get(c, c.replace('_', ' '))}",
+                decimals={"difference": 5, "mcse": 5}.get(c, 4),
+            )
+            for c in short
+        ]
+    wide = pd.concat(parts, axis=1).reindex(results.levels).reset_index(names="level")
+    note = (
+        f"Random effects by group: {label(first)}, {label(second)}, their difference ({label(first)} minus "
+    )
+    wide, cut = largest(wide, list(wide.filter(regex=r"\.difference$")), "comparison/ranef_differences.csv")
+    note += f"{label(second)}) and its Monte Carlo standard error.{cut}"
+    return table("differences", note, wide, columns)
+
+
+def ranef(results: Results) -> Table | None:
+    """One engine's random effects with standard errors, and the group's coefficients."""
+    engine = results.main
+    if engine is None:
+        return None
+    parts, columns, fixed_effects = (
+        {"level": results.levels},
+        [Column("level", results.group, False)],
+        results.fixed(engine),
+    )
+    estimate, error = results.wide(engine), results.wide(engine, "std_error")
+    for term in results.random_terms:
+        parts[f"{term}.ranef"] = estimate[term].to_numpy(float)
+        parts[f"{term}.se"] = error[term].to_numpy(float)
+        parts[f"{term}.coef"] = estimate[term].to_numpy(float) + fixed_effects.get(term, 0.0)
+        columns += [
+            Column(f"{term}.ranef", f"{term}: ranef", decimals=4),
+            Column(f"{term}.se", f"{term}: std. error", decimals=4),
+            Column(f"{term}.coef", f"{term}: coef", decimals=4),
+        ]
+    note = f"{label(engine)}: ranef, its prediction standard error, and coef = fixef + ranef, group by group."
+    whole = pd.DataFrame(parts)
+    shown, cut = largest(whole, list(whole.filter(regex=r"\.ranef$")), f"{engine}/ranef.parquet")
+    return table("ranef", note + cut, shown, columns)

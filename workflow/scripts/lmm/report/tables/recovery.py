@@ -1,0 +1,161 @@
+"""Tables of a study with replicates: performance, random effects, endings, calibration."""
+
+import numpy as np
+import pandas as pd
+
+from lmm.core.words import decimals, label
+from lmm.report.tables.fits import SHORT
+from lmm.report.tables.table import Column, Table, table
+from lmm.results.replicated import Recovered, axis_name, quantity_name
+
+
+def _axes(recovered: Recovered) -> list[Column]:
+    """A column for each axis of the design."""
+    return [
+        Column(a, axis_name(a), pd.api.types.is_numeric_dtype(recovered.designs[a])) for a in recovered.axes
+    ]
+
+
+def designs(recovered: Recovered) -> Table | None:
+    """The designs of a grid, by what tells them apart."""
+    return (
+        table("designs", "The designs.", recovered.designs, _axes(recovered))
+        if len(recovered.axes) > 1
+        else None
+    )
+
+
+def wide(recovered: Recovered, effects: tuple[str, ...], measures: tuple[str, ...]) -> pd.DataFrame:
+    """A row for each design, engine and term; <measure> and <measure>_mcse side by side, in the designs' order."""
+    rows = recovered.performance
+    rows = rows[rows["effect"].isin(effects) & (rows["subset"] == "usable") & rows["measure"].isin(measures)]
+    keys = ["design", "engine", "term"]
+    parts = [
+        rows[rows["measure"] == measure]
+        .set_index(keys)[["estimate", "mcse"]]
+        .set_axis([measure, f"{measure}_mcse"], axis=1)
+        for measure in measures
+    ]
+    lead = rows[rows["measure"] == measures[0]].set_index(keys)[["truth", "n_used", "n_failed"]]
+    out = pd.concat([lead, *parts], axis=1).reset_index()
+    order = {design: k for k, design in enumerate(recovered.designs["design"])}
+    place = {term: k for k, term in enumerate(recovered.terms)}
+    out["_order"] = out["design"].map(order)
+    out["_term"] = out["term"].map(place).fillna(len(place))
+    out["_engine"] = out["engine"].map(recovered.engines.index)
+    out = out.sort_values(["_order", "_term", "_engine"], kind="stable").merge(recovered.designs, on="design")
+    return out.assign(engine=out["engine"].map(label))
+
+
+def _pair(measure: str, title: str, places: int | None) -> list[Column]:
+    return [
+        Column(measure, title, decimals=places),
+        Column(f"{measure}_mcse", "±", decimals=places),
+    ]
+
+
+def _unless_zero(counts: pd.Series) -> pd.Series:
+    """Empty where all are 0, which leaves the column out: it would say nothing."""
+    return counts if counts.max() > 0 else counts.astype(float) * np.nan
+
+
+def performance(recovered: Recovered) -> Table | None:
+    """The measures that matter most, by design, term and engine; all of them are in performance.csv."""
+    measures = (
+        "bias",
+        "relative_bias",
+        "empirical_se",
+        "model_se_error",
+        "rmse",
+        "coverage",
+        "power",
+        "relative_precision",
+    )
+    frame = wide(recovered, ("fixed", "ran_pars"), measures)
+    needed = recovered.rows("coverage").set_index(["design", "engine", "term"])["n_needed"]
+    frame = frame.join(needed.rename(index=label, level="engine"), on=["design", "engine", "term"])
+    frame["n_failed"] = _unless_zero(frame["n_failed"])
+    for name in ("relative_bias", "coverage", "power"):
+        frame[[name, f"{name}_mcse"]] *= 100
+    relative = len(recovered.rows("relative_bias")) > 0
+    places = decimals(frame["empirical_se"], 3)
+    shown = _pair("relative_bias", "Bias %", 1) if relative else _pair("bias", "Bias", places)
+    columns = [
+        *_axes(recovered), Column("term", "Term", False), Column("engine", "Engine", False), Column("truth", "Truth"),
+        *shown, *_pair("coverage", "Coverage %", 1), *_pair("rmse", "RMSE", places),
+        *_pair("empirical_se", "EmpSE", places), *_pair("model_se_error", "ModSE %", 1),
+        *_pair("power", "Power %", 1), *_pair("relative_precision", "Gain %", 1),
+        Column("n_used", "Used", decimals=0), Column("n_failed", "Failed", decimals=0),
+        Column("n_needed", "Needed", decimals=0),
+    ]  # fmt: skip
+    caption = (
+        "Performance by design, term and engine, ± Monte Carlo standard error. ModSE: relative error of the "
+        f"model-based standard error. Gain: in precision over {label(recovered.reference)}. Power: intervals that "
+        "exclude 0, of fixed effects only: an sd is never below 0, so that PyMC's interval always excludes 0 and a "
+        "profile interval tests too cautiously there. Needed: replicates for a coverage known to half a percentage "
+        "point."
+    )
+    return table("performance", caption, frame, columns)
+
+
+def ranef(recovered: Recovered) -> Table | None:
+    """How well the groups' own effects are recovered."""
+    measures = ("ranef_rmse", "ranef_coverage", "ranef_shrinkage", "ranef_rank_correlation")
+    frame = wide(recovered, ("ranef",), measures)
+    frame[["ranef_coverage", "ranef_coverage_mcse"]] *= 100
+    columns = [
+        *_axes(recovered), Column("term", "Term", False), Column("engine", "Engine", False),
+        *_pair("ranef_rmse", "RMSE", 4), *_pair("ranef_coverage", "Coverage %", 1),
+        *_pair("ranef_shrinkage", "Shrinkage", 3), *_pair("ranef_rank_correlation", "Rank correlation", 3),
+        Column("n_used", "Used", decimals=0),
+    ]  # fmt: skip
+    caption = "Random effects against those drawn: means over replicates, ± Monte Carlo standard error."
+    return table("ranef-recovery", caption, frame, columns)
+
+
+def explained(recovered: Recovered) -> Table | None:
+    """Performance of the measures of variance explained."""
+    frame = wide(recovered, ("explained",), ("bias", "empirical_se", "rmse", "coverage"))
+    frame[["coverage", "coverage_mcse"]] *= 100
+    frame["measure"] = frame["term"].map(SHORT).fillna(frame["term"])
+    columns = [
+        *_axes(recovered), Column("measure", "Measure", False), Column("engine", "Engine", False),
+        Column("truth", "Truth", decimals=4),
+        *_pair("bias", "Bias", 4), *_pair("empirical_se", "EmpSE", 4), *_pair("rmse", "RMSE", 4),
+        *_pair("coverage", "Coverage %", 1),
+    ]  # fmt: skip
+    return table("explained-recovery", "Variance explained, ± Monte Carlo standard error.", frame, columns)
+
+
+def endings(recovered: Recovered) -> Table | None:
+    """Fits that did not end ok, with what they said."""
+    frame = recovered.tables["failures"]
+    frame = frame[frame["status"] != "ok"].assign(engine=lambda t: t["engine"].map(label))
+    frame["message"] = frame["message"].replace("", np.nan)
+    columns = [*_axes(recovered), Column("engine", "Engine", False), Column("status", "Status", False),
+               Column("message", "Message", False), Column("count", "Fits", decimals=0)]  # fmt: skip
+    return table("failures", "Fits that ended other than ok, with their messages.", frame, columns)
+
+
+def verdicts(recovered: Recovered) -> Table | None:
+    """Calibration, quantity by quantity."""
+    frame = recovered.tables["calibration"].merge(recovered.designs, on="design", how="left")
+    marks = {"calibrated": "✓ calibrated", "not calibrated": "✗ not calibrated", "too few": "! too few"}
+    frame["verdict"] = frame["verdict"].map(marks)
+    frame["quantity"] = frame["quantity"].map(quantity_name)
+    frame["finding"] = frame["finding"].replace("", np.nan)
+    frame["n_failed"] = _unless_zero(frame["n_failed"])
+    columns = [
+        *_axes(recovered), Column("quantity", "Quantity", False), Column("verdict", "Verdict", False),
+        Column("p_adjusted", "p (Holm)", decimals=4), Column("p_value", "p", decimals=4),
+        Column("chi2_p", "p (χ²)", decimals=4),
+        Column("max_deviation", "Deviation", decimals=4), Column("mean_rank", "Mean rank", decimals=3),
+        Column("spread", "Spread", decimals=3), Column("n", "Used", decimals=0),
+        Column("n_failed", "Failed", decimals=0),
+        Column("finding", "Finding", False),
+    ]  # fmt: skip
+    caption = (
+        "Calibration by quantity. p: exact, of the ECDF's departure (largest: Deviation) from uniform ranks. Mean "
+        "rank is 0.5 and spread 1 where calibrated; a spread above 1 is a posterior that is too narrow."
+    )
+    return table("calibration", caption, frame, columns)

@@ -1,0 +1,214 @@
+"""What influence and criticism found, in sentences: for the report and for the alternative texts of figures."""
+
+import numpy as np
+import pandas as pd
+
+from lmm.core.words import capital, counted, fixed, listed, number, percent, spoken
+from lmm.results.study import Results
+
+NAMED = 5  # groups named at most in one sentence
+
+
+def _named(levels: list[str]) -> str:
+    """`group 3`, `groups 3, 5 and 12 others`."""
+    shown = [str(level) for level in levels[:NAMED]]
+    if len(levels) > NAMED:
+        shown.append(f"{len(levels) - NAMED:,} others")
+    return f"{'group' if len(levels) == 1 else 'groups'} {listed(shown)}"
+
+
+def strongest(results: Results, term: str) -> dict | None:
+    """The group without which an estimate would change most: its row of the influence table; None without one."""
+    table = results.tables.get("influence")
+    if table is None:
+        return None
+    mine = table[(table["term"] == term) & table["change"].notna() & (table["change"] != 0)]
+    return None if mine.empty else mine.loc[mine["change"].abs().idxmax()].to_dict()
+
+
+def moved(found: dict) -> str:
+    """`leaving out group 24 would lower the sd of x from 0.90 to 0.86, 0.5 of its standard error`."""
+    before, after = found["estimate_without"] - found["change"], found["estimate_without"]
+    shared = max(3, int(np.ceil(-np.log10(max(abs(after - before) / max(abs(before), 1e-300), 1e-9)))) + 1)
+    digits = min(shared, 6)
+    share = found["standardised"]
+    said = f"leaving out group {found['level']} would {'lower' if after < before else 'raise'} "
+    ends = [number(value, digits) for value in (before, after)]
+    if found["term"].startswith("cor__"):  # a correlation near 0 has no significant digits to speak of
+        places = int(np.clip(np.ceil(-np.log10(max(abs(after - before), 1e-9))) + 1, 3, 6))
+        ends = [fixed(value, places) for value in (before, after)]
+    said += f"{spoken(found['term'])} from {ends[0]} to {ends[1]}"
+    return said + (f", {number(abs(share), 2)} of its standard error" if np.isfinite(share) else "")
+
+
+def influence(results: Results) -> list[str]:
+    """Which groups drive the variances, and whether any group moves an estimate by a standard error."""
+    about, table = results.notes.get("influence_about"), results.tables.get("influence")
+    if about is None:
+        return []
+    if table is None or table.empty:
+        return [f"Influence of each group is left out: {about['left_out']}."]
+    terms = [term for term in dict.fromkeys(table["term"]) if term.startswith("sd__")]
+    found = [one for one in (strongest(results, term) for term in terms) if one]
+    said = [
+        f"{capital(moved(one))}{', more than without any other' * (k == 0)}." for k, one in enumerate(found)
+    ]
+    large = table[table["standardised"].abs() > 1.0]
+    if large.empty:
+        said.append("No single group moves any estimate by a standard error.")
+    else:
+        levels = list(dict.fromkeys(large.sort_values("standardised", key=np.abs, ascending=False)["level"]))
+        said.append(
+            f"{capital(_named(levels))} {'moves' if len(levels) == 1 else 'move'} an estimate by more than its "
+            "standard error: look at the data there."
+        )
+    gone = table.loc[table["status"] == "not estimable", "level"].unique()
+    if len(gone):
+        said.append(f"Without {_named(list(gone))} a fixed effect could not be estimated at all.")
+    if about["left_out"]:
+        said.append(f"{capital(about['left_out'])}.")
+    return said
+
+
+def left_out(results: Results, check: str) -> str:
+    """Why a check is missing; empty where it is not."""
+    return ((results.notes.get("criticism") or {}).get("left_out") or {}).get(check, "")
+
+
+def loo(results: Results) -> list[str]:
+    """Predictive accuracy for new groups, and for which of them the estimate is not to be relied on."""
+    about = (results.notes.get("criticism") or {}).get("loo")
+    if not about:
+        why = left_out(results, "loo")
+        return [f"Cross-validation by group is left out: {why}."] if why else []
+    said = (
+        f"Predicting every group from all others, the model reaches an expected log predictive density of "
+        f"{fixed(about['elpd'], 0 if about['se'] >= 10 else 1)} ± {number(about['se'], 2)} "
+        f"(leave-one-group-out by PSIS; {number(about['p_loo'], 2)} effective parameters)."
+    )
+    high = about["high"]
+    if not high:
+        return [said, f"It is reliable: the largest Pareto k is {number(about['largest_k'], 2)}."]
+    return [
+        said,
+        f"Pareto k exceeds {number(about['good_k'], 2)} for {_named(high)}: without "
+        f"{'it' if len(high) == 1 else 'them'} the posterior would "
+        "be another, so the density there is unreliable, probably too high.",
+    ]
+
+
+def outside(results: Results) -> pd.DataFrame:
+    """Rows of the predictive check whose observed value lies outside the replicates' interval."""
+    table = results.tables["predictive"]
+    return table[(table["observed"] < table["low"]) | (table["observed"] > table["high"])]
+
+
+def by_chance(far: pd.DataFrame) -> bool:
+    """Whether statistics outside their intervals are so few and so near that chance explains them."""
+    return len(far) <= 1 and bool(far["p_value"].between(0.005, 0.995).all())
+
+
+def share(p: float, count: int) -> str:
+    """A share of so many replicates as `p = 0.31`; none or all of them as a bound."""
+    if p < 1.0 / count:
+        return f"p < {number(1.0 / count, 1)}"
+    return (
+        f"p = {number(p, 2)}"
+        if p < 0.995
+        else f"p = {number(p, 3)}"
+        if p < 1.0
+        else f"p > {1.0 - 1.0 / count:.3f}"
+    )
+
+
+def predictive(results: Results) -> list[str]:
+    """Whether data from the fitted model look like the data; whether the priors expect them."""
+    table = results.tables.get("predictive")
+    if table is None or table.empty:
+        why = left_out(results, "predictive")
+        return [f"Predictive checks are left out: {why}."] if why else []
+    level = percent(results.conf_level, 0)
+    far, said = outside(results), []
+    if far.empty:
+        said.append(
+            f"Data replicated from the posterior resemble the data: all {len(table)} statistics lie within the "
+            f"replicates' central {level}."
+        )
+    else:
+        count = results.notes["criticism"]["replicates"]
+        names = listed([f"{text(row.statistic)} ({share(row.p_value, count)})" for row in far.itertuples()])
+        chance = " One in twenty does so by chance." if by_chance(far) else ""
+        said.append(
+            f"Of {len(table)} statistics {len(far)} {'lies' if len(far) == 1 else 'lie'} outside the central {level} "
+            f"of data replicated from the posterior: {names}.{chance}"
+        )
+    why = left_out(results, "prior_predictive")
+    if why:
+        said.append(f"There is no prior predictive check: {why}.")
+    elif table["prior_low"].notna().any():
+        said.append(_expected(table, level))
+    return said
+
+
+def _expected(table: pd.DataFrame, level: str) -> str:
+    """Where the data lie in what the priors expected."""
+    table = table[table["statistic"] != "unequal_residuals"]  # its distribution has no parameter, so no prior
+    parts = []
+    for word, far in (
+        ("larger", table["observed"] < table["prior_low"]),
+        ("smaller", table["observed"] > table["prior_high"]),
+    ):
+        names = listed([text(name) for name in table.loc[far, "statistic"]])
+        parts += [f"{word} values of {names}"] if names else []
+    if not parts:
+        return "The priors, too, expected data like these."
+    return f"The priors expected {listed(parts)} than the data have (outside the prior's central {level})."
+
+
+def sensitivity(results: Results) -> list[str]:
+    """Which estimates lean on the prior."""
+    table = results.tables.get("sensitivity")
+    if table is None or table.empty:
+        why = left_out(results, "sensitivity")
+        return [f"Prior sensitivity is left out: {why}."] if why else []
+    marked = table[table["diagnosis"].fillna("") != ""]
+    if marked.empty:
+        worst = table.loc[table["prior"].idxmax()]
+        return [
+            f"No estimate leans on its prior: the largest sensitivity to it is {number(worst['prior'], 2)} "
+            f"(of {spoken(worst['term'])}), below 0.05."
+        ]
+    parts = [
+        f"{listed([spoken(term) for term in own['term']])} ({diagnosis})"
+        for diagnosis, own in marked.groupby("diagnosis")
+    ]
+    lean = f"{counted(len(marked), 'estimate')} {'leans' if len(marked) == 1 else 'lean'}"
+    return [f"{lean} on the prior: {'; '.join(parts)}."]
+
+
+def bayes(results: Results) -> list[str]:
+    """All sentences on the Bayesian fit."""
+    return [*predictive(results), *loo(results), *sensitivity(results)]
+
+
+TEXTS = {
+    "sd_y": "sd of the response",
+    "sd_means": "sd of the group means",
+    "sd_within": "pooled sd within groups",
+    "lowest_mean": "lowest group mean",
+    "highest_mean": "highest group mean",
+    "skewness_means": "skewness of the group means",
+    "unequal_residuals": "inequality of the groups' residual variances",
+}
+
+
+def text(statistic: str) -> str:
+    """What a statistic is, in words."""
+    name, _, column = statistic.partition(":")
+    if column:
+        kind = {
+            "sd_slopes": "sd of the groups' own slopes",
+            "cor_mean_slope": "correlation of means and slopes",
+        }
+        return f"{kind[name]} of {column}"
+    return TEXTS[name]

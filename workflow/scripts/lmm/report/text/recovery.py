@@ -1,0 +1,289 @@
+"""A recovery study in sentences: aims and methods (ADEMP), plain answers, failures, calibration: all from results."""
+
+import numpy as np
+import pandas as pd
+
+from lmm.core.tidy import RESIDUAL
+from lmm.core.words import capital, counted, fixed, label, listed, number, percent, spoken
+from lmm.recovery.grid import STATUSES, USABLE
+from lmm.results.replicated import Recovered, axis_name, axis_value, quantity_name, statuses, truths
+
+NEAR = 0.025  # coverage this close to nominal is near it
+MOST_MESSAGES = 5
+
+
+def share(estimate: float, mcse: float, digits: int = 1) -> str:
+    """`91.2 % ± 1.0 %`: a share with its Monte Carlo standard error."""
+    return f"{percent(estimate, digits)} ± {percent(mcse, digits)}"
+
+
+def mixed_engines(recovered: Recovered) -> list[str]:
+    """Engines that estimate random effects' sd's, by their results."""
+    sds = recovered.rows("bias", effect="ran_pars")
+    have = set(sds.loc[sds["term"] != RESIDUAL, "engine"])
+    return [name for name in recovered.engines if name in have]
+
+
+def own_data(recovered: Recovered) -> bool:
+    """Whether replicates are drawn from a fit of the user's data, and not from a simulated design."""
+    return not recovered.settings.get("simulate", True)
+
+
+def ademp(recovered: Recovered) -> list[str]:
+    """Aims, data-generating mechanisms, estimands, methods, performance measures (Morris et al. 2019)."""
+    level = f"{100 * recovered.conf_level:g} %"
+    designs = len(recovered.designs)
+    calibrated = "calibration" in recovered.tables
+    own = own_data(recovered)
+    said = [
+        "Aim: to learn whether this design and model recover the fixed effects, the variances and the group effects "
+        "that are there, and whether intervals hold them as often as they say."
+    ]
+    if own:
+        data = "the model fitted to the study's own data, on their own design matrix (parametric bootstrap)"
+    else:
+        data = counted(designs, "design")
+        crossed = [
+            f"{axis_name(a)} {listed([axis_value(v) for v in recovered.values(a)])}" for a in recovered.axes
+        ]
+        data += (
+            f" ({'; '.join(crossed)})" if crossed else f" ({recovered.describe(recovered.designs.iloc[0])})"
+        )
+    said.append(
+        f"Data: {data}, {counted(recovered.n_replicates, 'replicate')}{' each' if designs > 1 else ''}; every engine "
+        "sees the same data."
+    )
+    if calibrated:
+        drawn = "the posterior of the observed data" if own else "the priors"
+        said.append(f"Estimands: parameters drawn anew from {drawn} for each replicate.")
+    else:
+        said.append(
+            f"Estimands: {truths(recovered)}; variance explained; the random effects of each replicate."
+        )
+    said.append(f"Methods: {listed([label(name) for name in recovered.engines])}, with {level} intervals.")
+    said.append(
+        "Performance: bias, empirical and model-based standard error, root mean squared error, coverage, power, "
+        "precision against "
+        f"{label(recovered.reference)}, each with its Monte Carlo standard error (written after ±)."
+    )
+    return said
+
+
+def answers(recovered: Recovered) -> list[str]:
+    """What a planner wants to know: where recovery is worst, how bad, by which engine, and where it is good."""
+    said = []
+    engines = mixed_engines(recovered)
+    for term in recovered.random_terms():
+        said += _of_term(recovered, term, engines) + _where_there_is_none(recovered, term, engines)
+    said += [text for text in [_ols(recovered)] if text]
+    if len(recovered.designs) > 1:
+        said += [text for text in (_good_designs(recovered, name) for name in engines) if text]
+    return said
+
+
+def _of_term(recovered: Recovered, term: str, engines: list[str]) -> list[str]:
+    """The design that is hardest for the reference engine, and what every engine makes of it."""
+    bias = recovered.rows("relative_bias", term=term)
+    bias = bias if len(bias) else recovered.rows("bias", term=term)
+    bias = bias[bias["engine"].isin(engines)]
+    if not len(bias):
+        return []
+    lead = next(name for name in (recovered.reference, *engines) if name in set(bias["engine"]))
+    design = bias.loc[bias[bias["engine"] == lead]["estimate"].abs().idxmax(), "design"]
+    where = recovered.describe(recovered.designs.set_index("design").loc[design])
+    parts = []
+    for engine in engines:
+        row = bias[(bias["engine"] == engine) & (bias["design"] == design)]
+        if len(row):
+            parts.append(
+                _bias(row.iloc[0]) + f" by {label(engine)}" + _covers(recovered, term, engine, design)
+            )
+    said = [f"With {where}, {spoken(term)} is {listed(parts)}."]
+    zero = recovered.rows("p_zero", term=term)
+    zero = zero[(zero["engine"] == lead) & (zero["design"] == design)]
+    if len(zero) and zero["estimate"].iloc[0] >= 0.02:
+        row = zero.iloc[0]
+        said[0] += (
+            f" {label(lead)} estimates it as exactly 0 in {share(row['estimate'], row['mcse'])} of these."
+        )
+    return said
+
+
+def _where_there_is_none(recovered: Recovered, term: str, engines: list[str]) -> list[str]:
+    """What engines estimate where the true sd is 0: by engine, the lowest share of exact zeros over such designs."""
+    rows = recovered.rows("p_zero", term=term)
+    rows = rows[(rows["truth"] == 0) & rows["engine"].isin(engines)]
+    least = [rows.loc[part.idxmin()] for _, part in rows.groupby("engine", sort=False)["estimate"]]
+    if not least:
+        return []
+    parts = [f"{share(row['estimate'], row['mcse'])} of fits by {label(row['engine'])}" for row in least]
+    return [f"Where {spoken(term)} is 0 in truth, it is estimated as exactly 0 in at least {listed(parts)}."]
+
+
+def _bias(row: pd.Series) -> str:
+    value, error = row["estimate"], row["mcse"]
+    size = (
+        share(abs(value), error)
+        if row["measure"] == "relative_bias"
+        else f"{number(abs(value))} ± {number(error, 2)}"
+    )
+    if not abs(value) > 2 * error:
+        return f"estimated without bias beyond the Monte Carlo error ({size})"
+    return f"{'over' if value > 0 else 'under'}estimated by {size}"
+
+
+def _covers(recovered: Recovered, term: str, engine: str, design: str) -> str:
+    rows = recovered.rows("coverage", term=term)
+    row = rows[(rows["engine"] == engine) & (rows["design"] == design)]
+    if not len(row):
+        return " (no interval)"
+    level = f"{100 * recovered.conf_level:g} %"
+    return f" (its {level} interval covers {share(row['estimate'].iloc[0], row['mcse'].iloc[0])})"
+
+
+def _ols(recovered: Recovered) -> str:
+    """OLS's worst interval of a fixed effect, where it is far from nominal."""
+    rows = recovered.rows("coverage", engine="ols", effect="fixed")
+    if not len(rows):
+        return ""
+    row = rows.loc[rows["estimate"].idxmin()]
+    if row["estimate"] > recovered.conf_level - NEAR:
+        return f"OLS's intervals of fixed effects cover at least {share(row['estimate'], row['mcse'])}."
+    where = f" with {recovered.describe(row)}" if recovered.axes else ""
+    return (
+        f"OLS, which takes rows for independent, covers {spoken(row['term'])} only "
+        f"{share(row['estimate'], row['mcse'])} of the time{where}."
+    )
+
+
+def effects(recovered: Recovered) -> list[str]:
+    """How well the groups' own effects are recovered; empty where no engine estimates them."""
+    rows = recovered.rows("ranef_coverage")
+    if not len(rows):
+        return []
+    row = rows.loc[rows["estimate"].idxmin()]
+    where = f" with {recovered.describe(row)}" if recovered.axes else ""
+    said = [
+        f"The intervals of the groups' own effects cover at least {share(row['estimate'], row['mcse'])} "
+        f"({row['term']}, {label(row['engine'])}{where})."
+    ]
+    rank = recovered.rows("ranef_rank_correlation")
+    if len(rank):
+        low, high = rank.loc[rank["estimate"].idxmin()], rank.loc[rank["estimate"].idxmax()]
+        ends = [
+            f"{fixed(row['estimate'], 2)} ({row['term']}, {label(row['engine'])}"
+            + (f" with {recovered.describe(row)})" if recovered.axes else ")")
+            for row in (low, high)
+        ]
+        said.append(f"Their rank correlation with the true effects runs from {ends[0]} to {ends[1]}.")
+    return said
+
+
+def _good_designs(recovered: Recovered, engine: str) -> str:
+    """In how many designs all intervals of variance parameters are near nominal, and from which on."""
+    rows = recovered.rows("coverage", engine=engine, effect="ran_pars")
+    if not len(rows):
+        return ""
+    short = (recovered.conf_level - rows["estimate"]) - 3 * rows["mcse"] > NEAR
+    bad = set(rows.loc[short, "design"])
+    total = rows["design"].nunique()
+    what = f"{label(engine)}'s intervals of variance parameters fall short by more than {100 * NEAR:g} points"
+    if not bad:
+        return f"{what} in no design."
+    return f"{what}, Monte Carlo error allowed for, in {len(bad)} of {total} designs."
+
+
+def failures(recovered: Recovered) -> list[str]:
+    """How many fits cannot be used, by engine, with their most frequent messages."""
+    table = statuses(recovered)
+    said = []
+    for engine in recovered.engines:
+        mine = table[table["engine"] == engine]
+        counts = {name: int(mine[name].sum()) for name in STATUSES if name in mine and mine[name].sum()}
+        total, failed = sum(counts.values()), {k: v for k, v in counts.items() if k not in USABLE}
+        parts = [f"{v:,} {k}" for k, v in counts.items() if k != "ok"]
+        if not parts:
+            said.append(f"{label(engine)}: all {total:,} fits ok.")
+            continue
+        rate = f"{fixed(100 * sum(failed.values()) / total, 2)} % not usable" if failed else "all usable"
+        said.append(f"{label(engine)}: of {total:,} fits {listed(parts)} ({rate}).")
+    common = recovered.rows("bias", "common")
+    if len(common):
+        least, most = int(common["n_used"].min()), int(common["n_used"].max())
+        span = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+        said.append(f"Every engine managed {span} of {recovered.n_replicates:,} replicates a design.")
+    return said
+
+
+def calibration(recovered: Recovered) -> list[str]:
+    """Verdicts of simulation-based calibration, in words."""
+    table = recovered.tables["calibration"]
+    if not len(table):
+        return ["No ranks were computed."]
+    few, wrong = table[table["verdict"] == "too few"], table[table["verdict"] == "not calibrated"]
+    judged = len(table) - len(few)
+    n = int(np.max(table["n"]))
+    level = f"{100 * float(table['level'].iloc[0]):g} %"
+    source = "the priors and the data from the model"
+    if own_data(recovered):
+        source = (
+            "the posterior of the observed data, and fitted with these and new data together (posterior SBC)"
+        )
+    said = [
+        f"In each of {n:,} replicates the parameters were drawn from {source}, and the true values ranked among the "
+        "posterior draws, thinned to their effective sample size. If sampler and model "
+        "agree with the simulator, all ranks are uniform."
+    ]
+    if judged and not len(wrong):
+        said.append(
+            f"All {judged} quantities are calibrated: none leaves what uniform ranks would do together with "
+            f"probability {level} (Holm's adjustment over the quantities)."
+        )
+    said += [
+        f"{capital(quantity_name(row.quantity))} is NOT calibrated (adjusted p {number(row.p_adjusted, 2)}): "
+        f"{row.finding}."
+        for row in wrong.head(MOST_MESSAGES).itertuples()
+    ]
+    if len(wrong) > MOST_MESSAGES:
+        said.append(f"{len(wrong) - MOST_MESSAGES} more quantities are not calibrated; see the table.")
+    if len(few):
+        said.append(
+            f"{counted(len(few), 'quantity has', 'quantities have')} too few usable replicates to be judged."
+        )
+    data = table[(table["kind"] == "data") & (table["verdict"] != "too few")]
+    if len(data):
+        said.append(
+            f"{counted(data['quantity'].nunique(), 'quantity depends', 'quantities depend')} on the data (log "
+            "likelihood, random effects): only such quantities notice a likelihood left out (Modrák et al. 2023)."
+        )
+    lost = int(table["n_failed"].max())
+    if lost:
+        said.append(f"{counted(lost, 'fit')} could not be used and {'is' if lost == 1 else 'are'} left out.")
+    return said
+
+
+def methods(recovered: Recovered) -> str:
+    """How the study was done, as one quotable paragraph."""
+    designs = counted(len(recovered.designs), "design")
+    engines = listed([label(name) for name in recovered.engines])
+    origin = (
+        "a fit of the observed data"
+        if own_data(recovered)
+        else f"each of {designs}"
+        if len(recovered.designs) > 1
+        else "one design"
+    )
+    said = [
+        f"We simulated {counted(recovered.n_replicates, 'data set')} from {origin}, reported after Morris, "
+        f"White & Crowther (2019), and fitted {recovered.settings.get('formula', 'the model')} to each by {engines}. "
+        "Every data set has its own addressed stream of random numbers and was seen by all engines. Fits that did "
+        "not converge or failed a gate were counted, not used, and not redrawn; singular fits were used."
+    ]
+    if "calibration" in recovered.tables:
+        level = recovered.tables["calibration"]["level"].max()
+        said.append(
+            "Simulation-based calibration (Talts et al. 2018; Modrák et al. 2023) compared the ranks of parameters "
+            "and data-dependent quantities with uniform ones by the simultaneous bands of Säilynoja, Bürkner & "
+            f"Vehtari (2022), at {100 * level:g} % over all quantities (Holm)."
+        )
+    return " ".join([*said, "The analysis ran as a Snakemake workflow (Mölder et al. 2021)."])

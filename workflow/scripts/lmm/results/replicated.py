@@ -1,0 +1,237 @@
+"""A recovery study's artifacts, read back: what its figures and its report see of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lmm.core.tidy import RESIDUAL
+from lmm.core.words import counted, given, listed, titled
+from lmm.recovery.grid import place
+from lmm.recovery.performance import COLUMNS, reference_engine
+from lmm.results.base import Reported
+
+TABLES = ("performance", "failures", "calibration")
+TEXT = [
+    "design", "engine", "effect", "group", "term", "subset", "measure", "status", "message", "quantity", "kind",
+    "verdict", "finding",
+]  # fmt: skip
+AXES = {
+    "groups": "groups",
+    "rows": "rows",
+    "rows_per_group": "rows a group",
+    "sigma": "residual sd",
+    "corr": "correlation",
+    "generator": "generator",
+}
+
+
+QUANTITIES = {"log_likelihood": "log likelihood", "icc": "intraclass correlation"}  # of calibration
+UNSET = "not set"  # where a table of designs sets a column in some of its rows only
+
+
+def axis_name(column: str) -> str:
+    """A design's column in words."""
+    kind, _, term = column.partition("__")
+    if term:
+        return {"sd": "sd of ", "fixed": "effect of ", "corr": "correlation "}.get(kind, f"{kind} ") + term
+    return AXES.get(column, column.replace("_", " "))
+
+
+def quantity_name(quantity: str) -> str:
+    """A calibrated quantity in words: `random x of group 3`, `sd of x`, `log likelihood`."""
+    start, _, rest = quantity.partition("__")
+    if start == "ranef":
+        term, _, level = rest.rpartition("__")
+        return f"random {term} of group {level}"
+    return QUANTITIES.get(quantity, titled(quantity))
+
+
+def axis_value(value: Any) -> str:
+    """A design's value in words."""
+    return f"{value:,g}".replace("-", "−") if isinstance(value, (int, float, np.number)) else str(value)
+
+
+@dataclass(frozen=True)
+class Recovered(Reported):
+    """What a study with replicates left behind, beside its name and settings.
+
+    Attributes
+    ----------
+    tables : dict of DataFrame
+        performance, failures; calibration where the study has it.
+    replicates : str or None
+        Path of replicates.parquet: read in parts, since it may have millions of rows.
+    ranks : DataFrame or None
+        ranks.parquet.
+    """
+
+    tables: dict[str, pd.DataFrame]
+    replicates: str | None = None
+    ranks: pd.DataFrame | None = None
+
+    @property
+    def performance(self) -> pd.DataFrame:
+        """performance.csv."""
+        return self.tables["performance"]
+
+    @cached_property
+    def engines(self) -> list[str]:
+        """Engines, in the order of the report."""
+        return sorted(self.performance["engine"].unique(), key=place)
+
+    @property
+    def fits(self) -> dict[str, None]:
+        """The engines' names where `Results` has their fits: there is no one fit of a study with replicates."""
+        return dict.fromkeys(self.engines)
+
+    @property
+    def reference(self) -> str:
+        """The engine that relative precision refers to."""
+        return reference_engine(self.engines)
+
+    @cached_property
+    def designs(self) -> pd.DataFrame:
+        """design and its columns, sorted by the axes: a row for each design."""
+        columns = [name for name in self.performance.columns if name not in COLUMNS[1:]]
+        table = self.performance[columns].drop_duplicates("design")
+        axes = _varying(table)
+        order = {name: {v: k for k, v in enumerate(_values(table[name]))} for name in axes}
+        return (
+            table.sort_values(axes, key=lambda s: s.map(order[s.name]), kind="stable", ignore_index=True)
+            if axes
+            else table
+        )
+
+    @cached_property
+    def axes(self) -> list[str]:
+        """The design's columns that take several values, the one with the most of them last."""
+        found = _varying(self.designs)
+        return sorted(found, key=lambda name: self.designs[name].nunique())
+
+    def values(self, axis: str) -> list:
+        """The values of an axis, in order."""
+        return _values(self.designs[axis])
+
+    @property
+    def n_replicates(self) -> int:
+        """Replicates of a design (the most of any)."""
+        return int(self.performance["n_replicates"].max())
+
+    @cached_property
+    def terms(self) -> list[str]:
+        """Fixed effects, sd's (the residual's last) and correlations."""
+        table = self.performance[self.performance["effect"].isin(["fixed", "ran_pars"])]
+        seen = list(dict.fromkeys(zip(table["effect"], table["term"], strict=True)))
+        rank = {"fixed": 0, "ran_pars": 1}
+        return [
+            t for _, t in sorted(seen, key=lambda s: (rank[s[0]], s[1].startswith("cor__"), s[1] == RESIDUAL))
+        ]
+
+    def random_terms(self) -> list[str]:
+        """sd's of the random effects."""
+        return [term for term in self.terms if term.startswith("sd__") and term != RESIDUAL]
+
+    def rows(self, measure: str, subset: str = "usable", **where: str) -> pd.DataFrame:
+        """Rows of the performance table with a value of one measure, `where` column equals value.
+
+        There is no relative bias where truths are drawn from priors: a truth near 0 would make it any number.
+        """
+        table = self.performance
+        if measure == "relative_bias" and "calibration" in self.tables:
+            return table.iloc[:0]
+        keep = (table["measure"] == measure) & (table["subset"] == subset) & table["estimate"].notna()
+        for column, value in where.items():
+            keep &= table[column] == value
+        return table[keep]
+
+    def describe(self, row: Mapping[str, Any], only: Sequence[str] = ()) -> str:
+        """A design in words: `30 groups of 5, sd of x 0.5`; `only` names the axes to speak of."""
+        axes = list(only) or self.axes
+        said = []
+        if "groups" in row and ("groups" in axes or "rows_per_group" in axes or "rows" in axes or not axes):
+            said.append(_size(row))
+        rest = [
+            name for name in axes if name not in ("groups", "rows_per_group", "rows") or "groups" not in row
+        ]
+        said += [f"{axis_name(name)} {axis_value(row[name])}" for name in rest]
+        return ", ".join(said) or "the design"
+
+
+def _size(row: Mapping[str, Any]) -> str:
+    groups = counted(int(row["groups"]), "group")
+    each, rows = row.get("rows_per_group"), row.get("rows")
+    if each is not None and not (isinstance(each, float) and np.isnan(each)) and each not in ("", UNSET):
+        size = axis_value(each)
+        return f"{groups} of {size}" if size.replace(",", "").isdigit() else f"{groups} with rows {size}"
+    if rows not in (None, UNSET) and not pd.isna(rows):
+        return f"{groups} with {axis_value(rows)} rows"
+    return groups
+
+
+def _varying(table: pd.DataFrame) -> list[str]:
+    return [name for name in table.columns if name != "design" and len(table[name].unique()) > 1]
+
+
+def _values(column: pd.Series) -> list:
+    """Distinct values: numbers in order, text as it comes."""
+    values = list(dict.fromkeys(column))
+    numeric = all(isinstance(v, (int, float, np.number)) for v in values)
+    return sorted(values) if numeric else values
+
+
+def read(study: str, settings: Mapping[str, Any], paths: Mapping[str, Any]) -> Recovered:
+    """Read a recovery study's artifacts.
+
+    Parameters
+    ----------
+    study : str
+    settings : mapping
+        As in `Recovered`.
+    paths : mapping
+        performance, failures, and where they exist calibration, replicates, ranks.
+    """
+    there = {name: str(path) for name, path in paths.items() if path and Path(str(path)).exists()}
+    tables = {name: _table(there[name]) for name in TABLES if name in there}
+    for name in [name for name in tables["performance"].columns if name not in COLUMNS[1:]]:
+        tables["performance"][name] = _settled(tables["performance"][name])
+    ranks = pd.read_parquet(there["ranks"]) if "ranks" in there else None
+    return Recovered(study, dict(settings), tables, there.get("replicates"), ranks)
+
+
+def _table(path: str) -> pd.DataFrame:
+    """A CSV with its text as text: a design's key may be all digits, or look like 12e5; empty cells are ''."""
+    columns = pd.read_csv(path, nrows=0).columns.intersection(TEXT)
+    table = pd.read_csv(path, dtype=dict.fromkeys(columns, str))
+    return table.fillna(dict.fromkeys(columns, ""))
+
+
+def _settled(column: pd.Series) -> pd.Series:
+    """An axis that only some of the designs set, as text with a word for the others: NaN equals nothing."""
+    unset = column.isna()
+    return column.map(axis_value).mask(unset, UNSET) if unset.any() and not unset.all() else column
+
+
+def statuses(recovered: Recovered) -> pd.DataFrame:
+    """Number of fits by design, engine and status: a column a status."""
+    counts = recovered.tables["failures"].pivot_table(
+        index=["design", "engine"], columns="status", values="count", aggfunc="sum", fill_value=0
+    )
+    return counts.reset_index()
+
+
+def truths(recovered: Recovered) -> str:
+    """What is simulated from, in words: by term, one value or the range over designs."""
+    said = []
+    for term in recovered.terms:
+        values = recovered.rows("bias", term=term)["truth"].dropna()
+        if len(values):
+            low, high = values.min(), values.max()
+            said.append(
+                f"{titled(term)} {given(low)}" + (f" to {given(high)}" if given(high) != given(low) else "")
+            )
+    return listed(said)

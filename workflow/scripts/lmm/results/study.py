@@ -1,0 +1,219 @@
+"""A study's artifacts, read back: what figures and report see of a run, whatever engine made it.
+
+Everything here is optional that a study may lack: own data have no truth, 10^9 rows are not copied, an engine may
+have been left out or skipped.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lmm.comparison.engines import pair
+from lmm.core import engines
+from lmm.core.store import read_json, read_table
+from lmm.core.tidy import RESIDUAL, Diagnostics, Fit, realised_of
+from lmm.results.base import Reported
+
+TABLES = (
+    "variance_recovery", "ranef_differences", "variance_explained", "influence", "loo", "predictive",
+    "replicates", "sensitivity",
+)  # fmt: skip
+NOTES = ("influence_about", "criticism")
+# Of sigma, or of 1 for a share of the variance: what a singular fit leaves below it is rounding, and reads as 0.
+ZERO = 1e-16
+
+
+def natural(text: str) -> list[tuple[int, int, str]]:
+    """A sort key that takes digits in a name for the number they are."""
+    parts = re.findall(r"\d+|\D+", text)
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+
+
+@dataclass(frozen=True)
+class Results(Reported):
+    """What a study left behind, beside its name and settings.
+
+    Attributes
+    ----------
+    data : dict
+        data.json.
+    rows : DataFrame or None
+        The rows used, None where they were not copied.
+    truth : dict or None
+        truth.json.
+    fits : dict of Fit
+        By engine, in the order ols, mixedlm, reml, pymc, then any other.
+    tables : dict of DataFrame
+        The comparison's tables, `coef`, and those of influence and criticism.
+    posterior : DataTree or None
+    notes : dict of dict
+        influence.json (as influence_about) and criticism.json.
+    """
+
+    data: dict[str, Any]
+    rows: pd.DataFrame | None
+    truth: dict[str, Any] | None
+    fits: dict[str, Fit]
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    posterior: Any = None
+    notes: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def group(self) -> str:
+        """The grouping factor's column."""
+        return self.data["group"]
+
+    @property
+    def response(self) -> str:
+        """The response's column."""
+        return self.data["response"]
+
+    @cached_property
+    def mixed(self) -> dict[str, Fit]:
+        """The fits that have random effects and came to an end."""
+        return {name: fit for name, fit in self.fits.items() if fit.ranef is not None and len(fit.ranef)}
+
+    @cached_property
+    def pair(self) -> tuple[str, str] | None:
+        """The two engines whose random effects are held against each other."""
+        return pair(self.fits)
+
+    @property
+    def main(self) -> str | None:
+        """The engine shown where one must stand for the mixed model."""
+        return next(
+            iter(engines.of_family(self.mixed, engines.LIKELIHOOD, engines.EXACT, engines.BAYES)),
+            next(iter(self.mixed), None),
+        )
+
+    @cached_property
+    def random_terms(self) -> list[str]:
+        """Terms with a random effect, in the order of the engine's table."""
+        return list(dict.fromkeys(self.mixed[self.main].ranef["term"])) if self.main else []
+
+    @cached_property
+    def levels(self) -> list[str]:
+        """The groups as a reader counts: 2 before 10."""
+        if self.main:
+            return sorted(dict.fromkeys(self.mixed[self.main].ranef["level"].astype(str)), key=natural)
+        return [] if self.rows is None else sorted(self.rows[self.group].astype(str).unique(), key=natural)
+
+    def wide(self, engine: str, column: str = "estimate") -> pd.DataFrame:
+        """An engine's random effects, a row a level (in `levels`' order) and a column a term."""
+        table = self.mixed[engine].ranef
+        wide = table.assign(level=table["level"].astype(str)).pivot_table(
+            index="level", columns="term", values=column, aggfunc="first"
+        )
+        return wide.reindex(index=self.levels, columns=self.random_terms)
+
+    def estimate(self, engine: str, term: str, column: str = "estimate") -> float:
+        """One number of an engine's parameters; NaN where it is not there."""
+        if engine not in self.fits:
+            return np.nan
+        table = self.fits[engine].parameters
+        if column not in table:
+            return np.nan
+        found = table.loc[table["term"] == term, column]
+        return float(found.iloc[0]) if len(found) else np.nan
+
+    def typical_error(self, term: str) -> float:
+        """Median standard error of a term's random effects, the larger of two engines': a singular fit's is 0."""
+        errors = [np.nanmedian(self.wide(name, "std_error")[term].to_numpy(float)) for name in self.pair]
+        return float(np.nanmax(errors))
+
+    def fixed(self, engine: str) -> dict[str, float]:
+        """An engine's fixed effects."""
+        table = self.fits[engine].parameters
+        table = table[table["effect"] == "fixed"]
+        return dict(zip(table["term"], table["estimate"].astype(float), strict=True))
+
+    def spread_terms(self) -> list[str]:
+        """sd's and correlations that any engine estimates, sd's first, the residual's last of them."""
+        seen: dict[str, None] = {}
+        for fit in self.fits.values():
+            seen.update(dict.fromkeys(fit.parameters.loc[fit.parameters["effect"] == "ran_pars", "term"]))
+        sds = [term for term in seen if term.startswith("sd__") and term != RESIDUAL]
+        return sds + [RESIDUAL] * (RESIDUAL in seen) + [term for term in seen if term.startswith("cor__")]
+
+    def realised(self, term: str, group: str = "") -> float:
+        """The sd or correlation of the random effects (or errors) that were in fact drawn; NaN if not known."""
+        return realised_of(self.truth, group, term)
+
+
+def _clear(table: pd.DataFrame | None, columns: list[str], least: float, chosen: Any) -> pd.DataFrame | None:
+    """The table with numbers closer to 0 than `least` as 0, in the rows that `chosen` (table -> mask) chooses."""
+    if table is None or not set(columns) <= set(table):
+        return table
+    table, rows = table.copy(), chosen(table)
+    part = table.loc[rows, columns]
+    table.loc[rows, columns] = part.mask(part.abs() < least, 0.0)
+    return table
+
+
+def _without_rounding(fits: dict[str, Fit], tables: dict[str, Any]) -> None:
+    """Of singular fits: sd's and shares of the variance that differ from 0 by rounding alone become 0, in place."""
+
+    def sds(table):
+        return table["term"].str.startswith("sd__")
+
+    def shares(table):
+        return table["term"].str.startswith("variance_explained__")
+
+    for name, fit in fits.items():
+        if not fit.diagnostics.singular:
+            continue
+        least = ZERO * float(fit.parameters.loc[fit.parameters["term"] == RESIDUAL, "estimate"].max())
+        fits[name] = replace(fit, parameters=_clear(fit.parameters, ["estimate"], least, sds))
+        found = _clear(tables.get("variance_recovery"), [f"{name}_estimate"], least, sds)
+        tables["variance_recovery"] = _clear(found, [f"{name}_estimate"], ZERO, shares)
+        mine = tables.get("variance_explained")
+        tables["variance_explained"] = _clear(mine, ["estimate"], ZERO, lambda t, e=name: t["engine"] == e)
+        if name == engines.first(fits, engines.EXACT):
+            tables["influence"] = _clear(tables.get("influence"), ["estimate_without", "change"], least, sds)
+
+
+def read(study: str, settings: Mapping[str, Any], paths: Mapping[str, Any]) -> Results:
+    """Read a study's artifacts.
+
+    Parameters
+    ----------
+    study : str
+    settings : mapping
+        The study's settings as plain types: title, formula, engines (names), conf_level.
+    paths : mapping
+        data_json, data (the rows), truth, <engine>_parameters, <engine>_diagnostics, <engine>_ranef, coef,
+        posterior, and those of `TABLES` and `NOTES`; what is missing from it or from the disk is left out.
+    """
+    there = {name: str(path) for name, path in paths.items() if path and Path(str(path)).exists()}
+    data = read_json(there["data_json"])
+    rows = pd.read_parquet(there["data"]) if "data" in there and data.get("copied", True) else None
+    names = [name.removesuffix("_parameters") for name in there if name.endswith("_parameters")]
+    names = engines.ordered(names)
+    fits = {
+        name: Fit(
+            name,
+            read_table(there[f"{name}_parameters"]),
+            read_table(there[f"{name}_ranef"]) if f"{name}_ranef" in there else None,
+            Diagnostics.from_plain(read_json(there[f"{name}_diagnostics"])),
+        )
+        for name in names
+    }
+    tables = {name: read_table(there[name]) for name in TABLES if name in there}
+    if "coef" in there:
+        tables["coef"] = read_table(there["coef"])
+    _without_rounding(fits, tables)
+    tables = {name: table for name, table in tables.items() if table is not None}
+    posterior = None
+    if "posterior" in there:
+        import xarray  # a third of a second that studies without a Bayesian fit need not spend
+
+        posterior = xarray.open_datatree(there["posterior"])
+    truth = read_json(there["truth"]) if "truth" in there else None
+    notes = {name: read_json(there[name]) for name in NOTES if name in there}
+    return Results(study, dict(settings), data, rows, truth, fits, tables, posterior, notes)

@@ -1,0 +1,241 @@
+"""Grouped data from a linear mixed model, with the truth beside them.
+
+Two generators: `r` repeats the post's draws from R's random numbers, in the post's order; `numpy` draws each
+part (groups, each predictor, each random effect, errors) from a stream of its own (`lmm.core.streams`).
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from lmm.config.simulation import Poisson, Predictor, Shape, Simulation, Sizes
+from lmm.config.simulation_checks import correlations
+from lmm.core.streams import address, stream
+from lmm.model.design import Design, Terms, numeric_design
+from lmm.model.formula import Formula
+from lmm.simulation.r_random import RRandom
+
+
+def simulate(
+    settings: Simulation, formula: Formula, sequence: np.random.SeedSequence | None = None
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Draw one data set.
+
+    Parameters
+    ----------
+    settings : Simulation
+        A scalar design, checked (`study.load` does).
+    formula : Formula
+        Its predictors are drawn, its response is computed.
+    sequence : SeedSequence, optional
+        The replicate's address (`streams.seed_sequence`). Without it: generator `r` starts from R's
+        `set.seed(settings.seed)`, `numpy` from the seed alone. With it, `r` keys its Mersenne-Twister by it.
+
+    Returns
+    -------
+    frame : DataFrame
+        Response, predictors, grouping factor (text, "1" to the number of groups), in the order drawn.
+    truth : dict
+        fixed, sd, corr and sigma simulated from; `realised` sd's (ddof 1) and correlations of the random
+        effects that were drawn, and the errors' sd; ranef: term to level to value; generator, seed.
+    """
+    design = numeric_design(formula)
+    if settings.generator == "r":
+        predictors, codes, effects, errors = _draw_r(settings, formula, design.terms, sequence)
+    else:
+        source = np.random.SeedSequence(settings.seed) if sequence is None else sequence
+        codes = _groups(settings, source)
+        predictors = _predictors(settings, formula, codes, source)
+        effects = _effects(settings, design.terms, source)
+        errors = settings.sigma * _unit(settings.errors, stream(source, "errors"), len(codes))
+    y = _response(settings, design, predictors, codes, effects, errors)
+    levels = np.arange(1, settings.n_groups + 1).astype(str)
+    frame = pd.DataFrame({formula.variables[0]: y, **predictors, formula.group: levels[codes]})
+    return frame, _truth(settings, design.terms, effects, errors, levels)
+
+
+def predictors_and_effects(
+    settings: Simulation, formula: Formula, sequence: np.random.SeedSequence
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """A data set of `simulate` without its errors and response, for replicates drawn as moments.
+
+    Returns
+    -------
+    frame : DataFrame
+        Predictors and grouping factor.
+    effects : (J, q) array
+        Random effects of groups "1" to the number of groups.
+    """
+    codes = _groups(settings, sequence)
+    predictors = _predictors(settings, formula, codes, sequence)
+    levels = np.arange(1, settings.n_groups + 1).astype(str)
+    frame = pd.DataFrame({**predictors, formula.group: levels[codes]})
+    return frame, _effects(settings, numeric_design(formula).terms, sequence)
+
+
+def _draw_r(
+    settings: Simulation, formula: Formula, terms: Terms, sequence: np.random.SeedSequence | None
+) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, np.ndarray]:
+    """The post's draws in the post's order: intercepts, slopes, x, group, noise."""
+    random = RRandom(settings.seed)
+    if sequence is not None:
+        random = RRandom.from_sequence(address(sequence, "predictors"))
+    sd = sds(settings, terms)
+    effects = np.column_stack([random.norm(settings.n_groups, 0.0, sd[term]) for term in terms.random])
+    predictor = settings.predictors.get(formula.predictors[0], Predictor())
+    x = random.norm(settings.rows, predictor.mean, predictor.sd)
+    codes = random.sample(settings.n_groups, settings.rows) - 1
+    return {formula.predictors[0]: x}, codes, effects, random.norm(settings.rows, 0.0, settings.sigma)
+
+
+def _groups(settings: Simulation, source: np.random.SeedSequence) -> np.ndarray:
+    """(N,) group of each row from 0: at random over all groups, or group after group."""
+    rng, groups, each = stream(source, "groups"), settings.n_groups, settings.group_rows
+    if each is None:
+        return rng.integers(groups, size=settings.rows)
+    if isinstance(each, Sizes):
+        sizes = np.resize(each.sizes, groups)
+    elif isinstance(each, Poisson):
+        # without its zero: quantiles of uniforms above P(0), so that every group has at least one row
+        u = rng.uniform(np.exp(-each.poisson), 1.0, size=groups)
+        sizes = np.maximum(stats.poisson.ppf(u, each.poisson), 1).astype(np.int64)
+    else:
+        sizes = np.full(groups, each)
+    return np.repeat(np.arange(groups), sizes)
+
+
+def _predictors(
+    settings: Simulation, formula: Formula, codes: np.ndarray, source: np.random.SeedSequence
+) -> dict[str, np.ndarray]:
+    """Each predictor from its own stream: one more does not change the others."""
+    out = {}
+    for name in formula.predictors:
+        how = settings.predictors.get(name, Predictor())
+        rng = stream(source, "predictors", name)
+        if how.distribution == "sequence":
+            out[name] = how.start + how.step * pd.Series(codes).groupby(codes).cumcount().to_numpy(np.float64)
+            continue
+        size = settings.n_groups if how.between else len(codes)
+        if how.distribution == "normal":
+            values = rng.normal(how.mean, how.sd, size)
+        elif how.distribution == "uniform":
+            values = rng.uniform(how.low, how.high, size)
+        else:
+            values = (rng.random(size) < how.p).astype(np.float64)
+        out[name] = values[codes] if how.between else values
+    return out
+
+
+def _effects(settings: Simulation, terms: Terms, source: np.random.SeedSequence) -> np.ndarray:
+    """(J, q) random effects: unit variables of the chosen shape, correlated and scaled block by block."""
+    sd = sds(settings, terms)
+    blocks = []
+    for names, corr in zip(terms.blocks, correlations(settings, terms), strict=True):
+        unit = np.column_stack(
+            [
+                _unit(settings.random_effects, stream(source, "ranef", name), settings.n_groups)
+                for name in names
+            ]
+        )
+        blocks.append(unit @ _root(corr).T * [sd[name] for name in names])
+    return np.hstack(blocks)
+
+
+def _root(corr: np.ndarray) -> np.ndarray:
+    """Lower triangular root of a positive semi-definite correlation matrix; singular ones are allowed."""
+    root = np.zeros_like(corr)
+    for j in range(len(corr)):
+        rest = corr[j:, j] - root[j:, :j] @ root[j, :j]
+        # a pivot of rounding size is 0: that effect is a linear combination of those before it
+        if rest[0] > 1e-12:
+            root[j:, j] = rest / np.sqrt(rest[0])
+    return root
+
+
+def _unit(shape: Shape, rng: np.random.Generator, size: int) -> np.ndarray:
+    """Draws with mean 0 and variance 1."""
+    if shape.distribution == "student":
+        return rng.standard_t(shape.df, size) * np.sqrt((shape.df - 2) / shape.df)
+    if shape.distribution == "skewed":
+        return (rng.standard_gamma(shape.shape, size) - shape.shape) / np.sqrt(shape.shape)
+    return rng.standard_normal(size)
+
+
+def _response(
+    settings: Simulation,
+    design: Design,
+    predictors: dict[str, np.ndarray],
+    codes: np.ndarray,
+    effects: np.ndarray,
+    errors: np.ndarray,
+) -> np.ndarray:
+    """y = X beta + Z u + e."""
+    columns = list(design.terms.columns)
+    w = design.predictors(pd.DataFrame(predictors, index=range(len(codes))))
+    beta = np.zeros((len(codes), len(columns)))
+    for name, value in fixed(settings, design.terms).items():
+        beta[:, columns.index(name)] += value
+    for k, name in enumerate(design.terms.random):
+        beta[:, columns.index(name)] += effects[codes, k]
+    return np.einsum("nk,nk->n", w, beta) + errors
+
+
+def fixed(settings: Simulation, terms: Terms) -> dict[str, float]:
+    """Fixed effects by term, defaults filled in."""
+    return {name: settings.fixed.get(name, 0.0) for name in terms.fixed}
+
+
+def sds(settings: Simulation, terms: Terms) -> dict[str, float]:
+    """Standard deviations of the random effects by term, defaults filled in."""
+    return {name: settings.sd.get(name, 1.0) for name in terms.random}
+
+
+def _truth(
+    settings: Simulation, terms: Terms, effects: np.ndarray, errors: np.ndarray, levels: np.ndarray
+) -> dict[str, Any]:
+    return truth_of_parameters(settings, terms, effects, levels) | {
+        "realised": realised(terms, effects, errors),
+        "generator": settings.generator,
+        "seed": settings.seed,
+    }
+
+
+def realised(terms: Terms, effects: np.ndarray, errors: np.ndarray) -> dict[str, Any]:
+    """sd's (ddof 1) and correlations of the random effects (J, q) that were drawn, and the sd of the errors (N,)."""
+    names = list(terms.random)
+    corr = {}
+    for block in terms.blocks:
+        for i, first in enumerate(block):
+            for second in block[i + 1 :]:
+                drawn = effects[:, [names.index(first), names.index(second)]]
+                spread = np.ptp(drawn, axis=0).min() > 0  # an effect without variance correlates with nothing
+                corr[f"{first}.{second}"] = float(np.corrcoef(drawn.T)[0, 1]) if spread else None
+    return {
+        "sd": {name: float(np.std(effects[:, k], ddof=1)) for k, name in enumerate(names)},
+        "corr": corr,
+        "sigma": float(np.std(errors, ddof=1)),
+    }
+
+
+def truth_of_parameters(
+    settings: Simulation, terms: Terms, effects: np.ndarray, levels: np.ndarray
+) -> dict[str, Any]:
+    """The part of the truth that is known without errors: parameters and random effects."""
+    corr = {
+        f"{first}.{block[j]}": float(matrix[i, j])
+        for block, matrix in zip(terms.blocks, correlations(settings, terms), strict=True)
+        for i, first in enumerate(block)
+        for j in range(i + 1, len(block))
+    }
+    return {
+        "fixed": fixed(settings, terms),
+        "sd": sds(settings, terms),
+        "corr": corr,
+        "sigma": settings.sigma,
+        "ranef": {
+            name: dict(zip(levels.tolist(), effects[:, k].tolist(), strict=True))
+            for k, name in enumerate(terms.random)
+        },
+    }
