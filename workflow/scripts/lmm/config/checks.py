@@ -15,8 +15,8 @@ from lmm.core.errors import StudyError
 from lmm.core.store import read_json
 from lmm.model.design import Terms, numeric_design
 from lmm.model.formula import Formula, parse
-from lmm.model.syntax import original
 from lmm.model.priors import Prior, parse_prior
+from lmm.model.syntax import original
 
 BRACES = re.compile(r"\{[^{}]+\}")  # what Snakemake takes for a wildcard
 
