@@ -184,6 +184,7 @@ def levels(name: str, found: Sequence, most: int, rows: int, stated: bool, locat
     advice = f"or C({name}) if its values are categories"
     if all(COMMAS.fullmatch(level.strip()) for level in found):
         what = f"column {name!r}: text such as {found[0]!r}, expected numbers with a decimal point and no other comma"
+        what += ', or `csv: {decimal: ","}`'
         raise StudyError(locate.where, f"{what}, {advice}")
     if len(found) > max(rows / 2, FEW):
         what = f"column {name!r}: text with {len(found)} levels in {rows} rows, for example {found[0]!r}"

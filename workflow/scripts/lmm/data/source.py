@@ -128,11 +128,19 @@ class Source:
             return f"SELECT {columns} FROM read_parquet({path}, {options}){span}"
         header = self.headers[part.file]
         # By position: DuckDB's names ignore case, and a file may have unnamed columns.
-        columns = ", ".join(f"c{header.index(name)} AS {quote(name)}" for name in self.columns)
+        # NULL where the study states that a value means missing: nullstr takes none with a delimiter in it.
+        marks = ", ".join(map(text, self.stated.missing))
+        cells = {name: f"c{header.index(name)}" for name in self.columns}
+        if marks:
+            cells = {
+                name: f"CASE WHEN trim({cell}) NOT IN ({marks}) THEN {cell} END"
+                for name, cell in cells.items()
+            }
+        columns = ", ".join(f"{cell} AS {quote(name)}" for name, cell in cells.items())
         schema = ", ".join(f"c{at}: 'VARCHAR'" for at in range(len(header)))
         dialect = self.dialects[part.file]
         path = text(in_utf8(self.files[part.file], dialect.encoding))
-        missing = ", ".join(text(word) for word in dict.fromkeys((*MISSING, *self.stated.missing)))
+        missing = ", ".join(text(word) for word in MISSING)
         most = self.most if part.stop is None else part.stop
         limit = f" LIMIT {most}" if most is not None else ""
         return (
