@@ -6,7 +6,7 @@ from datetime import date, timedelta
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from lmm.core.errors import StudyError
@@ -116,14 +116,10 @@ def test_files_of_one_study_may_be_written_differently(tmp_path):
 
 
 numbers = st.floats(-1e6, 1e6).map(lambda value: round(value, 3))
-words = st.text(
-    st.characters(codec="cp1252", exclude_categories=["Cc", "Cs", "Zs", "Zl", "Zp"]), min_size=1, max_size=8
-).filter(
-    lambda text: text.strip().lower() not in ("nan", "na", "n/a", "null", "none") and not text[0].isdigit()
-)
+words = st.text("abXY;,.:'\"|%/-üß€é’", min_size=1, max_size=8).map(lambda text: f"w{text}")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None)
 @given(
     rows=st.lists(st.tuples(numbers, words, st.sampled_from("abc")), min_size=4, max_size=12),
     delimiter=st.sampled_from(",;\t"),
@@ -135,7 +131,9 @@ def test_any_table_is_found_out(tmp_path_factory, rows, delimiter, decimal, enco
     frame = pd.DataFrame(rows, columns=["y", "note", "g"])
     frame.loc[0, "y"] = 0.5  # some number has a decimal mark
     file = write(tmp_path_factory.mktemp("any") / "d.csv", frame, delimiter, decimal, encoding)
-    found, records = dialect.detect(str(file), "csv", Reading())
+    # in Windows-1252 two characters may look like one of UTF-8, and nothing can tell which is meant
+    assume(encoding != "cp1252" or not dialect.MULTIBYTE.search(file.read_bytes()))
+    _, records = dialect.detect(str(file), "csv", Reading())
     assert records[0] == ["y", "note", "g"]
     with connect(ordered=True) as connection:
         source = ingest.inspect(str(file), ("y", "note", "g"), "g")
@@ -148,7 +146,8 @@ def test_any_table_is_found_out(tmp_path_factory, rows, delimiter, decimal, enco
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_missing_values_are_those_that_the_study_states(tmp_path, suffix):
     frame = pd.DataFrame(
-        {"y": ["1.5", ".", "2.5", "4", "3"], "x": [1, -999, 3, 2, 5], "f": ["u", "v", "n/a", "u", "v"], "g": list("aabbb")}
+        {"y": ["1.5", ".", "2.5", "4", "3"], "x": [1, -999, 3, 2, 5], "f": ["u", "v", "n/a", "u", "v"],
+         "g": list("aabbb")}
     )  # fmt: skip
     file = tmp_path / f"d.{suffix}"
     if suffix == "csv":
@@ -165,9 +164,9 @@ def test_missing_values_are_those_that_the_study_states(tmp_path, suffix):
 
 
 def test_a_mark_may_have_the_delimiter_and_the_quote_in_it(tmp_path):
-    (tmp_path / "d.csv").write_text('y,x,g\n1,"1,234.5",a\n2,"{it\'s 50 %}",a\n3,2,b\n4,3,b\n')
-    _, data, rows = read(tmp_path / "d.csv", "y ~ x + (1 | g)", drop=True, missing=("1,234.5", "{it's 50 %}"))
-    assert rows["x"].tolist() == [2, 3]
+    (tmp_path / "d.csv").write_text('y,x,g\n1,"1,234.5",a\n2,"{it\'s 50 %}",a\n3,2,b\n4,3,a\n5,4,a\n')
+    _, _, rows = read(tmp_path / "d.csv", "y ~ x + (1 | g)", drop=True, missing=("1,234.5", "{it's 50 %}"))
+    assert rows["x"].tolist() == [2, 3, 4]
 
 
 def test_rows_to_predict_are_read_by_the_same_rules(tmp_path):

@@ -613,6 +613,7 @@ OTHERS = {
     "configuration file: deep": (configuration(b"[" * 10_000 + b"]" * 10_000), "<tmp>/c.yaml: is nested too deeply or refers to itself; expected no more than 50 levels"),
     "configuration file: itself": (configuration(b"studies: &a {s: *a}"), "<tmp>/c.yaml: is nested too deeply or refers to itself; expected no more than 50 levels"),
     "configuration file: digits": (configuration(b"a: " + b"9" * 5000), "<tmp>/c.yaml: has a value that cannot be read: Exceeds the limit (4300 digits) for integer string conversion"),
+    "configuration file: hexadecimal": (configuration(b"a: 0x" + b"f" * 5000), "<tmp>/c.yaml: has a value that cannot be read: a number of more than 1024 bits; expected another"),
     "configuration file: list": (configuration(b"- a"), "<tmp>/c.yaml: has no keys at its top: \"['a']\"; expected `studies:`"),
     "configuration file: loop": (configuration("c.yaml"), "<tmp>/c.yaml: is a link to 'c.yaml', which is not there or leads back to itself; expected a configuration file"),
     "configuration file: directory": (lambda root: configurations.check(root), "<tmp>: is a directory; expected a configuration file"),

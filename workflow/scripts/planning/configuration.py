@@ -11,6 +11,7 @@ from lmm.core.errors import StudyError
 
 # Deeper nesting than this is no configuration of ours, and more than Python's recursion allows several readers.
 DEEPEST = 50
+LONGEST = 1024  # bits of a whole number, as of the largest floating-point one
 
 
 def check(file: str | Path) -> None:
@@ -74,9 +75,13 @@ def _nested(value: object, depth: int) -> None:
     ------
     RecursionError
         There are more than `DEEPEST` of them, as where a part refers to itself.
+    ValueError
+        A number that Python does not write out.
     """
     if depth > DEEPEST:
         raise RecursionError
+    if isinstance(value, int) and value.bit_length() > LONGEST:
+        raise ValueError(f"a number of more than {LONGEST} bits")
     parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
     for part in parts:
         _nested(part, depth + 1)

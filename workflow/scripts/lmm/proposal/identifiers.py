@@ -76,24 +76,32 @@ def labels_units(column: Column) -> bool:
     return bool(column.words & GROUP_WORDS)
 
 
-def repeated(inner: Column, outer: Column, frame: pd.DataFrame) -> int:
-    """In how many groups of `outer` the commonest level of `inner` occurs."""
+def commonest(inner: Column, outer: Column, frame: pd.DataFrame) -> tuple[str, int]:
+    """The level of `inner` that occurs in the most groups of `outer`, and their number."""
     pairs = frame[[inner.name, outer.name]].dropna().drop_duplicates()
-    return int(pairs[inner.name].value_counts().max()) if len(pairs) else 0
+    counts = pairs[inner.name].value_counts().sort_index()
+    if not len(counts):
+        return "", 0
+    label = counts.idxmax()
+    return f"{label:g}" if inner.numeric else str(label), int(counts.max())
 
 
 def inside(inner: Column, outer: Column, frame: pd.DataFrame) -> bool:
     """Whether `inner` labels units within the groups of `outer`, with labels that begin anew in each group.
 
-    Names decide where they say what contains what. Else the labels do: the groups of `outer` have the first labels
-    of all, some more and some fewer, and not the other way round. Complete crossing is neither.
+    The groups of `outer` then have the first labels of all. Where each has all labels, as in complete crossing too,
+    the names have to say what contains what.
     """
-    if inner.name == outer.name or repeated(inner, outer, frame) < 2:
+    if (
+        inner.name == outer.name
+        or commonest(inner, outer, frame)[1] < 2
+        or not _begins_anew(inner, outer, frame)
+    ):
         return False
     ranks = rank(inner), rank(outer)
     if None not in ranks:
         return ranks[0] > ranks[1]
-    return _begins_anew(inner, outer, frame) and not _begins_anew(outer, inner, frame)
+    return not _begins_anew(outer, inner, frame)
 
 
 def _begins_anew(inner: Column, outer: Column, frame: pd.DataFrame) -> bool:
@@ -105,7 +113,7 @@ def _begins_anew(inner: Column, outer: Column, frame: pd.DataFrame) -> bool:
 
 def numbers_rows(column: Column, group: Column, frame: pd.DataFrame) -> bool:
     """Whether a column of whole numbers, by its name, numbers the rows of each group."""
-    if not column.whole or not column.words & COUNTER_WORDS:
+    if column.counts_rows or not column.whole or not column.words & COUNTER_WORDS:
         return False
     pairs = frame[[column.name, group.name]].dropna()
     return not pairs.duplicated().any()

@@ -16,7 +16,7 @@ from lmm.core.words import counted
 from lmm.data.source import Source
 from lmm.model.formula import parse
 from lmm.proposal.columns import Column, is_all, look, notes
-from lmm.proposal.identifiers import inside, labels_units, numbers_rows, pooled, repeated
+from lmm.proposal.identifiers import commonest, inside, labels_units, numbers_rows, pooled
 
 FEW_LEVELS = 20  # a text predictor with more costs more coefficients than a first model should have
 MOST_PREDICTORS = 6
@@ -196,9 +196,7 @@ def _reads(formula: str) -> bool:
 
 def _pooling(inner: Column, outer: Column, frame: pd.DataFrame) -> str:
     """That groups with the same label may be different ones."""
-    label = frame[inner.name].value_counts().index[0]
-    label = f"{label:g}" if inner.numeric else str(label)
-    number = repeated(inner, outer, frame)
+    label, number = commonest(inner, outer, frame)
     return (
         f"column {inner.name!r}: its level {label!r} occurs in {number} levels of {outer.name!r}; if these are "
         f"different units, the groups are {outer.term}:{inner.term}, nested as in (1 | {outer.term}/{inner.term})"
