@@ -1,4 +1,4 @@
-# make | make test | make lint | make bench | make lock | make schema; ARGS goes to the tool as it is.
+# make | make test | make mutate | make lint | make bench | make lock | make schema; ARGS goes to the tool as it is.
 # Own data: make new STUDY=name DATA=file.csv; two runs: make compare A=old/results B=results.
 # On a cluster: make slurm-check | make ARGS="--profile profiles/slurm" | make resume | make faults; see docs/cluster.md.
 ARGS ?=
@@ -16,7 +16,7 @@ export MPLBACKEND = Agg
 unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONHOME
 
-.PHONY: run test lint bench replay lock schema clean-results slurm-check resume faults new compare
+.PHONY: run test mutate lint bench replay lock schema clean-results slurm-check resume faults new compare
 
 run: .venv/stamp
 	@$(BIN)/python workflow/tools/run.py $(ARGS)
@@ -27,6 +27,10 @@ run: .venv/stamp
 test: .venv/stamp
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slurm and not faults" $(ARGS) || [ $$? -eq 5 ]
 	@$(BIN)/python -m pytest -m "slurm and not faults" $(ARGS) || [ $$? -eq 5 ]
+
+# Share of a random sample of errors in the numerical code that the tests notice; takes an hour or two.
+mutate: .venv/stamp
+	@$(BIN)/python tests/mutate.py $(ARGS)
 
 lint: .venv/stamp
 	@$(BIN)/ruff check .

@@ -74,6 +74,7 @@ def _fits(rng, about, engine, groups, rows, shared, failed, sd_x):
                 "term": term,
             }
         )
+        part["df"] = "satterthwaite" if (engine, effect) == ("reml", "fixed") else ""
         part = part.assign(truth=truth, estimate=np.where(usable, e, np.nan))
         part["std_error"] = np.where(usable & (s > 0), s, np.nan)
         half = Z * np.where(s > 0, s, 0.5)

@@ -148,7 +148,7 @@ def _criticism(base: Path, rows: pd.DataFrame) -> None:
     names = ("Intercept", "x")
     codes, levels = encode(rows["group"].astype(str))
     W = np.column_stack([np.ones(len(rows)), rows["x"]])
-    terms = Terms(names, (names,), "group", names)
+    terms = Terms.one(names, (names,), "group", names)
     moments = accumulate.compute(terms, rows["y"].to_numpy(float), W, codes, levels)
     table, about = influence.influence(moments, names, (names,))
     write_table(base / "reml/influence.parquet", table)

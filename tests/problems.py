@@ -36,7 +36,7 @@ def rows_of(name: str, y_shift: float = 0.0, x_scale: float = 1.0):
     columns = [np.ones(len(table)), *(table[term].to_numpy(float) * x_scale for term in names[1:])]
     codes, levels = pd.factorize(table[group], sort=True)
     y = table[response].to_numpy(float) + y_shift
-    terms = Terms(names, blocks, group, names)
+    terms = Terms.one(names, blocks, group, names)
     return terms, y, np.column_stack(columns), codes, levels.astype(str).to_numpy()
 
 
@@ -61,7 +61,7 @@ def simulated(rng: np.random.Generator, sizes, fixed, random, D, sigma, beta, bl
     X, Z = (W[:, [names.index(name) for name in part]] for part in (fixed, random))
     u = rng.multivariate_normal(np.zeros(len(random)), D, size=len(sizes))
     y = X @ beta + (Z * u[codes]).sum(axis=1) + sigma * rng.standard_normal(len(codes))
-    terms = Terms(tuple(fixed), blocks or (tuple(random),), "g", names)
+    terms = Terms.one(tuple(fixed), blocks or (tuple(random),), "g", names)
     return terms, y, W, codes, np.array([f"{j:05d}" for j in range(len(sizes))])
 
 

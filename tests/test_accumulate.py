@@ -18,9 +18,9 @@ from lmm.model.formula import parse
 from lmm.moments.accumulate import Sums, accumulate, compute, merge
 from lmm.moments.pilot import basis_of, pilot, sample
 
-SLOPE = Terms(("Intercept", "x"), (("Intercept", "x"),), "g", ("Intercept", "x"))
+SLOPE = Terms.one(("Intercept", "x"), (("Intercept", "x"),), "g", ("Intercept", "x"))
 # y ~ x + z + (x | g): z is X's alone, so that gram need not keep its row
-MORE = Terms(("Intercept", "x", "z"), (("Intercept", "x"),), "g", ("Intercept", "x", "z"))
+MORE = Terms.one(("Intercept", "x", "z"), (("Intercept", "x"),), "g", ("Intercept", "x", "z"))
 
 
 def rows(n=300, groups=12, seed=0):
@@ -85,7 +85,7 @@ def test_basis_is_near_the_data():
 
 def test_without_an_intercept_the_pilot_stays_in_the_span_of_the_predictors():
     y, W, _, _ = rows()
-    terms = Terms(("x",), (("Intercept",), ("z",)), "g", ("Intercept", "z", "x"))
+    terms = Terms.one(("x",), (("Intercept",), ("z",)), "g", ("Intercept", "z", "x"))
     basis = pilot(terms, y, W[:, [0, 2, 1]])
     fitted = basis.pilot[0] + (W[:, [2, 1]] - basis.center) / basis.scale @ basis.pilot[1:]
     slope = W[:, 1] @ y / (W[:, 1] @ W[:, 1])

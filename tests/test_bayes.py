@@ -1,7 +1,6 @@
 """The pymc engine against quadrature, the full model and the post's exact posterior."""
 
 import numpy as np
-import nutpie
 import pytest
 
 import problems
@@ -15,7 +14,7 @@ from lmm.engines.pymc import full as bayes_full
 from lmm.engines.pymc import model as bayes_model
 from lmm.engines.pymc.chains import thin
 from lmm.engines.pymc.model import Setting
-from lmm.engines.pymc.posterior import given_draws, summarise_groups
+from lmm.engines.pymc.posterior import fixed_draws, given_draws, summarise_groups
 from lmm.engines.pymc.priors import resolve
 from lmm.likelihood.marginal import log_density
 from lmm.likelihood.problem import roots_of
@@ -221,8 +220,11 @@ def test_group_summaries_are_averages_of_dense_conditionals():
     values = np.array([[25.0, 30.0], [6.0, 5.0], [0.1, -0.3], [25.0, 27.0]])
     roots, sigmas = roots_of(problem.structure, values)
     beta, half, factors = given_draws(packed, roots, sigmas)
-    args = (packed, problem.z_map, problem.n_groups, beta, half, factors, sigmas, 2, 0.025)
-    kept, dropped = summarise_groups(*args, True), summarise_groups(*args, False)
+    args = (packed, problem.z_map, beta, half, factors, sigmas, 2, 0.025)
+    kept, dropped = (
+        [part[: problem.n_groups] for part in summarise_groups(*args, keep, 0, len(problem.gram))]
+        for keep in (True, False)
+    )
     for a, b in zip(kept[:6], dropped[:6], strict=True):
         np.testing.assert_array_equal(a, b)
     assert dropped[6].shape[0] == 0
@@ -238,6 +240,28 @@ def test_group_summaries_are_averages_of_dense_conditionals():
     np.testing.assert_allclose(kept[0], mean, atol=1e-9)
     np.testing.assert_allclose(kept[1], within + between, rtol=1e-9)
     np.testing.assert_allclose(kept[6].transpose(2, 0, 1), [case[3] for case in cases], atol=1e-9)
+
+
+def test_the_covariance_of_fixed_effects_has_its_spread_between_draws():
+    """cov(beta | y) = E[cov(beta | D, sigma, y)] + cov(E[beta | D, sigma, y]), from dense algebra at two draws."""
+    rng = np.random.default_rng(3)
+    # unbalanced groups: balanced data have a GLS estimate that does not depend on the variances
+    data = problems.simulated(
+        rng, [2, 9, 3, 12, 5], ("Intercept", "x"), ("Intercept", "x"), np.eye(2), 1.0, np.array([1.0, 2.0])
+    )
+    terms, y, W, codes, _ = data
+    moments = compute(*data)
+    problem, _, packed = bayes.prepare(moments, terms.fixed, terms.blocks, {"fixed": "flat"})
+    values = np.array([[0.2, 4.0], [0.3, 2.0], [0.5, -0.5], [2.0, 0.5]])
+    roots, sigmas = roots_of(problem.structure, values)
+    cases = [problems.dense(terms, y, W, codes, L @ L.T, s) for L, s in zip(roots, sigmas, strict=True)]
+    within = np.mean([case[2] for case in cases], axis=0)
+    between = np.cov([case[1] for case in cases], rowvar=False, ddof=0)
+    assert (np.diag(between) > 1e-4 * np.diag(within)).all(), "the check would notice nothing"
+    beta, half, _ = given_draws(packed, roots, sigmas)
+    found = fixed_draws(problem, beta, half, rng)
+    np.testing.assert_allclose(found.mean, [case[1] for case in cases], rtol=1e-10)
+    np.testing.assert_allclose(found.covariance, within + between, rtol=1e-9)
 
 
 def test_thinning_bounds_the_work():
@@ -292,24 +316,3 @@ def test_moments_survive_the_file(coffee, tmp_path):
     np.testing.assert_array_equal(again.gram, moments.gram)
     np.testing.assert_array_equal(again.total, moments.total)
     assert again.basis.plain() == moments.basis.plain()
-
-
-@pytest.mark.parametrize("blocks", [(("Intercept",), ("x",)), (("Intercept", "x"),)], ids=["||", "|"])
-def test_the_lean_compilation_draws_what_nutpies_own_draws(blocks):
-    """Same density, same gradient, same bits: only the way from C to the arrays differs."""
-    moments, terms = problems.moments_of("coffee")
-    problem, resolved, packed = bayes.prepare(moments, terms.fixed, blocks, Pymc().model_dump()["priors"])
-    sampler = bayes_model.Sampler(
-        problem.structure, resolved, bayes_model.marginal_model(problem.structure, resolved, packed)
-    )
-    data = {
-        "moments": packed,
-        "prior_numbers": bayes_model.prior_numbers(problem.structure, resolved),
-    }
-    start = np.array([9.0, 0.9, *([0.1] if len(blocks) == 1 else []), 1.0])
-    setting = Setting(seed=1, chains=2, tune=100, draws=100, target_accept=0.8)
-    lean = sampler.sample(setting, data, start)
-    sampler.compiled = nutpie.compile_pymc_model(sampler.model, var_names=list(sampler.names))
-    own = sampler.sample(setting, data, start)
-    assert np.array_equal(lean.values, own.values)
-    assert all(np.array_equal(lean.stats[name], own.stats[name]) for name in lean.stats)

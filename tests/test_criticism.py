@@ -110,6 +110,15 @@ def test_loo_is_the_exact_predictive_density_of_the_group_left_out():
     assert error.max() < 0.02, "the check would notice nothing"
 
 
+@pytest.mark.parametrize(
+    ("draws", "limit"),
+    [(100, 0.5), (400, 0.6156891), (1000, 2 / 3), (2154, 0.6999921), (2155, 0.7), (4000, 0.7), (10**6, 0.7)],
+)
+def test_few_draws_allow_a_smaller_pareto_k(draws, limit):
+    """Vehtari et al. 2024 (JMLR 25(72)), section 3.2.4: min(1 - 1 / log10(S), 0.7), which meet at S = 10^(10/3)."""
+    assert loo.threshold(draws) == pytest.approx(limit, abs=1e-7)
+
+
 def test_a_group_unlike_all_others_is_named():
     terms, y, W, codes, levels = made(12, sizes=(4, 9), blocks=(("Intercept",), ("x",)))
     y = np.where(codes == 7, y + 40.0, y)

@@ -2,7 +2,7 @@
 
 Shell blocks run in a copy of the project, whatever would fit models as a dry run; Python blocks of a page run in one
 process, in order, on the coffee study's tables; a `text` block is what the block before it prints; YAML blocks are
-configurations.
+configurations; a `row` block is a row of the catalogue of engines (tests/test_new_engine.py).
 """
 
 import json
@@ -118,6 +118,8 @@ def test_python_runs_and_prints_what_is_shown(copy, page):
         [sys.executable, "-c", DRIVER],
         input=json.dumps(code),
         cwd=copy,
+        env=os.environ
+        | {"PYTHONPATH": str(copy / "workflow/scripts")},  # the environment's library may be another
         capture_output=True,
         text=True,
         timeout=120,
@@ -154,7 +156,7 @@ def test_links_lead_somewhere_and_no_machine_is_named(page):
     missing = [link for link in links if link and "://" not in link and not (page.parent / link).exists()]
     assert missing == []
     assert not re.search(r"/(home|work|root|Users)/", text)
-    unknown = {language for language, _ in BLOCK.findall(text)} - {"sh", "python", "text", "yaml"}
+    unknown = {language for language, _ in BLOCK.findall(text)} - {"sh", "python", "text", "yaml", "row"}
     assert not unknown, "a block in a language that no test looks at"
 
 

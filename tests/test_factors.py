@@ -44,7 +44,7 @@ def test_several_files_agree_whatever_each_of_them_holds(tmp_path):
         frame.iloc[k * 20 : (k + 1) * 20].to_parquet(tmp_path / f"{k}.parquet")
     data, built, _ = design(tmp_path / "*.parquet", "y ~ f + (f || g)")
     assert data["columns"]["f"]["levels"] == ["c", "a", "b"]
-    assert built.terms.blocks == (("Intercept",), ("f[c]", "f[a]", "f[b]"))
+    assert built.terms.blocks == (("Intercept",), ("f[T.a]",), ("f[T.b]",))
 
 
 def test_sorted_categories_need_not_be_the_same_in_every_file(tmp_path):

@@ -40,6 +40,36 @@ def test_taken_apart(text, fixed, blocks):
     assert formula.blocks == blocks
 
 
+@pytest.mark.parametrize(
+    ("text", "factors"),
+    [
+        ("y ~ (1 | a) + (1 | b)", {"a": ("1",), "b": ("1",)}),
+        ("y ~ x + (x | a) + (z | b)", {"a": ("1 + x",), "b": ("1 + z",)}),
+        ("y ~ x + (x || a) + (1 | b)", {"a": ("1", "0 + x"), "b": ("1",)}),
+        ("y ~ x + (1 | a) + (1 | b) + (0 + x | a)", {"a": ("1", "0 + x"), "b": ("1",)}),
+        ("y ~ (1 | batch/cask)", {"cask:batch": ("1",), "batch": ("1",)}),
+        ("y ~ x + (x | a/b/c)", {"c:b:a": ("1 + x",), "b:a": ("1 + x",), "a": ("1 + x",)}),
+        ("y ~ (1 | a:b)", {"a:b": ("1",)}),
+        ("y ~ a + (1 | b/a)", {"a:b": ("1",), "b": ("1",)}),
+        ("y ~ (1 | (a:b)/c) + (1 | `the d`)", {"c:a:b": ("1",), "a:b": ("1",), "the d": ("1",)}),
+    ],
+)
+def test_several_factors(text, factors):
+    """Names and order of lme4's VarCorr: of a/b the inner factor first."""
+    formula = parse(text)
+    found = {f.group: tuple(b for term in f.terms for b in term.blocks) for f in formula.factors}
+    assert found == factors
+    assert list(found) == list(factors)
+    assert formula.several == (len(factors) > 1)
+
+
+def test_columns_of_several_factors():
+    formula = parse("y ~ x + (z | a:b) + (1 | c)")
+    assert formula.keys == (("a", "b"), ("c",))
+    assert formula.variables == ("y", "x", "z", "a", "b", "c")
+    assert formula.predictors == ("x", "z")
+
+
 def test_columns():
     formula = parse("np.log(y) ~ x*z + C(f) + poly(w, 2) + (`odd x` | `a group`)")
     assert formula.variables == ("y", "x", "z", "f", "w", "odd x", "a group")
@@ -71,12 +101,18 @@ def test_columns():
         ("y ~ x + ( | g)", "nothing stands left"),
         ("y ~ x + (0 | g)", "no random effect is left"),
         ("y ~ 0 + (1 | g)", "no fixed effect is left"),
-        ("y ~ x + (1 | a) + (1 | b)", "crossed and nested"),
-        ("y ~ x + (1 | g/h)", "nested"),
-        ("y ~ x + (1 | g:h)", "combines factors"),
+        ("y ~ x + (1 | a + b)", "write (1 | a) + (1 | b)"),
+        ("y ~ x + (1 | a * b)", "is no grouping factor"),
+        ("y ~ x + (1 | )", "nothing stands right"),
+        ("y ~ x + (1 | a/a)", "'a' is nested in itself"),
+        ("y ~ x + (1 | a:b:a)", "'a' is nested in itself"),
+        ("y ~ x + (1 | a/)", "grouping factor ''"),
+        ("y ~ x + (1 | a:b) + (1 | b:a)", "the same grouping factor"),
+        ("y ~ x + (1 | x) + (1 | b)", "'x' is also a predictor"),
+        ("y ~ x + (1 | a) + (x | b) + (1 | b)", "random intercept of 'b' appears twice"),
         ("y ~ x + (1 | C(g))", "name of a column"),
-        ("y ~ x + (1 | g) + (x | g)", "random intercept appears twice; write (1 | g) + (0 + x | g)"),
-        ("y ~ x + (x | g) + (0 + x | g)", "random effect of 'x' appears twice"),
+        ("y ~ x + (1 | g) + (x | g)", "random intercept of 'g' appears twice; write (1 | g) + (0 + x | g)"),
+        ("y ~ x + (x | g) + (0 + x | g)", "random effect of 'x' of 'g' appears twice"),
         ("y ~ offset(z) + (1 | g)", "offsets are not supported"),
         ("y ~ weights(z) + (1 | g)", "weights are not supported"),
         ("y | weights(w) ~ x + (1 | g)", "weights are not supported"),
@@ -132,17 +168,21 @@ def test_plain_matrix(frame):
 
 
 def test_treatment_contrasts_by_hand(frame):
-    """Dummies of all but the first level; C() of numbers sorts them as numbers."""
+    """Dummies of all but the first level; C() of numbers sorts them as numbers.
+
+    (f || g) has one block per column of (f | g): with all dummies beside it, the intercept's variance would not be
+    identified.
+    """
     design = build(parse("np.log(y) ~ x * f + C(t) + (f || g)"), frame)
     assert design.terms.fixed == (
         "Intercept", "x", "f[T.b]", "f[T.c]", "C(t)[T.3]", "C(t)[T.10]", "x:f[T.b]", "x:f[T.c]",
     )  # fmt: skip
-    assert design.terms.blocks == (("Intercept",), ("f[a]", "f[b]", "f[c]"))
+    assert design.terms.blocks == (("Intercept",), ("f[T.b]",), ("f[T.c]",))
     assert design.plain is None
     y, w = design.matrix(frame)
     found = dict(zip(design.terms.columns, w.T, strict=True))
     assert (y == np.log(frame.y)).all()
-    assert (found["f[a]"] == (frame.f == "a")).all()
+    assert (found["f[T.b]"] == (frame.f == "b")).all()
     assert (found["f[T.c]"] == (frame.f == "c")).all()
     assert (found["C(t)[T.10]"] == (frame.t == 10)).all()
     assert (found["x:f[T.b]"] == frame.x * (frame.f == "b")).all()

@@ -39,6 +39,24 @@ def test_autocorrelated_chains_fail(good):
     assert {"bulk ESS, smallest", "R-hat, largest"} <= failed(draws, stats)
 
 
+def test_the_gates_stand_at_their_documented_limits(good):
+    """Vehtari et al. 2021: R-hat below 1.01, bulk and tail ESS of at least 100 per chain; E-BFMI at least 0.3."""
+    _, stats = good
+    at = {"rhat": np.array([1.0099]), "ess_bulk": np.array([400.0]), "ess_tail": np.array([400.0])}
+
+    def failing(**changes):
+        gates = gate_fit(at | {name: np.array([value]) for name, value in changes.items()}, stats, 4)
+        return {gate["name"] for gate in gates if not gate["passed"]}
+
+    assert failing() == set()
+    assert failing(rhat=1.01) == {"R-hat, largest"}
+    assert failing(ess_bulk=399.9) == {"bulk ESS, smallest"}
+    assert failing(ess_tail=399.9) == {"tail ESS, smallest"}
+    limits = {gate["name"]: gate["limit"] for gate in gate_fit(at, stats, 4)}
+    assert limits["bulk ESS, smallest"] == limits["tail ESS, smallest"] == 400
+    assert (limits["R-hat, largest"], limits["E-BFMI, smallest"]) == (1.01, 0.3)
+
+
 @pytest.mark.parametrize(
     ("name", "gate"), [("diverging", "divergences"), ("maxdepth_reached", "draws at the largest tree depth")]
 )

@@ -106,7 +106,7 @@ def test_one_step_is_the_first_order_of_the_exact_change():
 def test_what_cannot_be_estimated_without_a_group_is_said_so():
     terms, y, W, codes, levels = unbalanced(8)
     W = np.column_stack([W, (codes == 3).astype(float)])
-    terms = Terms((*terms.fixed, "k"), terms.blocks, "g", (*terms.columns, "k"))
+    terms = Terms.one((*terms.fixed, "k"), terms.blocks, "g", (*terms.columns, "k"))
     table, _ = influence(compute(terms, y, W, codes, levels), terms.fixed, terms.blocks)
     alone = table["level"] == levels[3]
     assert set(table.loc[alone, "status"]) == {"not estimable"}

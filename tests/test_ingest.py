@@ -136,6 +136,28 @@ def test_scan_describes_columns(tmp_path):
     assert data["copied"]
 
 
+def test_summaries_of_several_files_are_those_of_all_their_rows(tmp_path):
+    """Files whose means differ by far more than their spread: merging must add the shift of the means."""
+    rng = np.random.default_rng(2)
+    parts = [
+        pd.DataFrame({"y": rng.normal(at, 1.0, n), "x": rng.normal(at, 2.0, n)})
+        for at, n in [(0.0, 10), (50.0, 30), (-40.0, 20)]
+    ]
+    for k, part in enumerate(parts):
+        part.assign(g=[f"g{k}{i % 3}" for i in range(len(part))]).to_csv(tmp_path / f"{k}.csv", index=False)
+    whole = pd.concat(parts)
+    _, data = ingest.scan(
+        ingest.inspect(str(tmp_path / "*.csv"), ("y", "x", "g"), "g"), parse("y ~ x + (1 | g)")
+    )
+    for name in ("y", "x"):
+        found = data["columns"][name]
+        expected = whole[name].agg(["min", "max", "mean", "std"])
+        # sums of 60 numbers of order 100 in another order
+        assert [found[key] for key in ("min", "max", "mean", "sd")] == pytest.approx(
+            list(expected), rel=1e-12
+        )
+
+
 def test_missing_drop_leaves_out_and_counts(tmp_path):
     text = "y,x,g\n1,1,a\nNA,9,a\n2,2,a\n5,,b\n,,\n4,4,b\n3,3,b\n"
     source, data = read(tmp_path, text, drop=True)
@@ -246,12 +268,12 @@ def test_names_that_sql_would_stumble_over(tmp_path):
     ],
 )
 def test_parameters_that_the_groups_cannot_carry(rows_, groups, fixed, blocks, said):
-    terms = Terms(fixed, blocks, "g", ("Intercept", "x", "z"))
+    terms = Terms.one(fixed, blocks, "g", ("Intercept", "x", "z"))
     if said is None:
-        checks.size(rows_, groups, terms, "d.csv")
+        checks.size(rows_, {"g": groups}, terms, "d.csv")
         return
     with pytest.raises(StudyError, match=said) as caught:
-        checks.size(rows_, groups, terms, "d.csv")
+        checks.size(rows_, {"g": groups}, terms, "d.csv")
     assert caught.value.where == "d.csv"
 
 
@@ -261,7 +283,7 @@ def moments_of(columns, n=200):
     names = tuple(columns)
     W = np.column_stack([np.broadcast_to(column, n).astype(float) for column in columns.values()])
     codes, levels = encode(np.arange(n) % 7)
-    terms = Terms(fixed=names, blocks=(names[:1],), group="g", columns=names)
+    terms = Terms.one(fixed=names, blocks=(names[:1],), group="g", columns=names)
     return compute(terms, rng.normal(size=n), W, codes, levels), names
 
 
@@ -312,7 +334,8 @@ def test_any_name_and_line_ending_gives_the_same_moments(tmp_path, header, formu
             content = ending.join([names, *rows_, ""]).encode(encoding)
             _, data = read(tmp_path, content, text)
             design, own = stage.designs([text], data, None)
-            moments, _ = stage.checked(stage.of_sources(design, data), own, data)
+            moments = stage.of_sources(design, data)
+            stage.checked(moments, own, data)
             assert moments.levels.tolist() == ["000", "001", "002", "003", "004"]
             found.append((moments.gram, moments.total, len(design.terms.columns)))
     for plain, odd in zip(found[:2], found[2:], strict=True):

@@ -5,13 +5,16 @@ import pytest
 
 import problems
 from lmm.inference.optimum import optimum
+from lmm.likelihood.by_group import log_densities
 from lmm.likelihood.conditional import conditional
 from lmm.likelihood.grouped import differentiate, eliminate, reml_terms
 from lmm.likelihood.grouped_pairs import differentiate_pairs, eliminate_pairs
 from lmm.likelihood.lanes import LANES, pack, unpack
 from lmm.likelihood.marginal import log_density, pack_problem
 from lmm.likelihood.problem import problem_of
+from lmm.model.terms import Terms
 from lmm.moments.accumulate import compute
+from lmm.moments.moments import by_group
 
 CASES = {
     # sizes, fixed, random, blocks: one row in a group, no intercept, more random than fixed, three effects
@@ -144,7 +147,8 @@ def test_gls_is_the_dense_one():
 
 @pytest.mark.parametrize("n_groups,p", [(3, 1), (100, 2), (200, 5)])
 @pytest.mark.parametrize("scale", [0.0, 1e-6, 1.0, 1e40])
-def test_the_loops_of_two_random_effects_say_what_the_general_ones_say(n_groups, p, scale):
+@pytest.mark.parametrize("ml", [False, True])
+def test_the_loops_of_two_random_effects_say_what_the_general_ones_say(n_groups, p, scale, ml):
     """Both passes on random groups; 1e40 makes determinants whose product would overflow."""
     rng = np.random.default_rng(n_groups + p)
     rows = rng.standard_normal((n_groups, 6, 2 + p + 1))
@@ -158,9 +162,43 @@ def test_the_loops_of_two_random_effects_say_what_the_general_ones_say(n_groups,
         logdet = first(packed, factor, schur, d_logdet, rest)
         root = np.linalg.cholesky(total[:p, :p])
         eliminated = d_logdet.copy()
-        second(rest, root, np.full(p, 0.3), d_logdet, d_rss)
+        second(rest, root, np.full(p, 0.3), ml, d_logdet, d_rss)
         found.append((np.array(logdet), np.tril(schur), rest, eliminated, d_logdet, d_rss))
     for general, own in zip(*found, strict=True):
         # sums of n_groups x 6 products in another order; at 1e40 what is left of A after elimination is rounding
         np.testing.assert_allclose(own, general, rtol=1e-12, atol=1e-11 * np.abs(total).max())
     assert np.isfinite(found[1][0])
+
+
+@pytest.mark.parametrize("fixed", [("Intercept", "x"), ("x", "z"), ("z",), ("Intercept",)])
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_model_with_fewer_fixed_effects_than_its_moments(fixed, whole):
+    # the pilot fit has all fixed effects; a model that lacks some must find their part in the response
+    rng = np.random.default_rng(8)
+    names = ("Intercept", "x", "z")
+    data = problems.simulated(rng, [7] * 9, names, names[:2], np.eye(2), 0.8, np.array([30.0, -4.0, 5.0]))
+    terms, y, W, codes, levels = data
+    W[:, 1:] += 3.0
+    own = Terms(fixed, terms.blocks, "g", names)
+    moments = compute(terms, y, W, codes, levels, whole)
+    best = optimum(problem_of(moments, fixed, terms.blocks))
+    expected, beta, cov, *_ = problems.dense(own, y, W, codes, best.covariance, best.sigma)
+    assert best.criterion == pytest.approx(expected, abs=1e-8)
+    assert best.beta == pytest.approx(beta, rel=1e-8)
+    assert best.cov_beta == pytest.approx(cov, rel=1e-8)
+    again = optimum(problem_of(compute(own, y, W, codes, levels, whole), fixed, terms.blocks))
+    assert best.criterion == pytest.approx(again.criterion, abs=1e-8)
+    X = W[:, [names.index(name) for name in fixed]]
+    assert moments.ols(fixed).beta == pytest.approx(np.linalg.lstsq(X, y, rcond=None)[0], rel=1e-10)
+    if whole:
+        gram = by_group(moments, fixed, terms.blocks)
+        density = log_densities(
+            problem_of(moments, fixed, terms.blocks), gram, moments.n,
+            best.beta[None], best.root[None], np.array([best.sigma]),
+        )  # fmt: skip
+        own_rows = codes == 4
+        Z = W[own_rows][:, :2]
+        V = best.sigma**2 * np.eye(7) + Z @ best.covariance @ Z.T
+        r = y[own_rows] - X[own_rows] @ best.beta
+        log_density = -0.5 * (7 * np.log(2 * np.pi) + np.linalg.slogdet(V)[1] + r @ np.linalg.solve(V, r))
+        assert density[0, 4] == pytest.approx(log_density, abs=1e-8)

@@ -30,12 +30,15 @@ import new_study
 import replay as replay_script
 import running.frame
 from conftest import ROOT
+from lmm import frames
 from lmm.config.load import load
 from lmm.core.errors import StudyError
 from lmm.data import checks, ingest
 from lmm.data.dialect import Reading
 from lmm.engines import ols
 from lmm.engines.pymc.priors import resolve
+from lmm.inference.effects import functions
+from lmm.inference.reference_grid import ReferenceGrid, Request
 from lmm.model.design import build
 from lmm.model.formula import parse
 from lmm.model.terms import Terms
@@ -91,10 +94,23 @@ def post(**changes):
 
 
 CONFIGURATIONS = [
-    (sim(tittle='x'), "studies.s.tittle: unknown key; did you mean 'title'? expected one of: title, formula, data, truth, simulate, designs, missing, missing_values, csv, rank_deficient, predict, engines, conf_level, on_failed_gate, replicates, replicates_per_job, simulate_from, bootstrap, calibration"),
+    (sim(tittle='x'), "studies.s.tittle: unknown key; did you mean 'title'? expected one of: title, formula, data, truth, simulate, designs, missing, missing_values, csv, rank_deficient, predict, engines, effects, models, conf_level, on_failed_gate, replicates, replicates_per_job, simulate_from, bootstrap, calibration"),
     (drawn(row=3), "studies.s.simulate.row: unknown key; did you mean 'rows'? expected one of: generator, seed, address, groups, rows, rows_per_group, fixed, sd, corr, sigma, predictors, random_effects, errors"),
     (sim(engines={'stan': {}}), 'studies.s.engines.stan: unknown key; expected one of: ols, mixedlm, reml, pymc'),
     (sim(engines={'ols': 3}), 'studies.s.engines.ols: 3: expected a mapping without keys: {}'),
+    (sim(engines={'reml': {'df': 'kenward'}}), "studies.s.engines.reml.df: 'kenward': expected 'satterthwaite', 'kenward-roger' or 'normal' or a list"),
+    (sim(engines={'reml': {'df': []}}), "studies.s.engines.reml.df: []: expected satterthwaite, kenward-roger or normal, or a list of them"),
+    (sim(replicates=2, engines={'reml': {'df': ['normal', 'normal']}}), "studies.s.engines.reml.df: normal, normal: one is there twice; expected each once"),
+    (sim(engines={'reml': {'df': ['normal', 'satterthwaite']}}), "studies.s.engines.reml.df: a list is for a study with `replicates`; expected one of satterthwaite, kenward-roger or normal"),
+    (sim(engines={'reml': {'df': 'kenward-roger', 'method': 'ml'}}), "studies.s.engines.reml.df: kenward-roger adjusts REML's fits, and method is ml; expected satterthwaite or normal"),
+    (sim(effects=[{'by': 'x'}]), "studies.s.effects.0: expected one of means and slopes"),
+    (sim(effects=[{'slopes': 'x'}, {'means': 'w'}]), "studies.s.effects.1: 'w' is not a predictor"),
+    (sim(effects=[{'slopes': 'x', 'contrasts': {'a': [1, -1]}, 'adjust': 'tukey'}]), "studies.s.effects.0.adjust: tukey is for pairwise contrasts; expected holm, bonferroni or none"),
+    (sim(effects=[{'slopes': 'x'}], replicates=2), "studies.s.effects: is for a study without `replicates`; expected one of the two"),
+    (sim(bootstrap=10), "studies.s.bootstrap: 10: data sets of a bootstrap are for `models`; expected both or neither"),
+    (sim(models={'a': 'y ~ x + (1 | g)', 'b': 'y ~ 1 + (1 | g)'}, replicates=2), "studies.s.models: is for a study without `replicates`; expected one of the two"),
+    (sim(models={'a': 'y ~ x + (1 | g)', 'b': 'np.log(y) ~ x + (1 | g)'}), "studies.s.models.b: 'np.log(y) ~ x + (1 | g)': response is 'np.log(y)'; expected the study's, 'y'"),
+    (sim(models={'a': 'y ~ x + (1 | g)', 'b': 'y ~ w + (1 | g)'}), "studies.s.models.b: 'y ~ w + (1 | g)': 'w' is not a predictor that the study simulates"),
     (sim(title=3), 'studies.s.title: 3: expected text'),
     (sim(formula=None), 'studies.s.formula: is missing; expected a value'),
     (sim(conf_level=1), 'studies.s.conf_level: 1: expected at most 0.9999'),
@@ -199,7 +215,8 @@ FORMULAS = [
     (' ', "formula: ' ': expected a formula such as 'y ~ x + (x | group)'"),
     ('y', "formula: 'y': expected one '~' between response and predictors, as in 'y ~ x + (x | group)'"),
     ('y ~ 0 + (1 | g)', "formula: 'y ~ 0 + (1 | g)': no fixed effect is left; keep the intercept or add a predictor"),
-    ('y ~ x + (1 | g) + (1 | h)', "formula: 'y ~ x + (1 | g) + (1 | h)': grouping factors g, h: crossed and nested factors are not supported, only one grouping factor"),
+    ('y ~ x + (1 | g + h)', "formula: 'y ~ x + (1 | g + h)': (1 | g + h): 'g + h' is no grouping factor; write (1 | g) + (1 | h), or g:h"),
+    ('y ~ x + (1 | )', "formula: 'y ~ x + (1 | )': (1 |): nothing stands right of '|'; expected a grouping factor"),
     ('y ~ g + (1 | g)', "formula: 'y ~ g + (1 | g)': the grouping factor 'g' is also a predictor, which would explain all that its groups differ in; drop one of the two, or copy it under another name where its numbers are a trend"),
     ('y ~ y + (1 | g)', "formula: 'y ~ y + (1 | g)': the response 'y' is also on the right-hand side; expected it left only"),
     ('y ~ x + + (1 | g)', "formula: 'y ~ x + + (1 | g)': '+' is followed by '+'; expected a term between them"),
@@ -219,12 +236,12 @@ FORMULAS = [
     ('y ~ I(2) + (1 | g)', "formula: 'y ~ I(2) + (1 | g)': 'I(2)': expected a function of columns"),
     ('y ~ x + (1 | g | h)', "formula: 'y ~ x + (1 | g | h)': (1 | g | h): expected one '|' or '||'"),
     ('y ~ x + ( | g)', "formula: 'y ~ x + ( | g)': (| g): nothing stands left of '|'; write (1 | group)"),
-    ('y ~ x + (1 | a/b)', "formula: 'y ~ x + (1 | a/b)': (1 | a/b): nested factors are not supported, only one grouping factor"),
-    ('y ~ x + (1 | a:b)', "formula: 'y ~ x + (1 | a:b)': (1 | a:b): 'a:b' combines factors, which is not supported; make one column of them"),
+    ('y ~ x + (1 | a/a)', "formula: 'y ~ x + (1 | a/a)': (1 | a/a): 'a' is nested in itself; expected different factors"),
+    ('y ~ x + (1 | a:b) + (x | b:a)', "formula: 'y ~ x + (1 | a:b) + (x | b:a)': 'b:a' and 'a:b' are the same grouping factor; expected one"),
     ('y ~ x + (1 | 3)', "formula: 'y ~ x + (1 | 3)': (1 | 3): grouping factor '3': expected the name of a column"),
     ('y ~ x + (0 | g)', "formula: 'y ~ x + (0 | g)': (0 | ...): no random effect is left; expected 1, a predictor or both"),
-    ('y ~ x + (x | g) + (1 | g)', "formula: 'y ~ x + (x | g) + (1 | g)': the random intercept appears twice; write (1 | g) + (0 + x | g) or (x || g) for independent effects, (x | g) for correlated ones"),
-    ('y ~ x + (x | g) + (0 + x | g)', "formula: 'y ~ x + (x | g) + (0 + x | g)': the random effect of 'x' appears twice; write (1 | g) + (0 + x | g) or (x || g) for independent effects, (x | g) for correlated ones"),
+    ('y ~ x + (x | g) + (1 | g)', "formula: 'y ~ x + (x | g) + (1 | g)': the random intercept of 'g' appears twice; write (1 | g) + (0 + x | g) or (x || g) for independent effects, (x | g) for correlated ones"),
+    ('y ~ x + (x | g) + (0 + x | g)', "formula: 'y ~ x + (x | g) + (0 + x | g)': the random effect of 'x' of 'g' appears twice; write (1 | g) + (0 + x | g) or (x || g) for independent effects, (x | g) for correlated ones"),
     ('y ~ I(x +) + (1 | g)', "formula: 'y ~ I(x +) + (1 | g)': 'I(x +)' does not parse; expected columns by name ('.' is not supported) and functions of them, joined by +, -, * or :"),
     ('y ~ offset(x) + (1 | g)', "formula: 'y ~ offset(x) + (1 | g)': offsets are not supported; subtract it from the response before the fit"),
     ('y ~ weights(x) + (1 | g)', "formula: 'y ~ weights(x) + (1 | g)': weights are not supported; every row counts once"),
@@ -585,7 +602,29 @@ def singular_moments(root):
 
 
 # what provokes it, and the message
+def effect(request: Request):
+    """A means or slopes request to a model with a factor and a number."""
+
+    def ask(root):
+        data = rows(f=list("uvuv"))
+        columns = {"x": {"min": 0.5, "max": 3.0, "mean": 1.6, "sd": 1.1}}
+        functions(ReferenceGrid(build(parse("y ~ f + x + (1 | g)"), data), columns, 4), request)
+
+    return ask
+
+
+def large_grid(root):
+    names = [f"f{k}" for k in range(20)]
+    data = pd.DataFrame({name: ["u", "v"] for name in names} | {"y": [0.0, 1.0], "g": ["a", "b"]})
+    grid = ReferenceGrid(build(parse(f"y ~ {' + '.join(names)} + (1 | g)"), data), {}, 2)
+    functions(grid, Request("means", ("f0",)))
+
+
 OTHERS = {
+    "frames: engine": (lambda root: frames.fit("y ~ x + (1 | g)", rows(), "lme4"), "engine: 'lme4'; expected one of ols, mixedlm, reml, pymc"),
+    "frames: column": (lambda root: frames.fit("y ~ z + (1 | g)", rows()), "data: column 'z' is missing; expected y, z, g"),
+    "frames: missing values": (lambda root: frames.fit("y ~ x + (1 | g)", rows(x=[1.0, None, 2, 3])), "data: column 'x' has 1 missing values; expected none"),
+    "frames: setting": (lambda root: frames.fit("y ~ x + (1 | g)", rows(), "pymc", chain=2), "chain: unknown key; did you mean 'chains'? expected one of: "),
     "no configuration": (config({}), "config: {}: expected a mapping with the key 'studies'"),
     "unknown top key": (config({"studys": {}}), "studys: unknown key; did you mean 'studies'? expected one of: studies, report"),
     "no studies": (config({"studies": None}), "studies: None: expected at least one study, by its name"),
@@ -646,11 +685,11 @@ OTHERS = {
     "not finite, in a file": (not_finite_in_a_file, "<tmp>/d.csv: column 'x': 0 in row 3, where 'np.log(x)' is -inf; expected numbers that give it a finite value"),
     "order of categories": (orders(["v", "u"], ["u", "v"]), "<tmp>/1.parquet: column 'x': categories 'u', 'v', expected 'v', 'u' as in <tmp>/0.parquet, in one order throughout: the first is the reference level"),
     "order of some categories": (orders(["v", "u"], None), "<tmp>/1.parquet: column 'x': text without an order of its own, expected 'v', 'u' as in <tmp>/0.parquet, in one order throughout"),
-    "too many parameters": (lambda root: checks.size(5, 3, Terms(("Intercept", "x"), (("Intercept", "x"),), "g", ("Intercept", "x")), "d.csv"),
+    "too many parameters": (lambda root: checks.size(5, {"g": 3}, Terms.one(("Intercept", "x"), (("Intercept", "x"),), "g", ("Intercept", "x")), "d.csv"),
                             "d.csv: 2 fixed effects and 4 variance parameters for 5 rows, expected more rows than parameters"),
-    "too many levels": (lambda root: designs(["y ~ x + (1 | g)"], {"rows": 4, "groups": 2, "columns": {}, "sources": ["d.csv"]}, rows(x=list("stuv"))),
+    "too many levels": (lambda root: designs(["y ~ x + (1 | g)"], {"rows": 4, "factors": [{"group": "g", "levels": 2}], "columns": {}, "sources": ["d.csv"]}, rows(x=list("stuv"))),
                         "d.csv: column 'x': 4 levels; 4 fixed effects and 2 variance parameters for 4 rows, expected more rows than parameters"),
-    "too few groups": (lambda root: checks.size(50, 2, Terms(("Intercept",), (("Intercept", "x", "z"),), "g", ("Intercept", "x", "z")), "d.csv"),
+    "too few groups": (lambda root: checks.size(50, {"g": 2}, Terms.one(("Intercept",), (("Intercept", "x", "z"),), "g", ("Intercept", "x", "z")), "d.csv"),
                        "d.csv: column 'g': 2 groups for 3 correlated random effects (Intercept, x, z), expected at least as many groups, or independent effects with ||"),
     "collinear": (lambda root: checks.collinear(moments("y ~ x + z + (1 | g)", many()), ("Intercept", "x", "z"), "d.csv"),
                   "d.csv: column 'z': a linear combination of 'x' in all rows, expected columns that are not; take one out of the formula"),
@@ -690,6 +729,15 @@ OTHERS = {
     "quota": (scripted(failing(errno.EDQUOT)), "studies.s.<tmp>: the disk quota is used up: make room, then run again; what is finished stays"),
     "read-only": (scripted(failing(errno.EROFS)), "studies.s.<tmp>: read-only or not yours: make it writable, then run again; what is finished stays"),
     "not writable": (scripted(failing(errno.EACCES)), "studies.s.<tmp>: read-only or not yours: make it writable, then run again; what is finished stays"),
+    "effects: predictor": (effect(Request("means", ("z",))), "effects: 'z' is not a predictor of the fixed effects; expected one of: f, x"),
+    "effects: slope": (effect(Request("slopes", ("f",))), "effects: 'f' is categorical and has no slope; expected a numeric predictor, or means: f"),
+    "effects: mean": (effect(Request("means", ("x",))), "effects: 'x' is numeric; expected a categorical predictor, or its values under `at`"),
+    "effects: level": (effect(Request("means", ("f",), at={"f": ["w"]})), "effects: at: f: 'w'; expected one of its levels u, v"),
+    "effects: number": (effect(Request("means", ("f",), at={"x": ["w"]})), "effects: at: x: 'w'; expected a number"),
+    "effects: one slope": (effect(Request("slopes", ("x",), contrasts="pairwise")), "effects: contrasts of one slope; expected `by` a categorical predictor"),
+    "effects: one level": (effect(Request("means", ("f",), at={"f": ["u"]}, contrasts="pairwise")), "effects: contrasts of one level; expected two or more"),
+    "effects: weights": (effect(Request("means", ("f",), contrasts={"c": [1, -1, 0]})), "effects: contrasts: c: 3 weights; expected weights of the levels u, v"),
+    "effects: grid": (large_grid, "effects: a reference grid of 1,048,576 rows; expected at most 1,000,000"),
     "new: nothing": (new("", ""), "new: expected a name and a file: make new STUDY=name DATA=file.csv"),
     "new: exists": (new("s", "d.csv", "here.yaml"), "studies.s.here.yaml: exists already, expected a new file; name another one by OUT="),
     "new: column": (proposed(many(), response="w"), "<tmp>/d.csv: RESPONSE=w: no such column, expected one of y, x, z, g"),

@@ -37,7 +37,7 @@ def rows(name):
     W = np.column_stack([np.ones(len(table)), *(table[name] for name in names[1:])])
     codes, levels = pd.factorize(table[group], sort=True)
     y = table[response].to_numpy(float)
-    return Terms(names, blocks, group, names), y, W, codes, levels.astype(str).to_numpy()
+    return Terms.one(names, blocks, group, names), y, W, codes, levels.astype(str).to_numpy()
 
 
 def exact_fit(name, terms):
@@ -50,9 +50,9 @@ def exact_fit(name, terms):
     parameters["sd__Observation"] = reference["sigma"]
     table = pd.DataFrame({"term": list(parameters), "estimate": list(parameters.values())})
     table["conf_low"], table["conf_high"] = table["estimate"] - 0.25, table["estimate"] + 0.5
-    return Fit(
-        "reml", table.reindex(columns=PARAMETERS), None, Diagnostics("reml", criterion=reference["criterion"])
-    )
+    table["df"] = np.inf
+    about = Diagnostics("reml", criterion=reference["criterion"], df="normal")
+    return Fit("reml", table.reindex(columns=PARAMETERS), None, about)
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +219,8 @@ def test_the_units_of_a_predictor_do_not_decide_the_fit():
         by_unit = exact.parameters["term"].map({"x": 1 / unit, "sd__x": 1 / unit}).fillna(1.0)
         table = exact.parameters.assign(estimate=exact.parameters["estimate"] * by_unit)
         # X with a column times c: log|X'V^-1 X| is 2 log c more
-        details = Diagnostics("reml", criterion=EXACT["coffee"]["criterion"] + 2 * np.log(unit))
+        criterion = EXACT["coffee"]["criterion"] + 2 * np.log(unit)
+        details = Diagnostics("reml", criterion=criterion, df="normal")
         fit = mixedlm.fit(terms, y, scaled, codes, levels, reml=Fit("reml", table, None, details))
         assert fit.diagnostics.status == "ok"  # unscaled, a slope variance of 1e-16 would trip issue #10239
         # 1e-5: as for the warm start; the powers of 2 nearest to 1e8 leave other roundings
@@ -275,7 +276,7 @@ def three():
     year, z, v = 2000 + 20 * rng.normal(size=n), rng.normal(size=n), rng.normal(size=n)
     u = rng.normal(size=(groups, 3)) * [2.0, 0.1, 0.5]
     y = 1 + v + 0.1 * (year - 2000) + u[codes, 0] + u[codes, 1] * (year - 2000) + u[codes, 2] * z
-    terms = Terms(
+    terms = Terms.one(
         ("Intercept", "year", "v"), (("Intercept", "year"), ("z",)), "g", ("Intercept", "year", "z", "v")
     )
     W = np.column_stack([np.ones(n), year, z, v])
@@ -321,3 +322,30 @@ def test_a_cold_start_on_the_coffee_data_ends_near_the_optimum_and_says_how_near
     # MixedLM's default on these data is 4e-6 to 4e-4 off in the sd's (statistics.md, section 3)
     assert 4e-6 < gap["sd"] < 4e-4
     assert 0 < gap["criterion"] < 1e-4
+
+
+@pytest.mark.parametrize("method", ["satterthwaite", "kenward-roger", "normal"])
+def test_degrees_of_freedom_are_remls_at_the_same_optimum(method):
+    data = rows("sleepstudy")
+    exact, _ = reml.fit(accumulate.compute(*data), data[0].fixed, data[0].blocks, df=method)
+    fit = mixedlm.fit(*data, reml=exact)
+    found, expected = (f.parameters[f.parameters["effect"] == "fixed"] for f in (fit, exact))
+    assert fit.diagnostics.summary["reml_gap"]["reached"]
+    np.testing.assert_array_equal(found["df"], expected["df"])
+    # statsmodels' standard errors are of its joint Hessian, Kenward and Roger's are reml's
+    rtol = 1e-12 if method == "kenward-roger" else 1e-4
+    np.testing.assert_allclose(found["std_error"], expected["std_error"], rtol=rtol)
+    np.testing.assert_allclose(found["conf_low"], expected["conf_low"], rtol=1e-4)
+    np.testing.assert_allclose(found["p_value"], expected["p_value"], rtol=1e-2)
+    said = fit.diagnostics.intervals["fixed"]
+    assert {"satterthwaite": "Satterthwaite", "kenward-roger": "Kenward", "normal": "Wald (z)"}[
+        method
+    ] in said
+
+
+def test_another_optimum_has_statsmodels_own_z():
+    data = rows("sleepstudy")
+    fit = mixedlm.fit(*data)
+    fixed = fit.parameters[fit.parameters["effect"] == "fixed"]
+    assert np.isinf(fixed["df"]).all()
+    assert "Wald (z)" in fit.diagnostics.intervals["fixed"]

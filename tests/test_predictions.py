@@ -16,7 +16,7 @@ from lmm.model.terms import Terms
 from lmm.moments.accumulate import compute
 from lmm.prediction import new_rows, predict
 
-TERMS = Terms(("Intercept", "x", "w"), (("Intercept", "x"),), "g", ("Intercept", "x", "w"))
+TERMS = Terms.one(("Intercept", "x", "w"), (("Intercept", "x"),), "g", ("Intercept", "x", "w"))
 
 
 @pytest.fixture(scope="module")

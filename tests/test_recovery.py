@@ -111,7 +111,7 @@ def test_published_formulas_computed_independently():
     low, high = e - 1.7 * s, e + 2.1 * s
     long = pd.DataFrame({
         "design": "a", "groups": 10, "replicate": np.arange(n), "engine": "reml", "effect": "fixed", "group": "",
-        "term": "x",
+        "term": "x", "df": "normal",
         "truth": t, "estimate": e, "std_error": s, "conf_low": low, "conf_high": high, "status": "ok", "message": "",
     })  # fmt: skip
     table = select(performance(long), "bias")
@@ -122,7 +122,12 @@ def test_published_formulas_computed_independently():
         # both are sums of 57 doubles in different orders
         assert table.loc[measure, "estimate"] == pytest.approx(estimate, rel=1e-12), measure
         assert table.loc[measure, "mcse"] == pytest.approx(mcse, rel=1e-12), measure
-    assert set(table.index) == {*expected, "rmse"}
+    assert set(table.index) == {*expected, "rmse", "type_1_error"}
+    assert np.isnan(table.loc["type_1_error", "estimate"])  # there is an effect
+    null = (
+        performance(long.assign(truth=0.0)).query("subset == 'usable' and term == 'x'").set_index("measure")
+    )
+    assert null.loc["type_1_error", ["estimate", "mcse"]].tolist() == pytest.approx(expected["power"])
 
 
 def test_jackknife_in_closed_form_is_the_jackknife():
@@ -190,7 +195,7 @@ def long(rows, **columns):
     """A long table from (replicate, engine, term, estimate, low, high, status)."""
     names = ["replicate", "engine", "term", "estimate", "conf_low", "conf_high", "status"]
     table = pd.DataFrame(rows, columns=names)
-    fixed = {"design": "a", "groups": 10, "truth": 1.0, "std_error": 0.5, "message": ""}
+    fixed = {"design": "a", "groups": 10, "df": "", "truth": 1.0, "std_error": 0.5, "message": ""}
     effect = np.where(table["term"].str.startswith(("sd__", "cor__")), "ran_pars", "fixed")
     group = np.where(effect == "ran_pars", "g", "")
     return table.assign(effect=effect, group=group, **(fixed | columns))

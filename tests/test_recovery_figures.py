@@ -4,6 +4,7 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -202,6 +203,23 @@ def test_cards_judge_beyond_monte_carlo_error(grid, single):
     assert cards["recovery-pymc"].tone == "bad"  # made 20 % too large at 10 groups
     found = {card.key: card for card in recovery.cards(recovered.read("single", SETTINGS, single))}
     assert found["calibration"].tone == "bad" and found["calibration"].value == "3 of 4 quantities"
+
+
+@pytest.mark.parametrize(
+    ("measure", "looked_at", "bad"),
+    [("coverage", 0.925, 0.85), ("relative_bias", -0.05, -0.25), ("failure_rate", 0.05, 0.2)],
+)
+def test_cards_turn_at_their_documented_limits(measure, looked_at, bad):
+    """Coverage 2.5 and 10 points below the level, bias of 5 and 25 %, failures of 5 and 20 %, and 3 MCSE more."""
+    mcse, study = 0.001, SimpleNamespace(conf_level=0.95)
+    outwards = -1.0 if measure == "coverage" or looked_at < 0 else 1.0
+
+    def tone(value):
+        return recovery._tone(study, measure, pd.Series({"estimate": value, "mcse": mcse}))
+
+    for limit, inside, outside in ((looked_at, "good", "warn"), (bad, "warn", "bad")):
+        assert tone(limit + outwards * 2.9 * mcse) == inside
+        assert tone(limit + outwards * 3.1 * mcse) == outside
 
 
 def test_the_performance_table_has_every_design_engine_and_term(grid, single):

@@ -6,10 +6,12 @@ from scipy import optimize, stats
 
 import problems
 from lmm.engines import reml
+from lmm.inference import intervals
+from lmm.inference import newton as newton_module
 from lmm.inference import optimum as optimum_module
 from lmm.inference.intervals import profile_intervals, standard_errors
 from lmm.inference.newton import newton
-from lmm.inference.optimum import fill, optimum
+from lmm.inference.optimum import GRID, fill, optimum
 from lmm.likelihood.marginal import log_density, pack_problem
 from lmm.likelihood.problem import problem_of
 from lmm.model.terms import Terms
@@ -61,6 +63,20 @@ def test_every_reference_number(study):
         close([ranef[level, term] for term in terms.random], values, exact["sigma"])
 
 
+def test_p_values_of_fixed_effects_are_two_sided(study):
+    """P(|Z| > |estimate / SE|), Z standard normal; for the slope of sleepstudy 1.27e-11."""
+    name, terms, fit, _, exact = study
+    table = fit.parameters.set_index("term")
+    for term in terms.fixed:
+        z = exact["fixed"][term] / exact["se"][term]
+        # the reference has z to 1e-6; d log p / d log z is -z^2, below 2,000 where p is above 1e-300
+        expected = stats.norm.cdf(-abs(z)) + stats.norm.sf(abs(z))
+        assert table.p_value[term] == pytest.approx(expected, rel=2e-3)
+        assert table.statistic[term] == pytest.approx(z, rel=1e-6)
+    if name == "sleepstudy":
+        assert table.p_value["Days"] == pytest.approx(1.27467e-11, rel=1e-5)
+
+
 def test_sds_are_exact_to_1e8(study):
     _, terms, fit, _, exact = study
     found = fit.parameters.set_index("term").estimate
@@ -86,6 +102,33 @@ def test_orthodont_from_random_starts(seed):
     assert best.certified
 
 
+def test_a_first_stop_at_the_boundary_is_not_the_last():
+    """Eleven rows with two minima: the best of the grid of starts leads to one at the boundary, 1.9 higher."""
+    y = np.array([2.69, 0.82, 6.08, -2.87, 1.7, 3.44, -0.39, 0.45, 3.26, 2.49, 1.54])
+    x = np.array([0.54, 0.71, 2.0, -1.47, 0.56, 1.21, -0.18, -1.23, 0.65, 0.15, -0.61])
+    codes, names = np.array([0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 2]), ("Intercept", "x")
+    terms, W = Terms(names, (names,), "g", names), np.column_stack([np.ones(11), x])
+    problem = problem_of(compute(terms, y, W, codes, np.array(["a", "b", "c"])), terms.fixed, terms.blocks)
+    start = min(GRID, key=lambda c: optimum_module._scale_start(problem, c * np.eye(2))[0])
+    first, best = optimum(problem, [start * np.eye(2)]), optimum(problem)
+    assert first.certified
+    assert first.singular
+    assert first.criterion == pytest.approx(27.592580, abs=1e-6)
+
+    def dense(phi):
+        root = np.array([[phi[0], 0.0], [phi[1], phi[2]]])
+        return problems.dense(terms, y, W, codes, root @ root.T, np.exp(phi[3]))[0]
+
+    rng, options = np.random.default_rng(1), {"xatol": 1e-7, "fatol": 1e-10, "maxiter": 4000}
+    starts = rng.normal(size=(10, 4)) * [5.0, 5.0, 5.0, 1.0]
+    least = min(
+        optimize.minimize(dense, start, method="Nelder-Mead", options=options).fun for start in starts
+    )
+    assert best.certified
+    assert not best.singular
+    assert best.criterion == pytest.approx(least, abs=1e-6)  # Nelder-Mead stops within 1e-8 of a minimum
+
+
 def test_theta_zero_is_left():
     # the gradient in L vanishes identically at L = 0, whatever the data say
     for name in ("orthodont", "sleepstudy", "dyestuff", "coffee"):
@@ -98,7 +141,7 @@ def test_orthodonts_saddle_is_left():
     problem = study_problem("orthodont")
     structure = problem.structure
     held = int(np.flatnonzero((structure.rows == 1) & (structure.cols == 1))[0])
-    model = (structure.rows, structure.cols, np.eye(2), problem.gram, problem.total, problem.n_rows - 2)
+    model = problem.model(np.eye(2))
     start = np.array([1.0, 0.5, 0.0, 0.0])
     phi, value, *_ = newton(start, held, -1, *model, 200)
     stuck = value + problem.constant
@@ -239,6 +282,28 @@ def test_limits_at_the_edge_of_the_parameter_space():
     assert limits[2, 0] == -1.0
 
 
+def test_a_limit_whose_search_did_not_converge_is_reported_and_left_empty(monkeypatch):
+    """The kernels as Python, with a Newton's method that finds the minimum and says that it did not converge."""
+
+    def unsure(*arguments):
+        found = newton(*arguments)
+        return (*found[:4], False, *found[5:])
+
+    problem = study_problem("dyestuff")
+    best = optimum(problem)
+    expected, _ = profile_intervals(problem, best, 0.95)
+    monkeypatch.setattr(intervals, "profile_limit", newton_module.profile_limit.py_func)
+    found, warnings = profile_intervals(problem, best, 0.95)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)  # where the search stops, 1e-9 of the rise
+    assert warnings == []
+    monkeypatch.setattr(newton_module, "newton", unsure)
+    found, warnings = profile_intervals(problem, best, 0.95)
+    assert np.isnan(found).all()
+    assert [text.split(" has ")[0] for text in warnings] == [
+        "the profile of sd__Intercept", "the profile of sd__Observation",
+    ]  # fmt: skip
+
+
 def test_standard_errors_are_the_dense_hessians():
     terms, y, W, codes, levels = problems.rows_of("dyestuff")
     problem = problem_of(compute(terms, y, W, codes, levels), terms.fixed, terms.blocks)
@@ -297,7 +362,7 @@ def small_study(seed, sds=(1.0, 0.5)):
     W = np.column_stack([np.ones(30), rng.standard_normal(30)])
     effects = rng.standard_normal((6, 2)) @ np.linalg.cholesky([[1.0, 0.3], [0.3, 1.0]]).T * sds
     y = W @ [3.0, 0.5] + (W * effects[codes]).sum(axis=1) + rng.standard_normal(30)
-    terms = Terms(names, (names,), "g", names)
+    terms = Terms.one(names, (names,), "g", names)
     return terms, y, W, codes, compute(terms, y, W, codes, np.array(list("abcdef")))
 
 

@@ -9,6 +9,7 @@ import made_results
 from lmm.core import words
 from lmm.recovery.calibration import verdicts
 from lmm.report import figures, report
+from lmm.report import verdicts as report_verdicts
 from lmm.report.page import assemble
 from lmm.report.tables import fits
 from lmm.report.tables import table as report_table
@@ -143,3 +144,17 @@ def test_a_line_with_other_predictors_says_where_they_are_held(tmp_path):
 def test_numbers_keep_their_percent_signs(tmp_path):
     html = assemble("report.html.j2", title="5 % ± 1 %", studies=[], provenance=PROVENANCE, bibtex="")
     assert "<title>5\u00a0%\u00a0±\u00a01\u00a0%</title>" in html
+
+
+@pytest.mark.parametrize(("share", "tone"), [(0.099, "good"), (0.101, "warn"), (0.9, "warn")])
+def test_a_difference_between_engines_is_judged_by_a_tenth_of_a_standard_error(coffee, share, tone):
+    """The largest difference of random effects is small below 0.1 of their typical standard error."""
+    _, results = coffee
+    table = results.tables["ranef_differences"].copy()
+    for term in table["term"].unique():
+        rows = table.index[table["term"] == term]
+        table.loc[rows, "difference"] = 0.0
+        table.loc[rows[3], "difference"] = -share * results.typical_error(term)
+    judged = replace(results, tables={**results.tables, "ranef_differences": table})
+    card = next(card for card in report_verdicts.cards(judged) if card.key == "differences")
+    assert card.tone == tone

@@ -12,7 +12,7 @@ from lmm.simulation import moments as simulate_moments
 # Each test of a distribution has a fixed seed, so that it passes or fails for good; LEVEL is the chance that a
 # right implementation would have been unlucky with its seed, all comparisons of a test together.
 LEVEL = 1e-4
-TERMS = Terms(("Intercept", "x", "z"), (("Intercept", "x"),), "g", ("Intercept", "x", "z"))
+TERMS = Terms.one(("Intercept", "x", "z"), (("Intercept", "x"),), "g", ("Intercept", "x", "z"))
 BETA = np.array([3.0, 0.5, -2.0])
 
 

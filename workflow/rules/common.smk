@@ -61,6 +61,12 @@ def targets():
         for name, study in studies.items()
         if study["predicted"]
     ]
+    for name, study in studies.items():
+        base = f"results/{name}"
+        wanted += [f"{base}/effects/effects.csv"] * (study["recovery"] is None)
+        wanted += [
+            f"{base}/models/{table}.csv" for table in ("models", "tests")
+        ] * study["models"]
     return wanted + ["results/verdict.txt"] * strict
 
 

@@ -26,6 +26,21 @@ def predicted(wildcards):
     return found
 
 
+def estimated(wildcards):
+    """What effects take beside moments, from which pooled and exact fits are found once more."""
+    base = f"results/{wildcards.study}"
+    found = {"functions": f"{base}/effects/functions.json"}
+    for name in studies[wildcards.study]["engines"]:
+        files = engines.row(name).files
+        wanted = {
+            engines.LIKELIHOOD: ("parameters", "diagnostics"),
+            engines.BAYES: ("posterior",),
+        }
+        for kind in wanted.get(engines.row(name).family, ()):
+            found[f"{name}_{kind}"] = f"{base}/{name}/{files[kind]}"
+    return found
+
+
 def sources(wildcards):
     """The user's files."""
     return [local(file) for file in studies[wildcards.study]["files"]]
@@ -46,6 +61,8 @@ def fitted_from(engine):
     def inputs(wildcards):
         study = studies[wildcards.study]
         found = moments(wildcards)
+        # what is to be estimated of a fit is looked at before any fit, which does not depend on it
+        found["asked"] = ancient(f"results/{wildcards.study}/effects/functions.json")
         if engine.name in study["reads_rows"]:
             found |= rows(wildcards)
         if engine.name in study["starts"]:
@@ -85,6 +102,8 @@ def moments(wildcards):
         "moments_details": f"{base}/moments/moments.json",
         "design": f"{base}/moments/design.json",
     }
+    if studies[wildcards.study]["several"]:
+        found["cells"] = f"{base}/moments/cells.parquet"
     return found | truth(wildcards)
 
 
@@ -102,10 +121,13 @@ def moments_parts(wildcards):
         f"results/{wildcards.study}/moments/part-{part}"
         for part in range(len(studies[wildcards.study]["parts"]))
     ]
-    return {
+    found = {
         "tables": [f"{name}.parquet" for name in names],
         "details": [f"{name}.json" for name in names],
     }
+    if studies[wildcards.study]["several"]:
+        found["cells"] = [f"{name}-cells.parquet" for name in names]
+    return found
 
 
 def part_files(wildcards):
@@ -133,8 +155,9 @@ def everything(wildcards):
     if study["copied"]:
         found["data"] = f"{base}/data/data.parquet"
     found |= truth(wildcards)
-    if likelihood := engines.first(study["engines"], engines.LIKELIHOOD):
-        found["coef"] = f"{base}/{likelihood}/coef.parquet"
+    for name in study["engines"]:
+        if "coef" in engines.row(name).artifacts:
+            found["coef"] = f"{base}/{name}/coef.parquet"
     if exact := engines.first(study["engines"], engines.EXACT):
         found["influence"] = f"{base}/{exact}/influence.parquet"
         found["influence_about"] = f"{base}/{exact}/influence.json"

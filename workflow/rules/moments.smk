@@ -2,6 +2,7 @@
 
 data/data.json and data/data.parquet (or the user's files) -> moments/moments.parquet, .json, moments/design.json
 many large files: a job for each part of them -> moments/part-<k>.parquet, .json -> the same, merged
+several grouping factors: also moments/cells.parquet, the cross-products of the levels of two factors that meet
 """
 
 
@@ -18,7 +19,7 @@ rule moments:
     benchmark:
         "results/{study}/benchmarks/moments.tsv"
     wildcard_constraints:
-        study=those(lambda study: not study["parts"]),
+        study=those(lambda study: not study["parts"] and not study["several"]),
     conda:
         "../../environment.yml"
     threads: 2
@@ -33,6 +34,16 @@ rule moments:
         "../scripts/compute_moments.py"
 
 
+use rule moments as moments_several with:
+    output:
+        table=ensure("results/{study}/moments/moments.parquet", non_empty=True),
+        cells=ensure("results/{study}/moments/cells.parquet", non_empty=True),
+        details="results/{study}/moments/moments.json",
+        design="results/{study}/moments/design.json",
+    wildcard_constraints:
+        study=those(lambda study: not study["parts"] and study["several"]),
+
+
 rule moments_part:
     input:
         unpack(rows),
@@ -45,7 +56,7 @@ rule moments_part:
     benchmark:
         "results/{study}/benchmarks/moments-{part}.tsv"
     wildcard_constraints:
-        study=those(lambda study: study["parts"]),
+        study=those(lambda study: study["parts"] and not study["several"]),
         part=r"\d+",
     conda:
         "../../environment.yml"
@@ -62,6 +73,16 @@ rule moments_part:
         "../scripts/compute_moments.py"
 
 
+use rule moments_part as moments_part_several with:
+    output:
+        table=temp("results/{study}/moments/part-{part}.parquet"),
+        cells=temp("results/{study}/moments/part-{part}-cells.parquet"),
+        details=temp("results/{study}/moments/part-{part}.json"),
+    wildcard_constraints:
+        study=those(lambda study: study["parts"] and study["several"]),
+        part=r"\d+",
+
+
 rule moments_merged:
     input:
         unpack(moments_parts),
@@ -76,7 +97,7 @@ rule moments_merged:
     benchmark:
         "results/{study}/benchmarks/moments.tsv"
     wildcard_constraints:
-        study=those(lambda study: study["parts"]),
+        study=those(lambda study: study["parts"] and not study["several"]),
     conda:
         "../../environment.yml"
     threads: 1
@@ -89,3 +110,13 @@ rule moments_merged:
         "{wildcards.study}: merging moments"
     script:
         "../scripts/merge_moments.py"
+
+
+use rule moments_merged as moments_merged_several with:
+    output:
+        table=ensure("results/{study}/moments/moments.parquet", non_empty=True),
+        cells=ensure("results/{study}/moments/cells.parquet", non_empty=True),
+        details="results/{study}/moments/moments.json",
+        design="results/{study}/moments/design.json",
+    wildcard_constraints:
+        study=those(lambda study: study["parts"] and study["several"]),

@@ -20,7 +20,7 @@ def main() -> None:
     W = np.column_stack([np.ones(40), rng.standard_normal(40)])
     y = W.sum(axis=1) + rng.standard_normal(8)[codes] + rng.standard_normal(40)
     names = ("Intercept", "x")
-    terms = Terms(names, (("Intercept",), ("x",)), "g", names)
+    terms = Terms.one(names, (("Intercept",), ("x",)), "g", names)
     moments = compute(terms, y, W, codes, np.array([f"{j}" for j in range(8)]))
     reml.fit(moments, names, (names,))
     settings = Pymc(tune=100, draws=100, priors={"fixed": "flat", "sd": "uniform(0, 100)", "sigma": "flat"})

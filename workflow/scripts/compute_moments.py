@@ -1,6 +1,6 @@
 """Sufficient statistics by group (of some of the files where a study has parts) and every formula's design."""
 
-from running.frame import run
+from running.frame import moment_files, run
 
 
 def main(job) -> None:
@@ -18,11 +18,11 @@ def main(job) -> None:
         memory, span = job.resources.mem_mb // 2, job.params.get("files")
         found = stage.of_sources(design, data, span, job.threads, memory)
     if job.output.get("design"):
-        found, own = stage.checked(found, own, data, settings["rank_deficient"])
+        own = stage.checked(found, own, data, settings["rank_deficient"])
         if dropped := own[0].terms.dropped:
             print(rank_deficient(dropped))
         write_designs(job.output.design, own)
-    found.write(job.output.table, job.output.details)
+    found.write(*moment_files(job.output))
 
 
 run(main, snakemake)  # noqa: F821

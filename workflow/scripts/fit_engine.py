@@ -8,9 +8,9 @@ def main(job) -> None:
 
     from lmm.core import engines
     from lmm.core.tidy import Fit
-    from lmm.data.rows import read_rows, read_terms
+    from lmm.data.rows import read_design, read_rows, read_terms
     from lmm.engines.base import Task
-    from lmm.moments.moments import Moments
+    from lmm.moments.several import read_any
 
     settings, engine = job.params.settings, engines.row(job.params.engine)
     terms = read_terms(job.input.design, settings["formula"])
@@ -18,7 +18,8 @@ def main(job) -> None:
     if job.input.get("start_parameters"):
         start = Fit.read(job.input.start_parameters, job.input.start_diagnostics, job.input.start_ranef)
     task = Task(
-        moments=Moments.read(job.input.moments, job.input.moments_details),
+        moments=read_any(job.input.moments, job.input.moments_details, job.input.get("cells")),
+        design=partial(read_design, job.input.design, settings["formula"]),
         rows=partial(read_rows, job.input, job.input.design, settings["formula"]),
         truth=truth_of(job),
         start=start,

@@ -12,8 +12,8 @@ def main(job) -> None:
 
     formula = together(job.params.settings["formulas"])
     drop, stated = job.params.settings["missing"] == "drop", Reading.of(job.params.settings)
-    sources, columns = list(job.input.sources), formula.variables
-    source = ingest.inspect(sources, columns, formula.group, drop, stated, formula.dates)
+    files, columns = list(job.input.sources), formula.variables
+    source = ingest.inspect(files, columns, formula.keys, drop, formula.predictors, stated, formula.dates)
     print(*source.notes, sep="\n")
     source, details = ingest.scan(source, formula, job.threads, job.resources.mem_mb // 2)
     copied = bool(job.output.get("rows"))

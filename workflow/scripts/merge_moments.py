@@ -1,6 +1,6 @@
 """Moments of all of a study's parts: moments.parquet, moments.json, design.json."""
 
-from running.frame import run
+from running.frame import moment_files, run
 
 
 def main(job) -> None:
@@ -11,11 +11,12 @@ def main(job) -> None:
 
     data, settings = read_json(job.input.data), job.params.settings
     _, own = stage.designs(settings["formulas"], data, None)
-    parts = list(zip(job.input.tables, job.input.details, strict=True))
+    names = ("tables", "cells", "details") if job.input.get("cells") else ("tables", "details")
+    parts = list(zip(*(job.input[name] for name in names), strict=True))
     found, own = stage.merged(parts, own, data, settings["rank_deficient"])
     if dropped := own[0].terms.dropped:
         print(rank_deficient(dropped))
-    found.write(job.output.table, job.output.details)
+    found.write(*moment_files(job.output))
     write_designs(job.output.design, own)
 
 

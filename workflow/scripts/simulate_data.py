@@ -24,7 +24,7 @@ def main(job) -> None:
     write_table(job.output.rows, rows)
     write_json(job.output.truth, truth)
     # What is said of a user's rows is said of simulated ones, by the same code.
-    source = ingest.inspect(job.output.rows, formula.variables, formula.group)
+    source = ingest.inspect(job.output.rows, formula.variables, formula.keys)
     _, details = ingest.scan(source, formula)
     if job.input.get("predict"):
         new_rows.check_before_fits(job.input.predict, settings["formulas"], details)

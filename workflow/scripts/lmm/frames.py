@@ -75,7 +75,8 @@ def fit(
     own = _validated(row.settings_class(), settings).plain() | {"conf_level": conf_level, "formula": formula}
     data = data[list(parsed.variables)].assign(**{parsed.group: data[parsed.group].astype(str)})
     design = build(parsed, data)
-    moments, (design,) = checked(of_rows(design, data), [design], {"sources": ["data"]}, "drop")
+    moments = of_rows(design, data)
+    (design,) = checked(moments, [design], {"sources": ["data"]}, "drop")
     codes, levels = encode(data[parsed.group])
     task = Task(
         moments=moments,

@@ -58,15 +58,17 @@ def look(study, formulas: list[str]) -> tuple[list[int], list[str]]:
         if study.data:
             drop = settings.missing == "drop"
             columns, dates = formula.variables, formula.dates
-            sources.append(ingest.inspect(study.data, columns, formula.group, drop, stated, dates))
+            keys, predictors = formula.keys, formula.predictors
+            sources.append(ingest.inspect(study.data, columns, keys, drop, predictors, stated, dates))
             ingest.head(sources[0], formula)
         if settings.predict is not None:
             if not Path(settings.predict).is_file():
                 what = f"'{settings.predict}': no such file; expected new rows as CSV, TSV or Parquet"
                 raise StudyError("predict", what)
-            columns, dates = [*formula.predictors, formula.group], formula.dates
-            files = [settings.predict]
-            sources.append(ingest.inspect(files, columns, formula.group, stated=stated, dates=dates))
+            names = [name for columns in formula.keys for name in columns]
+            names = list(dict.fromkeys([*formula.predictors, *names]))
+            keys, predictors, files = formula.keys, formula.predictors, [settings.predict]
+            sources.append(ingest.inspect(files, names, keys, False, predictors, stated, formula.dates))
     except StudyError as error:
         raise error.within(study.name) from None
     sizes = [os.path.getsize(file) for file in sources[0].files] if study.data else []

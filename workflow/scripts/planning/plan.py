@@ -68,11 +68,10 @@ def study_plan(study) -> dict[str, Any]:
 
     settings = study.settings
     stages = _stages(study)
-    sizes, notes = files.look(study, stages["moments"]["formulas"])
+    sizes, notes = files.look(study, stages.get("ingest", stages["moments"])["formulas"])
     copied = sum(sizes) <= COPY_LIMIT
     many = study.simulate.n_groups > MANY_GROUPS if study.simulate else sum(sizes) > MANY_BYTES
     bayes = settings.engines.first(engines.BAYES)
-    exact = engines.first(study.engines, engines.EXACT)
     fits = (settings.replicates or 0) * len(study.designs)
     return {
         "simulated": bool(study.simulate),
@@ -80,6 +79,7 @@ def study_plan(study) -> dict[str, Any]:
         "files": list(study.data),
         "notes": notes,
         "copied": copied,
+        "several": study.formula.several,
         "parts": files.parts(sizes),
         "predict": settings.predict,
         "predicted": settings.replicates is None
@@ -88,37 +88,53 @@ def study_plan(study) -> dict[str, Any]:
         "chains_at_a_time": bayes.chains if bayes and many else 1,
         "large": many or fits > MANY_REPLICATES,
         "engines": list(study.engines),
-        "starts": [
-            name
-            for name in study.engines
-            if engines.row(name).starts and exact and study.formula_for(name) == study.formula_for(exact)
-        ],
+        "starts": starts(study),
         "reads_rows": [name for name in study.engines if engines.row(name).reads_rows(stages[name])],
         "strict": settings.on_failed_gate == "error",
-        "recovery": replicates.recovery(study, stages),
+        "models": bool(settings.models),
+        "recovery": replicates.recovery(study, stages, starts(study)),
         "stages": stages,
     }
 
 
+def starts(study) -> list[str]:
+    """Engines that start from the exact engine's fit: it is REML's, and of the model that they fit."""
+    exact = engines.first(study.engines, engines.EXACT)
+    if exact is None or getattr(study.settings.engines, exact).method != "reml":
+        return []
+    return [
+        name
+        for name in study.engines
+        if engines.row(name).starts and study.formula_for(name) == study.formula_for(exact)
+    ]
+
+
 def _stages(study) -> dict[str, dict[str, Any]]:
     """Settings of each stage, no more than change its artifacts: one that it does not use must not rerun it."""
+    from lmm.model.formula import parse
+
     texts = [study.formula.text, *(study.formula_for(engine).text for engine in study.engines)]
     formulas = list(dict.fromkeys(texts))
+    models = {name: parse(text).text for name, text in (study.settings.models or {}).items()}
     common = {"formula": study.formula.text, "conf_level": study.settings.conf_level}
     shown = common | {"title": study.title, "engines": list(study.engines), "simulate": bool(study.simulate)}
+    deficient = {"rank_deficient": "error" if study.simulate else study.settings.rank_deficient}
     stages = {
-        "moments": {
-            "formulas": formulas,
-            "rank_deficient": "error" if study.simulate else study.settings.rank_deficient,
-        },
+        "moments": {"formulas": formulas} | deficient,
         "comparison": common | {"engines": list(study.engines)},
         "figures": shown,
         "report": shown | {"configuration": study.settings.plain()},
     }
+    if models:
+        stages["model_moments"] = {"formulas": list(dict.fromkeys(models.values()))} | deficient
+        count = study.settings.bootstrap or 0
+        stages["models"] = {"models": models, "bootstrap": count, "seed": study.seed}
     for engine in study.engines:
         stages[engine] = common | study.engine(engine) | {"formula": study.formula_for(engine).text}
     if exact := engines.first(study.engines, engines.EXACT):
         stages["influence"] = {"formula": stages[exact]["formula"]}
+    stages["effect_functions"] = {"formula": study.formula.text, "effects": study.effects}
+    stages["effects"] = {"conf_level": study.settings.conf_level, "engines": _effects(study, stages)}
     if bayes := engines.first(study.engines, engines.BAYES):
         own = ("formula", "conf_level", "priors", "seed")
         stages["criticism"] = {name: stages[bayes][name] for name in own}
@@ -128,12 +144,24 @@ def _stages(study) -> dict[str, dict[str, Any]]:
         if study.settings.predict is not None:  # else the engines' formulas are nothing to it
             stages["simulate"]["formulas"] = formulas
     else:
+        every = list(dict.fromkeys([*formulas, *models.values()]))
         own = study.settings.plain()
-        stages["ingest"] = {"formulas": formulas} | {
+        stages["ingest"] = {"formulas": every} | {
             key: own[key] for key in ("missing", "missing_values", "csv")
         }
     stages["predictions"] = _predictions(study, stages)
     return stages
+
+
+def _effects(study, stages: dict) -> dict:
+    """What the effects stage needs to know of every engine: formula, and the exact fit's method and df."""
+    exact = engines.first(study.engines, engines.EXACT)
+    own = stages.get(exact, {"df": "satterthwaite", "method": "reml"})
+    known = {name: {"formula": stages[name]["formula"]} for name in study.engines}
+    for name in engines.of_family(known, engines.EXACT, engines.LIKELIHOOD):
+        method = own["method"] if name == exact else "reml"
+        known[name] |= {"df": own["df"], "method": method}
+    return known
 
 
 def _predictions(study, stages: dict) -> dict:

@@ -6,8 +6,10 @@ from lmm.core import engines
 from lmm.recovery.plan import seconds
 
 
-def recovery(study, stages: dict[str, Any]) -> dict[str, Any] | None:
+def recovery(study, stages: dict[str, Any], starts: list[str]) -> dict[str, Any] | None:
     """What the rules need to know of a study's replicates; None where it has none.
+
+    `starts` are the engines that start from the exact engine's fit.
 
     The settings of a chunk do not say how many replicates there are, nor how they are divided: more of them leave
     finished chunks as they are.
@@ -18,11 +20,9 @@ def recovery(study, stages: dict[str, Any]) -> dict[str, Any] | None:
     own = study.simulate is None
     source = settings.bootstrap or ("posterior" if settings.calibration else "reml")
     fitted = {name: stages[name] for name in study.engines}
-    exact = engines.first(fitted, engines.EXACT)
     for name in fitted:
         if engines.row(name).starts:
-            same = exact is not None and study.formula_for(exact) == study.formula_for(name)
-            fitted[name] = fitted[name] | {"reml_is_start": same}
+            fitted[name] = fitted[name] | {"reml_is_start": name in starts}
     stages["replicates"] = {
         "formula": study.formula.text,
         "formulas": stages["moments"]["formulas"],

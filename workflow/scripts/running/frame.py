@@ -80,3 +80,8 @@ def truth_of(job) -> dict | None:
     from lmm.core.store import read_json
 
     return read_json(job.input.truth) if job.input.get("truth") else None
+
+
+def moment_files(output) -> list[str]:
+    """The files of a study's moments: the table, the cells where there are several factors, the details."""
+    return [output[name] for name in ("table", "cells", "details") if output.get(name)]

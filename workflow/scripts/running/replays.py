@@ -61,7 +61,6 @@ def _own(settings: dict, design: dict, replicate: int, paths: dict, copied: bool
     copy = Path(paths["data"]).with_suffix(".parquet")
     frame = read_table(copy) if copied else rows.from_sources(paths["data"])
     whole, _ = stage.designs(settings["formulas"], data, frame)
-    whole = whole.without(read_json(paths["design"])[settings["formula"]]["state"]["dropped"])
     made = replay_rows.bootstrapped(source, replicate, whole, frame)
     if not source.augment:
         return made, None

@@ -96,14 +96,30 @@ def check_engines(settings: StudySettings, formula: Formula, simulated: bool) ->
     """Refuse engines whose own formula is another model, and priors that do not parse."""
     if not settings.engines.names:
         raise StudyError("engines", f"none is listed; expected some of {', '.join(engines.ENGINES)}")
+    if formula.several:
+        able = [name for name, engine in engines.ENGINES.items() if engine.several]
+        groups = ", ".join(factor.group for factor in formula.factors)
+        if simulated:
+            raise StudyError(
+                "simulate", f"'{formula.text}': data of several grouping factors cannot be simulated"
+            )
+        for name in settings.engines.names:
+            if name not in able:
+                what = f"does not fit several grouping factors ({groups}); expected engines among {', '.join(able)}"
+                raise StudyError(f"engines.{name}", what)
     for name in settings.engines.names:
         text = getattr(settings.engines.own(name), "formula", None)
         if text is None:
             continue
         where = f"engines.{name}.formula"
         own = parse(text, where)
-        for part in ("response", "fixed", "group"):
-            met, expected = getattr(own, part), getattr(formula, part)
+        for part in ("response", "fixed", "grouping factors"):
+            met, expected = (
+                ", ".join(sorted(factor.group for factor in side.factors))
+                if part == "grouping factors"
+                else getattr(side, part)
+                for side in (own, formula)
+            )
             if met != expected:
                 raise StudyError(
                     where,
@@ -116,6 +132,7 @@ def check_engines(settings: StudySettings, formula: Formula, simulated: bool) ->
                 if column not in formula.predictors:
                     what = not_among(column, formula.predictors, "a predictor that the study simulates")
                     raise StudyError(where, f"'{text}': '{column}' is {what}")
+    check_df(settings)
     name, bayes = engines.first(settings.engines.names, engines.BAYES), settings.engines.first(engines.BAYES)
     if bayes is None:
         return
@@ -146,6 +163,71 @@ def check_engines(settings: StudySettings, formula: Formula, simulated: bool) ->
             )
 
 
+def check_df(settings: StudySettings) -> None:
+    """Refuse methods of degrees of freedom that reml's fit has no answer to."""
+    reml = settings.engines.reml
+    if reml is None:
+        return
+    methods = [reml.df] if isinstance(reml.df, str) else reml.df
+    where, known = "engines.reml.df", "satterthwaite, kenward-roger or normal"
+    if not methods:
+        raise StudyError(where, f"[]: expected {known}, or a list of them")
+    if len(set(methods)) < len(methods):
+        raise StudyError(where, f"{', '.join(methods)}: one is there twice; expected each once")
+    if len(methods) > 1 and settings.replicates is None:
+        raise StudyError(where, f"a list is for a study with `replicates`; expected one of {known}")
+    if reml.method == "ml" and "kenward-roger" in methods:
+        what = "kenward-roger adjusts REML's fits, and method is ml; expected satterthwaite or normal"
+        raise StudyError(where, what)
+
+
+def check_effects(settings: StudySettings, formula: Formula) -> None:
+    """Refuse effects of what the formula does not have; what only the data can tell is the effects stage's."""
+    for k, effect in enumerate(settings.effects or ()):
+        where = f"effects.{k}"
+        if (effect.means is None) == (effect.slopes is None):
+            raise StudyError(where, "expected one of means and slopes")
+        asked = effect.means if effect.slopes is None else effect.slopes
+        named = [*_listed(asked), *_listed(effect.by or []), *(effect.at or {})]
+        for name in named:
+            if name not in formula.predictors:
+                raise StudyError(where, f"'{name}' is {not_among(name, formula.predictors, 'a predictor')}")
+        if effect.adjust == "tukey" and isinstance(effect.contrasts, dict):
+            raise StudyError(
+                f"{where}.adjust", "tukey is for pairwise contrasts; expected holm, bonferroni or none"
+            )
+    if settings.effects and settings.replicates is not None:
+        raise StudyError("effects", "is for a study without `replicates`; expected one of the two")
+
+
+def check_models(settings: StudySettings, formula: Formula, simulated: bool) -> None:
+    """Refuse models that are not of the study's rows, or whose likelihoods are of different responses."""
+    if settings.models is None:
+        if isinstance(settings.bootstrap, int):
+            what = (
+                f"{settings.bootstrap}: data sets of a bootstrap are for `models`; expected both or neither"
+            )
+            raise StudyError("bootstrap", what)
+        return
+    if settings.replicates is not None:
+        raise StudyError("models", "is for a study without `replicates`; expected one of the two")
+    for name, text in settings.models.items():
+        own = parse(text, f"models.{name}")
+        for part in ("response", "group"):
+            met, expected = getattr(own, part), getattr(formula, part)
+            if met != expected:
+                what = f"'{text}': {part} is '{met}'; expected the study's, '{expected}'"
+                raise StudyError(f"models.{name}", what)
+        for column in own.predictors:
+            if simulated and column not in formula.predictors:
+                what = not_among(column, formula.predictors, "a predictor that the study simulates")
+                raise StudyError(f"models.{name}", f"'{text}': '{column}' is {what}")
+
+
+def _listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
 def all_priors(priors: Priors, terms: Terms | None, where: str) -> list[tuple[str, Prior]]:
     """Every prior with its key path under `priors`; mappings by term must name `terms` where known."""
     found = []
@@ -171,7 +253,7 @@ def check_replicates(settings: StudySettings, designs: Sequence[DesignPoint]) ->
     own_data = designs[0].settings is None
     if settings.replicates is None:
         for key in ("simulate_from", "bootstrap", "calibration"):
-            if getattr(settings, key):
+            if getattr(settings, key) and type(getattr(settings, key)) is not int:
                 value = str(getattr(settings, key)).lower()
                 raise StudyError(key, f"{value}: is for a study with `replicates`; expected both or neither")
         return

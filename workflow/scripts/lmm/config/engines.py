@@ -7,6 +7,8 @@ from pydantic import Field, create_model
 from lmm.config.base import Settings
 from lmm.core import engines
 
+Df = Literal["satterthwaite", "kenward-roger", "normal"]
+
 
 class Ols(Settings):
     """Ordinary least squares, grouping ignored."""
@@ -29,10 +31,15 @@ class Mixedlm(Override):
 
 
 class Reml(Override):
-    """REML from sufficient statistics, to the exact optimum."""
+    """REML, or maximum likelihood, from sufficient statistics, to the exact optimum."""
 
     profile: bool = True
     """Profile-likelihood intervals of standard deviations and correlations."""
+    df: Df | list[Df] = "satterthwaite"
+    """Degrees of freedom of the fixed effects' t statistics, intervals and F tests: satterthwaite, kenward-roger
+    (adjusts the standard errors too) or normal. With `replicates` also a list, to compare them at no new fit."""
+    method: Literal["reml", "ml"] = "reml"
+    """REML, or maximum likelihood."""
 
 
 class Priors(Settings):

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from lmm.config.base import nearest
-from lmm.config.checks import check_data_files, check_engines, check_replicates
+from lmm.config.checks import check_data_files, check_effects, check_engines, check_models, check_replicates
 from lmm.config.designs import DesignPoint, expand, point
 from lmm.config.messages import message
 from lmm.config.simulation import Simulation
@@ -81,6 +81,12 @@ class Study:
             return self.simulate.seed
         bayes = self.settings.engines.first(engines.BAYES)
         return bayes.seed if bayes else 1
+
+    @property
+    def effects(self) -> list[dict[str, Any]] | None:
+        """Means, slopes and contrasts that are asked for; None: the defaults."""
+        found = self.settings.effects
+        return None if found is None else [entry.plain() for entry in found]
 
     def engine(self, name: str) -> dict[str, Any]:
         """An engine's settings as plain types."""
@@ -196,6 +202,8 @@ def _study(name: str, raw: Any, root: Path) -> Study:
         )
     check_replicates(settings, designs)
     check_engines(settings, formula, simulated)
+    check_effects(settings, formula)
+    check_models(settings, formula, simulated)
     return Study(name, settings, designs, files)
 
 

@@ -11,6 +11,37 @@ from lmm.config.engines import Engines
 from lmm.config.simulation import Simulation
 from lmm.core.engines import ENGINES
 
+Names = str | Annotated[list[str], Field(min_length=1)]
+Level = str | int | float
+
+
+class Effect(Settings):
+    """Estimated marginal means, or slopes, and contrasts of them."""
+
+    means: Names | None = None
+    """Categorical predictor, or several for their combinations, whose means are estimated; or `slopes`."""
+    slopes: str | None = None
+    """Numeric predictor whose average slope is estimated."""
+    by: Names | None = None
+    """Predictors for whose levels that is done separately; slopes are compared between them."""
+    at: dict[str, list[Level]] | None = None
+    """Values of predictors, a row for each; else numeric ones are at their mean, categorical ones averaged over."""
+    contrasts: Literal["pairwise"] | dict[str, list[float] | dict[Level, float]] | None = None
+    """pairwise: all differences; or a mapping of names to weights, by level or in the order of the levels."""
+    adjust: Literal["tukey", "holm", "bonferroni", "none"] | None = None
+    """How p values and intervals of contrasts are adjusted; tukey for pairwise ones where nothing is said."""
+
+
+def _named(value: Any) -> Any:
+    """Names as text: YAML reads `null:` and `no:` as other than words."""
+    if not isinstance(value, dict):
+        return value
+    return {_word(key) if key is None or isinstance(key, bool) else key: own for key, own in value.items()}
+
+
+def _word(key: bool | None) -> str:
+    return "null" if key is None else str(key).lower()
+
 
 def _as_written(value: Any) -> Any:
     """-999 as "-999"; true and false, YAML's reading of yes and no, are left to be refused."""
@@ -70,6 +101,15 @@ class StudySettings(Settings):
     """File of new rows (and new groups) to predict, beside the fitted rows."""
     engines: Engines = Engines(**{name: {} for name in ENGINES})
     """Engines to fit and their settings; all four with their defaults where nothing is said."""
+    effects: list[Effect] | None = None
+    """Means, slopes and contrasts to estimate. Where nothing is said: every categorical predictor's means with
+    pairwise contrasts, and every numeric predictor's slope. An empty list: none."""
+    models: (
+        Annotated[dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")], str], BeforeValidator(_named)]
+        | None
+    ) = Field(None, min_length=2)
+    """Models to compare by name: formulas with the study's response and grouping factor, fitted to the same rows
+    (those complete for all of them)."""
     conf_level: float = Field(0.95, ge=0.5, le=0.9999)
     """Level of every interval that is called conf_low, conf_high."""
     on_failed_gate: Literal["report", "error"] = "report"
@@ -81,9 +121,9 @@ class StudySettings(Settings):
     """Replicates that one job computes; results do not depend on it."""
     simulate_from: Literal["rows", "moments"] | None = None
     """Whether replicates are drawn as rows (default) or as moments (default and only choice with `data`)."""
-    bootstrap: Literal["reml", "posterior"] | None = None
-    """Where replicates of own data take their parameters from: reml's estimates (default), or draws from
-    the posterior (default under calibration)."""
+    bootstrap: Literal["reml", "posterior"] | Annotated[int, Field(ge=1, le=10**6)] | None = None
+    """With `replicates` of own data: where their parameters come from, reml's estimates (default) or draws from
+    the posterior (default under calibration). With `models`: data sets of the parametric bootstrap of each test."""
     calibration: bool = False
     """Draw the parameters of each replicate from pymc's priors: simulation-based calibration; with `data`
     from the posterior, fitting data and replicate together (posterior calibration)."""

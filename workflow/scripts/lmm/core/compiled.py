@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core import config
+from numba.core import config as _config
 from numba.core.caching import InTreeCacheLocator
 
 _library = Path(__file__).parents[1]
@@ -52,6 +52,8 @@ class KernelLocator(InTreeCacheLocator):
             return None
         return cls(py_func, py_file)
 
+
+config: Any = _config  # numba's, whose settings are set at its import
 
 # PyTensor and others have locators of their own: the setting holds while a function of ours is decorated, no longer
 _LOCATORS = f"{__name__}.{KernelLocator.__name__},InTreeCacheLocator,UserWideCacheLocator,IPythonCacheLocator"

@@ -43,6 +43,8 @@ class Engine:
         Among `ranef`, `intervals`, `criterion`, `draws`.
     artifacts : mapping
         Further files that it writes: name in the workflow to file name.
+    several : bool
+        Whether it fits several grouping factors.
     packages : tuple of str
         Whose versions its fits record.
     predicts : str
@@ -66,6 +68,7 @@ class Engine:
     starts: bool = False
     yields: frozenset[str] = frozenset({"ranef", "intervals"})
     artifacts: Mapping[str, str] = field(default_factory=dict)
+    several: bool = False
     packages: tuple[str, ...] = ("numpy",)
     predicts: str = "normal, at its estimates; prediction errors with the fixed effects' uncertainty"
     cost: tuple[float, ...] = (0.005, 1e-5, 0.0, 0.0)
@@ -100,7 +103,7 @@ ENGINES: dict[str, Engine] = {
         Engine(
             name="ols", label="OLS", title="OLS", family=POOLED, module="lmm.engines.ols",
             colour="#e69f00", marker="s", settings="lmm.config.engines:Ols", needs="either",
-            yields=frozenset({"intervals"}), packages=("numpy", "scipy", "statsmodels"),
+            yields=frozenset({"intervals"}), several=True, packages=("numpy", "scipy", "statsmodels"),
             cost=(0.0, 0.0, 0.0, 0.0), minutes=10,
         ),
         Engine(
@@ -115,7 +118,8 @@ ENGINES: dict[str, Engine] = {
         Engine(
             name="reml", label="reml", title="REML from moments", family=EXACT, module="lmm.engines.reml",
             colour="#009e73", marker="D", settings="lmm.config.engines:Reml",
-            yields=frozenset({"ranef", "intervals", "criterion"}), packages=("numpy", "numba", "scipy"),
+            yields=frozenset({"ranef", "intervals", "criterion"}), several=True, artifacts={"tests": "tests.csv"},
+            packages=("numpy", "numba", "scipy"),
             predicts="normal, at the REML estimates; prediction errors with the fixed effects' uncertainty",
             cost=(0.004, 6e-5, 0.0, 0.0), priority=2,
         ),

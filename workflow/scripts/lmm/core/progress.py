@@ -69,7 +69,8 @@ class _View:
 
     def __init__(self, stream: TextIO, label: str):
         self.stream, self.label = stream, label
-        self.terminal, self.shown = stream.isatty(), None
+        self.terminal = stream.isatty()
+        self.shown: float | None = None
 
     def due(self, now: float) -> bool:
         """Whether it is long enough since it was shown last."""

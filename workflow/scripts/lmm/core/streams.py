@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+# The numbers are part of every address: a purpose keeps its own.
 PURPOSES = {
-    "groups": 0, "predictors": 1, "ranef": 2, "errors": 3, "parameters": 4, "moments": 5, "mcmc": 6,
-    "conditionals": 7, "predictive": 8, "rows": 9,
+    "groups": 0, "predictors": 1, "ranef": 2, "errors": 3, "parameters": 4, "moments": 5, "mcmc": 6, "rows": 9,
 }  # fmt: skip
 
 

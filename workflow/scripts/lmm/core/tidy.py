@@ -13,7 +13,7 @@ import pandas as pd
 from lmm.core.store import read_json, read_table, write_json, write_table
 
 PARAMETERS = [
-    "engine", "effect", "group", "term", "estimate", "std_error", "statistic", "p_value",
+    "engine", "effect", "group", "term", "estimate", "std_error", "statistic", "df", "p_value",
     "conf_low", "conf_high", "truth",
 ]  # fmt: skip
 DRAWS = ["median", "sd", "mad", "q5", "q95", "rhat", "ess_bulk", "ess_tail", "mcse_mean"]
@@ -86,7 +86,11 @@ def realised_of(truth: Mapping[str, Any] | None, group: str, term: str) -> float
 
 
 def ranef_frame(
-    group: str, levels: np.ndarray, random: tuple[str, ...], truth: dict[str, Any] | None, **columns: Any
+    group: str,
+    levels: Sequence[str] | np.ndarray,
+    random: tuple[str, ...],
+    truth: dict[str, Any] | None,
+    **columns: Any,
 ) -> pd.DataFrame:
     """Tidy random effects, group by group in the order of `levels`, from (J, q) arrays.
 
@@ -102,7 +106,8 @@ def ranef_frame(
     """
     count, q = len(levels), len(random)
     names = pd.array(np.asarray(levels), dtype="str")
-    drawn, realised = (truth or {}).get("ranef", {}), np.nan
+    drawn = (truth or {}).get("ranef", {})
+    realised: Any = np.nan
     if group in drawn and group not in random:  # by factor, where there are several
         drawn = drawn[group]
     if drawn:
@@ -152,7 +157,15 @@ class Diagnostics:
         Wall-clock seconds by phase.
     versions : dict
         Package to version.
-    n_rows, n_groups : int or None
+    n_rows : int or None
+    n_groups : int, dict or None
+        By factor where there are several.
+    method, df : str
+        `REML` or `ML`, and the method of the fixed effects' degrees of freedom, of an engine that has a choice.
+    logLik, AIC, BIC : float or None
+        With lme4's counts.
+    parameters : int or None
+        Fixed effects, elements of D and sigma.
     dropped : list of str
         Fixed effects that were dropped before the fit, combinations of others.
     conf_level : float
@@ -174,7 +187,13 @@ class Diagnostics:
     seconds: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     n_rows: int | None = None
-    n_groups: int | None = None
+    n_groups: int | dict[str, int] | None = None
+    method: str = ""
+    df: str = ""
+    logLik: float | None = None
+    AIC: float | None = None
+    BIC: float | None = None
+    parameters: int | None = None
     dropped: list[str] = field(default_factory=list)
     conf_level: float = 0.95
     intervals: dict[str, str] = field(default_factory=dict)

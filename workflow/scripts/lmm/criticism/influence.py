@@ -157,7 +157,6 @@ def one_step(problem: Problem, gram: np.ndarray, rows: np.ndarray, full: Optimum
         [variance_values(r, s, structure.correlations) for r, s in zip(roots, sigmas, strict=True)]
     )
     jacobian = ((values[p : p + m] - values[2 * p + m :]) / (2.0 * steps[p:, None])).T
-    model = (structure.rows, structure.cols, np.eye(problem.q), problem.gram, problem.total)
-    information = 0.5 * hessian(full.phi, CENTRAL, FREE, PLAIN, *model, problem.n_rows - p)
+    information = 0.5 * hessian(full.phi, CENTRAL, FREE, PLAIN, *problem.model(np.eye(problem.q)))
     moved = -scores[:, p:] @ np.linalg.pinv(information, rcond=1e-10, hermitian=True) @ jacobian.T
     return np.hstack([-scores[:, :p] @ full.cov_beta, moved])

@@ -193,6 +193,14 @@ def levels(name: str, found: Sequence, most: int, rows: int, stated: bool, locat
         )
 
 
+def labels(key: Sequence[str], columns: Mapping[str, Mapping[str, Any]], locate) -> None:
+    """No number that is a predictor as well is part of a grouping factor: its text is not the file's."""
+    for name in key:
+        if columns[name]["kind"] == "DOUBLE":
+            what = f"column {name!r}: numbers of a predictor, which {':'.join(key)!r} cannot take for labels as well"
+            raise StudyError(locate.where, f"{what}; expected text, or a copy of it under another name")
+
+
 def groups(name: str, sizes: np.ndarray, locate) -> None:
     """The grouping factor has at least two levels, and a group with more than one row."""
     if len(sizes) < 2:
@@ -208,13 +216,19 @@ def groups(name: str, sizes: np.ndarray, locate) -> None:
 
 
 def size(
-    rows: int, groups: int, terms: Terms, where: str, levels: Mapping[str, Sequence] = MappingProxyType({})
+    rows: int,
+    groups: Mapping[str, int],
+    terms: Terms,
+    where: str,
+    levels: Mapping[str, Sequence] = MappingProxyType({}),
 ) -> None:
     """No more parameters than rows and groups can carry.
 
     Parameters
     ----------
-    rows, groups : int
+    rows : int
+    groups : mapping of str to int
+        Levels of each grouping factor.
     terms : Terms
     where : str
         The file, or the key, that the message begins with.
@@ -227,19 +241,45 @@ def size(
         As many fixed effects and variance parameters as rows, or more random effects in a block than groups
         (their covariance matrix would be singular for any data).
     """
-    variances = 1 + sum(len(block) * (len(block) + 1) // 2 for block in terms.blocks)
+    blocks = [(grouping.group, block) for grouping in terms.groupings for block in grouping.blocks]
+    variances = 1 + sum(len(block) * (len(block) + 1) // 2 for _, block in blocks)
     if len(terms.fixed) + variances >= rows:
         what = f"{len(terms.fixed)} fixed effects and {variances} variance parameters for {rows} rows"
         if levels:
             most = max(levels, key=lambda name: len(levels[name]))
             what = f"column {most!r}: {len(levels[most])} levels; {what}"
         raise StudyError(where, f"{what}, expected more rows than parameters")
-    for block in terms.blocks:
-        if len(block) > groups:
-            what = f"column {terms.group!r}: {groups} groups for {len(block)} correlated random effects"
+    for group, block in blocks:
+        if len(block) > groups[group]:
+            what = f"column {group!r}: {groups[group]} groups for {len(block)} correlated random effects"
             what = f"{what} ({', '.join(block)})"
             raise StudyError(
                 where, f"{what}, expected at least as many groups, or independent effects with ||"
+            )
+
+
+def different(moments, where: str) -> None:
+    """No two grouping factors have the same groups of rows, and none has one level.
+
+    Parameters
+    ----------
+    moments : SeveralMoments
+    where : str
+        The file, or the key, that the message begins with.
+
+    Raises
+    ------
+    StudyError
+        It names the factors: their variances could not be told apart.
+    """
+    for (k, m), cells in moments.cells.items():
+        one, other = moments.factors[k], moments.factors[m]
+        if len(cells.i) == one.n_groups == other.n_groups:
+            what = (
+                f"columns {one.group!r} and {other.group!r}: each level of one meets one level of the other"
+            )
+            raise StudyError(
+                where, f"{what}, expected grouping factors that differ; take one out of the formula"
             )
 
 

@@ -32,8 +32,9 @@ HEAD_ROWS = 1000
 def inspect(
     patterns: str | Sequence[str],
     columns: Sequence[str],
-    group: str,
+    group: str | Sequence[tuple[str, ...]],
     drop: bool = False,
+    predictors: Sequence[str] = (),
     stated: Reading = UNSTATED,
     dates: Sequence[str] = (),
 ) -> Source:
@@ -44,11 +45,13 @@ def inspect(
     patterns : str or sequence of str
         Files or globs of them: CSV, TSV (either may be gzipped) or Parquet.
     columns : sequence of str
-        The columns that the formula names (`Formula.variables`), the grouping factor among them.
-    group : str
-        The grouping factor.
+        The columns that the formula names (`Formula.variables`), the grouping factors' among them.
+    group : str or sequence of tuple of str
+        The grouping factor, or the columns of each (`Formula.keys`).
     drop : bool
         `missing: drop`: leave out incomplete rows instead of stopping.
+    predictors : sequence of str
+        Columns that are predictors, whether or not they are part of a grouping factor as well.
     stated : Reading, optional
         What the study states of its text files; the rest is found in them.
     dates : sequence of str, optional
@@ -71,6 +74,8 @@ def inspect(
         if other != kind:
             raise StudyError(file, f"is {other}, expected {kind} like {files[0]}: one format a study")
     columns = tuple(columns)
+    keys = ((group,),) if isinstance(group, str) else tuple(group)
+    labels = tuple(dict.fromkeys(name for key in keys for name in key if name not in predictors))
     headers, rows, categories, dialects = [], [], set(), []
     kinds = dict.fromkeys((name for name in columns if name in dates and kind != "parquet"), "DAYS")
     for file in files:
@@ -84,7 +89,7 @@ def inspect(
             if name in dates and checks.dates(file, name, types[name]):
                 found = "DAYS"
             else:
-                found = _parquet_kind(file, name, types[name], name == group)
+                found = _parquet_kind(file, name, types[name], name in labels)
             if kinds.setdefault(name, found) != found:
                 what = f"column {name!r}: {types[name]}, expected {kinds[name]} as in {files[0]}"
                 raise StudyError(file, what)
@@ -93,9 +98,9 @@ def inspect(
         headers.append(header)
         rows += [count] if types else []
     size = sum(os.path.getsize(file) for file in files)
-    names = tuple(name for name in columns if name in categories and name != group)
+    names = tuple(name for name in columns if name in categories and name not in labels)
     return Source(
-        tuple(files), kind, tuple(headers), columns, group, kinds, drop, tuple(rows), size, names,
+        tuple(files), kind, tuple(headers), columns, keys, labels, kinds, drop, tuple(rows), size, names,
         tuple(dialects), _decimal(files, dialects), stated, _notes(files, dialects, kind, stated),
     )  # fmt: skip
 
@@ -155,12 +160,12 @@ def _categorical(source: Source, formula) -> tuple[str, ...]:
 
 
 def _kinds(source: Source, formula, summary: dict[str, Column]) -> dict[str, str]:
-    """The kind of every column but the grouping factor."""
+    """The kind of every column that is not only a part of grouping factors."""
     locate, categorical = Locator(source), _categorical(source, formula)
     return {
         name: checks.kind(name, column, name not in formula.predictors, name in categorical, locate)
         for name, column in summary.items()
-        if name != source.group
+        if name not in source.labels
     }
 
 
@@ -248,7 +253,7 @@ def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tu
     source : Source
         From `inspect`.
     formula : Formula
-        `response`, `predictors`, `categorical` and `group` are looked at.
+        `response`, `predictors`, `categorical` and `factors` are looked at.
     threads, memory_mb : int
         For DuckDB. The numbers do not depend on either.
 
@@ -257,15 +262,16 @@ def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tu
     source : Source
         With the kind of every column.
     data : dict
-        Content of data.json: sources, format, rows, groups, group_rows, group, response, columns, missing,
-        dropped, checks, copied; csv, missing_values (as the study states them), read_as (what was found instead).
+        Content of data.json: sources, format, rows, factors, response, columns, missing, dropped, checks, copied;
+        with one grouping factor also groups, group_rows and group. csv and missing_values as the study states them,
+        read_as: what was found instead.
 
     Raises
     ------
     StudyError
         The first thing found that makes the rows unusable; see `lmm.data.checks`.
     """
-    response = [name for name in source.columns if name not in (*formula.predictors, source.group)]
+    response = [name for name in source.columns if name not in (*formula.predictors, *source.labels)]
     options = {"threads": threads, "memory_mb": memory_mb}
     categorical = _categorical(source, formula)
     summary, total, complete = summarise(source, categorical, **options)
@@ -273,31 +279,44 @@ def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tu
     checks.missing(summary, total, complete, source.drop, locate)
     kinds = source.kinds | _kinds(source, formula, summary)
     for name, column in summary.items():
-        if name != source.group and kinds[name] != "VARCHAR":
+        if name not in source.labels and kinds[name] != "VARCHAR":
             checks.finite(name, column, locate)
             checks.constant(name, column, name in response, locate)
     source = replace(source, kinds=kinds)
     columns: dict[str, Any] = {}
     for name, column in summary.items():
-        if name == source.group:
+        if name in source.labels:
             columns[name] = {"type": "group", "kind": "VARCHAR"}
         elif kinds[name] == "VARCHAR" or name in categorical:
             found = levels(source, name, MAX_LEVELS + 1, **options)
             checks.levels(name, found, MAX_LEVELS, complete, name in categorical, locate)
             found = factors.in_order(source, name, found) if kinds[name] == "VARCHAR" else found
             columns[name] = {"type": "categorical", "kind": kinds[name], "levels": found}
+            if (
+                kinds[name] != "VARCHAR" and name not in source.factors
+            ):  # a number where it stands without C()
+                columns[name] |= column.described()
         else:
             columns[name] = {"type": "numeric", "kind": kinds[name], **column.described()}
-    sizes = group_sizes(source, **options)[1]
-    checks.groups(source.group, sizes, locate)
+    factors_found = []
+    for key in source.keys:
+        checks.labels(key, columns, locate)
+        sizes = group_sizes(source, key, **options)[1]
+        checks.groups(":".join(key), sizes, locate)
+        rows = {"min": int(sizes.min()), "mean": complete / len(sizes), "max": int(sizes.max())}
+        name = ":".join(key)
+        factors_found.append({"group": name, "columns": list(key), "levels": len(sizes), "rows": rows})
+    one = {}
+    if len(factors_found) == 1:
+        (only,) = factors_found
+        one = {"groups": only["levels"], "group_rows": only["rows"], "group": only["group"]}
     lost = {name: column.missing for name, column in summary.items() if column.missing}
     return source, {
         "sources": list(source.files),
         "format": source.format,
         "rows": complete,
-        "groups": len(sizes),
-        "group_rows": {"min": int(sizes.min()), "mean": complete / len(sizes), "max": int(sizes.max())},
-        "group": source.group,
+        **one,
+        "factors": factors_found,
         "response": response[0] if named(response[0]) == formula.response else original(formula.response),
         "columns": columns,
         "missing": "drop" if source.drop else "error",
@@ -311,16 +330,17 @@ def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tu
 
 def reopen(data: dict[str, Any]) -> Source:
     """The source that data.json describes, as `scan` left it."""
-    group = data["group"]
+    keys = [tuple(factor["columns"]) for factor in data["factors"]]
+    predictors = [name for name, column in data["columns"].items() if column["type"] != "group"]
     dates = [name for name, column in data["columns"].items() if column["kind"] == "DAYS"]
     drop, stated = data["missing"] == "drop", Reading.of(data)
-    source = inspect(data["sources"], list(data["columns"]), group, drop, stated, dates)
-    kinds = {name: column["kind"] for name, column in data["columns"].items() if name != group}
+    source = inspect(data["sources"], list(data["columns"]), keys, drop, predictors, stated, dates)
+    kinds = {name: data["columns"][name]["kind"] for name in predictors}
     return replace(source, kinds=source.kinds | kinds)
 
 
 def copy(source: Source, path: str, memory_mb: int = 1024) -> None:
-    """Write the rows used as one Parquet file, in the sources' order, the grouping factor as text."""
+    """Write the rows used as one Parquet file, in the sources' order, labels of groups as text."""
     from lmm.core.store import write_whole
 
     rows = " UNION ALL ".join(f"({source.typed(Part(file))})" for file in range(len(source.files)))

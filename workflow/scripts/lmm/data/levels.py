@@ -27,6 +27,16 @@ def in_order(levels: np.ndarray) -> np.ndarray:
     return found.to_numpy().astype(np.int64)
 
 
+def level_names(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.Series:
+    """A grouping factor's level in each row, (n,): a column as it is, or text such as `a:A` of several."""
+    if len(columns) == 1:
+        return frame[columns[0]]
+    found = frame[columns[0]].astype(str)
+    for name in columns[1:]:
+        found = found + ":" + frame[name].astype(str)
+    return found
+
+
 def encode(values: Any) -> tuple[np.ndarray, np.ndarray]:
     """Codes (n,) int64 and levels (J,) of str in their order, of a grouping factor's values read as text.
 

@@ -51,11 +51,14 @@ def write_designs(path: str, designs: Sequence[Any]) -> None:
 
 def read_terms(path: str, formula: str) -> Terms:
     """Names of a formula's columns, from design.json."""
-    value = read_json(path)[" ".join(formula.split())]["terms"]
-    blocks = tuple(tuple(block) for block in value["blocks"])
-    return Terms(
-        tuple(value["fixed"]), blocks, value["group"], tuple(value["columns"]), tuple(value["dropped"])
-    )
+    return Terms.from_plain(read_json(path)[" ".join(formula.split())]["terms"])
+
+
+def read_design(path: str, formula: str) -> Any:
+    """A formula's `Design`, from design.json."""
+    from lmm.model.design import rebuild
+
+    return rebuild(read_json(path)[" ".join(formula.split())]["state"])
 
 
 def read_rows(where: Mapping[str, Any], designs: str, formula: str) -> Rows:
@@ -69,12 +72,11 @@ def read_rows(where: Mapping[str, Any], designs: str, formula: str) -> Rows:
         Path of design.json.
     formula : str
     """
-    from lmm.data.levels import encode
-    from lmm.model.design import rebuild
+    from lmm.data.levels import encode, level_names
 
-    design = rebuild(read_json(designs)[" ".join(formula.split())]["state"])
+    design = read_design(designs, formula)
     frame = read_table(where["rows"]) if where.get("rows") else from_sources(where["data"])
-    codes, levels = encode(frame[design.terms.group])
+    codes, levels = encode(level_names(frame, design.terms.groupings[0].columns))
     return Rows(design.terms, *design.matrix(frame), codes, levels)
 
 

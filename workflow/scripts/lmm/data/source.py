@@ -55,8 +55,10 @@ class Source:
         The column names of each file.
     columns : tuple of str
         The columns that the study uses.
-    group : str
-        The grouping factor's column; it is read as text.
+    keys : tuple of tuple of str
+        The columns of each grouping factor.
+    labels : tuple of str
+        Columns that grouping factors alone use; they are read as text.
     kinds : dict
         "BIGINT", "DOUBLE" or "VARCHAR" a column: what Parquet says or, for CSV, what a scan found; "DAYS" for a
         column of dates, read as numbers of days since 1970-01-01.
@@ -84,7 +86,8 @@ class Source:
     format: str
     headers: tuple[tuple[str, ...], ...]
     columns: tuple[str, ...]
-    group: str
+    keys: tuple[tuple[str, ...], ...]
+    labels: tuple[str, ...]
     kinds: dict[str, str] = field(default_factory=dict)
     drop: bool = False
     rows: tuple[int, ...] = ()
@@ -95,6 +98,12 @@ class Source:
     stated: Reading = UNSTATED
     notes: tuple[str, ...] = ()
     most: int | None = None
+
+    @property
+    def group(self) -> str:
+        """Name of the grouping factor, where there is one."""
+        (columns,) = self.keys
+        return ":".join(columns)
 
     def only(self, start: int, stop: int | None = None) -> "Source":
         """The same source with some of its files, `start` to `stop` (default one): what one of several jobs reads."""
@@ -161,7 +170,7 @@ class Source:
     def typed(self, part: Part, keys: bool = False, every: bool = False) -> str:
         """SELECT of the used columns as the study's fits see them, without the rows left out as incomplete.
 
-        The grouping factor is text, or with `keys` as the file has it: quicker to group by, cast afterwards.
+        Labels of groups are text, or with `keys` as the file has them: quicker to group by, cast afterwards.
         With `every`, incomplete rows are there too, and a column lmm_complete says which are not.
         """
         columns = ", ".join(f"{self.value(name, keys)} AS {quote(name)}" for name in self.columns)
@@ -179,9 +188,16 @@ class Source:
         elif kind == "DOUBLE":
             value = f"CAST({self._pointed(name)} AS DOUBLE)"
             value = f"CASE WHEN isnan({value}) THEN NULL ELSE {value} END"
-        elif not (keys and name == self.group):
+        elif not (keys and name in self.labels):
             value = f"CAST({value} AS {kind})"
-        return f"CAST({value} AS VARCHAR)" if name == self.group and not keys else value
+        return f"CAST({value} AS VARCHAR)" if name in self.labels and not keys else value
+
+
+def level_of(columns: tuple[str, ...]) -> str:
+    """SQL of a factor's level over rows from `Source.typed`; one column as it is, to be cast afterwards."""
+    if len(columns) == 1:
+        return quote(columns[0])
+    return f"concat_ws(':', {', '.join(f'CAST({quote(name)} AS VARCHAR)' for name in columns)})"
 
     def number(self, name: str) -> str:
         """SQL of the number that a value as the file has it is, or of its days if it is a date; NULL if neither."""

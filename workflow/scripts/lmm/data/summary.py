@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lmm.data.source import Part, Source, connect, each_part, quote
+from lmm.data.source import Part, Source, connect, each_part, level_of, quote
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def summarise(
     complete : int
         Rows without a missing value.
     """
-    measured = [name for name in source.columns if name != source.group and _can_be_number(source, name)]
+    measured = [name for name in source.columns if name not in source.labels and _can_be_number(source, name)]
     summary = {name: Column() for name in source.columns}
     total = complete = 0
     for ((rows, whole, *numbers),) in each_part(
@@ -144,12 +144,14 @@ def levels(source: Source, name: str, limit: int, threads: int = 1, memory_mb: i
     return sorted(found)
 
 
-def group_sizes(source: Source, threads: int = 1, memory_mb: int = 1024) -> tuple[np.ndarray, np.ndarray]:
-    """The levels of the grouping factor, in their order, and their rows: (J,) str objects, (J,) int64."""
+def group_sizes(
+    source: Source, columns: tuple[str, ...], threads: int = 1, memory_mb: int = 1024
+) -> tuple[np.ndarray, np.ndarray]:
+    """The levels of a grouping factor, in their order, and their rows: (J,) str objects, (J,) int64."""
     from lmm.data.levels import union  # here, because headers are looked at without pandas
 
     def query(part: Part) -> str:
-        keys = f"SELECT {quote(source.group)} AS key FROM ({source.typed(part, keys=True)})"
+        keys = f"SELECT {level_of(columns)} AS key FROM ({source.typed(part, keys=True)})"
         sizes = f"SELECT key, count(*) AS n FROM ({keys}) GROUP BY key"
         return f"SELECT CAST(key AS VARCHAR) AS level, n FROM ({sizes})"
 

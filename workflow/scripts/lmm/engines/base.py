@@ -8,6 +8,7 @@ import pandas as pd
 
 from lmm.core.tidy import Diagnostics, Fit
 from lmm.data.rows import Rows
+from lmm.model.design import Design
 from lmm.model.terms import Terms
 from lmm.moments.moments import Moments
 
@@ -21,6 +22,8 @@ class Task:
     moments : Moments
     rows : callable
         Reads the rows, through the design of the engine's formula.
+    design : callable or None
+        Rebuilds that design, for what tests terms.
     truth : dict or None
         truth.json's content, of simulated data.
     start : Fit or None
@@ -35,8 +38,9 @@ class Task:
         Of replicates: summaries of the parameters and random effects, and nothing that is only for a report.
     """
 
-    moments: Moments
+    moments: Any
     rows: Callable[[], Rows] | None = None
+    design: Callable[[], Design] | None = None
     truth: dict[str, Any] | None = None
     start: Fit | None = None
     cores: int = 1
@@ -60,6 +64,8 @@ class Fitted:
         Of an engine with draws, for replicates: `engines.pymc.chains.Chains`.
     posterior : Any
         Of an engine with draws, for a study: ArviZ's DataTree.
+    further : mapping of str to DataFrame
+        The fixed effects' rows by further methods of degrees of freedom.
     """
 
     fit: Fit
@@ -67,6 +73,7 @@ class Fitted:
     explained: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     chains: Any = None
     posterior: Any = None
+    further: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
     @property
     def parameters(self) -> pd.DataFrame:

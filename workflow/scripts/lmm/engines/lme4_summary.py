@@ -22,7 +22,7 @@ def lme4_summary(
     terms: Any,
     y: np.ndarray,
     W: np.ndarray,
-    levels: Sequence[str],
+    levels: Sequence[str] | np.ndarray,
 ) -> dict[str, Any]:
     """The parts of lme4's summary that are not in the tidy tables, and the variance explained.
 
@@ -75,7 +75,7 @@ def identity_error(
     ranef: pd.DataFrame,
     terms: Any,
     W: np.ndarray,
-    levels: Sequence[str],
+    levels: Sequence[str] | np.ndarray,
     fitted: np.ndarray,
 ) -> float:
     """Largest error of coef = fixef + ranef, seen in predictions.

@@ -4,7 +4,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -130,7 +130,7 @@ def fit(
     y: np.ndarray,
     W: np.ndarray,
     codes: np.ndarray,
-    levels: Sequence[str],
+    levels: Sequence[str] | np.ndarray,
     *,
     reml: Fit | None = None,
     start: Start | None = None,
@@ -214,8 +214,8 @@ def fit(
     criterion = float(-2 * result.llf + 2 * np.log(design.unit_x).sum())
     gap = None if reml is None else _gap(parameters, criterion, reml, design)
     reached = gap is not None and gap["reached"]
-    if reached:
-        parameters = _with_profiles(parameters, reml.parameters)
+    if reml is not None and reached:
+        parameters = _with_df(_with_profiles(parameters, reml.parameters), reml, conf_level)
     cov = result.cov_params()[: len(design.fixed), : len(design.fixed)]
     summary = lme4_summary(parameters, random, terms, y, W, own)
     summary |= {
@@ -224,7 +224,7 @@ def fit(
         "reml_gap": gap,
     }
     about.intervals = {
-        "fixed": "Wald (z), standard errors of statsmodels' joint Hessian",
+        "fixed": _fixed_intervals(reml if reached else None),
         "ran_pars": "profile likelihood, from reml at the same optimum" if reached else "none",
         "ranef": "prediction error, normal",
     }
@@ -282,6 +282,7 @@ def _parameters(
         {"effect": "fixed", "group": "", "term": design.fixed, "estimate": beta, "std_error": se}
     )
     table["statistic"] = beta / se
+    table["df"] = np.inf
     table["p_value"] = 2 * stats.norm.sf(np.abs(table["statistic"]))
     table["conf_low"], table["conf_high"] = beta - z * se, beta + z * se
     sd = np.sqrt(np.diag(result.cov_re))
@@ -310,7 +311,7 @@ def _gap(parameters: pd.DataFrame, criterion: float, reml: Fit, design: _Design)
     for term, unit in [*zip(map(sd_name, design.random), design.unit_z, strict=True), (RESIDUAL, 1.0)]:
         if max(ours[term], exact[term]) * unit > SINGULAR * sigma:
             worst = max(worst, abs(ours[term] - exact[term]) / max(exact[term], 1e-3 * sigma / unit))
-    difference = criterion - reml.diagnostics.criterion
+    difference = criterion - cast(float, reml.diagnostics.criterion)
     same = abs(difference) <= SAME_CRITERION * max(1.0, abs(criterion)) and worst <= SAME_SD
     limits = {"criterion_relative": SAME_CRITERION, "sd_relative": SAME_SD}
     return {"criterion": difference, "sd": float(worst), "reached": bool(same), "limits": limits}
@@ -323,3 +324,39 @@ def _with_profiles(parameters: pd.DataFrame, reml: pd.DataFrame) -> pd.DataFrame
     for column in ("conf_low", "conf_high"):
         parameters.loc[mine, column] = parameters.loc[mine, "term"].map(at[column])
     return parameters
+
+
+def _with_df(parameters: pd.DataFrame, reml: Fit, level: float) -> pd.DataFrame:
+    """reml's degrees of freedom: those of a fit are of its optimum, not of the program that found it.
+
+    The standard errors stay statsmodels', but for Kenward and Roger's, which are a part of the method.
+    """
+    parameters, at = parameters.copy(), reml.parameters.set_index("term")
+    mine = parameters["effect"] == "fixed"
+    fixed = parameters[mine]
+    se, df = fixed["std_error"].to_numpy(float), at["df"].reindex(fixed["term"]).to_numpy(float)
+    if reml.diagnostics.df == "kenward-roger":
+        se = at["std_error"].reindex(fixed["term"]).to_numpy(float)
+    estimate = fixed["estimate"].to_numpy(float)
+    reach = stats.t.ppf(0.5 + level / 2, df) * se
+    found = {
+        "std_error": se,
+        "statistic": estimate / se,
+        "df": df,
+        "p_value": 2.0 * stats.t.sf(np.abs(estimate / se), df),
+        "conf_low": estimate - reach,
+        "conf_high": estimate + reach,
+    }
+    for name, values in found.items():
+        parameters.loc[mine, name] = values
+    return parameters
+
+
+def _fixed_intervals(reml: Fit | None) -> str:
+    """How the fixed effects' intervals were made."""
+    own = "standard errors of statsmodels' joint Hessian"
+    if reml is None or reml.diagnostics.df == "normal":
+        return f"Wald (z), {own}"
+    if reml.diagnostics.df == "kenward-roger":
+        return "t, Kenward and Roger's degrees of freedom and standard errors, from reml at the same optimum"
+    return f"t, Satterthwaite's degrees of freedom, from reml at the same optimum, {own}"

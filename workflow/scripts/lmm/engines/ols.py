@@ -83,7 +83,7 @@ def fit(
     """
     started = time.perf_counter()
     fixed = list(fixed)
-    if X is not None:
+    if X is not None and y is not None:
         n_rows = len(y)
         _check(fixed, n_rows, X)
         result = sm.OLS(y, X, hasconst="Intercept" in fixed).fit(method="qr")
@@ -190,5 +190,6 @@ def _parameters(numbers: dict[str, Any], conf_level: float, truth: dict[str, Any
     rows.append(residual | {"conf_low": low, "conf_high": high})
     table = pd.DataFrame(rows)
     table["engine"] = ENGINE
+    table["df"] = np.where(table["effect"] == "fixed", float(df), np.nan)
     table["truth"] = [truth_of(truth, "", term) for term in table["term"]]
     return table.reindex(columns=PARAMETERS)

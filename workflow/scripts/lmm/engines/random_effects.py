@@ -81,7 +81,7 @@ def given_rows(
 def ranef_table(
     given: Given,
     terms: Any,
-    levels: Sequence[str],
+    levels: Sequence[str] | np.ndarray,
     unit: np.ndarray,
     z: float,
     truth: dict[str, Any] | None,
@@ -129,7 +129,7 @@ def coef(parameters: pd.DataFrame, ranef: pd.DataFrame) -> pd.DataFrame:
     return table.assign(estimate=table["estimate"] + table["term"].map(fixed).fillna(0.0).astype(float))
 
 
-def wide(table: pd.DataFrame, levels: Sequence[str], terms: Sequence[str]) -> np.ndarray:
+def wide(table: pd.DataFrame, levels: Sequence[str] | np.ndarray, terms: Sequence[str]) -> np.ndarray:
     """Estimates of a tidy table (level, term, estimate) as (n levels, n terms); NaN where there is none."""
     at = table.set_index(["term", "level"])["estimate"]
     labels = np.asarray(levels).astype(str)
@@ -137,7 +137,11 @@ def wide(table: pd.DataFrame, levels: Sequence[str], terms: Sequence[str]) -> np
 
 
 def predict(
-    parameters: pd.DataFrame, ranef: pd.DataFrame | None, terms: Any, W: np.ndarray, levels: Sequence[str]
+    parameters: pd.DataFrame,
+    ranef: pd.DataFrame | None,
+    terms: Any,
+    W: np.ndarray,
+    levels: Sequence[str] | np.ndarray,
 ) -> pd.DataFrame:
     """Fitted values of rows, old or new, from an engine's tidy tables.
 

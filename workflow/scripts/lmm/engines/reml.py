@@ -1,25 +1,28 @@
-"""The reml engine: REML's exact optimum from moments, as a tidy `Fit`."""
+"""The reml engine: the exact optimum of REML or maximum likelihood from moments, as a tidy `Fit`."""
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from lmm.core import engines
-from lmm.core.tidy import Diagnostics, Fit, group_of, ranef_frame, truth_of
-from lmm.core.versions import versions_of
+from lmm.core.store import write_table
+from lmm.core.tidy import Fit, group_of, ranef_frame
+from lmm.engines import several_reml
 from lmm.engines.base import Fitted, Task
+from lmm.engines.reml_tables import ENGINE, diagnostics_of, f_tests, fixed_table, parameters_table
+from lmm.inference.degrees_of_freedom import FixedEffects, fixed_effects
+from lmm.inference.derivatives import by_group
 from lmm.inference.intervals import profile_intervals, standard_errors, variance_values
 from lmm.inference.optimum import Optimum, fill, optimum
 from lmm.likelihood.conditional import conditional
 from lmm.likelihood.problem import Problem, problem_of
 from lmm.model.terms import Terms
 from lmm.moments.moments import Moments
-
-ENGINE = "reml"
+from lmm.moments.several import SeveralMoments
 
 
 class Fitter:
@@ -27,11 +30,28 @@ class Fitter:
 
     def __init__(self, settings: Mapping[str, Any], terms: Terms):
         self.level, self.profile, self.terms = settings["conf_level"], settings["profile"], terms
+        df = settings.get("df", "satterthwaite")
+        self.methods = [df] if isinstance(df, str) else list(df)
+        self.ml = settings.get("method") == "ml"
 
     def fit(self, task: Task) -> Fitted:
         """From moments."""
-        terms = self.terms
-        return Fitted(fit(task.moments, terms.fixed, terms.blocks, self.level, task.truth, self.profile)[0])
+        if isinstance(task.moments, SeveralMoments):
+            return several_reml.fitted(self, task)
+        model, methods = (self.terms.fixed, self.terms.blocks), self.methods
+        found, best = fit(
+            task.moments, *model, self.level, task.truth, self.profile, df=methods[0], ml=self.ml
+        )
+        further, artifacts = {}, {}
+        if len(methods) > 1 or task.design is not None:
+            problem = problem_of(task.moments, *model, self.ml)
+        for method in methods[1:]:
+            further[method] = fixed_table(model[0], tested_by(method, problem, best), self.level)
+        if task.design is not None:
+            tested = tested_by(methods[0], problem, best)
+            tests = f_tests(tested, task.design(), problem.total, problem.x_map)
+            artifacts["tests"] = partial(write_table, table=tests)
+        return Fitted(found, artifacts, further=further)
 
 
 def ranef_table(
@@ -55,50 +75,9 @@ def ranef_table(
     )
 
 
-def parameters_table(
-    problem: Problem,
-    best: Optimum,
-    group: str,
-    level: float,
-    errors: np.ndarray,
-    intervals: np.ndarray,
-    truth: dict | None,
-) -> pd.DataFrame:
-    """Fixed effects with GLS standard errors and Wald intervals; variance parameters with profile intervals."""
-    z = stats.norm.ppf(0.5 + level / 2)
-    se = np.sqrt(np.diag(best.cov_beta))
-    statistic = best.beta / se
-    fixed = pd.DataFrame(
-        {
-            "effect": "fixed",
-            "group": "",
-            "term": list(problem.fixed),
-            "estimate": best.beta,
-            "std_error": se,
-            "statistic": statistic,
-            "p_value": 2.0 * stats.norm.sf(np.abs(statistic)),
-            "conf_low": best.beta - z * se,
-            "conf_high": best.beta + z * se,
-        }
-    )
-    terms = problem.structure.terms
-    variances = pd.DataFrame(
-        {
-            "effect": "ran_pars",
-            "group": [group_of(term, group) for term in terms],
-            "term": terms,
-            "estimate": variance_values(best.root, best.sigma, problem.structure.correlations),
-            "std_error": errors,
-            "statistic": np.nan,
-            "p_value": np.nan,
-            "conf_low": intervals[:, 0],
-            "conf_high": intervals[:, 1],
-        }
-    )
-    out = pd.concat([fixed, variances], ignore_index=True)
-    out.insert(0, "engine", ENGINE)
-    out["truth"] = [truth_of(truth, *key) for key in zip(out["group"], out["term"], strict=True)]
-    return out
+def tested_by(method: str, problem: Problem, best: Optimum) -> FixedEffects:
+    """The fixed effects of an optimum with degrees of freedom by one of `METHODS`."""
+    return fixed_effects(method, best.beta, by_group(problem, best), problem.ml)
 
 
 def fit(
@@ -109,27 +88,33 @@ def fit(
     truth: dict | None = None,
     profile: bool = True,
     ranef: bool = True,
+    df: str = "satterthwaite",
+    ml: bool = False,
 ) -> tuple[Fit, Optimum]:
-    """Fit by REML from moments.
+    """Fit by REML or maximum likelihood from moments.
 
     Parameters
     ----------
     moments : Moments
     fixed, blocks : names of X's columns, and of Z's columns in each block of random effects
     conf_level : float
-        Level of every interval: Wald (normal) for fixed effects, profile likelihood for sd's, correlations and
-        the residual sd.
+        Level of every interval: t for fixed effects, profile likelihood for sd's, correlations and the residual
+        sd.
     truth : dict, optional
         truth.json of a simulated study.
     profile, ranef : bool
         Whether to compute profile intervals and the table of random effects.
+    df : str
+        Degrees of freedom of fixed effects: one of `degrees_of_freedom.METHODS`.
+    ml : bool
+        Maximum likelihood instead of REML.
 
     Returns
     -------
     Fit, Optimum
     """
     clock = [time.perf_counter()]
-    problem = problem_of(moments, fixed, blocks)
+    problem = problem_of(moments, fixed, blocks, ml)
     best = optimum(problem)
     clock.append(time.perf_counter())
     errors = standard_errors(problem, best)
@@ -140,30 +125,12 @@ def fit(
     clock.append(time.perf_counter())
     table = ranef_table(problem, best, moments, conf_level, truth) if ranef else None
     clock.append(time.perf_counter())
-    if not best.certified:
-        words.append("no stop of the optimiser passed the second-order test: the estimates may be off")
-    status = "non-converged" if not best.certified else "singular" if best.singular else "ok"
-    diagnostics = Diagnostics(
-        ENGINE,
-        status=status,
-        message=words[-1] if words else "",
-        converged=best.certified,
-        singular=best.singular,
-        criterion=best.criterion,
-        warnings=words,
-        seconds=dict(zip(("optimum", "intervals", "ranef"), np.diff(clock).tolist(), strict=True)),
-        versions=versions_of(*engines.row(ENGINE).packages),
-        n_rows=moments.n_rows,
-        n_groups=moments.n_groups,
-        conf_level=conf_level,
-        intervals={"fixed": "Wald (normal), GLS standard errors", "ran_pars": "profile likelihood"},
-        summary={"corr_fixed": _correlation(best.cov_beta).tolist(), "fixed_names": list(fixed)},
+    tested = tested_by(df, problem, best)
+    diagnostics = diagnostics_of(
+        best, fixed, moments, conf_level, words, np.diff(clock).tolist(), len(fixed) + len(errors), ml, df
     )
-    parameters = parameters_table(problem, best, moments.group, conf_level, errors, intervals, truth)
+    keys = [(group_of(term, moments.group), term) for term in problem.structure.terms]
+    estimates = variance_values(best.root, best.sigma, problem.structure.correlations)
+    effects = fixed_table(fixed, tested, conf_level)
+    parameters = parameters_table(effects, keys, estimates, errors, intervals, truth)
     return Fit(ENGINE, parameters, table, diagnostics), best
-
-
-def _correlation(covariance: np.ndarray) -> np.ndarray:
-    """Correlation matrix of a covariance matrix."""
-    sd = np.sqrt(np.diag(covariance))
-    return covariance / np.outer(sd, sd)

@@ -28,8 +28,7 @@ def standard_errors(problem: Problem, best: Optimum) -> np.ndarray:
     NaN for every parameter of D where the optimum is singular: a quadratic approximation says nothing there.
     """
     structure = problem.structure
-    model = (structure.rows, structure.cols, np.eye(problem.q), problem.gram, problem.total)
-    information = 0.5 * hessian(best.phi, CENTRAL, FREE, PLAIN, *model, problem.n_rows - problem.p)
+    information = 0.5 * hessian(best.phi, CENTRAL, FREE, PLAIN, *problem.model(np.eye(problem.q)))
     jacobian = np.empty((len(structure.terms), len(best.phi)))
     for k in range(len(best.phi)):
         step = 1e-6 * max(1.0, abs(best.phi[k]))  # error of order 1e-12, relative
@@ -65,13 +64,13 @@ def profile_intervals(problem: Problem, best: Optimum, level: float) -> tuple[np
     """
     structure = problem.structure
     target = float(stats.chi2.ppf(level, 1))
-    df = problem.n_rows - problem.p
     value = best.criterion - problem.constant
     sds = np.sqrt(np.diag(best.covariance))
     floor = np.abs(np.diag(problem.z_map)) * best.sigma / problem.y_scale
     unit = np.where(sds > SMALL * floor, sds, floor)  # rows of L in units of their own size
     back = np.linalg.inv(problem.z_map)
-    out, words = [], []
+    out: list[list[float]] = []
+    words: list[str] = []
 
     def limits(first: tuple[int, ...], kind: str) -> None:
         """Both limits of one parameter, its random effects first in their block."""
@@ -99,8 +98,7 @@ def profile_intervals(problem: Problem, best: Optimum, level: float) -> tuple[np
             phi[pair], phi[pair + 1] = (along / size if size > 0 else 0.0), size
         ends = []
         for edge in edges:
-            model = (structure.rows, structure.cols, transform, problem.gram, problem.total, df)
-            limit, ok = profile_limit(phi, value, at, edge, target, pair, *model)
+            limit, ok = profile_limit(phi, value, at, edge, target, pair, *problem.model(transform))
             progress.advance()
             ends.append(limit if ok else np.nan)
         if kind == "sd":

@@ -21,8 +21,8 @@ FAR, NEAR, SLOW = 10.0, 1e-3, 1e-3
 
 
 @kernel
-def criterion(phi, pair, rows, cols, transform, gram, total, df):
-    """REML criterion and gradient at phi; also the derivative in D (kernel's units, relative to sigma^2).
+def criterion(phi, pair, rows, cols, transform, gram, total, df, ml):
+    """REML (or ML) criterion and gradient at phi; also the derivative in D (kernel's units, relative to sigma^2).
 
     Parameters
     ----------
@@ -38,7 +38,9 @@ def criterion(phi, pair, rows, cols, transform, gram, total, df):
         The kernel's Lambda is transform @ L / sigma.
     gram, total : see `likelihood.reml_terms`
     df : int
-        N - p.
+        N - p for REML, N for maximum likelihood.
+    ml : bool
+        The criterion of maximum likelihood instead of REML's.
     """
     q = transform.shape[0]
     t = len(rows)
@@ -57,7 +59,7 @@ def criterion(phi, pair, rows, cols, transform, gram, total, df):
         for a in range(q):
             factor[a, cols[e]] += transform[a, rows[e]] * elements[e] / sigma
     ridge = np.zeros_like(total)
-    logdet, rss, _, _, d_logdet, d_rss = reml_terms(gram, total, factor, ridge)
+    logdet, rss, _, _, d_logdet, d_rss = reml_terms(gram, total, factor, ridge, True, ml)
     s2 = sigma * sigma
     value = df * np.log(2.0 * np.pi * s2) + logdet + rss / s2
     slope = d_logdet + d_rss / s2
@@ -88,7 +90,7 @@ def criterion(phi, pair, rows, cols, transform, gram, total, df):
 
 
 @kernel
-def hessian(phi, beside, held, pair, rows, cols, transform, gram, total, df):
+def hessian(phi, beside, held, pair, rows, cols, transform, gram, total, df, ml):
     """Hessian of the criterion by differences of its analytic gradient, (t + 1, t + 1).
 
     `beside` is the gradient at phi for one-sided differences, at half the price, and empty for central ones.
@@ -102,13 +104,13 @@ def hessian(phi, beside, held, pair, rows, cols, transform, gram, total, df):
         h = STEP * max(1.0, abs(phi[a]))
         there = phi.copy()
         there[a] = phi[a] + h
-        up = criterion(there, pair, rows, cols, transform, gram, total, df)
+        up = criterion(there, pair, rows, cols, transform, gram, total, df, ml)
         if len(beside) > 0:
             if np.isfinite(up[0]):
                 out[a] = (up[1] - beside) / h
             continue
         there[a] = phi[a] - h
-        down = criterion(there, pair, rows, cols, transform, gram, total, df)
+        down = criterion(there, pair, rows, cols, transform, gram, total, df, ml)
         if np.isfinite(up[0]) and np.isfinite(down[0]):
             out[a] = (up[1] - down[1]) / (2.0 * h)
     out = 0.5 * (out + out.T)
@@ -119,14 +121,14 @@ def hessian(phi, beside, held, pair, rows, cols, transform, gram, total, df):
 
 
 @kernel
-def newton(phi, held, pair, rows, cols, transform, gram, total, df, iterations):
+def newton(phi, held, pair, rows, cols, transform, gram, total, df, ml, iterations):
     """Minimise the criterion over all coordinates but `held`: `resume` from nothing known."""
     unknown = np.zeros((len(phi), len(phi)))
-    return resume(phi, unknown, np.inf, held, pair, rows, cols, transform, gram, total, df, iterations)
+    return resume(phi, unknown, np.inf, held, pair, rows, cols, transform, gram, total, df, ml, iterations)
 
 
 @kernel
-def resume(phi, curvature, before, held, pair, rows, cols, transform, gram, total, df, iterations):
+def resume(phi, curvature, before, held, pair, rows, cols, transform, gram, total, df, ml, iterations):
     """Minimise the criterion over all coordinates but `held`, leaving saddles along negative curvature.
 
     `curvature` and `before` are an earlier call's, which this one carries on to the bit; zeros and inf: none.
@@ -145,7 +147,7 @@ def resume(phi, curvature, before, held, pair, rows, cols, transform, gram, tota
         What the last step promised: with phi and curvature all that the next iterations depend on.
     """
     phi = phi.copy()
-    value, gradient, slope = criterion(phi, pair, rows, cols, transform, gram, total, df)
+    value, gradient, slope = criterion(phi, pair, rows, cols, transform, gram, total, df, ml)
     converged = False
     if not np.isfinite(value):
         return phi, value, slope, curvature, converged, before
@@ -159,7 +161,7 @@ def resume(phi, curvature, before, held, pair, rows, cols, transform, gram, tota
         while True:
             if not kept:
                 beside = gradient if crude else np.zeros(0)
-                curvature = hessian(phi, beside, held, pair, rows, cols, transform, gram, total, df)
+                curvature = hessian(phi, beside, held, pair, rows, cols, transform, gram, total, df, ml)
                 roots, vectors = np.linalg.eigh(curvature)
             along = vectors.T @ gradient
             size = max(np.abs(roots).max(), 1e-300)
@@ -188,7 +190,7 @@ def resume(phi, curvature, before, held, pair, rows, cols, transform, gram, tota
         accepted, reach = False, 1.0
         for _ in range(40):
             trial = phi + reach * move
-            new = criterion(trial, pair, rows, cols, transform, gram, total, df)
+            new = criterion(trial, pair, rows, cols, transform, gram, total, df, ml)
             if new[0] <= value + slack and (new[0] < value or not saddle):
                 accepted = True
                 break
@@ -208,7 +210,7 @@ def resume(phi, curvature, before, held, pair, rows, cols, transform, gram, tota
 
 
 @kernel
-def profile_limit(best, value, at, edge, target, pair, rows, cols, transform, gram, total, df):
+def profile_limit(best, value, at, edge, target, pair, rows, cols, transform, gram, total, df, ml):
     """Where the profile of one coordinate rises `target` above the minimum, on the side of `edge`.
 
     The signed root of the rise is nearly linear in the coordinate (Bates et al. 2015, section 5.1), so a secant
@@ -235,7 +237,7 @@ def profile_limit(best, value, at, edge, target, pair, rows, cols, transform, gr
     m = len(best)
     if abs(edge - best[at]) <= 1e-9:
         return edge, True
-    full = hessian(best, np.zeros(0), -1, pair, rows, cols, transform, gram, total, df)
+    full = hessian(best, np.zeros(0), -1, pair, rows, cols, transform, gram, total, df, ml)
     # the nuisance coordinates' path to first order, and the curvature of the profile
     rest = np.array([k for k in range(m) if k != at])
     inner = np.empty((m - 1, m - 1))
@@ -269,7 +271,7 @@ def profile_limit(best, value, at, edge, target, pair, rows, cols, transform, gr
         if at == pair and min(start[pair - 1], start[pair + 1]) <= 0.0:
             start = phi.copy()
         start[at] = current
-        found = newton(start, at, pair, rows, cols, transform, gram, total, df, 50)
+        found = newton(start, at, pair, rows, cols, transform, gram, total, df, ml, 50)
         ok = found[4] or abs(found[1] - value - target) > 0.1 * target
         rise = max(found[1] - value, 0.0)
         # a correlation's search that stopped at the wall of a zero sd would begin the next one there

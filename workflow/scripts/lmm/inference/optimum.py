@@ -79,8 +79,9 @@ def _blocks_lower(structure: Structure, matrix: np.ndarray) -> np.ndarray:
 
 def _scale_start(problem: Problem, factor: np.ndarray) -> tuple[float, np.ndarray]:
     """Profiled criterion and phi at a relative factor: sigma has a closed form there."""
-    logdet, rss, *_ = reml_terms(problem.gram, problem.total, factor, np.zeros_like(problem.total), False)
-    df = problem.n_rows - problem.p
+    ridge = np.zeros_like(problem.total)
+    logdet, rss, *_ = reml_terms(problem.gram, problem.total, factor, ridge, False, problem.ml)
+    df = problem.df
     if not (np.isfinite(logdet) and rss > 0.0):
         return np.inf, np.zeros(0)
     sigma = np.sqrt(rss / df)
@@ -112,13 +113,13 @@ def _minimise(problem: Problem, phi: np.ndarray) -> tuple[np.ndarray, float, boo
     Where D is singular, the derivative in L vanishes in the directions that D lacks whatever the data say; the
     derivative in D does not. If it has a negative eigenvalue there, the criterion falls along it.
     """
-    structure, eye = problem.structure, np.eye(problem.q)
-    model = (structure.rows, structure.cols, eye, problem.gram, problem.total, problem.n_rows - problem.p)
+    structure, ridge = problem.structure, np.zeros_like(problem.total)
+    model = problem.model(np.eye(problem.q))
     certified = False
     for _ in range(20):
         phi, value, slope, _, converged, _ = _newton(problem, phi, model)
         factor = fill(structure, phi) / np.exp(phi[-1])
-        d_logdet = reml_terms(problem.gram, problem.total, factor, np.zeros_like(problem.total))[4]
+        d_logdet = reml_terms(problem.gram, problem.total, factor, ridge, True, problem.ml)[4]
         tolerance = 1e-7 * max(np.abs(d_logdet).max(), 1e-3 * problem.n_groups)
         worst, place, direction = -tolerance, None, None
         for start, stop in structure.blocks:

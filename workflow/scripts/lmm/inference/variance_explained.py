@@ -109,7 +109,8 @@ def explained(
     """`measures` of the values of tidy terms (see `components`)."""
     random = list(random)
     intercept = random.index("Intercept") if "Intercept" in random else None
-    return measures(*components(values, fixed, random), mean_zz, cov_fixed, intercept)
+    beta, D, sigma = components(values, fixed, random)
+    return measures(beta, D, sigma, mean_zz, cov_fixed, intercept)
 
 
 def table(
@@ -141,7 +142,7 @@ def table(
     DataFrame
         Columns engine, measure, estimate, conf_low, conf_high, truth.
     """
-    true = dict.fromkeys(MEASURES, np.nan)
+    true: Mapping[str, Any] = dict.fromkeys(MEASURES, np.nan)
     if truth is not None:
         names = [*fixed, *map(sd_name, random), RESIDUAL]
         names += [cor_name(a, b) for i, a in enumerate(random) for b in random[i + 1 :]]

@@ -3,57 +3,54 @@
 import numpy as np
 
 from lmm.core.compiled import kernel
+from lmm.likelihood.elimination import factorise, project, solve_lower
+from lmm.likelihood.lanes import pack
 from lmm.likelihood.problem import Problem
 
 
 @kernel
 def _densities(gram, rows, factors, gamma, sigmas):
-    """See `log_densities`; everything in the kernel's coordinates and units."""
-    n_groups, n_draws = len(gram), len(sigmas)
-    q, p = factors.shape[1], gamma.shape[1]
-    out = np.empty((n_draws, n_groups))
-    left, chol, half = np.empty((q, q)), np.empty((q, q)), np.empty(q)
-    for j in range(n_groups):
-        own = gram[j]
+    """See `log_densities`; packed moments, everything in the kernel's coordinates and units."""
+    n_blocks, lanes = len(gram), gram.shape[3]
+    n_draws, q, p = len(sigmas), factors.shape[1], gamma.shape[1]
+    out = np.empty((n_draws, n_blocks * lanes))
+    own, left, chol = np.empty((q, q, lanes)), np.empty((q, q, lanes)), np.empty((q, q, lanes))
+    error, half = np.empty((q, 1, lanes)), np.empty((q, 1, lanes))
+    product, square, part = np.empty(lanes), np.empty(lanes), np.empty(lanes)
+    for block in range(n_blocks):
+        moments, first = gram[block], block * lanes
+        own[:] = moments[:q, :q]
         for s in range(n_draws):
             factor, beta = factors[s], gamma[s]
-            square = own[q + p, q + p]
+            square[:] = moments[q + p, q + p]
             for a in range(p):
-                part = -2.0 * own[q + a, q + p]
+                for j in range(lanes):
+                    part[j] = -2.0 * moments[q + a, q + p, j]
                 for b in range(p):
-                    part += own[q + a, q + b] * beta[b]
-                square += part * beta[a]
-            logdet = 0.0
+                    f = beta[b]
+                    for j in range(lanes):
+                        part[j] += moments[q + a, q + b, j] * f
+                f = beta[a]
+                for j in range(lanes):
+                    square[j] += part[j] * f
             for a in range(q):
-                for b in range(q):
-                    value = 0.0
-                    for k in range(q):
-                        value += factor[k, a] * own[k, b]
-                    left[a, b] = value
-            for a in range(q):
-                for b in range(a + 1):
-                    value = 1.0 if a == b else 0.0
-                    for k in range(q):
-                        value += left[a, k] * factor[k, b]
-                    for k in range(b):
-                        value -= chol[a, k] * chol[b, k]
-                    if a == b:
-                        logdet += np.log(value)
-                        chol[a, a] = np.sqrt(value)
-                    else:
-                        chol[a, b] = value / chol[b, b]
-                value = 0.0
-                for k in range(q):
-                    error = own[k, q + p]
-                    for b in range(p):
-                        error -= own[k, q + b] * beta[b]
-                    value += factor[k, a] * error
-                for b in range(a):
-                    value -= chol[a, b] * half[b]
-                half[a] = value / chol[a, a]
-                square -= half[a] * half[a]
+                error[a, 0] = moments[a, q + p]
+                for b in range(p):
+                    f = beta[b]
+                    for j in range(lanes):
+                        error[a, 0, j] -= moments[a, q + b, j] * f
+            project(factor, own, left)
+            factorise(factor, left, chol, product)
+            project(factor, error, half)
+            solve_lower(chol, half)
             s2 = sigmas[s] * sigmas[s]
-            out[s, j] = -0.5 * (rows[j] * np.log(2.0 * np.pi * s2) + logdet + square / s2)
+            for j in range(lanes):
+                logdet = 0.0
+                for a in range(q):
+                    square[j] -= half[a, 0, j] * half[a, 0, j]
+                    logdet -= 2.0 * np.log(chol[a, a, j])
+                constant = rows[first + j] * np.log(2.0 * np.pi * s2)
+                out[s, first + j] = -0.5 * (constant + logdet + square[j] / s2)
     return out
 
 
@@ -89,7 +86,8 @@ def log_densities(
     gamma = np.linalg.solve(problem.x_map, (beta - problem.offset).T).T
     own = np.asarray(sigmas, dtype=float) / problem.y_scale
     factors = np.linalg.solve(problem.z_map, roots) / own[:, None, None]
-    rows = np.asarray(rows, dtype=float)
-    found = _densities(gram, rows, np.ascontiguousarray(factors), np.ascontiguousarray(gamma), own)
-    found -= rows * np.log(problem.y_scale)
-    return found
+    packed, n_groups = pack(gram), len(gram)
+    counts = np.zeros(len(packed) * packed.shape[3])
+    counts[:n_groups] = rows
+    found = _densities(packed, counts, np.ascontiguousarray(factors), np.ascontiguousarray(gamma), own)
+    return found[:, :n_groups] - counts[:n_groups] * np.log(problem.y_scale)

@@ -1,9 +1,10 @@
-"""Random effects given the variances: Gaussian conditionals, exactly (statistics.md, section 2).
+"""Random effects given the variances: Gaussian conditionals, exactly (docs/statistics.md, section 2).
 
     u_j | D, sigma, y ~ N(V_j (c_j - B_j beta_hat) / s2, V_j + K_j R_X^-1 K_j'),
     V_j = L M_j^-1 L',  K_j = V_j B_j / s2,
 
-with beta integrated out; V_j alone (beta taken as known) is lme4's condVar.
+with beta integrated out; V_j alone (beta taken as known) is lme4's condVar. `conditional` evaluates them at one D and
+sigma; `lmm.engines.pymc.posterior` averages them over draws.
 """
 
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lmm.core.compiled import kernel
+from lmm.likelihood.elimination import factorise, project, solve_lower
 from lmm.likelihood.grouped import reml_terms
 from lmm.likelihood.problem import Problem
 
@@ -33,62 +35,154 @@ class Conditional(NamedTuple):
     cond_variance: np.ndarray
 
 
+class Block(NamedTuple):
+    """A block of n groups, one in each lane, and their conditional distributions.
+
+    Attributes
+    ----------
+    a, b, c : (q, q, n), (q, p, n), (q, 1, n) arrays
+        A_j, B_j and c_j, by `read_block`.
+    mean : (q, n) array
+        Conditional means of u_j, original units, by `condition`.
+    half : (q, q, n) array
+        C^-1 Lambda' z_map', C the Cholesky factor of M_j, by `condition`: V_j = sigma^2 half'half.
+    variance, cond_variance : (q, n) arrays
+        Prediction error variances and the diagonal of V_j, original units, by `spread`.
+    left, chol, product, error, given, through, row, part : arrays
+        Intermediate results.
+    """
+
+    a: np.ndarray
+    b: np.ndarray
+    c: np.ndarray
+    mean: np.ndarray
+    half: np.ndarray
+    variance: np.ndarray
+    cond_variance: np.ndarray
+    left: np.ndarray
+    chol: np.ndarray
+    product: np.ndarray
+    error: np.ndarray
+    given: np.ndarray
+    through: np.ndarray
+    row: np.ndarray
+    part: np.ndarray
+
+
 @kernel
-def _fill(gram, factor, to_user, beta, root, mean, variance, cond_variance):
-    """Fill the arrays of `Conditional`, (J, q), variances relative to sigma^2; `to_user` is z_map @ factor."""
-    _, q, width, lanes = gram.shape
+def block_like(gram):
+    """An empty `Block` for packed moments of this shape."""
+    _, q, width, n = gram.shape
     p = width - q - 1
-    left, chol = np.empty((q, q)), np.empty((q, q))
-    half = np.empty((q, q))  # C^-1 Lambda' z_map', C the Cholesky factor of M_j
-    given = np.empty((q, p + 1))  # C^-1 Lambda' [B_j  c_j - B_j beta]
-    spread = np.empty(p)  # a row of K_j R_X^-1
-    for j in range(len(mean)):
-        block, lane = j // lanes, j % lanes
-        for a in range(q):
-            for b in range(q):
-                s = 0.0
-                for k in range(q):
-                    s += factor[k, a] * gram[block, k, b, lane]
-                left[a, b] = s
-        for a in range(q):
-            for b in range(a + 1):
-                s = 1.0 if a == b else 0.0
-                for k in range(q):
-                    s += left[a, k] * factor[k, b]
-                for k in range(b):
-                    s -= chol[a, k] * chol[b, k]
-                chol[a, b] = np.sqrt(s) if a == b else s / chol[b, b]
-            for b in range(q):
-                s = to_user[b, a]
-                for k in range(a):
-                    s -= chol[a, k] * half[k, b]
-                half[a, b] = s / chol[a, a]
-            for b in range(p + 1):
-                s = 0.0
-                for k in range(q):
-                    e = gram[block, k, q + b, lane]
-                    if b == p:
-                        for m in range(p):
-                            e -= gram[block, k, q + m, lane] * beta[m]
-                    s += factor[k, a] * e
-                for k in range(a):
-                    s -= chol[a, k] * given[k, b]
-                given[a, b] = s / chol[a, a]
+    return Block(
+        np.empty((q, q, n)), np.empty((q, p, n)), np.empty((q, 1, n)),
+        np.empty((q, n)), np.empty((q, q, n)), np.empty((q, n)), np.empty((q, n)),
+        np.empty((q, q, n)), np.empty((q, q, n)), np.empty(n),
+        np.empty((q, 1, n)), np.empty((q, 1, n)), np.empty((q, p, n)), np.empty((p, n)), np.empty(n),
+    )  # fmt: skip
+
+
+@kernel
+def read_block(gram, index, at):
+    """Copy a block of the packed moments."""
+    q, p, _ = at.b.shape
+    at.a[:] = gram[index, :, :q]
+    at.b[:] = gram[index, :, q : q + p]
+    at.c[:] = gram[index, :, q + p :]
+
+
+@kernel
+def condition(factor, z_map, beta, at):
+    """Fill `mean` and `half` at Lambda (`factor`) and beta, both in the kernel's coordinates."""
+    q, p, n = at.b.shape
+    for k in range(q):
+        for j in range(n):
+            at.error[k, 0, j] = at.c[k, 0, j]
+        for m in range(p):
+            f = beta[m]
+            for j in range(n):
+                at.error[k, 0, j] -= at.b[k, m, j] * f
+    project(factor, at.a, at.left)
+    factorise(factor, at.left, at.chol, at.product)
+    for a in range(q):
         for k in range(q):
-            mean[j, k] = 0.0
-            cond_variance[j, k] = 0.0
-            for a in range(q):
-                mean[j, k] += half[a, k] * given[a, p]
-                cond_variance[j, k] += half[a, k] * half[a, k]
-            variance[j, k] = cond_variance[j, k]
-            for b in range(p):
-                s = 0.0
-                for a in range(q):
-                    s += half[a, k] * given[a, b]
-                for m in range(b):
-                    s -= spread[m] * root[b, m]
-                spread[b] = s / root[b, b]
-                variance[j, k] += spread[b] * spread[b]
+            f = 0.0
+            for m in range(q):
+                f += z_map[k, m] * factor[m, a]
+            for j in range(n):
+                at.half[a, k, j] = f
+    solve_lower(at.chol, at.half)
+    project(factor, at.error, at.given)
+    solve_lower(at.chol, at.given)
+    for k in range(q):
+        for j in range(n):
+            at.mean[k, j] = at.half[0, k, j] * at.given[0, 0, j]
+        for a in range(1, q):
+            for j in range(n):
+                at.mean[k, j] += at.half[a, k, j] * at.given[a, 0, j]
+
+
+@kernel
+def spread(factor, half_x, own, at):
+    """Fill the variances after `condition`; `half_x` half_x' is cov(beta), `own` sigma in the kernel's units."""
+    q, p, n = at.b.shape
+    s2 = own * own
+    project(factor, at.b, at.through)
+    solve_lower(at.chol, at.through)
+    for k in range(q):
+        for j in range(n):
+            at.part[j] = at.half[0, k, j] * at.half[0, k, j]
+        for a in range(1, q):
+            for j in range(n):
+                at.part[j] += at.half[a, k, j] * at.half[a, k, j]
+        for j in range(n):
+            at.cond_variance[k, j] = s2 * at.part[j]
+            at.variance[k, j] = at.cond_variance[k, j]
+        for m in range(p):  # row k of K_j
+            for j in range(n):
+                at.row[m, j] = at.half[0, k, j] * at.through[0, m, j]
+            for a in range(1, q):
+                for j in range(n):
+                    at.row[m, j] += at.half[a, k, j] * at.through[a, m, j]
+        for m in range(p):
+            for j in range(n):
+                at.part[j] = at.row[0, j] * half_x[0, m]
+            for i in range(1, m + 1):
+                f = half_x[i, m]
+                for j in range(n):
+                    at.part[j] += at.row[i, j] * f
+            for j in range(n):
+                at.variance[k, j] += at.part[j] * at.part[j]
+
+
+@kernel
+def half_of(root, own):
+    """sigma root^-T by back substitution: its product with its transpose is cov(beta_hat), kernel's coordinates."""
+    p = len(root)
+    out = np.zeros((p, p))
+    for b in range(p):
+        for a in range(b, -1, -1):
+            value = own if a == b else 0.0
+            for k in range(a + 1, b + 1):
+                value -= root[k, a] * out[k, b]
+            out[a, b] = value / root[a, a]
+    return out
+
+
+@kernel
+def _over_blocks(gram, factor, z_map, beta, half_x, own, mean, variance, cond_variance):
+    """Fill the arrays of `Conditional`, one group per row."""
+    at = block_like(gram)
+    lanes = gram.shape[3]
+    for index in range(len(gram)):
+        read_block(gram, index, at)
+        condition(factor, z_map, beta, at)
+        spread(factor, half_x, own, at)
+        first = index * lanes
+        for j in range(min(lanes, len(mean) - first)):
+            mean[first + j] = at.mean[:, j]
+            variance[first + j] = at.variance[:, j]
+            cond_variance[first + j] = at.cond_variance[:, j]
 
 
 def conditional(problem: Problem, factor: np.ndarray, sigma: float) -> Conditional:
@@ -101,10 +195,14 @@ def conditional(problem: Problem, factor: np.ndarray, sigma: float) -> Condition
         Lambda = L / sigma in the kernel's coordinates.
     sigma : float
         In the kernel's units.
+
+    Returns
+    -------
+    Conditional
     """
+    factor = np.ascontiguousarray(factor)
     ridge = np.zeros_like(problem.total)
     _, _, beta, root, _, _ = reml_terms(problem.gram, problem.total, factor, ridge, False)
     found = Conditional(*(np.empty((problem.n_groups, problem.q)) for _ in range(3)))
-    factor = np.ascontiguousarray(factor)
-    _fill(problem.gram, factor, problem.z_map @ factor, beta, root, *found)
-    return Conditional(found.mean, *(sigma * sigma * variance for variance in found[1:]))
+    _over_blocks(problem.gram, factor, problem.z_map, beta, half_of(root, sigma), sigma, *found)
+    return found

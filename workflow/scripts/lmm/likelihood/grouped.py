@@ -7,11 +7,14 @@ Groups are packed abreast in lanes (`lanes.pack`), so that each scalar operation
 lanes. Two random effects a group, the commonest case, have loops of their own (`grouped_pairs`).
 """
 
+from typing import Any
+
 import llvmlite.binding
 import numba
 import numpy as np
 
 from lmm.core.compiled import DIGEST, c_function, kernel
+from lmm.likelihood.elimination import factorise, project, solve_lower
 from lmm.likelihood.grouped_pairs import differentiate_pairs, eliminate_pairs
 from lmm.likelihood.lanes import add_up, logs_of_large, sum_of_logs
 
@@ -19,7 +22,7 @@ SYMBOL = f"lmm_reml_terms_{DIGEST}"
 
 _pointer = numba.types.CPointer(numba.types.double)
 _size = numba.types.int64
-_SIGNATURE = numba.types.void(_size, _size, _size, _size, _size, *[_pointer] * 9)
+_SIGNATURE = numba.types.void(*[_size] * 6, *[_pointer] * 9)
 
 
 @kernel
@@ -32,57 +35,17 @@ def eliminate(gram, factor, schur, d_logdet, rest):
     """
     n_blocks, q, width, n = gram.shape
     w = width - q
-    left = np.empty((q, width, n))  # Lambda' [A B c]
-    chol = np.empty((q, q, n))  # of M; the diagonal holds reciprocals
-    half = np.empty((q, width, n))  # C^-1 Lambda' [A B c]
-    s = np.empty(n)
+    chol = np.empty((q, q, n))
+    half = np.empty((q, width, n))  # C^-1 Lambda' [A B c], C the Cholesky factor of M
     lanes_schur = np.zeros((w, w, n))
     lanes_logdet = np.zeros((q, q, n))
     product = np.ones(n)
     logdet = 0.0
     for block in range(n_blocks):
-        for a in range(q):
-            for b in range(width):
-                f = factor[0, a]
-                for j in range(n):
-                    left[a, b, j] = f * gram[block, 0, b, j]
-                for k in range(1, q):
-                    f = factor[k, a]
-                    if f != 0.0:
-                        for j in range(n):
-                            left[a, b, j] += f * gram[block, k, b, j]
-        for a in range(q):
-            for b in range(a + 1):
-                one, f = (1.0 if a == b else 0.0), factor[0, b]
-                for j in range(n):
-                    s[j] = one + left[a, 0, j] * f
-                for k in range(1, q):
-                    f = factor[k, b]
-                    if f != 0.0:
-                        for j in range(n):
-                            s[j] += left[a, k, j] * f
-                for k in range(b):
-                    for j in range(n):
-                        s[j] -= chol[a, k, j] * chol[b, k, j]
-                if a == b:
-                    for j in range(n):
-                        product[j] *= s[j]
-                        chol[a, b, j] = 1.0 / np.sqrt(s[j])
-                else:
-                    for j in range(n):
-                        chol[a, b, j] = s[j] * chol[b, b, j]
+        project(factor, gram[block], half)
+        factorise(factor, half, chol, product)
         logdet += logs_of_large(product)
-        for b in range(width):
-            for j in range(n):
-                half[0, b, j] = left[0, b, j] * chol[0, 0, j]
-            for a in range(1, q):
-                for j in range(n):
-                    s[j] = left[a, b, j] - chol[a, 0, j] * half[0, b, j]
-                for k in range(1, a):
-                    for j in range(n):
-                        s[j] -= chol[a, k, j] * half[k, b, j]
-                for j in range(n):
-                    half[a, b, j] = s[j] * chol[a, a, j]
+        solve_lower(chol, half)
         for a in range(w):
             for b in range(a + 1):
                 for k in range(q):
@@ -144,8 +107,8 @@ def _solve(schur, root, beta):
 
 
 @kernel
-def differentiate(rest, root, beta, d_logdet, d_rss):
-    """Second pass: subtracts sum_j F_j S_X^-1 F_j' from `d_logdet` and sum_j e_j e_j' from `d_rss`."""
+def differentiate(rest, root, beta, ml, d_logdet, d_rss):
+    """Second pass: subtracts sum_j F_j S_X^-1 F_j' from `d_logdet` (not for ML) and sum_j e_j e_j' from `d_rss`."""
     n_blocks, q, w, n = rest.shape
     p = w - 1
     solved = np.empty((q, p, n))  # F_j root^-T
@@ -169,7 +132,7 @@ def differentiate(rest, root, beta, d_logdet, d_rss):
                         solved[a, b, j] -= solved[a, k, j] * f
         for a in range(q):
             for b in range(a + 1):
-                for k in range(p):
+                for k in range(0 if ml else p):
                     for j in range(n):
                         lanes_logdet[a, b, j] += solved[a, k, j] * solved[b, k, j]
                 for j in range(n):
@@ -182,7 +145,21 @@ def differentiate(rest, root, beta, d_logdet, d_rss):
 
 @c_function(_SIGNATURE)
 def _terms(
-    derive, n_blocks, lanes, q, p, gram_, total_, factor_, ridge_, values_, beta_, root_, d_logdet_, d_rss_
+    derive,
+    ml,
+    n_blocks,
+    lanes,
+    q,
+    p,
+    gram_,
+    total_,
+    factor_,
+    ridge_,
+    values_,
+    beta_,
+    root_,
+    d_logdet_,
+    d_rss_,
 ):
     """`reml_terms` behind a C signature; outputs come zeroed."""
     w = p + 1
@@ -200,25 +177,25 @@ def _terms(
     logdet_x, rss = _solve(schur, root, beta)
     if derive and np.isfinite(logdet_x):
         if q == 2:
-            differentiate_pairs(rest, root, beta, d_logdet, d_rss)
+            differentiate_pairs(rest, root, beta, ml, d_logdet, d_rss)
         else:
-            differentiate(rest, root, beta, d_logdet, d_rss)
+            differentiate(rest, root, beta, ml, d_logdet, d_rss)
     for a in range(q):
         for b in range(a):
             d_logdet[b, a] = d_logdet[a, b]
             d_rss[b, a] = d_rss[a, b]
-    values[0], values[1] = logdet_z + logdet_x, rss
+    values[0], values[1] = logdet_z + (0.0 * logdet_x if ml else logdet_x), rss  # NaN stays NaN
 
 
 # Callers reach the kernel through a symbol, so that each of them compiles a call and not the kernel once more
 # (numba would link the whole of it into every caller and optimise it again: seconds, in every new process
 # where nutpie compiles its wrapper).
 llvmlite.binding.add_symbol(SYMBOL, _terms.address)
-_call = numba.types.ExternalFunction(SYMBOL, _SIGNATURE)
+_call: Any = numba.types.ExternalFunction(SYMBOL, _SIGNATURE)
 
 
 @kernel
-def reml_terms(gram, total, factor, ridge, derive=True):
+def reml_terms(gram, total, factor, ridge, derive=True, ml=False):
     """Log determinant, penalised residual sum of squares and their derivatives in D / sigma^2.
 
     Bates, Mächler, Bolker & Walker 2015 (J. Stat. Softw. 67(1), section 3), written per group:
@@ -236,6 +213,8 @@ def reml_terms(gram, total, factor, ridge, derive=True):
         sigma^2 times the Gram matrix of a normal prior on beta (zeros: flat).
     derive : bool
         Whether the derivatives are wanted: without them (zeros then) it takes about half the time.
+    ml : bool
+        The log determinant of maximum likelihood: without log|S_X|.
 
     Returns
     -------
@@ -256,7 +235,7 @@ def reml_terms(gram, total, factor, ridge, derive=True):
     beta, root = np.zeros(p), np.zeros((p, p))
     d_logdet, d_rss = np.zeros((q, q)), np.zeros((q, q))
     _call(
-        1 if derive else 0, n_blocks, lanes, q, p, gram.ctypes, total.ctypes, factor.ctypes, ridge.ctypes,
-        values.ctypes, beta.ctypes, root.ctypes, d_logdet.ctypes, d_rss.ctypes,
+        1 if derive else 0, 1 if ml else 0, n_blocks, lanes, q, p, gram.ctypes, total.ctypes,
+        factor.ctypes, ridge.ctypes, values.ctypes, beta.ctypes, root.ctypes, d_logdet.ctypes, d_rss.ctypes,
     )  # fmt: skip
     return values[0], values[1], beta, root, d_logdet, d_rss

@@ -68,7 +68,7 @@ def eliminate_pairs(gram, factor, schur, d_logdet, rest):
 
 
 @kernel
-def differentiate_pairs(rest, root, beta, d_logdet, d_rss):
+def differentiate_pairs(rest, root, beta, ml, d_logdet, d_rss):
     """Second pass, as `likelihood.differentiate`."""
     n_blocks, _, w, n = rest.shape
     p = w - 1
@@ -88,7 +88,7 @@ def differentiate_pairs(rest, root, beta, d_logdet, d_rss):
                     g = root[b, k] * scale
                     for j in range(n):
                         solved[i, b, j] -= solved[i, k, j] * g
-        for b in range(p):
+        for b in range(0 if ml else p):
             for j in range(n):
                 x, y = solved[0, b, j], solved[1, b, j]
                 lanes_logdet[0, j] += x * x

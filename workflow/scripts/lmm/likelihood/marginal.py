@@ -4,6 +4,8 @@ Everything that belongs to a data set travels in one vector (`pack_problem`), so
 takes another data set, of another size too, by a change of its data alone.
 """
 
+from typing import Any
+
 import llvmlite.binding
 import numba
 import numpy as np
@@ -131,7 +133,7 @@ def _density(data_, root_, sigma, out_):
 # A symbol, not a call that numba would compile into every caller (see grouped.py): nutpie compiles its
 # wrapper anew in every process.
 llvmlite.binding.add_symbol(SYMBOL, _density.address)
-_call = numba.types.ExternalFunction(SYMBOL, _SIGNATURE)
+_call: Any = numba.types.ExternalFunction(SYMBOL, _SIGNATURE)
 
 
 @kernel

@@ -83,7 +83,9 @@ class Problem:
     y_scale : float
         sigma = y_scale * (sigma in the kernel's coordinates).
     constant : float
-        What -2 log L_REML gains by the change of coordinates.
+        What -2 log L gains by the change of coordinates.
+    ml : bool
+        Whether the criterion is that of maximum likelihood, not REML's.
     """
 
     gram: np.ndarray
@@ -97,14 +99,30 @@ class Problem:
     z_map: np.ndarray
     y_scale: float
     constant: float
+    ml: bool = False
 
     @classmethod
-    def build(cls, gram, total, n_rows, structure, fixed, back_x, offset, back_z, y_scale) -> "Problem":
+    def build(
+        cls,
+        gram,
+        total,
+        n_rows,
+        structure,
+        fixed,
+        back_x,
+        offset,
+        back_z,
+        y_scale,
+        ml=False,
+        log_weights=0.0,
+    ) -> "Problem":
         """Pack the groups and fold y's scale into the maps (see `problem_of`)."""
         z_map = np.zeros((len(structure.random), len(structure.random)))
         for (start, stop), back in zip(structure.blocks, back_z, strict=True):
             z_map[start:stop, start:stop] = back * y_scale
-        df = n_rows - len(fixed)
+        constant = 2.0 * n_rows * np.log(y_scale) - log_weights
+        if not ml:
+            constant -= 2.0 * (len(fixed) * np.log(y_scale) + np.linalg.slogdet(back_x)[1])
         return cls(
             gram=pack(gram),
             total=total,
@@ -116,7 +134,8 @@ class Problem:
             offset=offset,
             z_map=z_map,
             y_scale=y_scale,
-            constant=2.0 * df * np.log(y_scale) - 2.0 * np.linalg.slogdet(back_x)[1],
+            constant=constant,
+            ml=ml,
         )
 
     @property
@@ -129,22 +148,33 @@ class Problem:
         """Fixed effects."""
         return len(self.fixed)
 
+    @property
+    def df(self) -> int:
+        """Degrees of freedom of sigma in the criterion: N - p for REML, N for maximum likelihood."""
+        return self.n_rows - (0 if self.ml else self.p)
 
-def problem_of(moments: Moments, fixed: tuple[str, ...], blocks: tuple[tuple[str, ...], ...]) -> Problem:
+    def model(self, transform: np.ndarray) -> tuple:
+        """What the optimiser's kernels take after phi: see `newton.criterion`."""
+        rows, cols = self.structure.rows, self.structure.cols
+        return rows, cols, transform, self.gram, self.total, self.df, self.ml
+
+
+def problem_of(
+    moments: Moments, fixed: tuple[str, ...], blocks: tuple[tuple[str, ...], ...], ml: bool = False
+) -> Problem:
     """The kernel's input for a model, and the maps back to original units.
 
     Parameters
     ----------
     fixed : names of X's columns
     blocks : names of Z's columns, one tuple for each independent block of random effects
+    ml : bool
+        Maximum likelihood instead of REML.
     """
+    moments = moments.within(fixed)
     combine_x, back_x = moments.basis.stable(fixed)
     parts = [moments.basis.stable(block) for block in blocks]
-    combine_z = np.hstack([combine for combine, _ in parts])
-    rows = moments.gram.shape[1]
-    top = combine_z[: min(rows, len(combine_z))]
-    half = np.einsum("ra,jrc->jac", top, moments.gram[:, : len(top)], optimize=True)
-    gram = np.concatenate([half[:, :, :-1] @ combine_z, half[:, :, :-1] @ combine_x, half[:, :, -1:]], axis=2)
+    gram = moments.products(np.hstack([combine for combine, _ in parts]), combine_x)
     columns = np.zeros((len(moments.total), len(fixed) + 1))
     columns[:-1, :-1], columns[-1, -1] = combine_x, 1.0
     return Problem.build(
@@ -157,4 +187,6 @@ def problem_of(moments: Moments, fixed: tuple[str, ...], blocks: tuple[tuple[str
         offset=moments.pilot_beta(fixed),
         back_z=[back for _, back in parts],
         y_scale=moments.basis.y_scale,
+        ml=ml,
+        log_weights=moments.log_weights,
     )

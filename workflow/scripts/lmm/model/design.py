@@ -23,7 +23,7 @@ from formulaic.transforms import TRANSFORMS
 from lmm.core.errors import StudyError
 from lmm.model.formula import Formula, parse
 from lmm.model.syntax import MARK, evaluable, original
-from lmm.model.terms import Terms
+from lmm.model.terms import Grouping, Terms
 
 FUNCTIONS = {
     **TRANSFORMS,
@@ -51,7 +51,7 @@ class Design:
         Term name to column of the data where every term and the response is a plain numeric column (so that
         SQL can do the work); None otherwise. The intercept is not in it.
     specs : tuple of ModelSpec
-        Of the fixed part and of each block.
+        Of the fixed part and of each block (of each term `(f || g)` with a categorical f).
     ends : dict of str to list
         Least and greatest value of numeric predictors, where a term's basis depends on all rows.
     dropped : dict of str to dict
@@ -110,7 +110,8 @@ class Design:
     def without(self, dropped: Mapping[str, Mapping[str, float]]) -> "Design":
         """The design without some of its fixed effects; they stay columns where a random effect has them."""
         fixed = tuple(name for name in self.terms.fixed if name not in dropped)
-        columns = tuple(c for c in self.terms.columns if c not in dropped or c in self.terms.random)
+        random = {name for grouping in self.terms.groupings for name in grouping.random}
+        columns = tuple(name for name in self.terms.columns if name not in dropped or name in random)
         terms = replace(self.terms, fixed=fixed, columns=columns, dropped=tuple(dropped))
         return replace(self, terms=terms, dropped={name: dict(weights) for name, weights in dropped.items()})
 
@@ -174,7 +175,7 @@ def build(
         For a missing column, a categorical predictor without known levels or with fewer than two, a
         stateful transformation without the data.
     """
-    known = dict(levels or {})
+    known: dict[str, list | None] = dict(levels or {})
     categorical = set(formula.categorical)
     for name in formula.predictors:
         if name not in schema:
@@ -184,17 +185,17 @@ def build(
             categorical.add(name)
         if name in categorical and name not in known:
             known[name] = _levels_of(schema[name])
-    known = {name: _checked_levels(name, known[name]) for name in formula.predictors if name in categorical}
-    transforms, ends = ["{}"] * (1 + len(formula.blocks)), {}
+    checked = {name: _checked_levels(name, known[name]) for name in formula.predictors if name in categorical}
+    transforms, ends = ["{}"] * (1 + len(_sides(formula, checked))), {}
     if formula.stateful:
         if not isinstance(schema, pd.DataFrame):
             what = f"'{formula.stateful[0]}' depends on all rows; expected a formula without it here"
             raise StudyError("formula", what)
-        specs = _specs(formula, _with_levels(schema, formula, known), transforms)
+        specs = _specs(formula, checked, _with_levels(schema, formula, checked), transforms)
         transforms = [repr(_builtin(spec.transform_state)) for spec in specs]
-        numeric = [name for name in formula.predictors if name not in known]
+        numeric = [name for name in formula.predictors if name not in checked]
         ends = {name: [float(schema[name].min()), float(schema[name].max())] for name in numeric}
-    return _finish(formula, known, transforms, ends)
+    return _finish(formula, checked, transforms, ends)
 
 
 def rebuild(state: Mapping[str, Any]) -> Design:
@@ -205,10 +206,29 @@ def rebuild(state: Mapping[str, Any]) -> Design:
     return design.without(state["dropped"]) if state["dropped"] else design
 
 
-def _specs(formula: Formula, frame: pd.DataFrame, transforms: list[str]) -> tuple[ModelSpec, ...]:
-    """Specifications of the fixed part and the blocks, their categories as in `frame`."""
+def _sides(formula: Formula, levels: Mapping[str, list]) -> list[tuple[int, str, bool]]:
+    """Factor, right-hand side and whether each column is a block of its own, for all random effects.
+
+    lme4 makes of (f || g) with a categorical f the blocks (1 | g) and (0 + f | g), whose intercept cannot be told
+    from f's effects. Here each column of (f | g) is a block.
+    """
+    out = []
+    for at, factor in enumerate(formula.factors):
+        for term in factor.terms:
+            if term.independent and any(name in levels for name in term.columns):
+                out.append((at, term.rhs, True))
+            else:
+                out += [(at, block, False) for block in term.blocks]
+    return out
+
+
+def _specs(
+    formula: Formula, levels: Mapping[str, list], frame: pd.DataFrame, transforms: list[str]
+) -> tuple[ModelSpec, ...]:
+    """Specifications of the fixed part and of `_sides`, their categories as in `frame`."""
     made: dict[tuple[str, str], ModelSpec] = {}
-    parts = list(zip((formula.fixed, *formula.blocks), transforms, strict=True))
+    sides = [rhs for _, rhs, _ in _sides(formula, levels)]
+    parts = list(zip((formula.fixed, *sides), transforms, strict=True))
     for rhs, text in parts:
         if (rhs, text) not in made:  # in y ~ x + (x | g) both are x
             formulaic = _formulaic(rhs, formula.predictors)
@@ -221,12 +241,18 @@ def _finish(
     formula: Formula, levels: dict[str, list], transforms: list[str], ends: dict[str, list[float]]
 ) -> Design:
     """The design whose categories are those of `levels`, whatever rows were there."""
-    specs = _specs(formula, _with_levels(_example(formula, levels, ends), formula, levels), transforms)
-    fixed, *blocks = (_names(spec) for spec in specs)
-    random = [name for block in blocks for name in block]
+    specs = _specs(
+        formula, levels, _with_levels(_example(formula, levels, ends), formula, levels), transforms
+    )
+    fixed, *found = (_names(spec) for spec in specs)
+    blocks: list[list[tuple[str, ...]]] = [[] for _ in formula.factors]
+    for (at, _, split), names in zip(_sides(formula, levels), found, strict=True):
+        blocks[at] += [(name,) for name in names] if split else [names]
+    random = [name for names in found for name in names]
     distinct = dict.fromkeys([*random, *fixed])
     columns = ([INTERCEPT] if INTERCEPT in distinct else []) + [n for n in distinct if n != INTERCEPT]
-    terms = Terms(fixed, tuple(blocks), formula.group, tuple(columns))
+    groupings = [Grouping(f.columns, tuple(own)) for f, own in zip(formula.factors, blocks, strict=True)]
+    terms = Terms(fixed, tuple(groupings), tuple(columns))
     plain = None
     if (
         formula.response in formula.variables

@@ -1,16 +1,16 @@
-"""lme4 formulas with one grouping factor, taken apart into what formulaic can read.
+"""lme4 formulas, taken apart into what formulaic can read.
 
-`y ~ x + (x | g)` becomes a response, a fixed part and one block of random effects for each independent term.
-Bates, Mächler, Bolker & Walker 2015 (J. Stat. Softw. 67(1), table 2) is the grammar; what is not in it, or
-needs more than one grouping factor, is refused with a word on what to write instead.
+`y ~ x + (x | g) + (1 | h)` becomes a response, a fixed part and, for each grouping factor, the blocks of its random
+effects. Bates, Mächler, Bolker & Walker 2015 (J. Stat. Softw. 67(1), table 2) is the grammar; what is not in it is
+rejected with advice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from formulaic import Formula as Formulaic
-from formulaic.parser.types import Factor
+from formulaic.parser.types import Factor as Piece
 
 from lmm.core.errors import StudyError
 from lmm.model.syntax import MARK, REFUSED, named, names_in, readable, split, strip, unquoted
@@ -19,8 +19,51 @@ EXPECTED = "expected columns by name ('.' is not supported) and functions of the
 
 
 @dataclass(frozen=True)
+class RandomTerm:
+    """`(x | g)` or `(x || g)`.
+
+    Attributes
+    ----------
+    rhs : str
+        Right-hand side of all its random effects for formulaic.
+    blocks : tuple of str
+        Right-hand side of each independent block: `(x | g)` is one block `1 + x`, `(x || g)` the two blocks `1` and
+        `0 + x`. A categorical x has no columns of its own; see `independent`.
+    independent : bool
+        `||`: each column of `rhs` is a block where a predictor is categorical.
+    columns : tuple of str
+        The predictors.
+    """
+
+    rhs: str
+    blocks: tuple[str, ...]
+    independent: bool
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A grouping factor and its random terms.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        Columns of the data whose combinations are its levels: `(1 | a/b)` is `(1 | b:a) + (1 | a)`.
+    terms : tuple of RandomTerm
+    """
+
+    columns: tuple[str, ...]
+    terms: tuple[RandomTerm, ...]
+
+    @property
+    def group(self) -> str:
+        """Its name, lme4's (`b:a`)."""
+        return ":".join(self.columns)
+
+
+@dataclass(frozen=True)
 class Formula:
-    """A linear mixed model with one grouping factor.
+    """A linear mixed model.
 
     Attributes
     ----------
@@ -30,13 +73,10 @@ class Formula:
         Expression of the response, e.g. `y` or `np.log(y)`.
     fixed : str
         Right-hand side of the fixed effects for formulaic, intercept always explicit (`1 + x`, `0 + x`).
-    blocks : tuple of str
-        Right-hand side of each independent block of random effects: `(x | g)` is one block `1 + x`,
-        `(x || g)` the two blocks `1` and `0 + x`.
-    group : str
-        Column of the grouping factor.
+    factors : tuple of Factor
+        Grouping factors in the formula's order.
     variables : tuple of str
-        Columns of the data that the formula needs: response's, predictors, grouping factor.
+        Columns of the data that the formula needs: response's, predictors, grouping factors'.
     predictors : tuple of str
         Columns of the fixed and random effects.
     categorical : tuple of str
@@ -50,17 +90,37 @@ class Formula:
     text: str
     response: str
     fixed: str
-    blocks: tuple[str, ...]
-    group: str
+    factors: tuple[Factor, ...]
     variables: tuple[str, ...]
     predictors: tuple[str, ...]
     categorical: tuple[str, ...]
     stateful: tuple[str, ...]
     dates: tuple[str, ...]
 
+    @property
+    def several(self) -> bool:
+        """Whether there are several grouping factors."""
+        return len(self.factors) > 1
+
+    @property
+    def group(self) -> str:
+        """Name of the grouping factor, where there is one."""
+        (factor,) = self.factors
+        return factor.group
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """Right-hand sides of all independent blocks, factor after factor."""
+        return tuple(block for factor in self.factors for term in factor.terms for block in term.blocks)
+
+    @property
+    def keys(self) -> tuple[tuple[str, ...], ...]:
+        """The columns of each grouping factor."""
+        return tuple(factor.columns for factor in self.factors)
+
 
 def parse(text: str, where: str = "formula") -> Formula:
-    """Parse an lme4 formula with one grouping factor.
+    """Parse an lme4 formula.
 
     Parameters
     ----------
@@ -76,8 +136,8 @@ def parse(text: str, where: str = "formula") -> Formula:
     Raises
     ------
     StudyError
-        For anything that does not parse or that this version does not fit: crossed and nested factors,
-        weights, offsets, several responses, the same random effect twice.
+        For anything that does not parse or that this version does not fit: weights, offsets, several responses, the
+        same random effect of a factor twice.
     """
     return _Parser(text, where).formula()
 
@@ -106,35 +166,39 @@ class _Parser:
         fixed = self.side(fixed_text)
         if not fixed.intercept and not fixed.terms:
             raise self.fail("no fixed effect is left; keep the intercept or add a predictor")
-        blocks, groups = [], []
-        for term in random_terms:
-            effects, group, independent = self.random(term)
-            blocks += self.blocks(effects, independent)
-            groups.append(group)
-        if len(set(groups)) > 1:
-            raise self.fail(
-                f"grouping factors {', '.join(dict.fromkeys(groups))}: crossed and nested factors are not "
-                "supported, only one grouping factor"
-            )
-        self.no_duplicates(blocks)
-        predictors = [*fixed.columns, *(column for block in blocks for column in block.columns)]
-        if groups[0] in predictors:
-            raise self.fail(
-                f"the grouping factor '{groups[0]}' is also a predictor, which would explain all that its groups "
-                "differ in; drop one of the two, or copy it under another name where its numbers are a trend"
-            )
+        by_factor: dict[tuple[str, ...], list[tuple[RandomTerm, _Side]]] = {}
+        for text in random_terms:
+            effects, groups, independent = self.random(text)
+            term, side = self.term(effects, independent)
+            for columns in groups:
+                self.distinct(columns, by_factor)
+                by_factor.setdefault(columns, []).append((term, side))
+        for columns, found in by_factor.items():
+            self.no_duplicates(":".join(columns), [side for _, side in found])
+        predictors = [
+            *fixed.columns,
+            *(c for found in by_factor.values() for _, side in found for c in side.columns),
+        ]
+        for columns in by_factor:
+            if len(columns) == 1 and columns[0] in predictors:
+                raise self.fail(
+                    f"the grouping factor '{columns[0]}' is also a predictor, which would explain all that its "
+                    "groups differ in; drop one of the two, or copy it under another name where its numbers are a "
+                    "trend"
+                )
+        keys = [column for columns in by_factor for column in columns]
         if "Intercept" in predictors:
             raise self.fail(
                 "a predictor called 'Intercept' is not told from the intercept; expected another name"
             )
         for column in self.dates:
-            if column in (*self.bare, groups[0]):
+            if column in (*self.bare, *keys):
                 raise self.fail(
                     f"'{column}' is a date in as_date(...) and stands without it elsewhere; "
                     "write as_date(...) everywhere"
                 )
         for column in response.columns:
-            if column in predictors or column == groups[0]:
+            if column in predictors or column in keys:
                 raise self.fail(
                     f"the response '{column}' is also on the right-hand side; expected it left only"
                 )
@@ -142,9 +206,10 @@ class _Parser:
             text=" ".join(self.text.split()),
             response=response.terms[0],
             fixed=fixed.rhs,
-            blocks=tuple(block.rhs for block in blocks),
-            group=groups[0],
-            variables=tuple(dict.fromkeys([*response.columns, *predictors, groups[0]])),
+            factors=tuple(
+                Factor(columns, tuple(term for term, _ in found)) for columns, found in by_factor.items()
+            ),
+            variables=tuple(dict.fromkeys([*response.columns, *predictors, *keys])),
             predictors=tuple(dict.fromkeys(predictors)),
             categorical=tuple(dict.fromkeys(self.categorical)),
             stateful=tuple(dict.fromkeys(self.stateful)),
@@ -153,7 +218,8 @@ class _Parser:
 
     def parts(self, text: str) -> tuple[str, list[str]]:
         """The fixed part, and the random terms without their brackets."""
-        fixed, random = [], []
+        fixed: list[str] = []
+        random: list[str] = []
         for sign, part in split(text, "+-", self.fail):
             part = part.strip()
             bare = strip(part)
@@ -210,7 +276,7 @@ class _Parser:
             columns += [column for _, used in pieces for column in used]
         return _Side(intercept, tuple(names), tuple(dict.fromkeys(columns)))
 
-    def factor(self, factor: Factor) -> tuple[str, list[str]]:
+    def factor(self, factor: Piece) -> tuple[str, list[str]]:
         """A factor as text that parses again, and the columns that it uses."""
         expr = factor.expr
         if factor.eval_method.value == "lookup":
@@ -229,8 +295,8 @@ class _Parser:
             self.stateful.append(expr)
         return (expr if names.call else f"{{{expr}}}"), names.columns
 
-    def random(self, text: str) -> tuple[str, str, bool]:
-        """`x || g` as its effects, its grouping factor and whether the effects are independent."""
+    def random(self, text: str) -> tuple[str, list[tuple[str, ...]], bool]:
+        """`x || g` as its effects, the columns of its grouping factors and whether the effects are independent."""
         parts = [part.strip() for _, part in split(text, "|", self.fail)]
         independent = len(parts) == 3 and not parts[1]
         if len(parts) != 2 and not independent:
@@ -238,39 +304,61 @@ class _Parser:
         effects, group = parts[0], strip(parts[-1])
         if not effects:
             raise self.fail(f"({text}): nothing stands left of '|'; write (1 | group)")
-        if group.startswith("`") and group.endswith("`") and len(group) > 2:
-            return effects, group[1:-1], independent
-        if "/" in group:
-            raise self.fail(f"({text}): nested factors are not supported, only one grouping factor")
-        if any(sign in group for sign in ":*+"):
-            raise self.fail(
-                f"({text}): '{group}' combines factors, which is not supported; make one column of them"
-            )
-        if not group.replace(".", "_").isidentifier():  # as in R, a name may have dots
-            expected = "expected the name of a column (in backticks if it holds other signs)"
-            raise self.fail(f"({text}): grouping factor '{group}': {expected}")
-        return effects, group, independent
+        if not group:
+            raise self.fail(f"({text}): nothing stands right of '|'; expected a grouping factor")
+        if any(sign in unquoted(group) for sign in "*+"):
+            names = [part.strip() for _, part in split(group, "*+", self.fail)]
+            what = " + ".join(f"({effects} | {name})" for name in names if name)
+            raise self.fail(f"({text}): '{group}' is no grouping factor; write {what}, or {':'.join(names)}")
+        groups: list[tuple[str, ...]] = []
+        outer: tuple[str, ...] = ()
+        for _, piece in split(group, "/", self.fail):
+            inner = tuple(self.column(text, name) for _, name in split(strip(piece), ":", self.fail))
+            outer = (*inner, *outer)
+            if len(set(outer)) < len(outer):
+                twice = next(name for name in outer if outer.count(name) > 1)
+                raise self.fail(f"({text}): '{twice}' is nested in itself; expected different factors")
+            groups.insert(0, outer)
+        return effects, groups, independent
 
-    def blocks(self, effects: str, independent: bool) -> list["_Side"]:
-        """The independent blocks of one random term."""
+    def column(self, text: str, name: str) -> str:
+        """The column of a grouping factor."""
+        name = name.strip()
+        if name.startswith("`") and name.endswith("`") and len(name) > 2:
+            return name[1:-1]
+        if not name.replace(".", "_").isidentifier():  # as in R, a name may have dots
+            expected = "expected the name of a column (in backticks if it holds other signs)"
+            raise self.fail(f"({text}): grouping factor '{name}': {expected}")
+        return name
+
+    def distinct(self, columns: tuple[str, ...], known: Iterable[tuple[str, ...]]) -> None:
+        """Reject a combination of factors in two orders: both are the same factor."""
+        for other in known:
+            if other != columns and set(other) == set(columns):
+                raise self.fail(
+                    f"'{':'.join(columns)}' and '{':'.join(other)}' are the same grouping factor; expected one"
+                )
+
+    def term(self, effects: str, independent: bool) -> tuple[RandomTerm, "_Side"]:
+        """One random term, and its right-hand side."""
         side = self.side(effects)
         if not side.intercept and not side.terms:
             raise self.fail(f"({effects} | ...): no random effect is left; expected 1, a predictor or both")
-        if not independent:
-            return [side]
-        # lme4's expandDoubleVerts: (f || g) of a categorical f is (1 | g) + (0 + f | g)
-        intercept = [_Side(True, (), ())] if side.intercept else []
-        return intercept + [self.side(f"0 + {term}") for term in side.terms]
+        blocks = [side.rhs]
+        if independent:
+            intercept = ["1"] if side.intercept else []
+            blocks = intercept + [self.side(f"0 + {term}").rhs for term in side.terms]
+        return RandomTerm(side.rhs, tuple(blocks), independent, side.columns), side
 
-    def no_duplicates(self, blocks: list["_Side"]) -> None:
-        """Refuse a random effect that two terms would share: its variance could not be told apart."""
+    def no_duplicates(self, group: str, sides: list["_Side"]) -> None:
+        """Reject a random effect that two terms of a factor share: its variance could not be told apart."""
         seen = set()
-        for block in blocks:
-            for term in (("1",) if block.intercept else ()) + block.terms:
+        for side in sides:
+            for term in (("1",) if side.intercept else ()) + side.terms:
                 if term in seen:
                     name = "intercept" if term == "1" else f"effect of '{term}'"
                     raise self.fail(
-                        f"the random {name} appears twice; write (1 | g) + (0 + x | g) or (x || g) for "
+                        f"the random {name} of '{group}' appears twice; write (1 | g) + (0 + x | g) or (x || g) for "
                         "independent effects, (x | g) for correlated ones"
                     )
                 seen.add(term)
@@ -289,14 +377,24 @@ class _Side:
         return " + ".join(("1" if self.intercept else "0", *self.terms))
 
 
-def together(formulas: Sequence[str]) -> Any:
-    """One `Formula` with the random effects of all: from its moments each of them can be fitted.
+def together(formulas: Sequence[str]) -> Formula:
+    """One `Formula` with the columns of all: from its moments each of them can be fitted.
 
-    They differ in their random effects only, as the configuration makes sure.
+    They have one response and one grouping factor, as the configuration makes sure. Fixed effects that differ from
+    the first formula's stand among the blocks, so that each formula's columns are coded as it has them by itself.
     """
     parsed = [parse(text) for text in formulas]
-    merged = {
+    others = dict.fromkeys(formula.fixed for formula in parsed if formula.fixed != parsed[0].fixed)
+    merged: dict[str, Any] = {
         name: tuple(dict.fromkeys(item for formula in parsed for item in getattr(formula, name)))
-        for name in ("blocks", "variables", "predictors", "categorical", "stateful", "dates")
+        for name in ("variables", "predictors", "categorical", "stateful", "dates")
     }
-    return replace(parsed[0], **merged)
+    factors: dict[tuple[str, ...], dict[RandomTerm, None]] = {}
+    for formula in parsed:
+        for factor in formula.factors:
+            factors.setdefault(factor.columns, {}).update(dict.fromkeys(factor.terms))
+    terms = [RandomTerm(rhs, (rhs,), False, ()) for rhs in others]
+    first = parsed[0].factors[0].columns
+    factors[first].update(dict.fromkeys(terms))
+    whole = tuple(Factor(columns, tuple(own)) for columns, own in factors.items())
+    return replace(parsed[0], factors=whole, **merged)

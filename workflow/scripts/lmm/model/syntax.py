@@ -220,7 +220,8 @@ def unquoted(text: str) -> str:
 
 def split(text: str, signs: str, fail: Callable[[str], Exception]) -> list[tuple[str, str]]:
     """Split at `signs` outside brackets and quotes: (sign before the part, part); a leading sign is kept."""
-    parts, depth, quote, start, sign = [], [], "", 0, "+"
+    parts: list[tuple[str, str]] = []
+    depth, quote, start, sign = [], "", 0, "+"
     for i, c in enumerate(text):
         if quote:
             quote = "" if c == quote else quote

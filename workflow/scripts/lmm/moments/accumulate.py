@@ -4,17 +4,19 @@ A pilot fit fixes the basis; then each row is read once, as E = [1, (w_1 - c_1)/
 products are added up by group.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lmm.core.compiled import kernel
-from lmm.data.levels import in_order, union
-from lmm.data.source import BATCH_ROWS, Part, Source, each_part, quote, text
+from lmm.data.levels import in_order, level_names, union
+from lmm.data.source import BATCH_ROWS, Part, Source, each_part, level_of, quote, text
 from lmm.data.summary import group_sizes
 from lmm.moments.moments import Basis, Moments
-from lmm.moments.pilot import SAMPLE_ROWS, finite_matrix, pilot
+from lmm.moments.pilot import finite_matrix, of_rows
 
 # Rows whose products are added up before they join the totals: keeps the rounding of long sums small.
 BLOCK = 4096
@@ -23,21 +25,25 @@ WHOLE_LIMIT = 20_000_000
 
 
 @kernel
-def _add(codes, W, first, y, center, inverse, pilot, y_inverse, n, gram, total):
+def _add(codes, W, first, y, weights, center, inverse, pilot, y_inverse, n, gram, total):
     """Add the products of rows to n (J,), gram (J, r, m + 2) and total (m + 2, m + 2), upper triangles.
+
+    `weights` (n,) multiply the products; empty: none.
 
     `total` gets the elements that `gram` does not keep, from row r on.
     """
     rows, m = gram.shape[1], len(center)
     e = np.empty(m + 2)
-    e[0] = 1.0
     block = np.zeros((m + 2, m + 2))
     for i in range(len(y)):
         left = y[i] - pilot[0]
         for k in range(m):
             e[k + 1] = (W[i, first + k] - center[k]) * inverse[k]
             left -= pilot[k + 1] * e[k + 1]
+        e[0] = 1.0
         e[m + 1] = left * y_inverse
+        if len(weights) > 0:
+            e *= np.sqrt(weights[i])
         j = codes[i]
         n[j] += 1
         for a in range(rows):
@@ -71,20 +77,25 @@ class Sums:
         self.n = np.zeros(len(levels), dtype=np.int64)
         self.gram = np.zeros((len(levels), rows, m + 2))
         self.total = np.zeros((m + 2, m + 2))
+        self.log_weights = 0.0
 
-    def add(self, codes: np.ndarray, y: np.ndarray, W: np.ndarray) -> None:
-        """Add rows: group numbers (n,), response (n,), model-matrix columns (n, K), K = m or m + 1."""
+    def add(self, codes: np.ndarray, y: np.ndarray, W: np.ndarray, weights: np.ndarray | None = None) -> None:
+        """Add rows: group numbers (n,), response (n,), model-matrix columns (n, K), K = m or m + 1, weights (n,)."""
         basis = self.basis
         codes, y, W = _read_only(codes, np.int64), _read_only(y, np.float64), _read_only(W, np.float64)
+        weights = _read_only(np.zeros(0) if weights is None else weights, np.float64)
+        self.log_weights += float(np.log(weights).sum())
         first = W.shape[1] - len(basis.columns)
         inverse, y_inverse = 1.0 / basis.scale, 1.0 / basis.y_scale
         _add(
-            codes, W, first, y, basis.center, inverse, basis.pilot, y_inverse, self.n, self.gram, self.total
+            codes, W, first, y, weights, basis.center, inverse, basis.pilot, y_inverse,
+            self.n, self.gram, self.total,
         )  # fmt: skip
 
     def moments(self, group: str) -> Moments:
         """What has been added so far."""
-        return _finished(group, self.levels, self.n, self.gram, self.total, self.basis)
+        found = _finished(group, self.levels, self.n, self.gram, self.total, self.basis)
+        return replace(found, log_weights=self.log_weights)
 
 
 def _read_only(values: np.ndarray, dtype: type) -> np.ndarray:
@@ -122,6 +133,7 @@ def compute(
     levels: np.ndarray,
     whole: bool = True,
     basis: Basis | None = None,
+    weights: np.ndarray | None = None,
 ) -> Moments:
     """Moments of rows in memory.
 
@@ -138,12 +150,13 @@ def compute(
         Keep each group's whole Gram matrix.
     basis : Basis, optional
         Default: from a pilot fit on a sample of the rows.
+    weights : (n,) array, optional
+        Precision weights, positive: the residual variance of row i is sigma^2 / weights[i].
     """
     if basis is None:
-        step = max(len(y) // SAMPLE_ROWS, 1)
-        basis = pilot(terms, y[::step], W[::step])
+        basis = of_rows(terms, y, W)
     sums = Sums(basis, levels, whole)
-    sums.add(codes, y, W)
+    sums.add(codes, y, W, weights)
     return sums.moments(terms.group)
 
 
@@ -167,7 +180,8 @@ def merge(parts: Iterable[Moments]) -> Moments:
         n[at], gram[at] = whole.n, whole.gram
         n[other] += part.n
         gram[other] += part.gram
-        whole = Moments(whole.group, levels, n, gram, whole.total + part.total, whole.basis)
+        total, logs = whole.total + part.total, whole.log_weights + part.log_weights
+        whole = Moments(whole.group, levels, n, gram, total, whole.basis, logs)
     if whole is None:
         raise ValueError("no moments to merge")
     return whole
@@ -200,9 +214,36 @@ def accumulate(
 
 def _by_sql(source: Source, design, basis: Basis, whole: bool, threads: int, memory_mb: int) -> Moments:
     """One GROUP BY a part, the parts' results added in order."""
+    query, read = by_level(source, design, basis, source.keys[0], whole)
+    return merge(each_part(source, query, "moments", threads, memory_mb, read))
+
+
+def by_level(
+    source: Source, design, basis: Basis, key: tuple[str, ...], whole: bool
+) -> tuple[Callable[[Part], str], Callable[[Any, str], Moments]]:
+    """The SQL of a part's moments by the levels of one factor, and what makes them of its result.
+
+    Parameters
+    ----------
+    source : Source
+    design : Design
+        Every term is a plain numeric column.
+    basis : Basis
+    key : tuple of str
+        The factor's columns.
+    whole : bool
+        Keep each level's whole Gram matrix.
+    """
     m = len(basis.columns)
     rows = m + 2 if whole else 1 + basis.n_random
     places = [(a, b) for a in range(m + 2) for b in range(a, m + 2) if b > 0]
+    products = [(f"lmm_e{b}" if a == 0 else f"lmm_e{a} * lmm_e{b}", f"s{a}_{b}") for a, b in places]
+    sums = ", ".join(f"sum({product}) AS {name}" for product, name in products)
+
+    def query(part: Part) -> str:
+        standardised = columns_of_e(source, design, basis, part, {"lmm_group": key})
+        grouped = f"SELECT lmm_group, count(*) AS n, {sums} FROM ({standardised}) GROUP BY lmm_group"
+        return f"SELECT CAST(lmm_group AS VARCHAR) AS level, * EXCLUDE (lmm_group) FROM ({grouped})"
 
     def read(connection, sql: str) -> Moments:
         found = {key: np.ma.getdata(value) for key, value in connection.execute(sql).fetchnumpy().items()}
@@ -216,21 +257,32 @@ def _by_sql(source: Source, design, basis: Basis, whole: bool, threads: int, mem
                 gram[:, a, b] = found[f"s{a}_{b}"]
             else:
                 total[a, b] = found[f"s{a}_{b}"].sum()
-        return _finished(source.group, np.asarray(found["level"], dtype=object), n, gram, total, basis)
+        return _finished(":".join(key), np.asarray(found["level"], dtype=object), n, gram, total, basis)
 
-    query = _aggregation(source, design, basis, places)
-    return merge(each_part(source, query, "moments", threads, memory_mb, read))
+    return query, read
 
 
-def _aggregation(source: Source, design, basis: Basis, places) -> Callable[[Part], str]:
-    """SQL of sums of products by group, in E's coordinates."""
+def columns_of_e(
+    source: Source, design, basis: Basis, part: Part, keys: Mapping[str, tuple[str, ...]]
+) -> str:
+    """SQL of a part's rows as E's columns lmm_e1, lmm_e2, ..., and levels of factors.
+
+    Parameters
+    ----------
+    source : Source
+    design : Design
+    basis : Basis
+    part : Part
+    keys : mapping
+        Name of the SQL column to the columns of a factor.
+    """
 
     def number(value: float) -> str:
         # As text, because DuckDB reads 0.1 as a decimal number.
         return f"CAST({text(repr(float(value)))} AS DOUBLE)"
 
     # Names of our own, because a user's column may be called n or e1.
-    columns = [f"{quote(source.group)} AS lmm_group"]
+    columns = [f"{level_of(key)} AS {name}" for name, key in keys.items()]
     y = f"(CAST({quote(design.formula.response)} AS DOUBLE) - {number(basis.pilot[0])})"
     for k, name in enumerate(basis.columns, start=1):
         centred = f"(CAST({quote(design.plain[name])} AS DOUBLE) - {number(basis.center[k - 1])})"
@@ -240,21 +292,12 @@ def _aggregation(source: Source, design, basis: Basis, places) -> Callable[[Part
     for k in range(1, last):
         left = f"({left} - {number(basis.pilot[k])} * lmm_e{k})"
     kept = f"* EXCLUDE (lmm_y), {left} * {number(1 / basis.y_scale)} AS lmm_e{last}"
-    products = [(f"lmm_e{b}" if a == 0 else f"lmm_e{a} * lmm_e{b}", f"s{a}_{b}") for a, b in places]
-    sums = ", ".join(f"sum({product}) AS {name}" for product, name in products)
-
-    def query(part: Part) -> str:
-        inner = f"SELECT {', '.join(columns)} FROM ({source.typed(part, keys=True)})"
-        rows = f"SELECT {kept} FROM ({inner})"
-        grouped = f"SELECT lmm_group, count(*) AS n, {sums} FROM ({rows}) GROUP BY lmm_group"
-        return f"SELECT CAST(lmm_group AS VARCHAR) AS level, * EXCLUDE (lmm_group) FROM ({grouped})"
-
-    return query
+    return f"SELECT {kept} FROM (SELECT {', '.join(columns)} FROM ({source.typed(part, keys=True)}))"
 
 
 def _by_batches(source: Source, design, basis: Basis, whole: bool, threads: int, memory_mb: int) -> Moments:
     """Model matrices of one batch of rows after the other; the groups are known from a pass before."""
-    levels, _ = group_sizes(source, threads, memory_mb)
+    levels, _ = group_sizes(source, source.keys[0], threads, memory_mb)
     index = pd.Index(levels)
     sums = Sums(basis, levels, whole)
 
@@ -262,7 +305,7 @@ def _by_batches(source: Source, design, basis: Basis, whole: bool, threads: int,
         for batch in connection.sql(sql).to_arrow_reader(BATCH_ROWS):
             frame = batch.to_pandas()
             y, W = finite_matrix(design, frame)
-            sums.add(index.get_indexer(frame[source.group]), y, W)
+            sums.add(index.get_indexer(level_names(frame, source.keys[0])), y, W)
 
     # One part at a time, because all add to the same sums.
     for _ in each_part(source, source.typed, "moments", 1, memory_mb, read):

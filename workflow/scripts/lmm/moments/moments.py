@@ -149,6 +149,9 @@ class Moments:
     total : (m + 2, m + 2) array
         Gram matrix of E over all rows.
     basis : Basis
+    log_weights : float
+        Sum over the rows of the logarithms of their precision weights; the products are weighted then, as if each
+        row were multiplied by the root of its weight. 0 without weights.
     """
 
     group: str
@@ -157,6 +160,7 @@ class Moments:
     gram: np.ndarray
     total: np.ndarray
     basis: Basis
+    log_weights: float = 0.0
 
     @property
     def n_rows(self) -> int:
@@ -175,14 +179,14 @@ class Moments:
 
     @cached_property
     def covariance(self) -> np.ndarray:
-        """Covariance matrix (divisor N) of E's columns over the rows, (m + 2, m + 2)."""
-        mean = self.total[0] / self.n_rows
-        return self.total / self.n_rows - np.outer(mean, mean)
+        """Covariance matrix (divisor N) of E's columns over the rows, weighted if they are, (m + 2, m + 2)."""
+        mean = self.total[0] / self.total[0, 0]
+        return self.total / self.total[0, 0] - np.outer(mean, mean)
 
     @property
     def y_mean(self) -> float:
         """Mean of the response over all rows."""
-        return float(self.total[0] @ self.basis.response / self.n_rows)
+        return float(self.total[0] @ self.basis.response / self.total[0, 0])
 
     @property
     def y_sd(self) -> float:
@@ -191,9 +195,9 @@ class Moments:
         return float(np.sqrt(response @ self.covariance @ response * self.n_rows / (self.n_rows - 1)))
 
     def mean_zz(self, names: tuple[str, ...]) -> np.ndarray:
-        """Z'Z / N of columns in their original units, (q, q)."""
+        """Mean over the rows of zz', z columns in their original units, (q, q); weighted if they are."""
         raw = self.basis.raw(names)
-        return raw.T @ self.total[:-1, :-1] @ raw / self.n_rows
+        return raw.T @ self.total[:-1, :-1] @ raw / self.total[0, 0]
 
     def cov_fixed(self, names: tuple[str, ...]) -> np.ndarray:
         """Covariance matrix (divisor N) over the rows of columns in their original units, (p, p)."""
@@ -213,6 +217,8 @@ class Moments:
         numpy.linalg.LinAlgError
             The columns are collinear.
         """
+        if (own := self.within(names)) is not self:
+            return own.ols(names)
         combine, back = self.basis.stable(names)
         root = np.linalg.cholesky(combine.T @ self.total[:-1, :-1] @ combine)
         z = np.linalg.solve(root, combine.T @ self.total[:-1, -1])
@@ -223,51 +229,63 @@ class Moments:
             beta=self.basis.y_scale * back @ inverse @ z + self.pilot_beta(names),
             cov_unscaled=back @ inverse @ inverse.T @ back.T,
             rss=float((self.total[-1, -1] - z @ z) * self.basis.y_scale**2),
-            tss=float(response @ self.covariance @ response * self.n_rows),
+            tss=float(response @ self.covariance @ response * self.total[0, 0]),
             tss_uncentred=float(uncentred),
             df_resid=self.n_rows - len(names),
         )
 
+    def within(self, fixed: tuple[str, ...]) -> "Moments":
+        """The same moments with a pilot fit in the span of `fixed`, where they have it not.
+
+        The moments of several models have the columns of all of them; a fit takes y* for what the pilot fit, a
+        combination of its own fixed effects, leaves of y.
+        """
+        basis = self.basis
+        own = [0 if name == INTERCEPT else basis.columns.index(name) + 1 for name in fixed]
+        others = np.delete(basis.pilot, [*own, 0])
+        constant = np.append(basis.pilot[0], -(basis.pilot[1:] * (basis.center / basis.scale)))
+        level = INTERCEPT in fixed or abs(constant.sum()) <= 1e-12 * np.abs(constant).sum()
+        if level and not others.any():
+            return self
+        combine, _ = basis.stable(fixed)
+        gram = self.total[:-1, :-1]
+        found = np.linalg.solve(combine.T @ gram @ combine, combine.T @ gram @ basis.pilot)
+        change = np.eye(len(self.total))
+        change[:-1, -1] = (basis.pilot - combine @ found) / basis.y_scale
+        pilot = np.zeros_like(basis.pilot)
+        pilot[own] = found
+        if INTERCEPT not in fixed:
+            pilot[0] = np.sum(pilot[1:] * (basis.center / basis.scale))
+        half = self.gram @ change
+        return replace(
+            self,
+            gram=change.T @ half if self.whole else half,
+            total=change.T @ self.total @ change,
+            basis=replace(basis, pilot=pilot),
+        )
+
     def pilot_beta(self, names: tuple[str, ...]) -> np.ndarray:
-        """The pilot fit's coefficients on the fixed effects `names`, in original units."""
+        """The pilot fit's coefficients on the fixed effects `names`, in original units; see `within`."""
         _, back = self.basis.stable(names)
         at = [0 if name == INTERCEPT else self.basis.columns.index(name) + 1 for name in names]
         return back @ self.basis.pilot[at]
 
-    def without(self, dropped: Mapping[str, Mapping[str, float]], fixed: Sequence[str]) -> "Moments":
-        """The moments for a model without some of its fixed effects.
-
-        The pilot fit may use the dropped columns: what they contribute to it goes to the columns that they are
-        combinations of, which changes no row's value. A column that a random effect has stays.
+    def products(self, combine_z: np.ndarray, combine_x: np.ndarray) -> np.ndarray:
+        """Z_j'[Z_j X y*] of every group, (J, q, q + p + 1), for columns given as combinations of E.
 
         Parameters
         ----------
-        dropped : mapping
-            Column to the columns that make it up and their weights (`checks.combinations`).
-        fixed : sequence of str
-            All fixed effects, dropped ones included: weights are in the coordinates that they have together.
+        combine_z, combine_x : (m + 1, q), (m + 1, p) arrays
+            See `Basis.stable`; Z's use the rows that `gram` keeps.
         """
-        basis, names = self.basis, list(fixed)
-        combine, _ = basis.stable(tuple(names))
-        pilot = basis.pilot.copy()
-        for name, weights in dropped.items():
-            same = combine[:, names.index(name)] - sum(
-                (weight * combine[:, names.index(other)] for other, weight in weights.items()),
-                start=np.zeros(len(pilot)),
-            )
-            at = basis.columns.index(name) + 1
-            pilot -= pilot[at] / same[at] * same
-        gone = [k for k, name in enumerate(basis.columns) if name in dropped and k >= basis.n_random]
-        keep = np.delete(np.arange(len(self.total)), [k + 1 for k in gone])
-        slim = replace(
-            basis,
-            columns=tuple(name for k, name in enumerate(basis.columns) if k not in gone),
-            center=np.delete(basis.center, gone),
-            scale=np.delete(basis.scale, gone),
-            pilot=np.delete(pilot, [k + 1 for k in gone]),
+        rows = self.gram.shape[1]
+        top = combine_z[: min(rows, len(combine_z))]
+        if combine_z[len(top) :].any():
+            raise ValueError("moments lack the groups' sums of a random effect's column")
+        half = np.einsum("ra,jrc->jac", top, self.gram[:, : len(top)], optimize=True)
+        return np.concatenate(
+            [half[:, :, :-1] @ combine_z, half[:, :, :-1] @ combine_x, half[:, :, -1:]], axis=2
         )
-        gram = self.gram[:, keep[keep < self.gram.shape[1]]][:, :, keep]
-        return replace(self, gram=gram, total=self.total[np.ix_(keep, keep)], basis=slim)
 
     def write(self, table: str, details: str) -> None:
         """Write moments.parquet (a row a group) and moments.json (global sums, basis)."""
@@ -279,6 +297,7 @@ class Moments:
                 columns[f"{names[a]} * {names[b]}"] = self.gram[:, a, b]
         write_table(table, pd.DataFrame(columns))
         value = {"group": self.group, "rows": rows, "basis": self.basis.plain(), "total": self.total}
+        value["log_weights"] = self.log_weights
         write_json(details, value | {"n_rows": self.n_rows, "n_groups": self.n_groups})
 
     @classmethod
@@ -294,7 +313,8 @@ class Moments:
                 if b < value["rows"]:
                     gram[:, b, a] = gram[:, a, b]
         levels = frame["level"].to_numpy(dtype=object)
-        return cls(value["group"], levels, frame["n"].to_numpy(), gram, np.array(value["total"]), basis)
+        total, logs = np.array(value["total"]), value["log_weights"]
+        return cls(value["group"], levels, frame["n"].to_numpy(), gram, total, basis, logs)
 
 
 def by_group(
@@ -309,6 +329,7 @@ def by_group(
     """
     if not moments.whole:
         return None
+    moments = moments.within(fixed)
     parts = [moments.basis.stable(names)[0] for names in (*blocks, fixed)]
     columns = np.zeros((len(moments.total), sum(part.shape[1] for part in parts) + 1))
     columns[:-1, :-1], columns[-1, -1] = np.hstack(parts), 1.0

@@ -42,7 +42,7 @@ def pilot(
     """
     first = int(terms.columns[0] == INTERCEPT)
     names = terms.columns[first:]
-    random = {name for block in terms.blocks for name in block}
+    random = {name for grouping in terms.groupings for name in grouping.random}
     W = W[:, first:]
     center, spread = W.mean(axis=0), W.std(axis=0)
     for k, name in enumerate(names):
@@ -64,6 +64,12 @@ def pilot(
     y_scale = _power(float(np.sqrt(np.mean(left**2))), float(np.max(np.abs(y), initial=0.0)))
     n_random = sum(name in random for name in names)
     return Basis(tuple(names), n_random, center, scale, coefficients, y_scale)
+
+
+def of_rows(terms, y: np.ndarray, W: np.ndarray) -> Basis:
+    """The basis for rows in memory: `pilot` on a sample of them."""
+    step = max(len(y) // SAMPLE_ROWS, 1)
+    return pilot(terms, y[::step], W[::step])
 
 
 def _power(spread: float, size: float) -> float:

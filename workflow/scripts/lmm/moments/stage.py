@@ -9,13 +9,16 @@ import pandas as pd
 from lmm.core.errors import StudyError
 from lmm.core.progress import Progress
 from lmm.data import checks, finite, ingest
-from lmm.data.levels import encode
+from lmm.data.levels import encode, level_names
 from lmm.model.design import Design, build
-from lmm.model.formula import parse, together
+from lmm.model.formula import Formula, parse, together
 from lmm.model.syntax import original
 from lmm.moments import pilot
 from lmm.moments.accumulate import accumulate, compute, keeps_whole, merge
 from lmm.moments.moments import Moments
+from lmm.moments.several import SeveralMoments
+from lmm.moments.several import merge as merge_several
+from lmm.moments.several_accumulate import accumulate_several, compute_several
 
 
 def designs(
@@ -26,7 +29,6 @@ def designs(
     Parameters
     ----------
     formulas : sequence of str
-        They differ in their random effects only.
     data : mapping
         data.json's content.
     rows : DataFrame or None
@@ -37,12 +39,19 @@ def designs(
     StudyError
         More parameters than rows or groups can carry, or a term whose basis depends on rows that are not there.
     """
-    levels = {name: column["levels"] for name, column in data["columns"].items() if "levels" in column}
-    schema = data["columns"] if rows is None else rows
-    own = [build(parse(text), schema, levels) for text in formulas]
+    own = [_design(parse(text), data["columns"], rows) for text in formulas]
     for design in own:
-        checks.size(data["rows"], data["groups"], design.terms, place(data), design.levels)
-    return build(together(formulas), schema, levels), own
+        groups = {factor["group"]: factor["levels"] for factor in data["factors"]}
+        checks.size(data["rows"], groups, design.terms, place(data), design.levels)
+    return _design(together(formulas), data["columns"], rows), own
+
+
+def _design(formula: Formula, columns: Mapping[str, Any], rows: pd.DataFrame | None) -> Design:
+    """A formula's design; numbers that another formula has in C(...) are numbers where this one has them without."""
+    plain = {name for name, column in columns.items() if "min" in column and name not in formula.categorical}
+    levels = {name: own["levels"] for name, own in columns.items() if "levels" in own and name not in plain}
+    schema = {name: own | {"type": "numeric"} if name in plain else own for name, own in columns.items()}
+    return build(formula, schema if rows is None else rows, levels)
 
 
 def place(data: Mapping[str, Any]) -> str:
@@ -61,13 +70,19 @@ def _rows_named(design: Design, data: Mapping[str, Any] | None) -> Iterator[None
         raise ((files and finite.in_files(design, data)) or error) from None
 
 
-def of_rows(design: Design, rows: pd.DataFrame, data: Mapping[str, Any] | None = None) -> Moments:
+def of_rows(
+    design: Design, rows: pd.DataFrame, data: Mapping[str, Any] | None = None
+) -> Moments | SeveralMoments:
     """Moments of rows in memory; `data`, data.json's content, says where they come from."""
-    codes, levels = encode(rows[design.terms.group])
-    whole = keeps_whole(len(levels), len(design.terms.columns))
+    terms = design.terms
+    encoded = [encode(level_names(rows, grouping.columns)) for grouping in terms.groupings]
+    codes, levels = [own for own, _ in encoded], [own for _, own in encoded]
+    whole = keeps_whole(sum(map(len, levels)), len(terms.columns))
     with _rows_named(design, data):
         y, W = pilot.finite_matrix(design, rows)
-    return compute(design.terms, y, W, codes, levels, whole)
+    if terms.several:
+        return compute_several(terms, y, W, codes, levels, pilot.of_rows(terms, y, W), whole)
+    return compute(terms, y, W, codes[0], levels[0], whole)
 
 
 def of_sources(
@@ -76,7 +91,7 @@ def of_sources(
     span: tuple[int, int] | None = None,
     threads: int = 1,
     memory_mb: int = 1024,
-) -> Moments:
+) -> Moments | SeveralMoments:
     """Moments of the user's files, read in bounded memory.
 
     Parameters
@@ -91,23 +106,28 @@ def of_sources(
         For DuckDB. The numbers do not depend on either.
     """
     source = ingest.reopen(data)
-    whole = keeps_whole(data["groups"], len(design.terms.columns))
+    whole = keeps_whole(sum(factor["levels"] for factor in data["factors"]), len(design.terms.columns))
     read = source if span is None else source.only(*span)
+    by = accumulate_several if design.terms.several else accumulate
     with _rows_named(design, data):
         basis = pilot.basis_of(source, design, data["columns"])
-        return accumulate(read, design, basis, whole, threads, memory_mb)
+        return by(read, design, basis, whole, threads, memory_mb)
 
 
 def checked(
-    moments: Moments, own: Sequence[Design], data: Mapping[str, Any], rank_deficient: str = "error"
-) -> tuple[Moments, list[Design]]:
-    """Moments and designs without the fixed effects that are combinations of others.
+    moments: Moments | SeveralMoments,
+    own: Sequence[Design],
+    data: Mapping[str, Any],
+    rank_deficient: str = "error",
+) -> list[Design]:
+    """The designs without the fixed effects that are combinations of others.
+
+    Moments keep the columns of all designs; a fit uses those of its own.
 
     Parameters
     ----------
-    moments : Moments
+    moments : Moments or SeveralMoments
     own : sequence of Design
-        They differ in their random effects only.
     data : mapping
         data.json's content.
     rank_deficient : "error" or "drop"
@@ -119,39 +139,46 @@ def checked(
         A column of X (unless they are dropped) or of a block of Z is a combination of others, or the response one
         of X's. It names the columns.
     """
-    where, fixed = place(data), own[0].terms.fixed
-    dropped = checks.combinations(moments, fixed)
-    if dropped and rank_deficient == "error":
-        checks.collinear(moments, fixed, where)
-    for block in dict.fromkeys(block for design in own for block in design.terms.blocks):
-        checks.collinear(moments, block, where)
-    if dropped:
-        raw = moments.basis.raw_weights(dropped, fixed)
-        moments, own = moments.without(dropped, fixed), [design.without(raw) for design in own]
-    checks.exact(moments, original(own[0].formula.response), own[0].terms.fixed, where)
-    return moments, list(own)
+    where, kept = place(data), []
+    if isinstance(moments, SeveralMoments):
+        checks.different(moments, where)
+    for design in own:
+        fixed = design.terms.fixed
+        dropped = checks.combinations(moments, fixed)
+        if dropped and rank_deficient == "error":
+            checks.collinear(moments, fixed, where)
+        for names in (block for grouping in design.terms.groupings for block in grouping.blocks):
+            checks.collinear(moments, names, where)
+        if dropped:
+            design = design.without(moments.basis.raw_weights(dropped, fixed))
+        checks.exact(moments, original(design.formula.response), design.terms.fixed, where)
+        kept.append(design)
+    return kept
 
 
 def merged(
-    parts: Sequence[tuple[str, str]],
+    parts: Sequence[Sequence[str]],
     own: Sequence[Design],
     data: Mapping[str, Any],
     rank_deficient: str = "error",
-) -> tuple[Moments, list[Design]]:
+) -> tuple[Moments | SeveralMoments, list[Design]]:
     """Moments of all parts, added in their order, and the designs; `checked`.
 
     Parameters
     ----------
-    parts : sequence of (table, details)
-        Paths of what `Moments.write` wrote.
+    parts : sequence of sequences of str
+        Paths of what `Moments.write` or `SeveralMoments.write` wrote.
     own, data, rank_deficient
         As for `checked`.
     """
+    several = len(data["factors"]) > 1
+    kind = SeveralMoments if several else Moments
 
-    def read() -> Iterator[Moments]:
+    def read() -> Iterator[Any]:
         with Progress("merging moments", len(parts)) as progress:
             for part in parts:
-                yield Moments.read(*part)
+                yield kind.read(*part)
                 progress.advance()
 
-    return checked(merge(read()), own, data, rank_deficient)
+    moments = (merge_several if several else merge)(read())
+    return moments, checked(moments, own, data, rank_deficient)

@@ -39,8 +39,10 @@ def check(file: str, formula: Any, data: Mapping[str, Any]) -> Source:
         A missing or infinite value, text where the data have numbers, a category that the data do not have.
         Groups may be new.
     """
-    columns = [*formula.predictors, formula.group]  # the response need not be there
-    source = ingest.inspect([file], columns, formula.group, stated=Reading.of(data), dates=formula.dates)
+    keys = [name for columns in formula.keys for name in columns]
+    columns = list(dict.fromkeys([*formula.predictors, *keys]))  # the response need not be there
+    stated = Reading.of(data)
+    source = ingest.inspect([file], columns, formula.keys, False, formula.predictors, stated, formula.dates)
     locate = Locator(source)
     summary, total, complete = summarise(source, formula.categorical)
     if complete < total:

@@ -104,7 +104,8 @@ def checked(name: str, text: str, root: str | Path = ".", odd: Sequence[str] = (
     stated = replace(stated, missing=(*stated.missing, *odd))
     drop = settings.missing == "drop" or bool(odd)
     try:
-        source = ingest.inspect(study.data, formula.variables, formula.group, drop, stated, formula.dates)
+        keys, predictors = formula.keys, formula.predictors
+        source = ingest.inspect(study.data, formula.variables, keys, drop, predictors, stated, formula.dates)
         if source.size <= ingest.COPY_LIMIT:
             ingest.scan(source, formula)
     except StudyError as error:

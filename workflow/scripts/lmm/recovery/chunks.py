@@ -18,7 +18,7 @@ TEXT, NUMBER, COUNT = pa.string(), pa.float64(), pa.int64()
 REPLICATES = pa.schema(
     [
         ("design", TEXT), ("replicate", COUNT), ("engine", TEXT), ("effect", TEXT), ("group", TEXT), ("term", TEXT),
-        ("truth", NUMBER), ("estimate", NUMBER), ("std_error", NUMBER), ("conf_low", NUMBER),
+        ("df", TEXT), ("truth", NUMBER), ("estimate", NUMBER), ("std_error", NUMBER), ("conf_low", NUMBER),
         ("conf_high", NUMBER), ("status", TEXT), ("message", TEXT), ("seconds", NUMBER),
     ]
 )  # fmt: skip

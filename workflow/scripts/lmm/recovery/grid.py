@@ -11,7 +11,7 @@ from lmm.core.errors import StudyError
 STATUSES = ("ok", "singular", "non-converged", "gate-failed", "error", "skipped")
 USABLE = ("ok", "singular")
 VALUES = ("truth", "estimate", "std_error", "conf_low", "conf_high")
-LONG = ("design", "replicate", "engine", "effect", "group", "term", *VALUES, "status", "message")
+LONG = ("design", "replicate", "engine", "effect", "group", "term", "df", *VALUES, "status", "message")
 
 
 def design_columns(replicates: pd.DataFrame) -> list[str]:
@@ -39,7 +39,7 @@ def check(replicates: pd.DataFrame) -> None:
     unknown = set(replicates["status"].unique()) - set(STATUSES)
     if unknown:
         raise StudyError(where, f"status {min(map(str, unknown))!r}; expected one of {', '.join(STATUSES)}")
-    keys = ["design", "replicate", "engine", "effect", "group", "term"]
+    keys = ["design", "replicate", "engine", "effect", "group", "term", "df"]
     twice = replicates.duplicated(keys)
     if twice.any():
         row = replicates.loc[twice.idxmax(), keys]
@@ -75,19 +75,21 @@ class Grid:
         managed = [self.usable[name] | absent[name][:, None] for name in self.engines]
         self.common = np.logical_and.reduce(managed)
         named = replicates["term"].fillna("").astype(str) != ""
-        keys = ["engine", "effect", "group", "term"]
+        keys = ["engine", "effect", "group", "term", "df"]
         self._where = replicates[named].groupby(keys, sort=False, observed=True).indices
         self._rows = np.flatnonzero(named.to_numpy())
 
-    def blocks(self) -> Iterator[tuple[tuple[str, str, str, str], np.ndarray]]:
-        """(engine, effect, group, term) and the rows of the table that belong to it, engines in their usual order."""
+    def blocks(self) -> Iterator[tuple[tuple[str, str, str, str, str], np.ndarray]]:
+        """(engine, effect, group, term, method of df) and its rows of the table, engines in their usual order."""
         for key in sorted(self._where, key=lambda key: place(key[0])):
             yield key, self._rows[self._where[key]]
 
     def block(self, engine: str, effect: str, group: str, term: str) -> np.ndarray | None:
-        """The rows of one engine's term."""
-        found = self._where.get((engine, effect, group, term))
-        return None if found is None else self._rows[found]
+        """The rows of one engine's term, by the first of its methods of degrees of freedom."""
+        for key, found in self._where.items():
+            if key[:4] == (engine, effect, group, term):
+                return self._rows[found]
+        return None
 
     def dense(self, block: np.ndarray) -> dict[str, np.ndarray]:
         """`VALUES` as arrays, designs x replicates."""

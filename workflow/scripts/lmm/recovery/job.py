@@ -3,12 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from lmm.config.simulation import Simulation
 from lmm.core.engines import BAYES, first
 from lmm.data.rows import read_terms
 from lmm.engines import reml
+from lmm.engines.pymc.draws import posterior_draws
 from lmm.likelihood.problem import layout
 from lmm.model.design import numeric_design
 from lmm.model.formula import parse
@@ -76,15 +75,6 @@ def bootstrapped(
     key = designs[0]["key"]
     source = Bootstrap(moments, model, key, settings["seed"], estimates, settings["calibration"])
     return {key: source}, engines(settings, terms)
-
-
-def posterior_draws(path: str, terms: Terms) -> np.ndarray:
-    """Draws of fixed effects and `Structure.terms`, (S, k), from posterior.nc."""
-    import xarray
-
-    names = [*terms.fixed, *layout(terms.blocks).terms]
-    with xarray.open_datatree(path, engine="h5netcdf") as tree:
-        return np.stack([tree["posterior"][name].to_numpy().ravel() for name in names], axis=1)
 
 
 def engines(settings: Mapping[str, Any], terms: Mapping[str, Terms]) -> dict[str, Engine]:

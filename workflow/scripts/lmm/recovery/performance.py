@@ -19,11 +19,12 @@ from lmm.recovery.grid import STATUSES, Grid, check, design_columns, fits_of, pl
 
 SUBSETS = ("usable", "common")
 COLUMNS = (
-    "design", "engine", "effect", "group", "term", "truth", "subset", "measure", "estimate", "mcse",
+    "design", "engine", "effect", "group", "term", "df", "truth", "subset", "measure", "estimate", "mcse",
     "n_used", "n_missing", "n_failed", "n_replicates", "n_needed",
 )  # fmt: skip
 PROPORTIONS = (
-    "coverage", "bias_eliminated_coverage", "power", "p_zero", "failure_rate", "singular_rate", "ranef_coverage",
+    "coverage", "bias_eliminated_coverage", "power", "type_1_error", "p_zero", "failure_rate", "singular_rate",
+    "ranef_coverage",
 )  # fmt: skip
 PERCENTAGES = ("model_se_error", "relative_precision")
 REFERENCE = (EXACT, LIKELIHOOD, BAYES, POOLED)
@@ -93,7 +94,7 @@ def performance(
     reference = reference or reference_engine(grid.engines)
     parts = [_of_fits(grid, targets)]
     for subset in SUBSETS:
-        for (engine, effect, group, term), block in grid.blocks():
+        for (engine, effect, group, term, df), block in grid.blocks():
             keep = grid.keep(engine, subset)
             values = {name: np.where(keep, value, np.nan) for name, value in grid.dense(block).items()}
             other = None
@@ -103,9 +104,8 @@ def performance(
                     other = np.where(grid.keep(reference, subset), grid.dense(twin)["estimate"], np.nan)
             found = _measures(effect, term, values, other)
             name = term.partition(": ")[0] if effect == "ranef" else term
-            parts.append(
-                _rows(grid, targets, engine, (effect, group, name), subset, found, values["truth"], keep)
-            )
+            key = effect, group, name, df
+            parts.append(_rows(grid, targets, engine, key, subset, found, values["truth"], keep))
     table = grid.designs.reset_index(names="_design").merge(pd.concat(parts), on="design")
     table["_engine"] = table["engine"].map(place)
     table = table.sort_values(["_design", "_engine"], kind="stable", ignore_index=True)
@@ -154,6 +154,8 @@ def _measures(
     }
     if effect == "fixed":
         found["power"] = m.power(low, high)
+        null = np.where(t == 0.0, 0.0, np.nan)
+        found["type_1_error"] = m.power(low + null, high + null)
     if effect == "ran_pars" and term.startswith("sd__"):
         found["p_zero"] = m.at_zero(e)
     if other is not None:
@@ -173,24 +175,24 @@ def _of_fits(grid: Grid, targets: Targets) -> pd.DataFrame:
             "failure_rate": m.proportion(failed),
             "singular_rate": m.proportion(singular),
         }
-        parts.append(_rows(grid, targets, engine, ("", "", ""), "usable", found, nothing, there))
+        parts.append(_rows(grid, targets, engine, ("", "", "", ""), "usable", found, nothing, there))
     return pd.concat(parts, ignore_index=True)
 
 
 def _rows(
-    grid: Grid, targets: Targets, engine: str, key: tuple[str, str, str], subset: str,
+    grid: Grid, targets: Targets, engine: str, key: tuple[str, str, str, str], subset: str,
     found: dict[str, m.Measured], truth: np.ndarray, keep: np.ndarray,
 ) -> pd.DataFrame:  # fmt: skip
     """A row for each design and measure of one engine's term."""
     attempted = (grid.status[engine] != "").sum(axis=1)
     failed = attempted - grid.usable[engine].sum(axis=1)
     true, _, _ = m.mean(truth)
-    effect, group, term = key
+    effect, group, term, df = key
     parts = []
     for measure, (estimate, mcse, n) in found.items():
         parts.append(pd.DataFrame({
             "design": grid.designs["design"], "engine": engine, "effect": effect, "group": group,
-            "term": term, "truth": true,
+            "term": term, "df": df, "truth": true,
             "subset": subset, "measure": measure, "estimate": estimate, "mcse": mcse, "n_used": n,
             "n_missing": keep.sum(axis=1) - n, "n_failed": failed, "n_replicates": attempted,
             "n_needed": needed(measure, estimate, mcse, n, true, targets),

@@ -6,6 +6,7 @@ with empty estimates where there are none.
 
 import time
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,11 +36,14 @@ class Outcome(NamedTuple):
         `estimate` and perhaps `conf_low`, `conf_high` of each measure of variance explained.
     ranks : DataFrame or None
         For calibration.
+    further : mapping of method to DataFrame
+        The fixed effects by further methods of degrees of freedom.
     """
 
     fit: Fit
     explained: Mapping[str, Mapping[str, float]]
     ranks: pd.DataFrame | None = None
+    further: Mapping[str, pd.DataFrame] = MappingProxyType({})
 
 
 class Engine:
@@ -59,6 +63,8 @@ class Engine:
     def __init__(self, name: str, settings: Mapping[str, Any], terms: Terms, calibration: bool = False):
         self.row, self.settings, self.terms = engines.row(name), settings, terms
         self.fitter = self.row.load().Fitter(settings, terms)
+        df = settings.get("df", [])
+        self.methods = [df] if isinstance(df, str) else list(df)
         self.ranked = calibration and "draws" in self.row.yields
         self.expected = [("fixed", "", term) for term in terms.fixed]
         if "ranef" not in self.row.yields:
@@ -94,7 +100,7 @@ class Engine:
             rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2,)))
             chains = found.chains
             ranked = ranks(chains, data.moments, data.own, data.truth, chains.measures["ess_bulk"], rng)
-        return Outcome(found.fit, explained, ranked)
+        return Outcome(found.fit, explained, ranked, found.further)
 
     def _explained(self, fit: Fit, moments: Moments) -> dict[str, dict[str, float]]:
         """Variance explained at the estimates."""
@@ -146,17 +152,16 @@ def ranef_measures(table: pd.DataFrame) -> dict[str, float]:
 def records(
     engine: Engine, outcome: Outcome | None, data: DataSet | None, true: Mapping[str, float]
 ) -> list[tuple]:
-    """Rows of the long table: effect, group, term, truth, estimate, std_error, conf_low, conf_high.
+    """Rows of the long table: effect, group, term, df, truth, estimate, std_error, conf_low, conf_high.
 
-    Every engine has the same rows in every replicate, NaN where it has no estimate.
+    Every engine has the same rows in every replicate, NaN where it has no estimate. `df` is the method of degrees
+    of freedom of an engine's fixed effects, a row for each; empty for all others.
     """
     found: dict[tuple[str, str, str], tuple] = {}
+    by_method: dict[str, dict[tuple[str, str, str], tuple]] = {}
     if outcome is not None and len(outcome.fit.parameters):
-        table = outcome.fit.parameters
-        names = ("estimate", "std_error", "conf_low", "conf_high")
-        columns = zip(*(table[name].to_numpy(float).tolist() for name in names), strict=True)
-        keys = zip(table["effect"], table["group"], table["term"], strict=True)
-        found = dict(zip(keys, columns, strict=True))
+        found = _values(outcome.fit.parameters)
+        by_method = {method: _values(table) for method, table in outcome.further.items()}
         for measure, value in outcome.explained.items():
             ends = value.get("conf_low", np.nan), value.get("conf_high", np.nan)
             found["explained", "", measure] = (float(value["estimate"]), np.nan, *map(float, ends))
@@ -170,8 +175,17 @@ def records(
         known = true.get(term, np.nan) if effect == "explained" else np.nan
         if effect in ("fixed", "ran_pars"):
             known = float(truth_of(truth, group, term))
-        rows.append((effect, group, term, known, *found.get((effect, group, term), nothing)))
+        for method in engine.methods or [""] if effect == "fixed" else [""]:
+            own = by_method.get(method, found).get((effect, group, term), nothing)
+            rows.append((effect, group, term, method, known, *own))
     return rows
+
+
+def _values(table: pd.DataFrame) -> dict[tuple[str, str, str], tuple]:
+    """estimate, std_error, conf_low and conf_high of each row of a tidy table."""
+    names = ("estimate", "std_error", "conf_low", "conf_high")
+    columns = zip(*(table[name].to_numpy(float).tolist() for name in names), strict=True)
+    return dict(zip(zip(table["effect"], table["group"], table["term"], strict=True), columns, strict=True))
 
 
 def fit_all(

@@ -97,7 +97,7 @@ def sections(recovered: Recovered, figures: Mapping[str, Any]) -> list[dict[str,
     made = [
         ("aims", "Aims, data, methods (ADEMP)", text.ademp(recovered), [tables.designs(recovered)], ()),
         ("performance", "What is recovered, and by which engine", text.answers(recovered),
-         [tables.performance(recovered)], measures),
+         [tables.performance(recovered), tables.methods(recovered)], measures),
         ("effects", "Group effects and variance explained", text.effects(recovered), effects, ()),
         ("failures", "How the fits ended", text.failures(recovered), [tables.endings(recovered)], ("endings",)),
     ]  # fmt: skip

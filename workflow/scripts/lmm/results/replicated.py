@@ -17,8 +17,8 @@ from lmm.results.base import Reported
 
 TABLES = ("performance", "failures", "calibration")
 TEXT = [
-    "design", "engine", "effect", "group", "term", "subset", "measure", "status", "message", "quantity", "kind",
-    "verdict", "finding",
+    "design", "engine", "effect", "group", "term", "df", "subset", "measure", "status", "message", "quantity",
+    "kind", "verdict", "finding",
 ]  # fmt: skip
 AXES = {
     "groups": "groups",
@@ -74,10 +74,16 @@ class Recovered(Reported):
     replicates: str | None = None
     ranks: pd.DataFrame | None = None
 
-    @property
+    @cached_property
     def performance(self) -> pd.DataFrame:
-        """performance.csv."""
-        return self.tables["performance"]
+        """performance.csv, fixed effects by the first of an engine's methods of degrees of freedom."""
+        return self.tables["performance"][first_method(self.tables["performance"])]
+
+    @property
+    def methods(self) -> list[str]:
+        """Methods of degrees of freedom that the study compares; empty where there is no more than one."""
+        found = [name for name in self.tables["performance"]["df"].unique() if name]
+        return found if len(found) > 1 else []
 
     @cached_property
     def engines(self) -> list[str]:
@@ -214,6 +220,12 @@ def _settled(column: pd.Series) -> pd.Series:
     """An axis that only some of the designs set, as text with a word for the others: NaN equals nothing."""
     unset = column.isna()
     return column.map(axis_value).mask(unset, UNSET) if unset.any() and not unset.all() else column
+
+
+def first_method(table: pd.DataFrame) -> pd.Series:
+    """Which rows are of an engine's first method of degrees of freedom, or of none."""
+    named = table[table["df"] != ""]
+    return (table["df"] == "") | (table["df"] == table["engine"].map(named.groupby("engine")["df"].first()))
 
 
 def statuses(recovered: Recovered) -> pd.DataFrame:

@@ -197,7 +197,7 @@ def _of_engine(study: str, engine: str, folders: list[Path]) -> Iterator[pd.Data
 
 
 def _of_recovery(study: str, pair: list[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-    about = ("engine", "effect", "term", "subset", "measure")
+    about = ("engine", "effect", "term", "df", "subset", "measure")
     known = [frame for frame in pair if len(frame)]
     designs = [name for name in known[0] if name not in PERFORMANCE]
     keys = [name for name in (*designs, *about) if all(name in frame for frame in known)]

@@ -129,7 +129,7 @@ def draw(
     total[:m1, :m1] = total_e
     total[:m1, -1] = total[-1, :m1] = (total_e @ offset + linear) / basis.y_scale
     total[-1, -1] = square / basis.y_scale**2
-    return Moments(old.group, old.levels, old.n, gram, total, basis)
+    return replace(old, gram=gram, total=total, basis=basis)
 
 
 def together(first: Moments, second: Moments, suffix: str = "'") -> Moments:
@@ -146,4 +146,5 @@ def together(first: Moments, second: Moments, suffix: str = "'") -> Moments:
     levels = np.array([*first.levels, *(f"{level}{suffix}" for level in second.levels)], dtype=object)
     gram = np.concatenate([first.gram[:, :rows], second.gram[:, :rows]])
     n = np.concatenate([first.n, second.n])
-    return Moments(first.group, levels, n, gram, first.total + second.total, first.basis)
+    logs = first.log_weights + second.log_weights
+    return Moments(first.group, levels, n, gram, first.total + second.total, first.basis, logs)

@@ -120,16 +120,16 @@ class Chains:
 
         def groups(a, b):
             return summarise_groups(
-                self.packed, problem.z_map, b - a, beta, half, factors, sigmas, some, tail, keep, a
+                self.packed, problem.z_map, beta, half, factors, sigmas, some, tail, keep, a, b
             )
 
-        mean, variance, cond, spread, low, high, series = self._shared(
-            "random effects given the draws", problem.n_groups, len(at), groups
-        )
+        blocks, lanes = len(problem.gram), problem.gram.shape[3]
+        found = self._shared("random effects given the draws", blocks, lanes * len(at), groups)
+        mean, variance, cond, spread, low, high, series = (part[: problem.n_groups] for part in found)
         if keep:
             ess = ess_mean(series.reshape(-1, *self.shape)).reshape(mean.shape)
         else:
-            ess = min(float(self.measures["ess_mean"][problem.p :].min()), len(at))
+            ess = np.minimum(self.measures["ess_mean"][problem.p :].min(), len(at))
         return Ranef(mean, np.sqrt(variance), np.sqrt(cond), low, high, np.sqrt(spread / ess))
 
     def draw_ranef(self) -> np.ndarray:

@@ -4,11 +4,16 @@ nutpie compiles, anew in every process, two C functions around PyTensor's (densi
 Its own wrappers unroll a loop over the shared data and assign whole arrays, whose error message numba compiles with
 all of its string formatting: half of the compilation of a small model. The two wrappers here do the same by a read
 of each address and a loop. Everything else is nutpie's, and with its own wrappers the draws are the same.
+
+The wrappers take the place of two private functions of nutpie. Where a version of nutpie has other names, parameters,
+C signatures or another record of the shared data, its own wrappers are compiled: slower, with the same draws.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
-from unittest.mock import patch
 
 import numba
 import numpy as np
@@ -16,8 +21,9 @@ import nutpie
 import nutpie.compile_pymc
 import pymc as pm
 from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
 from numba.np.unsafe.ndarray import to_fixed_tuple
-from nutpie.compile_pymc import address_as_void_pointer
 
 WORD = 8  # bytes of each of the record's fields: addresses, sizes and lengths of the shared arrays
 _doubles, _words = types.CPointer(types.double), types.CPointer(types.uint64)
@@ -28,21 +34,81 @@ SIZE, NOT_FINITE, NOT_FINITE_VALUE, RAISED, RAISED_IN_EXPANSION = -1, 3, 4, 1, -
 
 def compile_model(model: pm.Model, names: Iterable[str]) -> Any:
     """`nutpie.compile_pymc_model` of a model, keeping the variables `names`."""
-    wrappers = {"_make_c_logp_func": density_wrapper, "_make_c_expand_func": expansion_wrapper}
-    with patch.multiple(nutpie.compile_pymc, **wrappers):
+    with lean_wrappers(nutpie.compile_pymc):
         return nutpie.compile_pymc_model(model, var_names=list(names))
+
+
+@dataclass(frozen=True)
+class Lean:
+    """A wrapper's factory, with what it takes for granted of nutpie's.
+
+    Attributes
+    ----------
+    make : callable
+        Takes nutpie's arguments; returns the function to compile and its C signature.
+    parameters : tuple of str
+        Names of the arguments of nutpie's factory.
+    signature : numba signature
+        Of the C function that nutpie's factory returns.
+    """
+
+    make: Callable
+    parameters: tuple[str, ...]
+    signature: Any
+
+    def fits(self, own: Any) -> bool:
+        """Whether nutpie's factory takes the arguments that `make` takes."""
+        return callable(own) and tuple(inspect.signature(own).parameters) == self.parameters
+
+    def instead_of(self, own: Callable) -> Callable:
+        """`make`, or nutpie's factory where its C function or its record of the shared data is another one."""
+
+        def factory(*arguments: Any) -> tuple[Callable, Any]:
+            theirs = own(*arguments)
+            record = arguments[self.parameters.index("user_data")].dtype
+            known = record.names == ("shared",) and record["shared"].names == ("data", "size", "shape")
+            return self.make(*arguments) if known and theirs[1] == self.signature else theirs
+
+        return factory
+
+
+@contextmanager
+def lean_wrappers(module: Any) -> Iterator[bool]:
+    """Let the wrappers below stand in `module` meanwhile; False where it has not the functions that they replace."""
+    found: dict[str, Any] = {name: getattr(module, name, None) for name in LEAN}
+    fits = all(lean.fits(found[name]) for name, lean in LEAN.items())
+    try:
+        for name, lean in LEAN.items() if fits else ():
+            setattr(module, name, lean.instead_of(found[name]))
+        yield fits
+    finally:
+        for name in LEAN if fits else ():
+            setattr(module, name, found[name])
+
+
+def _pointer(_, address):
+    """Numba's code for an address as a pointer."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
+
+    return types.voidptr(address), generate
+
+
+pointer: Any = intrinsic(_pointer)
+fixed_tuple: Any = to_fixed_tuple
 
 
 def with_shared(function: Callable, record: np.ndarray, keys: Sequence[str], shared: dict) -> Callable:
     """`function(x, *shared arrays)` as a function of x and of the record that says where the arrays are."""
-    fields = record.dtype["shared"]
+    fields: Any = record.dtype["shared"].fields
 
     def word(part: str, key: str) -> int:
-        names, start = fields.fields[part]
+        names, start = fields[part]
         return (start + names.fields[key][1]) // WORD
 
     @numba.njit
-    def none(words):
+    def none(words: Any) -> tuple:
         return ()
 
     def read_before(key: str, others: Callable) -> Callable:
@@ -51,12 +117,12 @@ def with_shared(function: Callable, record: np.ndarray, keys: Sequence[str], sha
 
         @numba.njit
         def read(words):
-            lengths = to_fixed_tuple(words[shape : shape + ndim], ndim)
-            return (numba.carray(address_as_void_pointer(words[address]), lengths, dtype), *others(words))
+            lengths = fixed_tuple(words[shape : shape + ndim], ndim)
+            return (numba.carray(pointer(words[address]), lengths, dtype), *others(words))
 
         return read
 
-    arrays = none
+    arrays: Callable = none
     for key in reversed(keys):
         arrays = read_before(key, arrays)
 
@@ -110,3 +176,17 @@ def expansion_wrapper(
         return 0
 
     return wrapped, EXPANSION
+
+
+LEAN = {
+    "_make_c_logp_func": Lean(
+        density_wrapper,
+        ("n_dim", "logp_fn", "user_data", "shared_keys", "shared_data"),
+        types.int64(types.uint64, _doubles, _doubles, _doubles, types.voidptr),
+    ),
+    "_make_c_expand_func": Lean(
+        expansion_wrapper,
+        ("n_dim", "n_expanded", "expand_fn", "user_data", "shared_var_keys", "shared_data"),
+        types.int64(types.uint64, types.uint64, _doubles, _doubles, types.voidptr),
+    ),
+}

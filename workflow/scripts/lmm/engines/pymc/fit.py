@@ -47,6 +47,7 @@ class Fitter:
         if self.settings["model"] == "full":
             from lmm.engines.pymc.full import fit_full
 
+            assert task.rows is not None, "the catalogue says that the full model needs rows"
             found, tree = fit_full(task.rows(), task.moments, self.settings, task.truth, task.cores)
         else:
             terms = self.terms
@@ -111,7 +112,7 @@ def fit(
     moments: Moments,
     fixed: tuple[str, ...],
     blocks: tuple[tuple[str, ...], ...],
-    settings: dict,
+    settings: Mapping[str, Any],
     truth: dict | None = None,
     cores: int = 1,
 ) -> tuple[Fit, xr.DataTree]:

@@ -5,6 +5,8 @@ intercept and a hundred group intercepts around 0 are nearly collinear (statisti
 """
 
 import time
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pymc as pm
@@ -26,16 +28,16 @@ from lmm.moments.moments import Moments
 
 def fixed_effects(names: tuple[str, ...], priors: Priors, middle: np.ndarray) -> pt.TensorVariable:
     """The fixed effects with their priors; the intercept's prior is at the predictors' means where `centred`."""
+    families: dict[str, Callable] = {
+        "flat": lambda label: pm.Flat(label),
+        "normal": lambda label, mean, sd: pm.Normal(label, mean, sd),
+        "student_t": lambda label, df, mean, sd: pm.StudentT(label, nu=df, mu=mean, sigma=sd),
+        "uniform": lambda label, low, high: pm.Uniform(label, low, high),
+    }
     betas = []
     for name, prior in priors.fixed.items():
-        make = {
-            "flat": lambda label: pm.Flat(label),
-            "normal": lambda label, a=prior.args: pm.Normal(label, a[0], a[1]),
-            "student_t": lambda label, a=prior.args: pm.StudentT(label, nu=a[0], mu=a[1], sigma=a[2]),
-            "uniform": lambda label, a=prior.args: pm.Uniform(label, a[0], a[1]),
-        }[prior.name]
         shifted = name == INTERCEPT and priors.centred
-        betas.append(make(f"{name}_centred" if shifted else name))
+        betas.append(families[prior.name](f"{name}_centred" if shifted else name, *prior.args))
     if priors.centred:
         at = names.index(INTERCEPT)
         others = sum(middle[k] * beta for k, beta in enumerate(betas) if k != at)
@@ -66,7 +68,7 @@ def full_model(rows: Rows, structure: Structure, priors: Priors) -> pm.Model:
 
 
 def fit_full(
-    rows: Rows, moments: Moments, settings: dict, truth: dict | None = None, cores: int = 1
+    rows: Rows, moments: Moments, settings: Mapping[str, Any], truth: dict | None = None, cores: int = 1
 ) -> tuple[Fit, xr.DataTree]:
     """Sample the full model by nutpie; the same tables as `bayes.fit`, from draws alone.
 

@@ -5,7 +5,7 @@ and follow exactly in `posterior`. One compiled sampler serves every data set of
 families: the moments and the priors' numbers are data of the model.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -40,9 +40,9 @@ class LogDensity(Op):
 
     __props__ = ()
 
-    def make_node(self, data, root, sigma):
+    def make_node(self, *arguments: Any) -> Apply:
         """Data vector, (q, q) root, scalar sigma to a vector of q * q + 2."""
-        inputs = [pt.as_tensor(value) for value in (data, root, sigma)]
+        inputs = [pt.as_tensor(value) for value in arguments]
         return Apply(self, inputs, [pt.dvector()])
 
     def perform(self, node, inputs, output_storage):
@@ -134,7 +134,8 @@ def marginal_model(structure: Structure, priors: Priors, packed: np.ndarray) -> 
         ]
         sigma = positive(RESIDUAL, priors.sigma, numbers[len(sds)])
         root = covariance_root(structure, sds, priors.corr, numbers[len(sds) + 1, 0])
-        pm.Potential("log_marginal_likelihood", LogDensity()(data, root, sigma)[0])
+        density: Any = LogDensity()(data, root, sigma)
+        pm.Potential("log_marginal_likelihood", density[0])
     return model
 
 
@@ -150,7 +151,7 @@ class Setting:
     cores: int = 1
 
     @classmethod
-    def of(cls, settings: dict, cores: int = 1) -> "Setting":
+    def of(cls, settings: Mapping[str, Any], cores: int = 1) -> "Setting":
         """From the engine's configuration."""
         names = ("seed", "chains", "tune", "draws", "target_accept")
         return cls(**{name: settings[name] for name in names}, cores=cores)
@@ -205,7 +206,7 @@ class Sampler:
         values = dict(zip(self.structure.terms, estimates, strict=True))
         families = {sd_name(term): prior for term, prior in self.priors.sd.items()}
         families[RESIDUAL] = self.priors.sigma
-        out = []
+        out: list[Any] = []
         for variable in self.model.free_RVs:
             name = variable.name
             if name in families and families[name].name == "uniform":

@@ -19,7 +19,7 @@ from lmm.report.figures.style import (
     polylines,
     segments,
 )
-from lmm.results.replicated import Recovered, quantity_name
+from lmm.results.replicated import Recovered, first_method, quantity_name
 
 MOST_PANELS, COLUMNS = 24, 4
 MOST_INTERVALS = 100  # of a panel of the zip plot
@@ -136,10 +136,12 @@ def _intervals(recovered: Recovered, design: str, terms: list[str]) -> pd.DataFr
     """Intervals of usable fits of some terms of one design."""
     table = pd.read_parquet(
         recovered.replicates,
-        columns=["engine", "term", "effect", "truth", "estimate", "conf_low", "conf_high", "status"],
+        columns=["engine", "term", "effect", "df", "truth", "estimate", "conf_low", "conf_high", "status"],
         filters=[("design", "==", design), ("term", "in", terms)],
     )
-    table = table[table["status"].isin(USABLE) & table["effect"].isin(["fixed", "ran_pars"])]
+    table = table[
+        first_method(table) & table["status"].isin(USABLE) & table["effect"].isin(["fixed", "ran_pars"])
+    ]
     return table.dropna(subset=["truth", "estimate", "conf_low", "conf_high"])
 
 

@@ -98,6 +98,41 @@ def performance(recovered: Recovered) -> Table | None:
     return table("performance", caption, frame, columns)
 
 
+METHODS = {"satterthwaite": "Satterthwaite", "kenward-roger": "Kenward-Roger", "normal": "normal"}
+
+
+def methods(recovered: Recovered) -> Table | None:
+    """What the intervals of reml's fixed effects cover by each method of degrees of freedom."""
+    if not recovered.methods:
+        return None
+    rows = recovered.tables["performance"]
+    rows = rows[(rows["df"] != "") & (rows["subset"] == "usable")]
+    keys = ["design", "term", "df"]
+    parts = []
+    scales = {"coverage": 100.0, "power": 100.0, "type_1_error": 100.0, "width": 1.0, "model_se_error": 1.0}
+    for measure, scale in scales.items():
+        own = rows[rows["measure"] == measure].set_index(keys)[["estimate", "mcse"]] * scale
+        parts.append(own.set_axis([measure, f"{measure}_mcse"], axis=1))
+    lead = rows[rows["measure"] == "coverage"].set_index(keys)[["truth", "n_used"]]
+    frame = pd.concat([lead, *parts], axis=1).reset_index()
+    # where there is no effect, an interval that excludes 0 is an error and no power
+    frame.loc[frame["type_1_error"].notna(), ["power", "power_mcse"]] = np.nan
+    frame["df"] = frame["df"].map(METHODS)
+    frame = recovered.designs.merge(frame, on="design")
+    columns = [
+        *_axes(recovered), Column("term", "Term", False), Column("df", "Degrees of freedom", False),
+        Column("truth", "Truth"), *_pair("coverage", "Coverage %", 1), *_pair("power", "Power %", 1),
+        *_pair("type_1_error", "Type I error %", 1), *_pair("width", "Width", decimals(frame["width"], 3)),
+        *_pair("model_se_error", "ModSE %", 1), Column("n_used", "Used", decimals=0),
+    ]  # fmt: skip
+    caption = (
+        "Fixed effects of reml by method of degrees of freedom, ± Monte Carlo standard error: the same fits, with "
+        "intervals by t with the degrees of freedom of Satterthwaite or of Kenward and Roger, or by the normal "
+        "distribution."
+    )
+    return table("df-methods", caption, frame, columns)
+
+
 def ranef(recovered: Recovered) -> Table | None:
     """How well the groups' own effects are recovered."""
     measures = ("ranef_rmse", "ranef_coverage", "ranef_shrinkage", "ranef_rank_correlation")

@@ -1,0 +1,111 @@
+"""The compilation of a `pm.Model`: the lean wrappers, and nutpie's own where its internals are other ones."""
+
+import inspect
+import sys
+import types
+from dataclasses import replace
+
+import numpy as np
+import nutpie
+import nutpie.compile_pymc
+import pymc as pm
+import pytest
+
+import problems
+from lmm.config.engines import Pymc
+from lmm.engines.pymc import fit as bayes
+from lmm.engines.pymc import model as bayes_model
+from lmm.engines.pymc.compile import LEAN, compile_model, lean_wrappers
+from lmm.engines.pymc.model import Setting
+
+
+@pytest.mark.parametrize("blocks", [(("Intercept",), ("x",)), (("Intercept", "x"),)], ids=["||", "|"])
+def test_the_lean_compilation_draws_what_nutpies_own_draws(blocks):
+    """Same density, same gradient, same bits: only the way from C to the arrays differs."""
+    moments, terms = problems.moments_of("coffee")
+    problem, resolved, packed = bayes.prepare(moments, terms.fixed, blocks, Pymc().model_dump()["priors"])
+    sampler = bayes_model.Sampler(
+        problem.structure, resolved, bayes_model.marginal_model(problem.structure, resolved, packed)
+    )
+    data = {
+        "moments": packed,
+        "prior_numbers": bayes_model.prior_numbers(problem.structure, resolved),
+    }
+    start = np.array([9.0, 0.9, *([0.1] if len(blocks) == 1 else []), 1.0])
+    setting = Setting(seed=1, chains=2, tune=100, draws=100, target_accept=0.8)
+    lean = sampler.sample(setting, data, start)
+    sampler.compiled = nutpie.compile_pymc_model(sampler.model, var_names=list(sampler.names))
+    own = sampler.sample(setting, data, start)
+    assert np.array_equal(lean.values, own.values)
+    assert all(np.array_equal(lean.stats[name], own.stats[name]) for name in lean.stats)
+
+
+# --- another nutpie ---
+
+
+@pytest.fixture(scope="module")
+def model() -> pm.Model:
+    with pm.Model() as made:
+        data, scale = pm.Data("data", np.array([1.0, 2.0, 4.0])), pm.Data("scale", np.array([[2.0]]))
+        pm.Normal("y", pm.Normal("mean", 0.0, 10.0), scale[0, 0], observed=data)
+    return made
+
+
+def draws(compiled) -> np.ndarray:
+    tree = nutpie.sample(compiled, draws=50, tune=50, chains=1, cores=1, seed=1, progress_bar=False)
+    return tree["posterior"]["mean"].to_numpy()
+
+
+@pytest.fixture(scope="module")
+def expected(model) -> np.ndarray:
+    return draws(nutpie.compile_pymc_model(model, var_names=["mean"]))
+
+
+def unused(*arguments):
+    raise AssertionError("a lean wrapper was made")
+
+
+@pytest.fixture
+def without_lean(monkeypatch):
+    for name, lean in LEAN.items():
+        monkeypatch.setitem(LEAN, name, replace(lean, make=unused))
+
+
+def test_this_nutpie_gets_the_lean_wrappers(model, without_lean):
+    with pytest.raises(AssertionError, match="a lean wrapper was made"):
+        compile_model(model, ["mean"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("_make_c_logp_func", "_density"),
+        ("_make_c_expand_func", "_expansion"),
+        ("n_dim, logp_fn, user_data", "logp_fn, n_dim, user_data"),
+        (
+            "numba.types.uint64,\n        numba.types.CPointer",
+            "numba.types.int64,\n        numba.types.CPointer",
+        ),
+        ('"shared"', '"common"'),
+    ],
+    ids=["no density", "no expansion", "other arguments", "other C signature", "other record"],
+)
+def test_another_nutpie_compiles_by_its_own_wrappers(monkeypatch, model, expected, without_lean, old, new):
+    """Where a name, an argument, a C signature or the record is another one, nutpie's own wrappers are compiled."""
+    text = inspect.getsource(nutpie.compile_pymc)
+    assert old in text
+    module = types.ModuleType("nutpie.compile_pymc")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile(text.replace(old, new), nutpie.compile_pymc.__file__, "exec"), vars(module))
+    monkeypatch.setattr(nutpie, "compile_pymc", module)
+    monkeypatch.setattr(nutpie, "compile_pymc_model", module.compile_pymc_model)
+    np.testing.assert_array_equal(draws(compile_model(model, ["mean"])), expected)
+
+
+def test_nutpies_functions_are_put_back():
+    own = [getattr(nutpie.compile_pymc, name) for name in LEAN]
+    with pytest.raises(ZeroDivisionError), lean_wrappers(nutpie.compile_pymc) as fits:
+        assert fits
+        assert all(getattr(nutpie.compile_pymc, name) is not was for name, was in zip(LEAN, own, strict=True))
+        raise ZeroDivisionError
+    assert [getattr(nutpie.compile_pymc, name) for name in LEAN] == own

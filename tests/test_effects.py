@@ -1,0 +1,167 @@
+"""Estimated marginal means, slopes and contrasts against emmeans."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import inference_cases as cases
+from lmm.core.errors import StudyError
+from lmm.inference.effects import estimates, functions, summaries
+from lmm.inference.multiplicity import ADJUSTMENTS
+from lmm.inference.reference_grid import ReferenceGrid, Request, outside
+
+# lme4's stop and lmerTest's numerical derivatives leave 1e-7; R's studentized range 1e-6 in its tails
+TO_R = 5e-6
+NAMES = {
+    "emmean": "estimate", "x.trend": "estimate", "estimate": "estimate", "SE": "std_error", "df": "df",
+    "lower.CL": "conf_low", "upper.CL": "conf_high", "t.ratio": "statistic",
+}  # fmt: skip
+REQUESTS = {
+    "A": Request("means", ("A",)),
+    "B": Request("means", ("B",)),
+    "A_by_B": Request("means", ("A",), ("B",)),
+    "A_at_x": Request("means", ("A",), ("x",), {"x": [0, 2.5]}),
+    "x": Request("slopes", ("x",), ("A",)),
+    "x_all": Request("slopes", ("x",)),
+    "custom": Request(
+        "means", ("A",), contrasts={"others": [1, -0.5, -0.5], "last": {"b": 1, "c": -1}}, adjust="none"
+    ),
+    "pairs_by_B": Request("means", ("A",), ("B",), contrasts="pairwise", adjust="tukey"),
+    "pairs_x": Request("slopes", ("x",), ("A",), contrasts="pairwise", adjust="tukey"),
+}
+
+
+def grid_of(model):
+    """The reference grid of a model's rows."""
+    return ReferenceGrid(model.design, cases.columns(model.rows), len(model.rows))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return cases.Model("y ~ A * B + A * x + (x | g)", cases.ROWS)
+
+
+def agree(found, expected):
+    """A table of ours against one of emmeans."""
+    assert len(found) == len(expected)
+    for theirs, ours in NAMES.items():
+        if theirs in expected[0]:
+            values = np.array([row[theirs] for row in expected], dtype=float)
+            assert found[ours].to_numpy() == pytest.approx(values, rel=TO_R)
+    if "p.value" in expected[0]:
+        assert found.p_adjusted.to_numpy() == pytest.approx([row["p.value"] for row in expected], rel=TO_R)
+    if "contrast" in expected[0]:
+        theirs = [row["contrast"] for row in expected]
+        assert found.contrast.tolist() == theirs
+
+
+@pytest.mark.parametrize("method", ["satterthwaite", "kenward-roger"])
+@pytest.mark.parametrize("name", REQUESTS)
+def test_emmeans(model, method, name):
+    found = estimates(functions(grid_of(model), REQUESTS[name])[-1], model.fixed(method), 0.95)
+    agree(found, cases.R["effects"][method][name])
+
+
+@pytest.mark.parametrize("adjust", ADJUSTMENTS)
+def test_adjustments(model, adjust):
+    request = Request("means", ("A",), contrasts="pairwise", adjust=adjust)
+    found = estimates(functions(grid_of(model), request)[1], model.fixed("satterthwaite"), 0.95)
+    agree(found, cases.R["effects"]["satterthwaite"]["pairs"][adjust])
+
+
+def test_machines():
+    rows = pd.read_csv(cases.FILES["machines"])
+    rows["Worker"] = rows.Worker.astype(str)
+    model = cases.Model("score ~ Machine + (Machine | Worker)", rows)
+    fixed = model.fixed("kenward-roger")
+    found = estimates(functions(grid_of(model), Request("means", ("Machine",)))[0], fixed, 0.95)
+    # balanced: the means are those of the cells
+    assert found.estimate.to_numpy() == pytest.approx(rows.groupby("Machine").score.mean(), rel=1e-12)
+
+
+def test_a_curve_is_averaged_at_its_mean():
+    model = cases.Model("y ~ A + x + I(x**2) + (1 | g)", cases.ROWS)
+    fixed, grid = model.fixed("satterthwaite"), grid_of(model)
+    agree(
+        estimates(functions(grid, Request("means", ("A",)))[0], fixed, 0.95),
+        cases.R["effects"]["curved"]["A"],
+    )
+    found = estimates(functions(grid, Request("slopes", ("x",)))[0], fixed, 0.95)
+    # emmeans has a one-sided difference quotient, off by delta times the second derivative
+    expected = cases.R["effects"]["curved"]["x"][0]
+    assert found.estimate[0] == pytest.approx(expected["x.trend"], rel=1e-5)
+    mean = cases.ROWS.x.mean()
+    names = list(model.terms.fixed)
+    exact = model.best.beta[names.index("x")] + 2 * mean * model.best.beta[names.index("I(x ** 2)")]
+    assert found.estimate[0] == pytest.approx(exact, rel=1e-10)
+
+
+def test_a_predictor_of_two_values_counts_as_two_levels():
+    # emmeans' cov.keep: the mean of a 0/1 predictor is a share of the rows that no design has to have
+    rows = cases.ROWS.assign(q=(cases.ROWS.B == "q").astype(float))
+    number = cases.Model("y ~ A * q + (1 | g)", rows)
+    letter = cases.Model("y ~ A * B + (1 | g)", rows)
+    request = Request("means", ("A",))
+    found, expected = (
+        estimates(functions(grid_of(model), request)[0], model.fixed("satterthwaite"), 0.95)
+        for model in (number, letter)
+    )
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-8)
+
+
+def test_at_gives_a_row_for_each_value_and_by_one_for_each_level(model):
+    request = Request("means", ("A",), ("B",), {"x": [0, 1, 5]}, contrasts="pairwise", adjust="holm")
+    means, contrasts = functions(grid_of(model), request)
+    assert len(means.cells) == 3 * 2 * 3
+    assert set(means.cells.columns) == {"A", "B", "x"}
+    assert len(contrasts.cells) == 3 * 2 * 3
+    assert np.bincount(contrasts.families).tolist() == [3] * 6  # adjusted within each combination of B and x
+
+
+def test_defaults(model):
+    kinds = [(request.kind, request.of) for request in grid_of(model).default()]
+    assert kinds == [("means", ("A",)), ("means", ("B",)), ("slopes", ("x",))]
+
+
+def test_draws(model):
+    rng = np.random.default_rng(1)
+    draws = rng.multivariate_normal(model.best.beta, model.best.cov_beta, size=200_000)
+    group = functions(grid_of(model), Request("means", ("A",), contrasts="pairwise"))[1]
+    found = summaries(group, draws, 0.95)
+    expected = estimates(group, model.fixed("normal"), 0.95)
+    # 200,000 draws: means to 3 standard errors / sqrt(200,000), quantiles to a few times that
+    slack = 0.01 * expected.std_error
+    for column in ("estimate", "conf_low", "conf_high"):
+        assert np.all(np.abs(found[column] - expected[column]) < slack)
+    direction = 1.0 - expected.p_value / 2.0
+    assert found.prob_direction.to_numpy() == pytest.approx(direction, abs=0.004)
+    assert "p_value" not in found
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        (Request("means", ("z",)), "'z' is not a predictor"),
+        (Request("means", ("x",)), "'x' is numeric"),
+        (Request("slopes", ("A",)), "'A' is categorical"),
+        (Request("means", ("A",), ("x",)), "'x' is numeric"),
+        (Request("means", ("A",), at={"B": ["r"]}), "at: B: 'r'; expected one of its levels p, q"),
+        (Request("means", ("A",), at={"A": ["a"]}, contrasts="pairwise"), "contrasts of one level"),
+        (Request("slopes", ("x",), contrasts="pairwise"), "contrasts of one slope"),
+        (Request("means", ("A",), contrasts={"c": [1, -1]}, adjust="none"), "2 weights"),
+        (
+            Request("means", ("A",), contrasts={"c": {"d": 1}}, adjust="none"),
+            "'d'; expected weights of the levels a, b, c",
+        ),
+    ],
+)
+def test_requests_without_an_answer(model, request_, words):
+    with pytest.raises(StudyError, match=words):
+        functions(grid_of(model), request_)
+
+
+def test_values_outside_the_data_are_kept_with_a_warning(model):
+    request = Request("means", ("A",), at={"x": [0, 100]})
+    assert len(functions(grid_of(model), request)[0].cells) == 6
+    (warning,) = outside(grid_of(model), request)
+    assert "100" in warning

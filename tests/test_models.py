@@ -1,0 +1,100 @@
+"""Comparison of models of the same rows: criteria and tests against lme4, notes on what has no test."""
+
+import pandas as pd
+import pytest
+
+import inference_cases as cases
+from lmm.comparison.models import Comparison
+from lmm.moments import stage
+
+SLEEP = {
+    "sleepstudy": "Reaction ~ Days + (Days | Subject)",
+    "sleepstudy_plain": "Reaction ~ Days + (Days || Subject)",
+    "sleepstudy_intercept": "Reaction ~ Days + (1 | Subject)",
+    "no_days": "Reaction ~ 1 + (Days | Subject)",
+    "days_as_levels": "Reaction ~ C(Days) + (1 | Subject)",
+}
+
+
+def compared(formulas, rows):
+    """The comparison as the stages make it."""
+    data = {"columns": cases.columns(rows), "rows": len(rows), "groups": 18, "sources": ["d.csv"]}
+    for text in formulas.values():
+        if "C(Days)" in text:  # as data.json has a column that some formula has in C(...)
+            data["columns"]["Days"]["levels"] = sorted(rows.Days.unique().tolist())
+            data["columns"]["Days"]["type"] = "categorical"
+    design, own = stage.designs(list(formulas.values()), data, rows)
+    moments = stage.of_rows(design, rows)
+    stage.checked(moments, own, data)
+    return Comparison(moments, formulas, {name: d.terms for name, d in zip(formulas, own, strict=True)})
+
+
+@pytest.fixture(scope="module")
+def sleep():
+    rows = pd.read_csv(cases.FILES["sleepstudy"])
+    return compared(SLEEP, rows.assign(Subject=rows.Subject.astype(str)))
+
+
+def test_criteria_are_lme4s(sleep):
+    table = sleep.criteria().set_index("model")
+    for name in ("sleepstudy", "sleepstudy_plain", "sleepstudy_intercept"):
+        lme4 = cases.EXACT[name]["lme4"]
+        found = table.loc[name, ["logLik", "AIC", "BIC"]].astype(float)
+        # lme4's stop
+        assert found.tolist() == pytest.approx([lme4["ml_logLik"], lme4["ml_AIC"], lme4["ml_BIC"]], abs=1e-6)
+    assert table.parameters.tolist() == [6, 5, 4, 5, 12]
+    assert table.weight.sum() == pytest.approx(1.0)
+    assert table.delta_AIC.min() == 0.0
+
+
+def test_numbers_are_numbers_where_another_formula_has_levels(sleep):
+    assert sleep.terms["sleepstudy"].fixed == ("Intercept", "Days")
+    assert len(sleep.terms["days_as_levels"].fixed) == 10
+
+
+def test_nested_pairs_are_tested_and_others_named(sleep):
+    table = sleep.tests().set_index(["null", "alternative"])
+    lrt = cases.EXACT["lrt"]
+    slope = table.loc[("sleepstudy_intercept", "sleepstudy")]
+    assert slope.method == "REML"
+    assert (slope.chisq, slope.df) == pytest.approx((lrt["sleep_slope_reml"]["chisq"], 2), abs=1e-6)
+    assert slope.p_value == pytest.approx(lrt["sleep_slope_reml"]["p"], rel=1e-5)
+    assert slope.mixture == "0.5 chi2(1) + 0.5 chi2(2)"
+    days = table.loc[("no_days", "sleepstudy")]
+    assert (days.method, days.mixture) == ("ML", "")
+    assert (days.chisq, days.df) == pytest.approx((lrt["sleep_days"]["chisq"], 1), abs=1e-6)
+    # a line lies in the span of the levels' columns
+    assert table.loc[("sleepstudy_intercept", "days_as_levels")].df == 8
+    assert len(table) == 5
+    assert "no_days and days_as_levels are not nested" in " ".join(sleep.notes())
+
+
+def test_the_bootstrap_is_there_on_request(sleep):
+    table = sleep.tests(20, 3).set_index(["null", "alternative"])
+    assert table.bootstrap.eq(20).all()
+    assert table.loc[("sleepstudy_intercept", "sleepstudy")].p_bootstrap == 1 / 21
+    again = sleep.tests(20, 3)
+    assert again.p_bootstrap.tolist() == table.p_bootstrap.tolist()
+
+
+def test_models_with_factors_against_lme4():
+    formulas = {
+        "small": cases.R["comparisons"]["fixed"]["null"],
+        "large": cases.R["comparisons"]["fixed"]["alternative"],
+        "constant": cases.R["comparisons"]["random"]["null"],
+    }
+    table = compared(formulas, cases.ROWS)
+    criteria = table.criteria().set_index("model")
+    lme4 = cases.R["comparisons"]["fixed"]
+    assert criteria.loc[["small", "large"], "AIC"].tolist() == pytest.approx(lme4["AIC"], abs=1e-6)
+    assert criteria.loc[["small", "large"], "BIC"].tolist() == pytest.approx(lme4["BIC"], abs=1e-6)
+    assert criteria.loc[["small", "large"], "parameters"].tolist() == lme4["parameters"]
+    tests = table.tests().set_index(["null", "alternative"])
+    random = cases.R["comparisons"]["random"]
+    assert tests.loc[("constant", "small")].chisq == pytest.approx(random["chisq"], abs=1e-6)
+
+
+def test_two_variances_at_once_have_no_known_distribution():
+    formulas = {"one": "y ~ x + (1 | g)", "three": "y ~ x + (x + o || g)"}
+    (note,) = compared(formulas, cases.ROWS).notes()
+    assert "2 more variances" in note

@@ -1,0 +1,15 @@
+"""Means, slopes and contrasts that are asked for, as functions of the fixed effects: functions.json."""
+
+from running.frame import run
+
+
+def main(job) -> None:
+    from lmm.comparison.effects import prepared
+    from lmm.core.store import read_json, write_json
+
+    settings = job.params.settings
+    state = read_json(job.input.design)[" ".join(settings["formula"].split())]["state"]
+    write_json(job.output.functions, prepared(state, read_json(job.input.data), settings["effects"]))
+
+
+run(main, snakemake)  # noqa: F821

@@ -1,0 +1,172 @@
+"""Tidy parameters, tests and diagnostics of a REML or ML fit, of one grouping factor or several."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from lmm.core import engines
+from lmm.core.tidy import Diagnostics, truth_of
+from lmm.core.versions import versions_of
+from lmm.inference.degrees_of_freedom import FixedEffects, p_of
+from lmm.inference.hypotheses import TYPES, contrasts, terms_of
+from lmm.model.design import Design
+
+ENGINE = "reml"
+INTERVALS = {
+    "satterthwaite": "t, Satterthwaite's degrees of freedom (at a singular fit: of the model without the null "
+    "directions of D), GLS standard errors",
+    "kenward-roger": "t, Kenward and Roger's degrees of freedom and standard errors",
+    "normal": "Wald (normal), GLS standard errors",
+}
+
+
+def parameters_table(
+    effects: pd.DataFrame,
+    keys: Sequence[tuple[str, str]],
+    estimates: np.ndarray,
+    errors: np.ndarray,
+    intervals: np.ndarray,
+    truth: dict | None,
+) -> pd.DataFrame:
+    """Fixed effects with t statistics and intervals; variance parameters with profile intervals.
+
+    Parameters
+    ----------
+    effects : DataFrame
+        From `fixed_table`.
+    keys : sequence of (group, term)
+        Of the variance parameters; their estimates, errors and intervals are in this order.
+    estimates, errors : (n,) arrays
+    intervals : (n, 2) array
+    truth : dict or None
+        truth.json of a simulated study.
+    """
+    variances = pd.DataFrame(
+        {
+            "effect": "ran_pars",
+            "group": [group for group, _ in keys],
+            "term": [term for _, term in keys],
+            "estimate": estimates,
+            "std_error": errors,
+            "statistic": np.nan,
+            "df": np.nan,
+            "p_value": np.nan,
+            "conf_low": intervals[:, 0],
+            "conf_high": intervals[:, 1],
+        }
+    )
+    out = pd.concat([effects, variances], ignore_index=True)
+    out.insert(0, "engine", ENGINE)
+    out["truth"] = [truth_of(truth, *key) for key in zip(out["group"], out["term"], strict=True)]
+    return out
+
+
+def fixed_table(names: tuple[str, ...], tested: FixedEffects, level: float) -> pd.DataFrame:
+    """Tidy rows of fixed effects by one method of degrees of freedom."""
+    eye = np.eye(len(names))
+    se, df = tested.std_error(eye), tested.df(eye)
+    statistic, reach = tested.beta / se, stats.t.ppf(0.5 + level / 2, df) * se
+    return pd.DataFrame(
+        {
+            "effect": "fixed",
+            "group": "",
+            "term": list(names),
+            "estimate": tested.beta,
+            "std_error": se,
+            "statistic": statistic,
+            "df": df,
+            "p_value": 2.0 * stats.t.sf(np.abs(statistic), df),
+            "conf_low": tested.beta - reach,
+            "conf_high": tested.beta + reach,
+        }
+    )
+
+
+def f_tests(tested: FixedEffects, design: Design, total: np.ndarray, x_map: np.ndarray) -> pd.DataFrame:
+    """F tests of the terms of the fixed effects, of types III, II and I: tests.csv.
+
+    Parameters
+    ----------
+    tested : FixedEffects
+    design : Design
+    total, x_map : (p + 1, p + 1), (p, p) arrays
+        Gram matrix of [X y] in the kernel's coordinates, and these (see `Problem`).
+    """
+    terms, rows = terms_of(design), []
+    for kind in TYPES:
+        for term, matrix in contrasts(terms, kind, total[:-1, :-1], x_map).items():
+            test = tested.test(matrix)
+            rows.append((term, kind, *test, p_of(test)))
+    return pd.DataFrame(rows, columns=["term", "type", "num_df", "den_df", "F", "p_value"])
+
+
+def diagnostics_of(
+    best: Any,
+    fixed: tuple[str, ...],
+    moments: Any,
+    level: float,
+    warnings: list[str],
+    seconds: Sequence[float],
+    parameters: int,
+    ml: bool,
+    df: str,
+) -> Diagnostics:
+    """How a fit ended.
+
+    Parameters
+    ----------
+    best : Optimum or SeveralOptimum
+    fixed : tuple of str
+    moments : Moments or SeveralMoments
+    level : float
+        Confidence level.
+    warnings : list of str
+    seconds : sequence of float
+        Of the optimum, the intervals and the random effects.
+    parameters : int
+        Fixed effects and variance parameters.
+    ml : bool
+    df : str
+        Method of the fixed effects' degrees of freedom.
+    """
+    warnings = list(warnings)
+    if not best.certified:
+        warnings.append("no stop of the optimiser passed the second-order test: the estimates may be off")
+    return Diagnostics(
+        ENGINE,
+        status="non-converged" if not best.certified else "singular" if best.singular else "ok",
+        message=warnings[-1] if warnings else "",
+        converged=best.certified,
+        singular=best.singular,
+        criterion=best.criterion,
+        warnings=warnings,
+        seconds=dict(zip(("optimum", "intervals", "ranef"), seconds, strict=True)),
+        versions=versions_of(*engines.row(ENGINE).packages),
+        n_rows=moments.n_rows,
+        n_groups=moments.n_groups,
+        conf_level=level,
+        method="ML" if ml else "REML",
+        df=df,
+        **information_criteria(best.criterion, parameters, moments.n_rows),
+        intervals={"fixed": INTERVALS[df], "ran_pars": "profile likelihood"},
+        summary={"corr_fixed": _correlation(best.cov_beta).tolist(), "fixed_names": list(fixed)},
+    )
+
+
+def information_criteria(criterion: float, parameters: int, rows: int) -> dict[str, Any]:
+    """Log likelihood, AIC and BIC with lme4's counts: fixed effects, elements of D, sigma; BIC with all rows."""
+    return {
+        "logLik": -0.5 * criterion,
+        "AIC": criterion + 2.0 * parameters,
+        "BIC": criterion + float(np.log(rows)) * parameters,
+        "parameters": parameters,
+    }
+
+
+def _correlation(covariance: np.ndarray) -> np.ndarray:
+    """Correlation matrix of a covariance matrix."""
+    sd = np.sqrt(np.diag(covariance))
+    return covariance / np.outer(sd, sd)

@@ -1,0 +1,142 @@
+"""The reml engine for several grouping factors: the exact optimum from moments, as a tidy `Fit`."""
+
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from lmm.core.store import write_table
+from lmm.core.tidy import Fit, ranef_frame
+from lmm.engines.base import Fitted, Task
+from lmm.engines.reml_tables import ENGINE, diagnostics_of, f_tests, fixed_table, parameters_table
+from lmm.inference.degrees_of_freedom import fixed_effects
+from lmm.inference.several_derivatives import by_factors
+from lmm.inference.several_intervals import names, profile_intervals, standard_errors, values
+from lmm.inference.several_optimum import SeveralOptimum, optimum
+from lmm.likelihood.several_conditional import conditional
+from lmm.likelihood.several_problem import SeveralProblem, build
+from lmm.moments.several import SeveralMoments
+
+
+def ranef_table(
+    problem: SeveralProblem, best: SeveralOptimum, level: float, truth: dict | None
+) -> pd.DataFrame:
+    """BLUPs of all factors with prediction errors, lme4's conditional sd's and normal intervals (tidy columns)."""
+    z = stats.norm.ppf(0.5 + level / 2)
+    frames = []
+    for k, given in enumerate(conditional(best.information, best.own_sigma)):
+        std_error = np.sqrt(given.variance)
+        frames.append(
+            ranef_frame(
+                problem.groups[k],
+                problem.levels[k],
+                problem.structures[k].random,
+                truth,
+                estimate=given.mean,
+                std_error=std_error,
+                cond_sd=np.sqrt(given.cond_variance),
+                conf_low=given.mean - z * std_error,
+                conf_high=given.mean + z * std_error,
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def fitted(engine: Any, task: Task) -> Fitted:
+    """What the reml engine makes of a task with several factors.
+
+    Parameters
+    ----------
+    engine : reml.Fitter
+        Its settings.
+    task : Task
+    """
+    terms, methods = engine.terms, engine.methods
+    blocks = [grouping.blocks for grouping in terms.groupings]
+    found, problem, best = fit(
+        task.moments,
+        terms.fixed,
+        blocks,
+        engine.level,
+        task.truth,
+        engine.profile,
+        df=methods[0],
+        ml=engine.ml,
+    )
+    further, artifacts = {}, {}
+    if len(methods) > 1 or task.design is not None:
+        derivatives = by_factors(problem, best)
+    for method in methods[1:]:
+        tested = fixed_effects(method, best.beta, derivatives, engine.ml)
+        further[method] = fixed_table(terms.fixed, tested, engine.level)
+    if task.design is not None:
+        tested = fixed_effects(methods[0], best.beta, derivatives, engine.ml)
+        tests = f_tests(tested, task.design(), problem.total, problem.x_map)
+        artifacts["tests"] = partial(write_table, table=tests)
+    return Fitted(found, artifacts, further=further)
+
+
+def fit(
+    moments: SeveralMoments,
+    fixed: tuple[str, ...],
+    blocks: Sequence[tuple[tuple[str, ...], ...]],
+    conf_level: float = 0.95,
+    truth: dict | None = None,
+    profile: bool = True,
+    ranef: bool = True,
+    df: str = "satterthwaite",
+    ml: bool = False,
+) -> tuple[Fit, SeveralProblem, SeveralOptimum]:
+    """Fit by REML or maximum likelihood from moments.
+
+    Parameters
+    ----------
+    moments : SeveralMoments
+    fixed : tuple of str
+        Names of X's columns.
+    blocks : sequence
+        Names of Z's columns for each factor of `moments`, a tuple for each block of correlated effects.
+    conf_level : float
+        Level of every interval: t for fixed effects, profile likelihood for sd's, correlations and the residual sd.
+    truth : dict, optional
+        truth.json of a simulated study.
+    profile, ranef : bool
+        Whether to compute profile intervals and the table of random effects.
+    df : str
+        Degrees of freedom of fixed effects: one of `degrees_of_freedom.METHODS`.
+    ml : bool
+        Maximum likelihood instead of REML.
+
+    Returns
+    -------
+    Fit, SeveralProblem, SeveralOptimum
+
+    Raises
+    ------
+    StudyError
+        The model is too large for memory.
+    """
+    clock = [time.perf_counter()]
+    problem = build(moments, fixed, blocks)
+    best = optimum(problem, not ml)
+    clock.append(time.perf_counter())
+    errors = standard_errors(problem, best)
+    intervals = np.full((len(errors), 2), np.nan)
+    warnings: list[str] = []
+    if profile:
+        intervals, warnings = profile_intervals(problem, best, conf_level)
+    clock.append(time.perf_counter())
+    table = ranef_table(problem, best, conf_level, truth) if ranef else None
+    clock.append(time.perf_counter())
+    tested = fixed_effects(df, best.beta, by_factors(problem, best), ml)
+    diagnostics = diagnostics_of(
+        best, fixed, moments, conf_level, warnings, np.diff(clock).tolist(), len(fixed) + len(errors), ml, df
+    )
+    estimates = values(problem, best.roots, best.sigma)
+    effects = fixed_table(fixed, tested, conf_level)
+    parameters = parameters_table(effects, names(problem), estimates, errors, intervals, truth)
+    return Fit(ENGINE, parameters, table, diagnostics), problem, best

@@ -1,0 +1,224 @@
+"""Degrees of freedom and standard errors of fixed effects: Satterthwaite, Kenward and Roger, normal.
+
+Satterthwaite (1946) as lmerTest has it (Kuznetsova, Brockhoff & Christensen 2017, J. Stat. Softw. 82(13)), Kenward
+and Roger (1997, Biometrics 53, 983-997) as pbkrtest has it (Halekoh & Hojsgaard 2014, J. Stat. Softw. 59(9)); both
+from `Derivatives`, so at a cost that does not depend on the number of rows, and exact where those packages
+differentiate numerically.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from lmm.inference.derivatives import Derivatives, complete
+
+METHODS = ("satterthwaite", "kenward-roger", "normal")
+# Directions of the variance parameters' Hessian, scaled to a unit diagonal, that count as flat: it is exact to
+# about 1e-12, and a flat direction (a rotation of L at a singular fit) moves no standard error.
+FLAT = 1e-9
+# A contrast matrix's directions with less than this share of the largest variance are redundant (lmerTest's).
+REDUNDANT = 1.5e-8
+
+
+class Test(NamedTuple):
+    """An F test: numerator and denominator degrees of freedom, F (scaled for Kenward-Roger)."""
+
+    num_df: int
+    den_df: float
+    statistic: float
+
+
+@dataclass(frozen=True)
+class FixedEffects:
+    """Estimates of fixed effects with all that tests and intervals of their contrasts need.
+
+    Attributes
+    ----------
+    method : str
+        One of `METHODS`, or "residual": the same df for all.
+    beta : (p,) array
+    covariance : (p, p) array
+        Of beta, without adjustment; in original units.
+    adjusted : (p, p) array
+        Kenward-Roger's covariance of beta; `covariance` for other methods.
+    slopes : (n, p, p) array
+        Derivatives of beta's covariance matrix in the variance parameters; empty for `normal`.
+    spread : (n, n) array
+        Covariance of the estimated variance parameters.
+    residual : float
+        Degrees of freedom of "residual".
+    """
+
+    method: str
+    beta: np.ndarray
+    covariance: np.ndarray
+    adjusted: np.ndarray
+    slopes: np.ndarray
+    spread: np.ndarray
+    residual: float = np.inf
+
+    @classmethod
+    def with_df(cls, beta: np.ndarray, covariance: np.ndarray, df: float) -> "FixedEffects":
+        """Estimates whose every statistic has the same degrees of freedom (inf: normal)."""
+        method, p = "normal" if np.isinf(df) else "residual", len(beta)
+        nothing = np.zeros((0, p, p)), np.zeros((0, 0))
+        return cls(method, np.asarray(beta), covariance, covariance, *nothing, residual=df)
+
+    def std_error(self, contrasts: np.ndarray) -> np.ndarray:
+        """Standard errors of the rows' combinations of beta, (k,)."""
+        return np.sqrt(np.einsum("ka,ab,kb->k", contrasts, self.adjusted, contrasts))
+
+    def df(self, contrasts: np.ndarray) -> np.ndarray:
+        """Degrees of freedom of each row's t statistic, (k,); inf for normal."""
+        contrasts = np.atleast_2d(contrasts)
+        if self.method in ("normal", "residual"):
+            return np.full(len(contrasts), self.residual)
+        if self.method == "kenward-roger":
+            return np.array([self._kenward_roger(row[None, :])[0] for row in contrasts])
+        variance = np.einsum("ka,ab,kb->k", contrasts, self.covariance, contrasts)
+        gradient = np.einsum("ka,nab,kb->kn", contrasts, self.slopes, contrasts)
+        with np.errstate(divide="ignore"):  # a variance that depends on no parameter has infinitely many
+            return 2.0 * variance**2 / np.einsum("kn,nm,km->k", gradient, self.spread, gradient)
+
+    def test(self, contrasts: np.ndarray) -> Test:
+        """F test of all rows' combinations being 0; chi-square / rank with infinite df for `normal`."""
+        values, vectors = np.linalg.eigh(contrasts @ self.covariance @ contrasts.T)
+        kept = values > max(REDUNDANT * values.max(), 0.0)
+        rows = vectors[:, kept].T @ contrasts
+        count = int(kept.sum())
+        effect = rows @ self.beta
+        if self.method == "kenward-roger":
+            den_df, scale = self._kenward_roger(rows)
+            square = effect @ np.linalg.solve(rows @ self.adjusted @ rows.T, effect)
+            return Test(count, den_df, float(scale * square / count))
+        statistic = float(np.sum(effect**2 / values[kept]) / count)
+        own = self.df(rows)
+        return Test(count, _pooled(own), statistic)
+
+    def _kenward_roger(self, rows: np.ndarray) -> tuple[float, float]:
+        """Denominator df and the scale of F for independent rows (Kenward & Roger 1997, section 3)."""
+        count = len(rows)
+        half = np.linalg.solve(np.linalg.cholesky(rows @ self.covariance @ rows.T), rows)
+        u = np.einsum(
+            "ka,nab,lb->nkl", half, self.slopes, half
+        )  # similar to Theta Phi P_i Phi, up to its sign
+        own = np.einsum("nkk->n", u)
+        a1 = own @ self.spread @ own
+        a2 = np.einsum("nm,nkl,mlk->", self.spread, u, u)
+        if a2 == 0.0:
+            return np.inf, 1.0
+        b = (a1 + 6.0 * a2) / (2.0 * count)
+        g = ((count + 1.0) * a1 - (count + 4.0) * a2) / ((count + 2.0) * a2)
+        below = 3.0 * count + 2.0 * (1.0 - g)
+        v0 = 1.0 + g / below * b
+        v1 = 1.0 - (count - g) / below * b
+        v2 = 1.0 - (count + 2.0 - g) / below * b
+        v0 = 0.0 if abs(v0) < 1e-10 else v0
+        shrink = 1.0 - a2 / count
+        ratio = 1.0 if abs(shrink) < 1e-14 and abs(v1) < 1e-14 else shrink / v1
+        rho = ratio**2 * v0 / v2 / count
+        df = 4.0 + (count + 2.0) / (count * rho - 1.0)
+        return float(df), 1.0 if abs(df - 2.0) < 1e-2 else float(df * shrink / (df - 2.0))
+
+
+def p_of(test: Test) -> float:
+    """The p value of an F test; of the chi-square where the denominator has infinitely many df."""
+    if np.isinf(test.den_df):
+        return float(stats.chi2.sf(test.num_df * test.statistic, test.num_df))
+    return float(stats.f.sf(test.statistic, test.num_df, test.den_df))
+
+
+def _pooled(own: np.ndarray) -> float:
+    """Denominator df of a sum of squared t statistics with `own` df each, so that its mean is that of F."""
+    if len(own) == 1 or np.all(np.isinf(own)) or np.all(np.abs(np.diff(own)) < 1e-8):
+        return float(own.mean())
+    if np.any(own <= 2.0):
+        return 2.0
+    expected = np.sum(1.0 / (1.0 - 2.0 / own))  # of nu / (nu - 2), finite at infinite nu
+    return float(2.0 * expected / (expected - len(own)))
+
+
+def fixed_effects(method: str, beta: np.ndarray, derivatives: Derivatives, ml: bool = False) -> FixedEffects:
+    """Fixed effects with degrees of freedom by one of `METHODS`.
+
+    Parameters
+    ----------
+    beta : (p,) array
+        In original units.
+    derivatives : Derivatives
+        Without sigma^2.
+    ml : bool
+        Whether the optimum is ML's (Satterthwaite alone: Kenward and Roger's is for REML).
+    """
+    all_ = complete(derivatives)
+    phi = np.linalg.inv(all_.information)
+    back = all_.back
+    covariance = back @ phi @ back.T
+    slopes = np.einsum("ab,nbc,cd->nad", phi, all_.p, phi)  # minus the derivatives of phi
+    adjusted = covariance
+    if method == "normal":
+        slopes, spread = np.zeros((0, *phi.shape)), np.zeros((0, 0))
+    elif method == "kenward-roger":
+        spread = 2.0 * _inverse(expected_information(all_, phi))
+        inner = all_.q - np.einsum("nab,bc,mcd->nmad", all_.p, phi, all_.p, optimize=True)
+        gain = phi @ np.einsum("nm,nmab->ab", spread, inner) @ phi
+        adjusted = back @ (phi + gain + gain.T) @ back.T
+    else:
+        slopes, spread = _in_roots(all_, phi, slopes, ml)
+    slopes = np.einsum("ab,nbc,dc->nad", back, slopes, back)
+    return FixedEffects(method, beta, covariance, adjusted, slopes, spread)
+
+
+def expected_information(all_: Derivatives, phi: np.ndarray) -> np.ndarray:
+    """tr(P V_i P V_j), twice REML's expected information, (m + 1, m + 1)."""
+    moved = phi @ all_.p
+    out = all_.traces - 2.0 * np.einsum("ab,nmba->nm", phi, all_.q)
+    out += np.einsum("nab,mba->nm", moved, moved)
+    return (out + out.T) / 2.0
+
+
+def _in_roots(
+    all_: Derivatives, phi: np.ndarray, slopes: np.ndarray, ml: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Derivatives of phi in, and the covariance of, the free elements of the roots and sigma^2.
+
+    With D = L L' the criterion is smooth in L at a singular D too. There, a column of L that is zero moves nothing
+    to first order, and its curvature stands apart from the others' (the criterion is even in it): what is left is
+    the model without the null directions, as in lmerTest.
+    """
+    hessian = 2.0 * all_.forms - (all_.traces if ml else expected_information(all_, phi))
+    gradient = all_.trace - all_.form
+    if not ml:
+        gradient = gradient + np.einsum("ab,nba->n", phi, all_.p)
+    m = len(all_.elements)
+    # element i of the D's and coordinate e of the roots are at the same place, row >= column
+    places = all_.elements.tolist()
+    jacobian = np.zeros((m + 1, m + 1))
+    jacobian[m, m] = 1.0
+    bend = np.zeros((m + 1, m + 1))
+    for i, (term, a, b) in enumerate(places):
+        root = all_.roots[term]
+        for e, (k, row, col) in enumerate(places):
+            if k != term:
+                continue
+            jacobian[i, e] = (row == a) * root[b, col] + (row == b) * root[a, col]
+            for f, (k2, row2, col2) in enumerate(places):
+                if k2 == term and col2 == col:
+                    bend[e, f] += gradient[i] * ((row, row2) == (a, b)) + gradient[i] * (
+                        (row2, row) == (a, b)
+                    )
+    curvature = jacobian.T @ hessian @ jacobian + bend
+    spread = 2.0 * _inverse(curvature)
+    return np.einsum("ne,nab->eab", jacobian, slopes), spread
+
+
+def _inverse(matrix: np.ndarray) -> np.ndarray:
+    """Inverse of a symmetric matrix on the directions in which, its diagonal being 1, it is above `FLAT`."""
+    size = np.sqrt(np.maximum(np.diag(matrix), 0.0))
+    unit = np.where(size > 0.0, 1.0 / np.where(size > 0.0, size, 1.0), 0.0)
+    values, vectors = np.linalg.eigh(matrix * np.outer(unit, unit))
+    kept = values > FLAT
+    scaled = vectors[:, kept] * unit[:, None]
+    return (scaled / values[kept]) @ scaled.T

@@ -1,0 +1,45 @@
+"""Adjustment of p values and confidence intervals of several contrasts of one family."""
+
+import numpy as np
+from scipy import stats
+
+ADJUSTMENTS = ("tukey", "holm", "bonferroni", "none")
+
+
+def adjusted_p(method: str, t: np.ndarray, df: np.ndarray, p: np.ndarray, means: int) -> np.ndarray:
+    """p values adjusted for one family of contrasts.
+
+    Parameters
+    ----------
+    method : str
+        One of `ADJUSTMENTS`; "tukey" holds for all pairwise differences of `means` means.
+    t, df, p : (k,) arrays
+        Statistics, their degrees of freedom, and their unadjusted two-sided p values.
+    """
+    count = len(p)
+    if method == "tukey":
+        return np.array(
+            [
+                float(stats.studentized_range.sf(abs(x) * np.sqrt(2.0), means, own))
+                for x, own in zip(t, df, strict=True)
+            ]
+        )
+    if method == "bonferroni":
+        return np.minimum(count * p, 1.0)
+    if method == "holm":
+        order = np.argsort(p, kind="stable")
+        out = np.empty(count)
+        out[order] = np.minimum(np.maximum.accumulate((count - np.arange(count)) * p[order]), 1.0)
+        return out
+    return p
+
+
+def critical(method: str, level: float, df: np.ndarray, means: int) -> np.ndarray:
+    """How many standard errors a confidence interval reaches, (k,); for Holm's method Bonferroni's."""
+    if method == "tukey":
+        found = {
+            own: stats.studentized_range.ppf(level, means, own) / np.sqrt(2.0) for own in set(df.tolist())
+        }
+        return np.array([float(found[own]) for own in df.tolist()])
+    count = len(df) if method in ("bonferroni", "holm") else 1
+    return stats.t.isf((1.0 - level) / (2.0 * count), df)
