@@ -38,7 +38,7 @@ def read(path, formula=FORMULA, drop=False, **stated):
     """The source after a scan, its data.json, and all rows as fits see them."""
     parsed = parse(formula)
     source = ingest.inspect(
-        str(path), parsed.variables, parsed.group, drop, Reading(**stated), dates=parsed.dates
+        str(path), parsed.variables, parsed.group, drop, stated=Reading(**stated), dates=parsed.dates
     )
     source, data = ingest.scan(source, parsed)
     with connect(ordered=True) as connection:

@@ -8,6 +8,8 @@ from lmm import frames
 from lmm.core.errors import StudyError
 from lmm.data import checks
 from lmm.engines import reml
+from lmm.inference.effects import functions, not_estimable
+from lmm.inference.reference_grid import ReferenceGrid, Request
 from lmm.model.design import build, rebuild
 from lmm.model.formula import parse
 from lmm.moments import stage
@@ -125,6 +127,45 @@ def test_rows_whose_mean_the_data_cannot_tell():
     (kept,) = stage.checked(stage.of_rows(design, rows), [design], DATA, "drop")
     new = pd.DataFrame({"x": [2000.0, 2000.0, 1e6], "w": [102000.0, 102001.0, 1.1e6]})
     assert kept.estimable(new).tolist() == [True, False, True]
+
+
+def test_means_that_the_data_cannot_tell_are_left_out():
+    """Of a * b with an empty cell: its mean, those that average over it, and what is compared with them."""
+    rows = frame()
+    design = build(parse("y ~ a * b + x + (1 | g)"), rows)
+    moments = stage.of_rows(design, rows)
+    (kept,) = stage.checked(moments, [design], DATA, "drop")
+    columns = {"a": {"levels": list("pqr")}, "b": {"levels": list("uvw")}}
+    columns["x"] = {
+        "min": rows["x"].min(),
+        "max": rows["x"].max(),
+        "mean": rows["x"].mean(),
+        "sd": rows["x"].std(),
+    }
+    grid = ReferenceGrid(kept, columns, N)
+    cells = Request("means", ("a",), by=("b",), contrasts="pairwise")
+    means, contrasts = functions(grid, cells)
+    assert [tuple(cell) for cell in means.cells.itertuples(index=False)] == [
+        (a, b) for b in "uvw" for a in "pqr" if (a, b) != ("r", "w")
+    ]
+    assert "p - r" not in contrasts.contrast[-1:] and len(contrasts.contrast) == 7
+    # each is what least squares says of a model of cells: one mean per cell that has rows
+    beta = moments.ols(kept.terms.fixed).beta
+    cell = build(parse("y ~ 0 + k + x + (1 | g)"), rows.assign(k=rows["a"] + rows["b"]))
+    found = stage.of_rows(cell, rows.assign(k=rows["a"] + rows["b"])).ols(cell.terms.fixed).beta
+    expected = dict(zip(cell.terms.fixed, found, strict=True))
+    own = [
+        expected[f"k[{a}{b}]"] + expected["x"] * rows["x"].mean()
+        for a, b in means.cells.itertuples(index=False)
+    ]
+    np.testing.assert_allclose(means.rows @ beta, own, rtol=1e-7)  # x is 700 of its sd's away from 0
+    said = not_estimable(grid, cells)
+    assert said[0] == "effects: a: 1 of 9 means cannot be told from these data and are left out: r, w"
+    assert "2 of 9 contrasts" in said[1]
+    averaged, _ = functions(grid, Request("means", ("a",), contrasts="pairwise"))
+    assert averaged.cells["a"].tolist() == ["p", "q"]
+    (slope,) = functions(grid, Request("slopes", ("x",)))
+    np.testing.assert_allclose(slope.rows[0], [float(name == "x") for name in kept.terms.fixed], atol=1e-8)
 
 
 def test_python_drops_and_says_so():

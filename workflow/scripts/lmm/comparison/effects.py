@@ -10,7 +10,7 @@ from lmm.core import engines
 from lmm.core.tidy import Fit
 from lmm.engines.reml import tested_by
 from lmm.inference.degrees_of_freedom import FixedEffects
-from lmm.inference.effects import Functions, estimates, functions, summaries
+from lmm.inference.effects import Functions, estimates, functions, not_estimable, summaries
 from lmm.inference.optimum import optimum
 from lmm.inference.reference_grid import ReferenceGrid, Request, outside
 from lmm.likelihood.problem import problem_of
@@ -79,7 +79,11 @@ def prepared(
     asked = grid.default() if asked is None else asked
     return {
         "functions": [group.plain() for request in asked for group in functions(grid, request)],
-        "warnings": [warning for request in asked for warning in outside(grid, request)],
+        "warnings": [
+            warning
+            for request in asked
+            for warning in (*outside(grid, request), *not_estimable(grid, request))
+        ],
     }
 
 

@@ -192,13 +192,6 @@ class Source:
             value = f"CAST({value} AS {kind})"
         return f"CAST({value} AS VARCHAR)" if name in self.labels and not keys else value
 
-
-def level_of(columns: tuple[str, ...]) -> str:
-    """SQL of a factor's level over rows from `Source.typed`; one column as it is, to be cast afterwards."""
-    if len(columns) == 1:
-        return quote(columns[0])
-    return f"concat_ws(':', {', '.join(f'CAST({quote(name)} AS VARCHAR)' for name in columns)})"
-
     def number(self, name: str) -> str:
         """SQL of the number that a value as the file has it is, or of its days if it is a date; NULL if neither."""
         value = quote(name)
@@ -213,6 +206,13 @@ def level_of(columns: tuple[str, ...]) -> str:
         if self.format == "parquet" or self.decimal == ".":
             return value
         return f"CASE WHEN NOT contains({value}, '.') THEN replace({value}, ',', '.') END"
+
+
+def level_of(columns: tuple[str, ...]) -> str:
+    """SQL of a factor's level over rows from `Source.typed`; one column as it is, to be cast afterwards."""
+    if len(columns) == 1:
+        return quote(columns[0])
+    return f"concat_ws(':', {', '.join(f'CAST({quote(name)} AS VARCHAR)' for name in columns)})"
 
 
 def _number(mark: str) -> float | None:

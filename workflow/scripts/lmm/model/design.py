@@ -121,15 +121,17 @@ class Design:
         It does not where a dropped column differs from the combination of others that it is in the data: there the
         fit depends on which column was dropped.
         """
-        known = np.ones(len(df), dtype=bool)
-        if not self.dropped:
-            return known
-        found = self._evaluated(df)
-        for name, weights in self.dropped.items():
-            parts = [weight * found[other] for other, weight in weights.items()]
-            size = np.max(np.abs([found[name], *parts]), axis=0)
-            known &= np.abs(found[name] - sum(parts)) <= SAME * np.maximum(size, 1.0)
-        return known
+        size = np.maximum(np.abs(self.predictors(df)).max(axis=1, initial=1.0), 1.0)
+        return (np.abs(self.unknown(df)) <= SAME * size[:, None]).all(axis=1)
+
+    def unknown(self, df: pd.DataFrame) -> np.ndarray:
+        """What each dropped column has beyond the combination of others that it is in the data, (n, d)."""
+        found = self._evaluated(df) if self.dropped else {}
+        beyond = [
+            found[name] - sum(weight * found[other] for other, weight in weights.items())
+            for name, weights in self.dropped.items()
+        ]
+        return np.column_stack(beyond) if beyond else np.empty((len(df), 0))
 
     def response(self, df: pd.DataFrame) -> np.ndarray:
         """The response of a batch, (n,) float64."""

@@ -349,9 +349,11 @@ def _undecided(what: str, key: str, best: list[Column], columns: list[Column]) -
     )
     name = best[0].name if best else "<column>"
     met = f"{looked} would do equally well" if best else f"none of {looked} looks like one"
+    both = " + ".join(f"(1 | {column.term})" for column in best[:2])
+    both = f", with both as in {both}" if key == "GROUP" and len(best) > 1 else ""
     return (
         f"cannot tell the {what}: {met}; expected one choice: add {key}={name} to `make new`, "
-        "or write the formula by hand (config/README.md)"
+        f"or write the formula by hand{both} (config/README.md)"
     )
 
 
