@@ -743,7 +743,7 @@ OTHERS = {
     "new: column": (proposed(many(), response="w"), "<tmp>/d.csv: RESPONSE=w: no such column, expected one of y, x, z, g"),
     "new: group": (proposed(many().assign(g="a"), group="g"), "<tmp>/d.csv: GROUP=g: 1 level in 24 rows, expected at least 2 levels, and groups of several rows"),
     "new: which group": (proposed(many().drop(columns="g")), "<tmp>/d.csv: cannot tell the grouping factor: x (numbers, 7 distinct values), z (numbers, 7 distinct values) would do equally well; "
-                         "expected one choice: add GROUP=x to `make new`, or write the formula by hand (config/README.md)"),
+                         "expected one choice: add GROUP=x to `make new`, or write the formula by hand, with both as in (1 | x) + (1 | z) (config/README.md)"),
     "new: response": (proposed(many(), response="g", group="g"), "<tmp>/d.csv: RESPONSE=g: is the grouping factor, expected a column of numbers"),
     "new: which response": (proposed(many().drop(columns="y")), "<tmp>/d.csv: cannot tell the response: x (numbers, 7 distinct values), z (numbers, 7 distinct values) would do equally well; "
                             "expected one choice: add RESPONSE=x to `make new`, or write the formula by hand (config/README.md)"),

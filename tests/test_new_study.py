@@ -311,6 +311,7 @@ def test_classes_that_are_numbered_anew_in_every_school_are_not_pooled(tmp_path)
     assert found.notes[0].startswith(
         "column 'class': its level 'A' occurs in 12 levels of 'school'; if these are"
     )
+    assert "score ~ ses + (1 | school/`class`)" in found.others
 
 
 def words(complete=True):

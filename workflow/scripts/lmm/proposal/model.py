@@ -148,7 +148,8 @@ def propose(patterns: str | Sequence[str], response: str = "", group: str = "") 
     random = [f"{first} | ", f"{first} || ", f"{first} + {second} | "] if first else []
     random = [effects for effects in random if second or "+" not in effects] + ["1 | "]
     outer = pooled(found_group, [c for c in columns if labels_units(c)], frame)
-    units = _units(found_group, [roles[column.name] for column in columns], frame)
+    known = [roles[column.name] for column in columns]
+    units = [f"(1 | {outer.term}/{found_group.term})"] if outer else _units(found_group, known, frame)
     formulas = [f"{found_response.term} ~ {fixed} + ({effects}{found_group.term})" for effects in random]
     others = formulas[1:]
     if product:
