@@ -113,7 +113,7 @@ def test_own_data_have_no_truth_to_miss(fits):
 
 
 def test_differences_keep_the_order_and_match_groups_by_name(fits):
-    lines = pd.DataFrame({"level": ["a", "b"], "n": [3, 1], "Intercept": [1.0, np.nan]})
+    lines = pd.DataFrame({"Intercept": [1.0, np.nan]}, index=["a", "b"])
     table = engines.ranef_differences(fits, lines)
     assert table.columns.tolist()[:7] == ["group", "level", "term", "mixedlm", "pymc", "difference", "mcse"]
     assert table["level"].tolist() == ["b", "a"]

@@ -8,7 +8,8 @@ from scipy import stats
 from scipy.special import logsumexp
 
 import problems
-from lmm.criticism import loo, predictive, sensitivity, stage
+from lmm.criticism import predictive, sensitivity, stage
+from lmm.engines.pymc import loo
 from lmm.engines.pymc.posterior import fixed_draws, given_draws
 from lmm.engines.pymc.priors import resolve
 from lmm.likelihood.by_group import log_densities
@@ -412,7 +413,7 @@ def test_beyond_its_limits_criticism_is_left_out_or_thinned(monkeypatch, tmp_pat
     data = made(10)
     moments = compute(*data)
     tree = normal_posterior(moments, data[0], np.random.default_rng(0))
-    monkeypatch.setattr(stage, "WORK", 4 * 100 * 10)
+    monkeypatch.setattr(loo, "WORK", 4 * 100 * 10)
     found = stage.criticise(moments, data[0].fixed, data[0].blocks, tree, options({}))
     assert found.about["loo"]["draws"] == 400
     monkeypatch.setattr(stage, "GROUPS", 9)

@@ -129,7 +129,13 @@ def test_scan_describes_columns(tmp_path):
     assert data["columns"]["y"] == pytest.approx(
         {"type": "numeric", "kind": "DOUBLE", "min": 1.5, "max": 8.0, "mean": 4.0, "sd": math.sqrt(24.5 / 3)}
     )
-    assert data["columns"]["d"] == {"type": "categorical", "kind": "BIGINT", "levels": [1, 2, 10]}
+    d = data["columns"]["d"]  # a number, too, where it stands without C()
+    assert {key: d[key] for key in ("type", "kind", "levels")} == {
+        "type": "categorical",
+        "kind": "BIGINT",
+        "levels": [1, 2, 10],
+    }
+    assert (d["min"], d["max"], d["mean"]) == (1.0, 10.0, 3.75)
     assert data["columns"]["s"] == {"type": "categorical", "kind": "VARCHAR", "levels": ["u", "v"]}
     assert "id" not in data["columns"]
     assert rows(source)["g"].tolist() == ["07", "07", "8", "8"]  # text stays what the file has
@@ -238,7 +244,9 @@ def test_names_that_sql_would_stumble_over(tmp_path):
         file = tmp_path / "d.csv"
         file.write_text(text)
         source = ingest.inspect(str(file), (response, x, g), g)
-        formula = SimpleNamespace(predictors=(x,), categorical=(), response=response, group=g)
+        formula = SimpleNamespace(
+            predictors=(x,), categorical=(), response=response, group=g, weights="", offsets=()
+        )
         _, data = ingest.scan(source, formula)
         frame = pd.read_csv(io.StringIO(text))
         assert data["columns"][x]["mean"] == pytest.approx(frame[x].mean(), rel=1e-14)  # 40 small integers

@@ -179,7 +179,7 @@ def test_a_model_with_fewer_fixed_effects_than_its_moments(fixed, whole):
     data = problems.simulated(rng, [7] * 9, names, names[:2], np.eye(2), 0.8, np.array([30.0, -4.0, 5.0]))
     terms, y, W, codes, levels = data
     W[:, 1:] += 3.0
-    own = Terms(fixed, terms.blocks, "g", names)
+    own = Terms.one(fixed, terms.blocks, "g", names)
     moments = compute(terms, y, W, codes, levels, whole)
     best = optimum(problem_of(moments, fixed, terms.blocks))
     expected, beta, cov, *_ = problems.dense(own, y, W, codes, best.covariance, best.sigma)

@@ -106,7 +106,7 @@ def _two_codings():
     x, z = rng.standard_normal((2, 60))
     W = np.column_stack([np.ones(60), x, 1.0 - 2.0 * x, z])
     names = ("Intercept", "x", "u", "z")
-    terms = Terms(("Intercept", "x", "z"), (("Intercept",),), "g", names)
+    terms = Terms.one(("Intercept", "x", "z"), (("Intercept",),), "g", names)
     return terms, rng.standard_normal(60), W, np.repeat(np.arange(6), 10), np.array(list("abcdef"))
 
 
@@ -115,9 +115,9 @@ def test_the_bootstraps_null_distribution_is_the_mixture():
     rng = np.random.default_rng(2)
     names = ("Intercept", "x")
     data = problems.simulated(rng, [12] * 60, names, names[:1], np.eye(1), 1.0, np.ones(2))
-    terms = Terms(names, (names,), "g", names)
+    terms = Terms.one(names, (names,), "g", names)
     moments = compute(terms, *data[1:])
-    small, large = (Terms(names, blocks, "g", names) for blocks in ((names[:1],), (names[:1], names[1:])))
+    small, large = (Terms.one(names, blocks, "g", names) for blocks in ((names[:1],), (names[:1], names[1:])))
     _, fitted = statistic(moments, small, large, False)
     drawn = bootstrap(moments, small, large, False, fitted, 1500, 1, "ab")
     nested_ = nesting(moments, small, large)
@@ -132,7 +132,7 @@ def test_the_bootstraps_null_distribution_is_the_mixture():
 def test_the_bootstrap_of_a_fixed_effect_agrees_with_kenward_roger():
     # the reference distribution of sleepstudy's Days is close to F(1, 17), not to chi-square(1)
     moments, large = problems.moments_of("sleepstudy")
-    small = Terms(("Intercept",), large.blocks, large.group, large.columns)
+    small = Terms.one(("Intercept",), large.blocks, large.group, large.columns)
     _, fitted = statistic(moments, small, large, True)
     drawn = bootstrap(moments, small, large, True, fitted, 2000, 3, "ab")
     # -2 log LR of a t statistic with 17 df and 18 subjects: 18 log(1 + t^2 / 17)
@@ -143,7 +143,7 @@ def test_the_bootstrap_of_a_fixed_effect_agrees_with_kenward_roger():
 
 def test_draws_do_not_depend_on_how_many_there_are():
     moments, large = problems.moments_of("sleepstudy")
-    small = Terms(large.fixed, (("Intercept",),), large.group, large.columns)
+    small = Terms.one(large.fixed, (("Intercept",),), large.group, large.columns)
     _, fitted = statistic(moments, small, large, False)
     few, more = (bootstrap(moments, small, large, False, fitted, count, 3, "ab") for count in (3, 5))
     assert (few == more[:3]).all()
@@ -151,7 +151,7 @@ def test_draws_do_not_depend_on_how_many_there_are():
 
 def test_a_thousand_tests_of_sleepstudys_slope_in_20_seconds():
     moments, large = problems.moments_of("sleepstudy")
-    small = Terms(large.fixed, (("Intercept",),), large.group, large.columns)
+    small = Terms.one(large.fixed, (("Intercept",),), large.group, large.columns)
     chisq, fitted = statistic(moments, small, large, False)
     started = time.process_time()
     drawn = bootstrap(moments, small, large, False, fitted, 1000, 3, "ab")

@@ -39,6 +39,7 @@ from lmm.engines import ols
 from lmm.engines.pymc.priors import resolve
 from lmm.inference.effects import functions
 from lmm.inference.reference_grid import ReferenceGrid, Request
+from lmm.likelihood import several_problem
 from lmm.model.design import build
 from lmm.model.formula import parse
 from lmm.model.terms import Terms
@@ -94,7 +95,11 @@ def post(**changes):
 
 
 CONFIGURATIONS = [
-    (sim(tittle='x'), "studies.s.tittle: unknown key; did you mean 'title'? expected one of: title, formula, data, truth, simulate, designs, missing, missing_values, csv, rank_deficient, predict, engines, effects, models, conf_level, on_failed_gate, replicates, replicates_per_job, simulate_from, bootstrap, calibration"),
+    (sim(formula='y ~ x + (1 | g) + (1 | h)'), "studies.s.simulate: data of several grouping factors (g, h) cannot be simulated; expected `data`"),
+    (own(formula='Reaction ~ 1 + (1 | Subject) + (1 | Days)', engines={'reml': {}}, replicates=3), "studies.s.replicates: is for one grouping factor, not Subject, Days; expected no such key"),
+    (own(formula='Reaction ~ Days + (1 | Subject) + (1 | Days)'), "studies.s.formula: 'Reaction ~ Days + (1 | Subject) + (1 | Days)': the grouping factor 'Days' is also a predictor, which would explain all that its groups differ in; drop one of the two, or copy it under another name where its numbers are a trend"),
+    (own(formula='Reaction ~ 1 + (1 | Subject) + (1 | Days)', engines={'reml': {}, 'mixedlm': {}}), "studies.s.engines.mixedlm: does not fit several grouping factors (Subject, Days); expected engines among ols, reml"),
+    (sim(tittle='x'), "studies.s.tittle: unknown key; did you mean 'title'? expected one of: title, formula, data, truth, simulate, designs, missing, missing_values, csv, rank_deficient, weights, predict, engines, effects, models, conf_level, on_failed_gate, replicates, replicates_per_job, simulate_from, bootstrap, calibration"),
     (drawn(row=3), "studies.s.simulate.row: unknown key; did you mean 'rows'? expected one of: generator, seed, address, groups, rows, rows_per_group, fixed, sd, corr, sigma, predictors, random_effects, errors"),
     (sim(engines={'stan': {}}), 'studies.s.engines.stan: unknown key; expected one of: ols, mixedlm, reml, pymc'),
     (sim(engines={'ols': 3}), 'studies.s.engines.ols: 3: expected a mapping without keys: {}'),
@@ -109,7 +114,13 @@ CONFIGURATIONS = [
     (sim(effects=[{'slopes': 'x'}], replicates=2), "studies.s.effects: is for a study without `replicates`; expected one of the two"),
     (sim(bootstrap=10), "studies.s.bootstrap: 10: data sets of a bootstrap are for `models`; expected both or neither"),
     (sim(models={'a': 'y ~ x + (1 | g)', 'b': 'y ~ 1 + (1 | g)'}, replicates=2), "studies.s.models: is for a study without `replicates`; expected one of the two"),
-    (sim(models={'a': 'y ~ x + (1 | g)', 'b': 'np.log(y) ~ x + (1 | g)'}), "studies.s.models.b: 'np.log(y) ~ x + (1 | g)': response is 'np.log(y)'; expected the study's, 'y'"),
+    (sim(models={'a': 'y ~ x + (1 | g)', 'b': 'np.log(y) ~ x + (1 | g)'}), "studies.s.models.b: 'np.log(y) ~ x + (1 | g)': response is 'np.log(y)'; expected the study's, 'y': likelihoods, AIC and BIC of different responses cannot be compared"),
+    (sim(models={'a': 'y ~ x + (1 | g)', 'b': 'y ~ x + (1 | h)'}), "studies.s.models.b: 'y ~ x + (1 | h)': 'h' is no grouping factor of the study; expected g"),
+    (sim(formula='y | weights(w) ~ x + (1 | g)'), "studies.s.weights: 'w': is for a study with `data` and no `replicates`; expected it without"),
+    (own(formula='y | weights(w) ~ x + (1 | g)', predict='config/data/sleepstudy.csv'), "studies.s.predict: 'config/data/sleepstudy.csv': new rows with weights are not predicted; expected no such key"),
+    (own(formula='y | weights(w) ~ x + (1 | g) + (1 | h)', engines={'reml': {}}), "studies.s.weights: 'w': is for one grouping factor; expected no weights"),
+    (own(formula='y | weights(w) ~ x + (1 | g)', engines={'pymc': {'model': 'full'}}), "studies.s.engines.pymc.model: 'full': has no weights; expected marginal"),
+    (own(formula='y ~ x + (1 | g) + (1 | h)', engines={'reml': {}}, models={'a': 'y ~ x + (1 | g) + (1 | h)', 'b': 'y ~ x + (1 | g)'}, bootstrap=10), "studies.s.bootstrap: 10: models.a has several grouping factors; expected no bootstrap"),
     (sim(models={'a': 'y ~ x + (1 | g)', 'b': 'y ~ w + (1 | g)'}), "studies.s.models.b: 'y ~ w + (1 | g)': 'w' is not a predictor that the study simulates"),
     (sim(title=3), 'studies.s.title: 3: expected text'),
     (sim(formula=None), 'studies.s.formula: is missing; expected a value'),
@@ -226,7 +237,7 @@ FORMULAS = [
     ('y ~ x * (1 | g)', "formula: 'y ~ x * (1 | g)': 'x * (1 | g)': a random term stands alone, added with '+'"),
     ('y ~ x', "formula: 'y ~ x': no random effects; add a term such as (1 | group)"),
     ('~ x + (1 | g)', "formula: '~ x + (1 | g)': the response is missing left of '~'; expected a column"),
-    ('y | w ~ x + (1 | g)', "formula: 'y | w ~ x + (1 | g)': weights are not supported; every row counts once (brms's 'y | ...' is not read)"),
+    ('y | w ~ x + (1 | g)', "formula: 'y | w ~ x + (1 | g)': 'w': expected y | weights(column) left of '~'"),
     ('y + z ~ x + (1 | g)', "formula: 'y + z ~ x + (1 | g)': response 'y + z': expected one column or a function of it: np.log(y), I(y / 2)"),
     ('C(y) ~ x + (1 | g)', "formula: 'C(y) ~ x + (1 | g)': response 'C(y)': expected one number for each row, without C() or {}"),
     ('y ~ x y + (1 | g)', "formula: 'y ~ x y + (1 | g)': 'x y' does not parse; expected columns by name ('.' is not supported) and functions of them, joined by +, -, * or :"),
@@ -238,13 +249,16 @@ FORMULAS = [
     ('y ~ x + ( | g)', "formula: 'y ~ x + ( | g)': (| g): nothing stands left of '|'; write (1 | group)"),
     ('y ~ x + (1 | a/a)', "formula: 'y ~ x + (1 | a/a)': (1 | a/a): 'a' is nested in itself; expected different factors"),
     ('y ~ x + (1 | a:b) + (x | b:a)', "formula: 'y ~ x + (1 | a:b) + (x | b:a)': 'b:a' and 'a:b' are the same grouping factor; expected one"),
+    ('y ~ x + (1 | a:`b:c`) + (1 | `a:b`:c)', "formula: 'y ~ x + (1 | a:`b:c`) + (1 | `a:b`:c)': two grouping factors are called 'a:b:c'; expected no ':' in names of columns"),
     ('y ~ x + (1 | 3)', "formula: 'y ~ x + (1 | 3)': (1 | 3): grouping factor '3': expected the name of a column"),
     ('y ~ x + (0 | g)', "formula: 'y ~ x + (0 | g)': (0 | ...): no random effect is left; expected 1, a predictor or both"),
     ('y ~ x + (x | g) + (1 | g)', "formula: 'y ~ x + (x | g) + (1 | g)': the random intercept of 'g' appears twice; write (1 | g) + (0 + x | g) or (x || g) for independent effects, (x | g) for correlated ones"),
     ('y ~ x + (x | g) + (0 + x | g)', "formula: 'y ~ x + (x | g) + (0 + x | g)': the random effect of 'x' of 'g' appears twice; write (1 | g) + (0 + x | g) or (x || g) for independent effects, (x | g) for correlated ones"),
     ('y ~ I(x +) + (1 | g)', "formula: 'y ~ I(x +) + (1 | g)': 'I(x +)' does not parse; expected columns by name ('.' is not supported) and functions of them, joined by +, -, * or :"),
-    ('y ~ offset(x) + (1 | g)', "formula: 'y ~ offset(x) + (1 | g)': offsets are not supported; subtract it from the response before the fit"),
-    ('y ~ weights(x) + (1 | g)', "formula: 'y ~ weights(x) + (1 | g)': weights are not supported; every row counts once"),
+    ('y ~ I(offset(x)) + (1 | g)', "formula: 'y ~ I(offset(x)) + (1 | g)': an offset stands alone: write y ~ x + offset(column) + (x | group)"),
+    ('y ~ x - offset(z) + (1 | g)', "formula: 'y ~ x - offset(z) + (1 | g)': offset(z) cannot be subtracted; expected it added: its column with the other sign"),
+    ('y | weights(g) ~ x + (1 | g)', "formula: 'y | weights(g) ~ x + (1 | g)': 'g' is also the response or a grouping factor; expected another column"),
+    ('y ~ weights(x) + (1 | g)', "formula: 'y ~ weights(x) + (1 | g)': weights stand left of '~': write y | weights(column) ~ x + (x | group)"),
     ('y ~ np.sort(x) + (1 | g)', "formula: 'y ~ np.sort(x) + (1 | g)': unknown function 'np.sort'; expected np.<elementwise function> or one of C, I, as_date, bs, cc, center, cr, cs, exp, exp10, exp2, log, log10, log2, poly, scale, standardize"),
     ('y ~ x %in% z + (1 | g)', "formula: 'y ~ x %in% z + (1 | g)': 'x %in% z': operators such as %in% are not read; write x:z for a %in% term"),
     ('y ~ Intercept + (1 | g)', "formula: 'y ~ Intercept + (1 | g)': a predictor called 'Intercept' is not told from the intercept; expected another name"),
@@ -290,6 +304,7 @@ FILES = [
     ({'d.csv': 'y,x,g\n1,u,a\n2,u,a\n3,u,b\n'}, "<tmp>/d.csv: column 'x': 'u' in every row, expected a predictor with two levels or more"),
     ({'d.csv': 'y,x,g\n1,1,a\n2,2,a\n3,4,a\n'}, "<tmp>/d.csv: column 'g': one level in all 3 rows, expected two levels or more"),
     ({'d.csv': 'y,x,g\n1,1,a\n2,2,b\n3,4,c\n'}, "<tmp>/d.csv: column 'g': only one row in each of 3 groups, expected groups of several rows: with single rows, group effects cannot be told from residuals"),
+    ({'a.csv': 'y,x,g\n1,1,007\n2,2,007\n', 'b.csv': 'y,x,g\n3,4,8\n4,3,7\n'}, "<tmp>/a.csv: column 'g': '007' in row 1, but '8' in row 1 of <tmp>/b.csv; expected every group's name written in the same way in all files"),
     ({'a.csv': 'y,x,g\n1,2,a\n', 'b.tsv': 'y\tx\tg\n1\t2\ta\n'}, '<tmp>/b.tsv: is tsv, expected csv like <tmp>/a.csv: one format a study'),
     ({}, "data: '<tmp>/*': no such file, expected a CSV, TSV or Parquet file or a glob"),
     ({'sub/a.csv': 'y,x,g\n1,2,a\n'}, "data: '<tmp>/sub': a directory, expected files, for example <tmp>/sub/*.parquet"),
@@ -303,7 +318,8 @@ def provoke_files(files: dict, root: Path, formula: str = "y ~ x + (x | g)", dro
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     parsed = parse(formula)
-    source = ingest.inspect([str(root / "*")], parsed.variables, parsed.group, drop, dates=parsed.dates)
+    keys, predictors = parsed.keys, parsed.predictors
+    source = ingest.inspect([str(root / "*")], parsed.variables, keys, drop, predictors, dates=parsed.dates)
     ingest.scan(source, parsed)
 
 
@@ -364,6 +380,22 @@ def no_rows_to_predict(root):
     look(study, ["y ~ x + (x | g)"])
 
 
+def names_to_predict(root):
+    """Names of groups that are written otherwise than the data's."""
+    (root / "d.csv").write_text("y,x,g\n1,1,001\n2,2,001\n4,3,x\n")
+    formula = parse("y ~ x + (1 | g)")
+    _, data = ingest.scan(ingest.inspect(str(root / "d.csv"), formula.variables, "g"), formula)
+    (root / "new.csv").write_text("x,g\n1,1\n")
+    new_rows.check(str(root / "new.csv"), formula, data)
+
+
+def names_too_large(root):
+    """Names of groups that are floating-point numbers which are not told apart."""
+    rows(g=[2.0**53, 2.0**53, 1, 1]).to_parquet(root / "d.parquet")
+    formula = parse("y ~ x + (1 | g)")
+    ingest.scan(ingest.inspect(str(root / "d.parquet"), formula.variables, "g"), formula)
+
+
 def files_of_dates(root, day):
     """A Parquet file whose x is in as_date(...)."""
     rows(x=day).to_parquet(root / "d.parquet")
@@ -418,6 +450,20 @@ def many() -> pd.DataFrame:
     return pd.DataFrame(
         {"y": np.cos(np.arange(24.0)), "x": x, "z": 2 * x, "g": [f"g{k % 4}" for k in range(24)]}
     )
+
+
+def large_remainder(root):
+    """Three factors, and a limit that a test can reach."""
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame(
+        {
+            "y": rng.normal(size=200),
+            **{c: rng.integers(0, n, 200) for c, n in zip("ghi", (12, 12, 20), strict=True)},
+        }
+    )
+    found = moments("y ~ (1 | g) + (1 | h) + (1 | i)", frame)
+    with mock.patch.object(several_problem, "LARGEST", 3):
+        several_problem.build(found, ("Intercept",), [(("Intercept",),)] * 3)
 
 
 def long_table(change) -> Callable:
@@ -672,6 +718,11 @@ OTHERS = {
                         "<tmp>/new.csv: column 'x': 'w', expected one of the data's levels: u, v"),
     "new rows: fraction": (to_predict("x,g\n1,a\n1.5,a\n", formula="y ~ C(x) + (1 | g)", x={"type": "categorical", "kind": "BIGINT", "levels": [1, 2]}),
                            "<tmp>/new.csv: column 'x': 1.5 in row 2, expected a whole number as in the data"),
+    "new rows: names": (names_to_predict, "<tmp>/new.csv: column 'g': '1' in row 1, where the data have numbers with leading zeros; expected every group's name written as in the data"),
+    "names too large": (names_too_large, "<tmp>/d.parquet: column 'g': 9007199254740992 in row 1 as a floating-point number; expected numbers of that size as integers or text, to be told apart"),
+    "weights of a file": (files({"d.csv": "y,x,g,w\n1,1,a,1\n2,2,a,0\n4,3,b,1\n"}, formula="y | weights(w) ~ x + (1 | g)"), "<tmp>/d.csv: column 'w': 0 in row 2, expected weights above 0"),
+    "weights of a frame": (lambda root: build(parse("y | weights(w) ~ x + (1 | g)"), rows()).weights(rows(w=[1.0, 0, 1, 1])), "data: column 'w': 0, expected weights above 0"),
+    "levels like terms": (lambda root: build(parse("y ~ f * h + (1 | g)"), {"f": "categorical", "h": "categorical"}, {"f": ["a", "u", "u]:h[T.v"], "h": ["a", "v"]}), "formula: 'f[T.u]:h[T.v]' is the name of two columns of the model, whose levels look like its terms; expected levels with other names"),
     "new rows: file": (no_rows_to_predict, "studies.s.predict: 'gone.csv': no such file; expected new rows as CSV, TSV or Parquet"),
     "column": (lambda root: build(parse("y ~ z + (1 | g)"), rows()), "formula: column 'z' is not there; expected one of: y, x, g"),
     "stateful": (lambda root: build(parse("y ~ poly(x, 2) + (1 | g)"), {"x": "numeric"}), "formula: 'poly(x, 2)' depends on all rows; expected a formula without it here"),
@@ -691,6 +742,11 @@ OTHERS = {
                         "d.csv: column 'x': 4 levels; 4 fixed effects and 2 variance parameters for 4 rows, expected more rows than parameters"),
     "too few groups": (lambda root: checks.size(50, {"g": 2}, Terms.one(("Intercept",), (("Intercept", "x", "z"),), "g", ("Intercept", "x", "z")), "d.csv"),
                        "d.csv: column 'g': 2 groups for 3 correlated random effects (Intercept, x, z), expected at least as many groups, or independent effects with ||"),
+    "numbers as labels": (files({"d.csv": "y,x,g\n1,1.5,a\n2,2,a\n3,1.5,b\n4,2,b\n"}, formula="y ~ x + (1 | x:g)"),
+                          "<tmp>/d.csv: column 'x': numbers of a predictor, which 'x:g' cannot take for labels as well; expected text, or a copy of it under another name"),
+    "the same factor twice": (lambda root: checks.different(moments("y ~ x + (1 | g) + (1 | h)", many().assign(h=many()["g"] + "'")), "d.csv"),
+                              "d.csv: columns 'g' and 'h': each level of one meets one level of the other, expected grouping factors that differ; take one out of the formula"),
+    "a large remainder": (large_remainder, "formula: 24 random effects of g, h are crossed with i, expected at most 3; leave out random slopes or a factor, or fit a part of the data"),
     "collinear": (lambda root: checks.collinear(moments("y ~ x + z + (1 | g)", many()), ("Intercept", "x", "z"), "d.csv"),
                   "d.csv: column 'z': a linear combination of 'x' in all rows, expected columns that are not; take one out of the formula"),
     "ols: rows": (lambda root: ols.fit(["Intercept", "x"], y=np.ones(2), X=np.ones((2, 2))), "formula: 2 rows cannot carry 2 fixed effects (Intercept, x); expected more rows"),

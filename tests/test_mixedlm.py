@@ -83,8 +83,9 @@ def test_every_number_that_the_post_prints(coffee):
     assert round(summary["variance_explained"]["post"], 6) == printed["variance_explained"]
     for term, (estimate, error, t) in printed["fixed"].items():
         row = fixed.loc[term]
-        # statsmodels' joint-Hessian standard error differs from lme4's in the fourth digit (statistics.md):
-        # 0.09714 for 0.09713, so two units of the last printed digit, and the same share of t
+        # statsmodels' joint-Hessian standard error differs from lme4's in the fourth digit
+        # (docs/statistics.md, section 4): 0.09714 for 0.09713, so two units of the last
+        # printed digit, and the same share of t
         assert round(row["estimate"], 5) == estimate
         assert row["std_error"] == pytest.approx(error, abs=2e-5)
         assert row["statistic"] == pytest.approx(t, rel=2e-4)
@@ -319,7 +320,7 @@ def test_a_cold_start_on_the_coffee_data_ends_near_the_optimum_and_says_how_near
     details = mixedlm.fit(*data, reml=exact_fit("coffee", data[0]), start=start).diagnostics
     gap = details.summary["reml_gap"]
     assert details.status == "ok"
-    # MixedLM's default on these data is 4e-6 to 4e-4 off in the sd's (statistics.md, section 3)
+    # MixedLM's default on these data is 4e-6 to 4e-4 off in the sd's (docs/statistics.md, section 3)
     assert 4e-6 < gap["sd"] < 4e-4
     assert 0 < gap["criterion"] < 1e-4
 

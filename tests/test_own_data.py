@@ -46,11 +46,9 @@ def stopped(project, study, begins, *parts, options=()):
     [
         ({"formula": "y ~ g + (1 | g)"}, "formula:", ["grouping factor 'g' is also a predictor"]),
         ({"formula": "y ~ x + (g | g)"}, "formula:", ["'g' is also a predictor"]),
-        ({"formula": "y ~ x + offset(z) + (1 | g)"}, "formula:", ["offsets are not supported"]),
         ({"formula": "y ~ x + (1 | g / f)"}, "formula:", ["nested factors are not supported"]),
         ({"formula": "y ~ x + (1 | g) + (1 | f)"}, "formula:", ["crossed and nested factors"]),
-        ({"formula": FORMULA, "weights": "w"}, "weights:", ["weights are not supported"]),
-        ({"formula": FORMULA, "offset": "w"}, "offset:", ["offsets are not supported"]),
+        ({"formula": FORMULA, "offset": "w"}, "offset:", ["write + offset(column) in the formula"]),
         ({"formula": "y ~ q + (1 | g)"}, "d.csv:", ["column 'q'", "expected"]),
         ({"formula": FORMULA, "predict": "none.csv"}, "predict:", ["no such file"]),
         ({"formula": FORMULA, "predict": "p.csv"}, "p.csv:", ["column 'x'", "not there"]),

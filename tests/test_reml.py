@@ -1,4 +1,4 @@
-"""REML from moments: published optima, the traps of statistics.md section 3, profile intervals."""
+"""REML from moments: published optima, the traps of docs/statistics.md, section 3, profile intervals."""
 
 import numpy as np
 import pytest
@@ -63,18 +63,16 @@ def test_every_reference_number(study):
         close([ranef[level, term] for term in terms.random], values, exact["sigma"])
 
 
-def test_p_values_of_fixed_effects_are_two_sided(study):
-    """P(|Z| > |estimate / SE|), Z standard normal; for the slope of sleepstudy 1.27e-11."""
-    name, terms, fit, _, exact = study
-    table = fit.parameters.set_index("term")
-    for term in terms.fixed:
-        z = exact["fixed"][term] / exact["se"][term]
-        # the reference has z to 1e-6; d log p / d log z is -z^2, below 2,000 where p is above 1e-300
-        expected = stats.norm.cdf(-abs(z)) + stats.norm.sf(abs(z))
-        assert table.p_value[term] == pytest.approx(expected, rel=2e-3)
-        assert table.statistic[term] == pytest.approx(z, rel=1e-6)
-    if name == "sleepstudy":
-        assert table.p_value["Days"] == pytest.approx(1.27467e-11, rel=1e-5)
+def test_p_values_of_fixed_effects_are_two_sided():
+    """sleepstudy's slope has t = 6.771: 2 P(Z > t) of the standard normal, and lmerTest's p with 17 df."""
+    moments, terms = problems.moments_of("sleepstudy")
+    exact = problems.EXACT["sleepstudy"]
+    for df, p in (("normal", 1.27467e-11), ("satterthwaite", 3.2638e-06)):
+        fit, _ = reml.fit(moments, terms.fixed, terms.blocks, df=df)
+        row = fit.parameters.set_index("term").loc["Days"]
+        assert row["statistic"] == pytest.approx(exact["fixed"]["Days"] / exact["se"]["Days"], rel=1e-6)
+        # the statistic to 1e-7: d log p / d log t is -46 for the normal, -14 for t with 17 df
+        assert row["p_value"] == pytest.approx(p, rel=1e-4)
 
 
 def test_sds_are_exact_to_1e8(study):

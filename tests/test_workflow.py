@@ -79,7 +79,7 @@ def test_a_second_run_does_nothing_and_says_so(finished):
         ("lmm/engines/reml.py", {"reml", "mixedlm", "predictions", "comparison", "figures", "report"}),
         ("lmm/criticism/influence.py", {"influence", "figures", "report"}),
         ("lmm/engines/pymc/fit.py", {"pymc", "criticism", "predictions", "comparison", "figures", "report"}),
-        ("lmm/criticism/loo.py", {"criticism", "figures", "report"}),
+        ("lmm/engines/pymc/loo.py", {"criticism", "figures", "report"}),
         ("lmm/comparison/engines.py", {"comparison", "figures", "report"}),
         ("lmm/report/report.py", {"report"}),
     ],

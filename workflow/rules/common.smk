@@ -66,7 +66,7 @@ def targets():
         wanted += [f"{base}/effects/effects.csv"] * (study["recovery"] is None)
         wanted += [
             f"{base}/models/{table}.csv" for table in ("models", "tests")
-        ] * study["models"]
+        ] * bool(study["models"])
     return wanted + ["results/verdict.txt"] * strict
 
 

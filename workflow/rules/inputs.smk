@@ -27,12 +27,13 @@ def predicted(wildcards):
 
 
 def estimated(wildcards):
-    """What effects take beside moments, from which pooled and exact fits are found once more."""
+    """What effects take beside moments: what every engine's fit says of the fixed effects."""
     base = f"results/{wildcards.study}"
     found = {"functions": f"{base}/effects/functions.json"}
     for name in studies[wildcards.study]["engines"]:
         files = engines.row(name).files
         wanted = {
+            engines.EXACT: ("effects",),
             engines.LIKELIHOOD: ("parameters", "diagnostics"),
             engines.BAYES: ("posterior",),
         }
@@ -107,6 +108,20 @@ def moments(wildcards):
     return found | truth(wildcards)
 
 
+def model_moments(wildcards):
+    """Moments with the columns of all models that are compared, and the number of rows left out."""
+    base = f"results/{wildcards.study}"
+    found = {
+        "data": f"{base}/data/data.json",
+        "moments": f"{base}/models/moments.parquet",
+        "moments_details": f"{base}/models/moments.json",
+        "design": f"{base}/models/design.json",
+    }
+    if studies[wildcards.study]["models"] == "several":
+        found["cells"] = f"{base}/models/cells.parquet"
+    return found
+
+
 def truth(wildcards):
     """What the data were simulated from, where that is known."""
     study = studies[wildcards.study]
@@ -159,6 +174,7 @@ def everything(wildcards):
         if "coef" in engines.row(name).artifacts:
             found["coef"] = f"{base}/{name}/coef.parquet"
     if exact := engines.first(study["engines"], engines.EXACT):
+        found["tests"] = f"{base}/{exact}/{engines.row(exact).files['tests']}"
         found["influence"] = f"{base}/{exact}/influence.parquet"
         found["influence_about"] = f"{base}/{exact}/influence.json"
     if bayes := engines.first(study["engines"], engines.BAYES):
@@ -170,6 +186,11 @@ def everything(wildcards):
             found[table] = f"{base}/{bayes}/{table}.csv"
     for table in ("variance_recovery", "variance_explained", "ranef_differences"):
         found[table] = f"{base}/comparison/{table}.csv"
+    found["effects"] = f"{base}/effects/effects.csv"
+    if study["models"]:
+        found["models"] = f"{base}/models/models.csv"
+        found["model_tests"] = f"{base}/models/tests.csv"
+        found["models_about"] = f"{base}/models/models.json"
     return found
 
 
@@ -179,6 +200,8 @@ def all_studies(wildcards):
     for name, study in studies.items():
         read = recovered if study["recovery"] else everything
         inputs = read(SimpleNamespace(study=name))
+        if study["predicted"] and study["predict"]:
+            inputs["predictions"] = f"results/{name}/predictions/predictions.json"
         found |= {f"{name}/{key}": path for key, path in inputs.items()}
         found[f"{name}/figures"] = f"results/{name}/figures"
     return found

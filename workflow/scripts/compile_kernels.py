@@ -8,8 +8,11 @@ from lmm.config.engines import Pymc
 from lmm.criticism import stage
 from lmm.engines import reml
 from lmm.engines.pymc import fit
-from lmm.model.terms import Terms
+from lmm.inference.several_optimum import optimum
+from lmm.likelihood.several_problem import build
+from lmm.model.terms import Grouping, Terms
 from lmm.moments.accumulate import compute
+from lmm.moments.several_accumulate import compute_several
 
 
 def main() -> None:
@@ -23,6 +26,12 @@ def main() -> None:
     terms = Terms.one(names, (("Intercept",), ("x",)), "g", names)
     moments = compute(terms, y, W, codes, np.array([f"{j}" for j in range(8)]))
     reml.fit(moments, names, (names,))
+    again = [np.arange(40) % 5, np.arange(40) // 10]
+    several = Terms(names, tuple(Grouping((g,), (names,)) for g in "gh"), names)
+    levels = [np.array([f"{j}" for j in range(own.max() + 1)]) for own in again]
+    crossed = compute_several(several, y, W, again, levels, moments.basis)
+    for sparse in (False, True):
+        optimum(build(crossed, names, [grouping.blocks for grouping in several.groupings], sparse))
     settings = Pymc(tune=100, draws=100, priors={"fixed": "flat", "sd": "uniform(0, 100)", "sigma": "flat"})
     options = settings.plain() | {"conf_level": 0.95}
     _, tree = fit.fit(moments, names, terms.blocks, options)

@@ -10,24 +10,28 @@ def main(job) -> None:
     from lmm.core.tidy import Fit
     from lmm.data.rows import read_terms
     from lmm.engines.pymc.draws import fixed_draws
+    from lmm.inference.degrees_of_freedom import FixedEffects
     from lmm.inference.effects import Functions
-    from lmm.moments.moments import Moments
+    from lmm.moments.several import read_any
 
     settings = job.params.settings
     groups = [Functions.from_plain(value) for value in read_json(job.input.functions)["functions"]]
-    moments = Moments.read(job.input.moments, job.input.moments_details)
+    moments = read_any(job.input.moments, job.input.moments_details, job.input.get("cells"))
     fitted = {}
     for name, own in settings["engines"].items():
         terms, family = read_terms(job.input.design, own["formula"]), engines.row(name).family
         if family == engines.POOLED:
             found = effects.of_pooled(moments, terms)
         elif family == engines.EXACT:
-            found = effects.of_exact(moments, terms, own)
+            found = FixedEffects.from_plain(read_json(job.input[f"{name}_effects"]))
         elif family == engines.BAYES:
             found = fixed_draws(job.input[f"{name}_posterior"], terms.fixed)
         else:
             fit = Fit.read(job.input[f"{name}_parameters"], job.input[f"{name}_diagnostics"])
-            found = effects.of_likelihood(fit, moments, terms, own)
+            exact = None
+            if own["exact"]:
+                exact = FixedEffects.from_plain(read_json(job.input[f"{own['exact']}_effects"]))
+            found = effects.of_likelihood(fit, exact, moments, terms)
         if found is not None:
             fitted[name] = found
     write_table(job.output.table, effects.table(groups, fitted, settings["conf_level"]))

@@ -1,6 +1,6 @@
 """Means, slopes and contrasts that are asked for, as functions of the fixed effects: functions.json."""
 
-from running.frame import run
+from running.frame import run, warn
 
 
 def main(job) -> None:
@@ -9,7 +9,10 @@ def main(job) -> None:
 
     settings = job.params.settings
     state = read_json(job.input.design)[" ".join(settings["formula"].split())]["state"]
-    write_json(job.output.functions, prepared(state, read_json(job.input.data), settings["effects"]))
+    found = prepared(state, read_json(job.input.data), settings["effects"])
+    for warning in found["warnings"]:
+        warn(job, warning)
+    write_json(job.output.functions, found)
 
 
 run(main, snakemake)  # noqa: F821

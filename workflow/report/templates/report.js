@@ -31,9 +31,9 @@
     link.click();
     URL.revokeObjectURL(link.href);
   };
-  const quoted = (text) => /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  const quoted = (text) => /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   const csvOf = (table) => all("tr", table)
-    .map((row) => all("th, td", row).map((cell) => quoted(cell.dataset.order ?? cell.textContent.trim())).join(",")).join("\n") + "\n";
+    .map((row) => all("th, td", row).map((cell) => quoted(cell.dataset.order ?? cell.textContent)).join(",")).join("\n") + "\n";
 
   const made = [];
   for (const box of all(".table")) {
@@ -50,12 +50,12 @@
     const options = {
       order: [], pageLength: 10, lengthMenu: [10, 25, 100, { label: "all", value: -1 }], deferRender: true, autoWidth: false,
       layout: { topStart: { buttons: [{ extend: "csvHtml5", text: "CSV", filename: name.replace(/\.csv$/, ""), title: null,
-        exportOptions: { orthogonal: "sort" } }] }, topEnd: "search", bottomStart: "info", bottomEnd: ["pageLength", "paging"] },
+        exportOptions: { orthogonal: "sort", ...(rows && { stripHtml: false, decodeEntities: false }) } }] }, topEnd: "search", bottomStart: "info", bottomEnd: ["pageLength", "paging"] },
       language: { search: "Filter:", lengthMenu: "Rows _MENU_" },
     };
     if (rows) {
       options.data = JSON.parse(rows.textContent);
-      options.columns = all("thead tr > *", table).map((head) => head.dataset.decimals === undefined ? {}
+      options.columns = all("thead tr > *", table).map((head) => head.dataset.decimals === undefined ? { render: DataTable.render.text() }
         : { className: "n", render: (value, type) => type === "display" ? fixed(value, +head.dataset.decimals) : value });
     }
     new DataTable(table, options);
@@ -146,7 +146,7 @@
     for (const table of all("table[data-groups]", article)) {
       const dress = () => all("tbody tr > :first-child", table).forEach((cell) => {
         if (cell.firstElementChild || cell.classList.contains("dt-empty")) return;
-        const level = cell.textContent.trim();
+        const level = cell.textContent;
         const button = Object.assign(document.createElement("button"), { type: "button", className: "open", textContent: level });
         button.dataset.level = level;
         button.setAttribute("aria-label", `Detail of ${study.group} ${level}`);

@@ -20,6 +20,7 @@ def check(file: str | Path) -> None:
     Parameters
     ----------
     file : str or Path
+        The configuration's.
 
     Raises
     ------

@@ -83,6 +83,7 @@ def study_plan(study) -> dict[str, Any]:
         "parts": files.parts(sizes),
         "predict": settings.predict,
         "predicted": settings.replicates is None
+        and not (study.formula.weights or study.formula.offsets)
         and (copied or settings.predict is not None)
         and bool(stages["predictions"]["engines"]),
         "chains_at_a_time": bayes.chains if bayes and many else 1,
@@ -91,10 +92,19 @@ def study_plan(study) -> dict[str, Any]:
         "starts": starts(study),
         "reads_rows": [name for name in study.engines if engines.row(name).reads_rows(stages[name])],
         "strict": settings.on_failed_gate == "error",
-        "models": bool(settings.models),
+        "models": _models(settings.models),
         "recovery": replicates.recovery(study, stages, starts(study)),
         "stages": stages,
     }
+
+
+def _models(models: Mapping[str, str] | None) -> str | None:
+    """Whether there are models to compare, and whether one of them has several grouping factors."""
+    from lmm.model.formula import parse
+
+    if not models:
+        return None
+    return "several" if any(parse(text).several for text in models.values()) else "one"
 
 
 def starts(study) -> list[str]:
@@ -128,14 +138,18 @@ def _stages(study) -> dict[str, dict[str, Any]]:
     if models:
         stages["model_moments"] = {"formulas": list(dict.fromkeys(models.values()))} | deficient
         count = study.settings.bootstrap or 0
-        stages["models"] = {"models": models, "bootstrap": count, "seed": study.seed}
+        stages["models"] = {"models": models, "bootstrap": count, "seed": study.seed, "pymc": None}
     for engine in study.engines:
         stages[engine] = common | study.engine(engine) | {"formula": study.formula_for(engine).text}
+    bayes = engines.first(study.engines, engines.BAYES)
+    if models and bayes and not study.formula.weights:  # elpd would need the weights' densities
+        own = ("priors", "chains", "tune", "draws", "seed", "target_accept", "conf_level")
+        stages["models"]["pymc"] = {name: stages[bayes][name] for name in own}
     if exact := engines.first(study.engines, engines.EXACT):
         stages["influence"] = {"formula": stages[exact]["formula"]}
     stages["effect_functions"] = {"formula": study.formula.text, "effects": study.effects}
     stages["effects"] = {"conf_level": study.settings.conf_level, "engines": _effects(study, stages)}
-    if bayes := engines.first(study.engines, engines.BAYES):
+    if bayes:
         own = ("formula", "conf_level", "priors", "seed")
         stages["criticism"] = {name: stages[bayes][name] for name in own}
     if study.simulate:
@@ -154,13 +168,11 @@ def _stages(study) -> dict[str, dict[str, Any]]:
 
 
 def _effects(study, stages: dict) -> dict:
-    """What the effects stage needs to know of every engine: formula, and the exact fit's method and df."""
-    exact = engines.first(study.engines, engines.EXACT)
-    own = stages.get(exact, {"df": "satterthwaite", "method": "reml"})
+    """What the effects stage needs to know of every engine: formula, and which exact fit is of the same model."""
+    exact, same = engines.first(study.engines, engines.EXACT), starts(study)
     known = {name: {"formula": stages[name]["formula"]} for name in study.engines}
-    for name in engines.of_family(known, engines.EXACT, engines.LIKELIHOOD):
-        method = own["method"] if name == exact else "reml"
-        known[name] |= {"df": own["df"], "method": method}
+    for name in engines.of_family(known, engines.LIKELIHOOD):
+        known[name]["exact"] = exact if name in same else None
     return known
 
 

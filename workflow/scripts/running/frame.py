@@ -16,6 +16,7 @@ for _library in ("OPENBLAS", "OMP", "MKL"):
     os.environ[f"{_library}_NUM_THREADS"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
 SHOWN = "LMM_RECOVERY_LOGS_SHOWN"
+CONSOLES: list[int] = []  # descriptor of the console, from when a job has a log
 
 
 def say_whether_logs_are_shown(shown: bool) -> None:
@@ -41,6 +42,7 @@ def run(main: Callable, job) -> None:
     from lmm.core.progress import TERMINALS
 
     console = os.dup(2)
+    CONSOLES.append(console)
     if os.isatty(console):
         where = job.wildcards.get("study")
         TERMINALS.append((os.fdopen(os.dup(console), "w"), f"{where}: " if where else ""))
@@ -60,6 +62,15 @@ def run(main: Callable, job) -> None:
         named = os.path.dirname(str(getattr(error, "filename", None) or ""))
         where = named or os.path.commonpath([*job.output, *job.log])
         _end(job, StudyError(where, advice), console)
+
+
+def warn(job, text: str) -> None:
+    """A line that a user should see although the job goes on: in the log and on the console."""
+    study = job.wildcards.get("study")
+    line = f"{f'{study}: ' if study else ''}{text}\n".encode()
+    for place in {2, *CONSOLES[-1:]}:
+        with contextlib.suppress(OSError):
+            os.write(place, line)
 
 
 def _end(job, error, console: int) -> None:

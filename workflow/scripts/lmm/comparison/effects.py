@@ -8,21 +8,25 @@ import pandas as pd
 
 from lmm.core import engines
 from lmm.core.tidy import Fit
-from lmm.engines.reml import tested_by
 from lmm.inference.degrees_of_freedom import FixedEffects
-from lmm.inference.effects import Functions, estimates, functions, not_estimable, summaries
-from lmm.inference.optimum import optimum
+from lmm.inference.effects import (
+    FIRST,
+    LAST,
+    Functions,
+    estimates,
+    functions,
+    grid_name,
+    not_estimable,
+    summaries,
+)
+from lmm.inference.exact import optimum_of, problem_for, tested_by
 from lmm.inference.reference_grid import ReferenceGrid, Request, outside
-from lmm.likelihood.problem import problem_of
 from lmm.model.design import rebuild
 from lmm.model.terms import Terms
 from lmm.moments.moments import Moments
+from lmm.moments.several import SeveralMoments
 
-FIRST = ["engine", "effect", "kind"]
-LAST = [
-    "contrast", "estimate", "std_error", "df", "conf_low", "conf_high", "statistic", "p_value", "p_adjusted",
-    "median", "prob_direction",
-]  # fmt: skip
+DEFAULT = "satterthwaite"  # degrees of freedom where no exact fit says otherwise
 
 
 def requests(settings: Sequence[Mapping[str, Any]] | None) -> list[Request] | None:
@@ -87,29 +91,29 @@ def prepared(
     }
 
 
-def of_pooled(moments: Moments, terms: Terms) -> FixedEffects:
+def of_pooled(moments: Moments | SeveralMoments, terms: Terms) -> FixedEffects:
     """Least squares, by t with the residual degrees of freedom."""
     found = moments.ols(terms.fixed)
     covariance = found.cov_unscaled * found.rss / found.df_resid
     return FixedEffects.with_df(found.beta, covariance, float(found.df_resid))
 
 
-def of_exact(moments: Moments, terms: Terms, settings: Mapping[str, Any]) -> FixedEffects:
-    """The exact fit, found once more: the same bits."""
-    problem = problem_of(moments, terms.fixed, terms.blocks, settings["method"] == "ml")
-    return tested_by(settings["df"], problem, optimum(problem))
-
-
 def of_likelihood(
-    fit: Fit, moments: Moments, terms: Terms, settings: Mapping[str, Any]
+    fit: Fit, exact: FixedEffects | None, moments: Moments, terms: Terms
 ) -> FixedEffects | None:
-    """Another optimiser's estimates: those of the exact fit at the same optimum, else by z; None without a fit."""
+    """Another optimiser's estimates: those of the exact fit at the same optimum, else by z; None without a fit.
+
+    Where the study has no exact fit of the model, it is found here.
+    """
     table = fit.parameters[fit.parameters["effect"] == "fixed"]
     if not len(table):
         return None
     summary = fit.diagnostics.summary
     if (summary.get("reml_gap") or {}).get("reached"):
-        return of_exact(moments, terms, settings)
+        if exact is None:
+            problem = problem_for(moments, terms)
+            exact = tested_by(DEFAULT, problem, optimum_of(problem))
+        return exact
     error = table["std_error"].to_numpy(float)
     covariance = np.outer(error, error) * np.array(summary["corr_fixed"])
     return FixedEffects.with_df(table["estimate"].to_numpy(float), covariance, np.inf)
@@ -133,7 +137,7 @@ def table(
         for group in groups:
             by = estimates if isinstance(own, FixedEffects) else summaries
             parts.append(by(group, own, level).assign(engine=engine))
-    grid = list(dict.fromkeys(name for group in groups for name in group.cells))
+    grid = list(dict.fromkeys(grid_name(name) for group in groups for name in group.cells))
     columns = [*FIRST, *grid, *LAST]
     return (
         pd.concat(parts, ignore_index=True).reindex(columns=columns)

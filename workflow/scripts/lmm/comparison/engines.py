@@ -111,7 +111,7 @@ def ranef_differences(fits: Mapping[str, Fit], no_pooling: pd.DataFrame | None =
     ----------
     fits : mapping of Fit
     no_pooling : DataFrame, optional
-        `lines.group_lines`: level, n, a column for each term.
+        `lines.group_lines`: a row for each level, a column for each term.
 
     Returns
     -------
@@ -146,11 +146,10 @@ def ranef_differences(fits: Mapping[str, Fit], no_pooling: pd.DataFrame | None =
         main = engines.first(names, LIKELIHOOD, EXACT, BAYES) or names[0]
         parameters = fits[main].parameters
         fixed = parameters[parameters["effect"] == "fixed"].set_index("term")["estimate"]
-        own = no_pooling.astype({"level": str}).set_index("level").drop(columns="n")
-        for term in own.columns.intersection(index.unique("term")):
+        for term in no_pooling.columns.intersection(index.unique("term")):
             at = index.get_level_values("term") == term
             levels = index.get_level_values("level")[at]
-            out.loc[at, "no_pooling"] = own[term].reindex(levels).to_numpy() - fixed.get(term, 0.0)
+            out.loc[at, "no_pooling"] = no_pooling[term].reindex(levels).to_numpy() - fixed.get(term, 0.0)
     out["truth"] = np.nan
     for name in names:
         out["truth"] = out["truth"].fillna(_column(tables, name, "truth", index))

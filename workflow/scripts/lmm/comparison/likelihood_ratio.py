@@ -1,4 +1,7 @@
-"""Likelihood-ratio tests of nested models, their null distributions at a boundary, and the parametric bootstrap."""
+"""Likelihood-ratio tests of nested models, their null distributions at a boundary, and the parametric bootstrap.
+
+See docs/statistics.md, section 11.
+"""
 
 from dataclasses import dataclass
 
@@ -8,9 +11,10 @@ from scipy import stats
 from lmm.core.progress import Progress
 from lmm.core.streams import seed_sequence, stream
 from lmm.inference.optimum import Optimum, optimum
-from lmm.likelihood.problem import Structure, layout, problem_of
+from lmm.likelihood.problem import layout, problem_of
 from lmm.model.terms import Terms
 from lmm.moments.moments import Moments
+from lmm.moments.several import SeveralMoments
 from lmm.simulation.moments import draw, prepare
 
 SPANNED = 1e-9  # share of a standardised column's squares that other columns leave unexplained: rounding
@@ -51,31 +55,35 @@ class Nesting:
         return (self.df - 1, self.df) if self.variances == 1 else None
 
 
-def nesting(moments: Moments, small: Terms, large: Terms) -> Nesting | None:
+def nesting(moments: Moments | SeveralMoments, small: Terms, large: Terms) -> Nesting | None:
     """How `small` is nested in `large`; None if it is not, or if they are the same model.
 
     Fixed effects count by the space that their columns span, random effects by name.
     """
-    if small.group != large.group or not spans(moments, large.fixed, small.fixed):
+    if not spans(moments, large.fixed, small.fixed):
         return None
-    own, other = _elements(layout(small.blocks)), _elements(layout(large.blocks))
+    own, other = _elements(small), _elements(large)
     further = other - own
     found = Nesting(
         fixed=len(large.fixed) - len(small.fixed),
         random=len(further),
-        variances=sum(len(element) == 1 for element in further),
-        covariances=sum(len(element) == 2 for element in further),
+        variances=sum(len(element) == 1 for _, element in further),
+        covariances=sum(len(element) == 2 for _, element in further),
     )
     return found if own <= other and found.df > 0 else None
 
 
-def _elements(structure: Structure) -> set[frozenset[str]]:
-    """The free elements of D, by the names of their random effects."""
-    pairs = zip(structure.rows, structure.cols, strict=True)
-    return {frozenset((structure.random[a], structure.random[b])) for a, b in pairs}
+def _elements(terms: Terms) -> set[tuple[str, frozenset[str]]]:
+    """The free elements of the D's, by grouping factor and the names of their random effects."""
+    out = set()
+    for grouping in terms.groupings:
+        structure = layout(grouping.blocks)
+        pairs = zip(structure.rows, structure.cols, strict=True)
+        out |= {(grouping.group, frozenset((structure.random[a], structure.random[b]))) for a, b in pairs}
+    return out
 
 
-def spans(moments: Moments, columns: tuple[str, ...], others: tuple[str, ...]) -> bool:
+def spans(moments: Moments | SeveralMoments, columns: tuple[str, ...], others: tuple[str, ...]) -> bool:
     """Whether `others` are linear combinations of `columns` over the rows."""
     if set(others) <= set(columns):
         return True

@@ -8,13 +8,17 @@ import pandas as pd
 from lmm.comparison.likelihood_ratio import Nesting, bootstrap, nesting, p_bootstrap, p_values, spans
 from lmm.core.streams import design_key
 from lmm.engines.reml_tables import information_criteria
-from lmm.inference.optimum import Optimum, optimum
-from lmm.likelihood.problem import layout, problem_of
+from lmm.inference.exact import optimum_of, problem_for
+from lmm.inference.optimum import Optimum
+from lmm.inference.several_optimum import SeveralOptimum
+from lmm.likelihood.problem import layout
 from lmm.model.terms import Terms
 from lmm.moments.moments import Moments
+from lmm.moments.several import SeveralMoments, narrowed
 
 MODELS = [
     "model", "formula", "parameters", "logLik", "AIC", "BIC", "delta_AIC", "weight", "delta_BIC", "status",
+    "elpd", "elpd_se", "delta_elpd", "delta_elpd_se", "largest_pareto_k",
 ]  # fmt: skip
 TESTS = [
     "null", "alternative", "method", "chisq", "df", "p_value", "mixture", "p_mixture", "p_bootstrap", "mcse",
@@ -27,32 +31,40 @@ class Comparison:
 
     Parameters
     ----------
-    moments : Moments
-        With the columns of all models.
+    moments : Moments or SeveralMoments
+        With the columns and grouping factors of all models.
     formulas : mapping of name to formula
     terms : mapping of name to Terms
     """
 
-    def __init__(self, moments: Moments, formulas: Mapping[str, str], terms: Mapping[str, Terms]):
+    def __init__(
+        self, moments: Moments | SeveralMoments, formulas: Mapping[str, str], terms: Mapping[str, Terms]
+    ):
         self.moments, self.formulas, self.terms = moments, formulas, terms
-        self._fits: dict[tuple[str, bool], Optimum] = {}
+        self._fits: dict[tuple[str, bool], Optimum | SeveralOptimum] = {}
 
-    def fit(self, name: str, ml: bool) -> Optimum:
+    def fit(self, name: str, ml: bool) -> Optimum | SeveralOptimum:
         """A model's optimum by ML or REML."""
         if (name, ml) not in self._fits:
-            own = self.terms[name]
-            self._fits[name, ml] = optimum(problem_of(self.moments, own.fixed, own.blocks, ml))
+            terms = self.terms[name]
+            own = narrowed(self.moments, [grouping.group for grouping in terms.groupings])
+            self._fits[name, ml] = optimum_of(problem_for(own, terms, ml), ml)
         return self._fits[name, ml]
 
-    def criteria(self) -> pd.DataFrame:
+    def criteria(self, elpd: pd.DataFrame | None = None) -> pd.DataFrame:
         """models.csv: ML's log likelihood, AIC and BIC with lme4's counts, and Akaike weights.
+
+        Parameters
+        ----------
+        elpd : DataFrame, optional
+            Of the Bayesian fits by model: see `engines.pymc.models.compared`.
 
         By ML, because REML's likelihoods of models with different fixed effects are of different data.
         """
         rows = []
         for name, formula in self.formulas.items():
             own, best = self.terms[name], self.fit(name, True)
-            count = len(own.fixed) + len(layout(own.blocks).rows) + 1
+            count = len(own.fixed) + sum(len(layout(g.blocks).rows) for g in own.groupings) + 1
             found = information_criteria(best.criterion, count, self.moments.n_rows)
             status = "non-converged" if not best.certified else "singular" if best.singular else "ok"
             rows.append(
@@ -71,7 +83,9 @@ class Comparison:
             table[f"delta_{criterion}"] = table[criterion] - table[criterion].min()
         weight = np.exp(-0.5 * table["delta_AIC"])
         table["weight"] = weight / weight.sum()
-        return table[MODELS]
+        if elpd is not None:
+            table = table.merge(elpd, on="model", how="left")
+        return table.reindex(columns=MODELS)
 
     def pairs(self) -> tuple[list[tuple[str, str, Nesting]], list[tuple[str, str]]]:
         """Nested pairs, the smaller model first, and pairs that are not nested."""

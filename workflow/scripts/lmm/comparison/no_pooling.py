@@ -30,7 +30,7 @@ def group_lines(
     Returns
     -------
     DataFrame
-        level, n and one column for each term. A group whose rows do not determine its line (fewer rows
+        A row for each level, a column for each term. A group whose rows do not determine its line (fewer rows
         than terms, or one x only) has NaN in every term.
     """
     # Centring and scaling over all rows keeps the cross-products' digits when an x is a year or y is far
@@ -45,7 +45,7 @@ def group_lines(
     beta = _solve(gram[:, :-1, :-1], gram[:, :-1, -1]) / unit
     if "Intercept" in terms:
         beta[:, list(terms).index("Intercept")] += y_shift - beta @ shift
-    return _lines(terms, levels, np.bincount(codes, minlength=len(levels)), beta)
+    return _lines(terms, levels, beta)
 
 
 def group_lines_from_moments(terms: Sequence[str], moments: Any) -> pd.DataFrame:
@@ -72,7 +72,7 @@ def group_lines_from_moments(terms: Sequence[str], moments: Any) -> pd.DataFrame
         pilot = response[at]
         response[at] = 0.0
     beta = _solve(top.T @ gram[:, :, : len(top)] @ top, gram @ response @ top)
-    return _lines(terms, moments.levels, moments.n, (beta + pilot) @ back.T)
+    return _lines(terms, moments.levels, (beta + pilot) @ back.T)
 
 
 def _solve(zz: np.ndarray, zy: np.ndarray) -> np.ndarray:
@@ -87,6 +87,5 @@ def _solve(zz: np.ndarray, zy: np.ndarray) -> np.ndarray:
     return beta / scale
 
 
-def _lines(terms: Sequence[str], levels: Sequence[str], n: np.ndarray, beta: np.ndarray) -> pd.DataFrame:
-    table = pd.DataFrame({"level": np.asarray(levels).astype(str), "n": n})
-    return pd.concat([table, pd.DataFrame(beta, columns=list(terms))], axis=1)
+def _lines(terms: Sequence[str], levels: Sequence[str], beta: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame(beta, columns=list(terms), index=pd.Index(levels, dtype=str, name="level"))

@@ -8,8 +8,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
 REFUSED = {
-    "weights": "weights are not supported, every row counts once; expected no such key",
-    "offset": "offsets are not supported; expected no such key: subtract the offset from the response first",
+    "offset": "expected no such key: write + offset(column) in the formula",
 }
 
 

@@ -16,7 +16,6 @@ from lmm.core.store import read_json
 from lmm.model.design import Terms, numeric_design
 from lmm.model.formula import Formula, parse
 from lmm.model.priors import Prior, parse_prior
-from lmm.model.syntax import original
 
 BRACES = re.compile(r"\{[^{}]+\}")  # what Snakemake takes for a wildcard
 
@@ -92,21 +91,50 @@ def check_truth(settings: StudySettings, root: Path) -> None:
             raise StudyError("truth", f"'{settings.truth}': {name} is {str(value)[:40]}; expected {what}")
 
 
+def check_beside(settings: StudySettings, formula: Formula, simulated: bool) -> None:
+    """Refuse weights and offsets where they would not be used."""
+    if not (formula.weights or formula.offsets):
+        return
+    what = "weights" if formula.weights else "offset"
+    name = formula.weights or formula.offsets[0]
+    if simulated or settings.replicates is not None:
+        raise StudyError(
+            what, f"'{name}': is for a study with `data` and no `replicates`; expected it without"
+        )
+    if settings.predict is not None:
+        said = f"'{settings.predict}': new rows with {what} are not predicted; expected no such key"
+        raise StudyError("predict", said)
+    bayes = settings.engines.first(engines.BAYES)
+    if formula.weights and formula.several:
+        raise StudyError(what, f"'{name}': is for one grouping factor; expected no weights")
+    if formula.weights and bayes is not None and bayes.model == "full":
+        where = f"engines.{engines.first(settings.engines.names, engines.BAYES)}.model"
+        raise StudyError(where, "'full': has no weights; expected marginal")
+
+
+def check_several(settings: StudySettings, formula: Formula, simulated: bool) -> None:
+    """Reject what is possible with one grouping factor only."""
+    if not formula.several:
+        return
+    groups = ", ".join(factor.group for factor in formula.factors)
+    if simulated:
+        what = f"data of several grouping factors ({groups}) cannot be simulated; expected `data`"
+        raise StudyError("simulate", what)
+    if settings.replicates:
+        raise StudyError("replicates", f"is for one grouping factor, not {groups}; expected no such key")
+    able = [name for name, engine in engines.ENGINES.items() if engine.several]
+    for name in settings.engines.names:
+        if name not in able:
+            what = (
+                f"does not fit several grouping factors ({groups}); expected engines among {', '.join(able)}"
+            )
+            raise StudyError(f"engines.{name}", what)
+
+
 def check_engines(settings: StudySettings, formula: Formula, simulated: bool) -> None:
     """Refuse engines whose own formula is another model, and priors that do not parse."""
     if not settings.engines.names:
         raise StudyError("engines", f"none is listed; expected some of {', '.join(engines.ENGINES)}")
-    if formula.several:
-        able = [name for name, engine in engines.ENGINES.items() if engine.several]
-        groups = ", ".join(factor.group for factor in formula.factors)
-        if simulated:
-            raise StudyError(
-                "simulate", f"'{formula.text}': data of several grouping factors cannot be simulated"
-            )
-        for name in settings.engines.names:
-            if name not in able:
-                what = f"does not fit several grouping factors ({groups}); expected engines among {', '.join(able)}"
-                raise StudyError(f"engines.{name}", what)
     for name in settings.engines.names:
         text = getattr(settings.engines.own(name), "formula", None)
         if text is None:
@@ -117,13 +145,13 @@ def check_engines(settings: StudySettings, formula: Formula, simulated: bool) ->
             met, expected = (
                 ", ".join(sorted(factor.group for factor in side.factors))
                 if part == "grouping factors"
-                else getattr(side, part)
+                else getattr(side, {"response": "measured"}.get(part, part))
                 for side in (own, formula)
             )
             if met != expected:
                 raise StudyError(
                     where,
-                    f"'{text}': {part} is '{original(met)}'; expected the study's, '{original(expected)}' "
+                    f"'{text}': {part} is '{met}'; expected the study's, '{expected}' "
                     "(an engine may change the random effects only)",
                 )
         if simulated:
@@ -213,11 +241,20 @@ def check_models(settings: StudySettings, formula: Formula, simulated: bool) -> 
         raise StudyError("models", "is for a study without `replicates`; expected one of the two")
     for name, text in settings.models.items():
         own = parse(text, f"models.{name}")
-        for part in ("response", "group"):
-            met, expected = getattr(own, part), getattr(formula, part)
-            if met != expected:
-                what = f"'{text}': {part} is '{met}'; expected the study's, '{expected}'"
+        if own.measured != formula.measured:
+            what = (
+                f"'{text}': response is '{own.measured}'; expected the study's, '{formula.measured}': likelihoods, "
+                "AIC and BIC of different responses cannot be compared"
+            )
+            raise StudyError(f"models.{name}", what)
+        known = {factor.group for factor in formula.factors}
+        for factor in own.factors:
+            if factor.group not in known:
+                what = f"'{text}': '{factor.group}' is no grouping factor of the study; expected {', '.join(known)}"
                 raise StudyError(f"models.{name}", what)
+        if settings.bootstrap and own.several:
+            what = f"{settings.bootstrap}: models.{name} has several grouping factors; expected no bootstrap"
+            raise StudyError("bootstrap", what)
         for column in own.predictors:
             if simulated and column not in formula.predictors:
                 what = not_among(column, formula.predictors, "a predictor that the study simulates")

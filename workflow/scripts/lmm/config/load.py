@@ -13,7 +13,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from lmm.config.base import nearest
-from lmm.config.checks import check_data_files, check_effects, check_engines, check_models, check_replicates
+from lmm.config.checks import (
+    check_beside,
+    check_data_files,
+    check_effects,
+    check_engines,
+    check_models,
+    check_replicates,
+    check_several,
+)
 from lmm.config.designs import DesignPoint, expand, point
 from lmm.config.messages import message
 from lmm.config.simulation import Simulation
@@ -175,6 +183,7 @@ def _study(name: str, raw: Any, root: Path) -> Study:
         raise StudyError("formula", f"the study is {raw!r}; expected a mapping with the key 'formula'")
     rest = {key: value for key, value in raw.items() if key not in ("simulate", "designs")}
     settings = _validated(StudySettings, rest, ())
+    settings = _with_weights(settings)
     formula = parse(settings.formula)
     crosses = settings.replicates is not None
     simulated = "simulate" in raw or raw.get("designs") is not None
@@ -184,6 +193,7 @@ def _study(name: str, raw: Any, root: Path) -> Study:
         raise StudyError("truth", f"'{settings.truth}': is for a study with `data`; expected no such key")
     if not simulated and settings.data is None:
         raise StudyError("data", "the study has neither `data` nor `simulate`; expected one of the two")
+    check_several(settings, formula, simulated)
     if not simulated:
         files = check_data_files(settings, root)
         designs = (DesignPoint(design_key({"data": True}), {}, None),)
@@ -201,10 +211,32 @@ def _study(name: str, raw: Any, root: Path) -> Study:
             update={"engines": settings.engines.model_copy(update=dict.fromkeys(engines.of_rows()))}
         )
     check_replicates(settings, designs)
+    check_beside(settings, formula, simulated)
     check_engines(settings, formula, simulated)
     check_effects(settings, formula)
     check_models(settings, formula, simulated)
     return Study(name, settings, designs, files)
+
+
+def _with_weights(settings: StudySettings) -> StudySettings:
+    """The settings with the column of weights in all formulas."""
+    if settings.weights is None:
+        return settings
+
+    def written(text: str) -> str:
+        left, mark, right = text.partition("~")
+        return f"{left.strip()} | weights(`{settings.weights}`) {mark}{right}"
+
+    fits = {
+        name: own.model_copy(update={"formula": written(own.formula)})
+        for name in settings.engines.names
+        if getattr(own := settings.engines.own(name), "formula", None) is not None
+    }
+    models = settings.models and {name: written(text) for name, text in settings.models.items()}
+    engines_ = settings.engines.model_copy(update=fits)
+    return settings.model_copy(
+        update={"formula": written(settings.formula), "models": models, "engines": engines_}
+    )
 
 
 def _designs(raw: Mapping[str, Any], crosses: bool) -> list[tuple[str, DesignPoint]]:

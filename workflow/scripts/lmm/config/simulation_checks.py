@@ -7,6 +7,7 @@ import numpy as np
 from lmm.config.base import nearest
 from lmm.config.simulation import Simulation, Sizes
 from lmm.core.errors import StudyError
+from lmm.core.tidy import corr_key
 from lmm.model.design import Terms, numeric_design
 from lmm.model.formula import Formula
 
@@ -63,11 +64,11 @@ def correlations(simulation: Simulation, terms: Terms, where: str = "simulate") 
             raise StudyError(
                 where, f"{given:g}: there are several pairs; expected a mapping such as {example}"
             )
-        given = {".".join(terms.random): given}
+        given = {corr_key(*terms.random): given}
     pairs = {}
     for i, first in enumerate(terms.random):
         for second in terms.random[i + 1 :]:
-            pairs[f"{first}.{second}"] = pairs[f"{second}.{first}"] = (first, second)
+            pairs[corr_key(first, second)] = pairs[corr_key(second, first)] = (first, second)
     for name, value in given.items():
         if name not in pairs:
             raise StudyError(f"{where}.{name}", not_among(name, list(pairs)[::2], "a pair of random effects"))
@@ -165,4 +166,5 @@ def same_names(given: dict, terms: Sequence[str], where: str) -> None:
 
 
 def not_among(name: str, known: Sequence[str], what: str) -> str:
+    """A message about a name that is not among those known, with the nearest of them."""
     return f"not {what}; {nearest(name, list(known))}"

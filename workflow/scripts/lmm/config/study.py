@@ -97,6 +97,9 @@ class StudySettings(Settings):
     rank_deficient: Literal["drop", "error"] = "drop"
     """Fixed effects that are linear combinations of those before them: drop them as lme4 does and say which, or stop.
     Simulated data always stop."""
+    weights: str | None = None
+    """Column of precision weights, as lme4's: a row's residual variance is sigma^2 / weight. The same as
+    `y | weights(column) ~ ...` in every formula. For one grouping factor; without MixedLM and `predict`."""
     predict: str | None = None
     """File of new rows (and new groups) to predict, beside the fitted rows."""
     engines: Engines = Engines(**{name: {} for name in ENGINES})

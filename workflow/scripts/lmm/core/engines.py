@@ -118,7 +118,8 @@ ENGINES: dict[str, Engine] = {
         Engine(
             name="reml", label="reml", title="REML from moments", family=EXACT, module="lmm.engines.reml",
             colour="#009e73", marker="D", settings="lmm.config.engines:Reml",
-            yields=frozenset({"ranef", "intervals", "criterion"}), several=True, artifacts={"tests": "tests.csv"},
+            yields=frozenset({"ranef", "intervals", "criterion"}), several=True,
+            artifacts={"tests": "tests.csv", "effects": "fixed_effects.json"},
             packages=("numpy", "numba", "scipy"),
             predicts="normal, at the REML estimates; prediction errors with the fixed effects' uncertainty",
             cost=(0.004, 6e-5, 0.0, 0.0), priority=2,

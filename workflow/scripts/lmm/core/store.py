@@ -8,12 +8,19 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+# Columns of names and words in the tables that are CSV: CSV has no types, and a level may look like a number.
+TEXT = [
+    "alternative", "contrast", "design", "diagnosis", "difference_of", "effect", "engine", "finding", "formula",
+    "group", "kind", "level", "measure", "message", "mixture", "model", "null", "quantity", "status", "subset",
+    "term", "type", "verdict",
+]  # fmt: skip
 
 
 def write_whole(path: str | Path, write: Callable[[str], Any]) -> None:
@@ -76,11 +83,26 @@ def write_table(path: str | Path, table: pd.DataFrame) -> None:
         write_whole(path, lambda name: table.to_parquet(name, index=False))
 
 
-def read_table(path: str | Path) -> pd.DataFrame:
-    """Read a table that `write_table` wrote; empty text cells of a CSV come back as ''."""
+def read_table(path: str | Path, text: Sequence[str] = ()) -> pd.DataFrame:
+    """Read a table that `write_table` wrote.
+
+    An empty cell is '' among text and missing among numbers, and nothing else is missing: a level may be called NA.
+
+    Parameters
+    ----------
+    path : str or Path
+        A CSV or Parquet file.
+    text : sequence of str
+        Columns of a CSV that are text whatever stands in them, beside those of `TEXT`.
+    """
     if not str(path).endswith(".csv"):
         return pd.read_parquet(path)
-    table = pd.read_csv(path)
-    for column in table.columns.intersection(["group", "term", "level", "engine", "effect", "status"]):
-        table[column] = table[column].fillna("").astype(str)
-    return table
+    columns = pd.read_csv(path, nrows=0).columns
+    words = columns.intersection([*TEXT, *text])
+    numbers = {name: [""] for name in columns.difference(words)}
+    return pd.read_csv(
+        path,
+        dtype=dict.fromkeys(words, str),
+        na_values=numbers,
+        keep_default_na=False,
+    )

@@ -34,16 +34,49 @@ def seed_sequence(seed: int, design: str, replicate: int = 0) -> np.random.SeedS
         Its key, from `design_key`.
     replicate : int
         From 0; a study without replicates is its replicate 0.
+
+    Returns
+    -------
+    SeedSequence
     """
     return np.random.SeedSequence(seed, spawn_key=(int(design, 16), replicate))
 
 
 def address(sequence: np.random.SeedSequence, purpose: str, name: str = "") -> np.random.SeedSequence:
-    """The seed sequence for one purpose (a key of `PURPOSES`) within a replicate."""
+    """The seed sequence for one purpose (a key of `PURPOSES`) within a replicate.
+
+    Parameters
+    ----------
+    sequence : SeedSequence
+        Of the replicate, from `seed_sequence`.
+    purpose : str
+        A key of `PURPOSES`.
+    name : str
+        Separates streams of one purpose, say of two predictors.
+
+    Returns
+    -------
+    SeedSequence
+    """
     tail = (PURPOSES[purpose], zlib.crc32(name.encode())) if name else (PURPOSES[purpose],)
     return np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, *tail))
 
 
 def stream(sequence: np.random.SeedSequence, purpose: str, name: str = "") -> np.random.Generator:
-    """A PCG64 generator for one purpose within a replicate; `name` separates, say, two predictors."""
+    """A PCG64 generator for one purpose within a replicate; `name` separates, say, two predictors.
+
+    Parameters
+    ----------
+    sequence : SeedSequence
+        Of the replicate, from `seed_sequence`.
+    purpose : str
+        A key of `PURPOSES`.
+    name : str
+        Separates streams of one purpose, say of two predictors.
+
+    Returns
+    -------
+    Generator
+        PCG64.
+    """
     return np.random.Generator(np.random.PCG64(address(sequence, purpose, name)))

@@ -3,6 +3,7 @@
 Terms are named as in broom.mixed: `Intercept`, `x`, `sd__Intercept`, `cor__Intercept.x`, `sd__Observation`.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
@@ -29,8 +30,33 @@ def sd_name(term: str) -> str:
 
 
 def cor_name(first: str, second: str) -> str:
-    """`cor__Intercept.x`: the correlation of two random effects."""
-    return f"cor__{first}.{second}"
+    """`cor__Intercept.x`: the correlation of two random effects.
+
+    A first name that `pair_of` would not tell from the second, as in `a.b.c`, stands in backticks: "cor__`a.b`.c".
+    """
+    plain = f"cor__{first}.{second}"
+    return plain if pair_of(plain) == (first, second) else f"cor__`{first.replace('`', '``')}`.{second}"
+
+
+def corr_key(first: str, second: str) -> str:
+    """`Intercept.x`: the same in truth.json and in the configuration."""
+    return cor_name(first, second).removeprefix("cor__")
+
+
+def pair_of(term: str) -> tuple[str, str]:
+    """The two random effects of a correlation's name, which `cor_name` made: the first ends at the first dot.
+
+    Dots in the brackets of a level do not count: `cor__f[T.a].f[T.b]` is of f[T.a] and f[T.b].
+    """
+    name, depth = term.removeprefix("cor__"), 0
+    if quoted := re.match(r"`((?:[^`]|``)+)`\.", name):
+        return quoted[1].replace("``", "`"), name[quoted.end() :]
+    for at, sign in enumerate(name):
+        depth += (sign == "[") - (sign == "]")
+        if sign == "." and depth <= 0:
+            return name[:at], name[at + 1 :]
+    first, _, second = name.partition(".")
+    return first, second
 
 
 def group_of(term: str, group: str) -> str:
@@ -47,6 +73,10 @@ def variable(group: str, term: str, groups: Sequence[str]) -> str:
         A row's key; `group` is "" for a fixed effect.
     groups : sequence of str
         The model's grouping factors.
+
+    Returns
+    -------
+    str
     """
     return f"{term}|{group}" if len(groups) > 1 and group in groups else term
 
@@ -61,6 +91,20 @@ def truth_of(truth: Mapping[str, Any] | None, group: str, term: str) -> float:
     """The value simulated from (truth.json) for a key; NaN for own data.
 
     A correlation that the truth does not list is 0: independent random effects are simulated as such.
+
+    Parameters
+    ----------
+    truth : dict or None
+        truth.json's content; None for own data.
+    group : str
+        The row's grouping factor, where it has one.
+    term : str
+        A tidy term.
+
+    Returns
+    -------
+    float
+        NaN if not known.
     """
     if truth is None:
         return np.nan
@@ -69,13 +113,28 @@ def truth_of(truth: Mapping[str, Any] | None, group: str, term: str) -> float:
     if term.startswith("sd__"):
         return _of_group(truth["sd"], group).get(term.removeprefix("sd__"), np.nan)
     if term.startswith("cor__"):
-        known = _of_group(truth["corr"], group).get(term.removeprefix("cor__"), 0.0)
+        keys, own = (term.removeprefix("cor__"), ".".join(pair_of(term))), _of_group(truth["corr"], group)
+        known = next((own[key] for key in keys if key in own), 0.0)
         return np.nan if known is None else known  # JSON's null: beside an sd of 0
     return truth["fixed"].get(term, np.nan)
 
 
 def realised_of(truth: Mapping[str, Any] | None, group: str, term: str) -> float:
-    """Sd or correlation of the effects (or sd of the errors) that were in fact drawn; NaN if not known."""
+    """Sd or correlation of the effects (or sd of the errors) that were in fact drawn; NaN if not known.
+
+    Parameters
+    ----------
+    truth : dict or None
+        truth.json's content; None for own data.
+    group : str
+        The row's grouping factor, where it has one.
+    term : str
+        A tidy term.
+
+    Returns
+    -------
+    float
+    """
     drawn = (truth or {}).get("realised") or {}
     if term == RESIDUAL:
         value = drawn.get("sigma")
@@ -99,10 +158,18 @@ def ranef_frame(
     group : str
         Name of the grouping factor.
     levels : (J,) array of str
-    random : (q,) terms
+        Names of the groups.
+    random : tuple of str
+        The q terms of the random effects.
     truth : dict or None
         truth.json's content.
-    **columns : (J, q) arrays, or one value for all
+    **columns : (J, q) arrays or numbers
+        Columns of the table, or one value for all rows.
+
+    Returns
+    -------
+    DataFrame
+        Columns `RANEF`, then the others; J q rows.
     """
     count, q = len(levels), len(random)
     names = pd.array(np.asarray(levels), dtype="str")
@@ -134,6 +201,29 @@ def rank_deficient(dropped: Sequence[str]) -> str:
     else:
         said = f"{len(dropped)} linear combinations of those before them were"
     return f"the fixed effects are rank-deficient in these data: {said} dropped ({', '.join(dropped)})"
+
+
+def variables(terms: Sequence[str]) -> dict[str, str]:
+    """Tidy term -> its variable in posterior.nc: itself, but for names that NetCDF or the file's axes do not allow.
+
+    NetCDF takes a slash for a folder. The variable's attribute `term` has the term as it is.
+    """
+    found: dict[str, str] = {}
+    for term in terms:
+        name = term.replace("/", "\N{DIVISION SLASH}")
+        while name in ("chain", "draw", "level", "term", "ranef", ".") or name in found.values():
+            name += "_"
+        found[term] = name
+    return found
+
+
+def by_term(posterior: Any) -> dict[str, Any]:
+    """The posterior's variables with one number a draw, by tidy term."""
+    return {
+        str(values.attrs.get("term", name)): values
+        for name, values in posterior.data_vars.items()
+        if set(values.dims) == {"chain", "draw"}
+    }
 
 
 @dataclass
@@ -236,7 +326,17 @@ class Fit:
         return replace(self, diagnostics=replace(self.diagnostics, dropped=list(dropped), warnings=warned))
 
     def write(self, parameters: str, diagnostics: str, ranef: str | None = None) -> None:
-        """Write the three artifacts."""
+        """Write the three artifacts.
+
+        Parameters
+        ----------
+        parameters : str
+            Path of parameters.csv.
+        diagnostics : str
+            Path of diagnostics.json.
+        ranef : str or None
+            Path of ranef.parquet; None: not written.
+        """
         write_table(parameters, self.parameters)
         if ranef is not None:
             write_table(ranef, self.ranef)
@@ -244,6 +344,20 @@ class Fit:
 
     @classmethod
     def read(cls, parameters: str, diagnostics: str, ranef: str | None = None) -> "Fit":
-        """Read the artifacts that `write` wrote."""
+        """Read the artifacts that `write` wrote.
+
+        Parameters
+        ----------
+        parameters : str
+            Path of parameters.csv.
+        diagnostics : str
+            Path of diagnostics.json.
+        ranef : str or None
+            Path of ranef.parquet; None for an engine without random effects.
+
+        Returns
+        -------
+        Fit
+        """
         about = Diagnostics.from_plain(read_json(diagnostics))
         return cls(about.engine, read_table(parameters), read_table(ranef) if ranef else None, about)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lmm.core.engines import ENGINES
-from lmm.core.tidy import RESIDUAL
+from lmm.core.tidy import RESIDUAL, pair_of
 
 LABELS = {"no_pooling": "no pooling"} | {name: engine.label for name, engine in ENGINES.items()}
 
@@ -26,7 +26,7 @@ def titled(term: str) -> str:
         return "residual sd"
     kind, _, name = term.partition("__")
     if kind == "cor" and name:
-        return f"cor({', '.join(name.split('.', 1))})"
+        return f"cor({', '.join(pair_of(term))})"
     return f"sd of {name}" if kind == "sd" and name else term
 
 
@@ -34,7 +34,7 @@ def spoken(term: str) -> str:
     """A tidy term as one says it: `the sd of x`, `the correlation of Intercept and x`, `the fixed effect of x`."""
     kind, _, name = term.partition("__")
     if kind == "cor" and name:
-        return f"the correlation of {' and '.join(name.split('.', 1))}"
+        return f"the correlation of {' and '.join(pair_of(term))}"
     return f"the {titled(term)}" if kind == "sd" and name else f"the fixed effect of {term}"
 
 
@@ -81,7 +81,21 @@ def fixed(value: float | None, decimals: int) -> str:
 
 
 def decimals(values: Sequence[float], digits: int = 4, most: int = 6) -> int:
-    """Decimals for a column: enough for `digits` significant ones of its typical size."""
+    """Decimals for a column: enough for `digits` significant ones of its typical size.
+
+    Parameters
+    ----------
+    values : sequence of float
+        The numbers of a column.
+    digits : int
+        Significant digits of the smallest that matters.
+    most : int
+        Decimals at most.
+
+    Returns
+    -------
+    int
+    """
     sizes = np.abs(np.asarray(values, float))
     sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
     if not len(sizes):
@@ -115,7 +129,21 @@ def short_levels(levels: Sequence[str], most: int) -> list[str]:
 
 
 def of_term(term: str, value: float | None, digits: int = 3) -> str:
-    """An estimate of a tidy term: correlations and shares by decimals, others to so many significant digits."""
+    """An estimate of a tidy term: correlations and shares by decimals, others to so many significant digits.
+
+    Parameters
+    ----------
+    term : str
+        A tidy term.
+    value : float or None
+        The estimate.
+    digits : int
+        Significant digits.
+
+    Returns
+    -------
+    str
+    """
     if term.startswith("variance explained"):
         return fixed(value, 4)
     return fixed(value, 3) if term.startswith("cor__") else number(value, digits)
@@ -163,7 +191,21 @@ def listed(items: Sequence[str], word: str = "and") -> str:
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
-    """`1 group`, `1,000 rows`."""
+    """`1 group`, `1,000 rows`.
+
+    Parameters
+    ----------
+    count : int
+        How many there are.
+    noun : str
+        What is counted, in the singular.
+    plural : str
+        The plural where it is not noun + s.
+
+    Returns
+    -------
+    str
+    """
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 

@@ -38,9 +38,15 @@ def influence(
     Parameters
     ----------
     moments : Moments
-    fixed, blocks : names of X's columns, and of Z's columns in each block of random effects
+        Sufficient statistics of the rows.
+    fixed : tuple of str
+        Names of X's columns.
+    blocks : tuple of tuple of str
+        Names of Z's columns in each block of random effects.
     most : int
         More groups than this: only `chosen` of them, those of the largest one-step influence.
+    chosen : int
+        How many are then refitted.
 
     Returns
     -------
@@ -138,6 +144,17 @@ def one_step(problem: Problem, gram: np.ndarray, rows: np.ndarray, full: Optimum
 
     Cook & Weisberg 1982 (Residuals and Influence in Regression, section 5.2). Scores by central differences of the
     groups' log densities.
+
+    Parameters
+    ----------
+    problem : Problem
+        The model over moments, in the kernel's coordinates.
+    gram : (J, q + p + 1, q + p + 1) array
+        Gram matrices of [Z X y], from `moments.by_group`.
+    rows : (J,) int array
+        n_j.
+    full : Optimum
+        Of all groups.
 
     Returns
     -------

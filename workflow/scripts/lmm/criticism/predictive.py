@@ -3,7 +3,7 @@
 A replicate is drawn exactly and without rows (`simulate_moments`): parameters, random effects of new groups in the
 same design, errors. Its statistics are those that moments hold. Those that the model has a parameter for (sd's)
 check little on their own; skewness, extremes, unequal residuals and the correlation of means and slopes look at
-what the model assumes.
+what the model assumes (docs/statistics.md, section 14).
 """
 
 from collections.abc import Mapping
@@ -123,7 +123,26 @@ def replicate(
     random: tuple[str, ...],
     parameters: Parameters,
 ) -> dict[str, np.ndarray]:
-    """Statistics of one replicated data set a set of parameters: statistic -> (R,) array."""
+    """Statistics of one replicated data set a set of parameters: statistic -> (R,) array.
+
+    Parameters
+    ----------
+    rng : Generator
+        Source of the random numbers.
+    design : MomentsDesign
+        From `simulation.moments.prepare`.
+    fixed : tuple of str
+        Names of X's columns.
+    random : tuple of str
+        Names of Z's columns.
+    parameters : Parameters
+        R sets of parameters: one data set is drawn for each.
+
+    Returns
+    -------
+    dict
+        Statistic to (R,) array.
+    """
     n_groups, q = design.moments.n_groups, len(random)
     found = []
     for beta, root, sigma in zip(*parameters, strict=True):
@@ -147,7 +166,11 @@ def check(
     Parameters
     ----------
     moments : Moments
-    fixed, random : terms of X and Z
+        The observed data's.
+    fixed : tuple of str
+        Names of X's columns.
+    random : tuple of str
+        Names of Z's columns.
     posterior, prior : Parameters
         A data set is replicated for each set.
     rngs : mapping

@@ -39,7 +39,9 @@ def log_prior(
     Parameters
     ----------
     priors : Priors
+        Priors with their numbers.
     structure : Structure
+        The random effects, and which elements of L are free.
     draws : mapping
         Tidy term -> values, all of one shape.
     middle : (p,) array

@@ -13,17 +13,15 @@ import pandas as pd
 from lmm.core.store import write_json, write_table
 from lmm.core.tidy import RESIDUAL, sd_name
 from lmm.core.words import listed, titled
-from lmm.criticism import loo, predictive, sensitivity
+from lmm.criticism import predictive, sensitivity
 from lmm.criticism.predictive import Parameters
-from lmm.engines.pymc.gates import ess_mean
+from lmm.engines.pymc import loo
 from lmm.engines.pymc.priors import Priors, resolve
-from lmm.likelihood.by_group import log_densities
 from lmm.likelihood.problem import Problem, problem_of, roots_of
 from lmm.model.terms import INTERCEPT
 from lmm.moments.moments import Moments, by_group
 
 GROUPS = 10_000  # more groups than this: nothing here is computed
-WORK = 8_000_000  # draws x groups whose densities are held at once (64 MB); beyond it, draws are thinned
 CHECKS = ("loo", "predictive", "prior_predictive", "sensitivity")
 
 
@@ -57,12 +55,6 @@ class Criticism:
         write_json(paths["about"], self.about)
 
 
-def thinned(chains: int, draws: int, n_groups: int) -> np.ndarray:
-    """Positions of the draws of a chain that are looked at: all where draws x groups allow it, evenly spaced else."""
-    keep = max(1, min(draws, WORK // max(n_groups * chains, 1)))
-    return (np.arange(keep) * draws) // keep
-
-
 def criticise(
     moments: Moments,
     fixed: tuple[str, ...],
@@ -75,11 +67,19 @@ def criticise(
     Parameters
     ----------
     moments : Moments
-    fixed, blocks : names of X's columns, and of Z's columns in each block of random effects
+        Sufficient statistics of the rows.
+    fixed : tuple of str
+        Names of X's columns.
+    blocks : tuple of tuple of str
+        Names of Z's columns in each block of random effects.
     posterior : Dataset
         The group `posterior` of posterior.nc: fixed effects and variance parameters under tidy names.
     settings : dict
         The engine's priors and seed, and the study's conf_level.
+
+    Returns
+    -------
+    Criticism
     """
     problem = problem_of(moments, fixed, blocks)
     names = (*fixed, *problem.structure.terms)
@@ -95,22 +95,19 @@ def criticise(
     if moments.n_groups > GROUPS:
         left |= dict.fromkeys(CHECKS, f"{moments.n_groups:,} groups are more than {GROUPS:,}")
         return out
-    at = thinned(posterior.sizes["chain"], posterior.sizes["draw"], moments.n_groups)
-    draws = {
-        name: np.ascontiguousarray(posterior[name].transpose("chain", "draw").to_numpy()[:, at])
-        for name in names
-    }
+    if moments.weighted:
+        left |= dict.fromkeys(CHECKS, "rows have weights, and what is checked here counts every row once")
+        return out
+    draws = loo.draws_of(posterior, names, moments.n_groups)
     parameters = _parameters(problem, draws)
     priors = resolve(settings["priors"], moments, fixed, problem.structure.random, marginal=False)
-    middle = moments.total[0, :-1] @ moments.basis.raw(fixed) / moments.n_rows
+    middle = moments.total[0, :-1] @ moments.basis.raw(fixed) / moments.total[0, 0]
     found: dict[str, Any] = {}
     gram = by_group(moments, fixed, blocks)
     if gram is None:
         left |= dict.fromkeys(("loo", "sensitivity"), "the groups are too many for the moments that it needs")
     else:
-        density = log_densities(problem, gram, moments.n, *parameters)
-        density = density.reshape(*draws[RESIDUAL].shape, -1)
-        effective = float(ess_mean(np.stack(list(draws.values()))).mean()) / draws[RESIDUAL].size
+        density, effective = loo.densities(problem, gram, moments, draws)
         levels = moments.levels.astype(str)
         still = np.ptp(draws[RESIDUAL]) == 0.0  # chains that never moved: a failed fit is data, too
         if still:
@@ -169,11 +166,20 @@ def prior_parameters(
     Parameters
     ----------
     rng : Generator
+        Source of the random numbers.
     priors : Priors
+        Priors with their numbers.
     problem : Problem
+        The model over moments, in the kernel's coordinates.
     middle : (p,) array
         Means of the fixed effects' columns: where the intercept's prior is centred.
     count : int
+        Number of sets.
+
+    Returns
+    -------
+    predictive.Parameters
+        `count` sets.
     """
     structure = problem.structure
     beta = np.stack([prior.sample(rng, count) for prior in priors.fixed.values()], axis=1)

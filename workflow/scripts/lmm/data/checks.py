@@ -86,13 +86,11 @@ def kind(name: str, column, is_response: bool, in_c: bool, locate) -> str:
             raise StudyError(file, f"{what}{_or_missing(value)}")
         return "DAYS"
     if column.text == 0:
-        whole = column.whole == column.numbers if in_c else stored == "BIGINT"
-        return "BIGINT" if whole and stored != "DOUBLE" else "DOUBLE"
+        whole = stored == "BIGINT" or (in_c and column.whole == column.numbers)
+        return "BIGINT" if whole else "DOUBLE"
     if is_response or (column.numbers and not in_c):
         # Parquet's text is text even where it looks like a number.
-        at = locate.first(
-            name, "v IS NOT NULL" if stored == "VARCHAR" else "v IS NOT NULL AND isnan(coalesce(d, 'nan'))"
-        )
+        at = locate.first(name, "v IS NOT NULL" if stored == "VARCHAR" else "v IS NOT NULL AND d IS NULL")
         file, row, value = at
         _no_date(name, locate)
         role = "the response to be numbers" if is_response else "a number as in the other rows"
@@ -150,6 +148,13 @@ def finite(name: str, column, locate) -> None:
         raise StudyError(file, what)
 
 
+def positive(name: str, column, locate) -> None:
+    """Weights are above 0: a row of weight 0 would count among the rows and say nothing."""
+    if column.low <= 0.0:
+        file, row, value = locate.first(name, "d <= 0")
+        raise StudyError(file, f"column {name!r}: {value} in row {row}, expected weights above 0")
+
+
 def constant(name: str, column, is_response: bool, locate) -> None:
     """A response or numeric predictor has at least two values."""
     if column.low == column.high:
@@ -196,7 +201,7 @@ def levels(name: str, found: Sequence, most: int, rows: int, stated: bool, locat
 def labels(key: Sequence[str], columns: Mapping[str, Mapping[str, Any]], locate) -> None:
     """No number that is a predictor as well is part of a grouping factor: its text is not the file's."""
     for name in key:
-        if columns[name]["kind"] == "DOUBLE":
+        if columns[name]["type"] != "group" and columns[name]["kind"] == "DOUBLE":
             what = f"column {name!r}: numbers of a predictor, which {':'.join(key)!r} cannot take for labels as well"
             raise StudyError(locate.where, f"{what}; expected text, or a copy of it under another name")
 

@@ -9,7 +9,6 @@ import numpy as np
 from lmm.core.errors import StudyError
 from lmm.data import ingest
 from lmm.data.source import BATCH_ROWS, Part, connect
-from lmm.model.syntax import original
 
 
 def columns_in(term: str, names: Iterable[str]) -> list[str]:
@@ -20,7 +19,7 @@ def columns_in(term: str, names: Iterable[str]) -> list[str]:
 def first(design: Any, y: np.ndarray, W: np.ndarray) -> tuple[int, str, float] | None:
     """Row number, term and value of the first term, the response before all, that is not finite in some row."""
     for term, values in (
-        (original(design.formula.response), y),
+        (design.formula.response, y),
         *zip(design.terms.columns, W.T, strict=True),
     ):
         bad = np.flatnonzero(~np.isfinite(values))

@@ -4,17 +4,21 @@
 """
 
 import glob
+import gzip
+import itertools
 import os
+import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from lmm.core.errors import StudyError
-from lmm.data import checks, dialect, factors
-from lmm.data.dialect import UNSTATED, Dialect, Reading
-from lmm.data.source import Part, Source, connect, text
+from lmm.data import checks, dialect, factors, names
+from lmm.data.cells import quoted
+from lmm.data.dialect import UNSTATED, Dialect, Reading, in_utf8
+from lmm.data.source import Part, Source, connect
 from lmm.data.summary import Column, Locator, group_sizes, levels, summarise
-from lmm.model.syntax import named, original
+from lmm.model.syntax import named
 
 SUFFIXES = {
     ".csv": "csv", ".csv.gz": "csv", ".tsv": "tsv", ".tsv.gz": "tsv", ".parquet": "parquet", ".pq": "parquet",
@@ -76,7 +80,7 @@ def inspect(
     columns = tuple(columns)
     keys = ((group,),) if isinstance(group, str) else tuple(group)
     labels = tuple(dict.fromkeys(name for key in keys for name in key if name not in predictors))
-    headers, rows, categories, dialects = [], [], set(), []
+    headers, first, rows, categories, dialects, ends = [], {}, [], set(), [], []
     kinds = dict.fromkeys((name for name in columns if name in dates and kind != "parquet"), "DAYS")
     for file in files:
         if kind == "parquet":
@@ -90,19 +94,36 @@ def inspect(
                 found = "DAYS"
             else:
                 found = _parquet_kind(file, name, types[name], name in labels)
-            if kinds.setdefault(name, found) != found:
-                what = f"column {name!r}: {types[name]}, expected {kinds[name]} as in {files[0]}"
+            kinds[name] = _common(kinds.setdefault(name, found), found, name in labels)
+            if kinds[name] is None:
+                what = f"column {name!r}: {types[name]}, expected {first[name]} as in {files[0]}"
                 raise StudyError(file, what)
             if found != "VARCHAR" and hasattr(types[name], "value_type"):  # a dictionary
                 categories.add(name)
+        first = first or dict(kinds)
         headers.append(header)
         rows += [count] if types else []
+        ends += [] if types else [_line_end(file, header, dialects[-1].encoding)]
     size = sum(os.path.getsize(file) for file in files)
-    names = tuple(name for name in columns if name in categories and name not in labels)
+    codes = tuple(name for name in columns if name in categories and name not in labels)
     return Source(
-        tuple(files), kind, tuple(headers), columns, keys, labels, kinds, drop, tuple(rows), size, names,
-        tuple(dialects), _decimal(files, dialects), stated, _notes(files, dialects, kind, stated),
-    )  # fmt: skip
+        files=tuple(files),
+        format=kind,
+        headers=tuple(headers),
+        columns=columns,
+        keys=keys,
+        labels=labels,
+        kinds=kinds,
+        drop=drop,
+        rows=tuple(rows),
+        size=size,
+        factors=codes,
+        dialects=tuple(dialects),
+        decimal=_decimal(files, dialects),
+        stated=stated,
+        notes=_notes(files, dialects, kind, stated),
+        ends=tuple(ends),
+    )
 
 
 def _decimal(files: Sequence[str], dialects: Sequence[Dialect]) -> str:
@@ -112,9 +133,9 @@ def _decimal(files: Sequence[str], dialects: Sequence[Dialect]) -> str:
         if found.decimal:
             known.setdefault(found.decimal, file)
     if len(known) > 1:
-        names = {".": "points", ",": "commas"}
+        words = {".": "points", ",": "commas"}
         (first, file), (other, odd) = known.items()
-        what = f"numbers with decimal {names[other]}, expected decimal {names[first]} as in {file}"
+        what = f"numbers with decimal {words[other]}, expected decimal {words[first]} as in {file}"
         raise StudyError(odd, f"{what}, or `csv: {{decimal: ...}}` for all files")
     return next(iter(known), ".")
 
@@ -150,7 +171,7 @@ def head(source: Source, formula) -> None:
     if first.format == "parquet":  # its types say what a column is
         summary = {name: Column(rows=1, text=kind == "VARCHAR") for name, kind in first.kinds.items()}
     else:
-        summary, _, _ = summarise(replace(first, most=HEAD_ROWS, drop=False), formula.categorical)
+        summary = summarise(replace(first, most=HEAD_ROWS, drop=False), formula.categorical).columns
     _kinds(first, formula, summary)
 
 
@@ -161,7 +182,8 @@ def _categorical(source: Source, formula) -> tuple[str, ...]:
 
 def _kinds(source: Source, formula, summary: dict[str, Column]) -> dict[str, str]:
     """The kind of every column that is not only a part of grouping factors."""
-    locate, categorical = Locator(source), _categorical(source, formula)
+    categorical = _categorical(source, formula)
+    locate = Locator(source, categorical)
     return {
         name: checks.kind(name, column, name not in formula.predictors, name in categorical, locate)
         for name, column in summary.items()
@@ -207,6 +229,18 @@ def _text_header(file: str, kind: str, stated: Reading) -> tuple[tuple[str, ...]
     return tuple(records[0]), found
 
 
+def _line_end(file: str, header: Sequence[str], encoding: str) -> str:
+    """How lines end, where the header has a line break in a name, which DuckDB would take for it; else empty."""
+    breaks = sum(len(re.findall(r"\r\n|\r|\n", name)) for name in header)
+    if not breaks:
+        return ""
+    path = in_utf8(file, encoding)
+    opener = gzip.open if path.lower().endswith(".gz") else open
+    with opener(path, "rt", encoding="utf-8-sig", newline="") as lines:
+        last = next(itertools.islice(lines, breaks, None))
+    return re.search(r"\r\n|\r|\n", last)[0]
+
+
 def _parquet_header(file: str) -> tuple[tuple[str, ...], dict[str, Any], int]:
     """Column names, Arrow types and the number of rows of a Parquet file."""
     import pyarrow as pa  # here, because a study of CSV files does without
@@ -245,6 +279,16 @@ def _parquet_kind(file: str, name: str, type_, is_group: bool) -> str:
     raise StudyError(file, f"column {name!r}: its type is {type_}, expected numbers or text{days}")
 
 
+def _common(one: str, other: str, is_group: bool) -> str | None:
+    """The kind that a column has whose kinds in two files these are; None if there is none."""
+    if one == other:
+        return one
+    both = {one, other}
+    if both == {"BIGINT", "DOUBLE"}:  # a column of whole numbers with a gap in it is one of doubles
+        return "DOUBLE"
+    return "VARCHAR" if is_group and both == {"BIGINT", "VARCHAR"} else None
+
+
 def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tuple[Source, dict[str, Any]]:
     """Read all rows: what is in each column, and whether a mixed model can be fitted to it.
 
@@ -272,26 +316,33 @@ def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tu
         The first thing found that makes the rows unusable; see `lmm.data.checks`.
     """
     response = [name for name in source.columns if name not in (*formula.predictors, *source.labels)]
+    beside = {formula.weights, *formula.offsets} - set(formula.predictors)
     options = {"threads": threads, "memory_mb": memory_mb}
     categorical = _categorical(source, formula)
-    summary, total, complete = summarise(source, categorical, **options)
-    locate = Locator(source)
-    checks.missing(summary, total, complete, source.drop, locate)
-    kinds = source.kinds | _kinds(source, formula, summary)
+    found = summarise(source, categorical, **options)
+    summary, complete = found.columns, found.complete
+    locate = Locator(source, categorical)
+    checks.missing(summary, found.rows, complete, source.drop, locate)
+    kinds, written = source.kinds | _kinds(source, formula, summary), {}
     for name, column in summary.items():
-        if name not in source.labels and kinds[name] != "VARCHAR":
+        if name in source.labels:
+            kinds[name], written[name] = names.agreed(name, found.names[name], locate)
+        elif kinds[name] != "VARCHAR":
             checks.finite(name, column, locate)
-            checks.constant(name, column, name in response, locate)
+            if name not in beside:
+                checks.constant(name, column, name in response, locate)
+            if name == formula.weights:
+                checks.positive(name, column, locate)
     source = replace(source, kinds=kinds)
     columns: dict[str, Any] = {}
     for name, column in summary.items():
         if name in source.labels:
-            columns[name] = {"type": "group", "kind": "VARCHAR"}
+            columns[name] = {"type": "group", "kind": kinds[name], "names": asdict(written[name])}
         elif kinds[name] == "VARCHAR" or name in categorical:
-            found = levels(source, name, MAX_LEVELS + 1, **options)
-            checks.levels(name, found, MAX_LEVELS, complete, name in categorical, locate)
-            found = factors.in_order(source, name, found) if kinds[name] == "VARCHAR" else found
-            columns[name] = {"type": "categorical", "kind": kinds[name], "levels": found}
+            own = levels(source, name, MAX_LEVELS + 1, **options)
+            checks.levels(name, own, MAX_LEVELS, complete, name in categorical, locate)
+            own = factors.in_order(source, name, own) if kinds[name] == "VARCHAR" else own
+            columns[name] = {"type": "categorical", "kind": kinds[name], "levels": own}
             if (
                 kinds[name] != "VARCHAR" and name not in source.factors
             ):  # a number where it stands without C()
@@ -317,12 +368,12 @@ def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tu
         "rows": complete,
         **one,
         "factors": factors_found,
-        "response": response[0] if named(response[0]) == formula.response else original(formula.response),
+        "response": response[0] if named(response[0]) == formula.response else formula.response,
         "columns": columns,
         "missing": "drop" if source.drop else "error",
         **source.stated.plain(),
         "read_as": list(source.notes),
-        "dropped": {"rows": total - complete, "columns": lost},
+        "dropped": {"rows": found.rows - complete, "columns": lost},
         "checks": list(checks.PASSED),
         "copied": source.size <= COPY_LIMIT,
     }
@@ -335,8 +386,7 @@ def reopen(data: dict[str, Any]) -> Source:
     dates = [name for name, column in data["columns"].items() if column["kind"] == "DAYS"]
     drop, stated = data["missing"] == "drop", Reading.of(data)
     source = inspect(data["sources"], list(data["columns"]), keys, drop, predictors, stated, dates)
-    kinds = {name: data["columns"][name]["kind"] for name in predictors}
-    return replace(source, kinds=source.kinds | kinds)
+    return replace(source, kinds={name: column["kind"] for name, column in data["columns"].items()})
 
 
 def copy(source: Source, path: str, memory_mb: int = 1024) -> None:
@@ -345,4 +395,6 @@ def copy(source: Source, path: str, memory_mb: int = 1024) -> None:
 
     rows = " UNION ALL ".join(f"({source.typed(Part(file))})" for file in range(len(source.files)))
     with connect(memory_mb=memory_mb, ordered=True) as connection:
-        write_whole(path, lambda name: connection.execute(f"COPY ({rows}) TO {text(name)} (FORMAT parquet)"))
+        write_whole(
+            path, lambda name: connection.execute(f"COPY ({rows}) TO {quoted(name)} (FORMAT parquet)")
+        )

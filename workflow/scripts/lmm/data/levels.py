@@ -4,6 +4,7 @@ Levels that are all whole numbers stand in the order of the numbers, others in t
 are made and merged in this order, and everything that is indexed by group afterwards has theirs.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -89,3 +90,11 @@ def union(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, Any, Any]:
     both = pd.Index(a, dtype=object).union(pd.Index(b, dtype=object), sort=False)
     both = both[in_order(both.to_numpy())]
     return both.to_numpy(), both.get_indexer(a), both.get_indexer(b)
+
+
+def suffix(levels: Iterable[str]) -> str:
+    """What makes a new name of every level that it is put behind: an apostrophe, or as many as it takes."""
+    taken, behind = set(levels), "'"
+    while any(f"{level}{behind}" in taken for level in taken):
+        behind += "'"
+    return behind

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from lmm.core.store import read_json, read_table, write_json
+from lmm.model.syntax import spaced
 from lmm.model.terms import Terms
 
 
@@ -51,14 +52,14 @@ def write_designs(path: str, designs: Sequence[Any]) -> None:
 
 def read_terms(path: str, formula: str) -> Terms:
     """Names of a formula's columns, from design.json."""
-    return Terms.from_plain(read_json(path)[" ".join(formula.split())]["terms"])
+    return Terms.from_plain(read_json(path)[spaced(formula)]["terms"])
 
 
 def read_design(path: str, formula: str) -> Any:
     """A formula's `Design`, from design.json."""
     from lmm.model.design import rebuild
 
-    return rebuild(read_json(path)[" ".join(formula.split())]["state"])
+    return rebuild(read_json(path)[spaced(formula)]["state"])
 
 
 def read_rows(where: Mapping[str, Any], designs: str, formula: str) -> Rows:
@@ -91,10 +92,3 @@ def from_sources(data: str) -> Any:
     with connect(ordered=True) as connection:
         parts = [connection.execute(source.typed(Part(at))).df() for at in range(len(source.files))]
     return pd.concat(parts, ignore_index=True)
-
-
-def unread(terms: Terms, moments: Any) -> Rows:
-    """Rows of which there are too many to be read: nothing but their number, at no cost in memory."""
-    y = np.broadcast_to(np.nan, moments.n_rows)
-    W = np.broadcast_to(np.nan, (moments.n_rows, len(terms.columns)))
-    return Rows(terms, y, W, np.broadcast_to(0, moments.n_rows), moments.levels)

@@ -15,22 +15,16 @@ from typing import Any
 
 from lmm.core.errors import StudyError
 from lmm.core.progress import Progress
+from lmm.data.cells import MISSING, number, padded, pointed, present, quoted
 from lmm.data.dialect import UNSTATED, Dialect, Reading, in_utf8
 
 PART_ROWS = 1 << 24
 BATCH_ROWS = 65_536  # rows whose model matrix is in memory at a time
-# What R and pandas write for a missing value.
-MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null")
 
 
 def quote(name: str) -> str:
     """An SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
-
-
-def text(value: str) -> str:
-    """An SQL string."""
-    return "'" + value.replace("'", "''") + "'"
 
 
 @dataclass(frozen=True)
@@ -58,10 +52,10 @@ class Source:
     keys : tuple of tuple of str
         The columns of each grouping factor.
     labels : tuple of str
-        Columns that grouping factors alone use; they are read as text.
+        Columns that grouping factors alone use; their values are names, text whatever their kind.
     kinds : dict
-        "BIGINT", "DOUBLE" or "VARCHAR" a column: what Parquet says or, for CSV, what a scan found; "DAYS" for a
-        column of dates, read as numbers of days since 1970-01-01.
+        "BIGINT", "DOUBLE" or "VARCHAR" a column: what Parquet says or, after a scan, what was found
+        (`lmm.data.cells`); "DAYS" for a column of dates, read as numbers of days since 1970-01-01.
     drop : bool
         Leave out rows in which a used column is missing.
     rows : tuple of int
@@ -80,6 +74,8 @@ class Source:
         What was found in the files and is not stated, for the user.
     most : int or None
         Read no more than this many rows of each text file.
+    ends : tuple of str
+        How lines end in each text file whose header has a line break in a name; else empty, and DuckDB finds it.
     """
 
     files: tuple[str, ...]
@@ -98,6 +94,7 @@ class Source:
     stated: Reading = UNSTATED
     notes: tuple[str, ...] = ()
     most: int | None = None
+    ends: tuple[str, ...] = ()
 
     @property
     def group(self) -> str:
@@ -108,8 +105,8 @@ class Source:
     def only(self, start: int, stop: int | None = None) -> "Source":
         """The same source with some of its files, `start` to `stop` (default one): what one of several jobs reads."""
         span = slice(start, start + 1 if stop is None else stop)
-        parts = {name: getattr(self, name)[span] for name in ("files", "headers", "rows", "dialects")}
-        return replace(self, **parts)
+        names = ("files", "headers", "rows", "dialects", "ends")
+        return replace(self, **{name: getattr(self, name)[span] for name in names})
 
     def parts(self, size: int = PART_ROWS) -> list[Part]:
         """The parts in order; they depend on the files and on nothing else."""
@@ -125,7 +122,7 @@ class Source:
     def raw(self, part: Part) -> str:
         """SELECT of the used columns as the file has them (CSV: as text, missing values as NULL)."""
         if self.format == "parquet":
-            path = text(self.files[part.file])
+            path = quoted(self.files[part.file])
             columns = ", ".join(self._stored(name) for name in self.columns)
             whole = part.start is None or (part.start, part.stop) == (0, self.rows[part.file])
             span = (
@@ -137,31 +134,28 @@ class Source:
             return f"SELECT {columns} FROM read_parquet({path}, {options}){span}"
         header = self.headers[part.file]
         # By position: DuckDB's names ignore case, and a file may have unnamed columns.
-        # NULL where the study states that a value means missing: nullstr takes none with a delimiter in it.
-        marks = ", ".join(map(text, self.stated.missing))
-        cells = {name: f"c{header.index(name)}" for name in self.columns}
-        if marks:
-            cells = {
-                name: f"CASE WHEN trim({cell}) NOT IN ({marks}) THEN {cell} END"
-                for name, cell in cells.items()
-            }
-        columns = ", ".join(f"{cell} AS {quote(name)}" for name, cell in cells.items())
+        columns = ", ".join(
+            f"{present(f'c{header.index(name)}', self.stated.missing)} AS {quote(name)}"
+            for name in self.columns
+        )
         schema = ", ".join(f"c{at}: 'VARCHAR'" for at in range(len(header)))
         dialect = self.dialects[part.file]
-        path = text(in_utf8(self.files[part.file], dialect.encoding))
-        missing = ", ".join(text(word) for word in MISSING)
+        path = quoted(in_utf8(self.files[part.file], dialect.encoding))
+        missing = ", ".join(map(quoted, MISSING))
         most = self.most if part.stop is None else part.stop
         limit = f" LIMIT {most}" if most is not None else ""
+        end = self.ends[part.file].replace("\r", "\\r").replace("\n", "\\n")
+        end = f"new_line = '{end}', " if end else ""
         return (
             f"SELECT {columns} FROM read_csv({path}, auto_detect = false, header = true, "
-            f"delim = {text(dialect.delimiter)}, quote = '\"', escape = '\"', nullstr = [{missing}], "
+            f"delim = {quoted(dialect.delimiter)}, quote = '\"', escape = '\"', nullstr = [{missing}], {end}"
             f"columns = {{{schema}}}){limit}"
         )
 
     def _stored(self, name: str) -> str:
         """A column of a Parquet file, NULL where the study states that a value means missing."""
         value, marks = quote(name), self.stated.missing
-        same = f"CAST({value} AS VARCHAR) IN ({', '.join(map(text, marks))})" if marks else ""
+        same = f"CAST({value} AS VARCHAR) IN ({', '.join(map(quoted, marks))})" if marks else ""
         if self.kinds.get(name) in ("BIGINT", "DOUBLE"):
             numbers = [repr(number) for mark in marks if (number := _number(mark)) is not None]
             same = f"{value} IN ({', '.join(numbers)})" if numbers else ""
@@ -170,7 +164,7 @@ class Source:
     def typed(self, part: Part, keys: bool = False, every: bool = False) -> str:
         """SELECT of the used columns as the study's fits see them, without the rows left out as incomplete.
 
-        Labels of groups are text, or with `keys` as the file has them: quicker to group by, cast afterwards.
+        Labels of groups are text, or with `keys` what their text is cast from: quicker to group by.
         With `every`, incomplete rows are there too, and a column lmm_complete says which are not.
         """
         columns = ", ".join(f"{self.value(name, keys)} AS {quote(name)}" for name in self.columns)
@@ -188,24 +182,30 @@ class Source:
         elif kind == "DOUBLE":
             value = f"CAST({self._pointed(name)} AS DOUBLE)"
             value = f"CASE WHEN isnan({value}) THEN NULL ELSE {value} END"
+        elif kind == "BIGINT":
+            # only not-a-number fails, in columns stored as doubles
+            value = f"TRY_CAST({self._pointed(name)} AS BIGINT)"
         elif not (keys and name in self.labels):
-            value = f"CAST({value} AS {kind})"
+            value = f"CAST({value} AS VARCHAR)"
         return f"CAST({value} AS VARCHAR)" if name in self.labels and not keys else value
 
-    def number(self, name: str) -> str:
-        """SQL of the number that a value as the file has it is, or of its days if it is a date; NULL if neither."""
-        value = quote(name)
-        if self.kinds.get(name) == "DAYS":
+    def number(self, name: str, categorical: bool = False) -> str:
+        """SQL of the number that a value as the file has it is, or of its days if it is a date; NULL if neither.
+
+        A column in C(...) is `categorical`: 007 is no number there. Parquet's numbers are numbers as they are.
+        """
+        value, kind = quote(name), self.kinds.get(name)
+        if kind == "DAYS":
             return f"epoch(TRY_CAST(trim(CAST({value} AS VARCHAR)) AS TIMESTAMP)) / 86400"
-        stored = self.format == "parquet" and self.kinds.get(name) != "VARCHAR"
-        return f"{'CAST' if stored else 'TRY_CAST'}({self._pointed(name)} AS DOUBLE)"
+        if self.rows and kind in ("BIGINT", "DOUBLE"):
+            return f"CAST({value} AS DOUBLE)"
+        cell = f"CAST({value} AS VARCHAR)"
+        found = number(cell, self.decimal)
+        return f"CASE WHEN {padded(cell)} THEN NULL ELSE {found} END" if categorical else found
 
     def _pointed(self, name: str) -> str:
         """SQL of a value of a text file with a decimal point, whatever the file's decimal mark."""
-        value = quote(name)
-        if self.format == "parquet" or self.decimal == ".":
-            return value
-        return f"CASE WHEN NOT contains({value}, '.') THEN replace({value}, ',', '.') END"
+        return quote(name) if self.format == "parquet" else pointed(quote(name), self.decimal)
 
 
 def level_of(columns: tuple[str, ...]) -> str:

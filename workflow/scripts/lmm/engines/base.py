@@ -19,7 +19,7 @@ class Task:
 
     Attributes
     ----------
-    moments : Moments
+    moments : Moments or SeveralMoments
     rows : callable
         Reads the rows, through the design of the engine's formula.
     design : callable or None

@@ -31,6 +31,7 @@ def lme4_summary(
     parameters, ranef : DataFrame
         An engine's tidy tables.
     terms : Terms
+        Names of the columns of X and Z, and of the grouping factors.
     y, W : (N,) and (N, K) arrays
         The rows; W's columns are `terms.columns`.
     levels : (N,) sequence of str
@@ -82,6 +83,26 @@ def identity_error(
 
     Each row is predicted from its group's own coefficients (and the fixed effects that no group varies) and
     held against `fitted`, the conditional fitted values that the engine computed itself, in units of y.
+
+    Parameters
+    ----------
+    parameters : DataFrame
+        Tidy parameters.
+    ranef : DataFrame
+        Tidy random effects.
+    terms : Terms
+        Names of the columns of X and Z, and of the grouping factor.
+    W : (N, K) array
+        Model-matrix columns `terms.columns`.
+    levels : (N,) sequence of str
+        Each row's group.
+    fitted : (N,) array
+        Conditional fitted values of the engine, units of y.
+
+    Returns
+    -------
+    float
+        In units of y.
     """
     at = {name: k for k, name in enumerate(terms.columns)}
     rest = [name for name in terms.fixed if name not in terms.random]

@@ -15,7 +15,6 @@ from lmm.core import engines
 from lmm.core.store import write_table
 from lmm.core.tidy import PARAMETERS, RANEF, RESIDUAL, Diagnostics, Fit, cor_name, group_of, sd_name, truth_of
 from lmm.core.versions import versions_of
-from lmm.data.rows import unread
 from lmm.engines import reml as exact
 from lmm.engines.base import Fitted, Task
 from lmm.engines.lme4_summary import correlations, identity_error, lme4_summary
@@ -24,7 +23,7 @@ from lmm.inference import variance_explained
 from lmm.model.terms import Terms
 
 ENGINE = "mixedlm"
-# Every evaluation is a Python loop over groups: about a minute a fit at these sizes (statistics.md, 4).
+# Every evaluation is a Python loop over groups: about a minute a fit at these sizes (docs/statistics.md, section 4).
 MAX_ROWS = 1_000_000
 MAX_GROUPS = 20_000
 # Variances below 1e-10 sigma^2 are where statsmodels goes wrong (issue #10239): a start is kept above.
@@ -47,7 +46,21 @@ class Start:
 
     @classmethod
     def of(cls, fit: Fit, fixed: Sequence[str], random: Sequence[str]) -> "Start":
-        """The estimates of another engine's fit."""
+        """The estimates of another engine's fit.
+
+        Parameters
+        ----------
+        fit : Fit
+            Another engine's.
+        fixed : tuple of str
+            Names of X's columns.
+        random : tuple of str
+            Names of Z's columns.
+
+        Returns
+        -------
+        Start
+        """
         values = dict(zip(fit.parameters["term"], fit.parameters["estimate"], strict=True))
         beta, D, sigma = variance_explained.components(values, fixed, random)
         return cls(beta, D, float(sigma))
@@ -112,16 +125,19 @@ class Fitter:
     def fit(self, task: Task) -> Fitted:
         """From the rows, started at the exact optimum, which is computed where it is not at hand."""
         terms, moments, start = self.terms, task.moments, task.start
-        if task.rows is None or beyond(moments.n_rows, moments.n_groups, **self.limits):
-            rows = unread(terms, moments)
+        if moments.weighted:
+            reason = "statsmodels' MixedLM has no weights"
+            found = skipped(reason, moments.n_rows, moments.n_groups, self.level)
+        elif reason := beyond(moments.n_rows, moments.n_groups, **self.limits):
+            found = skipped(reason, moments.n_rows, moments.n_groups, self.level)
         else:
             rows = task.rows()
             if start is None:
                 start, _ = exact.fit(moments, terms.fixed, terms.blocks, self.level)
-        found = fit(
-            terms, rows.y, rows.W, rows.codes, rows.levels, reml=start, conf_level=self.level,
-            truth=task.truth, **self.limits,
-        )  # fmt: skip
+            found = fit(
+                terms, rows.y, rows.W, rows.codes, rows.levels, reml=start, conf_level=self.level,
+                truth=task.truth, **self.limits,
+            )  # fmt: skip
         return Fitted(found, {"coef": lambda path: write_table(path, coef(found.parameters, found.ranef))})
 
 
@@ -150,12 +166,14 @@ def fit(
     codes : (N,) int array
         Each row's group, an index into `levels`.
     levels : sequence of str, length J
+        Names of the groups.
     reml : Fit, optional
         The exact fit: the start, what the result is held against (`summary["reml_gap"]`), and the source
         of the sd's profile intervals where both are at the same optimum.
     start : Start, optional
         Another start; without it and without `reml` statsmodels starts from its default.
     conf_level : float
+        Of the intervals, between 0 and 1.
     truth : dict, optional
         truth.json's content.
     max_rows, max_groups : int
@@ -169,18 +187,10 @@ def fit(
         raises for what the optimiser does: status is `ok`, `singular`, `non-converged`, `error` or `skipped`.
     """
     began = time.perf_counter()
-    about = Diagnostics(
-        ENGINE,
-        status="skipped",
-        converged=False,
-        versions=versions_of(*engines.row(ENGINE).packages),
-        n_rows=len(y),
-        n_groups=len(levels),
-        conf_level=conf_level,
-    )
-    nothing = Fit(ENGINE, pd.DataFrame(columns=PARAMETERS), pd.DataFrame(columns=RANEF), about)
-    if too_many := beyond(len(y), len(levels), max_rows, max_groups):
-        about.message = too_many
+    too_many = beyond(len(y), len(levels), max_rows, max_groups)
+    nothing = skipped(too_many, len(y), len(levels), conf_level)
+    about = nothing.diagnostics
+    if too_many:
         return nothing
     design = _Design.of(terms, W)
     if start is None and reml is not None:
@@ -233,8 +243,40 @@ def fit(
     return Fit(ENGINE, parameters, random, about)
 
 
+def skipped(reason: str, n_rows: int, n_groups: int, conf_level: float) -> Fit:
+    """Empty tables and why."""
+    about = Diagnostics(
+        ENGINE,
+        status="skipped",
+        message=reason,
+        converged=False,
+        versions=versions_of(*engines.row(ENGINE).packages),
+        n_rows=n_rows,
+        n_groups=n_groups,
+        conf_level=conf_level,
+    )
+    return Fit(ENGINE, pd.DataFrame(columns=PARAMETERS), pd.DataFrame(columns=RANEF), about)
+
+
 def beyond(n_rows: int, n_groups: int, max_rows: int, max_groups: int) -> str:
-    """Which limit these data are above; '' for none."""
+    """Which limit these data are above; '' for none.
+
+    Parameters
+    ----------
+    n_rows : int
+        N.
+    n_groups : int
+        J.
+    max_rows : int
+        The largest N.
+    max_groups : int
+        The largest J.
+
+    Returns
+    -------
+    str
+        Empty if they are within both.
+    """
     for count, limit, name in ((n_rows, max_rows, "max_rows"), (n_groups, max_groups, "max_groups")):
         if count > limit:
             return f"{count:,} {name.removeprefix('max_')} are above {name} = {limit}"

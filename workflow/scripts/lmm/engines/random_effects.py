@@ -12,7 +12,7 @@ from lmm.core.tidy import ranef_frame
 
 @dataclass(frozen=True)
 class Given:
-    """What the data say of beta and of each u_j where D and sigma are known (statistics.md, section 2).
+    """What the data say of beta and of each u_j where D and sigma are known (docs/statistics.md, section 2).
 
     Attributes
     ----------
@@ -49,14 +49,24 @@ def given_rows(
 
     Parameters
     ----------
-    y, X, Z : (N,), (N, p), (N, q) arrays
+    y : (N,) array
+        Response.
+    X : (N, p) array
+        Columns of the fixed effects.
+    Z : (N, q) array
+        Columns of the random effects.
     codes : (N,) int array
         Groups 0 .. J - 1.
     D : (q, q) array
         May be singular.
     sigma : float
+        Residual sd, units of y.
     beta : (p,) array
         BLUPs are taken at this value, whether it is the GLS estimate or not.
+
+    Returns
+    -------
+    Given
     """
     q, s2 = Z.shape[1], sigma**2
     # residuals and not y: with y far from 0 its cross-products would cancel
@@ -93,12 +103,20 @@ def ranef_table(
     given : Given
         Of the columns Z / unit.
     terms : Terms
+        Names of the columns of X and Z, and of the grouping factors.
     levels : sequence of str, length J
+        Names of the groups.
     unit : (q,) array
+        What Z's columns were divided by.
     z : float
         Half-width of the interval, in prediction errors.
     truth : dict or None
         truth.json's content.
+
+    Returns
+    -------
+    DataFrame
+        Columns RANEF.
     """
     mean = given.mean / unit
     error = np.sqrt(np.einsum("jkk->jk", given.cov_error)) / unit
@@ -130,7 +148,22 @@ def coef(parameters: pd.DataFrame, ranef: pd.DataFrame) -> pd.DataFrame:
 
 
 def wide(table: pd.DataFrame, levels: Sequence[str] | np.ndarray, terms: Sequence[str]) -> np.ndarray:
-    """Estimates of a tidy table (level, term, estimate) as (n levels, n terms); NaN where there is none."""
+    """Estimates of a tidy table (level, term, estimate) as (n levels, n terms); NaN where there is none.
+
+    Parameters
+    ----------
+    table : DataFrame
+        level, term, estimate.
+    levels : sequence of str
+        The groups wanted, in their order.
+    terms : sequence of str
+        The terms wanted, in their order.
+
+    Returns
+    -------
+    (levels, terms) array
+        NaN where the table has no value.
+    """
     at = table.set_index(["term", "level"])["estimate"]
     labels = np.asarray(levels).astype(str)
     return np.column_stack([at.loc[term].reindex(labels).to_numpy(float) for term in terms])
@@ -150,6 +183,7 @@ def predict(
     parameters, ranef : DataFrame
         An engine's tables; `ranef` None for an engine without random effects.
     terms : Terms
+        Names of the columns of X and Z, and of the grouping factors.
     W : (N, K) array
         Columns `terms.columns`.
     levels : (N,) sequence of str
@@ -171,7 +205,21 @@ def predict(
 
 
 def group_gram(columns: np.ndarray, codes: np.ndarray, n_groups: int) -> np.ndarray:
-    """Gram matrix of each group's rows of `columns` (N, k): (J, k, k), zeros for a group without rows."""
+    """Gram matrix of each group's rows of `columns` (N, k): (J, k, k), zeros for a group without rows.
+
+    Parameters
+    ----------
+    columns : (N, k) array
+        Columns.
+    codes : (N,) int array
+        Each row's group, from 0 to n_groups - 1.
+    n_groups : int
+        J.
+
+    Returns
+    -------
+    (J, k, k) array
+    """
     n = np.bincount(codes, minlength=n_groups)
     starts = np.concatenate([[0], np.cumsum(n)[:-1]])[n > 0]
     ordered = columns[np.argsort(codes, kind="stable")]

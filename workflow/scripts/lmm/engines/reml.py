@@ -9,13 +9,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from lmm.core.store import write_table
+from lmm.core.store import write_json, write_table
 from lmm.core.tidy import Fit, group_of, ranef_frame
 from lmm.engines import several_reml
 from lmm.engines.base import Fitted, Task
 from lmm.engines.reml_tables import ENGINE, diagnostics_of, f_tests, fixed_table, parameters_table
-from lmm.inference.degrees_of_freedom import FixedEffects, fixed_effects
-from lmm.inference.derivatives import by_group
+from lmm.inference.exact import tested_by
 from lmm.inference.intervals import profile_intervals, standard_errors, variance_values
 from lmm.inference.optimum import Optimum, fill, optimum
 from lmm.likelihood.conditional import conditional
@@ -51,13 +50,33 @@ class Fitter:
             tested = tested_by(methods[0], problem, best)
             tests = f_tests(tested, task.design(), problem.total, problem.x_map)
             artifacts["tests"] = partial(write_table, table=tests)
+            artifacts["effects"] = partial(write_json, value=tested.plain())
         return Fitted(found, artifacts, further=further)
 
 
 def ranef_table(
     problem: Problem, best: Optimum, moments: Moments, level: float, truth: dict | None
 ) -> pd.DataFrame:
-    """BLUPs with prediction errors, lme4's conditional sd's and normal intervals (tidy RANEF columns)."""
+    """BLUPs with prediction errors, lme4's conditional sd's and normal intervals (tidy RANEF columns).
+
+    Parameters
+    ----------
+    problem : Problem
+        The model over moments, in the kernel's coordinates.
+    best : Optimum
+        The optimum of the same problem.
+    moments : Moments
+        Sufficient statistics of the rows.
+    level : float
+        Of the intervals, between 0 and 1.
+    truth : dict or None
+        truth.json's content; None for own data.
+
+    Returns
+    -------
+    DataFrame
+        Columns RANEF.
+    """
     sigma = best.sigma / problem.y_scale
     given = conditional(problem, fill(problem.structure, best.phi) / sigma, sigma)
     z = stats.norm.ppf(0.5 + level / 2)
@@ -73,11 +92,6 @@ def ranef_table(
         conf_low=given.mean - z * std_error,
         conf_high=given.mean + z * std_error,
     )
-
-
-def tested_by(method: str, problem: Problem, best: Optimum) -> FixedEffects:
-    """The fixed effects of an optimum with degrees of freedom by one of `METHODS`."""
-    return fixed_effects(method, best.beta, by_group(problem, best), problem.ml)
 
 
 def fit(
@@ -96,7 +110,11 @@ def fit(
     Parameters
     ----------
     moments : Moments
-    fixed, blocks : names of X's columns, and of Z's columns in each block of random effects
+        Sufficient statistics of the rows.
+    fixed : tuple of str
+        Names of X's columns.
+    blocks : tuple of tuple of str
+        Names of Z's columns in each block of random effects.
     conf_level : float
         Level of every interval: t for fixed effects, profile likelihood for sd's, correlations and the residual
         sd.

@@ -39,10 +39,19 @@ def parameters_table(
         From `fixed_table`.
     keys : sequence of (group, term)
         Of the variance parameters; their estimates, errors and intervals are in this order.
-    estimates, errors : (n,) arrays
+    estimates : (n,) array
+        Original units.
+    errors : (n,) array
+        Standard errors; NaN: none.
     intervals : (n, 2) array
+        Profile intervals; NaN: none.
     truth : dict or None
         truth.json of a simulated study.
+
+    Returns
+    -------
+    DataFrame
+        Columns PARAMETERS.
     """
     variances = pd.DataFrame(
         {
@@ -65,7 +74,22 @@ def parameters_table(
 
 
 def fixed_table(names: tuple[str, ...], tested: FixedEffects, level: float) -> pd.DataFrame:
-    """Tidy rows of fixed effects by one method of degrees of freedom."""
+    """Tidy rows of fixed effects by one method of degrees of freedom.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Names of X's columns.
+    tested : FixedEffects
+        Fixed effects with their degrees of freedom.
+    level : float
+        Of the intervals, between 0 and 1.
+
+    Returns
+    -------
+    DataFrame
+        A row per fixed effect, without engine and truth.
+    """
     eye = np.eye(len(names))
     se, df = tested.std_error(eye), tested.df(eye)
     statistic, reach = tested.beta / se, stats.t.ppf(0.5 + level / 2, df) * se
@@ -91,9 +115,16 @@ def f_tests(tested: FixedEffects, design: Design, total: np.ndarray, x_map: np.n
     Parameters
     ----------
     tested : FixedEffects
+        Fixed effects with their degrees of freedom.
     design : Design
+        Of the model's formula.
     total, x_map : (p + 1, p + 1), (p, p) arrays
         Gram matrix of [X y] in the kernel's coordinates, and these (see `Problem`).
+
+    Returns
+    -------
+    DataFrame
+        term, type, num_df, den_df, F, p_value.
     """
     terms, rows = terms_of(design), []
     for kind in TYPES:
@@ -119,18 +150,27 @@ def diagnostics_of(
     Parameters
     ----------
     best : Optimum or SeveralOptimum
+        Where the fit ended.
     fixed : tuple of str
+        Names of X's columns.
     moments : Moments or SeveralMoments
+        Sufficient statistics of the rows.
     level : float
         Confidence level.
     warnings : list of str
+        What the report warns of.
     seconds : sequence of float
         Of the optimum, the intervals and the random effects.
     parameters : int
         Fixed effects and variance parameters.
     ml : bool
+        The criterion of maximum likelihood instead of REML's.
     df : str
         Method of the fixed effects' degrees of freedom.
+
+    Returns
+    -------
+    Diagnostics
     """
     warnings = list(warnings)
     if not best.certified:
@@ -157,7 +197,22 @@ def diagnostics_of(
 
 
 def information_criteria(criterion: float, parameters: int, rows: int) -> dict[str, Any]:
-    """Log likelihood, AIC and BIC with lme4's counts: fixed effects, elements of D, sigma; BIC with all rows."""
+    """Log likelihood, AIC and BIC with lme4's counts: fixed effects, elements of D, sigma; BIC with all rows.
+
+    Parameters
+    ----------
+    criterion : float
+        -2 log likelihood.
+    parameters : int
+        Fixed effects, elements of D and sigma.
+    rows : int
+        N.
+
+    Returns
+    -------
+    dict
+        logLik, AIC, BIC, parameters.
+    """
     return {
         "logLik": -0.5 * criterion,
         "AIC": criterion + 2.0 * parameters,

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from lmm.core.store import write_table
+from lmm.core.store import write_json, write_table
 from lmm.core.tidy import Fit, ranef_frame
 from lmm.engines.base import Fitted, Task
 from lmm.engines.reml_tables import ENGINE, diagnostics_of, f_tests, fixed_table, parameters_table
@@ -25,7 +25,24 @@ from lmm.moments.several import SeveralMoments
 def ranef_table(
     problem: SeveralProblem, best: SeveralOptimum, level: float, truth: dict | None
 ) -> pd.DataFrame:
-    """BLUPs of all factors with prediction errors, lme4's conditional sd's and normal intervals (tidy columns)."""
+    """BLUPs of all factors with prediction errors, lme4's conditional sd's and normal intervals (tidy columns).
+
+    Parameters
+    ----------
+    problem : SeveralProblem
+        The model over moments.
+    best : SeveralOptimum
+        Its optimum.
+    level : float
+        Of the intervals, between 0 and 1.
+    truth : dict or None
+        truth.json's content; None for own data.
+
+    Returns
+    -------
+    DataFrame
+        Columns RANEF.
+    """
     z = stats.norm.ppf(0.5 + level / 2)
     frames = []
     for k, given in enumerate(conditional(best.information, best.own_sigma)):
@@ -54,6 +71,11 @@ def fitted(engine: Any, task: Task) -> Fitted:
     engine : reml.Fitter
         Its settings.
     task : Task
+        The data set.
+
+    Returns
+    -------
+    Fitted
     """
     terms, methods = engine.terms, engine.methods
     blocks = [grouping.blocks for grouping in terms.groupings]
@@ -77,6 +99,7 @@ def fitted(engine: Any, task: Task) -> Fitted:
         tested = fixed_effects(methods[0], best.beta, derivatives, engine.ml)
         tests = f_tests(tested, task.design(), problem.total, problem.x_map)
         artifacts["tests"] = partial(write_table, table=tests)
+        artifacts["effects"] = partial(write_json, value=tested.plain())
     return Fitted(found, artifacts, further=further)
 
 
@@ -96,6 +119,7 @@ def fit(
     Parameters
     ----------
     moments : SeveralMoments
+        Sufficient statistics of the rows.
     fixed : tuple of str
         Names of X's columns.
     blocks : sequence

@@ -1,13 +1,16 @@
 """Degrees of freedom and standard errors of fixed effects: Satterthwaite, Kenward and Roger, normal.
 
+See docs/statistics.md, section 11.
+
 Satterthwaite (1946) as lmerTest has it (Kuznetsova, Brockhoff & Christensen 2017, J. Stat. Softw. 82(13)), Kenward
 and Roger (1997, Biometrics 53, 983-997) as pbkrtest has it (Halekoh & Hojsgaard 2014, J. Stat. Softw. 59(9)); both
 from `Derivatives`, so at a cost that does not depend on the number of rows, and exact where those packages
 differentiate numerically.
 """
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -61,17 +64,66 @@ class FixedEffects:
 
     @classmethod
     def with_df(cls, beta: np.ndarray, covariance: np.ndarray, df: float) -> "FixedEffects":
-        """Estimates whose every statistic has the same degrees of freedom (inf: normal)."""
+        """Estimates whose every statistic has the same degrees of freedom (inf: normal).
+
+        Parameters
+        ----------
+        beta : (p,) array
+            Estimates, original units.
+        covariance : (p, p) array
+            Their covariance matrix.
+        df : float
+            Of every statistic; inf: normal.
+
+        Returns
+        -------
+        FixedEffects
+        """
         method, p = "normal" if np.isinf(df) else "residual", len(beta)
         nothing = np.zeros((0, p, p)), np.zeros((0, 0))
         return cls(method, np.asarray(beta), covariance, covariance, *nothing, residual=df)
 
+    def plain(self) -> dict[str, Any]:
+        """Plain values, for `from_plain`."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, value: Mapping[str, Any]) -> "FixedEffects":
+        """What `plain` described and JSON kept, to the bit."""
+        p = len(value["beta"])
+        shapes = {"beta": (p,), "covariance": (p, p), "adjusted": (p, p), "slopes": (-1, p, p)}
+        arrays = {name: np.array(value[name], dtype=float).reshape(shape) for name, shape in shapes.items()}
+        n = len(arrays["slopes"])
+        spread = np.array(value["spread"], dtype=float).reshape(n, n)
+        residual = np.inf if value["residual"] is None else value["residual"]
+        return cls(value["method"], **arrays, spread=spread, residual=residual)
+
     def std_error(self, contrasts: np.ndarray) -> np.ndarray:
-        """Standard errors of the rows' combinations of beta, (k,)."""
+        """Standard errors of the rows' combinations of beta, (k,).
+
+        Parameters
+        ----------
+        contrasts : (k, p) array
+            Rows are combinations of beta.
+
+        Returns
+        -------
+        (k,) array
+        """
         return np.sqrt(np.einsum("ka,ab,kb->k", contrasts, self.adjusted, contrasts))
 
     def df(self, contrasts: np.ndarray) -> np.ndarray:
-        """Degrees of freedom of each row's t statistic, (k,); inf for normal."""
+        """Degrees of freedom of each row's t statistic, (k,); inf for normal.
+
+        Parameters
+        ----------
+        contrasts : (k, p) or (p,) array
+            Rows are combinations of beta.
+
+        Returns
+        -------
+        (k,) array
+        """
         contrasts = np.atleast_2d(contrasts)
         if self.method in ("normal", "residual"):
             return np.full(len(contrasts), self.residual)
@@ -83,7 +135,17 @@ class FixedEffects:
             return 2.0 * variance**2 / np.einsum("kn,nm,km->k", gradient, self.spread, gradient)
 
     def test(self, contrasts: np.ndarray) -> Test:
-        """F test of all rows' combinations being 0; chi-square / rank with infinite df for `normal`."""
+        """F test of all rows' combinations being 0; chi-square / rank with infinite df for `normal`.
+
+        Parameters
+        ----------
+        contrasts : (k, p) array
+            Rows are combinations of beta; may be redundant.
+
+        Returns
+        -------
+        Test
+        """
         values, vectors = np.linalg.eigh(contrasts @ self.covariance @ contrasts.T)
         kept = values > max(REDUNDANT * values.max(), 0.0)
         rows = vectors[:, kept].T @ contrasts
@@ -145,12 +207,18 @@ def fixed_effects(method: str, beta: np.ndarray, derivatives: Derivatives, ml: b
 
     Parameters
     ----------
+    method : str
+        One of `METHODS`.
     beta : (p,) array
         In original units.
     derivatives : Derivatives
         Without sigma^2.
     ml : bool
         Whether the optimum is ML's (Satterthwaite alone: Kenward and Roger's is for REML).
+
+    Returns
+    -------
+    FixedEffects
     """
     all_ = complete(derivatives)
     phi = np.linalg.inv(all_.information)
@@ -161,7 +229,7 @@ def fixed_effects(method: str, beta: np.ndarray, derivatives: Derivatives, ml: b
     if method == "normal":
         slopes, spread = np.zeros((0, *phi.shape)), np.zeros((0, 0))
     elif method == "kenward-roger":
-        spread = 2.0 * _inverse(expected_information(all_, phi))
+        spread = 2.0 * inverse(expected_information(all_, phi))
         inner = all_.q - np.einsum("nab,bc,mcd->nmad", all_.p, phi, all_.p, optimize=True)
         gain = phi @ np.einsum("nm,nmab->ab", spread, inner) @ phi
         adjusted = back @ (phi + gain + gain.T) @ back.T
@@ -172,7 +240,19 @@ def fixed_effects(method: str, beta: np.ndarray, derivatives: Derivatives, ml: b
 
 
 def expected_information(all_: Derivatives, phi: np.ndarray) -> np.ndarray:
-    """tr(P V_i P V_j), twice REML's expected information, (m + 1, m + 1)."""
+    """tr(P V_i P V_j), twice REML's expected information, (m + 1, m + 1).
+
+    Parameters
+    ----------
+    all_ : Derivatives
+        With sigma^2, from `complete`.
+    phi : (p, p) array
+        (X'V^-1 X)^-1 relative to sigma^2.
+
+    Returns
+    -------
+    (m + 1, m + 1) array
+    """
     moved = phi @ all_.p
     out = all_.traces - 2.0 * np.einsum("ab,nmba->nm", phi, all_.q)
     out += np.einsum("nab,mba->nm", moved, moved)
@@ -210,11 +290,11 @@ def _in_roots(
                         (row2, row) == (a, b)
                     )
     curvature = jacobian.T @ hessian @ jacobian + bend
-    spread = 2.0 * _inverse(curvature)
+    spread = 2.0 * inverse(curvature)
     return np.einsum("ne,nab->eab", jacobian, slopes), spread
 
 
-def _inverse(matrix: np.ndarray) -> np.ndarray:
+def inverse(matrix: np.ndarray) -> np.ndarray:
     """Inverse of a symmetric matrix on the directions in which, its diagonal being 1, it is above `FLAT`."""
     size = np.sqrt(np.maximum(np.diag(matrix), 0.0))
     unit = np.where(size > 0.0, 1.0 / np.where(size > 0.0, size, 1.0), 0.0)

@@ -1,6 +1,7 @@
 """Estimated marginal means, slopes and their contrasts, as linear functions of the fixed effects.
 
-All come from one reference grid, over which they average with equal weights, whatever the cells' numbers of rows.
+All come from one reference grid, over which they average with equal weights, whatever the cells' numbers of rows
+(docs/statistics.md, section 11).
 """
 
 import itertools
@@ -18,6 +19,12 @@ from lmm.inference.reference_grid import ReferenceGrid, Request, check
 from lmm.model.design import SAME
 
 LISTED = 5  # functions that a warning names
+
+FIRST = ["engine", "effect", "kind"]
+LAST = [
+    "contrast", "estimate", "std_error", "df", "conf_low", "conf_high", "statistic", "p_value", "p_adjusted",
+    "median", "prob_direction",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -175,13 +182,13 @@ def _contrasts(each: Functions, request: Request, compared: list[str], families:
         labels = [" ".join(map(str, each.cells.loc[k, compared])) for k in at]
         means = len(at)
         if not isinstance(request.contrasts, Mapping):
-            pairs = itertools.combinations(range(means), 2)
-            chosen = {f"{labels[a]} - {labels[b]}": {labels[a]: 1.0, labels[b]: -1.0} for a, b in pairs}
+            unit, pairs = np.eye(means), itertools.combinations(range(means), 2)
+            chosen = [(f"{labels[a]} - {labels[b]}", unit[a] - unit[b]) for a, b in pairs]
         else:
-            chosen = {title: _weights(given, labels) for title, given in request.contrasts.items()}
-        for title, given in chosen.items():
+            chosen = [(title, _weights(given, labels)) for title, given in request.contrasts.items()]
+        for title, given in chosen:
             own = np.zeros(len(each.families))
-            own[at] = [given.get(label, 0.0) for label in labels]
+            own[at] = given
             names.append(title)
             weights.append(own)
             family.append(number)
@@ -202,15 +209,32 @@ def _contrasts(each: Functions, request: Request, compared: list[str], families:
     )
 
 
-def _weights(given: Mapping | Sequence, labels: list[str]) -> dict[str, float]:
-    """Weights of a custom contrast by level."""
+def _weights(given: Mapping | Sequence, labels: list[str]) -> np.ndarray:
+    """Weights of a custom contrast by level, (levels,)."""
     if isinstance(given, Mapping):
-        return {str(label): float(value) for label, value in given.items()}
-    return dict(zip(labels, map(float, given), strict=True))
+        by_level = {str(label): float(value) for label, value in given.items()}
+        given = [by_level.get(label, 0.0) for label in labels]
+    return np.array(given, dtype=float)
 
 
 def estimates(group: Functions, fixed: FixedEffects, level: float) -> pd.DataFrame:
-    """Estimates with t statistics; contrasts' p values and intervals adjusted within their families."""
+    """Estimates with t statistics; contrasts' p values and intervals adjusted within their families.
+
+    Parameters
+    ----------
+    group : Functions
+        Linear functions of the fixed effects.
+    fixed : FixedEffects
+        With their degrees of freedom.
+    level : float
+        Of the intervals, between 0 and 1.
+
+    Returns
+    -------
+    DataFrame
+        estimate, std_error, df, conf_low, conf_high, statistic, p_value, p_adjusted, behind the grid's
+        columns.
+    """
     estimate = group.rows @ fixed.beta
     std_error = fixed.std_error(group.rows)
     df = fixed.df(group.rows)
@@ -242,8 +266,17 @@ def summaries(group: Functions, draws: np.ndarray, level: float) -> pd.DataFrame
 
     Parameters
     ----------
+    group : Functions
+        Linear functions of the fixed effects.
     draws : (S, p) array
         Posterior draws of the fixed effects.
+    level : float
+        Of the intervals, between 0 and 1.
+
+    Returns
+    -------
+    DataFrame
+        estimate, median, std_error, conf_low, conf_high, prob_direction, behind the grid's columns.
     """
     values = draws @ group.rows.T
     tail = (1.0 - level) / 2.0
@@ -261,7 +294,13 @@ def summaries(group: Functions, draws: np.ndarray, level: float) -> pd.DataFrame
     return _labelled(group, table)
 
 
+def grid_name(column: str) -> str:
+    """A predictor's column in effects.csv: in backticks where one of the table's own has its name."""
+    return f"`{column}`" if column in (*FIRST, *LAST) else column
+
+
 def _labelled(group: Functions, table: pd.DataFrame) -> pd.DataFrame:
     """A table of estimates behind its grid columns."""
     names = pd.DataFrame({"effect": group.effect, "kind": group.kind}, index=table.index)
-    return pd.concat([names, group.cells, pd.DataFrame({"contrast": group.contrast}), table], axis=1)
+    cells = group.cells.rename(columns=grid_name)
+    return pd.concat([names, cells, pd.DataFrame({"contrast": group.contrast}), table], axis=1)

@@ -181,10 +181,16 @@ def contrasts(terms: list[Term], kind: str, cross: np.ndarray, x_map: np.ndarray
     Parameters
     ----------
     terms : list of Term
+        From `terms_of`.
     kind : str
         "I", "II" or "III".
     cross, x_map : (p, p) arrays
         X'X in the kernel's coordinates, and the way from there to original units: types I and II.
+
+    Returns
+    -------
+    dict
+        Term's name to (k, p) array, original units.
     """
     if kind == "III":
         return {term.name: term.contrasts for term in terms}

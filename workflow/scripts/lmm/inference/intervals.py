@@ -15,6 +15,20 @@ def variance_values(root: np.ndarray, sigma: float, pairs: list[tuple[int, int]]
     """sd's, correlations of `pairs` and the residual sd, in the order of `Structure.terms`.
 
     A correlation with an effect whose sd is 0 is NaN.
+
+    Parameters
+    ----------
+    root : (q, q) array
+        Any root of D.
+    sigma : float
+        Residual sd, units of y.
+    pairs : list of (int, int)
+        Effects whose correlation is a parameter.
+
+    Returns
+    -------
+    (k,) array
+        In the units of root and sigma.
     """
     sds = np.sqrt((root**2).sum(axis=1))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -50,6 +64,10 @@ def profile_intervals(problem: Problem, best: Optimum, level: float) -> tuple[np
 
     Parameters
     ----------
+    problem : Problem
+        The model over moments, in the kernel's coordinates.
+    best : Optimum
+        The optimum of the same problem.
     level : float
         Confidence level; the criterion rises by the chi-square(1) quantile.
 

@@ -15,6 +15,12 @@ def adjusted_p(method: str, t: np.ndarray, df: np.ndarray, p: np.ndarray, means:
         One of `ADJUSTMENTS`; "tukey" holds for all pairwise differences of `means` means.
     t, df, p : (k,) arrays
         Statistics, their degrees of freedom, and their unadjusted two-sided p values.
+    means : int
+        Number of means, for Tukey's method.
+
+    Returns
+    -------
+    (k,) array
     """
     count = len(p)
     if method == "tukey":
@@ -35,7 +41,23 @@ def adjusted_p(method: str, t: np.ndarray, df: np.ndarray, p: np.ndarray, means:
 
 
 def critical(method: str, level: float, df: np.ndarray, means: int) -> np.ndarray:
-    """How many standard errors a confidence interval reaches, (k,); for Holm's method Bonferroni's."""
+    """How many standard errors a confidence interval reaches, (k,); for Holm's method Bonferroni's.
+
+    Parameters
+    ----------
+    method : str
+        One of `ADJUSTMENTS`.
+    level : float
+        Of the intervals, between 0 and 1.
+    df : (k,) array
+        Degrees of freedom of the statistics.
+    means : int
+        Number of means, for Tukey's method.
+
+    Returns
+    -------
+    (k,) array
+    """
     if method == "tukey":
         found = {
             own: stats.studentized_range.ppf(level, means, own) / np.sqrt(2.0) for own in set(df.tolist())

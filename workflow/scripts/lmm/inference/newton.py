@@ -2,7 +2,7 @@
 
 The coordinates phi are the free elements of L (a root of D, rows scaled and permuted as the caller likes) and
 log sigma, both in the kernel's units. No element is bounded: the criterion is even in the columns of L, and a
-bound at 0 creates stops that are no optima (Orthodont, statistics.md section 3).
+bound at 0 creates stops that are no optima (Orthodont, docs/statistics.md, section 3).
 """
 
 import numpy as np
@@ -36,11 +36,23 @@ def criterion(phi, pair, rows, cols, transform, gram, total, df, ml):
         Places of the free elements.
     transform : (q, q) array
         The kernel's Lambda is transform @ L / sigma.
-    gram, total : see `likelihood.reml_terms`
+    gram : packed (blocks, q, q + p + 1, lanes) array
+        A_j, B_j and c_j of each group, by `lanes.pack`; kernel's coordinates.
+    total : (p + 1, p + 1) array
+        Gram matrix of [X y] over all rows, kernel's coordinates.
     df : int
         N - p for REML, N for maximum likelihood.
     ml : bool
         The criterion of maximum likelihood instead of REML's.
+
+    Returns
+    -------
+    value : float
+        Criterion without the problem's constant; inf where it has no value.
+    gradient : (t + 1,) array
+        In phi.
+    slope : (q, q) array
+        Derivative in D, relative to sigma^2.
     """
     q = transform.shape[0]
     t = len(rows)
@@ -95,6 +107,22 @@ def hessian(phi, beside, held, pair, rows, cols, transform, gram, total, df, ml)
 
     `beside` is the gradient at phi for one-sided differences, at half the price, and empty for central ones.
     Rows and columns of the `held` coordinate (-1: none) are left 0.
+
+    Parameters
+    ----------
+    phi : (t + 1,) array
+        Free elements of L and log sigma.
+    beside : (t + 1,) array
+        Gradient at phi for one-sided differences, at half the price; empty: central ones.
+    held : int
+        The coordinate that is not moved; -1: none.
+    pair, rows, cols, transform, gram, total, df, ml : numbers and arrays
+        See `criterion`.
+
+    Returns
+    -------
+    (t + 1, t + 1) array
+        Symmetric; rows and columns of the held coordinate are 0.
     """
     m = len(phi)
     out = np.zeros((m, m))
@@ -122,7 +150,24 @@ def hessian(phi, beside, held, pair, rows, cols, transform, gram, total, df, ml)
 
 @kernel
 def newton(phi, held, pair, rows, cols, transform, gram, total, df, ml, iterations):
-    """Minimise the criterion over all coordinates but `held`: `resume` from nothing known."""
+    """Minimise the criterion over all coordinates but `held`: `resume` from nothing known.
+
+    Parameters
+    ----------
+    phi : (t + 1,) array
+        Free elements of L and log sigma.
+    held : int
+        The coordinate that is not moved; -1: none.
+    pair, rows, cols, transform, gram, total, df, ml : numbers and arrays
+        See `criterion`.
+    iterations : int
+        At most so many steps.
+
+    Returns
+    -------
+    tuple
+        See `resume`.
+    """
     unknown = np.zeros((len(phi), len(phi)))
     return resume(phi, unknown, np.inf, held, pair, rows, cols, transform, gram, total, df, ml, iterations)
 
@@ -132,6 +177,21 @@ def resume(phi, curvature, before, held, pair, rows, cols, transform, gram, tota
     """Minimise the criterion over all coordinates but `held`, leaving saddles along negative curvature.
 
     `curvature` and `before` are an earlier call's, which this one carries on to the bit; zeros and inf: none.
+
+    Parameters
+    ----------
+    phi : (t + 1,) array
+        Free elements of L and log sigma.
+    curvature : (t + 1, t + 1) array
+        An earlier call's Hessian; zeros: none.
+    before : float
+        What its last step promised; inf: nothing known.
+    held : int
+        The coordinate that is not moved; -1: none.
+    pair, rows, cols, transform, gram, total, df, ml : numbers and arrays
+        See `criterion`.
+    iterations : int
+        At most so many steps.
 
     Returns
     -------
@@ -218,13 +278,18 @@ def profile_limit(best, value, at, edge, target, pair, rows, cols, transform, gr
 
     Parameters
     ----------
-    best, value : the optimum and its criterion
+    best : (t + 1,) array
+        The optimum.
+    value : float
+        Its criterion.
     at : int
         The coordinate.
     edge : float
         Where the parameter space ends on this side (inf: nowhere).
     target : float
         Rise of the criterion, e.g. the chi-square quantile.
+    pair, rows, cols, transform, gram, total, df, ml : numbers and arrays
+        See `criterion`.
 
     Returns
     -------

@@ -57,13 +57,36 @@ class Optimum:
 
 
 def lower(matrix: np.ndarray) -> np.ndarray:
-    """The lower triangular L with L L' = matrix matrix' and a non-negative diagonal, by QR."""
+    """The lower triangular L with L L' = matrix matrix' and a non-negative diagonal, by QR.
+
+    Parameters
+    ----------
+    matrix : (q, m) array
+        A root of D; m >= q columns.
+
+    Returns
+    -------
+    (q, q) array
+    """
     root = np.linalg.qr(matrix.T, mode="r").T
     return root * np.where(np.diag(root) < 0.0, -1.0, 1.0)
 
 
 def fill(structure: Structure, phi: np.ndarray) -> np.ndarray:
-    """L from its free elements."""
+    """L from its free elements.
+
+    Parameters
+    ----------
+    structure : Structure
+        The random effects, and which elements of L are free.
+    phi : (t,) or (t + 1,) array
+        The free elements, and whatever follows them.
+
+    Returns
+    -------
+    (q, q) array
+        L, zeros elsewhere.
+    """
     out = np.zeros((len(structure.random), len(structure.random)))
     out[structure.rows, structure.cols] = phi[: len(structure.rows)]
     return out
@@ -150,6 +173,7 @@ def optimum(problem: Problem, starts: list[np.ndarray] | None = None) -> Optimum
     Parameters
     ----------
     problem : Problem
+        The model over moments, in the kernel's coordinates.
     starts : list of (q, q) arrays, optional
         Relative factors in the kernel's coordinates. By default the best of a grid of multiples of the
         identity; where that ends at the boundary or uncertified, every point of the grid is tried as well.
@@ -161,7 +185,7 @@ def optimum(problem: Problem, starts: list[np.ndarray] | None = None) -> Optimum
 
     References
     ----------
-    Statistics.md, section 3: no bound on the diagonal of L, second-order test, escape along negative curvature.
+    docs/statistics.md, section 3: no bound on the diagonal of L, second-order test, escape along negative curvature.
     """
     structure = problem.structure
     if starts is None:

@@ -30,7 +30,21 @@ def names(problem: SeveralProblem) -> list[tuple[str, str]]:
 
 
 def values(problem: SeveralProblem, roots: Sequence[np.ndarray], sigma: float) -> np.ndarray:
-    """The variance parameters in the order of `names`, from roots of all D_k in original units."""
+    """The variance parameters in the order of `names`, from roots of all D_k in original units.
+
+    Parameters
+    ----------
+    problem : SeveralProblem
+        Its structures and groups.
+    roots : sequence of (q_k, q_k) arrays
+        Any root of each D_k.
+    sigma : float
+        Residual sd.
+
+    Returns
+    -------
+    (k,) array
+    """
     parts = [
         variance_values(root, sigma, structure.correlations)[:-1]
         for root, structure in zip(roots, problem.structures, strict=True)
@@ -87,7 +101,7 @@ class _Coordinates:
     pair: int | None
 
     def __call__(self, phi: np.ndarray) -> Place | None:
-        sigma, change = np.exp(phi[-1]), None
+        sigma, change = np.exp(phi[-1]), np.eye(2)
         plain = phi[:-1].copy()
         if self.pair is not None:
             at, r, s = self.pair, phi[self.pair], phi[self.pair + 1]
@@ -101,8 +115,9 @@ class _Coordinates:
         for transform, elements in zip(self.transforms, self.elements, strict=True):
             factor = transform @ np.tensordot(plain, elements, 1) / sigma
             own = transform @ elements / sigma
-            if change is not None and self.pair is not None:
-                own[self.pair : self.pair + 2] = np.tensordot(change, own[self.pair : self.pair + 2], 1)
+            if self.pair is not None:
+                both = slice(self.pair, self.pair + 2)
+                own[both] = np.tensordot(change, own[both], 1)
             factors.append(factor)
             directions.append(np.concatenate([own, -factor[None]]))
         log_s2 = np.zeros(len(phi))
@@ -115,12 +130,8 @@ def _coordinates(
 ) -> tuple[_Coordinates, np.ndarray, int, float]:
     """Coordinates for one parameter, the optimum in them, the parameter's index, and the unit of its value.
 
-    Parameters
-    ----------
-    factor : int or None
-        None: the residual sd.
-    first : tuple of int
-        One random effect of the factor for its sd, two of a block for their correlation.
+    `factor` None is the residual sd; `first` has one random effect of the factor for its sd, two of a block for their
+    correlation.
     """
     transforms, phi, index, unit_of = [], [], len(best.point.phi), problem.y_scale
     pair, start_of = None, 0
@@ -161,12 +172,15 @@ def profile_limit(
     Parameters
     ----------
     objective : Objective
+        The criterion in some coordinates.
     best : Point
         The optimum.
     at : int
+        The coordinate.
     edge : float
         Where the parameter space ends on this side.
     target : float
+        Rise of the criterion, e.g. the chi-square quantile.
     wall : bool
         The coordinate is a correlation: searches start from the optimum where a zero sd stopped one.
 
@@ -234,7 +248,9 @@ def profile_intervals(
     Parameters
     ----------
     problem : SeveralProblem
+        The model over moments, in the kernels' coordinates.
     best : SeveralOptimum
+        The optimum of the same problem.
     level : float
         Confidence level.
 

@@ -1,8 +1,8 @@
 """Newton's method on the (RE)ML criterion of several factors: average information far away, differences near.
 
 Average information needs solves only, and is close to the Hessian where the data say much; near the optimum the
-Hessian by differences of the analytic gradient ends the search and certifies it (statistics.md, sections 3 and 10).
-No element of a relative factor is bounded: at a bound the search would stop where there is no optimum.
+Hessian by differences of the analytic gradient ends the search and certifies it (docs/statistics.md, sections 3 and
+10). No element of a relative factor is bounded: at a bound the search would stop where there is no optimum.
 """
 
 from collections.abc import Callable, Sequence
@@ -131,7 +131,17 @@ class Objective:
     place: Callable[[np.ndarray], Place | None]
 
     def at(self, phi: np.ndarray) -> Point | None:
-        """The point, None where the criterion is not finite."""
+        """The point, None where the criterion is not finite.
+
+        Parameters
+        ----------
+        phi : (n,) array
+            Coordinates.
+
+        Returns
+        -------
+        Point or None
+        """
         place = self.place(phi)
         if place is None:
             return None
@@ -143,6 +153,19 @@ class Objective:
         """Hessian by differences of the gradient; 0 in the row and column of the `held` coordinate.
 
         One-sided differences cost half and are right to about 1e-4, central ones to about 1e-8.
+
+        Parameters
+        ----------
+        point : Point
+            Where.
+        held : int or None
+            The coordinate that is not moved.
+        central : bool
+            Whether differences are central.
+
+        Returns
+        -------
+        (n, n) array
         """
         phi, n = point.phi, len(point.phi)
         out = np.zeros((n, n))
@@ -181,7 +204,19 @@ def relative(problem: SeveralProblem) -> Callable[[np.ndarray], Place]:
 
 
 def free(problem: SeveralProblem, factors: Sequence[np.ndarray]) -> np.ndarray:
-    """The coordinates of `relative` of lower triangular factors."""
+    """The coordinates of `relative` of lower triangular factors.
+
+    Parameters
+    ----------
+    problem : SeveralProblem
+        Its structures.
+    factors : sequence of (q_k, q_k) arrays
+        Lower triangular lambda_k.
+
+    Returns
+    -------
+    (n,) array
+    """
     return np.concatenate([f[s.rows, s.cols] for f, s in zip(factors, problem.structures, strict=True)])
 
 
@@ -205,8 +240,11 @@ def minimise(objective: Objective, point: Point, held: int | None = None, enough
     Parameters
     ----------
     objective : Objective
+        The criterion in some coordinates.
     point : Point
-    held : int, optional
+        Where the search starts.
+    held : int or None
+        The coordinate that is not moved.
     enough : float
         Stop where a step promises to lower the criterion by less than half of this, whatever the Hessian: for values
         of the criterion alone. 0: at rounding, with a Hessian that has no negative eigenvalue.

@@ -93,7 +93,19 @@ class SeveralOptimum:
 
 
 def blocks_lower(structure: Structure, matrix: np.ndarray) -> np.ndarray:
-    """The lower triangular root with a non-negative diagonal of each diagonal block of matrix matrix'."""
+    """The lower triangular root with a non-negative diagonal of each diagonal block of matrix matrix'.
+
+    Parameters
+    ----------
+    structure : Structure
+        Its blocks.
+    matrix : (q, m) array
+        A root of D.
+
+    Returns
+    -------
+    (q, q) array
+    """
     out = np.zeros_like(matrix)
     for start, stop in structure.blocks:
         out[start:stop, start:stop] = lower(matrix[start:stop, start:stop])
@@ -208,7 +220,9 @@ def optimum(
     Parameters
     ----------
     problem : SeveralProblem
+        The model over moments, in the kernels' coordinates.
     reml : bool
+        Whether beta is integrated out; else it is profiled out (ML).
     starts : sequence of lists of (q_k, q_k) arrays, optional
         Relative factors in the kernel's coordinates. By default moment estimates; where these end at the boundary
         or uncertified, multiples of the identity as well.

@@ -1,7 +1,8 @@
 """How much of the variance a mixed model explains: the post's ratio, and measures that have no unit.
 
 Everything follows from beta, D, sigma and two matrices of the design, Z'Z / N and the covariance of X's rows;
-so the same functions serve an estimate, the truth and every draw of a posterior (leading axes).
+so the same functions serve an estimate, the truth and every draw of a posterior (leading axes). See
+docs/statistics.md, section 12.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,6 +40,7 @@ def measures(
     Parameters
     ----------
     beta : (..., p) array
+        Fixed effects, original units.
     D : (..., q, q) array
         Covariance of the random effects.
     sigma : (...) array
@@ -82,7 +84,10 @@ def components(values: Mapping[str, float], fixed: Sequence[str], random: Sequen
     values : mapping
         Tidy term -> value (a number or an array of draws). A correlation that is missing or NaN (that of an
         effect without variance) is 0, a fixed effect that is missing is NaN.
-    fixed, random : sequences of str
+    fixed : tuple of str
+        Names of X's columns.
+    random : tuple of str
+        Names of Z's columns.
 
     Returns
     -------
@@ -106,7 +111,26 @@ def explained(
     mean_zz: np.ndarray,
     cov_fixed: np.ndarray,
 ) -> dict[str, np.ndarray]:
-    """`measures` of the values of tidy terms (see `components`)."""
+    """`measures` of the values of tidy terms (see `components`).
+
+    Parameters
+    ----------
+    values : mapping
+        Tidy term to value, see `components`.
+    fixed : tuple of str
+        Names of X's columns.
+    random : tuple of str
+        Names of Z's columns.
+    mean_zz : (q, q) array
+        Z'Z / N.
+    cov_fixed : (p, p) array
+        Covariance of X's rows.
+
+    Returns
+    -------
+    dict
+        Measure to array of the values' shape.
+    """
     random = list(random)
     intercept = random.index("Intercept") if "Intercept" in random else None
     beta, D, sigma = components(values, fixed, random)
@@ -131,7 +155,10 @@ def table(
         its posterior draws) is quoted; any other's measures are those of its estimates, without interval.
     truth : dict or None
         truth.json's content.
-    fixed, random : sequences of str
+    fixed : tuple of str
+        Names of X's columns.
+    random : tuple of str
+        Names of Z's columns.
     mean_zz, cov_fixed : arrays
         As in `measures`.
     group : str

@@ -64,13 +64,14 @@ def log_densities(
 ) -> np.ndarray:
     """log p(y_j | beta, D, sigma) of every group, its random effects integrated out, at each set of parameters.
 
-    With e_j = y_j - X_j beta and M_j = I + L'Z_j'Z_j L / sigma^2 (statistics.md, section 2)
+    With e_j = y_j - X_j beta and M_j = I + L'Z_j'Z_j L / sigma^2 (docs/statistics.md, section 2)
 
         -2 log p = n_j log(2 pi sigma^2) + log|M_j| + (e_j'e_j - e_j'Z_j L M_j^-1 L'Z_j'e_j / sigma^2) / sigma^2.
 
     Parameters
     ----------
     problem : Problem
+        The model over moments, in the kernel's coordinates.
     gram : (J, q + p + 1, q + p + 1) array
         From `by_group`.
     rows : (J,) array

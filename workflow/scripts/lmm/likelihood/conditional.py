@@ -71,7 +71,18 @@ class Block(NamedTuple):
 
 @kernel
 def block_like(gram):
-    """An empty `Block` for packed moments of this shape."""
+    """An empty `Block` for packed moments of this shape.
+
+    Parameters
+    ----------
+    gram : packed (blocks, q, q + p + 1, lanes) array
+        A_j, B_j and c_j of each group, by `lanes.pack`; kernel's coordinates.
+
+    Returns
+    -------
+    Block
+        Not initialised.
+    """
     _, q, width, n = gram.shape
     p = width - q - 1
     return Block(
@@ -84,7 +95,17 @@ def block_like(gram):
 
 @kernel
 def read_block(gram, index, at):
-    """Copy a block of the packed moments."""
+    """Copy a block of the packed moments.
+
+    Parameters
+    ----------
+    gram : packed (blocks, q, q + p + 1, lanes) array
+        A_j, B_j and c_j of each group, by `lanes.pack`; kernel's coordinates.
+    index : int
+        Number of the block.
+    at : Block
+        `a`, `b` and `c` are written.
+    """
     q, p, _ = at.b.shape
     at.a[:] = gram[index, :, :q]
     at.b[:] = gram[index, :, q : q + p]
@@ -93,7 +114,19 @@ def read_block(gram, index, at):
 
 @kernel
 def condition(factor, z_map, beta, at):
-    """Fill `mean` and `half` at Lambda (`factor`) and beta, both in the kernel's coordinates."""
+    """Fill `mean` and `half` at Lambda (`factor`) and beta, both in the kernel's coordinates.
+
+    Parameters
+    ----------
+    factor : (q, q) array
+        Lambda = L / sigma, kernel's coordinates.
+    z_map : (q, q) array
+        To original units.
+    beta : (p,) array
+        Kernel's coordinates.
+    at : Block
+        Reads what `read_block` wrote; `mean`, `half` and `chol` are written.
+    """
     q, p, n = at.b.shape
     for k in range(q):
         for j in range(n):
@@ -124,7 +157,19 @@ def condition(factor, z_map, beta, at):
 
 @kernel
 def spread(factor, half_x, own, at):
-    """Fill the variances after `condition`; `half_x` half_x' is cov(beta), `own` sigma in the kernel's units."""
+    """Fill the variances after `condition`; `half_x` half_x' is cov(beta), `own` sigma in the kernel's units.
+
+    Parameters
+    ----------
+    factor : (q, q) array
+        Lambda = L / sigma, kernel's coordinates.
+    half_x : (p, p) array
+        half_x half_x' = cov(beta_hat), kernel's coordinates; from `half_of`.
+    own : float
+        sigma in the kernel's units.
+    at : Block
+        Reads what `condition` wrote; the variances are written.
+    """
     q, p, n = at.b.shape
     s2 = own * own
     project(factor, at.b, at.through)
@@ -157,7 +202,20 @@ def spread(factor, half_x, own, at):
 
 @kernel
 def half_of(root, own):
-    """sigma root^-T by back substitution: its product with its transpose is cov(beta_hat), kernel's coordinates."""
+    """sigma root^-T by back substitution: its product with its transpose is cov(beta_hat), kernel's coordinates.
+
+    Parameters
+    ----------
+    root : (p, p) array
+        Lower Cholesky factor of S_X.
+    own : float
+        sigma in the kernel's units.
+
+    Returns
+    -------
+    (p, p) array
+        Upper triangle.
+    """
     p = len(root)
     out = np.zeros((p, p))
     for b in range(p):
@@ -191,6 +249,7 @@ def conditional(problem: Problem, factor: np.ndarray, sigma: float) -> Condition
     Parameters
     ----------
     problem : Problem
+        The model over moments, in the kernel's coordinates.
     factor : (q, q) array
         Lambda = L / sigma in the kernel's coordinates.
     sigma : float

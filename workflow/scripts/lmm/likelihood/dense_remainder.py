@@ -119,7 +119,9 @@ def dense_terms(lead, layout, rest, rest_edge, total, lams, ridge, reml, derive)
     Parameters
     ----------
     lead : Leading
+        Moments of the leading factor.
     layout : Layout
+        Where the factors' columns are.
     rest : (R * R,) array
         Gram matrix of the remainder's random effects; the lower triangle counts.
     rest_edge, total : (R, p + 1), (p + 1, p + 1) arrays
@@ -131,6 +133,7 @@ def dense_terms(lead, layout, rest, rest_edge, total, lams, ridge, reml, derive)
     reml : bool
         Whether beta is integrated out; else it is profiled out (ML).
     derive : bool
+        Whether derivatives are wanted.
 
     Returns
     -------
@@ -195,13 +198,37 @@ def dense_terms(lead, layout, rest, rest_edge, total, lams, ridge, reml, derive)
 
 @kernel
 def dense_product(S, values):
-    """S values, (R, m)."""
+    """S values, (R, m).
+
+    Parameters
+    ----------
+    S : (R * R,) array
+        From `Terms`.
+    values : (R, m) array
+        Columns over the remainder's random effects.
+
+    Returns
+    -------
+    (R, m) array
+    """
     R = len(values)
     return S.reshape((R, R)) @ values
 
 
 @kernel
 def dense_solve(terms, values):
-    """H^-1 values, (R, m); after derivatives."""
+    """H^-1 values, (R, m); after derivatives.
+
+    Parameters
+    ----------
+    terms : Terms
+        Names of the columns of X and Z, and of the grouping factor.
+    values : (R, m) array
+        Columns over the remainder's random effects.
+
+    Returns
+    -------
+    (R, m) array
+    """
     R = len(values)
     return terms.inverse.reshape((R, R)) @ values

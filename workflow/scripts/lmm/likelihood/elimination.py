@@ -11,7 +11,17 @@ from lmm.core.compiled import kernel
 
 @kernel
 def project(factor, columns, out):
-    """Fill `out` (q, c, n) with Lambda' times `columns` (q, c, n) in each lane."""
+    """Fill `out` (q, c, n) with Lambda' times `columns` (q, c, n) in each lane.
+
+    Parameters
+    ----------
+    factor : (q, q) array
+        Lambda, the same for all groups.
+    columns : (q, c, n) array
+        Of n groups: A_j, [B_j c_j] or the like.
+    out : (q, c, n) array
+        Written to.
+    """
     q, width, n = columns.shape
     for a in range(q):
         for b in range(width):
@@ -30,6 +40,17 @@ def factorise(factor, left, chol, product):
     """Fill `chol` (q, q, n) with the Cholesky factor of M and multiply `product` (n,) by |M|.
 
     `left` (q, at least q, n) begins with Lambda'A. The diagonal of `chol` holds reciprocals.
+
+    Parameters
+    ----------
+    factor : (q, q) array
+        Lambda, the same for all groups.
+    left : (q, at least q, n) array
+        Begins with Lambda'A, from `project`.
+    chol : (q, q, n) array
+        Gets the lower Cholesky factor of M, its diagonal as reciprocals.
+    product : (n,) array
+        Multiplied by |M|.
     """
     q, n = len(factor), len(product)
     for a in range(q):
@@ -56,7 +77,15 @@ def factorise(factor, left, chol, product):
 
 @kernel
 def solve_lower(chol, columns):
-    """Replace `columns` (q, c, n) by C^-1 times them, C the Cholesky factor from `factorise`."""
+    """Replace `columns` (q, c, n) by C^-1 times them, C the Cholesky factor from `factorise`.
+
+    Parameters
+    ----------
+    chol : (q, q, n) array
+        From `factorise`.
+    columns : (q, c, n) array
+        Replaced by C^-1 times itself.
+    """
     q, width, n = columns.shape
     for b in range(width):
         for j in range(n):

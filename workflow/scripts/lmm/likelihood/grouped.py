@@ -32,6 +32,24 @@ def eliminate(gram, factor, schur, d_logdet, rest):
     Subtracts sum_j [B c]'Lambda M^-1 Lambda'[B c] from `schur`, fills `d_logdet` with
     sum_j A - A Lambda M^-1 Lambda'A (lower triangle) and `rest` with [B c] - A Lambda M^-1 Lambda'[B c];
     the last two only where `rest` has room for them.
+
+    Parameters
+    ----------
+    gram : packed (blocks, q, q + p + 1, lanes) array
+        A_j, B_j and c_j of each group, by `lanes.pack`; kernel's coordinates.
+    factor : (q, q) array
+        Lambda = L / sigma, kernel's coordinates.
+    schur : (p + 1, p + 1) array
+        Gram matrix of [X y]; the groups' part is subtracted (lower triangle).
+    d_logdet : (q, q) array
+        Gets sum_j A - A Lambda M^-1 Lambda'A (lower triangle), with `rest`.
+    rest : (blocks or 0, q, p + 1, lanes) array
+        Gets [B c] - A Lambda M^-1 Lambda'[B c]; of length 0: no derivatives are wanted.
+
+    Returns
+    -------
+    float
+        sum_j log|M_j|.
     """
     n_blocks, q, width, n = gram.shape
     w = width - q
@@ -108,7 +126,23 @@ def _solve(schur, root, beta):
 
 @kernel
 def differentiate(rest, root, beta, ml, d_logdet, d_rss):
-    """Second pass: subtracts sum_j F_j S_X^-1 F_j' from `d_logdet` (not for ML) and sum_j e_j e_j' from `d_rss`."""
+    """Second pass: subtracts sum_j F_j S_X^-1 F_j' from `d_logdet` (not for ML) and sum_j e_j e_j' from `d_rss`.
+
+    Parameters
+    ----------
+    rest : (blocks, q, p + 1, lanes) array
+        From `eliminate`.
+    root : (p, p) array
+        Lower Cholesky factor of S_X.
+    beta : (p,) array
+        GLS estimate.
+    ml : bool
+        The criterion of maximum likelihood instead of REML's.
+    d_logdet : (q, q) array
+        sum_j F_j S_X^-1 F_j' is subtracted, except for ML.
+    d_rss : (q, q) array
+        sum_j e_j e_j' is subtracted.
+    """
     n_blocks, q, w, n = rest.shape
     p = w - 1
     solved = np.empty((q, p, n))  # F_j root^-T

@@ -13,7 +13,26 @@ from lmm.likelihood.lanes import add_up, logs_of_large, sum_of_logs
 
 @kernel
 def eliminate_pairs(gram, factor, schur, d_logdet, rest):
-    """First pass, as `likelihood.eliminate`."""
+    """First pass, as `likelihood.eliminate`.
+
+    Parameters
+    ----------
+    gram : packed (blocks, q, q + p + 1, lanes) array
+        A_j, B_j and c_j of each group, by `lanes.pack`; kernel's coordinates.
+    factor : (q, q) array
+        Lambda = L / sigma, kernel's coordinates.
+    schur : (p + 1, p + 1) array
+        Gram matrix of [X y]; the groups' part is subtracted (lower triangle).
+    d_logdet : (q, q) array
+        Gets sum_j A - A Lambda M^-1 Lambda'A (lower triangle), with `rest`.
+    rest : (blocks or 0, q, p + 1, lanes) array
+        Gets [B c] - A Lambda M^-1 Lambda'[B c]; of length 0: no derivatives are wanted.
+
+    Returns
+    -------
+    float
+        sum_j log|M_j|.
+    """
     n_blocks, _, width, n = gram.shape
     w, derive = width - 2, len(rest) > 0
     f00, f01, f10, f11 = factor[0, 0], factor[0, 1], factor[1, 0], factor[1, 1]
@@ -69,7 +88,23 @@ def eliminate_pairs(gram, factor, schur, d_logdet, rest):
 
 @kernel
 def differentiate_pairs(rest, root, beta, ml, d_logdet, d_rss):
-    """Second pass, as `likelihood.differentiate`."""
+    """Second pass, as `likelihood.differentiate`.
+
+    Parameters
+    ----------
+    rest : (blocks, q, p + 1, lanes) array
+        From `eliminate`.
+    root : (p, p) array
+        Lower Cholesky factor of S_X.
+    beta : (p,) array
+        GLS estimate.
+    ml : bool
+        The criterion of maximum likelihood instead of REML's.
+    d_logdet : (q, q) array
+        sum_j F_j S_X^-1 F_j' is subtracted, except for ML.
+    d_rss : (q, q) array
+        sum_j e_j e_j' is subtracted.
+    """
     n_blocks, _, w, n = rest.shape
     p = w - 1
     solved, e = np.empty((2, p, n)), np.empty((2, n))

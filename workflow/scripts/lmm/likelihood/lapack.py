@@ -18,7 +18,7 @@ _int, _double, _char = (types.CPointer(t) for t in (types.int32, types.double, t
 UPPER, NO, TRANSPOSE, LEFT = (np.array([ord(letter)], dtype=np.uint8) for letter in "UNTL")
 
 
-def _routine(module: str, name: str, *arguments) -> types.ExternalFunction:
+def _routine(module: str, name: str, *arguments: Any) -> Any:
     symbol = f"lmm_{name}"
     address = get_cython_function_address(f"scipy.linalg.cython_{module}", name)
     llvmlite.binding.add_symbol(symbol, address)
@@ -44,7 +44,18 @@ def _sizes(a, b, c, d):
 
 @kernel
 def factorise(a):
-    """Replace the lower triangle of a, (n, n), by its Cholesky factor; whether a is positive definite."""
+    """Replace the lower triangle of a, (n, n), by its Cholesky factor; whether a is positive definite.
+
+    Parameters
+    ----------
+    a : (n, n) array
+        Symmetric; its lower triangle is read and written.
+
+    Returns
+    -------
+    bool
+        Whether it is positive definite.
+    """
     n = _sizes(a.shape[0], 0, 0, 0)
     if a.shape[0] == 0:
         return True
@@ -54,7 +65,13 @@ def factorise(a):
 
 @kernel
 def invert(a):
-    """Replace the Cholesky factor in the lower triangle of a, (n, n), by the lower triangle of the inverse."""
+    """Replace the Cholesky factor in the lower triangle of a, (n, n), by the lower triangle of the inverse.
+
+    Parameters
+    ----------
+    a : (n, n) array
+        Its lower triangle is read and written.
+    """
     n = _sizes(a.shape[0], 0, 0, 0)
     if a.shape[0] > 0:
         _potri(UPPER.ctypes, n.ctypes, a.ctypes, n.ctypes, n[1:].ctypes)
@@ -62,7 +79,15 @@ def invert(a):
 
 @kernel
 def subtract_gram(w, s):
-    """Subtract w'w, w (k, n), from the lower triangle of s, (n, n)."""
+    """Subtract w'w, w (k, n), from the lower triangle of s, (n, n).
+
+    Parameters
+    ----------
+    w : (k, n) array
+        Factor of what is subtracted.
+    s : (n, n) array
+        Its lower triangle is written.
+    """
     n = _sizes(w.shape[1], w.shape[0], 0, 0)
     if w.size > 0:
         scale = np.array([-1.0, 1.0])
@@ -74,7 +99,17 @@ def subtract_gram(w, s):
 
 @kernel
 def solve_rows(root, rows, transposed):
-    """Replace each row x of `rows`, (m, n), by root^-1 x, or by root^-T x if `transposed`; root (n, n) lower."""
+    """Replace each row x of `rows`, (m, n), by root^-1 x, or by root^-T x if `transposed`; root (n, n) lower.
+
+    Parameters
+    ----------
+    root : (n, n) array
+        Lower triangle.
+    rows : (m, n) array
+        Read and written.
+    transposed : bool
+        Whether by root^-T.
+    """
     n = _sizes(rows.shape[1], rows.shape[0], 0, 0)
     if rows.size > 0:
         one = np.ones(1)
@@ -87,7 +122,13 @@ def solve_rows(root, rows, transposed):
 
 @kernel
 def symmetrise(a):
-    """Copy the lower triangle of a, (n, n), onto the upper one, in tiles that fit the processor's cache."""
+    """Copy the lower triangle of a, (n, n), onto the upper one, in tiles that fit the processor's cache.
+
+    Parameters
+    ----------
+    a : (n, n) array
+        Read and written.
+    """
     n, tile = a.shape[0], 32
     for r0 in range(0, n, tile):
         for c0 in range(0, r0 + 1, tile):

@@ -29,6 +29,7 @@ def pack_problem(
     Parameters
     ----------
     problem : Problem
+        The model over moments, in the kernel's coordinates.
     mean, precision : (p,), (p, p) arrays, optional
         Normal prior of beta, in original units; flat without them.
 
@@ -54,7 +55,18 @@ def pack_problem(
 
 @kernel
 def views(data):
-    """The views of a packed vector: the map of L, the rows' Gram matrices, the prior's."""
+    """The views of a packed vector: the map of L, the rows' Gram matrices, the prior's.
+
+    Parameters
+    ----------
+    data : (n,) array
+        From `likelihood.marginal.pack_problem`.
+
+    Returns
+    -------
+    transform, total, prior, gram
+        Arrays (q, q), (p + 1, p + 1) twice, and the packed moments.
+    """
     q, p, blocks, lanes = int(data[0]), int(data[1]), int(data[2]), int(data[6])
     w = p + 1
     at = HEADER + q * q
@@ -71,6 +83,30 @@ def terms_at(transform, total, prior, gram, y_scale, root, sigma, derive=True):
     """`reml_terms` at L (`root`) and sigma in original units; the relative factor and sigma in the kernel's.
 
     The first four come from `views`: dividing the vector takes time that a loop over draws can save.
+
+    Parameters
+    ----------
+    transform : (q, q) array
+        From `views`: L to the kernel's coordinates.
+    total : (p + 1, p + 1) array
+        From `views`.
+    prior : (p + 1, p + 1) array
+        From `views`: Gram matrix of a normal prior of beta.
+    gram : packed (blocks, q, q + p + 1, lanes) array
+        A_j, B_j and c_j of each group, by `lanes.pack`; kernel's coordinates.
+    y_scale : float
+        sigma = y_scale times that of the kernel's units.
+    root : (q, q) array
+        L, original units.
+    sigma : float
+        Original units.
+    derive : bool
+        Whether derivatives are wanted.
+
+    Returns
+    -------
+    terms, factor, own
+        What `reml_terms` returns, Lambda (q, q) and sigma in the kernel's units.
     """
     q = len(transform)
     own = sigma / y_scale

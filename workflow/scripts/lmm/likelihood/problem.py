@@ -54,7 +54,19 @@ def layout(blocks: tuple[tuple[str, ...], ...]) -> Structure:
 
 
 def roots_of(structure: Structure, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """L and sigma at each draw: (S, q, q) and (S,), from values (k, S) in the order of `Structure.terms`."""
+    """L and sigma at each draw: (S, q, q) and (S,), from values (k, S) in the order of `Structure.terms`.
+
+    Parameters
+    ----------
+    structure : Structure
+        The random effects, and which elements of L are free.
+    values : (k, S) array
+        Draws in the order of `Structure.terms`.
+
+    Returns
+    -------
+    (S, q, q), (S,) arrays
+    """
     q, n = len(structure.random), values.shape[1]
     corr = np.broadcast_to(np.eye(q), (n, q, q)).copy()
     for (k, m), r in zip(structure.correlations, values[q:-1], strict=True):
@@ -116,7 +128,37 @@ class Problem:
         ml=False,
         log_weights=0.0,
     ) -> "Problem":
-        """Pack the groups and fold y's scale into the maps (see `problem_of`)."""
+        """Pack the groups and fold y's scale into the maps (see `problem_of`).
+
+        Parameters
+        ----------
+        gram : (J, q, q + p + 1) array
+            A_j, B_j and c_j of each group.
+        total : (p + 1, p + 1) array
+            Gram matrix of [X y] over all rows, kernel's coordinates.
+        n_rows : int
+            N.
+        structure : Structure
+            The random effects, and which elements of L are free.
+        fixed : tuple of str
+            Names of X's columns.
+        back_x : (p, p) array
+            From the stable columns' coefficients to those of X.
+        offset : (p,) array
+            The pilot fit's coefficients.
+        back_z : list of arrays
+            As back_x, for each block of random effects.
+        y_scale : float
+            Of y*.
+        ml : bool
+            The criterion of maximum likelihood instead of REML's.
+        log_weights : float
+            Sum of the logarithms of the rows' weights.
+
+        Returns
+        -------
+        Problem
+        """
         z_map = np.zeros((len(structure.random), len(structure.random)))
         for (start, stop), back in zip(structure.blocks, back_z, strict=True):
             z_map[start:stop, start:stop] = back * y_scale
@@ -154,7 +196,18 @@ class Problem:
         return self.n_rows - (0 if self.ml else self.p)
 
     def model(self, transform: np.ndarray) -> tuple:
-        """What the optimiser's kernels take after phi: see `newton.criterion`."""
+        """What the optimiser's kernels take after phi: see `newton.criterion`.
+
+        Parameters
+        ----------
+        transform : (q, q) array
+            The kernel's Lambda is transform @ L / sigma.
+
+        Returns
+        -------
+        tuple
+            rows, cols, transform, gram, total, df, ml.
+        """
         rows, cols = self.structure.rows, self.structure.cols
         return rows, cols, transform, self.gram, self.total, self.df, self.ml
 
@@ -166,10 +219,18 @@ def problem_of(
 
     Parameters
     ----------
-    fixed : names of X's columns
-    blocks : names of Z's columns, one tuple for each independent block of random effects
+    moments : Moments
+        Sufficient statistics of the rows.
+    fixed : tuple of str
+        Names of X's columns.
+    blocks : tuple of tuple of str
+        Names of Z's columns in each block of random effects.
     ml : bool
         Maximum likelihood instead of REML.
+
+    Returns
+    -------
+    Problem
     """
     moments = moments.within(fixed)
     combine_x, back_x = moments.basis.stable(fixed)

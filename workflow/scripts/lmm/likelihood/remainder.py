@@ -2,7 +2,7 @@
 
 The remainder holds the random effects of all factors but the leading one, R columns. With Lambda the block diagonal
 matrix of their relative factors, H = I + Lambda'S Lambda, and the fixed effects a border of H, everything comes from
-U = H^-1 Lambda'S_edge (statistics.md, section 10, where H includes the border).
+U = H^-1 Lambda'S_edge (docs/statistics.md, section 10, where H includes the border).
 """
 
 from typing import NamedTuple
@@ -82,7 +82,21 @@ class Terms(NamedTuple):
 
 @kernel
 def scaled_rows(layout, lams, values):
-    """Lambda'values, (R, m), for values (R, m)."""
+    """Lambda'values, (R, m), for values (R, m).
+
+    Parameters
+    ----------
+    layout : Layout
+        Where the factors' columns are.
+    lams : (K, m, m) array
+        lambda_k in the first q_k rows and columns, the leading factor's first; from `SeveralProblem.packed`.
+    values : (R, m) array
+        Columns over the remainder's random effects.
+
+    Returns
+    -------
+    (R, m) array
+    """
     out = np.empty_like(values)
     for level in range(len(layout.factor)):
         k, at = layout.factor[level], layout.start[level]
@@ -97,7 +111,21 @@ def scaled_rows(layout, lams, values):
 
 @kernel
 def unscaled_rows(layout, lams, values):
-    """Lambda values, (R, m), for values (R, m)."""
+    """Lambda values, (R, m), for values (R, m).
+
+    Parameters
+    ----------
+    layout : Layout
+        Where the factors' columns are.
+    lams : (K, m, m) array
+        lambda_k in the first q_k rows and columns, the leading factor's first; from `SeveralProblem.packed`.
+    values : (R, m) array
+        Columns over the remainder's random effects.
+
+    Returns
+    -------
+    (R, m) array
+    """
     out = np.empty_like(values)
     for level in range(len(layout.factor)):
         k, at = layout.factor[level], layout.start[level]
@@ -117,6 +145,7 @@ def solve_border(total, rhs, u):
     Parameters
     ----------
     total : (p + 1, p + 1) array
+        S_total.
     rhs, u : (R, p + 1) arrays
         Lambda'S_edge and H^-1 Lambda'S_edge.
 
@@ -173,7 +202,21 @@ def solve_border(total, rhs, u):
 
 @kernel
 def subtract_fixed(layout, lams, fixed, phi, slopes):
-    """REML: subtract sum_i fixed_i phi fixed_i' lambda_k from the slopes of the remainder's factors."""
+    """REML: subtract sum_i fixed_i phi fixed_i' lambda_k from the slopes of the remainder's factors.
+
+    Parameters
+    ----------
+    layout : Layout
+        Where the factors' columns are.
+    lams : (K, m, m) array
+        lambda_k in the first q_k rows and columns, the leading factor's first; from `SeveralProblem.packed`.
+    fixed : (R, p) array
+        Z'V^-1 X of the remainder's columns.
+    phi : (p, p) array
+        (X'V^-1 X)^-1.
+    slopes : (K, m, m) array
+        Subtracted from.
+    """
     p = len(phi)
     for level in range(len(layout.factor)):
         k, at = layout.factor[level], layout.start[level]
@@ -190,7 +233,17 @@ def subtract_fixed(layout, lams, fixed, phi, slopes):
 
 @kernel
 def subtract_leading_fixed(fixed, phi, slope):
-    """REML: subtract sum_j fixed_j phi fixed_j' from the leading factor's T_0."""
+    """REML: subtract sum_j fixed_j phi fixed_j' from the leading factor's T_0.
+
+    Parameters
+    ----------
+    fixed : (J, q, p) array
+        Z_j'V^-1 X of the leading factor.
+    phi : (p, p) array
+        (X'V^-1 X)^-1.
+    slope : (q, q) array
+        Subtracted from.
+    """
     J, q, p = fixed.shape
     for j in range(J):
         for b in range(q):

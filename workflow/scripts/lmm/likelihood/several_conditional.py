@@ -1,4 +1,7 @@
-"""Random effects of all factors given the variances: Gaussian conditionals, exactly (statistics.md, section 10)."""
+"""Random effects of all factors given the variances: Gaussian conditionals, exactly.
+
+See docs/statistics.md, section 10.
+"""
 
 import numpy as np
 
@@ -18,6 +21,7 @@ def conditional(information: Information, sigma: float) -> list[Conditional]:
     Parameters
     ----------
     information : Information
+        The terms at one Lambda, with derivatives.
     sigma : float
         In the kernel's units.
 

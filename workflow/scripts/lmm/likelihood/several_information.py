@@ -2,7 +2,7 @@
 
 Everything is relative to sigma^2 and in the kernel's coordinates: V = I + sum_k Z_k (I x D_k) Z_k', D_k = lambda_k
 lambda_k'. Per factor, in the formula's order, F_k = Z_k'V^-1 X and e_k = Z_k'P y stand level by level, and
-`bilinear` gives h'Z'V^-1 Z h without forming Z'V^-1 Z (statistics.md, sections 10 and 11).
+`bilinear` gives h'Z'V^-1 Z h without forming Z'V^-1 Z (docs/statistics.md, sections 10 and 11).
 """
 
 from collections.abc import Sequence
@@ -44,8 +44,15 @@ class Information:
         Parameters
         ----------
         problem : SeveralProblem
+            The model over moments, in the kernels' coordinates.
         factors : sequence of (q_k, q_k) arrays
+            lambda_k of each factor, in the formula's order.
         reml : bool
+            Whether beta is integrated out; else it is profiled out (ML).
+
+        Returns
+        -------
+        Information
         """
         terms = problem.terms(problem.packed(factors), reml, True)
         return cls(problem, tuple(factors), terms, reml)
@@ -174,5 +181,15 @@ class Average:
 
 
 def lifted(factors: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Invertible roots of D_k + LIFT^2 I, to evaluate derivatives in D_k where some D_k is singular."""
+    """Invertible roots of D_k + LIFT^2 I, to evaluate derivatives in D_k where some D_k is singular.
+
+    Parameters
+    ----------
+    factors : sequence of (q_k, q_k) arrays
+        lambda_k of each factor.
+
+    Returns
+    -------
+    list of (q_k, q_k) arrays
+    """
     return [np.linalg.cholesky(factor @ factor.T + LIFT**2 * np.eye(len(factor))) for factor in factors]

@@ -99,7 +99,17 @@ class SeveralProblem:
         return constant - 2.0 * self.log_det_x if reml else constant
 
     def packed(self, factors: Sequence[np.ndarray]) -> np.ndarray:
-        """Relative factors of all factors, (q_k, q_k) each, as the kernels take them: (K, m, m)."""
+        """Relative factors of all factors, (q_k, q_k) each, as the kernels take them: (K, m, m).
+
+        Parameters
+        ----------
+        factors : sequence of (q_k, q_k) arrays
+            lambda_k of each factor, in the formula's order.
+
+        Returns
+        -------
+        (K, m, m) array
+        """
         widest = max(len(factor) for factor in factors)
         out = np.zeros((len(factors), widest, widest))
         for at, k in enumerate(self.order):
@@ -114,8 +124,16 @@ class SeveralProblem:
         ----------
         lams : (K, m, m) array
             From `packed`.
-        reml, derive : bool
+        reml : bool
+            Whether beta is integrated out; else it is profiled out (ML).
+        derive : bool
+            Whether derivatives are wanted.
         ridge : (p + 1, p + 1) array, optional
+            sigma^2 times the Gram matrix of a normal prior on beta; flat without it.
+
+        Returns
+        -------
+        Terms
         """
         if ridge is None:
             ridge = np.zeros_like(self.total)
@@ -125,13 +143,37 @@ class SeveralProblem:
         return sparse_terms(self.lead, self.layout, self.pattern.indptr, self.pattern.rows, *common)
 
     def product(self, terms: Terms, values: np.ndarray) -> np.ndarray:
-        """S values, (R, m)."""
+        """S values, (R, m).
+
+        Parameters
+        ----------
+        terms : Terms
+            Holds S.
+        values : (R, m) array
+            Columns over the remainder's random effects.
+
+        Returns
+        -------
+        (R, m) array
+        """
         if self.pattern is None:
             return dense_product(terms.S, values)
         return sparse_product(self.pattern.indptr, self.pattern.rows, terms.S, values)
 
     def solve(self, terms: Terms, values: np.ndarray) -> np.ndarray:
-        """H^-1 values, (R, m), for the random effects' part of H; `terms` with derivatives."""
+        """H^-1 values, (R, m), for the random effects' part of H; `terms` with derivatives.
+
+        Parameters
+        ----------
+        terms : Terms
+            Holds H^-1; with derivatives.
+        values : (R, m) array
+            Columns over the remainder's random effects.
+
+        Returns
+        -------
+        (R, m) array
+        """
         if self.pattern is None:
             return dense_solve(terms, values)
         return sparse_solve(self.pattern.indptr, self.pattern.rows, terms.root, values)
@@ -148,6 +190,7 @@ def build(
     Parameters
     ----------
     moments : SeveralMoments
+        Sufficient statistics of the rows.
     fixed : tuple of str
         Names of X's columns.
     blocks : sequence
@@ -155,6 +198,10 @@ def build(
     sparse : bool, optional
         Whether the remainder is treated as sparse; by default where its Cholesky factor has less than a fifth of
         a dense one's elements.
+
+    Returns
+    -------
+    SeveralProblem
 
     Raises
     ------

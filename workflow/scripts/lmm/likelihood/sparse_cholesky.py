@@ -14,6 +14,20 @@ def factorise(indptr, rows, values):
 
     Columns wait in linked lists, each at the row in which its next element stands, so that a column finds those
     that update it.
+
+    Parameters
+    ----------
+    indptr : (n + 1,) int array
+        Where each column's elements begin.
+    rows : (places,) int array
+        Rows of the elements, column after column.
+    values : (places,) array
+        The lower triangle; read and written.
+
+    Returns
+    -------
+    bool
+        Whether it is positive definite.
     """
     n = len(indptr) - 1
     head, after, place = np.full(n, -1), np.full(n, -1), np.zeros(n, np.int64)
@@ -46,7 +60,23 @@ def factorise(indptr, rows, values):
 
 @kernel
 def solve(indptr, rows, root, values):
-    """root^-T root^-1 values, (n, m), for the Cholesky factor `root`."""
+    """root^-T root^-1 values, (n, m), for the Cholesky factor `root`.
+
+    Parameters
+    ----------
+    indptr : (n + 1,) int array
+        Where each column's elements begin.
+    rows : (places,) int array
+        Rows of the elements, column after column.
+    root : (places,) array
+        The Cholesky factor.
+    values : (n, m) array
+        Right-hand sides.
+
+    Returns
+    -------
+    (n, m) array
+    """
     out = values.copy()
     n, m = out.shape
     for k in range(n):
@@ -70,6 +100,19 @@ def selected_inverse(indptr, rows, root):
 
     With Z the inverse, the columns from the last to the first: Z_ij = -sum_k Z_ik L_kj / L_jj over k below j, and
     Z_jj = 1 / L_jj^2 - sum_k Z_kj L_kj / L_jj; all Z_ik that this needs are on the pattern.
+
+    Parameters
+    ----------
+    indptr : (n + 1,) int array
+        Where each column's elements begin.
+    rows : (places,) int array
+        Rows of the elements, column after column.
+    root : (places,) array
+        The Cholesky factor.
+
+    Returns
+    -------
+    (places,) array
     """
     n = len(indptr) - 1
     out = np.zeros(len(root))
@@ -97,7 +140,23 @@ def selected_inverse(indptr, rows, root):
 
 @kernel
 def product(indptr, rows, matrix, values):
-    """The symmetric matrix times values, (n, m)."""
+    """The symmetric matrix times values, (n, m).
+
+    Parameters
+    ----------
+    indptr : (n + 1,) int array
+        Where each column's elements begin.
+    rows : (places,) int array
+        Rows of the elements, column after column.
+    matrix : (places,) array
+        Its lower triangle.
+    values : (n, m) array
+        Columns.
+
+    Returns
+    -------
+    (n, m) array
+    """
     n, m = values.shape
     out = np.zeros((n, m))
     for k in range(n):

@@ -33,11 +33,35 @@ class Pattern:
     rows: np.ndarray
 
     def find(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
-        """Places of elements (row >= column) that are in the pattern."""
+        """Places of elements (row >= column) that are in the pattern.
+
+        Parameters
+        ----------
+        rows : (n,) int array
+            Rows of the elements.
+        cols : (n,) int array
+            Their columns.
+
+        Returns
+        -------
+        (n,) int array
+        """
         return _find(self.indptr, self.rows, rows.astype(np.int64), cols.astype(np.int64))
 
     def pairs(self, ptr: np.ndarray, cols: np.ndarray) -> np.ndarray:
-        """Places of all pairs of columns that each level of the leading factor meets (see `Leading`)."""
+        """Places of all pairs of columns that each level of the leading factor meets (see `Leading`).
+
+        Parameters
+        ----------
+        ptr : (J + 1,) int array
+            See `Leading`.
+        cols : (c,) int array
+            See `Leading`.
+
+        Returns
+        -------
+        int array
+        """
         met = np.diff(ptr)
         return _pairs(self.indptr, self.rows, ptr, cols, int((met * (met + 1) // 2).sum()))
 
@@ -66,6 +90,10 @@ def pattern_of(
         Which levels of the remainder meet.
     always : bool
         Whether to go on however full the factor becomes.
+
+    Returns
+    -------
+    Pattern or None
     """
     columns = int(widths.sum())
     if columns <= SMALL and not always:

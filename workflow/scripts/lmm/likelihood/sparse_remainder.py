@@ -88,7 +88,37 @@ def _traces(layout, lams, indptr, rows, S, inverse, slopes):
 
 @kernel
 def sparse_terms(lead, layout, indptr, rows, rest, rest_edge, total, lams, ridge, reml, derive):
-    """As `dense_remainder.dense_terms`, with the remainder on the pattern (indptr, rows)."""
+    """As `dense_remainder.dense_terms`, with the remainder on the pattern (indptr, rows).
+
+    Parameters
+    ----------
+    lead : Leading
+        Moments of the leading factor.
+    layout : Layout
+        Where the factors' columns are.
+    indptr : (n + 1,) int array
+        Where each column's elements begin.
+    rows : (places,) int array
+        Rows of the pattern's elements.
+    rest : (places,) array
+        Gram matrix of the remainder on the pattern.
+    rest_edge : (R, p + 1) array
+        Its products with [X y].
+    total : (p + 1, p + 1) array
+        Gram matrix of [X y].
+    lams : (K, m, m) array
+        lambda_k in the first q_k rows and columns, the leading factor's first; from `SeveralProblem.packed`.
+    ridge : (p + 1, p + 1) array
+        sigma^2 times the Gram matrix of a normal prior on beta.
+    reml : bool
+        Whether beta is integrated out; else it is profiled out (ML).
+    derive : bool
+        Whether derivatives are wanted.
+
+    Returns
+    -------
+    Terms
+    """
     K, m = lams.shape[0], lams.shape[1]
     R, w = rest_edge.shape
     p = w - 1
@@ -136,11 +166,43 @@ def sparse_terms(lead, layout, indptr, rows, rest, rest_edge, total, lams, ridge
 
 @kernel
 def sparse_product(indptr, rows, S, values):
-    """S values, (R, m)."""
+    """S values, (R, m).
+
+    Parameters
+    ----------
+    indptr : (n + 1,) int array
+        Where each column's elements begin.
+    rows : (places,) int array
+        Rows of the pattern's elements.
+    S : (places,) array
+        From `Terms`.
+    values : (R, m) array
+        Columns over the remainder's random effects.
+
+    Returns
+    -------
+    (R, m) array
+    """
     return product(indptr, rows, S, values)
 
 
 @kernel
 def sparse_solve(indptr, rows, root, values):
-    """H^-1 values, (R, m)."""
+    """H^-1 values, (R, m).
+
+    Parameters
+    ----------
+    indptr : (n + 1,) int array
+        Where each column's elements begin.
+    rows : (places,) int array
+        Rows of the pattern's elements.
+    root : (places,) array
+        From `Terms`.
+    values : (R, m) array
+        Columns over the remainder's random effects.
+
+    Returns
+    -------
+    (R, m) array
+    """
     return solve(indptr, rows, root, values)

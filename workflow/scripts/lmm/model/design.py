@@ -6,7 +6,6 @@ another machine, makes the same columns.
 """
 
 import ast
-import keyword
 import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -22,7 +21,7 @@ from formulaic.transforms import TRANSFORMS
 
 from lmm.core.errors import StudyError
 from lmm.model.formula import Formula, parse
-from lmm.model.syntax import MARK, evaluable, original
+from lmm.model.syntax import SHADOW, evaluable, hide, hide_level, hide_name, original, shown, term_of
 from lmm.model.terms import Grouping, Terms
 
 FUNCTIONS = {
@@ -30,7 +29,7 @@ FUNCTIONS = {
     "np": np,
     "as_date": lambda days: days,
 }  # dates are numbers of days when they are read
-CONTEXT = FUNCTIONS | {name + MARK: function for name, function in FUNCTIONS.items()}
+CONTEXT = FUNCTIONS | {name + SHADOW: function for name, function in FUNCTIONS.items()}
 INTERCEPT = "Intercept"
 SAME = 1e-6  # relative; combinations are found to about 3e-6 of a column's sd (checks.COLLINEAR)
 # What formulaic, and the functions that it calls with the user's arguments, raise.
@@ -52,6 +51,8 @@ class Design:
         SQL can do the work); None otherwise. The intercept is not in it.
     specs : tuple of ModelSpec
         Of the fixed part and of each block (of each term `(f || g)` with a categorical f).
+    names : tuple of tuple of str
+        Of each specification's columns: formulaic's, but for columns that `term_of` puts in backticks.
     ends : dict of str to list
         Least and greatest value of numeric predictors, where a term's basis depends on all rows.
     dropped : dict of str to dict
@@ -63,6 +64,7 @@ class Design:
     levels: dict[str, list]
     plain: dict[str, str] | None
     specs: tuple[ModelSpec, ...]
+    names: tuple[tuple[str, ...], ...]
     ends: dict[str, list[float]]
     dropped: dict[str, dict[str, float]] = field(default_factory=dict)
 
@@ -101,10 +103,10 @@ class Design:
         """Every column of the model matrices, dropped ones too."""
         frame = _with_levels(df, self.formula, self.levels)
         found: dict[str, np.ndarray] = {}
-        for spec in self.specs:
-            if not set(_names(spec)) <= found.keys():
+        for spec, names in zip(self.specs, self.names, strict=True):
+            if not set(names) <= found.keys():
                 matrix = _evaluate(spec, frame)
-                found |= {name: matrix[:, k] for k, name in enumerate(_names(spec))}
+                found |= {name: matrix[:, k] for k, name in enumerate(names)}
         return found
 
     def without(self, dropped: Mapping[str, Mapping[str, float]]) -> "Design":
@@ -134,12 +136,34 @@ class Design:
         return np.column_stack(beyond) if beyond else np.empty((len(df), 0))
 
     def response(self, df: pd.DataFrame) -> np.ndarray:
-        """The response of a batch, (n,) float64."""
+        """The response of a batch, its offsets subtracted, (n,) float64."""
         name = self.formula.response
-        if name in df.columns:
-            return df[name].to_numpy(dtype=np.float64)
-        spec = ModelSpec(formula=_formulaic(f"0 + {name}", df.columns))
-        return _evaluate(spec, df)[:, 0]
+        bare = name[1:-1] if name.startswith("`") else name
+        if bare in df.columns:
+            y = df[bare].to_numpy(dtype=np.float64)
+        else:
+            spec = ModelSpec(formula=_formulaic(f"0 + {name}", df.columns))
+            y = _evaluate(spec, df.rename(columns=hide_name))[:, 0]
+        for offset in self.formula.offsets:
+            y = y - df[offset].to_numpy(dtype=np.float64)
+        return y
+
+    def weights(self, df: pd.DataFrame) -> np.ndarray | None:
+        """Precision weights of a batch, (n,) float64; None without.
+
+        Raises
+        ------
+        StudyError
+            A weight that is not positive.
+        """
+        name = self.formula.weights
+        if not name:
+            return None
+        found = df[name].to_numpy(dtype=np.float64)
+        if not np.all(found > 0.0):
+            what = f"column {name!r}: {found[~(found > 0.0)][0]:g}, expected weights above 0"
+            raise StudyError("data", what)
+        return found
 
     def matrix(self, df: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Response (n,) and distinct columns (n, K) of a batch; see `response` and `predictors`."""
@@ -164,12 +188,17 @@ def build(
     Parameters
     ----------
     formula : Formula
+        The parsed formula.
     schema : DataFrame or mapping
         The data (needed for poly(), bs() and other transformations whose basis depends on all rows), or
         the predictors' types: column to "numeric" or "categorical", or data.json's `columns`.
     levels : mapping, optional
         Column to its categories, the reference level first. Categorical columns that are not listed take
         their sorted distinct values from the frame, or `levels` of data.json's columns.
+
+    Returns
+    -------
+    Design
 
     Raises
     ------
@@ -246,7 +275,8 @@ def _finish(
     specs = _specs(
         formula, levels, _with_levels(_example(formula, levels, ends), formula, levels), transforms
     )
-    fixed, *found = (_names(spec) for spec in specs)
+    named, plain = _named(specs, formula)
+    fixed, *found = named
     blocks: list[list[tuple[str, ...]]] = [[] for _ in formula.factors]
     for (at, _, split), names in zip(_sides(formula, levels), found, strict=True):
         blocks[at] += [(name,) for name in names] if split else [names]
@@ -255,46 +285,74 @@ def _finish(
     columns = ([INTERCEPT] if INTERCEPT in distinct else []) + [n for n in distinct if n != INTERCEPT]
     groupings = [Grouping(f.columns, tuple(own)) for f, own in zip(formula.factors, blocks, strict=True)]
     terms = Terms(fixed, tuple(groupings), tuple(columns))
-    plain = None
-    if (
-        formula.response in formula.variables
-        and not levels
-        and set(columns) - {INTERCEPT} <= set(formula.predictors)
-    ):
-        plain = {name: name for name in columns if name != INTERCEPT}
-    return Design(formula, terms, levels, plain, specs, ends)
+    simple = formula.response in formula.variables and not levels
+    simple &= distinct.keys() - {INTERCEPT} <= plain.keys()
+    return Design(formula, terms, levels, plain if simple else None, specs, named, ends)
+
+
+def _named(
+    specs: tuple[ModelSpec, ...], formula: Formula
+) -> tuple[tuple[tuple[str, ...], ...], dict[str, str]]:
+    """Names of each specification's columns, and by name those that are columns of the data.
+
+    Raises
+    ------
+    StudyError
+        Levels make two columns of the model the same name.
+    """
+    tokens = {hide_name(name): name for name in formula.predictors}
+    odd = {token: term_of(name) for token, name in tokens.items() if token != name}
+    owners: dict[str, str] = {}
+    named: list[tuple[str, ...]] = []
+    plain: dict[str, str] = {}
+    for spec in specs:
+        names: list[str] = []
+        for term, at in spec.term_indices.items():
+            factors = [(factor.expr, factor.eval_method.value) for factor in term.factors]
+            owner = ":".join(sorted(map(str, term.factors)))
+            for name in (spec.column_names[k] for k in at):
+                label = name
+                for token, column in odd.items():
+                    label = label.replace(f"`{token}`", f"`{tokens[token]}`").replace(token, column)
+                label = shown(original(label))
+                if factors == [(name, "lookup")]:
+                    plain[label] = tokens[name]
+                if label in names or owners.setdefault(label, owner) != owner:
+                    what = (
+                        f"'{label}' is the name of two columns of the model, whose levels look like its terms"
+                    )
+                    raise StudyError("formula", f"{what}; expected levels with other names")
+                names.append(label)
+        named.append(tuple(names))
+    return tuple(named), plain
 
 
 def _formulaic(rhs: str, columns: Collection[str]) -> Formulaic:
     """A right-hand side whose expressions mean what they say, whatever the columns are called."""
-    plain = Formulaic(rhs)
-    if not any(name in CONTEXT or keyword.iskeyword(name) for name in columns):
+    plain = Formulaic(hide(rhs))
+    if not any(name in CONTEXT for name in columns):
         return plain
     terms = []
     for term in plain:
         factors = [
-            f"{{{evaluable(factor.expr, columns)}}}" if factor.eval_method.value == "python" else str(factor)
+            f"{{{evaluable(factor.expr, columns)}}}"
+            if factor.eval_method.value == "python"
+            else f"`{factor.expr}`"
             for factor in term.factors
         ]
         terms.append(":".join(factors) if term.degree else "1")
     return Formulaic(" + ".join(["0" if "1" not in terms else "1", *(term for term in terms if term != "1")]))
 
 
-def _names(spec: ModelSpec) -> tuple[str, ...]:
-    """The names of a model matrix's columns, as the user's formula has them."""
-    return tuple(original(name) for name in spec.column_names)
-
-
 def _quietly(spec: ModelSpec, frame: pd.DataFrame) -> Any:
-    frame = frame.assign(**{name + MARK: frame[name] for name in frame if keyword.iskeyword(name)})
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # log(0) and the like are found by the data's own checks
         try:
             return spec.get_model_matrix(frame, context=CONTEXT, na_action="ignore")
         except EVALUATION as error:
             what = str(error).strip().splitlines()[0]
-            said = f"'{original(str(spec.formula))}' cannot be evaluated: {what}; expected another formula"
-            raise StudyError("formula", said) from None
+            said = f"'{spec.formula}' cannot be evaluated: {what}; expected another formula"
+            raise StudyError("formula", shown(original(said))) from None
 
 
 def _evaluate(spec: ModelSpec, frame: pd.DataFrame) -> np.ndarray:
@@ -348,8 +406,11 @@ def _with_levels(df: pd.DataFrame, formula: Formula, levels: Mapping[str, list])
             # C(Days) makes categories of numbers, and (Days | Subject) may stand beside it
             out[name] = df[name].to_numpy(dtype=np.asarray(levels[name]).dtype)
         else:
-            out[name] = pd.Categorical.from_codes(codes, categories=levels[name])
-    return pd.DataFrame(out, index=df.index)
+            names = [hide_level(level) if isinstance(level, str) else level for level in levels[name]]
+            out[name] = pd.Categorical.from_codes(codes, categories=names)
+    # as formulas name them, in backticks, and as expressions do, such as np.log(Observation)
+    both = out | {hide_name(name): values for name, values in out.items()}
+    return pd.DataFrame(both, index=df.index)
 
 
 def _example(formula: Formula, levels: Mapping[str, list], ends: Mapping[str, list[float]]) -> pd.DataFrame:

@@ -5,6 +5,7 @@ effects. Bates, Mächler, Bolker & Walker 2015 (J. Stat. Softw. 67(1), table 2) 
 rejected with advice.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,8 +14,9 @@ from formulaic import Formula as Formulaic
 from formulaic.parser.types import Factor as Piece
 
 from lmm.core.errors import StudyError
-from lmm.model.syntax import MARK, REFUSED, named, names_in, readable, split, strip, unquoted
+from lmm.model.syntax import hide, named, names_in, shown, spaced, split, strip, unquoted
 
+COLUMN = re.compile(r"\s*\(\s*(?P<name>`[^`]+`|[^\W\d][\w.]*)\s*\)\s*")  # (column)
 EXPECTED = "expected columns by name ('.' is not supported) and functions of them, joined by +, -, * or :"
 
 
@@ -85,6 +87,10 @@ class Formula:
         Transformations such as poly(x, 2) whose basis depends on all rows.
     dates : tuple of str
         Columns inside as_date(...): dates, read as numbers of days.
+    weights : str
+        Column of precision weights: the residual variance of a row is sigma^2 / weight; empty: none.
+    offsets : tuple of str
+        Columns that are subtracted from the response.
     """
 
     text: str
@@ -96,6 +102,14 @@ class Formula:
     categorical: tuple[str, ...]
     stateful: tuple[str, ...]
     dates: tuple[str, ...]
+    weights: str = ""
+    offsets: tuple[str, ...] = ()
+
+    @property
+    def measured(self) -> str:
+        """The response with its weights and offsets: models that differ in it are of different data."""
+        weights = f" | weights({self.weights})" * bool(self.weights)
+        return self.response + weights + "".join(f" - offset({name})" for name in self.offsets)
 
     @property
     def several(self) -> bool:
@@ -136,8 +150,8 @@ def parse(text: str, where: str = "formula") -> Formula:
     Raises
     ------
     StudyError
-        For anything that does not parse or that this version does not fit: weights, offsets, several responses, the
-        same random effect of a factor twice.
+        For anything that does not parse or that this version does not fit: several responses, the same random
+        effect of a factor twice.
     """
     return _Parser(text, where).formula()
 
@@ -147,21 +161,24 @@ class _Parser:
 
     def __init__(self, text: str, where: str):
         self.text, self.where = text, where
+        self.hidden = hide(text) if isinstance(text, str) else text
         self.categorical: list[str] = []
         self.stateful: list[str] = []
         self.dates: list[str] = []
         self.bare: list[str] = []  # columns outside as_date(...)
+        self.offsets: list[str] = []
 
     def fail(self, what: str) -> StudyError:
-        return StudyError(self.where, f"'{self.text}': {what}")
+        return StudyError(self.where, f"'{self.text}': {shown(what)}")
 
     def formula(self) -> Formula:
         if not isinstance(self.text, str) or not self.text.strip():
             raise StudyError(self.where, f"{self.text!r}: expected a formula such as 'y ~ x + (x | group)'")
-        sides = split(self.text, "~", self.fail)
+        sides = split(self.hidden, "~", self.fail)
         if len(sides) != 2:
             raise self.fail("expected one '~' between response and predictors, as in 'y ~ x + (x | group)'")
-        response = self.response(sides[0][1].strip())
+        left, weights = self.weights(sides[0][1].strip())
+        response = self.response(left)
         fixed_text, random_terms = self.parts(sides[1][1])
         fixed = self.side(fixed_text)
         if not fixed.intercept and not fixed.terms:
@@ -187,15 +204,21 @@ class _Parser:
                     "trend"
                 )
         keys = [column for columns in by_factor for column in columns]
+        offsets, beside = tuple(dict.fromkeys(self.offsets)), (weights,) * bool(weights)
         if "Intercept" in predictors:
             raise self.fail(
                 "a predictor called 'Intercept' is not told from the intercept; expected another name"
             )
         for column in self.dates:
-            if column in (*self.bare, *keys):
+            if column in (*self.bare, *keys, *beside, *offsets):
                 raise self.fail(
                     f"'{column}' is a date in as_date(...) and stands without it elsewhere; "
                     "write as_date(...) everywhere"
+                )
+        for column in (*beside, *offsets):
+            if column in keys or column in response.columns:
+                raise self.fail(
+                    f"'{column}' is also the response or a grouping factor; expected another column"
                 )
         for column in response.columns:
             if column in predictors or column in keys:
@@ -203,18 +226,30 @@ class _Parser:
                     f"the response '{column}' is also on the right-hand side; expected it left only"
                 )
         return Formula(
-            text=" ".join(self.text.split()),
+            text=spaced(self.text),
             response=response.terms[0],
             fixed=fixed.rhs,
             factors=tuple(
                 Factor(columns, tuple(term for term, _ in found)) for columns, found in by_factor.items()
             ),
-            variables=tuple(dict.fromkeys([*response.columns, *predictors, *keys])),
+            variables=tuple(dict.fromkeys([*response.columns, *predictors, *keys, *beside, *offsets])),
             predictors=tuple(dict.fromkeys(predictors)),
             categorical=tuple(dict.fromkeys(self.categorical)),
             stateful=tuple(dict.fromkeys(self.stateful)),
             dates=tuple(dict.fromkeys(self.dates)),
+            weights=weights,
+            offsets=offsets,
         )
+
+    def weights(self, text: str) -> tuple[str, str]:
+        """The response's text, and the column in `| weights(column)` behind it; empty without."""
+        parts = [part.strip() for _, part in split(text, "|", self.fail)]
+        if len(parts) < 2:
+            return text, ""
+        found = COLUMN.fullmatch(parts[1].removeprefix("weights"))
+        if len(parts) > 2 or not parts[1].startswith("weights") or found is None:
+            raise self.fail(f"'{' | '.join(parts[1:])}': expected y | weights(column) left of '~'")
+        return parts[0], found["name"].strip("`")
 
     def parts(self, text: str) -> tuple[str, list[str]]:
         """The fixed part, and the random terms without their brackets."""
@@ -231,6 +266,12 @@ class _Parser:
                 if sign == "-":
                     raise self.fail(f"({bare}) cannot be subtracted; leave it out")
                 random.append(bare)
+            elif part.startswith("offset") and (found := COLUMN.fullmatch(part.removeprefix("offset"))):
+                if sign == "-":
+                    raise self.fail(
+                        f"{part} cannot be subtracted; expected it added: its column with the other sign"
+                    )
+                self.offsets.append(found["name"].strip("`"))
             elif "|" in unquoted(part):
                 raise self.fail(f"'{part}': a random term stands alone, added with '+'")
             else:
@@ -242,8 +283,6 @@ class _Parser:
     def response(self, text: str) -> "_Side":
         if not text:
             raise self.fail("the response is missing left of '~'; expected a column")
-        if "|" in unquoted(text):
-            raise self.fail(REFUSED["weights"] + " (brms's 'y | ...' is not read)")
         try:
             side = self.side(f"0 + {text}")
         except StudyError as error:
@@ -254,7 +293,7 @@ class _Parser:
             raise self.fail(
                 f"response '{text}': expected one column or a function of it: np.log(y), I(y / 2)"
             )
-        if self.categorical or self.stateful or ":" in side.terms[0]:
+        if self.categorical or self.stateful or ":" in unquoted(side.terms[0]):
             raise self.fail(f"response '{text}': expected one number for each row, without C() or {{}}")
         return side
 
@@ -263,7 +302,7 @@ class _Parser:
         if "%" in unquoted(text):  # formulaic reads b + b:a where R has a:b
             raise self.fail(f"'{text}': operators such as %in% are not read; write x:z for a %in% term")
         try:
-            terms = list(Formulaic(readable(text)))
+            terms = list(Formulaic(hide(text)))
         except Exception:  # formulaic's own errors, and those of Python's parser, which pass through it
             raise self.fail(f"'{text}' does not parse; {EXPECTED}") from None
         intercept, names, columns = False, [], []
@@ -280,9 +319,9 @@ class _Parser:
         """A factor as text that parses again, and the columns that it uses."""
         expr = factor.expr
         if factor.eval_method.value == "lookup":
-            expr = expr.removesuffix(MARK)
-            self.bare.append(expr)
-            return named(expr), [expr]
+            name = shown(expr)
+            self.bare.append(name)
+            return named(name), [name]
         if factor.eval_method.value == "literal":
             raise self.fail(f"'{expr}': expected a column or a function of columns")
         names = names_in(expr, self.fail)
@@ -291,6 +330,7 @@ class _Parser:
         self.categorical += names.categorical
         self.dates += names.dates
         self.bare += names.bare
+        expr = shown(expr)
         if names.stateful:
             self.stateful.append(expr)
         return (expr if names.call else f"{{{expr}}}"), names.columns
@@ -325,7 +365,7 @@ class _Parser:
         """The column of a grouping factor."""
         name = name.strip()
         if name.startswith("`") and name.endswith("`") and len(name) > 2:
-            return name[1:-1]
+            return shown(name[1:-1])
         if not name.replace(".", "_").isidentifier():  # as in R, a name may have dots
             expected = "expected the name of a column (in backticks if it holds other signs)"
             raise self.fail(f"({text}): grouping factor '{name}': {expected}")
@@ -334,6 +374,10 @@ class _Parser:
     def distinct(self, columns: tuple[str, ...], known: Iterable[tuple[str, ...]]) -> None:
         """Reject a combination of factors in two orders: both are the same factor."""
         for other in known:
+            if other != columns and ":".join(other) == ":".join(columns):
+                raise self.fail(
+                    f"two grouping factors are called '{':'.join(columns)}'; expected no ':' in names of columns"
+                )
             if other != columns and set(other) == set(columns):
                 raise self.fail(
                     f"'{':'.join(columns)}' and '{':'.join(other)}' are the same grouping factor; expected one"

@@ -81,7 +81,18 @@ class Prior:
         )
 
     def logpdf(self, value: np.ndarray) -> np.ndarray:
-        """Log density at `value`, any shape; `lkj`: of one correlation between two effects; `flat`: 0."""
+        """Log density at `value`, any shape; `lkj`: of one correlation between two effects; `flat`: 0.
+
+        Parameters
+        ----------
+        value : array of any shape
+            In the unit of the parameter.
+
+        Returns
+        -------
+        array of the same shape
+            -inf outside the support.
+        """
         value = np.asarray(value, dtype=np.float64)
         if self.name == "flat":
             return np.zeros_like(value)
@@ -150,6 +161,10 @@ def parse_prior(text: str, kind: str, where: str) -> Prior:
         `fixed`, `sd`, `sigma` or `corr`.
     where : str
         Key path for the error message.
+
+    Returns
+    -------
+    Prior
 
     Raises
     ------

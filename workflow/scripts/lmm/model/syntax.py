@@ -10,17 +10,20 @@ import numpy as np
 
 STATEFUL = frozenset({"poly", "bs", "cs", "cr", "cc", "center", "scale", "standardize"})
 FUNCTIONS = STATEFUL | {"log", "log10", "log2", "exp", "exp2", "exp10", "C", "I", "as_date"}
+# How names of variance parameters begin, and of measures of variance explained.
+RESERVED = ("sd__", "cor__", "variance_explained__")
+CALL = re.compile(rf"({'|'.join(sorted(FUNCTIONS))}|np\.\w+|contr\.\w+)\(")
 CONTRASTS = frozenset({"Treatment", "Poly", "Sum", "Helmert", "Diff"})
 ARITHMETIC = (
     ast.BinOp, ast.UnaryOp, ast.Compare, ast.Constant, ast.Tuple, ast.List,
     ast.operator, ast.unaryop, ast.cmpop, ast.expr_context,
 )  # fmt: skip
 NO_NUMBERS = (ast.BitXor, ast.BitAnd, ast.BitOr, ast.LShift, ast.RShift, ast.MatMult, ast.Invert, ast.Not)
-# Stands behind a name while formulaic evaluates an expression; see `evaluable`.
-MARK = "_lmm_"
+# Stands behind a function's name while formulaic evaluates an expression; see `evaluable`.
+SHADOW = "_lmm_"
 REFUSED = {
-    "offset": "offsets are not supported; subtract it from the response before the fit",
-    "weights": "weights are not supported; every row counts once",
+    "offset": "an offset stands alone: write y ~ x + offset(column) + (x | group)",
+    "weights": "weights stand left of '~': write y | weights(column) ~ x + (x | group)",
     "lag": "`lag` depends on the order of rows; make it a column of the data",
     "hashed": "`hashed` categories are not supported; make it a column of the data",
     "s": "smooth terms are not supported; bs(x, df=4) is a spline",
@@ -31,6 +34,13 @@ REFUSED = {
     "factor": "write C(...) for a categorical predictor",
     "as.factor": "write C(...) for a categorical predictor",
 }
+
+
+# Stand-ins are private characters of Unicode, which have no meaning for anyone and seldom occur.
+FIRST = 0x10FF00
+MARK = chr(FIRST + 0x80)  # behind a name that is none as it stands: a word of Python's, a number, an odd one
+STAND_INS = {code: FIRST + code for code in range(0x80) if not (chr(code).isalnum() or chr(code) == "_")}
+SIGNS = {FIRST + code: code for code in range(0x80)} | {ord(MARK): ""}
 
 
 @dataclass
@@ -57,7 +67,7 @@ class Names:
 
 def named(name: str) -> str:
     """A column as a formula has it: odd names in backticks."""
-    return name if name.isidentifier() and not keyword.iskeyword(name) else f"`{name}`"
+    return name if is_bare(name) else f"`{name}`"
 
 
 def names_in(expression: str, fail: Callable[[str], Exception]) -> Names:
@@ -69,8 +79,13 @@ def names_in(expression: str, fail: Callable[[str], Exception]) -> Names:
         Odd column names in backticks.
     fail : callable
         Makes the exception to raise from a message.
+
+    Returns
+    -------
+    Names
     """
     text, odd = _plain(expression)
+    odd = {stand_in: shown(name) for stand_in, name in odd.items()}
     tree = ast.parse(text, mode="eval")  # formulaic has parsed it before
     visitor = _Visitor(odd, fail)
     visitor.names.call = isinstance(tree.body, ast.Call)
@@ -85,39 +100,29 @@ def _plain(expression: str) -> tuple[str, dict[str, str]]:
     return "".join(f"column_{i}_" if i % 2 else piece for i, piece in enumerate(pieces)), odd
 
 
-def readable(text: str) -> str:
-    """A formula's text with `MARK` behind keywords in backticks, which formulaic cannot read in a call."""
-    pieces = text.split("`")
-    for i in range(1, len(pieces) - 1, 2):
-        pieces[i] = f"{pieces[i]}{MARK}" if keyword.iskeyword(pieces[i]) else f"`{pieces[i]}`"
-    return "".join(pieces) if len(pieces) % 2 else text
-
-
 def evaluable(expression: str, columns: Collection[str]) -> str:
     """An expression as formulaic evaluates it rightly, whatever the columns are called.
 
     formulaic takes any name for a column first. So a function, module or contrast that has the name of one of the
-    `columns` gets `MARK` behind its name; `original` takes it away again.
+    `columns` gets `SHADOW` behind its name; `original` takes it away again.
     """
     text, odd = _plain(expression)
     shadowed = [node for node in _functions(ast.parse(text, mode="eval")) if node.id in columns]
     for node in sorted(shadowed, key=lambda node: -node.col_offset):
         end = len(text.encode()[: node.col_offset].decode()) + len(node.id)
-        text = text[:end] + MARK + text[end:]
+        text = text[:end] + SHADOW + text[end:]
     for stand_in, name in odd.items():
         text = text.replace(stand_in, f"`{name}`")
     return text
 
 
 def original(name: str) -> str:
-    """A name in a model matrix, or a formula's text, without `MARK`."""
+    """A name in a model matrix, or a formula's text, without `SHADOW`."""
 
     def unmarked(found: re.Match) -> str:
-        if keyword.iskeyword(found[1]):
-            return named(found[1])
         return found[1] if found[1] in FUNCTIONS | CONTRASTS | {"np", "contr"} else found[0]
 
-    return re.sub(rf"\b(\w+?){MARK}", unmarked, name)
+    return re.sub(rf"\b(\w+?){SHADOW}", unmarked, name)
 
 
 def _functions(tree: ast.AST) -> Iterator[ast.Name]:
@@ -174,11 +179,11 @@ class _Visitor(ast.NodeVisitor):
             self.visit(item)
 
     def column(self, node: ast.Name) -> str:
-        return self.odd.get(node.id, node.id).removesuffix(MARK)
+        return self.odd.get(node.id, node.id)
 
     def shown(self, node: ast.AST) -> str:
         """Source of a part of the expression, odd names in backticks."""
-        text = original(ast.unparse(node))
+        text = ast.unparse(node)
         for stand_in, name in self.odd.items():
             text = text.replace(stand_in, f"`{name}`")
         return text
@@ -219,7 +224,21 @@ def unquoted(text: str) -> str:
 
 
 def split(text: str, signs: str, fail: Callable[[str], Exception]) -> list[tuple[str, str]]:
-    """Split at `signs` outside brackets and quotes: (sign before the part, part); a leading sign is kept."""
+    """Split at `signs` outside brackets and quotes: (sign before the part, part); a leading sign is kept.
+
+    Parameters
+    ----------
+    text : str
+        Part of a formula.
+    signs : str
+        The characters to split at.
+    fail : callable
+        Makes the error for a message.
+
+    Returns
+    -------
+    list of (str, str)
+    """
     parts: list[tuple[str, str]] = []
     depth, quote, start, sign = [], "", 0, "+"
     for i, c in enumerate(text):
@@ -241,6 +260,59 @@ def split(text: str, signs: str, fail: Callable[[str], Exception]) -> list[tuple
     if quote or depth:
         raise fail(f"'{quote or depth[-1]}' is never closed; expected its other half after it")
     return [*parts, (sign, text[start:])]
+
+
+def term_of(column: str) -> str:
+    """A column's name in the names of terms: in backticks, as R has them, where it could be read as something else.
+
+    `x:z` is an interaction, `f[T.a]` a level, `log(x)` a function, and the standard deviation of a random effect of
+    a column called Observation would have the residual's name.
+    """
+    from lmm.core.tidy import RESIDUAL, sd_name  # here, because headers are looked at without pandas
+
+    odd = column.startswith(RESERVED) or sd_name(column) == RESIDUAL or CALL.match(column)
+    return f"`{column}`" if odd or set(":[") & set(column) else column
+
+
+def is_bare(column: str) -> bool:
+    """Whether a formula may have a column's name without backticks and means nothing else by it."""
+    return column.isidentifier() and not keyword.iskeyword(column) and term_of(column) == column
+
+
+def hide(text: str) -> str:
+    """A formula whose names in backticks have stand-ins for all signs that formulaic or Python would read.
+
+    formulaic takes a backslash, a tilde or a bracket in a name for its own, and joins names by colons. A level that
+    begins with two underscores it leaves out; such a string in quotes gets a stand-in, too (`hide_level`).
+    """
+
+    def hidden(found: re.Match) -> str:
+        if found[1]:
+            return found[1][0] + hide_level(found[1][1:])
+        bare = is_bare(found[2]) or found[2].endswith(MARK)
+        return f"`{found[2].translate(STAND_INS)}{MARK * (not bare)}`"
+
+    return re.sub(r"('[^']*'|\"[^\"]*\")|`([^`]*)`", hidden, text)
+
+
+def hide_name(name: str) -> str:
+    """A column's name as `hide` leaves it between backticks."""
+    return hide(f"`{name}`")[1:-1]
+
+
+def hide_level(level: str) -> str:
+    """A level that formulaic keeps."""
+    return chr(FIRST + ord("_")) + level[1:] if level.startswith("__") else level
+
+
+def shown(text: str) -> str:
+    """What `hide` has hidden, as it was."""
+    return text.translate(SIGNS)
+
+
+def spaced(text: str) -> str:
+    """`text` with one space wherever there is white space, but for what stands in backticks or quotes."""
+    return re.sub(r"(`[^`]*`|'[^']*'|\"[^\"]*\")|\s+", lambda found: found[1] or " ", text).strip()
 
 
 def strip(text: str) -> str:

@@ -59,7 +59,23 @@ class Terms:
     def one(
         cls, fixed: tuple[str, ...], blocks: tuple[tuple[str, ...], ...], group: str, columns: tuple[str, ...]
     ) -> "Terms":
-        """The terms of a model with one grouping factor, a column of the data."""
+        """The terms of a model with one grouping factor, a column of the data.
+
+        Parameters
+        ----------
+        fixed : tuple of str
+            Names of X's columns.
+        blocks : tuple of tuple of str
+            Names of Z's columns in each block of random effects.
+        group : str
+            The grouping factor.
+        columns : tuple of str
+            All distinct model-matrix columns.
+
+        Returns
+        -------
+        Terms
+        """
         return cls(fixed, (Grouping((group,), blocks),), columns)
 
     @classmethod

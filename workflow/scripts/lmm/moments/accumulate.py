@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from lmm.core.compiled import kernel
+from lmm.data.cells import quoted
 from lmm.data.levels import in_order, level_names, union
-from lmm.data.source import BATCH_ROWS, Part, Source, each_part, level_of, quote, text
+from lmm.data.source import BATCH_ROWS, Part, Source, each_part, level_of, quote
 from lmm.data.summary import group_sizes
 from lmm.moments.moments import Basis, Moments
 from lmm.moments.pilot import finite_matrix, of_rows
@@ -80,7 +81,19 @@ class Sums:
         self.log_weights = 0.0
 
     def add(self, codes: np.ndarray, y: np.ndarray, W: np.ndarray, weights: np.ndarray | None = None) -> None:
-        """Add rows: group numbers (n,), response (n,), model-matrix columns (n, K), K = m or m + 1, weights (n,)."""
+        """Add rows: group numbers (n,), response (n,), model-matrix columns (n, K), K = m or m + 1, weights (n,).
+
+        Parameters
+        ----------
+        codes : (n,) int array
+            The group of each row, an index into the levels.
+        y : (n,) array
+            Response.
+        W : (n, K) array
+            Model-matrix columns, K = m, or m + 1 with the constant in front.
+        weights : (n,) array or None
+            Precision weights, positive.
+        """
         basis = self.basis
         codes, y, W = _read_only(codes, np.int64), _read_only(y, np.float64), _read_only(W, np.float64)
         weights = _read_only(np.zeros(0) if weights is None else weights, np.float64)
@@ -140,18 +153,25 @@ def compute(
     Parameters
     ----------
     terms : Terms
+        Names of the columns of X and Z, and of the grouping factors.
     y : (n,) array
+        Response.
     W : (n, K) array
         Model-matrix columns `terms.columns`.
     codes : (n,) int array
         The group of each row, an index into `levels` (see `levels.encode`).
     levels : (J,) array of str
+        Names of the groups, in their order.
     whole : bool
         Keep each group's whole Gram matrix.
     basis : Basis, optional
         Default: from a pilot fit on a sample of the rows.
     weights : (n,) array, optional
         Precision weights, positive: the residual variance of row i is sigma^2 / weights[i].
+
+    Returns
+    -------
+    Moments
     """
     if basis is None:
         basis = of_rows(terms, y, W)
@@ -190,25 +210,31 @@ def merge(parts: Iterable[Moments]) -> Moments:
 def accumulate(
     source: Source, design, basis: Basis, whole: bool = True, threads: int = 1, memory_mb: int = 1024
 ) -> Moments:
-    """Moments of a scanned source: by SQL where every term is a plain numeric column, else in batches.
+    """Moments of a scanned source: by SQL where terms are plain numeric columns without weights, else in batches.
 
     Parameters
     ----------
     source : Source
         As `ingest.scan` or `ingest.reopen` gives it.
     design : Design
+        Of the model's formula.
     basis : Basis
+        Of all files' pilot fit.
     whole : bool
         Keep each group's whole Gram matrix.
     threads, memory_mb : int
         For DuckDB. The numbers do not depend on them.
+
+    Returns
+    -------
+    Moments
 
     Raises
     ------
     StudyError
         A term is not finite in some row, for example np.log(x) where x is 0.
     """
-    by = _by_sql if design.plain is not None else _by_batches
+    by = _by_sql if design.plain is not None and not design.formula.weights else _by_batches
     return by(source, design, basis, whole, threads, memory_mb)
 
 
@@ -226,13 +252,20 @@ def by_level(
     Parameters
     ----------
     source : Source
+        A scanned source.
     design : Design
         Every term is a plain numeric column.
     basis : Basis
+        Coordinates of the columns.
     key : tuple of str
         The factor's columns.
     whole : bool
         Keep each level's whole Gram matrix.
+
+    Returns
+    -------
+    query, read
+        A part to its SQL; a connection and that SQL to Moments.
     """
     m = len(basis.columns)
     rows = m + 2 if whole else 1 + basis.n_random
@@ -270,20 +303,31 @@ def columns_of_e(
     Parameters
     ----------
     source : Source
+        A scanned source.
     design : Design
+        Of the model's formula.
     basis : Basis
+        Coordinates of the columns.
     part : Part
+        Which rows.
     keys : mapping
         Name of the SQL column to the columns of a factor.
+
+    Returns
+    -------
+    str
     """
 
     def number(value: float) -> str:
         # As text, because DuckDB reads 0.1 as a decimal number.
-        return f"CAST({text(repr(float(value)))} AS DOUBLE)"
+        return f"CAST({quoted(repr(float(value)))} AS DOUBLE)"
 
     # Names of our own, because a user's column may be called n or e1.
     columns = [f"{level_of(key)} AS {name}" for name, key in keys.items()]
-    y = f"(CAST({quote(design.formula.response)} AS DOUBLE) - {number(basis.pilot[0])})"
+    y = f"CAST({quote(design.formula.response)} AS DOUBLE)"
+    for name in design.formula.offsets:
+        y = f"({y} - CAST({quote(name)} AS DOUBLE))"
+    y = f"({y} - {number(basis.pilot[0])})"
     for k, name in enumerate(basis.columns, start=1):
         centred = f"(CAST({quote(design.plain[name])} AS DOUBLE) - {number(basis.center[k - 1])})"
         columns.append(f"{centred} * {number(1 / basis.scale[k - 1])} AS lmm_e{k}")
@@ -305,7 +349,8 @@ def _by_batches(source: Source, design, basis: Basis, whole: bool, threads: int,
         for batch in connection.sql(sql).to_arrow_reader(BATCH_ROWS):
             frame = batch.to_pandas()
             y, W = finite_matrix(design, frame)
-            sums.add(index.get_indexer(level_names(frame, source.keys[0])), y, W)
+            codes = index.get_indexer(level_names(frame, source.keys[0]))
+            sums.add(codes, y, W, design.weights(frame))
 
     # One part at a time, because all add to the same sums.
     for _ in each_part(source, source.typed, "moments", 1, memory_mb, read):

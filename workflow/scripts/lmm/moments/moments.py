@@ -2,7 +2,8 @@
 
 They are kept as Gram matrices in a *basis* of centred and scaled columns, E = [1, (w_1 - c_1)/s_1, ..., y*], where
 y* is the response less a pilot least-squares fit, over its scale. Sums of raw squares would cancel (a shift of
-y by 1e8 destroys them silently); these do not, and they still add up over any split of the rows.
+y by 1e8 destroys them silently); these do not, and they still add up over any split of the rows
+(docs/statistics.md, section 1).
 """
 
 from collections.abc import Mapping, Sequence
@@ -173,6 +174,12 @@ class Moments:
         return len(self.levels)
 
     @property
+    def weighted(self) -> bool:
+        """Whether rows have weights that are not all 1: their sum is N and their product 1 for those alone."""
+        slack = 1e-9 * self.n_rows
+        return abs(self.total[0, 0] - self.n_rows) > slack or abs(self.log_weights) > slack
+
+    @property
     def whole(self) -> bool:
         """Whether each group's whole Gram matrix was kept."""
         return self.gram.shape[1] == self.gram.shape[2]
@@ -277,6 +284,10 @@ class Moments:
         ----------
         combine_z, combine_x : (m + 1, q), (m + 1, p) arrays
             See `Basis.stable`; Z's use the rows that `gram` keeps.
+
+        Returns
+        -------
+        (J, q, q + p + 1) array
         """
         rows = self.gram.shape[1]
         top = combine_z[: min(rows, len(combine_z))]
@@ -289,12 +300,9 @@ class Moments:
 
     def write(self, table: str, details: str) -> None:
         """Write moments.parquet (a row a group) and moments.json (global sums, basis)."""
-        names = ["1", *self.basis.columns, "y*"]
         rows = self.gram.shape[1]
         columns: dict[str, np.ndarray] = {"level": self.levels, "n": self.n}
-        for a in range(rows):
-            for b in range(a, len(names)):
-                columns[f"{names[a]} * {names[b]}"] = self.gram[:, a, b]
+        columns |= {name: self.gram[:, a, b] for name, a, b in _products(self.basis, rows)}
         write_table(table, pd.DataFrame(columns))
         value = {"group": self.group, "rows": rows, "basis": self.basis.plain(), "total": self.total}
         value["log_weights"] = self.log_weights
@@ -305,13 +313,11 @@ class Moments:
         """Read what `write` wrote."""
         frame, value = read_table(table), read_json(details)
         basis = Basis.from_plain(value["basis"])
-        names = ["1", *basis.columns, "y*"]
-        gram = np.empty((len(frame), value["rows"], len(names)))
-        for a in range(value["rows"]):
-            for b in range(a, len(names)):
-                gram[:, a, b] = frame[f"{names[a]} * {names[b]}"]
-                if b < value["rows"]:
-                    gram[:, b, a] = gram[:, a, b]
+        gram = np.empty((len(frame), value["rows"], len(basis.columns) + 2))
+        for name, a, b in _products(basis, value["rows"]):
+            gram[:, a, b] = frame[name]
+            if b < value["rows"]:
+                gram[:, b, a] = gram[:, a, b]
         levels = frame["level"].to_numpy(dtype=object)
         total, logs = np.array(value["total"]), value["log_weights"]
         return cls(value["group"], levels, frame["n"].to_numpy(), gram, total, basis, logs)
@@ -321,6 +327,15 @@ def by_group(
     moments: Moments, fixed: tuple[str, ...], blocks: tuple[tuple[str, ...], ...]
 ) -> np.ndarray | None:
     """Gram matrix of [Z X y] of every group in the coordinates of `likelihood.problem.problem_of`.
+
+    Parameters
+    ----------
+    moments : Moments
+        Sufficient statistics of the rows.
+    fixed : tuple of str
+        Names of X's columns.
+    blocks : tuple of tuple of str
+        Names of Z's columns in each block of random effects.
 
     Returns
     -------
@@ -334,3 +349,16 @@ def by_group(
     columns = np.zeros((len(moments.total), sum(part.shape[1] for part in parts) + 1))
     columns[:-1, :-1], columns[-1, -1] = np.hstack(parts), 1.0
     return columns.T @ moments.gram @ columns
+
+
+def _products(basis: Basis, rows: int) -> list[tuple[str, int, int]]:
+    """The columns of moments.parquet, `x * y*` for x and the response, and the elements of `gram` that they are."""
+    names = ["1", *basis.columns, "y*"]
+    found: dict[str, tuple[int, int]] = {}
+    for a in range(rows):
+        for b in range(a, len(names)):
+            name = f"{names[a]} * {names[b]}"
+            while name in found:  # columns of the data may be called 1 and `x * x`
+                name += "'"
+            found[name] = (a, b)
+    return [(name, a, b) for name, (a, b) in found.items()]

@@ -28,7 +28,9 @@ def pilot(
     Parameters
     ----------
     terms : Terms
+        Names of the columns of X and Z, and of the grouping factors.
     y : (n,) array
+        Response.
     W : (n, K) array
         Model-matrix columns `terms.columns`.
     stats : dict, optional
@@ -67,7 +69,21 @@ def pilot(
 
 
 def of_rows(terms, y: np.ndarray, W: np.ndarray) -> Basis:
-    """The basis for rows in memory: `pilot` on a sample of them."""
+    """The basis for rows in memory: `pilot` on a sample of them.
+
+    Parameters
+    ----------
+    terms : Terms
+        Names of the columns of X and Z, and of the grouping factor.
+    y : (N,) array
+        Response.
+    W : (N, K) array
+        Model-matrix columns `terms.columns`.
+
+    Returns
+    -------
+    Basis
+    """
     step = max(len(y) // SAMPLE_ROWS, 1)
     return pilot(terms, y[::step], W[::step])
 
@@ -95,6 +111,7 @@ def sample(
     Parameters
     ----------
     source : Source
+        As `ingest.inspect` or `ingest.scan` gives it.
     rows : int
         About how many.
     select : callable, optional
@@ -124,9 +141,15 @@ def basis_of(source: Source, design, columns: Mapping[str, dict] | None = None) 
     Parameters
     ----------
     source : Source
+        As `ingest.scan` or `ingest.reopen` gives it.
     design : Design
+        Of the model's formula.
     columns : dict, optional
         `columns` of data.json: means and sd's over all rows.
+
+    Returns
+    -------
+    Basis
     """
     y, W = finite_matrix(design, sample(source))
     plain = design.plain or {}

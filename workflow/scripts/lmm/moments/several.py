@@ -1,7 +1,7 @@
 """Moments of a linear mixed model with several grouping factors, crossed or nested.
 
 Per factor they are `Moments`, as with one factor; beside them stand the cells: cross-products of the levels of two
-factors that meet in some row. Both add up over any split of the rows (statistics.md, section 10).
+factors that meet in some row. Both add up over any split of the rows (docs/statistics.md, section 10).
 """
 
 from collections.abc import Iterable, Sequence
@@ -110,6 +110,10 @@ class SeveralMoments:
         ----------
         group : str
             Its name.
+
+        Returns
+        -------
+        Moments
         """
         return self.factors[self.groups.index(group)]
 
@@ -127,7 +131,17 @@ class SeveralMoments:
         return self.factors[0].ols(names)
 
     def write(self, table: str, cells: str, details: str) -> None:
-        """Write the levels (a row per level of each factor), the cells (a row per cell) and the JSON details."""
+        """Write the levels (a row per level of each factor), the cells (a row per cell) and the JSON details.
+
+        Parameters
+        ----------
+        table : str
+            Path of the levels' table.
+        cells : str
+            Path of the cells' table.
+        details : str
+            Path of the JSON file.
+        """
         names = ["1", *self.basis.columns, "y*"]
         rows = self.factors[0].gram.shape[1]
         frames = []
@@ -165,7 +179,21 @@ class SeveralMoments:
 
     @classmethod
     def read(cls, table: str, cells: str, details: str) -> "SeveralMoments":
-        """Read what `write` wrote."""
+        """Read what `write` wrote.
+
+        Parameters
+        ----------
+        table : str
+            Path of the levels' table.
+        cells : str
+            Path of the cells' table.
+        details : str
+            Path of the JSON file.
+
+        Returns
+        -------
+        SeveralMoments
+        """
         frame, about = read_table(table), read_json(details)
         basis, total = Basis.from_plain(about["basis"]), np.array(about["total"])
         names = ["1", *basis.columns, "y*"]
@@ -207,8 +235,37 @@ def read_any(table: str, details: str, cells: str | None = None) -> Moments | Se
         Paths of what `write` wrote.
     cells : str, optional
         Several factors have it.
+
+    Returns
+    -------
+    Moments or SeveralMoments
     """
     return SeveralMoments.read(table, cells, details) if cells else Moments.read(table, details)
+
+
+def narrowed(moments: Moments | SeveralMoments, groups: Sequence[str]) -> Moments | SeveralMoments:
+    """The moments of some of the grouping factors.
+
+    Parameters
+    ----------
+    moments : Moments or SeveralMoments
+        Of at least these factors.
+    groups : sequence of str
+        Names of the factors that are wanted, in any order that the model has them in.
+    """
+    if isinstance(moments, Moments) or tuple(groups) == moments.groups:
+        return moments
+    if len(groups) == 1:
+        return moments.of(groups[0])
+    at = [moments.groups.index(group) for group in groups]
+    cells = {}
+    for k, m in pairs_of(len(at)):
+        found = moments.cells[min(at[k], at[m]), max(at[k], at[m])]
+        if at[k] > at[m]:
+            order = np.lexsort((found.i, found.j))
+            found = Cells(found.j[order], found.i[order], found.gram[order].transpose(0, 2, 1))
+        cells[k, m] = found
+    return SeveralMoments(tuple(moments.factors[k] for k in at), cells, tuple(moments.kept[k] for k in at))
 
 
 def pairs_of(count: int) -> list[tuple[int, int]]:
@@ -222,8 +279,14 @@ def kept_columns(basis: Basis, blocks: Sequence[tuple[tuple[str, ...], ...]]) ->
     Parameters
     ----------
     basis : Basis
+        Coordinates of the columns.
     blocks : sequence
         The blocks of random effects of each factor.
+
+    Returns
+    -------
+    tuple of tuple of int
+        Per factor.
     """
     out = []
     for own in blocks:

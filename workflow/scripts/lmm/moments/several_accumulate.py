@@ -1,4 +1,4 @@
-"""From rows to the moments of several factors: arrays, or SQL for files (statistics.md, section 10)."""
+"""From rows to the moments of several factors: arrays, or SQL for files (docs/statistics.md, section 10)."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -49,6 +49,10 @@ def cells_of_rows(i: np.ndarray, j: np.ndarray, left: np.ndarray, right: np.ndar
         The columns of E that are kept for them.
     n_right : int
         Levels of the second factor.
+
+    Returns
+    -------
+    Cells
     """
     key = i.astype(np.int64) * n_right + j
     order = np.argsort(key, kind="stable")
@@ -74,17 +78,25 @@ def compute_several(
     Parameters
     ----------
     terms : Terms
+        Names of the columns of X and Z, and of the grouping factors.
     y : (n,) array
+        Response.
     W : (n, K) array
         Model-matrix columns `terms.columns`.
     codes : sequence of (n,) int arrays
         Each row's level of each factor, an index into `levels`.
     levels : sequence of (J,) arrays of str
+        Names of each factor's levels.
     basis : Basis
+        Coordinates of the columns.
     whole : bool
         Keep each level's whole Gram matrix.
     weights : (n,) array, optional
         Precision weights, positive: the residual variance of row i is sigma^2 / weights[i].
+
+    Returns
+    -------
+    SeveralMoments
     """
     sums = SeveralSums(terms, levels, basis, whole)
     sums.add(codes, y, W, weights)
@@ -113,7 +125,19 @@ class SeveralSums:
     def add(
         self, codes: Sequence[np.ndarray], y: np.ndarray, W: np.ndarray, weights: np.ndarray | None = None
     ) -> None:
-        """Add rows: levels of each factor (n,), response (n,), model-matrix columns (n, K), weights (n,)."""
+        """Add rows: levels of each factor (n,), response (n,), model-matrix columns (n, K), weights (n,).
+
+        Parameters
+        ----------
+        codes : (N,) int array
+            Each row's group, from 0.
+        y : (N,) array
+            Response.
+        W : (N, K) array
+            Model-matrix columns `terms.columns`.
+        weights : (n,) array or None
+            Precision weights, positive.
+        """
         basis, first = self.basis, W.shape[1] - len(self.basis.columns)
         for sums, own in zip(self.sums, codes, strict=True):
             sums.add(own, y, W, weights)
@@ -146,12 +170,19 @@ def accumulate_several(
     Parameters
     ----------
     source : Source
+        A scanned source.
     design : Design
+        Of the model's formula.
     basis : Basis
+        Coordinates of the columns.
     whole : bool
         Keep each level's whole Gram matrix.
     threads, memory_mb : int
         For DuckDB. The numbers do not depend on them.
+
+    Returns
+    -------
+    SeveralMoments
     """
     by = _by_sql if design.plain is not None else _by_batches
     return by(source, design, basis, whole, threads, memory_mb)

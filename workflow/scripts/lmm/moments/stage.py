@@ -12,7 +12,6 @@ from lmm.data import checks, finite, ingest
 from lmm.data.levels import encode, level_names
 from lmm.model.design import Design, build
 from lmm.model.formula import Formula, parse, together
-from lmm.model.syntax import original
 from lmm.moments import pilot
 from lmm.moments.accumulate import accumulate, compute, keeps_whole, merge
 from lmm.moments.moments import Moments
@@ -29,10 +28,15 @@ def designs(
     Parameters
     ----------
     formulas : sequence of str
+        The study's and its engines'.
     data : mapping
         data.json's content.
     rows : DataFrame or None
         data.parquet's, None where the rows were not copied.
+
+    Returns
+    -------
+    Design, list of Design
 
     Raises
     ------
@@ -73,7 +77,21 @@ def _rows_named(design: Design, data: Mapping[str, Any] | None) -> Iterator[None
 def of_rows(
     design: Design, rows: pd.DataFrame, data: Mapping[str, Any] | None = None
 ) -> Moments | SeveralMoments:
-    """Moments of rows in memory; `data`, data.json's content, says where they come from."""
+    """Moments of rows in memory; `data`, data.json's content, says where they come from.
+
+    Parameters
+    ----------
+    design : Design
+        Of the model's formula.
+    rows : DataFrame
+        The rows.
+    data : mapping or None
+        data.json's content: says where the rows come from.
+
+    Returns
+    -------
+    Moments
+    """
     terms = design.terms
     encoded = [encode(level_names(rows, grouping.columns)) for grouping in terms.groupings]
     codes, levels = [own for own, _ in encoded], [own for _, own in encoded]
@@ -82,7 +100,7 @@ def of_rows(
         y, W = pilot.finite_matrix(design, rows)
     if terms.several:
         return compute_several(terms, y, W, codes, levels, pilot.of_rows(terms, y, W), whole)
-    return compute(terms, y, W, codes[0], levels[0], whole)
+    return compute(terms, y, W, codes[0], levels[0], whole, weights=design.weights(rows))
 
 
 def of_sources(
@@ -97,6 +115,7 @@ def of_sources(
     Parameters
     ----------
     design : Design
+        Of the model's formula.
     data : mapping
         data.json's content.
     span : (int, int), optional
@@ -104,6 +123,10 @@ def of_sources(
         all files in any case, so that the moments of spans can be merged.
     threads, memory_mb : int
         For DuckDB. The numbers do not depend on either.
+
+    Returns
+    -------
+    Moments
     """
     source = ingest.reopen(data)
     whole = keeps_whole(sum(factor["levels"] for factor in data["factors"]), len(design.terms.columns))
@@ -127,11 +150,17 @@ def checked(
     Parameters
     ----------
     moments : Moments or SeveralMoments
+        Sufficient statistics of the rows.
     own : sequence of Design
+        Each formula's design.
     data : mapping
         data.json's content.
     rank_deficient : "error" or "drop"
         What to do about such fixed effects.
+
+    Returns
+    -------
+    list of Design
 
     Raises
     ------
@@ -151,7 +180,7 @@ def checked(
             checks.collinear(moments, names, where)
         if dropped:
             design = design.without(moments.basis.raw_weights(dropped, fixed))
-        checks.exact(moments, original(design.formula.response), design.terms.fixed, where)
+        checks.exact(moments, design.formula.response, design.terms.fixed, where)
         kept.append(design)
     return kept
 

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from lmm.core.errors import StudyError
-from lmm.data import checks, ingest
+from lmm.data import checks, ingest, names
+from lmm.data.cells import EXACT
 from lmm.data.dialect import Reading
 from lmm.data.finite import columns_in
 from lmm.data.source import Part, Source, connect
@@ -43,14 +44,16 @@ def check(file: str, formula: Any, data: Mapping[str, Any]) -> Source:
     columns = list(dict.fromkeys([*formula.predictors, *keys]))  # the response need not be there
     stated = Reading.of(data)
     source = ingest.inspect([file], columns, formula.keys, False, formula.predictors, stated, formula.dates)
-    locate = Locator(source)
-    summary, total, complete = summarise(source, formula.categorical)
-    if complete < total:
+    categorical = tuple(name for name in formula.predictors if "levels" in data["columns"][name])
+    locate = Locator(source, categorical)
+    found = summarise(source, categorical)
+    summary = found.columns
+    if found.complete < found.rows:
         name = next(name for name, column in summary.items() if column.missing)
         _, row, _ = locate.first(name, "v IS NULL")
-        what = f"column {name!r}: missing in {summary[name].missing} of {total} rows, first in row {row}"
+        what = f"column {name!r}: missing in {summary[name].missing} of {found.rows} rows, first in row {row}"
         raise StudyError(file, f"{what}; expected rows to predict without missing values")
-    kinds = {}
+    kinds = {name: names.like(name, data, written, locate) for name, (written,) in found.names.items()}
     for name in formula.predictors:
         known = data["columns"][name]
         categories = known.get("levels")
@@ -73,16 +76,14 @@ def _numbers(name: str, column, kind: str, locate: Locator) -> None:
     """Numbers only, finite, whole ones where the data have these as categories."""
     if column.text:
         stored = locate.source.kinds.get(name) == "VARCHAR"
-        file, row, value = locate.first(
-            name, "v IS NOT NULL" if stored else "v IS NOT NULL AND isnan(coalesce(d, 'nan'))"
-        )
+        file, row, value = locate.first(name, "v IS NOT NULL" if stored else "v IS NOT NULL AND d IS NULL")
         expected = "a date such as 2024-01-31" if kind == "DAYS" else "a number"
         raise StudyError(
             file, f"column {name!r}: {value!r} in row {row} is text, expected {expected} as in the data"
         )
     checks.finite(name, column, locate)
     if kind == "BIGINT" and locate.source.kinds.get(name) != "BIGINT" and column.whole != column.numbers:
-        file, row, value = locate.first(name, "d <> floor(d)")
+        file, row, value = locate.first(name, f"d <> floor(d) OR abs(d) >= {EXACT}")
         raise StudyError(
             file, f"column {name!r}: {value} in row {row}, expected a whole number as in the data"
         )

@@ -1,6 +1,6 @@
 """Predictions with their errors: the mean of a row's group, and a new observation there.
 
-For a row (x, z) of group j, with d = x - K_j'z (statistics.md, section 2; Henderson 1975, Biometrics 31):
+For a row (x, z) of group j, with d = x - K_j'z (docs/statistics.md, section 13; Henderson 1975, Biometrics 31):
 
     fitted = x'beta_hat + z'u_hat_j
     var(fitted - x'beta - z'u_j) = z'V_j z + d' cov(beta_hat) d
@@ -18,6 +18,7 @@ import pandas as pd
 from scipy import stats
 
 from lmm.core.progress import Progress
+from lmm.core.tidy import by_term
 from lmm.engines.pymc.posterior import given_draws
 from lmm.engines.random_effects import wide
 from lmm.inference.variance_explained import components
@@ -64,9 +65,8 @@ def posterior_of(
     keep = min(total, DRAWS)
     at = (np.arange(keep) * total) // keep
     values = {
-        str(name): column.to_numpy().reshape(-1)[at]
-        for name, column in posterior.data_vars.items()
-        if column.dims == ("chain", "draw")
+        term: column.transpose("chain", "draw").to_numpy().reshape(-1)[at]
+        for term, column in by_term(posterior).items()
     }
     _, D, sigma = components(values, fixed, random)
     return root_of(D), np.ascontiguousarray(sigma)

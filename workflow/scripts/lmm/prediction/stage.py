@@ -1,6 +1,6 @@
 """The predictions stage: every engine's predictions of one list of rows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -10,8 +10,11 @@ from lmm.core.errors import StudyError
 from lmm.core.tidy import OWN_ROWS, Fit
 from lmm.model.design import rebuild
 from lmm.model.formula import Formula, together
+from lmm.model.syntax import spaced
 from lmm.moments.moments import Moments
 from lmm.prediction.predict import COLUMNS, predict
+
+NAMED = 5  # new groups that are named
 
 
 def formula_of(designs: Mapping[str, Any]) -> Formula:
@@ -45,21 +48,22 @@ def by_all(
     table : DataFrame
         Columns `predictions.COLUMNS`, engine after engine.
     details : dict
-        rows by source, new groups, rows whose mean the data cannot tell (see `Design.estimable`), methods by
-        engine, and why an engine was left out.
+        rows by source; of the rows that are no data, the groups that the data have (known_groups, known_rows) and
+        have not (new_groups, new_rows, new_names: some of them); rows whose mean the data cannot tell (see
+        `Design.estimable`), methods by engine, why an engine was left out.
     """
-    left_out, tables, count, new = {}, [], {}, 0
+    left_out, tables, count, met = {}, [], {}, {}
     if rows is not None:
         listed = rows.index.to_frame(index=False).assign(level=rows[moments.group].astype(str).to_numpy())
         count = listed["source"].value_counts().to_dict()
-        new = int((~pd.Series(listed["level"].unique()).isin(moments.levels)).sum())
+        met = _met(listed.loc[listed["source"] == "predict", "level"], moments.levels)
     for engine, about in settings["engines"].items():
         kinds = ("parameters", "diagnostics", "ranef")
         fit = Fit.read(*(paths[f"{engine}_{kind}"] for kind in kinds))
         if not len(fit.parameters) or not len(fit.ranef) or fit.parameters["estimate"].isna().all():
             left_out[engine] = fit.diagnostics.message or fit.diagnostics.status
             continue
-        design = rebuild(designs[" ".join(about["formula"].split())]["state"])
+        design = rebuild(designs[spaced(about["formula"])]["state"])
         prior, posterior = {}, None
         if row(engine).family == BAYES:
             try:
@@ -77,12 +81,27 @@ def by_all(
     methods = {engine: row(engine).predicts for engine in settings["engines"] if engine not in left_out}
     return table, {
         "rows": {source: int(number) for source, number in count.items()},
-        "new_groups": new,
+        **met,
         "not_estimable": int((~table["estimable"]).sum()) // len(tables) if tables else 0,
         "own_rows_limit": OWN_ROWS,
         "conf_level": settings["conf_level"],
         "methods": methods,
         "left_out": left_out,
+    }
+
+
+def _met(levels: pd.Series, known: Sequence[str]) -> dict[str, Any]:
+    """Groups and rows that the data know, and that they do not; nothing without rows."""
+    if not len(levels):
+        return {}
+    there = levels.isin(known)
+    new = levels[~there].unique().tolist()
+    return {
+        "known_groups": int(levels[there].nunique()),
+        "known_rows": int(there.sum()),
+        "new_groups": len(new),
+        "new_rows": int((~there).sum()),
+        "new_names": new[:NAMED],
     }
 
 

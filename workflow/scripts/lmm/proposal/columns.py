@@ -130,7 +130,7 @@ def look(patterns: str | Sequence[str]) -> tuple[Source, pd.DataFrame, list[Colu
 
 
 def _kind(source: Source, name: str) -> str:
-    """ "DAYS" for dates, "" for a type that no model can take; text files have no types."""
+    """DAYS for dates, nothing for a type that no model can take; text files have no types."""
     for dates, kind in (((), "plain"), ((name,), "DAYS")):
         try:
             ingest.inspect(source.files[0], (name,), "", dates=dates)

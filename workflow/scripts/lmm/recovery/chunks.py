@@ -37,11 +37,16 @@ def run(
 
     Parameters
     ----------
-    sources : mapping of design's key to `replicate_data.Simulated` or `Bootstrap`
-    engines : mapping of name to `replicate.Engine`
+    sources : mapping
+        A design's key to `recovery.data.Simulated` or `Bootstrap`.
+    engines : mapping
+        Name to `recovery.replicate.Engine`.
     seed : int
         The Bayesian engine's seed, from which each replicate's is derived.
-    first, stop : int
+    first : int
+        The first replicate.
+    stop : int
+        The one after the last.
 
     Returns
     -------
@@ -101,8 +106,13 @@ def merge(files: Iterable[str | Path], keys: Sequence[str]) -> pa.Table:
     Parameters
     ----------
     files : iterable of paths
+        Chunks.
     keys : sequence of str
         The designs, in order.
+
+    Returns
+    -------
+    Table
     """
     tables = [pq.read_table(file) for file in files]
     about: dict[str, dict] = {}

@@ -13,7 +13,7 @@ import pandas as pd
 
 from lmm.config.simulation import Simulation
 from lmm.core.streams import address, seed_sequence, stream
-from lmm.core.tidy import RESIDUAL
+from lmm.core.tidy import RESIDUAL, corr_key
 from lmm.data.levels import encode
 from lmm.data.rows import Rows
 from lmm.inference.intervals import variance_values
@@ -254,7 +254,7 @@ def truth_of_values(
 ) -> dict[str, Any]:
     """The truth of a data set that was simulated from values of fixed effects and `Structure.terms`."""
     p, q, random = len(terms.fixed), len(structure.random), structure.random
-    pairs = [f"{random[k]}.{random[m]}" for k, m in structure.correlations]
+    pairs = [corr_key(random[k], random[m]) for k, m in structure.correlations]
     return {
         "fixed": dict(zip(terms.fixed, values[:p].tolist(), strict=True)),
         "sd": dict(zip(random, values[p : p + q].tolist(), strict=True)),

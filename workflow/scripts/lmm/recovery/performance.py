@@ -103,7 +103,7 @@ def performance(
                 if twin is not None:
                     other = np.where(grid.keep(reference, subset), grid.dense(twin)["estimate"], np.nan)
             found = _measures(effect, term, values, other)
-            name = term.partition(": ")[0] if effect == "ranef" else term
+            name = term.rpartition(": ")[0] if effect == "ranef" else term
             key = effect, group, name, df
             parts.append(_rows(grid, targets, engine, key, subset, found, values["truth"], keep))
     table = grid.designs.reset_index(names="_design").merge(pd.concat(parts), on="design")
@@ -137,7 +137,7 @@ def _measures(
     """The measures that make sense for an effect."""
     e, t, s, low, high = (v[name] for name in ("estimate", "truth", "std_error", "conf_low", "conf_high"))
     if effect == "ranef":
-        return {f"ranef_{term.partition(': ')[2]}": m.mean(e)}
+        return {f"ranef_{term.rpartition(': ')[2]}": m.mean(e)}
     edge = 1.0 if term.startswith("cor__") else 0.0
     piled = (np.abs(e) == edge).any(axis=1) if effect == "ran_pars" else np.zeros(len(e), bool)
     found = {
@@ -208,6 +208,26 @@ def needed(
 
     A proportion of exactly 0 or 1 has an MCSE of 0, which says that n is small and not that it is enough: there
     (n P + 2) / (n + 4) stands for P (Agresti & Coull 1998). NaN where there is no target: bias at a truth of 0.
+
+    Parameters
+    ----------
+    measure : str
+        Name of the measure.
+    estimate : (designs,) array
+        Its estimates.
+    mcse : (designs,) array
+        Their Monte Carlo standard errors.
+    n : (designs,) array
+        Replicates used.
+    truth : (designs,) array
+        Mean true values.
+    targets : Targets
+        Monte Carlo errors wanted.
+
+    Returns
+    -------
+    (designs,) array
+        Whole numbers or NaN.
     """
     if measure in PROPORTIONS:
         share = np.where((estimate <= 0) | (estimate >= 1), (n * estimate + 2) / (n + 4), estimate)
@@ -233,6 +253,23 @@ def _upwards(x: np.ndarray) -> np.ndarray:
 def select(
     table: pd.DataFrame, measure: str, subset: str = "usable", terms: Sequence[str] | None = None
 ) -> pd.DataFrame:
-    """The rows of a performance table that have a value of one measure."""
+    """The rows of a performance table that have a value of one measure.
+
+    Parameters
+    ----------
+    table : DataFrame
+        performance.csv.
+    measure : str
+        Name of the measure.
+    subset : str
+        Which replicates: `usable` or another subset of the table.
+    terms : sequence of str or None
+        The terms wanted; None: all.
+
+    Returns
+    -------
+    DataFrame
+        Rows of the table.
+    """
     rows = table[(table["measure"] == measure) & (table["subset"] == subset) & table["estimate"].notna()]
     return rows if terms is None else rows[rows["term"].isin(terms)]

@@ -27,6 +27,10 @@ def find(
     design : str, optional
         The design's key, or the beginning of it; a study with one design needs none.
 
+    Returns
+    -------
+    Study, DesignPoint, bool
+
     Raises
     ------
     StudyError
@@ -65,11 +69,20 @@ def analysis(
 
     Parameters
     ----------
-    study, point, replicate : see `find`
+    study : Study
+        From `find`.
+    point : DesignPoint
+        From `find`.
+    replicate : int
+        Its number, from 0.
     response : str
         The response's column.
     priors : dict, optional
         PyMC's, where they are not those configured.
+
+    Returns
+    -------
+    dict
     """
     made = _configuration(study, point, replicate, {"data": ROWS, "truth": TRUTH})
     own = made["studies"][study.name]

@@ -9,7 +9,7 @@ import pandas as pd
 
 from lmm.core.errors import StudyError
 from lmm.core.streams import seed_sequence, stream
-from lmm.data.levels import encode
+from lmm.data.levels import encode, suffix
 from lmm.engines.pymc.priors import resolve
 from lmm.model.design import Design
 from lmm.model.terms import INTERCEPT, Terms
@@ -61,6 +61,11 @@ def simulated(source: Simulated, replicate: int) -> Replayed:
     source : Simulated
         One that draws moments.
     replicate : int
+        Its number, from 0.
+
+    Returns
+    -------
+    Replayed
     """
     drawn = source.draw(replicate)
     frame, W, codes, levels, effects = source.drawn_rows(replicate)
@@ -82,11 +87,17 @@ def bootstrapped(source: Bootstrap, replicate: int, design: Design, frame: pd.Da
     Parameters
     ----------
     source : Bootstrap
+        Draws moments of the user's design.
     replicate : int
+        Its number, from 0.
     design : Design
         With the columns of all formulas, as the moments have them.
     frame : DataFrame
         The user's rows.
+
+    Returns
+    -------
+    Replayed
     """
     group, names = design.terms.group, list(design.formula.predictors)
     observed, W = design.matrix(frame)
@@ -102,7 +113,7 @@ def bootstrapped(source: Bootstrap, replicate: int, design: Design, frame: pd.Da
     response = column_of(design.formula.response, [*frame.columns])
     rows = frame[names].assign(**{group: levels[codes].astype(str)})
     if source.augment:
-        rows = pd.concat([rows, rows.assign(**{group: rows[group] + "'"})], ignore_index=True)
+        rows = pd.concat([rows, rows.assign(**{group: rows[group] + suffix(levels)})], ignore_index=True)
         y = np.concatenate([observed, y])
     rows.insert(0, response, y)
     return Replayed(rows, truth, response)
@@ -127,8 +138,13 @@ def priors_in_numbers(settings: dict[str, Any], source: Bootstrap, terms: Terms)
     settings : dict
         `priors` of the pymc engine.
     source : Bootstrap
+        Has the observed data.
     terms : Terms
         Of pymc's formula.
+
+    Returns
+    -------
+    dict
 
     Raises
     ------

@@ -6,8 +6,9 @@ from typing import Any
 from lmm.core.words import label, number, p_value
 from lmm.report.tables import bayes
 from lmm.report.tables import criticism as report_criticism
+from lmm.report.tables import effects as report_effects
 from lmm.report.tables import fits as tables
-from lmm.report.text import criticism
+from lmm.report.text import criticism, effects
 from lmm.report.text import fits as text
 from lmm.results.study import Results
 
@@ -16,7 +17,15 @@ PARAGRAPH = 4  # findings that read well as running text; more of them are a lis
 
 def sections(results: Results, figures: Mapping[str, Any]) -> list[dict[str, Any]]:
     """All sections that the results allow: key, title, text (or points), tables, figures, footer."""
-    made = [_data(results), _ols(results), _mixed(results), _bayes(results), _comparison(results)]
+    made = [
+        _data(results),
+        _ols(results),
+        _mixed(results),
+        _bayes(results),
+        _effects(results),
+        _models(results),
+    ]
+    made.append(_comparison(results))
     return [
         section
         | {
@@ -41,7 +50,13 @@ def _section(
 
 def _data(results: Results) -> dict:
     title = "What was simulated" if results.truth else "The data"
-    return _section("data", title, text.data(results), [tables.truth_table(results)], ("groups", "pooled"))
+    return _section(
+        "data",
+        title,
+        [*text.data(results), *text.predicted(results)],
+        [tables.truth_table(results)],
+        ("groups", "pooled"),
+    )
 
 
 def _ols(results: Results) -> dict:
@@ -106,6 +121,20 @@ def _bayes(results: Results) -> dict:
     checks = ("predictive", "prior_predictive", "loo")
     made = [name for name in checks if "criticism" in results.notes and not criticism.left_out(results, name)]
     return _section("bayes", "PyMC: the Bayesian fit", said, blocks, ("priors", "ranks", "traces", *made))
+
+
+def _effects(results: Results) -> dict:
+    blocks = [report_effects.tests(results), report_effects.effects(results)]
+    if all(block is None for block in blocks):
+        return {}
+    return _section("effects", "Tests, means and slopes", effects.effects(results), blocks, ())
+
+
+def _models(results: Results) -> dict:
+    if "models" not in results.tables:
+        return {}
+    blocks = [report_effects.models(results), report_effects.model_tests(results)]
+    return _section("models", "Comparison of models", effects.models(results), blocks, ())
 
 
 def _comparison(results: Results) -> dict:

@@ -213,6 +213,7 @@ def headline(results: Results) -> dict:
         "cards": [card.plain() for card in cards(results)],
         "verdict": found,
         "criticism": results.notes.get("criticism"),
+        "predictions": results.notes.get("predictions"),
         "estimates": estimates,
         "truth": {
             k: v

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lmm.core.store import read_table
 from lmm.core.tidy import RESIDUAL
 from lmm.core.words import counted, given, listed, titled
 from lmm.recovery.grid import place
@@ -16,10 +17,6 @@ from lmm.recovery.performance import COLUMNS, reference_engine
 from lmm.results.base import Reported
 
 TABLES = ("performance", "failures", "calibration")
-TEXT = [
-    "design", "engine", "effect", "group", "term", "df", "subset", "measure", "status", "message", "quantity",
-    "kind", "verdict", "finding",
-]  # fmt: skip
 AXES = {
     "groups": "groups",
     "rows": "rows",
@@ -202,18 +199,11 @@ def read(study: str, settings: Mapping[str, Any], paths: Mapping[str, Any]) -> R
         performance, failures, and where they exist calibration, replicates, ranks.
     """
     there = {name: str(path) for name, path in paths.items() if path and Path(str(path)).exists()}
-    tables = {name: _table(there[name]) for name in TABLES if name in there}
+    tables = {name: read_table(there[name], text=["df"]) for name in TABLES if name in there}
     for name in [name for name in tables["performance"].columns if name not in COLUMNS[1:]]:
         tables["performance"][name] = _settled(tables["performance"][name])
     ranks = pd.read_parquet(there["ranks"]) if "ranks" in there else None
     return Recovered(study, dict(settings), tables, there.get("replicates"), ranks)
-
-
-def _table(path: str) -> pd.DataFrame:
-    """A CSV with its text as text: a design's key may be all digits, or look like 12e5; empty cells are ''."""
-    columns = pd.read_csv(path, nrows=0).columns.intersection(TEXT)
-    table = pd.read_csv(path, dtype=dict.fromkeys(columns, str))
-    return table.fillna(dict.fromkeys(columns, ""))
 
 
 def _settled(column: pd.Series) -> pd.Series:

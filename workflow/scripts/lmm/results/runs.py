@@ -174,7 +174,8 @@ def numbers(a: Run, b: Run) -> pd.DataFrame:
 
 
 def _table(path: Path) -> pd.DataFrame:
-    return read_table(path) if path.is_file() else pd.DataFrame()
+    text = ["df"] if path.name == "performance.csv" else []
+    return read_table(path, text) if path.is_file() else pd.DataFrame()
 
 
 def _of_engine(study: str, engine: str, folders: list[Path]) -> Iterator[pd.DataFrame]:
@@ -197,7 +198,7 @@ def _of_engine(study: str, engine: str, folders: list[Path]) -> Iterator[pd.Data
 
 
 def _of_recovery(study: str, pair: list[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-    about = ("engine", "effect", "term", "df", "subset", "measure")
+    about = ("engine", "effect", "group", "term", "df", "subset", "measure")
     known = [frame for frame in pair if len(frame)]
     designs = [name for name in known[0] if name not in PERFORMANCE]
     keys = [name for name in (*designs, *about) if all(name in frame for frame in known)]

@@ -22,17 +22,21 @@ from lmm.results.base import Reported
 
 TABLES = (
     "variance_recovery", "ranef_differences", "variance_explained", "influence", "loo", "predictive",
-    "replicates", "sensitivity",
+    "replicates", "sensitivity", "effects", "tests", "models", "model_tests",
 )  # fmt: skip
-NOTES = ("influence_about", "criticism")
+NOTES = ("influence_about", "criticism", "models_about", "predictions")
 # Of sigma, or of 1 for a share of the variance: what a singular fit leaves below it is rounding, and reads as 0.
 ZERO = 1e-16
 
 
 def natural(text: str) -> list[tuple[int, int, str]]:
-    """A sort key that takes digits in a name for the number they are."""
-    parts = re.findall(r"\d+|\D+", text)
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+    """A sort key that takes digits in a name for the number they are, however many."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", text)
+    numbers = [part.lstrip("0") if part.isascii() and part.isdecimal() else None for part in parts]
+    return [
+        (1, 0, part) if digits is None else (0, len(digits), digits)
+        for part, digits in zip(parts, numbers, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,8 @@ class Results(Reported):
         The comparison's tables, `coef`, and those of influence and criticism.
     posterior : DataTree or None
     notes : dict of dict
-        influence.json (as influence_about) and criticism.json.
+        influence.json (as influence_about), criticism.json, models.json (as models_about) and, where rows were to be
+        predicted, predictions.json.
     """
 
     data: dict[str, Any]

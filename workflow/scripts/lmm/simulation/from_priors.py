@@ -1,4 +1,4 @@
-"""Parameters drawn from the priors, for simulation-based calibration (statistics.md, section 7)."""
+"""Parameters drawn from the priors, for simulation-based calibration (docs/statistics.md, section 7)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from lmm.config.simulation import Simulation
+from lmm.core.tidy import corr_key
 from lmm.model.priors import parse_prior
 from lmm.model.terms import Terms
 
@@ -20,6 +21,7 @@ def simulation_from_priors(
     Parameters
     ----------
     rng : Generator
+        Source of the random numbers.
     settings : Simulation
         What is not a parameter (groups, rows, predictors) is kept.
     terms : Terms
@@ -28,6 +30,10 @@ def simulation_from_priors(
         `priors` of the pymc engine (fixed, sd, sigma, corr), all proper and with numbers, and `blocks`: the
         engine's blocks of random effects, which may be fewer and smaller than the simulated model's; effects
         that it lacks are simulated with sd 0, correlations that it lacks as 0.
+
+    Returns
+    -------
+    Simulation
     """
     blocks = [tuple(block) for block in priors["blocks"]]
     known = [term for block in blocks for term in block]
@@ -47,6 +53,6 @@ def simulation_from_priors(
         matrix = prior.sample_corr(rng, len(block))
         for i, first in enumerate(block):
             for j in range(i + 1, len(block)):
-                corr[f"{first}.{block[j]}"] = float(matrix[i, j])
+                corr[corr_key(first, block[j])] = float(matrix[i, j])
     drawn = {"fixed": fixed, "sd": sd, "sigma": sigma, "corr": corr or None}
     return settings.model_copy(update=drawn)

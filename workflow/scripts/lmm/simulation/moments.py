@@ -1,7 +1,8 @@
 """A replicate's moments drawn from a design's moments: exact in distribution, whatever the number of rows.
 
-Normal errors e ~ N(0, s2 I) enter the moments through their products with the columns only (statistics.md, section
-9). With R_j the columns of group j that moments keep by group, E all columns, A_j = R_j'R_j and B_j = R_j'E_j:
+Normal errors e ~ N(0, s2 I) enter the moments through their products with the columns only (docs/statistics.md,
+section 9). With R_j the columns of group j that moments keep by group, E all columns, A_j = R_j'R_j and
+B_j = R_j'E_j:
 
     t_j = R_j'e_j ~ N(0, s2 A_j),   E'e = sum_j B_j'A_j^+ t_j + r,   r ~ N(0, s2 S),   S = E'E - sum_j B_j'A_j^+ B_j,
     e'e = sum_j t_j'A_j^+ t_j + r'S^+ r + s2 chi2(N - sum_j rank A_j - rank S),
@@ -14,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lmm.data.levels import suffix
 from lmm.moments.moments import Moments
 
 # Directions of a group's columns with less than this share of their squared length count as constant; what they
@@ -82,9 +84,17 @@ def draw(
     Parameters
     ----------
     rng : Generator
+        Source of the random numbers.
     design : MomentsDesign
-    fixed, beta : names of X's columns, (p,) coefficients in original units
-    random, effects : names of Z's columns, (J, q) random effects in original units, groups as in the moments
+        From `prepare`.
+    fixed : tuple of str
+        Names of X's columns.
+    beta : (p,) array
+        Coefficients in original units.
+    random : tuple of str
+        Names of Z's columns.
+    effects : (J, q) array
+        Random effects in original units, groups as in the moments.
     sigma : float
         May be 0.
     same_basis : bool
@@ -132,8 +142,21 @@ def draw(
     return replace(old, gram=gram, total=total, basis=basis)
 
 
-def together(first: Moments, second: Moments, suffix: str = "'") -> Moments:
-    """Moments of both data sets as if of different groups, those of the second renamed by `suffix`.
+def together(first: Moments, second: Moments) -> Moments:
+    """Moments of both data sets as if of different groups, those of the second renamed by `levels.suffix`.
+
+    Parameters
+    ----------
+    first : Moments
+        Of one data set.
+    second : Moments
+        Of the other, in the same basis.
+    suffix : str
+        Tells equal group names apart.
+
+    Returns
+    -------
+    Moments
 
     Raises
     ------
@@ -143,7 +166,8 @@ def together(first: Moments, second: Moments, suffix: str = "'") -> Moments:
     if first.basis.plain() != second.basis.plain():
         raise ValueError("moments in different bases cannot be put together")
     rows = min(first.gram.shape[1], second.gram.shape[1])
-    levels = np.array([*first.levels, *(f"{level}{suffix}" for level in second.levels)], dtype=object)
+    behind = suffix(first.levels)
+    levels = np.array([*first.levels, *(f"{level}{behind}" for level in second.levels)], dtype=object)
     gram = np.concatenate([first.gram[:, :rows], second.gram[:, :rows]])
     n = np.concatenate([first.n, second.n])
     logs = first.log_weights + second.log_weights

@@ -1,7 +1,7 @@
 """R's random numbers, bit for bit: set.seed, rnorm, runif, sample (R >= 3.6, default kinds).
 
 Mersenne-Twister with R's scrambling of the seed, normals by inversion, `sample` by rejection: R's
-src/main/RNG.c and src/nmath/{snorm,qnorm}.c, and statistics written down for this project.
+src/main/RNG.c and src/nmath/{snorm,qnorm}.c (docs/statistics.md, section 8).
 """
 
 import numpy as np
@@ -49,7 +49,21 @@ class RRandom:
         return np.clip(u, 0.5 * _SMALLEST, 1.0 - 0.5 * _SMALLEST)
 
     def norm(self, n: int, mean: float = 0.0, sd: float = 1.0) -> np.ndarray:
-        """`rnorm(n, mean, sd)`: (n,) normals by inversion, two uniforms each."""
+        """`rnorm(n, mean, sd)`: (n,) normals by inversion, two uniforms each.
+
+        Parameters
+        ----------
+        n : int
+            How many.
+        mean : float
+            Their mean.
+        sd : float
+            Their standard deviation.
+
+        Returns
+        -------
+        (n,) array
+        """
         u = self.unif(2 * n).reshape(n, 2)
         return mean + sd * qnorm((np.floor(_BIG * u[:, 0]) + u[:, 1]) / _BIG)
 
@@ -101,7 +115,17 @@ def _ratio(r: np.ndarray, coefficients: tuple[tuple[float, ...], tuple[float, ..
 
 
 def qnorm(p: np.ndarray) -> np.ndarray:
-    """Standard normal quantiles of probabilities 0 < p < 1, shape as p, as R computes them (AS 241)."""
+    """Standard normal quantiles of probabilities 0 < p < 1, shape as p, as R computes them (AS 241).
+
+    Parameters
+    ----------
+    p : array of any shape
+        Probabilities.
+
+    Returns
+    -------
+    array of the same shape
+    """
     p = np.asarray(p, dtype=np.float64)
     q = p - 0.5
     value = np.empty_like(p)

@@ -13,6 +13,7 @@ from scipy import stats
 from lmm.config.simulation import Poisson, Predictor, Shape, Simulation, Sizes
 from lmm.config.simulation_checks import correlations
 from lmm.core.streams import address, stream
+from lmm.core.tidy import corr_key
 from lmm.model.design import Design, Terms, numeric_design
 from lmm.model.formula import Formula
 from lmm.simulation.r_random import RRandom
@@ -60,6 +61,15 @@ def predictors_and_effects(
     settings: Simulation, formula: Formula, sequence: np.random.SeedSequence
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """A data set of `simulate` without its errors and response, for replicates drawn as moments.
+
+    Parameters
+    ----------
+    settings : Simulation
+        A scalar design.
+    formula : Formula
+        The parsed formula.
+    sequence : SeedSequence
+        Of the replicate, from `seed_sequence`.
 
     Returns
     -------
@@ -203,7 +213,22 @@ def _truth(
 
 
 def realised(terms: Terms, effects: np.ndarray, errors: np.ndarray) -> dict[str, Any]:
-    """sd's (ddof 1) and correlations of the random effects (J, q) that were drawn, and the sd of the errors (N,)."""
+    """sd's (ddof 1) and correlations of the random effects (J, q) that were drawn, and the sd of the errors (N,).
+
+    Parameters
+    ----------
+    terms : Terms
+        Names of the columns of X and Z, and of the grouping factor.
+    effects : (J, q) array
+        Random effects.
+    errors : (N,) array
+        Errors.
+
+    Returns
+    -------
+    dict
+        sd, corr (null beside an effect without variance), sigma.
+    """
     names = list(terms.random)
     corr = {}
     for block in terms.blocks:
@@ -211,7 +236,7 @@ def realised(terms: Terms, effects: np.ndarray, errors: np.ndarray) -> dict[str,
             for second in block[i + 1 :]:
                 drawn = effects[:, [names.index(first), names.index(second)]]
                 spread = np.ptp(drawn, axis=0).min() > 0  # an effect without variance correlates with nothing
-                corr[f"{first}.{second}"] = float(np.corrcoef(drawn.T)[0, 1]) if spread else None
+                corr[corr_key(first, second)] = float(np.corrcoef(drawn.T)[0, 1]) if spread else None
     return {
         "sd": {name: float(np.std(effects[:, k], ddof=1)) for k, name in enumerate(names)},
         "corr": corr,
@@ -222,9 +247,26 @@ def realised(terms: Terms, effects: np.ndarray, errors: np.ndarray) -> dict[str,
 def truth_of_parameters(
     settings: Simulation, terms: Terms, effects: np.ndarray, levels: np.ndarray
 ) -> dict[str, Any]:
-    """The part of the truth that is known without errors: parameters and random effects."""
+    """The part of the truth that is known without errors: parameters and random effects.
+
+    Parameters
+    ----------
+    settings : Simulation
+        A scalar design.
+    terms : Terms
+        Names of the columns of X and Z, and of the grouping factor.
+    effects : (J, q) array
+        Random effects.
+    levels : (J,) array of str
+        Names of the groups.
+
+    Returns
+    -------
+    dict
+        fixed, sd, corr, sigma, ranef.
+    """
     corr = {
-        f"{first}.{block[j]}": float(matrix[i, j])
+        corr_key(first, block[j]): float(matrix[i, j])
         for block, matrix in zip(terms.blocks, correlations(settings, terms), strict=True)
         for i, first in enumerate(block)
         for j in range(i + 1, len(block))

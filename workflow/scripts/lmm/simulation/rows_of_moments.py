@@ -26,6 +26,7 @@ def response(
     design : MomentsDesign
         What `drawn` was drawn from.
     drawn : Moments
+        Drawn from `design`.
     W : (N, K) array
         Model-matrix columns, in the order of `Terms.columns`.
     codes : (N,) int array

@@ -44,7 +44,22 @@ def start_estimates(problem: Problem) -> np.ndarray:
 
 
 def thin(total: int, n_groups: int, most: int | None = None) -> np.ndarray:
-    """Which draws the random effects' summaries use: all where groups x draws allow it, evenly spaced else."""
+    """Which draws the random effects' summaries use: all where groups x draws allow it, evenly spaced else.
+
+    Parameters
+    ----------
+    total : int
+        Number of draws.
+    n_groups : int
+        J.
+    most : int or None
+        At most so many.
+
+    Returns
+    -------
+    (keep,) int array
+        Positions of the draws.
+    """
     keep = min(total, max(FEWEST, WORK // max(n_groups, 1)), most or total)
     return (np.arange(keep) * total) // keep
 
@@ -97,7 +112,17 @@ class Chains:
         return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 
     def by_chain(self, values: np.ndarray) -> np.ndarray:
-        """(S, k) draws as (k, chains, draws)."""
+        """(S, k) draws as (k, chains, draws).
+
+        Parameters
+        ----------
+        values : (S, k) array
+            Draws, chains one after the other.
+
+        Returns
+        -------
+        (k, chains, draws) array
+        """
         return np.ascontiguousarray(values.T).reshape(-1, *self.shape)
 
     @cached_property
@@ -110,6 +135,19 @@ class Chains:
 
         `mcse` is the Monte Carlo error of the mean: from the effect's own series of conditional means where
         there are few, else from the spread of that series and the smallest ESS of the variance parameters.
+
+        Parameters
+        ----------
+        level : float
+            Of the intervals, between 0 and 1.
+        mixture : int
+            Number of draws that the quantiles use.
+        most : int or None
+            Number of draws looked at, at most; None: as many as `thin` allows.
+
+        Returns
+        -------
+        Ranef
         """
         problem = self.problem
         at = thin(len(self.sigmas), problem.n_groups, most)
@@ -153,6 +191,21 @@ def sample_until_passed(
     retry: bool = True,
 ) -> tuple[Chains, list[dict], bool]:
     """Sample; where a gate fails, once more with longer warm-up and a higher target acceptance.
+
+    Parameters
+    ----------
+    sampler : Sampler
+        Compiled for this structure and these families of priors.
+    problem : Problem
+        The model over moments, in the kernel's coordinates.
+    packed : (n,) array
+        From `likelihood.marginal.pack_problem`.
+    priors : Priors
+        Priors with their numbers.
+    setting : Setting
+        Chains, draws, seed and the like of the first attempt.
+    retry : bool
+        Whether to try a second time.
 
     Returns
     -------

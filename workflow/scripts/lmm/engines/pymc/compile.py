@@ -100,7 +100,24 @@ fixed_tuple: Any = to_fixed_tuple
 
 
 def with_shared(function: Callable, record: np.ndarray, keys: Sequence[str], shared: dict) -> Callable:
-    """`function(x, *shared arrays)` as a function of x and of the record that says where the arrays are."""
+    """`function(x, *shared arrays)` as a function of x and of the record that says where the arrays are.
+
+    Parameters
+    ----------
+    function : callable
+        PyTensor's compiled function.
+    record : record array
+        nutpie's: address, size and shape of each shared array.
+    keys : sequence of str
+        Names of the shared arrays, in the function's order.
+    shared : dict of array
+        The arrays by name: their types and numbers of dimensions are compiled in.
+
+    Returns
+    -------
+    callable
+        Compiled function of (x, words).
+    """
     fields: Any = record.dtype["shared"].fields
 
     def word(part: str, key: str) -> int:
@@ -136,7 +153,26 @@ def with_shared(function: Callable, record: np.ndarray, keys: Sequence[str], sha
 def density_wrapper(
     n: int, density: Callable, record: np.ndarray, keys: Sequence[str], shared: dict
 ) -> tuple[Callable, Any]:
-    """The C function of log density and gradient, and its signature (`nutpie.compile_pymc._make_c_logp_func`)."""
+    """The C function of log density and gradient, and its signature (`nutpie.compile_pymc._make_c_logp_func`).
+
+    Parameters
+    ----------
+    n : int
+        Number of unconstrained parameters.
+    density : callable
+        PyTensor's log density and gradient.
+    record : record array
+        See `with_shared`.
+    keys : sequence of str
+        See `with_shared`.
+    shared : dict of array
+        See `with_shared`.
+
+    Returns
+    -------
+    function, signature
+        What numba compiles to C.
+    """
     call, words = with_shared(density, record, keys, shared), record.nbytes // WORD
 
     def wrapped(size, x, gradient, value, user_data):
@@ -161,7 +197,28 @@ def density_wrapper(
 def expansion_wrapper(
     n: int, n_kept: int, expansion: Callable, record: np.ndarray, keys: Sequence[str], shared: dict
 ) -> tuple[Callable, Any]:
-    """The C function of the values to keep, and its signature (`nutpie.compile_pymc._make_c_expand_func`)."""
+    """The C function of the values to keep, and its signature (`nutpie.compile_pymc._make_c_expand_func`).
+
+    Parameters
+    ----------
+    n : int
+        Number of unconstrained parameters.
+    n_kept : int
+        Number of values to keep.
+    expansion : callable
+        PyTensor's function of these values.
+    record : record array
+        See `with_shared`.
+    keys : sequence of str
+        See `with_shared`.
+    shared : dict of array
+        See `with_shared`.
+
+    Returns
+    -------
+    function, signature
+        What numba compiles to C.
+    """
     call, words = with_shared(expansion, record, keys, shared), record.nbytes // WORD
 
     def wrapped(size, size_kept, x, kept, user_data):

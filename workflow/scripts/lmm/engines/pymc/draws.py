@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from lmm.core.tidy import by_term
 from lmm.likelihood.problem import layout
 from lmm.model.terms import Terms
 
@@ -20,4 +21,5 @@ def _draws(path: str, names: list[str]) -> np.ndarray:
     import xarray
 
     with xarray.open_datatree(path, engine="h5netcdf") as tree:
-        return np.stack([tree["posterior"][name].to_numpy().ravel() for name in names], axis=1)
+        draws = by_term(tree["posterior"])
+        return np.stack([draws[name].to_numpy().ravel() for name in names], axis=1)

@@ -96,6 +96,23 @@ def prepare(
 
     `auto` priors take their scales from `scales`, or else from the moments themselves.
 
+    Parameters
+    ----------
+    moments : Moments
+        Sufficient statistics of the rows.
+    fixed : tuple of str
+        Names of X's columns.
+    blocks : tuple of tuple of str
+        Names of Z's columns in each block of random effects.
+    priors : dict
+        `priors` of the configuration.
+    scales : Moments or None
+        Where `auto` priors take their scales from; None: `moments`.
+
+    Returns
+    -------
+    Problem, Priors, (n,) array
+
     Raises
     ------
     StudyError
@@ -121,7 +138,11 @@ def fit(
     Parameters
     ----------
     moments : Moments
-    fixed, blocks : names of X's columns, and of Z's columns in each block of random effects
+        Sufficient statistics of the rows.
+    fixed : tuple of str
+        Names of X's columns.
+    blocks : tuple of tuple of str
+        Names of Z's columns in each block of random effects.
     settings : dict
         The engine's configuration: priors, chains, tune, draws, seed, target_accept, keep_draws (random effects'
         draws are kept where chains x draws x effects is at most this), and the study's conf_level, of the
@@ -187,7 +208,22 @@ def fit(
 
 
 def explained_summary(chains: Chains, moments: Moments, level: float) -> dict[str, dict[str, float]]:
-    """Posterior mean and interval of each measure of variance explained (`variance.explained`)."""
+    """Posterior mean and interval of each measure of variance explained (`variance.explained`).
+
+    Parameters
+    ----------
+    chains : Chains
+        Draws, and what follows from them exactly.
+    moments : Moments
+        Sufficient statistics of the rows.
+    level : float
+        Of the intervals, between 0 and 1.
+
+    Returns
+    -------
+    dict
+        Measure to estimate, conf_low and conf_high.
+    """
     problem = chains.problem
     values = dict(zip(problem.fixed, chains.fixed.draws.T, strict=True))
     flat = chains.draws.values.reshape(len(chains.draws.values), -1)

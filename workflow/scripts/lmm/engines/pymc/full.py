@@ -1,7 +1,7 @@
 """The full model, group effects sampled: the oracle that the marginal model is held against.
 
 Hierarchically centred: a group's coefficients vary around the fixed effects of the same columns, because the
-intercept and a hundred group intercepts around 0 are nearly collinear (statistics.md, section 2).
+intercept and a hundred group intercepts around 0 are nearly collinear (docs/statistics.md, section 2).
 """
 
 import time
@@ -27,7 +27,22 @@ from lmm.moments.moments import Moments
 
 
 def fixed_effects(names: tuple[str, ...], priors: Priors, middle: np.ndarray) -> pt.TensorVariable:
-    """The fixed effects with their priors; the intercept's prior is at the predictors' means where `centred`."""
+    """The fixed effects with their priors; the intercept's prior is at the predictors' means where `centred`.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Names of X's columns.
+    priors : Priors
+        Priors with their numbers.
+    middle : (p,) array
+        Means of the fixed effects' columns: where the intercept's prior is centred.
+
+    Returns
+    -------
+    variable
+        (p,) vector.
+    """
     families: dict[str, Callable] = {
         "flat": lambda label: pm.Flat(label),
         "normal": lambda label, mean, sd: pm.Normal(label, mean, sd),
@@ -46,7 +61,21 @@ def fixed_effects(names: tuple[str, ...], priors: Priors, middle: np.ndarray) ->
 
 
 def full_model(rows: Rows, structure: Structure, priors: Priors) -> pm.Model:
-    """y ~ normal(X beta + Z u, sigma) on the rows, u_j ~ normal(0, D) sampled as beta + u_j."""
+    """y ~ normal(X beta + Z u, sigma) on the rows, u_j ~ normal(0, D) sampled as beta + u_j.
+
+    Parameters
+    ----------
+    rows : Rows
+        Response, model-matrix columns and groups of all rows.
+    structure : Structure
+        The random effects, and which elements of L are free.
+    priors : Priors
+        Priors with their numbers.
+
+    Returns
+    -------
+    pymc.Model
+    """
     fixed, random = rows.terms.fixed, structure.random
     X, Z = rows.columns(fixed), rows.columns(random)
     numbers = {term: np.array(prior.args) for term, prior in priors.sd.items()}
@@ -73,6 +102,23 @@ def fit_full(
     """Sample the full model by nutpie; the same tables as `bayes.fit`, from draws alone.
 
     Random effects are gated too, with the R-hat limit scaled to their number.
+
+    Parameters
+    ----------
+    rows : Rows
+        Response, model-matrix columns and groups of all rows.
+    moments : Moments
+        Sufficient statistics of the rows.
+    settings : mapping
+        The engine's configuration.
+    truth : dict or None
+        truth.json's content; None for own data.
+    cores : int
+        Chains sampled at a time; results do not depend on it.
+
+    Returns
+    -------
+    Fit, DataTree
     """
     level, clock = settings["conf_level"], [time.perf_counter()]
     structure, fixed = layout(rows.terms.blocks), rows.terms.fixed

@@ -1,4 +1,7 @@
-"""What a Bayesian fit must pass before it is believed (Vehtari et al. 2021, Bayesian Analysis 16(2))."""
+"""What a Bayesian fit must pass before it is believed (docs/statistics.md, section 5).
+
+Vehtari et al. 2021, Bayesian Analysis 16(2).
+"""
 
 from collections.abc import Callable
 
@@ -17,6 +20,7 @@ def convergence(draws: np.ndarray) -> dict[str, np.ndarray]:
     Parameters
     ----------
     draws : (k, chains, draws) array
+        Draws of k quantities.
 
     Returns
     -------
@@ -33,12 +37,32 @@ def convergence(draws: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def ess_mean(draws: np.ndarray) -> np.ndarray:
-    """Effective sample size of the mean, (k,), of draws (k, chains, draws)."""
+    """Effective sample size of the mean, (k,), of draws (k, chains, draws).
+
+    Parameters
+    ----------
+    draws : (k, chains, draws) array
+        Draws of k quantities.
+
+    Returns
+    -------
+    (k,) array
+    """
     return _where_varying(draws, array_stats.ess, _size(draws), method="mean")
 
 
 def ess_bulk(draws: np.ndarray) -> np.ndarray:
-    """Bulk effective sample size, (k,), of draws (k, chains, draws)."""
+    """Bulk effective sample size, (k,), of draws (k, chains, draws).
+
+    Parameters
+    ----------
+    draws : (k, chains, draws) array
+        Draws of k quantities.
+
+    Returns
+    -------
+    (k,) array
+    """
     return _where_varying(draws, array_stats.ess, _size(draws), method="bulk")
 
 
@@ -61,12 +85,19 @@ def gate_fit(
 
     Parameters
     ----------
-    measures : from `convergence`, of what NUTS sampled and of fixed effects
+    measures : dict of (k,) arrays
+        From `convergence`, of what NUTS sampled and of fixed effects.
     stats : dict of (chains, draws) arrays
         diverging, maxdepth_reached, energy.
     chains : int
+        Number of chains.
     rhat_limit : float
         Larger where very many parameters are gated: the largest of 200 passes 1.01 by chance.
+
+    Returns
+    -------
+    list of dict
+        name, value, limit, passed of each gate.
     """
     worst = {name: float(np.max(value)) for name, value in measures.items() if name == "rhat"}
     worst |= {name: float(np.min(value)) for name, value in measures.items() if name.startswith("ess")}
@@ -95,7 +126,18 @@ def status_of(gates: list[dict]) -> tuple[str, str]:
 
 
 def loose_rule(measures: dict[str, np.ndarray]) -> dict:
-    """The post's rule of thumb, R-hat < 1.05 and ESS > 100, for comparison."""
+    """The post's rule of thumb, R-hat < 1.05 and ESS > 100, for comparison.
+
+    Parameters
+    ----------
+    measures : dict of (k,) arrays
+        From `convergence`.
+
+    Returns
+    -------
+    dict
+        rhat, ess_bulk, rule, passed.
+    """
     rhat, ess = float(np.max(measures["rhat"])), float(np.min(measures["ess_bulk"]))
     passed = rhat < LOOSE_RHAT and ess > LOOSE_ESS
     return {"rhat": rhat, "ess_bulk": ess, "rule": "R-hat < 1.05 and ESS > 100", "passed": passed}

@@ -1,8 +1,8 @@
 """The marginal model as a real `pm.Model`, and nutpie's sampler of it.
 
-NUTS samples the variance parameters only; beta and the random effects are integrated out (statistics.md, section 2)
-and follow exactly in `posterior`. One compiled sampler serves every data set of the same structure and prior
-families: the moments and the priors' numbers are data of the model.
+NUTS samples the variance parameters only; beta and the random effects are integrated out (docs/statistics.md,
+section 2) and follow exactly in `posterior`. One compiled sampler serves every data set of the same structure and
+prior families: the moments and the priors' numbers are data of the model.
 """
 
 from collections.abc import Callable, Mapping
@@ -46,7 +46,17 @@ class LogDensity(Op):
         return Apply(self, inputs, [pt.dvector()])
 
     def perform(self, node, inputs, output_storage):
-        """Evaluate outside of compiled graphs."""
+        """Evaluate outside of compiled graphs.
+
+        Parameters
+        ----------
+        node : Apply
+            PyTensor's.
+        inputs : list of array
+            Data vector, root and sigma.
+        output_storage : list of list
+            Gets the vector.
+        """
         data, root, sigma = inputs
         output_storage[0][0] = log_density(data, np.ascontiguousarray(root), float(sigma))
 
@@ -55,7 +65,22 @@ class LogDensity(Op):
         return [[False], [True], [True]]
 
     def pullback(self, inputs, outputs, cotangents):
-        """Chain rule for the first element."""
+        """Chain rule for the first element.
+
+        Parameters
+        ----------
+        inputs : sequence of variables
+            Data vector, root and sigma.
+        outputs : sequence of variables
+            The vector.
+        cotangents : sequence of variables
+            Its cotangent.
+
+        Returns
+        -------
+        list of variables
+            Cotangents of the inputs; the data have none.
+        """
         weight, value = cotangents[0][0], outputs[0]
         return [DisconnectedType()(), weight * value[1:-1].reshape(inputs[1].shape), weight * value[-1]]
 
@@ -70,7 +95,21 @@ def _numba_log_density(op, node=None, **kwargs):
 
 
 def positive(name: str, prior: Prior, numbers: Any) -> Any:
-    """A standard deviation with its prior, inside a `pm.Model`; `numbers` stand for the prior's arguments."""
+    """A standard deviation with its prior, inside a `pm.Model`; `numbers` stand for the prior's arguments.
+
+    Parameters
+    ----------
+    name : str
+        Name of the variable.
+    prior : Prior
+        Its family.
+    numbers : array or variable
+        Its arguments.
+
+    Returns
+    -------
+    variable
+    """
     make: dict[str, Callable] = {
         "flat": lambda: pm.HalfFlat(name),
         "uniform": lambda: pm.Uniform(name, numbers[0], numbers[1]),
@@ -83,7 +122,24 @@ def positive(name: str, prior: Prior, numbers: Any) -> Any:
 
 
 def covariance_root(structure: Structure, sds: list, corr: Prior, eta: Any) -> Any:
-    """L with D = L L' from sd's and LKJ correlations, block by block, as a (q, q) tensor."""
+    """L with D = L L' from sd's and LKJ correlations, block by block, as a (q, q) tensor.
+
+    Parameters
+    ----------
+    structure : Structure
+        The random effects, and which elements of L are free.
+    sds : list of variables
+        Standard deviations of the random effects.
+    corr : Prior
+        Of the correlations: LKJ.
+    eta : variable or float
+        LKJ's argument.
+
+    Returns
+    -------
+    variable
+        (q, q) lower triangle.
+    """
     q = len(structure.random)
     root = pt.zeros((q, q))
     for start, stop in structure.blocks:
@@ -121,10 +177,15 @@ def marginal_model(structure: Structure, priors: Priors, packed: np.ndarray) -> 
     Parameters
     ----------
     structure : Structure
+        The random effects, and which elements of L are free.
     priors : Priors
         The fixed effects' prior is inside `packed`.
     packed : (n,) array
         From `density.pack_problem`.
+
+    Returns
+    -------
+    pymc.Model
     """
     with pm.Model() as model:
         data = pm.Data("moments", packed)
@@ -182,7 +243,21 @@ STATS = ("diverging", "maxdepth_reached", "energy", "n_steps", "step_size", "log
 
 
 def kept(batches: list, stats: list, name: str) -> np.ndarray:
-    """One column of nutpie's raw trace without the warm-up, (chains, draws)."""
+    """One column of nutpie's raw trace without the warm-up, (chains, draws).
+
+    Parameters
+    ----------
+    batches : list of RecordBatch
+        Each chain's columns.
+    stats : list of RecordBatch
+        Each chain's statistics, among them `tuning`.
+    name : str
+        The column.
+
+    Returns
+    -------
+    (chains, draws) array
+    """
     chains = []
     for batch, stat in zip(batches, stats, strict=True):
         warm = pyarrow.array(stat.column("tuning")).to_numpy(zero_copy_only=False)
@@ -202,7 +277,18 @@ class Sampler:
         self.compiled = compile_model(model, self.names)
 
     def start(self, estimates: np.ndarray) -> np.ndarray:
-        """Unconstrained values of the free variables at estimates in the order of `Structure.terms`."""
+        """Unconstrained values of the free variables at estimates in the order of `Structure.terms`.
+
+        Parameters
+        ----------
+        estimates : (k,) array
+            In the order of `Structure.terms`.
+
+        Returns
+        -------
+        (m,) array
+            In the order of the model's free variables.
+        """
         values = dict(zip(self.structure.terms, estimates, strict=True))
         families = {sd_name(term): prior for term, prior in self.priors.sd.items()}
         families[RESIDUAL] = self.priors.sigma
@@ -229,11 +315,16 @@ class Sampler:
         Parameters
         ----------
         setting : Setting
+            Chains, draws, seed and the like.
         data : dict
             Its `moments` and `prior_numbers`.
         estimates : (k,) array
             Where to start, order of `Structure.terms`; each chain within +-1 of it on the unconstrained scale,
             wide enough for R-hat to notice chains that do not meet.
+
+        Returns
+        -------
+        Draws
         """
         # nutpie's own conversion to a DataTree takes as long as a third of the sampling of a small data set
         values, stats = self._run(setting, data, estimates, return_raw_trace=True).get_arrow_trace()

@@ -1,6 +1,6 @@
 """What follows from draws of (D, sigma) exactly: fixed effects and random effects, Rao-Blackwellised.
 
-Given D and sigma both are Gaussian (statistics.md, section 2), so their posterior moments are averages of
+Given D and sigma both are Gaussian (docs/statistics.md, section 2), so their posterior moments are averages of
 conditional moments over the draws, beta integrated out as well; averaging *drawn* effects instead would add Monte
 Carlo error for nothing. Groups stream: memory does not grow with groups x draws unless draws are asked for.
 """
@@ -51,9 +51,16 @@ def summarise_groups(data, z_map, beta, half, factors, sigmas, mixture, tail, ke
 
     Parameters
     ----------
-    data, beta, half, factors : see `given_draws`
+    data : (n,) array
+        From `likelihood.marginal.pack_problem`.
     z_map : (q, q) array
         To original units.
+    beta : (S, p) array
+        From `given_draws`.
+    half : (S, p, p) array
+        From `given_draws`.
+    factors : (S, q, q) array
+        From `given_draws`.
     sigmas : (S,) array
         In original units.
     mixture : int
@@ -134,16 +141,25 @@ def draw_groups(data, z_map, n_groups, beta, factors, sigmas, noise):
 
     Parameters
     ----------
-    data, factors : see `given_draws`
+    data : (n,) array
+        From `likelihood.marginal.pack_problem`.
     z_map : (q, q) array
         To original units.
     n_groups : int
+        J.
     beta : (S, p) array
         Draws in the kernel's coordinates.
+    factors : (S, q, q) array
+        See `given_draws`.
     sigmas : (S,) array
         In original units.
     noise : (S, J, q) array
         Standard normals.
+
+    Returns
+    -------
+    (S, J, q) array
+        Draws of u_j, original units.
     """
     _, _, _, gram = views(data)
     lanes, q, n = gram.shape[3], factors.shape[1], len(sigmas)
@@ -178,8 +194,13 @@ def fixed_draws(problem, beta: np.ndarray, half: np.ndarray, rng: np.random.Gene
     Parameters
     ----------
     problem : Problem
-    beta, half : from `given_draws`
+        The model over moments, in the kernel's coordinates.
+    beta : (S, p) array
+        From `given_draws`.
+    half : (S, p, p) array
+        From `given_draws`.
     rng : Generator
+        Source of the random numbers.
 
     Returns
     -------
@@ -200,6 +221,26 @@ def mixture_quantile(means, sds, prob, low, high, x):
 
     A Newton step's own error is of the order of its square, so the last one is as small as half of the digits
     wanted: 1e-4 sd (the bracket is 24 sd wide) leaves 1e-8 sd.
+
+    Parameters
+    ----------
+    means : (S,) array
+        Means of the normals.
+    sds : (S,) array
+        Their standard deviations; 0: a point.
+    prob : float
+        Probability below the quantile.
+    low : float
+        Below the quantile.
+    high : float
+        Above the quantile.
+    x : float
+        Where the search starts.
+
+    Returns
+    -------
+    float
+        To about 1e-8 of the mixture's sd.
     """
     small = 1e-4 / 24.0 * (high - low)
     for _ in range(60):

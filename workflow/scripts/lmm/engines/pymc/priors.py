@@ -1,4 +1,4 @@
-"""Priors of a study's parameters, with the scales that `auto` takes from the data.
+"""Priors of a study's parameters, with the scales that `auto` takes from the data (docs/statistics.md, section 5).
 
 `auto` is weakly informative as rstanarm and bambi have it (Gabry & Goodrich, 'Prior distributions for rstanarm
 models'; Capretto et al. 2022, J. Stat. Softw. 103(15)): fixed effects normal(0, 2.5 sd(y) / sd(x)), the intercept of
@@ -76,9 +76,16 @@ def resolve(
         `priors` of the configuration: fixed, sd, sigma, corr.
     moments : Moments
         Where `auto` takes its scales from.
-    fixed, random : terms of X and Z
+    fixed : tuple of str
+        Names of X's columns.
+    random : tuple of str
+        Names of Z's columns.
     marginal : bool
         Whether beta is integrated out in closed form, which takes flat or normal priors.
+
+    Returns
+    -------
+    Priors
 
     Raises
     ------
@@ -119,7 +126,7 @@ def resolve(
         columns = np.eye(len(fixed))
         if centred:  # the intercept at the means is intercept + sum mean_k beta_k
             raw = moments.basis.raw(fixed)
-            columns[fixed.index(INTERCEPT)] = moments.total[0, :-1] @ raw / moments.n_rows
+            columns[fixed.index(INTERCEPT)] = moments.total[0, :-1] @ raw / moments.total[0, 0]
         weight = [prior.args[1] ** -2 if prior.name == "normal" else 0.0 for prior in betas.values()]
         centre = [prior.args[0] if prior.name == "normal" else 0.0 for prior in betas.values()]
         precision = columns.T @ np.diag(weight) @ columns

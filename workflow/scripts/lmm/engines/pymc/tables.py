@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from lmm.core.tidy import DRAWS, PARAMETERS, group_of, ranef_frame, truth_of
+from lmm.core.tidy import DRAWS, PARAMETERS, group_of, ranef_frame, truth_of, variables
 from lmm.engines.pymc.chains import Chains
 from lmm.engines.pymc.gates import ess_mean
 from lmm.likelihood.problem import Structure
@@ -14,7 +14,22 @@ ENGINE = "pymc"
 
 
 def summarise(draws: np.ndarray, level: float, q: tuple[float, float] = (0.05, 0.95)) -> pd.DataFrame:
-    """mean, median, sd, mad, quantiles and interval of draws (k, chains, draws); one row each."""
+    """mean, median, sd, mad, quantiles and interval of draws (k, chains, draws); one row each.
+
+    Parameters
+    ----------
+    draws : (k, chains, draws) array
+        Draws of k parameters.
+    level : float
+        Of the intervals, between 0 and 1.
+    q : (float, float)
+        Probabilities of the columns q5 and q95.
+
+    Returns
+    -------
+    DataFrame
+        A row per parameter: estimate (mean), std_error (sd), conf_low, conf_high, median, sd, mad, q5, q95.
+    """
     flat = draws.reshape(len(draws), -1)
     median = np.median(flat, axis=1)
     low, high = 0.5 - level / 2, 0.5 + level / 2
@@ -35,7 +50,24 @@ def summarise(draws: np.ndarray, level: float, q: tuple[float, float] = (0.05, 0
 
 
 def parameters_table(chains: Chains, group: str, level: float, truth: dict | None) -> tuple:
-    """Tidy parameters with R-hat, ESS and Monte Carlo errors; the convergence measures beside them."""
+    """Tidy parameters with R-hat, ESS and Monte Carlo errors; the convergence measures beside them.
+
+    Parameters
+    ----------
+    chains : Chains
+        Draws, and what follows from them exactly.
+    group : str
+        The grouping factor.
+    level : float
+        Of the intervals, between 0 and 1.
+    truth : dict or None
+        truth.json's content; None for own data.
+
+    Returns
+    -------
+    DataFrame, dict
+        Columns PARAMETERS and DRAWS; the measures of `gates.convergence`.
+    """
     problem = chains.problem
     fixed = chains.by_chain(chains.fixed.draws)
     draws = np.concatenate([fixed, chains.draws.values])
@@ -60,7 +92,26 @@ def parameters_table(chains: Chains, group: str, level: float, truth: dict | Non
 def labelled(
     table: pd.DataFrame, structure: Structure, fixed: tuple[str, ...], group: str, truth: dict | None
 ) -> pd.DataFrame:
-    """Tidy PARAMETERS columns in front of the summaries of fixed effects and `Structure.terms`."""
+    """Tidy PARAMETERS columns in front of the summaries of fixed effects and `Structure.terms`.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `summarise`.
+    structure : Structure
+        The random effects, and which elements of L are free.
+    fixed : tuple of str
+        Names of X's columns.
+    group : str
+        The grouping factor.
+    truth : dict or None
+        truth.json's content; None for own data.
+
+    Returns
+    -------
+    DataFrame
+        Columns PARAMETERS and DRAWS.
+    """
     terms = [*fixed, *structure.terms]
     names = {
         "engine": ENGINE,
@@ -80,7 +131,28 @@ def ranef_table(
     ess: np.ndarray | None,
     **how: int,
 ) -> pd.DataFrame:
-    """Tidy random effects with Monte Carlo errors; `how`: see `Chains.ranef`."""
+    """Tidy random effects with Monte Carlo errors; `how`: see `Chains.ranef`.
+
+    Parameters
+    ----------
+    chains : Chains
+        Draws, and what follows from them exactly.
+    moments : Moments
+        Sufficient statistics of the rows.
+    level : float
+        Of the intervals, between 0 and 1.
+    truth : dict or None
+        truth.json's content; None for own data.
+    ess : (J, q) array or None
+        Bulk ESS of drawn random effects.
+    **how : int
+        See `Chains.ranef`.
+
+    Returns
+    -------
+    DataFrame
+        Columns RANEF, mcse_mean and ess_bulk.
+    """
     summary = chains.ranef(level, **how)
     return ranef_frame(
         moments.group,
@@ -112,18 +184,32 @@ def posterior_tree(
 
     Parameters
     ----------
-    names, values : tidy terms and their draws, (k, chains, draws)
+    names : tuple of str
+        Tidy terms.
+    values : (k, chains, draws) array
+        Their draws.
     stats : dict of (chains, draws) arrays
+        The sampler's statistics.
     moments : Moments
-    random, ranef : terms of Z and draws of the random effects, (chains, draws, J, q), or None
+        Sufficient statistics of the rows.
+    random : tuple of str
+        Names of Z's columns.
+    ranef : (chains, draws, J, q) array or None
+        Draws of the random effects.
     priors : list of dict
         Rows of `Priors.table`.
+
+    Returns
+    -------
+    DataTree
     """
     dims = ("chain", "draw")
     chain_draw = {name: np.arange(size) for name, size in zip(dims, values.shape[1:], strict=True)}
     levels = moments.levels.astype(str)
+    own = variables(names)
     posterior = xr.Dataset(
-        {name: (dims, draws) for name, draws in zip(names, values, strict=True)}, chain_draw
+        {own[name]: (dims, draws, {"term": name}) for name, draws in zip(names, values, strict=True)},
+        chain_draw,
     )
     if ranef is not None:
         posterior = posterior.assign_coords(level=levels, term=list(random))

@@ -38,8 +38,18 @@ def log_likelihood(
 
     Parameters
     ----------
+    moments : Moments
+        Sufficient statistics of the rows.
+    fixed : tuple of str
+        Names of X's columns.
+    random : tuple of str
+        Names of Z's columns.
     beta, effects, sigma : (S, p), (S, J, q), (S,) arrays
         Original units, groups as in the moments.
+
+    Returns
+    -------
+    (S,) array
     """
     basis, (_, rows, width) = moments.basis, moments.gram.shape
     r, m1 = min(rows, 1 + basis.n_random), width - 1
@@ -68,6 +78,7 @@ def ranks(
     Parameters
     ----------
     chains : Chains
+        Draws, and what follows from them exactly.
     moments, own : Moments
         Of all data that were fitted, and of the replicate alone, whose groups are the last of `moments`
         (posterior calibration; else both are the same).
@@ -111,7 +122,22 @@ def ranks(
 
 
 def random_effects(chains: Chains, at: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Exact draws of all random effects at some of the draws, (S, J, q)."""
+    """Exact draws of all random effects at some of the draws, (S, J, q).
+
+    Parameters
+    ----------
+    chains : Chains
+        Draws, and what follows from them exactly.
+    at : (k,) int array
+        Positions of the draws.
+    rng : Generator
+        Source of the random numbers.
+
+    Returns
+    -------
+    (k, J, q) array
+        Original units.
+    """
     problem = chains.problem
     beta = (chains.fixed.draws[at] - problem.offset) @ np.linalg.inv(problem.x_map).T
     noise = rng.standard_normal((len(at), problem.n_groups, problem.q))

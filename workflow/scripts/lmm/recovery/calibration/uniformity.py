@@ -1,5 +1,7 @@
 """Are ranks uniform? The empirical distribution function against simultaneous bands, exactly.
 
+See docs/statistics.md, section 7.
+
 Säilynoja, Bürkner & Vehtari 2022, Stat. Comput. 32:32 (arXiv 2103.10522): at points z the number of n uniform values
 below z is Binomial(n, z); the band takes the same pointwise tail probability gamma / 2 on each side at every z, gamma
 such that the whole path stays inside with the probability wanted. Their recursion over the counts is replaced by an
@@ -13,7 +15,22 @@ from scipy.stats import binom
 
 
 def tail(counts: np.ndarray, n: int, z: np.ndarray) -> np.ndarray:
-    """Twice the smaller tail probability of each count, 2 min(P(N <= c), P(N >= c)), N ~ Binomial(n, z)."""
+    """Twice the smaller tail probability of each count, 2 min(P(N <= c), P(N >= c)), N ~ Binomial(n, z).
+
+    Parameters
+    ----------
+    counts : (K,) int array
+        Number of values below each point.
+    n : int
+        Number of values.
+    z : (K,) array
+        Points, ascending, inside (0, 1).
+
+    Returns
+    -------
+    (K,) array
+        At most 2.
+    """
     return 2 * np.minimum(binom.cdf(counts, n, z), binom.sf(np.asarray(counts) - 1, n, z))
 
 
@@ -28,6 +45,10 @@ def band(n: int, z: np.ndarray, gamma: float) -> tuple[np.ndarray, np.ndarray]:
         Points, ascending, inside (0, 1).
     gamma : float
         In (0, 1).
+
+    Returns
+    -------
+    (K,), (K,) int arrays
     """
     return _lowest(n, z, gamma), n - _lowest(n, 1 - z, gamma)
 
@@ -43,6 +64,21 @@ def inside(n: int, z: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
 
     With f_k(y) the weight of paths that were inside up to z_k and have y values below it, f_k is f_(k-1) convolved
     with Poisson(n (z_k - z_(k-1))) and cut to the band; divided by P(Poisson(n) = n) at the end.
+
+    Parameters
+    ----------
+    n : int
+        Number of values.
+    z : (K,) array
+        Points, ascending, inside (0, 1).
+    low : (K,) int array
+        Smallest counts inside.
+    high : (K,) int array
+        Largest counts inside.
+
+    Returns
+    -------
+    float
     """
     steps = np.diff(np.concatenate([[0.0], z, [1.0]]))
     lows, highs = np.append(low, n), np.append(high, n)
@@ -64,6 +100,19 @@ def adjusted_gamma(n: int, z: np.ndarray, level: float) -> float:
     """The largest gamma whose `band` holds a uniform path with probability at least `level`.
 
     Found by bisection between Bonferroni's value, which is always small enough, and the pointwise one.
+
+    Parameters
+    ----------
+    n : int
+        Number of values.
+    z : (K,) array
+        Points, ascending, inside (0, 1).
+    level : float
+        Probability wanted.
+
+    Returns
+    -------
+    float
     """
     low, high = (1 - level) / len(z), 1 - level
     if inside(n, z, *band(n, z, high)) >= level:
@@ -80,13 +129,36 @@ def adjusted_gamma(n: int, z: np.ndarray, level: float) -> float:
 
 
 def simultaneous(n: int, z: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """Simultaneous band for the ECDF at z: lowest and highest share of values below it."""
+    """Simultaneous band for the ECDF at z: lowest and highest share of values below it.
+
+    Parameters
+    ----------
+    n : int
+        Number of values.
+    z : (K,) array
+        Points, ascending, inside (0, 1).
+    level : float
+        Probability that uniform values stay inside.
+
+    Returns
+    -------
+    (K,), (K,) arrays
+    """
     low, high = band(n, z, adjusted_gamma(n, z, level))
     return low / n, high / n
 
 
 def p_value(counts: np.ndarray, n: int, z: np.ndarray) -> tuple[float, float]:
     """Exact test of uniformity by the smallest tail probability over all points.
+
+    Parameters
+    ----------
+    counts : (K,) int array
+        Number of values below each point.
+    n : int
+        Number of values.
+    z : (K,) array
+        Points, ascending, inside (0, 1).
 
     Returns
     -------

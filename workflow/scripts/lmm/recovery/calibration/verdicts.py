@@ -54,13 +54,32 @@ def thin_to_ess(draws: np.ndarray, ess: float, most: int = DRAWS) -> np.ndarray:
     ess : float
         Effective sample size, the smallest of the quantities ranked; at least one draw is kept.
     most : int
+        Draws to keep, at most.
+
+    Returns
+    -------
+    (keep,) array
     """
     count = int(np.clip(np.floor(ess) if np.isfinite(ess) else 1, 1, min(most, len(draws))))
     return draws[np.floor((np.arange(count) + 0.5) * len(draws) / count).astype(int)]
 
 
 def rank(draws: np.ndarray, value: float, rng: np.random.Generator) -> int:
-    """Number of draws below `value`, 0 to len(draws); draws equal to it fall either side at random."""
+    """Number of draws below `value`, 0 to len(draws); draws equal to it fall either side at random.
+
+    Parameters
+    ----------
+    draws : (n,) array
+        Draws of a quantity.
+    value : float
+        Its value at the truth.
+    rng : Generator
+        For ties.
+
+    Returns
+    -------
+    int
+    """
     below, equal = int((draws < value).sum()), int((draws == value).sum())
     return below + int(rng.integers(equal + 1))
 
@@ -104,6 +123,19 @@ def counts(ranks: np.ndarray, n_ranks: np.ndarray, rng: np.random.Generator) -> 
 
     With one n_ranks = R the points are among k / R, where the number of ranks below k is exactly Binomial(n, k / R).
     Where R differs, (rank + U) / R with U uniform is exactly uniform, and the points are evenly spaced.
+
+    Parameters
+    ----------
+    ranks : (n,) int array
+        From 0 to n_ranks - 1.
+    n_ranks : (n,) int array
+        Number of ranks in each replicate.
+    rng : Generator
+        Source of the random numbers.
+
+    Returns
+    -------
+    (K,) array, (K,) int array
     """
     if len(np.unique(n_ranks)) == 1:
         total = int(n_ranks[0])
@@ -115,7 +147,19 @@ def counts(ranks: np.ndarray, n_ranks: np.ndarray, rng: np.random.Generator) -> 
 
 
 def chi2(ranks: np.ndarray, n_ranks: np.ndarray) -> tuple[float, int, float]:
-    """Chi-square statistic of binned ranks, degrees of freedom, p-value; NaN where expected counts are below 5."""
+    """Chi-square statistic of binned ranks, degrees of freedom, p-value; NaN where expected counts are below 5.
+
+    Parameters
+    ----------
+    ranks : (n,) int array
+        From 0 to n_ranks - 1.
+    n_ranks : (n,) int array
+        Number of ranks in each replicate.
+
+    Returns
+    -------
+    float, int, float
+    """
     total = int(n_ranks[0])
     bins = min(BINS, total, len(ranks) // 5)
     if bins < 2 or len(np.unique(n_ranks)) > 1:
@@ -130,7 +174,17 @@ def chi2(ranks: np.ndarray, n_ranks: np.ndarray) -> tuple[float, int, float]:
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """Holm's adjusted p-values: reject where they are at most alpha, and the error over all is at most alpha."""
+    """Holm's adjusted p-values: reject where they are at most alpha, and the error over all is at most alpha.
+
+    Parameters
+    ----------
+    p : (k,) array
+        p-values.
+
+    Returns
+    -------
+    (k,) array
+    """
     p = np.asarray(p, float)
     order = np.argsort(p, kind="stable")
     adjusted = np.empty(len(p))
@@ -210,6 +264,15 @@ def _finding(mean_rank: float, spread: float, n: int) -> str:
 
 def ecdf(ranks: pd.DataFrame, rng: np.random.Generator, level: float = LEVEL) -> pd.DataFrame:
     """What the ECDF-difference plots show.
+
+    Parameters
+    ----------
+    ranks : DataFrame
+        See `calibrate`.
+    rng : Generator
+        Source of the random numbers.
+    level : float
+        See `calibrate`.
 
     Returns
     -------

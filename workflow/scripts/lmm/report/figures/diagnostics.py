@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from lmm.core.tidy import RESIDUAL
+from lmm.core.tidy import RESIDUAL, by_term
 from lmm.core.words import label, listed, number, percent, spoken, titled
 from lmm.report.figures.fits import Fitted
 from lmm.report.figures.style import (
@@ -96,16 +96,14 @@ def residuals(results: Results, fitted: Fitted) -> Drawing:
 
 def sampled(results: Results) -> dict[str, np.ndarray]:
     """Draws (chains, draws) of the parameters that the gates watch, variances first."""
-    group = results.posterior["posterior"]
-    names = [name for name in group.data_vars if set(group[name].dims) == {"chain", "draw"}]
-    names.sort(key=lambda name: (not str(name).startswith("sd__"), not str(name).startswith("cor__")))
-    return {str(name): group[name].transpose("chain", "draw").to_numpy() for name in names[:QUANTITIES]}
+    draws = by_term(results.posterior["posterior"])
+    names = sorted(draws, key=lambda name: (not name.startswith("sd__"), not name.startswith("cor__")))
+    return {name: draws[name].transpose("chain", "draw").to_numpy() for name in names[:QUANTITIES]}
 
 
 def others(results: Results) -> str:
     """Which parameters are not drawn, where there are too many; for a caption."""
-    group = results.posterior["posterior"]
-    total = sum(set(group[name].dims) == {"chain", "draw"} for name in group.data_vars)
+    total = len(by_term(results.posterior["posterior"]))
     if total <= QUANTITIES:
         return ""
     return f" Drawn: {QUANTITIES} of {total} parameters, standard deviations and correlations first."

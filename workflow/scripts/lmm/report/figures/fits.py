@@ -49,7 +49,7 @@ class Fitted:
         names = self.results.data["columns"]
         numeric = [name for name in names if name in self.averaged and name != self.results.response]
         terms = self.results.random_terms
-        slopes = [name for name in numeric if any(name == part for term in terms for part in term.split(":"))]
+        slopes = [name for name in numeric if any(name in (t.strip("`"), *t.split(":")) for t in terms)]
         return next(iter(slopes + numeric), None)
 
     @cached_property

@@ -216,6 +216,7 @@ def limits(table: pd.DataFrame, ideal: float) -> tuple[float, float]:
 
 
 def legend(figure, engines: Iterable[str]) -> None:
+    """The engines' markers and colours above the panels."""
     from matplotlib.lines import Line2D
 
     engines = list(engines)

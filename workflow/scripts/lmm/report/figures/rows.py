@@ -216,7 +216,8 @@ def _typical(fitted: Fitted, x_name: str, count: int) -> tuple[pd.DataFrame, str
 def _slope(results: Results, x_name: str, held: str, drawn: float) -> str:
     """The line's slope with its interval; without one where it depends on other predictors."""
     slope = results.estimate("ols", x_name)
-    others = [term for term in results.fixed("ols") if term != x_name and x_name in re.split(r"\W+", term)]
+    mentioned = re.compile(rf"(?<!\w){re.escape(x_name)}(?!\w)")
+    others = [term for term in results.fixed("ols") if term != x_name and mentioned.search(term)]
     if others:
         where = f"With {held}, the" if held else "The"
         return f" {where} OLS line changes by {number(drawn)} a unit of {x_name}."

@@ -32,6 +32,7 @@ matplotlib.rcParams.update(
     {
         "svg.fonttype": "none",  # text as text: smaller, searchable, and in the page's own font
         "svg.hashsalt": "lmm-recovery",
+        "text.parse_math": False,  # names of columns and groups may have dollar signs
         "font.size": 10,
         "axes.titlesize": 10.5,
         "axes.titlelocation": "left",

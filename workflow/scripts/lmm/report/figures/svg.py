@@ -18,6 +18,7 @@ from lmm.report.figures.style import Drawing
 SVG, XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
 _TOKEN = re.compile(r"[MLCQZzHV]|-?\d+\.?\d*(?:e-?\d+)?")
 _NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
+_ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _PAIRS = {"M": 1, "L": 1, "Q": 2, "C": 3}
 _DEFAULTS = {"stroke-linecap": "butt", "stroke-linejoin": "round", "stroke-opacity": "1", "opacity": "1"}
 
@@ -26,19 +27,24 @@ def to_svg(drawing: Drawing, name: str) -> str:
     """The SVG text of a drawing; `name` prefixes its ids."""
     buffer = io.StringIO()
     FigureCanvasSVG(drawing.canvas).print_svg(buffer, metadata={"Date": None, "Creator": None})
-    root = ET.fromstring(re.sub(r"<!DOCTYPE[^>]*>", "", buffer.getvalue()))
+    root = ET.fromstring(re.sub(r"<!DOCTYPE[^>]*>", "", _legal(buffer.getvalue())))
     for unwanted in root.findall(f"{SVG}metadata"):
         root.remove(unwanted)
     _flatten(root)
     _rename(root, name)
     x0, y0, width, height = root.get("viewBox").split()
     body = "".join(_write(child) for child in root) + _hits(drawing)
-    return (
+    return _legal(
         f'<svg xmlns="http://www.w3.org/2000/svg" class="figure" viewBox="{x0} {y0} {_round(width)} {_round(height)}"'
         f' width="{_round(width)}" height="{_round(height)}" role="img" aria-label="{escape(drawing.alt)}"'
         ' font-family="system-ui,-apple-system,Segoe UI,Roboto,Helvetica Neue,Arial,sans-serif"'
         f' stroke-linejoin="round"><desc>{escape(drawing.alt)}</desc>{body}</svg>\n'
     )
+
+
+def _legal(text: str) -> str:
+    """The text without what XML cannot have, control characters that a group's name may contain."""
+    return _ILLEGAL.sub("\ufffd", text)
 
 
 def _round(text: str) -> str:

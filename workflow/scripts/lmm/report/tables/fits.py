@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lmm.core.tidy import RESIDUAL
+from lmm.core.tidy import RESIDUAL, cor_name
 from lmm.core.words import decimals, fixed, label, of_term, p_value, stars
 from lmm.report.tables.table import Column, Table, largest, table
 from lmm.results.study import Results
@@ -94,7 +94,7 @@ def random_effects(results: Results, engine: str) -> Table | None:
     for k, term in enumerate(term for term in sds if term in parameters.index):
         name = term.removeprefix("sd__")
         earlier = [other.removeprefix("sd__") for other in sds[:k]]
-        pairs = [f"cor__{other}.{name}" for other in earlier]
+        pairs = [cor_name(other, name) for other in earlier]
         corr = [fixed(parameters.loc[p, "estimate"], 3) for p in pairs if p in parameters.index]
         row = parameters.loc[term]
         rows.append(

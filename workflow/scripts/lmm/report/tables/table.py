@@ -13,7 +13,12 @@ INTERACTIVE = 12  # more rows than this: sorted, filtered and paged in the brows
 PARAMETERS = 40  # the same for parameters: a reader wants all of them in sight
 STATIC = 1500  # more rows than this travel as data and become rows only when they are looked at
 TERMS = ("term", "parameter", "item")  # columns of tidy names, shown as a reader calls them
+NAMES = ("level", "name", "group", *TERMS)  # columns of names that the user gave
 MOST_ROWS = 5000  # more rows than this: the largest of them, for a page of tens of megabytes opens slowly
+
+
+class Name(str):
+    """Text that the page leaves as it is: its own text gets spaces that do not break before a percent sign."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,8 @@ def table(key: str, caption: str, frame: pd.DataFrame, columns: Sequence[Column]
         else:
             done.append(column)
             said = titled if column.name in TERMS else str
-            cells.append([(str(v), said(str(v))) for v in values.fillna("")])
+            kind = Name if column.name in NAMES else str
+            cells.append([(str(v), kind(said(str(v)))) for v in values.fillna("")])
     return Table(key, caption, tuple(done), [list(row) for row in zip(*cells, strict=True)])
 
 

@@ -65,6 +65,25 @@ def dropped_effects(results: Results) -> list[str]:
     return [f"{capital(rank_deficient(dropped))}."] if dropped else []
 
 
+def predicted(results: Results) -> list[str]:
+    """How many of the groups to predict the data have; empty where no rows were to be predicted."""
+    about = results.notes.get("predictions") or {}
+    if "known_groups" not in about:
+        return []
+    known, new = about["known_groups"], about["new_groups"]
+    said = f"{counted(known + new, 'group')} in {counted(about['rows']['predict'], 'row')} were predicted: "
+    said += f"{known:,} known from the data ({counted(about['known_rows'], 'row')}), {new:,} new"
+    if not new:
+        return [f"{said}."]
+    others = new - len(about["new_names"])
+    names = listed(about["new_names"] + [f"{others:,} others"] * (others > 0))
+    said += f" ({counted(about['new_rows'], 'row')}: {names}). A new group's prediction has the fixed effects alone, "
+    said += "and the spread between groups in its intervals."
+    if not known:
+        said += " No group is known: if some should be, their names differ from the data's."
+    return [said]
+
+
 def unfitted(results: Results) -> list[str]:
     """That fitted values were left out, where the rows are too many for them."""
     count = results.data["rows"]

@@ -1,0 +1,34 @@
+"""The exact fit of a model with one grouping factor or several, and its fixed effects with degrees of freedom."""
+
+from lmm.inference import several_optimum
+from lmm.inference.degrees_of_freedom import FixedEffects, fixed_effects
+from lmm.inference.derivatives import by_group
+from lmm.inference.optimum import Optimum, optimum
+from lmm.inference.several_optimum import SeveralOptimum
+from lmm.likelihood import several_problem
+from lmm.likelihood.problem import Problem, problem_of
+from lmm.likelihood.several_problem import SeveralProblem
+from lmm.model.terms import Terms
+from lmm.moments.moments import Moments
+from lmm.moments.several import SeveralMoments
+
+
+def problem_for(
+    moments: Moments | SeveralMoments, terms: Terms, ml: bool = False
+) -> Problem | SeveralProblem:
+    """The kernels' input for a model; ML or REML is a property of one factor's problem."""
+    if isinstance(moments, SeveralMoments):
+        return several_problem.build(moments, terms.fixed, [own.blocks for own in terms.groupings])
+    return problem_of(moments, terms.fixed, terms.blocks, ml)
+
+
+def optimum_of(problem: Problem | SeveralProblem, ml: bool = False) -> Optimum | SeveralOptimum:
+    """The optimum of REML or maximum likelihood."""
+    if isinstance(problem, SeveralProblem):
+        return several_optimum.optimum(problem, reml=not ml)
+    return optimum(problem)
+
+
+def tested_by(method: str, problem: Problem, best: Optimum) -> FixedEffects:
+    """The fixed effects of a fit of one factor with degrees of freedom by one of `degrees_of_freedom.METHODS`."""
+    return fixed_effects(method, best.beta, by_group(problem, best), problem.ml)

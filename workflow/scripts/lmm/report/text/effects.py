@@ -1,0 +1,30 @@
+"""Sentences on tests, on means, slopes and contrasts, and on models that are compared."""
+
+from lmm.core.words import counted, number
+from lmm.results.study import Results
+
+DF = {
+    "satterthwaite": "Degrees of freedom are Satterthwaite's.",
+    "kenward-roger": "Degrees of freedom and standard errors are Kenward and Roger's.",
+    "normal": "Statistics are taken for normal: with few groups intervals are too short and p values too small.",
+}
+
+
+def effects(results: Results) -> list[str]:
+    """How the numbers came about."""
+    said = ["Means and slopes average over the other predictors' levels with equal weights."]
+    fit = results.fits.get("reml")
+    return said if fit is None else [*said, DF.get(fit.diagnostics.df, "")]
+
+
+def models(results: Results) -> list[str]:
+    """Which model is ahead, and what is to be borne in mind."""
+    table, about = results.tables["models"], results.notes.get("models_about") or {}
+    best = table.loc[table["AIC"].idxmin()]
+    said = [
+        f"All {counted(len(table), 'model')} were fitted to the same {counted(about['rows'], 'row')}; AIC is lowest "
+        f"for {best['model']} (weight {number(best['weight'], 3)})."
+    ]
+    if about.get("dropped"):
+        said.append(f"Not complete for all of them, and left out: {counted(about['dropped'], 'row')}.")
+    return said + [f"{note[0].upper()}{note[1:]}." for note in about.get("notes", [])]
