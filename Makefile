@@ -19,7 +19,7 @@ unexport PYTHONHOME
 .PHONY: run test mutate lint bench replay lock schema clean-results slurm-check resume faults new compare
 
 run: .venv/stamp
-	@$(BIN)/snakemake $(ARGS)
+	@$(BIN)/python workflow/tools/run.py $(ARGS)
 	@if [ -f results/report.html ]; then echo "The report: $(CURDIR)/results/report.html"; fi
 
 # Files side by side; then those that start a cluster, alone: while it is there, every Snakemake on the machine asks it.

@@ -259,3 +259,72 @@ def test_a_grouping_factor_may_have_dots_as_in_r():
     formula = parse("y ~ x + (x | site.id)")
     assert formula.group == "site.id"
     assert formula.variables == parse("y ~ x + (x | `site.id`)").variables
+
+
+def centred(values):
+    return values - values.mean()
+
+
+def odd_frame():
+    """Columns called as functions, modules, contrasts and keywords are."""
+    rng = np.random.default_rng(4)
+    numbers = ("y", "x", "C", "I", "np", "log", "scale", "poly", "contr", "as_date", "lambda")
+    frame = pd.DataFrame({name: rng.uniform(1, 2, 24) for name in numbers})
+    return frame.assign(Sum=list("uvw") * 8, **{"class": list("ab") * 12}, g=np.repeat(list("pqrs"), 6))
+
+
+@pytest.mark.parametrize(
+    ("text", "term", "value"),
+    [
+        ("y ~ C + C(Sum) + (1 | g)", "C(Sum)[T.v]", lambda d: d["Sum"] == "v"),
+        ("y ~ C + C(Sum) + (1 | g)", "C", lambda d: d["C"]),
+        ("y ~ np + np.log(np) + (1 | g)", "np.log(np)", lambda d: np.log(d["np"])),
+        ("y ~ log + log(log) + (1 | g)", "log(log)", lambda d: np.log(d["log"])),
+        ("y ~ I + I(I * x) + (1 | g)", "I(I * x)", lambda d: d["I"] * d["x"]),
+        ("y ~ {np + x} + np.exp(x) + (1 | g)", "np + x", lambda d: d["np"] + d["x"]),
+        ("y ~ scale(scale) + scale + (1 | g)", "scale(scale)", lambda d: centred(d["scale"]) / d["scale"].std()),
+        ("y ~ poly(poly, 2) + (poly | g)", "poly(poly, 2)[1]",
+         lambda d: centred(d["poly"]) / np.linalg.norm(centred(d["poly"]))),
+        ("y ~ C(Sum, Sum) + C(`class`, Sum) + (1 | g)", "C(`class`, Sum)[S.a]",
+         lambda d: np.where(d["class"] == "a", 1, -1)),
+        ("y ~ contr + C(Sum, contr.treatment('v')) + (1 | g)", "C(Sum, contr.treatment('v'))[T.u]",
+         lambda d: d["Sum"] == "u"),
+        ("y ~ as_date(as_date) + (1 | g)", "as_date(as_date)", lambda d: d["as_date"]),
+        ("y ~ C(`class`) + (1 | g)", "C(`class`)[T.b]", lambda d: d["class"] == "b"),
+        ("y ~ `class` * x + (C(`class`) | g)", "class[T.b]:x", lambda d: (d["class"] == "b") * d["x"]),
+        ("y ~ np.log(`lambda`) + `lambda` + (1 | g)", "np.log(`lambda`)", lambda d: np.log(d["lambda"])),
+        ("y ~ I(`lambda` ** 2) + (1 | g)", "I(`lambda` ** 2)", lambda d: d["lambda"] ** 2),
+    ],
+)  # fmt: skip
+def test_functions_win_where_they_are_called_and_columns_elsewhere(text, term, value):
+    """A function is one in call position whatever the columns' names; keywords in backticks are columns anywhere."""
+    frame = odd_frame()
+    design = build(parse(text), frame)
+    found = design.predictors(frame)[:, design.terms.columns.index(term)]
+    np.testing.assert_allclose(found, np.asarray(value(frame), float), rtol=1e-12)
+    again = rebuild(json.loads(json.dumps(design.state())))
+    assert again.terms == design.terms
+    np.testing.assert_array_equal(again.predictors(frame), design.predictors(frame))
+
+
+def test_odd_responses():
+    frame = odd_frame()
+    for text, value in [
+        ("np.log(np) ~ np.exp(x) + (1 | g)", np.log(frame["np"])),
+        ("np.log(`lambda`) ~ x + (1 | g)", np.log(frame["lambda"])),
+        ("`lambda` ~ C(`class`) + (1 | g)", frame["lambda"]),
+        ("log ~ log(x) + (1 | g)", frame["log"]),
+    ]:
+        np.testing.assert_array_equal(build(parse(text), frame).response(frame), value)
+
+
+def test_names_that_look_like_marked_ones_stay():
+    frame = odd_frame().assign(x_lmm_y=1.5)
+    design = build(parse("y ~ x_lmm_y + I(x_lmm_y * 2) + C + C(Sum) + (1 | g)"), frame)
+    assert {"x_lmm_y", "I(x_lmm_y * 2)", "C", "C(Sum)[T.v]"} <= set(design.terms.fixed)
+
+
+def test_dates():
+    formula = parse("y ~ as_date(when) * x + (1 | g)")
+    assert formula.dates == ("when",) and formula.variables == ("y", "when", "x", "g")
+    assert parse("as_date(y) ~ x + (1 | g)").response == "as_date(y)"

@@ -49,13 +49,9 @@ def rows(source):
         ("d.csv", "", "is empty"),
         ("d.csv", "\n1,2,a\n", "first line is blank"),
         ("d.csv", "y,x,g\n", "has a header and no rows"),
-        ("d.csv", "y;x;g\n1;2;a\n", r"'y;x;g': delimited by semicolon, expected comma"),
-        ("d.csv", "y\tx\tg\n1\t2\ta\n", r"delimited by tab, expected comma \(or the suffix .tsv\)"),
-        ("d.tsv", "y,x,g\n1,2,a\n", "delimited by comma, expected tab"),
         ("d.csv", "y,x,g,x\n1,2,a,3\n", "column 'x': twice in the header"),
         ("d.csv", "y,X,g\n1,2,a\n", "column 'x': not there, .*did you mean 'X'?"),
         ("d.csv", "y,x,g,X\n1,2,a,3\n", "column 'x': 'X' differs from it in case only"),
-        ("d.csv", b"y,x,g\n1,caf\xe9,a\n", "cannot be read: .*UTF-8"),
         ("d.csv.gz", "y,x,g\n1,2,a\n", "cannot be read: Not a gzipped file"),
         ("d.parquet", "y,x,g\n1,2,a\n", "cannot be read as Parquet"),
         ("d.xlsx", "y,x,g\n1,2,a\n", "its suffix says no format"),
@@ -71,7 +67,6 @@ def rows(source):
             "y,x,g\n1,1,a\ntwo,2,a\n3,4,b\n",
             "column 'y': 'two' in row 2 is text, expected the response",
         ),
-        ("d.csv", 'y,x,g\n1,1,a\n2,"1,5",a\n3,4,b\n', r"column 'x': '1,5' in row 2 is text, .* or C\(x\)"),
         ("d.csv", "y,x,g\n1,1,a\n2,inf,a\n3,4,b\n", "column 'x': inf in row 2"),
         ("d.csv", "y,x,g\n1,7,a\n2,7,a\n3,7,b\n", "column 'x': 7 in every row"),
         ("d.csv", "y,x,g\n1,7,a\n1,8,a\n1,9,b\n", "column 'y': 1 in every row, expected the response"),
@@ -134,7 +129,13 @@ def test_scan_describes_columns(tmp_path):
     assert data["columns"]["y"] == pytest.approx(
         {"type": "numeric", "kind": "DOUBLE", "min": 1.5, "max": 8.0, "mean": 4.0, "sd": math.sqrt(24.5 / 3)}
     )
-    assert data["columns"]["d"] == {"type": "categorical", "kind": "BIGINT", "levels": [1, 2, 10]}
+    d = data["columns"]["d"]  # a number, too, where it stands without C()
+    assert {key: d[key] for key in ("type", "kind", "levels")} == {
+        "type": "categorical",
+        "kind": "BIGINT",
+        "levels": [1, 2, 10],
+    }
+    assert (d["min"], d["max"], d["mean"]) == (1.0, 10.0, 3.75)
     assert data["columns"]["s"] == {"type": "categorical", "kind": "VARCHAR", "levels": ["u", "v"]}
     assert "id" not in data["columns"]
     assert rows(source)["g"].tolist() == ["07", "07", "8", "8"]  # text stays what the file has
@@ -243,7 +244,9 @@ def test_names_that_sql_would_stumble_over(tmp_path):
         file = tmp_path / "d.csv"
         file.write_text(text)
         source = ingest.inspect(str(file), (response, x, g), g)
-        formula = SimpleNamespace(predictors=(x,), categorical=(), response=response, group=g)
+        formula = SimpleNamespace(
+            predictors=(x,), categorical=(), response=response, group=g, weights="", offsets=()
+        )
         _, data = ingest.scan(source, formula)
         frame = pd.read_csv(io.StringIO(text))
         assert data["columns"][x]["mean"] == pytest.approx(frame[x].mean(), rel=1e-14)  # 40 small integers
@@ -339,7 +342,8 @@ def test_any_name_and_line_ending_gives_the_same_moments(tmp_path, header, formu
             content = ending.join([names, *rows_, ""]).encode(encoding)
             _, data = read(tmp_path, content, text)
             design, own = stage.designs([text], data, None)
-            moments = stage.checked(stage.of_sources(design, data), own, data)
+            moments = stage.of_sources(design, data)
+            stage.checked(moments, own, data)
             assert moments.levels.tolist() == ["000", "001", "002", "003", "004"]
             found.append((moments.gram, moments.total, len(design.terms.columns)))
     for plain, odd in zip(found[:2], found[2:], strict=True):

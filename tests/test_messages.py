@@ -34,6 +34,7 @@ from lmm import frames
 from lmm.config.load import load
 from lmm.core.errors import StudyError
 from lmm.data import checks, ingest
+from lmm.data.dialect import Reading
 from lmm.engines import ols
 from lmm.engines.pymc.priors import resolve
 from lmm.inference.effects import functions
@@ -49,7 +50,8 @@ from lmm.proposal import model
 from lmm.recovery import performance, replay, replay_rows
 from lmm.report import printing
 from lmm.results import runs
-from planning.files import sizes
+from planning import configuration as configurations
+from planning.files import look
 from running import integrity
 
 SCRIPTS = ROOT / "workflow/scripts"
@@ -97,7 +99,7 @@ CONFIGURATIONS = [
     (own(formula='Reaction ~ 1 + (1 | Subject) + (1 | Days)', engines={'reml': {}}, replicates=3), "studies.s.replicates: is for one grouping factor, not Subject, Days; expected no such key"),
     (own(formula='Reaction ~ Days + (1 | Subject) + (1 | Days)'), "studies.s.formula: 'Reaction ~ Days + (1 | Subject) + (1 | Days)': the grouping factor 'Days' is also a predictor, which would explain all that its groups differ in; drop one of the two, or copy it under another name where its numbers are a trend"),
     (own(formula='Reaction ~ 1 + (1 | Subject) + (1 | Days)', engines={'reml': {}, 'mixedlm': {}}), "studies.s.engines.mixedlm: does not fit several grouping factors (Subject, Days); expected engines among ols, reml"),
-    (sim(tittle='x'), "studies.s.tittle: unknown key; did you mean 'title'? expected one of: title, formula, data, truth, simulate, designs, missing, weights, predict, engines, effects, models, conf_level, on_failed_gate, replicates, replicates_per_job, simulate_from, bootstrap, calibration"),
+    (sim(tittle='x'), "studies.s.tittle: unknown key; did you mean 'title'? expected one of: title, formula, data, truth, simulate, designs, missing, missing_values, csv, rank_deficient, weights, predict, engines, effects, models, conf_level, on_failed_gate, replicates, replicates_per_job, simulate_from, bootstrap, calibration"),
     (drawn(row=3), "studies.s.simulate.row: unknown key; did you mean 'rows'? expected one of: generator, seed, address, groups, rows, rows_per_group, fixed, sd, corr, sigma, predictors, random_effects, errors"),
     (sim(engines={'stan': {}}), 'studies.s.engines.stan: unknown key; expected one of: ols, mixedlm, reml, pymc'),
     (sim(engines={'ols': 3}), 'studies.s.engines.ols: 3: expected a mapping without keys: {}'),
@@ -176,6 +178,12 @@ CONFIGURATIONS = [
     (sim(engines={'pymc': {'priors': {'sd': 'half_normal(0)'}}}), "studies.s.engines.pymc.priors.sd: 'half_normal(0)': sd is 0; expected more than 0"),
     (sim(engines={'pymc': {'priors': {'sd': 'uniform(3, 2)'}}}), "studies.s.engines.pymc.priors.sd: 'uniform(3, 2)': expected low < high"),
     (sim(engines={'pymc': {'priors': {'sd': 'uniform(-1, 2)'}}}), "studies.s.engines.pymc.priors.sd: 'uniform(-1, 2)': low is -1; expected at least 0, as standard deviations are"),
+    (own(csv={'delimiter': ';;'}), "studies.s.csv.delimiter: ';;': expected string should match pattern"),
+    (own(csv={'encoding': 'klingon'}), "studies.s.csv.encoding: 'klingon': no encoding that is known; expected utf-8, utf-16, latin-1 or another that Python has"),
+    (own(csv={'decimal': ';'}), "studies.s.csv.decimal: ';': expected '.' or ','"),
+    (own(missing_values='.'), "studies.s.missing_values: '.': expected a list"),
+    (own(missing_values=[True]), "studies.s.missing_values.0: true: expected text"),
+    (own(rank_deficient='keep'), "studies.s.rank_deficient: 'keep': expected 'drop' or 'error'"),
     (rep(calibration=True, engines={'pymc': {'priors': PROPER | {'fixed': 'flat'}}}), "studies.s.engines.pymc.priors.fixed: 'flat' is improper; calibration draws from it, expected a proper prior"),
     (rep(calibration=True, engines={'pymc': {'priors': PROPER | {'sd': 'auto'}}}), "studies.s.engines.pymc.priors.sd: 'auto' is scaled by data that calibration has yet to draw; expected a prior with numbers"),
     (sim(calibration=True), 'studies.s.calibration: true: is for a study with `replicates`; expected both or neither'),
@@ -241,6 +249,7 @@ FORMULAS = [
     ('y ~ x + ( | g)', "formula: 'y ~ x + ( | g)': (| g): nothing stands left of '|'; write (1 | group)"),
     ('y ~ x + (1 | a/a)', "formula: 'y ~ x + (1 | a/a)': (1 | a/a): 'a' is nested in itself; expected different factors"),
     ('y ~ x + (1 | a:b) + (x | b:a)', "formula: 'y ~ x + (1 | a:b) + (x | b:a)': 'b:a' and 'a:b' are the same grouping factor; expected one"),
+    ('y ~ x + (1 | a:`b:c`) + (1 | `a:b`:c)', "formula: 'y ~ x + (1 | a:`b:c`) + (1 | `a:b`:c)': two grouping factors are called 'a:b:c'; expected no ':' in names of columns"),
     ('y ~ x + (1 | 3)', "formula: 'y ~ x + (1 | 3)': (1 | 3): grouping factor '3': expected the name of a column"),
     ('y ~ x + (0 | g)', "formula: 'y ~ x + (0 | g)': (0 | ...): no random effect is left; expected 1, a predictor or both"),
     ('y ~ x + (x | g) + (1 | g)', "formula: 'y ~ x + (x | g) + (1 | g)': the random intercept of 'g' appears twice; write (1 | g) + (0 + x | g) or (x || g) for independent effects, (x | g) for correlated ones"),
@@ -250,10 +259,15 @@ FORMULAS = [
     ('y ~ x - offset(z) + (1 | g)', "formula: 'y ~ x - offset(z) + (1 | g)': offset(z) cannot be subtracted; expected it added: its column with the other sign"),
     ('y | weights(g) ~ x + (1 | g)', "formula: 'y | weights(g) ~ x + (1 | g)': 'g' is also the response or a grouping factor; expected another column"),
     ('y ~ weights(x) + (1 | g)', "formula: 'y ~ weights(x) + (1 | g)': weights stand left of '~'; write y | weights(column) ~ x + (x | group)"),
-    ('y ~ np.sort(x) + (1 | g)', "formula: 'y ~ np.sort(x) + (1 | g)': unknown function 'np.sort'; expected np.<elementwise function> or one of C, I, bs, cc, center, cr, cs, exp, exp10, exp2, log, log10, log2, poly, scale, standardize"),
+    ('y ~ np.sort(x) + (1 | g)', "formula: 'y ~ np.sort(x) + (1 | g)': unknown function 'np.sort'; expected np.<elementwise function> or one of C, I, as_date, bs, cc, center, cr, cs, exp, exp10, exp2, log, log10, log2, poly, scale, standardize"),
     ('y ~ x %in% z + (1 | g)', "formula: 'y ~ x %in% z + (1 | g)': 'x %in% z': operators such as %in% are not read; write x:z for a %in% term"),
     ('y ~ Intercept + (1 | g)', "formula: 'y ~ Intercept + (1 | g)': a predictor called 'Intercept' is not told from the intercept; expected another name"),
     ("y ~ C(x, levels=['u', 'v']) + (1 | g)", "formula: 'y ~ C(x, levels=['u', 'v']) + (1 | g)': 'C(x, levels=['u', 'v'])': other levels would count as the reference; write contr.treatment('level') to choose it"),
+    ('y ~ I(x^2) + (1 | g)', "formula: 'y ~ I(x^2) + (1 | g)': ^ is not a power inside a function; write ** as in I(x ** 2)"),
+    ('y ~ I(x & 2) + (1 | g)', "formula: 'y ~ I(x & 2) + (1 | g)': 'x & 2': expected arithmetic on columns"),
+    ('y ~ as_date(x + 1) + (1 | g)', "formula: 'y ~ as_date(x + 1) + (1 | g)': 'as_date(x + 1)': expected the name of a column in as_date(...)"),
+    ('y ~ as_date(x, 1) + (1 | g)', "formula: 'y ~ as_date(x, 1) + (1 | g)': 'as_date(x, 1)': expected the name of a column and nothing else"),
+    ('y ~ x + as_date(x) + (1 | g)', "formula: 'y ~ x + as_date(x) + (1 | g)': 'x' is a date in as_date(...) and stands without it elsewhere; write as_date(...) everywhere"),
     ('y ~ sqrt(x) + (1 | g)', "formula: 'y ~ sqrt(x) + (1 | g)': unknown function 'sqrt'; write np.sqrt(...)"),
     ('y ~ C(x + 1) + (1 | g)', "formula: 'y ~ C(x + 1) + (1 | g)': 'C(x + 1)': expected the name of a column in C(...)"),
     ('y ~ I([a for a in x]) + (1 | g)', "formula: 'y ~ I([a for a in x]) + (1 | g)': '[a for a in x]': expected arithmetic on columns"),
@@ -269,23 +283,28 @@ FILES = [
     ({'d.csv': ''}, '<tmp>/d.csv: is empty (0 bytes), expected a header and rows'),
     ({'d.csv': '\n1,2,a\n'}, "<tmp>/d.csv: its first line is blank, expected a header with the columns' names"),
     ({'d.csv': 'y,x,g\n'}, '<tmp>/d.csv: has a header and no rows, expected rows'),
-    ({'d.csv': 'y;x;g\n1;2;a\n'}, "<tmp>/d.csv: header 'y;x;g': delimited by semicolon, expected comma"),
-    ({'d.csv': 'y\tx\tg\n1\t2\ta\n'}, "<tmp>/d.csv: header 'y\\tx\\tg': delimited by tab, expected comma (or the suffix .tsv)"),
     ({'d.csv': 'y,x,g,x\n1,2,a,3\n'}, "<tmp>/d.csv: column 'x': twice in the header, expected every name once"),
     ({'d.csv': 'y,X,g\n1,2,a\n'}, "<tmp>/d.csv: column 'x': not there, expected one of the columns y, X, g; did you mean 'X'?"),
     ({'d.csv': 'y,x,g,X\n1,2,a,3\n'}, "<tmp>/d.csv: column 'x': 'X' differs from it in case only, expected distinct names"),
-    ({'d.csv': b'y,x,g\n1,caf\xe9,a\n'}, "<tmp>/d.csv: cannot be read: 'utf-8' codec can't decode byte 0xe9 in position 11: invalid continuation byte, expected CSV text in UTF-8"),
+    ({'d.csv': 'y,x,g\n1,\u00e9,a\n'.encode() + b'2,caf\xe9,a\n'}, "<tmp>/d.csv: cannot be read: byte 0xe9 in line 3 is not UTF-8, other characters are; expected one encoding in the whole file, or `csv: {encoding: latin-1}`"),
+    ({'d.csv': b'y,x,g\n1,\0,a\n'}, "<tmp>/d.csv: cannot be read: it has bytes that are not text, expected text in UTF-8"),
+    ({'d.csv.gz': b'y,x,g\n1,2,a\n'}, "<tmp>/d.csv.gz: cannot be read: Not a gzipped file (b'y,'), expected CSV text"),
+    ({'a.csv': 'y;x;g\n1,5;2,5;a\n', 'b.csv': 'y;x;g\n1.5;2.5;a\n'}, "<tmp>/b.csv: numbers with decimal points, expected decimal commas as in <tmp>/a.csv, or `csv: {decimal: ...}` for all files"),
     ({'d.parquet': 'y,x,g\n1,2,a\n'}, '<tmp>/d.parquet: cannot be read as Parquet: Parquet magic bytes not found in footer. Either the file is corrupted or this is not a parquet file., expected a Parquet file'),
     ({'d.xlsx': 'y,x,g\n1,2,a\n'}, '<tmp>/d.xlsx: its suffix says no format, expected one of .csv, .csv.gz, .tsv, .tsv.gz, .parquet, .pq'),
     ({'d.csv': 'y,x,g\n1,2\n3,4,a\n'}, '<tmp>/d.csv: cannot be read: Invalid Input Error: CSV Error on Line: 2; Original Line: 1,2; Expected Number of Columns: 3 Found: 2, expected CSV in UTF-8, the same columns in every row'),
     ({'d.csv': 'y,x,g\n1,,a\n2,NA,a\n3,4,b\n,4,b\n'}, "<tmp>/d.csv: column 'y': missing in 1 of 4 rows, first in row 4, 2 in column 'x'; expected none, or `missing: drop` to leave out such rows"),
     ({'d.csv': 'y,x,g\n1,1,a\ntwo,2,a\n3,4,b\n'}, "<tmp>/d.csv: column 'y': 'two' in row 2 is text, expected the response to be numbers"),
-    ({'d.csv': 'y,x,g\n1,1,a\n2,"1,5",a\n3,4,b\n'}, "<tmp>/d.csv: column 'x': '1,5' in row 2 is text, expected a number as in the other rows, or C(x) if its values are categories"),
+    ({'d.csv': 'y,x,g\n1,1,a\n2,<0.5,a\n3,4,b\n'}, "<tmp>/d.csv: column 'x': '<0.5' in row 2 is text, expected a number as in the other rows, or C(x) if its values are categories, or `missing_values: [\"<0.5\"]` if it means missing"),
+    ({'d.csv': 'y,x,g\n1,1,a\n.,2,a\n3,4,b\n'}, "<tmp>/d.csv: column 'y': '.' in row 2 is text, expected the response to be numbers, or `missing_values: [\".\"]` if it means missing"),
+    ({'d.csv': 'y,x,g\n1,2024-01-31,a\n2,2024-02-01,a\n3,2024-02-02,b\n'}, "<tmp>/d.csv: column 'x': '2024-01-31' in row 1 is a date, expected a number: as_date(x) is the number of days since 1970-01-01; or C(x) if dates are categories"),
+    ({'d.csv': 'y,x,g\n31/1/2024,1,a\n1/2/2024,2,a\n2/2/2024,3,b\n'}, "<tmp>/d.csv: column 'y': '31/1/2024' in row 1 is a date, expected a number: where dates are written as 2024-01-31, as_date(y) is the number of days since 1970-01-01; or C(y) if dates are categories"),
     ({'d.csv': 'y,x,g\n1,1,a\n2,inf,a\n3,4,b\n'}, "<tmp>/d.csv: column 'x': inf in row 2 (1 infinite), expected finite numbers"),
     ({'d.csv': 'y,x,g\n1,7,a\n2,7,a\n3,7,b\n'}, "<tmp>/d.csv: column 'x': 7 in every row, expected a predictor with at least two values"),
     ({'d.csv': 'y,x,g\n1,u,a\n2,u,a\n3,u,b\n'}, "<tmp>/d.csv: column 'x': 'u' in every row, expected a predictor with two levels or more"),
     ({'d.csv': 'y,x,g\n1,1,a\n2,2,a\n3,4,a\n'}, "<tmp>/d.csv: column 'g': one level in all 3 rows, expected two levels or more"),
     ({'d.csv': 'y,x,g\n1,1,a\n2,2,b\n3,4,c\n'}, "<tmp>/d.csv: column 'g': only one row in each of 3 groups, expected groups of several rows: with single rows, group effects cannot be told from residuals"),
+    ({'a.csv': 'y,x,g\n1,1,007\n2,2,007\n', 'b.csv': 'y,x,g\n3,4,8\n4,3,7\n'}, "<tmp>/a.csv: column 'g': '007' in row 1, but '8' in row 1 of <tmp>/b.csv; expected every group's name written in the same way in all files"),
     ({'a.csv': 'y,x,g\n1,2,a\n', 'b.tsv': 'y\tx\tg\n1\t2\ta\n'}, '<tmp>/b.tsv: is tsv, expected csv like <tmp>/a.csv: one format a study'),
     ({}, "data: '<tmp>/*': no such file, expected a CSV, TSV or Parquet file or a glob"),
     ({'sub/a.csv': 'y,x,g\n1,2,a\n'}, "data: '<tmp>/sub': a directory, expected files, for example <tmp>/sub/*.parquet"),
@@ -299,9 +318,9 @@ def provoke_files(files: dict, root: Path, formula: str = "y ~ x + (x | g)", dro
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     parsed = parse(formula)
-    ingest.scan(
-        ingest.inspect([str(root / "*")], parsed.variables, parsed.keys, drop, parsed.predictors), parsed
-    )
+    keys, predictors = parsed.keys, parsed.predictors
+    source = ingest.inspect([str(root / "*")], parsed.variables, keys, drop, predictors, dates=parsed.dates)
+    ingest.scan(source, parsed)
 
 
 def config(value) -> Callable:
@@ -355,8 +374,70 @@ def beyond_the_data(root):
 
 
 def no_rows_to_predict(root):
-    study = SimpleNamespace(data=(), settings=SimpleNamespace(predict="gone.csv", missing="error"), name="s")
-    sizes(study, ["y ~ x + (x | g)"])
+    study = SimpleNamespace(
+        data=(), settings=SimpleNamespace(predict="gone.csv", missing="error", plain=dict), name="s"
+    )
+    look(study, ["y ~ x + (x | g)"])
+
+
+def names_to_predict(root):
+    """Names of groups that are written otherwise than the data's."""
+    (root / "d.csv").write_text("y,x,g\n1,1,001\n2,2,001\n4,3,x\n")
+    formula = parse("y ~ x + (1 | g)")
+    _, data = ingest.scan(ingest.inspect(str(root / "d.csv"), formula.variables, "g"), formula)
+    (root / "new.csv").write_text("x,g\n1,1\n")
+    new_rows.check(str(root / "new.csv"), formula, data)
+
+
+def names_too_large(root):
+    """Names of groups that are floating-point numbers which are not told apart."""
+    rows(g=[2.0**53, 2.0**53, 1, 1]).to_parquet(root / "d.parquet")
+    formula = parse("y ~ x + (1 | g)")
+    ingest.scan(ingest.inspect(str(root / "d.parquet"), formula.variables, "g"), formula)
+
+
+def files_of_dates(root, day):
+    """A Parquet file whose x is in as_date(...)."""
+    rows(x=day).to_parquet(root / "d.parquet")
+    ingest.inspect(str(root / "d.parquet"), ("y", "x", "g"), "g", dates=("x",))
+
+
+def stated_encoding(content: bytes, encoding: str) -> Callable:
+    """A file in another encoding than the study states."""
+
+    def provoke(root):
+        (root / "d.csv").write_bytes(content)
+        formula = parse("y ~ x + (1 | g)")
+        source = ingest.inspect(
+            str(root / "d.csv"), formula.variables, "g", stated=Reading(encoding=encoding)
+        )
+        ingest.scan(source, formula)
+
+    return provoke
+
+
+def configuration(content: bytes | str | None) -> Callable:
+    """A configuration file with this content; a link with this target where it is text."""
+
+    def provoke(root):
+        if isinstance(content, str):
+            (root / "c.yaml").symlink_to(content)
+        elif content is not None:
+            (root / "c.yaml").write_bytes(content)
+        configurations.check(root / "c.yaml")
+
+    return provoke
+
+
+def linked(target: str, name: str = "l.csv") -> Callable:
+    """A study whose data are a link."""
+
+    def provoke(root):
+        (root / "d.csv").write_text("y,x,g\n1,2,a\n")
+        (root / name).symlink_to(target)
+        load({"studies": {"s": OWN | {"data": str(root / name)}}}, ROOT)
+
+    return provoke
 
 
 def moments(formula: str, frame: pd.DataFrame):
@@ -611,8 +692,30 @@ OTHERS = {
                    "<tmp>/d.csv: column 'x': text with more than 1000 levels, for example 'id0'; expected numbers or a categorical predictor with few levels"),
     "few rows a level": (files({"d.csv": "y,x,g\n" + "".join(f"{k},{k} cm,{k % 5}\n" for k in range(20))}),
                          "<tmp>/d.csv: column 'x': text with 20 levels in 20 rows, for example '0 cm'; expected numbers, a categorical predictor with few levels, or C(x) if its values are categories"),
-    "decimal commas": (files({"d.csv": 'y,x,g\n1,"0,5",a\n2,"-1,25",a\n3,"0,5",b\n4,"1.234,5",b\n'}),
-                       "<tmp>/d.csv: column 'x': text such as '-1,25', expected numbers with a decimal point and no other comma, or C(x) if its values are categories"),
+    "decimal commas": (files({"d.csv": 'y,x,g\n1,"1,234",a\n2,"2,345",a\n3,"2,345",b\n4,"1,000",b\n'}),
+                       "<tmp>/d.csv: column 'x': text such as '1,000', expected numbers with a decimal point and no other comma, or `csv: {decimal: \",\"}`, or C(x) if its values are categories"),
+    "no date": (files({"d.csv": "y,x,g\n1,2024-01-31,a\n2,soon,a\n3,2024-02-02,b\n"}, formula="y ~ as_date(x) + (1 | g)"),
+                "<tmp>/d.csv: column 'x': 'soon' in row 2 is not a date, expected dates such as 2024-01-31, or `missing_values: [\"soon\"]` if it means missing"),
+    "zone": (lambda root: files_of_dates(root, pd.Timestamp("2024-01-31", tz="UTC")), "<tmp>/d.parquet: column 'x': its type is timestamp["),
+    "new rows: date": (to_predict("x,g\n2024-01-31,a\nsoon,a\n", formula="y ~ as_date(x) + (1 | g)", x={"type": "numeric", "kind": "DAYS"}),
+                       "<tmp>/new.csv: column 'x': 'soon' in row 2 is text, expected a date such as 2024-01-31 as in the data"),
+    "encoding: stated": (stated_encoding(b"y,x,g\n1,\xe9,a\n", "ascii"), "<tmp>/d.csv: cannot be read: 'ascii' codec can't decode byte 0xe9 in position 8: ordinal not in range(128), expected text in ascii, as `csv: {encoding}` says"),
+    "encoding: later": (stated_encoding(b"y,x,g\n" + b"1,a,a\n" * 200_000 + b"1,\xe9,a\n", "ascii"), "<tmp>/d.csv: cannot be read: 'ascii' codec can't decode byte 0xe9 in position "),
+    "configuration file: none": (configuration(None), "<tmp>/c.yaml: cannot be read: No such file or directory; expected a configuration file"),
+    "configuration file: Latin-1": (configuration("# Größe".encode("latin-1")), "<tmp>/c.yaml: byte 0xf6 in line 1 is not UTF-8, perhaps Latin-1; expected UTF-8: save it in that encoding"),
+    "configuration file: UTF-16": (configuration("a: 1".encode("utf-16")), "<tmp>/c.yaml: is in UTF-16; expected UTF-8: save it in that encoding"),
+    "configuration file: no YAML": (configuration(b"studies: {a: ["), "<tmp>/c.yaml: is not YAML: expected the node content, but found '<stream end>' in line 1, column 15; expected YAML or JSON"),
+    "configuration file: no text": (configuration(b"studies: \0"), "<tmp>/c.yaml: is not YAML: unacceptable character #x0000: special characters are not allowed; expected YAML or JSON as text"),
+    "configuration file: deep": (configuration(b"[" * 10_000 + b"]" * 10_000), "<tmp>/c.yaml: is nested too deeply or refers to itself; expected no more than 50 levels"),
+    "configuration file: itself": (configuration(b"studies: &a {s: *a}"), "<tmp>/c.yaml: is nested too deeply or refers to itself; expected no more than 50 levels"),
+    "configuration file: digits": (configuration(b"a: " + b"9" * 5000), "<tmp>/c.yaml: has a value that cannot be read: Exceeds the limit (4300 digits) for integer string conversion"),
+    "configuration file: hexadecimal": (configuration(b"a: 0x" + b"f" * 5000), "<tmp>/c.yaml: has a value that cannot be read: a number of more than 1024 bits; expected another"),
+    "configuration file: list": (configuration(b"- a"), "<tmp>/c.yaml: has no keys at its top: \"['a']\"; expected `studies:`"),
+    "configuration file: loop": (configuration("c.yaml"), "<tmp>/c.yaml: is a link to 'c.yaml', which is not there or leads back to itself; expected a configuration file"),
+    "configuration file: directory": (lambda root: configurations.check(root), "<tmp>: is a directory; expected a configuration file"),
+    "data: broken link": (linked("gone.csv"), "studies.s.data: '<tmp>/l.csv': a link to a file that is not there, or to itself; expected a file"),
+    "data: looping link": (linked("l.csv"), "studies.s.data: '<tmp>/l.csv': a link to a file that is not there, or to itself; expected a file"),
+    "data: braces": (linked("d.csv", "{x}.csv"), "studies.s.data: '<tmp>/{x}.csv': Snakemake reads {...} as a wildcard; expected a path without braces"),
     "exact fit": (lambda root: checks.exact(moments("y ~ x + (1 | g)", many().assign(y=2 + 3 * many()["x"])), "y", ("Intercept", "x"), "d.csv"),
                   "d.csv: column 'y': explained without any rest by Intercept, x, expected a response that varies around the fixed effects"),
     "types": (parquets(rows(), rows(x=list("abcd"))), "<tmp>/1.parquet: column 'x': "),
@@ -626,6 +729,11 @@ OTHERS = {
                         "<tmp>/new.csv: column 'x': 'w', expected one of the data's levels: u, v"),
     "new rows: fraction": (to_predict("x,g\n1,a\n1.5,a\n", formula="y ~ C(x) + (1 | g)", x={"type": "categorical", "kind": "BIGINT", "levels": [1, 2]}),
                            "<tmp>/new.csv: column 'x': 1.5 in row 2, expected a whole number as in the data"),
+    "new rows: names": (names_to_predict, "<tmp>/new.csv: column 'g': '1' in row 1, where the data have numbers with leading zeros; expected every group's name written as in the data"),
+    "names too large": (names_too_large, "<tmp>/d.parquet: column 'g': 9007199254740992 in row 1 as a floating-point number; expected numbers of that size as integers or text, to be told apart"),
+    "weights of a file": (files({"d.csv": "y,x,g,w\n1,1,a,1\n2,2,a,0\n4,3,b,1\n"}, formula="y | weights(w) ~ x + (1 | g)"), "<tmp>/d.csv: column 'w': 0 in row 2, expected weights above 0"),
+    "weights of a frame": (lambda root: build(parse("y | weights(w) ~ x + (1 | g)"), rows()).weights(rows(w=[1.0, 0, 1, 1])), "data: column 'w': 0, expected weights above 0"),
+    "levels like terms": (lambda root: build(parse("y ~ f * h + (1 | g)"), {"f": "categorical", "h": "categorical"}, {"f": ["a", "u", "u]:h[T.v"], "h": ["a", "v"]}), "formula: 'f[T.u]:h[T.v]' is the name of two columns of the model, whose levels look like its terms; expected levels with other names"),
     "new rows: file": (no_rows_to_predict, "studies.s.predict: 'gone.csv': no such file; expected new rows as CSV, TSV or Parquet"),
     "column": (lambda root: build(parse("y ~ z + (1 | g)"), rows()), "formula: column 'z' is not there; expected one of: y, x, g"),
     "stateful": (lambda root: build(parse("y ~ poly(x, 2) + (1 | g)"), {"x": "numeric"}), "formula: 'poly(x, 2)' depends on all rows; expected a formula without it here"),
@@ -675,6 +783,11 @@ OTHERS = {
     "truth: simulated": (config({"studies": {"s": SIM | {"truth": "t.json"}}}), "studies.s.truth: 't.json': is for a study with `data`; expected no such key"),
     "truth: replicates": (truth_file("{}", replicates=2, engines={"reml": {}}), "studies.s.truth: '<tmp>/t.json': replicates have their own; expected no such key"),
     "truth: no JSON": (truth_file("{"), "studies.s.truth: '<tmp>/t.json': cannot be read; expected a JSON file"),
+    "truth: list": (truth_file("[1, 2]"), "studies.s.truth: '<tmp>/t.json': has no 'fixed'; expected a mapping of terms to numbers"),
+    "truth: deep": (truth_file("[" * 100_000), "studies.s.truth: '<tmp>/t.json': cannot be read; expected a JSON file"),
+    "truth: NaN": (truth_file('{"fixed": {"Intercept": NaN}, "sd": {}, "corr": {}, "sigma": 1}'), "studies.s.truth: '<tmp>/t.json': fixed.Intercept is nan; expected a finite number"),
+    "truth: sd": (truth_file('{"fixed": {}, "sd": {"Intercept": -1}, "corr": {}, "sigma": 1}'), "studies.s.truth: '<tmp>/t.json': sd.Intercept is -1; expected a number of at least 0"),
+    "truth: text": (truth_file('{"fixed": {}, "sd": {}, "corr": {"a.b": "x"}, "sigma": 1}'), "studies.s.truth: '<tmp>/t.json': corr.a.b is x; expected a number from -1 to 1"),
     "truth: incomplete": (truth_file('{"fixed": {}, "sd": {}, "corr": {}}'), "studies.s.truth: '<tmp>/t.json': has no 'sigma'; expected a number"),
     "replay: design": (replayed(rep(), design="zz"), "studies.s.designs: "),
     "failed gate as an error": (strict_verdict, "studies.s.engines.pymc: failed its convergence gates: rhat_max 1.02 (limit 1.01); on_failed_gate is 'error'"),
@@ -699,7 +812,7 @@ OTHERS = {
     "new: column": (proposed(many(), response="w"), "<tmp>/d.csv: RESPONSE=w: no such column, expected one of y, x, z, g"),
     "new: group": (proposed(many().assign(g="a"), group="g"), "<tmp>/d.csv: GROUP=g: 1 level in 24 rows, expected at least 2 levels, and groups of several rows"),
     "new: which group": (proposed(many().drop(columns="g")), "<tmp>/d.csv: cannot tell the grouping factor: x (numbers, 7 distinct values), z (numbers, 7 distinct values) would do equally well; "
-                         "expected one choice: add GROUP=x to `make new`, or write the formula by hand (config/README.md)"),
+                         "expected one choice: add GROUP=x to `make new`, or write the formula by hand, with both as in (1 | x) + (1 | z) (config/README.md)"),
     "new: response": (proposed(many(), response="g", group="g"), "<tmp>/d.csv: RESPONSE=g: is the grouping factor, expected a column of numbers"),
     "new: which response": (proposed(many().drop(columns="y")), "<tmp>/d.csv: cannot tell the response: x (numbers, 7 distinct values), z (numbers, 7 distinct values) would do equally well; "
                             "expected one choice: add RESPONSE=x to `make new`, or write the formula by hand (config/README.md)"),

@@ -24,7 +24,8 @@ def compared(formulas, rows):
             data["columns"]["Days"]["levels"] = sorted(rows.Days.unique().tolist())
             data["columns"]["Days"]["type"] = "categorical"
     design, own = stage.designs(list(formulas.values()), data, rows)
-    moments = stage.checked(stage.of_rows(design, rows), own, data)
+    moments = stage.of_rows(design, rows)
+    stage.checked(moments, own, data)
     return Comparison(moments, formulas, {name: d.terms for name, d in zip(formulas, own, strict=True)})
 
 

@@ -14,8 +14,11 @@ import new_study
 from conftest import ROOT
 from lmm.config.load import load
 from lmm.core.errors import StudyError
+from lmm.model.design import build
+from lmm.model.formula import parse
 from lmm.proposal.configuration import checked, configuration
 from lmm.proposal.model import propose
+from planning import plan
 
 
 def rows(groups=12, each=5, seed=0, **columns):
@@ -128,7 +131,8 @@ def test_where_it_cannot_be_told_it_says_what_to_do(frame, named, said, tmp_path
 def test_a_choice_decides(tmp_path):
     frame = rows(teacher=[f"t{k % 6}" for k in range(60)])
     found = proposed(frame, tmp_path, group="teacher")
-    assert found.formula == "y ~ x + school + (x | teacher)"
+    assert found.formula == "y ~ x + (x | teacher)"  # 12 schools are no predictor of 11 coefficients
+    assert {c.name: c.why for c in found.columns}["school"].startswith("an identifier")
 
 
 def test_the_written_file_is_a_configuration_and_says_what_it_rests_on(tmp_path, monkeypatch):
@@ -196,3 +200,153 @@ def test_pandas_categories_of_numbers_are_proposed_as_categories(tmp_path):
     frame = rows(week=pd.Categorical([k % 3 for k in range(60)]))
     found = proposed(frame, tmp_path, "d.parquet")
     assert {column.name: column.why for column in found.columns}["week"].startswith("3 categories")
+
+
+ODD = ["#N/A", ".", "-", "n/a", "%", "<0.5", "1,234.5", "12 %", "lost"]
+
+
+@pytest.mark.parametrize("value", ODD)
+@pytest.mark.parametrize("column", ["y", "x"])
+def test_a_few_values_that_are_not_numbers_do_not_change_the_question(tmp_path, monkeypatch, value, column):
+    """The model is that of the file without the value; a mark means missing, the rest is the user's to decide."""
+    monkeypatch.chdir(tmp_path)
+    frame = rows().astype({column: object})
+    frame.loc[7, column] = value
+    frame.to_csv("d.csv", index=False)
+    said = new_study.write("tea", "d.csv", "tea.yaml", "y", "")
+    written = yaml.safe_load(Path("tea.yaml").read_text())["studies"]["tea"]
+    assert written["formula"] == "y ~ x + (x | school)"
+    mark = value in ODD[:5]
+    note = f"Note: column {column!r}: {value!r} in row 8"
+    assert said[1].startswith(
+        f"{note} read as missing" if mark else f"{note}: not a number; a run stops there"
+    )
+    assert "`missing_values`" in said[1]
+    assert written.get("missing_values") == ([value] if mark else None)
+    assert written["missing"] == "drop"
+    study = load({"studies": {"tea": written}}).studies["tea"]
+    if mark:
+        assert plan.study_plan(study)["stages"]["ingest"]["missing_values"] == [value]
+    else:
+        with pytest.raises(
+            StudyError, match=rf"column '{column}': '.*' in row 8 is text, .*missing_values: "
+        ):
+            plan.study_plan(study)
+
+
+def test_text_with_some_numbers_in_it_is_text(tmp_path):
+    """Doses with one named level, and codes of which some are digits, are no numbers with slips."""
+    dose = rows(dose=[["0", "10", "20", "placebo"][k % 4] for k in range(60)])
+    assert {c.name: c.numeric for c in proposed(dose, tmp_path, response="y").columns}["dose"] is False
+    code = rows(code=[["1A", "2", "B3", "4C"][k % 4] for k in range(60)])
+    assert {c.name: c.numeric for c in proposed(code, tmp_path, response="y").columns}["code"] is False
+
+
+def trial(arms=("10 mg", "Placebo"), dates=True):
+    """A trial: patients in arms, measured at weeks, on dates."""
+    rng = np.random.default_rng(1)
+    weeks = [0, 2, 4, 8]
+    made = pd.DataFrame(
+        {
+            "Patient ID": np.repeat([f"P-{k:03}" for k in range(30)], 4),
+            "Visit Date": [f"2024-0{1 + k % 4}-{10 + k // 8}" for k in range(120)],
+            "Visit (week)": weeks * 30,
+            "Treatment Arm": np.repeat(np.resize(arms, 30), 4),
+            "Age": np.repeat(rng.integers(40, 70, 30), 4),
+            "BP (mmHg)": rng.normal(140, 10, 120).round(1),
+        }
+    )
+    return made if dates else made.drop(columns="Visit Date")
+
+
+def test_in_a_trial_arms_differ_in_their_course_and_the_reference_is_named(tmp_path):
+    found = proposed(trial(), tmp_path)
+    assert found.formula == (
+        "`BP (mmHg)` ~ `Treatment Arm` * `Visit (week)` + Age + (`Visit (week)` | `Patient ID`)"
+    )
+    why = {column.name: column for column in found.columns}
+    assert why["Treatment Arm"].why == (
+        "2 categories, compared with '10 mg', not with 'Placebo'; "
+        "C(`Treatment Arm`, contr.treatment('Placebo')) compares with 'Placebo'"
+    )
+    assert why["Visit Date"].dates and why["Visit Date"].role == "left out"
+    text = configuration("bp", str(tmp_path / "d.csv"), found, "bp.yaml")
+    assert "as_date(`Visit Date`) is the number of days since 1970-01-01" in text
+    assert '# or: "`BP (mmHg)` ~ `Visit (week)` + `Treatment Arm` + Age' in text  # the arms' difference alone
+    # what the comment says parses, and compares with what it says
+    other = parse("y ~ C(`Treatment Arm`, contr.treatment('Placebo')) + (1 | g)")
+    frame = trial().assign(y=1.0, g="a")
+    assert build(other, frame).terms.fixed[1] == "C(`Treatment Arm`, contr.treatment('Placebo'))[T.10 mg]"
+
+
+def pupils(sizes=(13, 11, 14)):
+    """Pupils numbered in classes that are called A, B, C in every school."""
+    rng = np.random.default_rng(2)
+    made = [
+        {
+            "school": s,
+            "class": c,
+            "pupil": p + 1,
+            "ses": round(rng.normal(), 2),
+            "score": round(rng.normal(50, 9), 1),
+        }
+        for s in range(1, 13)
+        for c, size in zip("ABC", sizes, strict=True)
+        for p in range(size - s % 3)
+    ]
+    return pd.DataFrame(made)
+
+
+def test_classes_that_are_numbered_anew_in_every_school_are_not_pooled(tmp_path):
+    found = proposed(pupils(), tmp_path)
+    assert found.formula == "score ~ ses + (ses | school)"
+    why = {column.name: column.why for column in found.columns}
+    assert why["class"] == (
+        "an identifier: its level 'A' occurs in 12 levels of 'school'; if these are different units, the groups are "
+        "school:`class`, nested as in (1 | school/`class`)"
+    )
+    assert why["pupil"].startswith("an identifier")
+    # where the user asks for them as groups, it is said
+    found = proposed(pupils(), tmp_path, group="class")
+    assert found.notes[0].startswith(
+        "column 'class': its level 'A' occurs in 12 levels of 'school'; if these are"
+    )
+    assert "score ~ ses + (1 | school/`class`)" in found.others
+
+
+def words(complete=True):
+    """Subjects who read items in an order of their own."""
+    rng = np.random.default_rng(3)
+    made = [
+        {"subject": f"s{s:02}", "item": f"i{i:02}", "trial": place + 1, "condition": ["a", "b"][i % 2],
+         "rt": int(rng.normal(600, 90))}
+        for s in range(12) for place, i in enumerate(rng.permutation(10))
+    ]  # fmt: skip
+    return pd.DataFrame(made)
+
+
+def test_crossed_identifiers_are_a_choice_and_never_predictors(tmp_path):
+    with pytest.raises(
+        StudyError, match=r"cannot tell the grouping factor: subject .*, item .*add GROUP=subject"
+    ):
+        proposed(words(), tmp_path)
+    found = proposed(words(), tmp_path, group="subject")
+    assert found.formula == "rt ~ condition + (1 | subject)"
+    why = {column.name: column.why for column in found.columns}
+    assert why["item"] == "an identifier; its groups can have random effects of their own"
+    assert why["trial"] == "numbers the rows of each group; add it where their order matters"
+
+
+def test_a_file_of_another_country_is_written_down_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows(**{"Größe": 1.5}).drop(columns="Größe").rename(columns={"x": "Höhe"}).to_csv(
+        "d.csv", index=False, sep=";", decimal=",", encoding="latin-1"
+    )
+    said = new_study.write("tea", "d.csv", "tea.yaml", "y", "")
+    assert said[1] == (
+        "Note: d.csv: read with fields separated by semicolons, decimal commas, Latin-1 (Windows-1252) "
+        "(found in the file; the key `csv` states it)"
+    )
+    written = yaml.safe_load(Path("tea.yaml").read_text())["studies"]["tea"]
+    assert written["csv"] == {"delimiter": ";", "decimal": ",", "encoding": "latin-1"}
+    assert plan.study_plan(load({"studies": {"tea": written}}).studies["tea"])["notes"] == []

@@ -32,7 +32,7 @@ def made():
     new = np.column_stack([np.ones(4), [0.0, 3, 5, -2], [0.0, 1, 0, 2]])
     rows = pd.DataFrame({"source": "data", "row": np.arange(n), "level": [f"g{k}" for k in codes]})
     extra = pd.DataFrame({"source": "predict", "row": np.arange(4), "level": ["g0", "g8", "new", "other"]})
-    rows = pd.concat([rows, extra], ignore_index=True)
+    rows = pd.concat([rows, extra], ignore_index=True).assign(estimable=True)
     return compute(TERMS, y, W, numbers, levels), y, W, codes, np.vstack([W, new]), rows
 
 

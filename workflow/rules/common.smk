@@ -11,7 +11,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 from lmm.core import engines
 from lmm.core.errors import StudyError
-from planning import plan, wiring
+from planning import configuration, plan, wiring
 from running import frame, integrity, verdicts
 
 # Relative where it can be, so that a project that was moved is not a project that was changed.
@@ -32,12 +32,24 @@ if workflow.is_main_process:
         print(line, file=sys.stderr)
 
 
+def stop_if_unreadable(file):
+    """One line about a configuration file that Snakemake would answer with a traceback."""
+    try:
+        configuration.check(file)
+    except StudyError as error:
+        raise SystemExit(str(error)) from None
+
+
 def validated(config):
     """The plan of all studies; a bad configuration ends here, as one line and before any job."""
     try:
-        return plan.make(config, Path.cwd())
+        planned = plan.make(config, Path.cwd())
     except StudyError as error:
         raise SystemExit(str(error)) from None
+    for name, study in planned["studies"].items() if workflow.is_main_process else ():
+        for note in study["notes"]:
+            print(f"studies.{name}.{note}", file=sys.stderr)
+    return planned
 
 
 def targets():

@@ -5,6 +5,7 @@ from running.frame import moment_files, run
 
 def main(job) -> None:
     from lmm.core.store import read_json, read_table
+    from lmm.core.tidy import rank_deficient
     from lmm.data.rows import write_designs
     from lmm.moments import stage
 
@@ -17,7 +18,9 @@ def main(job) -> None:
         memory, span = job.resources.mem_mb // 2, job.params.get("files")
         found = stage.of_sources(design, data, span, job.threads, memory)
     if job.output.get("design"):
-        stage.checked(found, own, data)
+        own = stage.checked(found, own, data, settings["rank_deficient"])
+        if dropped := own[0].terms.dropped:
+            print(rank_deficient(dropped))
         write_designs(job.output.design, own)
     found.write(*moment_files(job.output))
 

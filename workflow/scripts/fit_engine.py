@@ -26,7 +26,9 @@ def main(job) -> None:
         cores=job.threads,
     )
     found = engine.load().Fitter(settings, terms).fit(task)
-    found.fit.write(job.output.parameters, job.output.diagnostics, job.output.get("ranef"))
+    found.fit.noting(terms.dropped).write(
+        job.output.parameters, job.output.diagnostics, job.output.get("ranef")
+    )
     for name, write in found.artifacts.items():
         write(job.output[name])
 

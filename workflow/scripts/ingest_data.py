@@ -6,13 +6,15 @@ from running.frame import run
 def main(job) -> None:
     from lmm.core.store import write_json
     from lmm.data import ingest
+    from lmm.data.dialect import Reading
     from lmm.model.formula import together
     from lmm.prediction import new_rows
 
     formula = together(job.params.settings["formulas"])
-    drop = job.params.settings["missing"] == "drop"
-    files = list(job.input.sources)
-    source = ingest.inspect(files, formula.variables, formula.keys, drop, formula.predictors)
+    drop, stated = job.params.settings["missing"] == "drop", Reading.of(job.params.settings)
+    files, columns = list(job.input.sources), formula.variables
+    source = ingest.inspect(files, columns, formula.keys, drop, formula.predictors, stated, formula.dates)
+    print(*source.notes, sep="\n")
     source, details = ingest.scan(source, formula, job.threads, job.resources.mem_mb // 2)
     copied = bool(job.output.get("rows"))
     if copied:

@@ -5,14 +5,18 @@ from running.frame import moment_files, run
 
 def main(job) -> None:
     from lmm.core.store import read_json
+    from lmm.core.tidy import rank_deficient
     from lmm.data.rows import write_designs
     from lmm.moments import stage
 
-    data = read_json(job.input.data)
-    _, own = stage.designs(job.params.settings["formulas"], data, None)
+    data, settings = read_json(job.input.data), job.params.settings
+    _, own = stage.designs(settings["formulas"], data, None)
     names = ("tables", "cells", "details") if job.input.get("cells") else ("tables", "details")
     parts = list(zip(*(job.input[name] for name in names), strict=True))
-    stage.merged(parts, own, data).write(*moment_files(job.output))
+    found, own = stage.merged(parts, own, data, settings["rank_deficient"])
+    if dropped := own[0].terms.dropped:
+        print(rank_deficient(dropped))
+    found.write(*moment_files(job.output))
     write_designs(job.output.design, own)
 
 

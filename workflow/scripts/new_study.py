@@ -41,9 +41,10 @@ def write(name: str, data: str, out: str, response: str, group: str) -> list[str
         proposal = propose(data, response, group)
     except StudyError as error:
         raise error.within(name) from None
-    write_text(path, checked(name, configuration(name, data, proposal, path)))
+    write_text(path, checked(name, configuration(name, data, proposal, path), odd=proposal.odd(marks=False)))
     return [
         f"Wrote {path}: {proposal.formula}",
+        *(f"Note: {note}" for note in proposal.notes),
         "Check it (what each column was taken for stands at its top), then run:",
         f'  make ARGS="--configfile {path}"',
     ]

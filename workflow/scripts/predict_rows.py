@@ -21,6 +21,10 @@ def main(job) -> None:
     rows = pd.concat(frames, names=["source", "row"]) if frames else None
     moments = Moments.read(job.input.moments, job.input.moments_details)
     table, details = stage.by_all(dict(job.input.items()), designs, moments, rows, job.params.settings)
+    if lost := details["not_estimable"]:
+        print(
+            f"{lost} rows have a combination of predictors whose mean these data cannot tell (estimable is false)"
+        )
     write_table(job.output.table, table)
     write_json(job.output.details, details)
 

@@ -3,6 +3,7 @@
 Everything goes through the functions that the workflow uses; nothing is written and nothing is cached.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -18,7 +19,7 @@ from lmm.data.rows import Rows
 from lmm.engines.base import Fitted, Task
 from lmm.model.design import build
 from lmm.model.formula import parse
-from lmm.moments.stage import of_rows
+from lmm.moments.stage import checked, of_rows
 from lmm.simulation import rows
 
 __all__ = ["fit", "simulate"]
@@ -75,6 +76,7 @@ def fit(
     data = data[list(parsed.variables)].assign(**{parsed.group: data[parsed.group].astype(str)})
     design = build(parsed, data)
     moments = of_rows(design, data)
+    (design,) = checked(moments, [design], {"sources": ["data"]}, "drop")
     codes, levels = encode(data[parsed.group])
     task = Task(
         moments=moments,
@@ -82,7 +84,8 @@ def fit(
         truth=truth,
         cores=cores,
     )
-    return row.load().Fitter(own, design.terms).fit(task)
+    found = row.load().Fitter(own, design.terms).fit(task)
+    return replace(found, fit=found.fit.noting(design.terms.dropped))
 
 
 def simulate(formula: str, seed: int = 1, **design: Any) -> tuple[pd.DataFrame, dict[str, Any]]:

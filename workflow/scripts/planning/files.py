@@ -32,25 +32,44 @@ def parts(sizes: list[int]) -> list[list[int]]:
     return spans
 
 
-def sizes(study, formulas: list[str]) -> list[int]:
-    """Bytes of each file of own data; the files' headers are checked on the way, that of `predict` too."""
+def look(study, formulas: list[str]) -> tuple[list[int], list[str]]:
+    """Look at the headers and the first rows of a study's files, that of `predict` among them.
+
+    Returns
+    -------
+    sizes : list of int
+        Bytes of each file of own data.
+    notes : list of str
+        How files are written that are not plain CSV, for the user.
+
+    Raises
+    ------
+    StudyError
+        A file cannot be used.
+    """
     from lmm.core.errors import StudyError
     from lmm.data import ingest
+    from lmm.data.dialect import Reading
     from lmm.model.formula import together
 
     formula, settings = together(formulas), study.settings
-    source = None
+    stated, sources = Reading.of(settings.plain()), []
     try:
         if study.data:
             drop = settings.missing == "drop"
-            source = ingest.inspect(study.data, formula.variables, formula.keys, drop, formula.predictors)
+            columns, dates = formula.variables, formula.dates
+            keys, predictors = formula.keys, formula.predictors
+            sources.append(ingest.inspect(study.data, columns, keys, drop, predictors, stated, dates))
+            ingest.head(sources[0], formula)
         if settings.predict is not None:
             if not Path(settings.predict).is_file():
                 what = f"'{settings.predict}': no such file; expected new rows as CSV, TSV or Parquet"
                 raise StudyError("predict", what)
-            keys = [name for columns in formula.keys for name in columns]
-            names = list(dict.fromkeys([*formula.predictors, *keys]))
-            ingest.inspect([settings.predict], names, formula.keys, predictors=formula.predictors)
+            names = [name for columns in formula.keys for name in columns]
+            names = list(dict.fromkeys([*formula.predictors, *names]))
+            keys, predictors, files = formula.keys, formula.predictors, [settings.predict]
+            sources.append(ingest.inspect(files, names, keys, False, predictors, stated, formula.dates))
     except StudyError as error:
         raise error.within(study.name) from None
-    return [os.path.getsize(file) for file in source.files] if source else []
+    sizes = [os.path.getsize(file) for file in sources[0].files] if study.data else []
+    return sizes, list(dict.fromkeys(note for source in sources for note in source.notes))

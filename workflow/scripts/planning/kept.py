@@ -23,14 +23,21 @@ def fingerprint(config: Mapping[str, Any], root: Path) -> str:
     files = sorted(
         {file for pattern in _patterns(config) for file in glob.glob(pattern, root_dir=root, recursive=True)}
     )
-    stats = [os.stat(root / file) for file in files]
-    data = [(file, stat.st_size, stat.st_mtime_ns) for file, stat in zip(files, stats, strict=True)]
-    # keys in their order: YAML's may be null or numbers, which do not sort with text
-    known = json.dumps([config, data, sys.version, sys.prefix], default=repr)
+    data = [(file, *_state(root / file)) for file in files]
+    known = repr([config, data, sys.version, sys.prefix])  # repr takes whatever YAML allows, as keys too
     digest = hashlib.sha256(known.encode())
     for module in [*sorted(SCRIPTS.glob("planning/*.py")), *sorted(SCRIPTS.glob("lmm/**/*.py"))]:
         digest.update(module.read_bytes())
     return digest.hexdigest()
+
+
+def _state(file: Path) -> tuple[int, int]:
+    """Size and time of change; zeros for a link that leads nowhere."""
+    try:
+        stat = os.stat(file)
+    except OSError:
+        return 0, 0
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _patterns(config: Mapping[str, Any]) -> Iterator[str]:

@@ -68,7 +68,7 @@ def study_plan(study) -> dict[str, Any]:
 
     settings = study.settings
     stages = _stages(study)
-    sizes = files.sizes(study, stages.get("ingest", stages["moments"])["formulas"])
+    sizes, notes = files.look(study, stages.get("ingest", stages["moments"])["formulas"])
     copied = sum(sizes) <= COPY_LIMIT
     many = study.simulate.n_groups > MANY_GROUPS if study.simulate else sum(sizes) > MANY_BYTES
     bayes = settings.engines.first(engines.BAYES)
@@ -77,6 +77,7 @@ def study_plan(study) -> dict[str, Any]:
         "simulated": bool(study.simulate),
         "truth": settings.truth,
         "files": list(study.data),
+        "notes": notes,
         "copied": copied,
         "several": study.formula.several,
         "parts": files.parts(sizes),
@@ -127,14 +128,15 @@ def _stages(study) -> dict[str, dict[str, Any]]:
     models = {name: parse(text).text for name, text in (study.settings.models or {}).items()}
     common = {"formula": study.formula.text, "conf_level": study.settings.conf_level}
     shown = common | {"title": study.title, "engines": list(study.engines), "simulate": bool(study.simulate)}
+    deficient = {"rank_deficient": "error" if study.simulate else study.settings.rank_deficient}
     stages = {
-        "moments": {"formulas": formulas},
+        "moments": {"formulas": formulas} | deficient,
         "comparison": common | {"engines": list(study.engines)},
         "figures": shown,
         "report": shown | {"configuration": study.settings.plain()},
     }
     if models:
-        stages["model_moments"] = {"formulas": list(dict.fromkeys(models.values()))}
+        stages["model_moments"] = {"formulas": list(dict.fromkeys(models.values()))} | deficient
         count = study.settings.bootstrap or 0
         stages["models"] = {"models": models, "bootstrap": count, "seed": study.seed, "pymc": None}
     for engine in study.engines:
@@ -157,7 +159,10 @@ def _stages(study) -> dict[str, dict[str, Any]]:
             stages["simulate"]["formulas"] = formulas
     else:
         every = list(dict.fromkeys([*formulas, *models.values()]))
-        stages["ingest"] = {"formulas": every, "missing": study.settings.missing}
+        own = study.settings.plain()
+        stages["ingest"] = {"formulas": every} | {
+            key: own[key] for key in ("missing", "missing_values", "csv")
+        }
     stages["predictions"] = _predictions(study, stages)
     return stages
 

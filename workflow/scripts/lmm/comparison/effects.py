@@ -9,7 +9,16 @@ import pandas as pd
 from lmm.core import engines
 from lmm.core.tidy import Fit
 from lmm.inference.degrees_of_freedom import FixedEffects
-from lmm.inference.effects import FIRST, LAST, Functions, estimates, functions, grid_name, summaries
+from lmm.inference.effects import (
+    FIRST,
+    LAST,
+    Functions,
+    estimates,
+    functions,
+    grid_name,
+    not_estimable,
+    summaries,
+)
 from lmm.inference.exact import optimum_of, problem_for, tested_by
 from lmm.inference.reference_grid import ReferenceGrid, Request, outside
 from lmm.model.design import rebuild
@@ -74,7 +83,11 @@ def prepared(
     asked = grid.default() if asked is None else asked
     return {
         "functions": [group.plain() for request in asked for group in functions(grid, request)],
-        "warnings": [warning for request in asked for warning in outside(grid, request)],
+        "warnings": [
+            warning
+            for request in asked
+            for warning in (*outside(grid, request), *not_estimable(grid, request))
+        ],
     }
 
 

@@ -18,7 +18,9 @@ def check_simulation(simulation: Simulation, formula: Formula, where: str) -> No
         raise StudyError(
             "formula", f"response '{formula.response}': expected a plain column in simulated data"
         )
-    for kind, names in (("categorical", formula.categorical), ("stateful", formula.stateful)):
+    for kind, names in (
+        ("categorical", formula.categorical), ("stateful", formula.stateful), ("a date", formula.dates),
+    ):  # fmt: skip
         if names:
             raise StudyError(
                 "formula",

@@ -1,8 +1,10 @@
 """The configuration as its files write it: one frozen model, from which schema and documentation are made."""
 
+import codecs
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from lmm.config.base import Settings
 from lmm.config.engines import Engines
@@ -41,6 +43,32 @@ def _word(key: bool | None) -> str:
     return "null" if key is None else str(key).lower()
 
 
+def _as_written(value: Any) -> Any:
+    """-999 as "-999"; true and false, YAML's reading of yes and no, are left to be refused."""
+    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+def _known_encoding(value: str) -> str:
+    try:
+        codecs.lookup(value)
+        "".encode(value)  # some codecs are not of text
+    except (LookupError, UnicodeError, ValueError):
+        what = f"'{value}': no encoding that is known; expected utf-8, utf-16, latin-1 or another that Python has"
+        raise PydanticCustomError("wrong", "{message}", {"message": what}) from None
+    return value.lower()
+
+
+class Csv(Settings):
+    """How CSV and TSV files are written."""
+
+    delimiter: str | None = Field(None, pattern=r"^([^\w\s\"\\]|\t)$")
+    """Sign between fields: "," ";" "|" or "\\t", a tab."""
+    decimal: Literal[".", ","] | None = None
+    """Decimal mark of numbers: a point or a comma."""
+    encoding: Annotated[str, AfterValidator(_known_encoding)] | None = None
+    """Encoding: utf-8, utf-16, latin-1 (read as Windows-1252), or another that Python knows."""
+
+
 class StudySettings(Settings):
     """One study: a formula, and either data or how to simulate them."""
 
@@ -59,6 +87,16 @@ class StudySettings(Settings):
     """Explicit designs: each a mapping of keys of `simulate` that it changes. With `replicates` only."""
     missing: Literal["error", "drop"] = "error"
     """Rows with missing values: stop and say where, or drop and report."""
+    missing_values: list[Annotated[str, BeforeValidator(_as_written), Field(min_length=1)]] = Field(
+        default_factory=list
+    )
+    """Values that mean missing, as the files write them, such as [".", "n/a", -999]; empty cells, NA, N/A, NaN and
+    NULL always do. In every column of `data` and `predict`."""
+    csv: Csv = Csv()
+    """How CSV and TSV files are written; what is not stated is found in each file, and a line says so."""
+    rank_deficient: Literal["drop", "error"] = "drop"
+    """Fixed effects that are linear combinations of those before them: drop them as lme4 does and say which, or stop.
+    Simulated data always stop."""
     weights: str | None = None
     """Column of precision weights, as lme4's: a row's residual variance is sigma^2 / weight. The same as
     `y | weights(column) ~ ...` in every formula. For one grouping factor; without MixedLM and `predict`."""

@@ -5,7 +5,7 @@ Terms are named as in broom.mixed: `Intercept`, `x`, `sd__Intercept`, `cor__Inte
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -194,6 +194,15 @@ def ranef_frame(
     return table.reindex(columns=[*RANEF, *extra])
 
 
+def rank_deficient(dropped: Sequence[str]) -> str:
+    """The sentence that says which fixed effects were dropped."""
+    if len(dropped) == 1:
+        said = "a linear combination of those before it was"
+    else:
+        said = f"{len(dropped)} linear combinations of those before them were"
+    return f"the fixed effects are rank-deficient in these data: {said} dropped ({', '.join(dropped)})"
+
+
 def variables(terms: Sequence[str]) -> dict[str, str]:
     """Tidy term -> its variable in posterior.nc: itself, but for names that NetCDF or the file's axes do not allow.
 
@@ -247,6 +256,8 @@ class Diagnostics:
         With lme4's counts.
     parameters : int or None
         Fixed effects, elements of D and sigma.
+    dropped : list of str
+        Fixed effects that were dropped before the fit, combinations of others.
     conf_level : float
         Level of every conf_low and conf_high.
     intervals : dict
@@ -273,6 +284,7 @@ class Diagnostics:
     AIC: float | None = None
     BIC: float | None = None
     parameters: int | None = None
+    dropped: list[str] = field(default_factory=list)
     conf_level: float = 0.95
     intervals: dict[str, str] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
@@ -311,6 +323,13 @@ class Fit:
         """Fixed effects: term -> estimate."""
         table = self.parameters[self.parameters["effect"] == "fixed"]
         return dict(zip(table["term"], table["estimate"].astype(float), strict=True))
+
+    def noting(self, dropped: Sequence[str]) -> "Fit":
+        """The same fit; its diagnostics and warnings name the fixed effects that were dropped before it."""
+        if not dropped:
+            return self
+        warned = [rank_deficient(dropped), *self.diagnostics.warnings]
+        return replace(self, diagnostics=replace(self.diagnostics, dropped=list(dropped), warnings=warned))
 
     def write(self, parameters: str, diagnostics: str, ranef: str | None = None) -> None:
         """Write the three artifacts.

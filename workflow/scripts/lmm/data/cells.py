@@ -2,11 +2,13 @@
 
 Files of text have no types, so every column of one is read as text and typed by its values. The rules, in full:
 
-- Missing: a blank cell and the words in `MISSING`, quoted or not, spaces around them ignored. Any other text
-  (`None`, `n/a`, `.`) is text. In Parquet only nulls and not-a-number are missing.
-- A number is written with a decimal point, and a sign, an exponent, leading zeros and spaces around it if need be:
+- Missing: a blank cell, the words in `MISSING` and those that the study states (`missing_values`), quoted or not,
+  spaces around them ignored. Any other text (`None`, `n/a`, `.`) is text. In Parquet only nulls, not-a-number and
+  what the study states are missing.
+- A number is written with a decimal point, or a comma where that is the files' decimal mark (`lmm.data.dialect`),
+  and a sign, an exponent, leading zeros and spaces around it if need be:
   `12`, `-.5`, `+5`, `1e5`, `007`, ` 3 `; `inf` and `Infinity` are infinite numbers, which no model takes. Not a
-  number: digits with separators (`1_000`, `1,000`, `1 000`), decimal commas, hexadecimal (`0x1F`), `1d5`,
+  number: digits with separators (`1_000`, `1,000`, `1 000`), the other decimal mark, hexadecimal (`0x1F`), `1d5`,
   percentages, dates, true and false, digits of other scripts.
 - A predictor or response whose every value is a number is one of numbers; a column in C(...) has whole numbers as
   categories if all values are whole numbers without leading zeros (`2.0` is 2), else text.
@@ -15,6 +17,7 @@ Files of text have no types, so every column of one is read as text and typed by
   whole numbers, and `1.0` is 1. Text that a Parquet file has stays as it is.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from typing import Any
@@ -30,21 +33,33 @@ def quoted(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def present(cell: str) -> str:
-    """SQL of a text file's cell, NULL where it is missing (DuckDB's `nullstr` does not ignore spaces)."""
+def present(cell: str, marks: Sequence[str] = ()) -> str:
+    """SQL of a text file's cell, NULL where it is missing (DuckDB's `nullstr` does not ignore spaces).
+
+    `marks` are what the study states to mean missing besides `MISSING`.
+    """
     words = ", ".join(quoted(word) for word in MISSING)
     # '!' follows the space: most cells are done with after one comparison
     blank = f"({cell} < '!' OR suffix({cell}, ' ')) AND trim({cell}, ' \t') IN ({words})"
-    return f"CASE WHEN {blank} THEN NULL ELSE {cell} END"
+    stated = f" OR trim({cell}, ' \t') IN ({', '.join(map(quoted, marks))})" if marks else ""
+    return f"CASE WHEN {blank}{stated} THEN NULL ELSE {cell} END"
 
 
-def number(cell: str) -> str:
+def pointed(cell: str, decimal: str) -> str:
+    """SQL of a text cell with a decimal point for the file's decimal mark; where that is a comma, no point is one."""
+    return (
+        cell if decimal == "." else f"CASE WHEN NOT contains({cell}, '.') THEN replace({cell}, ',', '.') END"
+    )
+
+
+def number(cell: str, decimal: str = ".") -> str:
     """SQL of the number that a text cell is, NULL where it is none.
 
     DuckDB's cast takes digits apart at underscores, and the word nan, which is missing where it is spelled as in
     `MISSING` and text otherwise; all else that it takes is a number by the rules above (tests/test_cells.py).
     """
-    return f"CASE WHEN contains({cell}, '_') THEN NULL ELSE nullif(TRY_CAST({cell} AS DOUBLE), 'nan') END"
+    value = pointed(cell, decimal)
+    return f"CASE WHEN contains({cell}, '_') THEN NULL ELSE nullif(TRY_CAST({value} AS DOUBLE), 'nan') END"
 
 
 def numbers(frame: Any) -> dict[str, Any]:
@@ -78,13 +93,15 @@ def padded(cell: str) -> str:
 PLAIN, PADDED, POINT, TEXT = range(4)
 
 
-def writing(name: str) -> str:
+def writing(name: str, decimal: str = ".") -> str:
     """SQL of how a group's name, text, is written.
 
     A whole number (`7`), one with leading zeros (`007`) or otherwise (`7.0`, `+7`, ` 7`), or text.
     """
-    value = number(name)
-    whole = rf"regexp_full_match({name}, '[ \t]*[-+]?[0-9]+(\.0*)?[ \t]*') AND abs({value}) < {EXACT}"
+    value = number(name, decimal)
+    whole = (
+        rf"regexp_full_match({name}, '[ \t]*[-+]?[0-9]+([{decimal}]0*)?[ \t]*') AND abs({value}) < {EXACT}"
+    )
     return (
         f"CASE WHEN CAST(TRY_CAST({name} AS BIGINT) AS VARCHAR) = {name} THEN {PLAIN} "
         f"WHEN {value} IS NULL THEN {TEXT} "

@@ -1,6 +1,7 @@
 """What makes rows unusable for a mixed model; each is one line that names column, value and expectation."""
 
 import difflib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lmm.core.errors import StudyError
+from lmm.model.syntax import named
 from lmm.model.terms import Terms
 
 PASSED = (
@@ -18,23 +20,18 @@ PASSED = (
 # A column of which the others leave no more than this share of the variance is their combination. Products
 # carry relative errors of about 1e-15; a column 4e-6 of its sd away from a combination still passes.
 COLLINEAR = 1e-11
+# Weights below it, of columns of length 1, are rounding.
+NO_PART = 1e-5
 # Text with fewer levels may be a category even where it has more levels than half the rows.
 FEW = 10
 # Numbers as they are written where the comma is decimal or marks thousands.
 COMMAS = re.compile(r"[-+]?([0-9]*,[0-9]+|[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?|[0-9]{1,3}(\.[0-9]{3})+,[0-9]+)")
+# Dates as they are written, with or without a time; the first form is the one that is read.
+ISO = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}")
+DAY = r"[0-9]{1,2}([./-])[0-9]{1,2}\2([0-9]{4}|[0-9]{2})"
+DATE = re.compile(rf"({ISO.pattern}|{DAY})([ T][0-9]{{1,2}}:[0-9:.]+.*)?")
 # A residual sd below 1e-12 of the response's is what rounding leaves of an exact fit.
 EXACT = 1e-24
-
-
-def delimiter(file: str, header: Sequence[str], expected: str) -> None:
-    """A header that is one field with another delimiter in it was written with that delimiter."""
-    names = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
-    if len(header) == 1:
-        for other, name in names.items():
-            if other != expected and other in header[0]:
-                advice = " (or the suffix .tsv)" if other == "\t" else ""
-                what = f"header {header[0]!r}: delimited by {name}, expected {names[expected]}{advice}"
-                raise StudyError(file, what)
 
 
 def header(
@@ -82,6 +79,12 @@ def kind(name: str, column, is_response: bool, in_c: bool, locate) -> str:
         The response has text, or a predictor has numbers and text.
     """
     stored = locate.source.kinds.get(name)
+    if stored == "DAYS":
+        if column.text:
+            file, row, value = locate.first(name, "v IS NOT NULL AND d IS NULL")
+            what = f"column {name!r}: {value!r} in row {row} is not a date, expected dates such as 2024-01-31"
+            raise StudyError(file, f"{what}{_or_missing(value)}")
+        return "DAYS"
     if column.text == 0:
         whole = stored == "BIGINT" or (in_c and column.whole == column.numbers)
         return "BIGINT" if whole else "DOUBLE"
@@ -89,10 +92,52 @@ def kind(name: str, column, is_response: bool, in_c: bool, locate) -> str:
         # Parquet's text is text even where it looks like a number.
         at = locate.first(name, "v IS NOT NULL" if stored == "VARCHAR" else "v IS NOT NULL AND d IS NULL")
         file, row, value = at
+        _no_date(name, locate)
         role = "the response to be numbers" if is_response else "a number as in the other rows"
-        advice = "" if is_response else f", or C({name}) if its values are categories"
+        advice = "" if is_response else f", or C({named(name)}) if its values are categories"
+        advice += _or_missing(value) if column.numbers > column.text else ""
         raise StudyError(file, f"column {name!r}: {value!r} in row {row} is text, expected {role}{advice}")
+    if not in_c:
+        _no_date(name, locate)
     return "VARCHAR"
+
+
+def days_of(name: str) -> str:
+    """How a formula uses a column of dates."""
+    return f"as_date({named(name)}) is the number of days since 1970-01-01"
+
+
+def dates(file: str, name: str, type_: Any) -> bool:
+    """Whether a column in as_date(...) of a Parquet file has dates, times or text, and not numbers of days.
+
+    Raises
+    ------
+    StudyError
+        It has times with a zone: which day it is depends on where one is.
+    """
+    from pyarrow import types
+
+    if types.is_timestamp(type_) and type_.tz is not None:
+        what = f"column {name!r}: its type is {type_}, expected dates or times without a time zone"
+        raise StudyError(file, what)
+    return not (types.is_integer(type_) or types.is_floating(type_) or types.is_decimal(type_))
+
+
+def _or_missing(value: str) -> str:
+    """How to say that a value means missing."""
+    return f", or `missing_values: [{json.dumps(value, ensure_ascii=False)}]` if it means missing"
+
+
+def _no_date(name: str, locate) -> None:
+    """Refuse a column of text that begins with a date: as categories, dates are hardly ever meant."""
+    file, row, value = locate.first(name, "v IS NOT NULL")
+    if not isinstance(value, str) or not DATE.fullmatch(value.strip()):
+        return
+    what = f"column {name!r}: {value!r} in row {row} is a date, expected a number: "
+    if not ISO.match(value.strip()):
+        what += "where dates are written as 2024-01-31, "
+    what += f"{days_of(name)}; or C({named(name)}) if dates are categories"
+    raise StudyError(file, what)
 
 
 def finite(name: str, column, locate) -> None:
@@ -144,6 +189,7 @@ def levels(name: str, found: Sequence, most: int, rows: int, stated: bool, locat
     advice = f"or C({name}) if its values are categories"
     if all(COMMAS.fullmatch(level.strip()) for level in found):
         what = f"column {name!r}: text such as {found[0]!r}, expected numbers with a decimal point and no other comma"
+        what += ', or `csv: {decimal: ","}`'
         raise StudyError(locate.where, f"{what}, {advice}")
     if len(found) > max(rows / 2, FEW):
         what = f"column {name!r}: text with {len(found)} levels in {rows} rows, for example {found[0]!r}"
@@ -242,21 +288,20 @@ def different(moments, where: str) -> None:
             )
 
 
-def collinear(moments, names: Sequence[str], where: str) -> None:
-    """No column of a model matrix is a combination of those before it.
+def combinations(moments, names: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Columns of a model matrix that are linear combinations of those before them.
 
     Parameters
     ----------
     moments : Moments
     names : sequence of str
         The fixed effects, or the random effects of a block.
-    where : str
-        The file, or the key, that the message begins with.
 
-    Raises
-    ------
-    StudyError
-        It names the first such column and the columns that make it up.
+    Returns
+    -------
+    dict
+        Column to the columns that make it up and their weights, in `basis.stable` coordinates. The columns are
+        those that R's pivoted QR decomposition moves to the end.
 
     Notes
     -----
@@ -267,13 +312,38 @@ def collinear(moments, names: Sequence[str], where: str) -> None:
     gram = combine.T @ moments.total[:-1, :-1] @ combine
     norms = np.sqrt(np.diag(gram))
     # A column of zeros has no norm; it is a combination of anything.
-    gram = gram / np.outer(np.where(norms > 0, norms, 1.0), np.where(norms > 0, norms, 1.0))
-    for k in range(len(names)):
-        weights = np.linalg.solve(gram[:k, :k], gram[:k, k]) if k else np.empty(0)
-        if gram[k, k] - gram[:k, k] @ weights > COLLINEAR:
+    norms = np.where(norms > 0, norms, 1.0)
+    gram = gram / np.outer(norms, norms)
+    kept: list[int] = []
+    found = {}
+    for k, name in enumerate(names):
+        weights = np.linalg.solve(gram[np.ix_(kept, kept)], gram[kept, k])
+        if gram[k, k] - gram[kept, k] @ weights > COLLINEAR:
+            kept.append(k)
             continue
-        parts = [repr(names[i]) for i in range(k) if abs(weights[i]) > 1e-5] or ["zero"]
-        what = f"column {names[k]!r}: a linear combination of {', '.join(parts)} in all rows"
+        parts = zip(kept, weights, strict=True)
+        found[name] = {names[i]: float(w * norms[k] / norms[i]) for i, w in parts if abs(w) > NO_PART}
+    return found
+
+
+def collinear(moments, names: Sequence[str], where: str) -> None:
+    """No column of a model matrix is a combination of those before it.
+
+    Parameters
+    ----------
+    moments, names
+        As for `combinations`.
+    where : str
+        The file, or the key, that the message begins with.
+
+    Raises
+    ------
+    StudyError
+        It names the first such column and the columns that make it up.
+    """
+    for name, weights in combinations(moments, names).items():
+        parts = ", ".join(map(repr, weights)) or "zero"
+        what = f"column {name!r}: a linear combination of {parts} in all rows"
         raise StudyError(where, f"{what}, expected columns that are not; take one out of the formula")
 
 

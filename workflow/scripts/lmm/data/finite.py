@@ -18,7 +18,10 @@ def columns_in(term: str, names: Iterable[str]) -> list[str]:
 
 def first(design: Any, y: np.ndarray, W: np.ndarray) -> tuple[int, str, float] | None:
     """Row number, term and value of the first term, the response before all, that is not finite in some row."""
-    for term, values in ((design.formula.response, y), *zip(design.terms.columns, W.T, strict=True)):
+    for term, values in (
+        (design.formula.response, y),
+        *zip(design.terms.columns, W.T, strict=True),
+    ):
         bad = np.flatnonzero(~np.isfinite(values))
         if len(bad):
             return int(bad[0]), term, float(values[bad[0]])

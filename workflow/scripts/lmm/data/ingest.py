@@ -3,7 +3,6 @@
 `inspect` reads headers only and is quick enough for the Snakefile; `scan` reads the rows, in bounded memory.
 """
 
-import csv
 import glob
 import gzip
 import itertools
@@ -14,10 +13,12 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from lmm.core.errors import StudyError
-from lmm.data import checks, factors, names
+from lmm.data import checks, dialect, factors, names
 from lmm.data.cells import quoted
+from lmm.data.dialect import UNSTATED, Dialect, Reading, in_utf8
 from lmm.data.source import Part, Source, connect
-from lmm.data.summary import Locator, group_sizes, levels, summarise
+from lmm.data.summary import Column, Locator, group_sizes, levels, summarise
+from lmm.model.syntax import named
 
 SUFFIXES = {
     ".csv": "csv", ".csv.gz": "csv", ".tsv": "tsv", ".tsv.gz": "tsv", ".parquet": "parquet", ".pq": "parquet",
@@ -28,12 +29,18 @@ COPY_LIMIT = 256 * 1024**2
 MAX_LEVELS = 1000
 
 
+# Rows of the first file that are looked at before any job.
+HEAD_ROWS = 1000
+
+
 def inspect(
     patterns: str | Sequence[str],
     columns: Sequence[str],
     group: str | Sequence[tuple[str, ...]],
     drop: bool = False,
     predictors: Sequence[str] = (),
+    stated: Reading = UNSTATED,
+    dates: Sequence[str] = (),
 ) -> Source:
     """Look at the files' headers: everything that can be told without reading rows.
 
@@ -49,6 +56,10 @@ def inspect(
         `missing: drop`: leave out incomplete rows instead of stopping.
     predictors : sequence of str
         Columns that are predictors, whether or not they are part of a grouping factor as well.
+    stated : Reading, optional
+        What the study states of its text files; the rest is found in them.
+    dates : sequence of str, optional
+        Columns in as_date(...), read as numbers of days.
 
     Returns
     -------
@@ -57,8 +68,8 @@ def inspect(
     Raises
     ------
     StudyError
-        No such file, an unreadable or empty one, a wrong delimiter, duplicated headers, a column that is not
-        there, or files of one study that do not go together.
+        No such file, an unreadable or empty one, duplicated headers, a column that is not there, or files of
+        one study that do not go together.
     """
     files = _expand([patterns] if isinstance(patterns, str) else list(patterns))
     formats = {file: _format(file) for file in files}
@@ -69,13 +80,20 @@ def inspect(
     columns = tuple(columns)
     keys = ((group,),) if isinstance(group, str) else tuple(group)
     labels = tuple(dict.fromkeys(name for key in keys for name in key if name not in predictors))
-    read = _parquet_header if kind == "parquet" else _text_header
-    headers, kinds, first, rows, categories, ends = [], {}, {}, [], set(), []
+    headers, first, rows, categories, dialects, ends = [], {}, [], set(), [], []
+    kinds = dict.fromkeys((name for name in columns if name in dates and kind != "parquet"), "DAYS")
     for file in files:
-        header, types, count = read(file, kind)
+        if kind == "parquet":
+            header, types, count = _parquet_header(file)
+        else:
+            (header, found), types = _text_header(file, kind, stated), None
+            dialects.append(found)
         checks.header(file, header, columns, files[0], headers[0] if headers else None)
         for name in columns if types else ():
-            found = _parquet_kind(file, name, types[name], name in labels)
+            if name in dates and checks.dates(file, name, types[name]):
+                found = "DAYS"
+            else:
+                found = _parquet_kind(file, name, types[name], name in labels)
             kinds[name] = _common(kinds.setdefault(name, found), found, name in labels)
             if kinds[name] is None:
                 what = f"column {name!r}: {types[name]}, expected {first[name]} as in {files[0]}"
@@ -85,23 +103,92 @@ def inspect(
         first = first or dict(kinds)
         headers.append(header)
         rows += [count] if types else []
-        ends += [] if types else [_line_end(file, header)]
+        ends += [] if types else [_line_end(file, header, dialects[-1].encoding)]
     size = sum(os.path.getsize(file) for file in files)
     codes = tuple(name for name in columns if name in categories and name not in labels)
     return Source(
-        tuple(files),
-        kind,
-        tuple(headers),
-        columns,
-        keys,
-        labels,
-        kinds,
-        drop,
-        tuple(rows),
-        size,
-        codes,
-        tuple(ends),
+        files=tuple(files),
+        format=kind,
+        headers=tuple(headers),
+        columns=columns,
+        keys=keys,
+        labels=labels,
+        kinds=kinds,
+        drop=drop,
+        rows=tuple(rows),
+        size=size,
+        factors=codes,
+        dialects=tuple(dialects),
+        decimal=_decimal(files, dialects),
+        stated=stated,
+        notes=_notes(files, dialects, kind, stated),
+        ends=tuple(ends),
     )
+
+
+def _decimal(files: Sequence[str], dialects: Sequence[Dialect]) -> str:
+    """The decimal mark of all files; those without decimal numbers fit any."""
+    known: dict[str, str] = {}
+    for file, found in zip(files, dialects, strict=False):  # Parquet files have no dialect
+        if found.decimal:
+            known.setdefault(found.decimal, file)
+    if len(known) > 1:
+        words = {".": "points", ",": "commas"}
+        (first, file), (other, odd) = known.items()
+        what = f"numbers with decimal {words[other]}, expected decimal {words[first]} as in {file}"
+        raise StudyError(odd, f"{what}, or `csv: {{decimal: ...}}` for all files")
+    return next(iter(known), ".")
+
+
+def _notes(files: Sequence[str], dialects: Sequence[Dialect], kind: str, stated: Reading) -> tuple[str, ...]:
+    """One line for each way of writing that was found in files, is not stated, and is not the usual."""
+    said: dict[str, list[str]] = {}
+    for file, found in zip(files, dialects, strict=False):
+        said.setdefault(dialect.described(found, kind, stated), []).append(file)
+    return tuple(
+        f"{found[0]}{f' and {len(found) - 1} more' if len(found) > 1 else ''}: read with {how} "
+        "(found in the file; the key `csv` states it)"
+        for how, found in said.items()
+        if how
+    )
+
+
+def head(source: Source, formula) -> None:
+    """Look at the first rows of the first file: what would stop the study in any case stops it before any job.
+
+    Parameters
+    ----------
+    source : Source
+        From `inspect`.
+    formula : Formula
+
+    Raises
+    ------
+    StudyError
+        The response is text, a predictor has numbers and text, or is a date.
+    """
+    first = source.only(0)
+    if first.format == "parquet":  # its types say what a column is
+        summary = {name: Column(rows=1, text=kind == "VARCHAR") for name, kind in first.kinds.items()}
+    else:
+        summary = summarise(replace(first, most=HEAD_ROWS, drop=False), formula.categorical).columns
+    _kinds(first, formula, summary)
+
+
+def _categorical(source: Source, formula) -> tuple[str, ...]:
+    """Columns that are categories though they may be numbers: in C(...), or written as such by pandas."""
+    return (*formula.categorical, *(name for name in source.factors if name in formula.predictors))
+
+
+def _kinds(source: Source, formula, summary: dict[str, Column]) -> dict[str, str]:
+    """The kind of every column that is not only a part of grouping factors."""
+    categorical = _categorical(source, formula)
+    locate = Locator(source, categorical)
+    return {
+        name: checks.kind(name, column, name not in formula.predictors, name in categorical, locate)
+        for name, column in summary.items()
+        if name not in source.labels
+    }
 
 
 def _expand(patterns: list[str]) -> list[str]:
@@ -132,40 +219,29 @@ def _format(file: str) -> str:
     raise StudyError(file, f"its suffix says no format, expected one of {', '.join(SUFFIXES)}")
 
 
-def _text_header(file: str, kind: str) -> tuple[tuple[str, ...], None, None]:
-    """The header of a CSV or TSV file, after a look at the first row."""
-    delimiter = "," if kind == "csv" else "\t"
-    try:
-        with _opened(file) as lines:
-            records = csv.reader(lines, delimiter=delimiter)
-            header, first = next(records, []), next(records, None)
-    except (UnicodeDecodeError, OSError, EOFError, csv.Error) as error:
-        raise StudyError(file, f"cannot be read: {error}, expected {kind.upper()} text in UTF-8") from None
-    if not any(name.strip() for name in header):
+def _text_header(file: str, kind: str, stated: Reading) -> tuple[tuple[str, ...], Dialect]:
+    """The header of a CSV or TSV file and how it is written, after a look at the first rows."""
+    found, records = dialect.detect(file, kind, stated)
+    if not records or not any(name.strip() for name in records[0]):
         raise StudyError(file, "its first line is blank, expected a header with the columns' names")
-    checks.delimiter(file, header, delimiter)
-    if first is None:
+    if len(records) == 1:
         raise StudyError(file, "has a header and no rows, expected rows")
-    return tuple(header), None, None
+    return tuple(records[0]), found
 
 
-def _opened(file: str):
-    """A text file, gzipped or not, its lines' ends as they are."""
-    opener = gzip.open if file.lower().endswith(".gz") else open
-    return opener(file, "rt", encoding="utf-8-sig", newline="")
-
-
-def _line_end(file: str, header: Sequence[str]) -> str:
+def _line_end(file: str, header: Sequence[str], encoding: str) -> str:
     """How lines end, where the header has a line break in a name, which DuckDB would take for it; else empty."""
     breaks = sum(len(re.findall(r"\r\n|\r|\n", name)) for name in header)
     if not breaks:
         return ""
-    with _opened(file) as lines:
+    path = in_utf8(file, encoding)
+    opener = gzip.open if path.lower().endswith(".gz") else open
+    with opener(path, "rt", encoding="utf-8-sig", newline="") as lines:
         last = next(itertools.islice(lines, breaks, None))
     return re.search(r"\r\n|\r|\n", last)[0]
 
 
-def _parquet_header(file: str, kind: str) -> tuple[tuple[str, ...], dict[str, Any], int]:
+def _parquet_header(file: str) -> tuple[tuple[str, ...], dict[str, Any], int]:
     """Column names, Arrow types and the number of rows of a Parquet file."""
     import pyarrow as pa  # here, because a study of CSV files does without
     from pyarrow import parquet
@@ -199,7 +275,8 @@ def _parquet_kind(file: str, name: str, type_, is_group: bool) -> str:
         return "VARCHAR"
     if is_group and not types.is_nested(type_) and not types.is_null(type_):
         return "VARCHAR"
-    raise StudyError(file, f"column {name!r}: its type is {type_}, expected numbers or text")
+    days = f"; {checks.days_of(name)}" if types.is_date(type_) or types.is_timestamp(type_) else ""
+    raise StudyError(file, f"column {name!r}: its type is {type_}, expected numbers or text{days}")
 
 
 def _common(one: str, other: str, is_group: bool) -> str | None:
@@ -230,7 +307,8 @@ def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tu
         With the kind of every column.
     data : dict
         Content of data.json: sources, format, rows, factors, response, columns, missing, dropped, checks, copied;
-        with one grouping factor also groups, group_rows and group.
+        with one grouping factor also groups, group_rows and group. csv and missing_values as the study states them,
+        read_as: what was found instead.
 
     Raises
     ------
@@ -240,18 +318,16 @@ def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tu
     response = [name for name in source.columns if name not in (*formula.predictors, *source.labels)]
     beside = {formula.weights, *formula.offsets} - set(formula.predictors)
     options = {"threads": threads, "memory_mb": memory_mb}
-    categorical = (*formula.categorical, *(name for name in source.factors if name not in response))
+    categorical = _categorical(source, formula)
     found = summarise(source, categorical, **options)
     summary, complete = found.columns, found.complete
     locate = Locator(source, categorical)
     checks.missing(summary, found.rows, complete, source.drop, locate)
-    kinds, written = dict(source.kinds), {}
+    kinds, written = source.kinds | _kinds(source, formula, summary), {}
     for name, column in summary.items():
         if name in source.labels:
             kinds[name], written[name] = names.agreed(name, found.names[name], locate)
-            continue
-        kinds[name] = checks.kind(name, column, name in response, name in categorical, locate)
-        if kinds[name] != "VARCHAR":
+        elif kinds[name] != "VARCHAR":
             checks.finite(name, column, locate)
             if name not in beside:
                 checks.constant(name, column, name in response, locate)
@@ -292,9 +368,11 @@ def scan(source: Source, formula, threads: int = 1, memory_mb: int = 1024) -> tu
         "rows": complete,
         **one,
         "factors": factors_found,
-        "response": formula.response.strip("`") if formula.response.count("`") == 2 else formula.response,
+        "response": response[0] if named(response[0]) == formula.response else formula.response,
         "columns": columns,
         "missing": "drop" if source.drop else "error",
+        **source.stated.plain(),
+        "read_as": list(source.notes),
         "dropped": {"rows": found.rows - complete, "columns": lost},
         "checks": list(checks.PASSED),
         "copied": source.size <= COPY_LIMIT,
@@ -305,7 +383,9 @@ def reopen(data: dict[str, Any]) -> Source:
     """The source that data.json describes, as `scan` left it."""
     keys = [tuple(factor["columns"]) for factor in data["factors"]]
     predictors = [name for name, column in data["columns"].items() if column["type"] != "group"]
-    source = inspect(data["sources"], list(data["columns"]), keys, data["missing"] == "drop", predictors)
+    dates = [name for name, column in data["columns"].items() if column["kind"] == "DAYS"]
+    drop, stated = data["missing"] == "drop", Reading.of(data)
+    source = inspect(data["sources"], list(data["columns"]), keys, drop, predictors, stated, dates)
     return replace(source, kinds={name: column["kind"] for name, column in data["columns"].items()})
 
 

@@ -101,7 +101,7 @@ def _plain(written: Writing) -> Writing:
 
 def _first(locate: Locator, name: str, file: int, kind: int, other: Writing) -> tuple[str, int, Any]:
     """The first name in a file that is written in such a way, a plain one shorter than the other's leading zeros."""
-    condition = f"{writing('t')} = {kind}"
+    condition = f"{writing('t', locate.source.decimal)} = {kind}"
     if kind == PLAIN and other.longest is not None:
         condition += f" AND strlen(t) < {other.longest}"
     return locate.first(name, condition, [file])

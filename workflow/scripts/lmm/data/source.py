@@ -6,6 +6,7 @@ of a Parquet file, whose row groups outside the span are skipped unread); each p
 order; several parts are read at a time; and their results are put together in the parts' order.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,8 @@ from typing import Any
 
 from lmm.core.errors import StudyError
 from lmm.core.progress import Progress
-from lmm.data.cells import MISSING, present, quoted
+from lmm.data.cells import MISSING, number, padded, pointed, present, quoted
+from lmm.data.dialect import UNSTATED, Dialect, Reading, in_utf8
 
 PART_ROWS = 1 << 24
 BATCH_ROWS = 65_536  # rows whose model matrix is in memory at a time
@@ -52,7 +54,8 @@ class Source:
     labels : tuple of str
         Columns that grouping factors alone use; their values are names, text whatever their kind.
     kinds : dict
-        "BIGINT", "DOUBLE" or "VARCHAR" a column: what Parquet says or, after a scan, what was found (`lmm.cells`).
+        "BIGINT", "DOUBLE" or "VARCHAR" a column: what Parquet says or, after a scan, what was found
+        (`lmm.data.cells`); "DAYS" for a column of dates, read as numbers of days since 1970-01-01.
     drop : bool
         Leave out rows in which a used column is missing.
     rows : tuple of int
@@ -61,6 +64,16 @@ class Source:
         Bytes of all files.
     factors : tuple of str
         Columns of numbers that Parquet files have as categories.
+    dialects : tuple of Dialect
+        Of each text file; empty for Parquet.
+    decimal : str
+        Decimal mark of the text files.
+    stated : Reading
+        What the study states of its files.
+    notes : tuple of str
+        What was found in the files and is not stated, for the user.
+    most : int or None
+        Read no more than this many rows of each text file.
     ends : tuple of str
         How lines end in each text file whose header has a line break in a name; else empty, and DuckDB finds it.
     """
@@ -76,6 +89,11 @@ class Source:
     rows: tuple[int, ...] = ()
     size: int = 0
     factors: tuple[str, ...] = ()
+    dialects: tuple[Dialect, ...] = ()
+    decimal: str = "."
+    stated: Reading = UNSTATED
+    notes: tuple[str, ...] = ()
+    most: int | None = None
     ends: tuple[str, ...] = ()
 
     @property
@@ -87,8 +105,8 @@ class Source:
     def only(self, start: int, stop: int | None = None) -> "Source":
         """The same source with some of its files, `start` to `stop` (default one): what one of several jobs reads."""
         span = slice(start, start + 1 if stop is None else stop)
-        own = {name: getattr(self, name)[span] for name in ("files", "headers", "rows", "ends")}
-        return replace(self, **own)
+        names = ("files", "headers", "rows", "dialects", "ends")
+        return replace(self, **{name: getattr(self, name)[span] for name in names})
 
     def parts(self, size: int = PART_ROWS) -> list[Part]:
         """The parts in order; they depend on the files and on nothing else."""
@@ -103,9 +121,9 @@ class Source:
 
     def raw(self, part: Part) -> str:
         """SELECT of the used columns as the file has them (CSV: as text, missing values as NULL)."""
-        path = quoted(self.files[part.file])
         if self.format == "parquet":
-            columns = ", ".join(quote(name) for name in self.columns)
+            path = quoted(self.files[part.file])
+            columns = ", ".join(self._stored(name) for name in self.columns)
             whole = part.start is None or (part.start, part.stop) == (0, self.rows[part.file])
             span = (
                 "" if whole else f" WHERE file_row_number >= {part.start} AND file_row_number < {part.stop}"
@@ -116,18 +134,32 @@ class Source:
             return f"SELECT {columns} FROM read_parquet({path}, {options}){span}"
         header = self.headers[part.file]
         # By position: DuckDB's names ignore case, and a file may have unnamed columns.
-        columns = ", ".join(f"{present(f'c{header.index(name)}')} AS {quote(name)}" for name in self.columns)
+        columns = ", ".join(
+            f"{present(f'c{header.index(name)}', self.stated.missing)} AS {quote(name)}"
+            for name in self.columns
+        )
         schema = ", ".join(f"c{at}: 'VARCHAR'" for at in range(len(header)))
-        delimiter = "','" if self.format == "csv" else "'\t'"
+        dialect = self.dialects[part.file]
+        path = quoted(in_utf8(self.files[part.file], dialect.encoding))
         missing = ", ".join(map(quoted, MISSING))
-        limit = f" LIMIT {part.stop}" if part.stop is not None else ""
+        most = self.most if part.stop is None else part.stop
+        limit = f" LIMIT {most}" if most is not None else ""
         end = self.ends[part.file].replace("\r", "\\r").replace("\n", "\\n")
         end = f"new_line = '{end}', " if end else ""
         return (
             f"SELECT {columns} FROM read_csv({path}, auto_detect = false, header = true, "
-            f"delim = {delimiter}, quote = '\"', escape = '\"', nullstr = [{missing}], {end}"
+            f"delim = {quoted(dialect.delimiter)}, quote = '\"', escape = '\"', nullstr = [{missing}], {end}"
             f"columns = {{{schema}}}){limit}"
         )
+
+    def _stored(self, name: str) -> str:
+        """A column of a Parquet file, NULL where the study states that a value means missing."""
+        value, marks = quote(name), self.stated.missing
+        same = f"CAST({value} AS VARCHAR) IN ({', '.join(map(quoted, marks))})" if marks else ""
+        if self.kinds.get(name) in ("BIGINT", "DOUBLE"):
+            numbers = [repr(number) for mark in marks if (number := _number(mark)) is not None]
+            same = f"{value} IN ({', '.join(numbers)})" if numbers else ""
+        return f"CASE WHEN {same} THEN NULL ELSE {value} END AS {value}" if same else value
 
     def typed(self, part: Part, keys: bool = False, every: bool = False) -> str:
         """SELECT of the used columns as the study's fits see them, without the rows left out as incomplete.
@@ -145,14 +177,35 @@ class Source:
     def value(self, name: str, keys: bool = False) -> str:
         """SQL of a used column's value in its kind; not-a-number is missing."""
         kind, value = self.kinds.get(name, "VARCHAR"), quote(name)
-        if kind == "DOUBLE":
-            value = f"CAST({value} AS DOUBLE)"
+        if kind == "DAYS":
+            value = self.number(name)
+        elif kind == "DOUBLE":
+            value = f"CAST({self._pointed(name)} AS DOUBLE)"
             value = f"CASE WHEN isnan({value}) THEN NULL ELSE {value} END"
         elif kind == "BIGINT":
-            value = f"TRY_CAST({value} AS BIGINT)"  # only not-a-number fails, in columns stored as doubles
+            # only not-a-number fails, in columns stored as doubles
+            value = f"TRY_CAST({self._pointed(name)} AS BIGINT)"
         elif not (keys and name in self.labels):
             value = f"CAST({value} AS VARCHAR)"
         return f"CAST({value} AS VARCHAR)" if name in self.labels and not keys else value
+
+    def number(self, name: str, categorical: bool = False) -> str:
+        """SQL of the number that a value as the file has it is, or of its days if it is a date; NULL if neither.
+
+        A column in C(...) is `categorical`: 007 is no number there. Parquet's numbers are numbers as they are.
+        """
+        value, kind = quote(name), self.kinds.get(name)
+        if kind == "DAYS":
+            return f"epoch(TRY_CAST(trim(CAST({value} AS VARCHAR)) AS TIMESTAMP)) / 86400"
+        if self.rows and kind in ("BIGINT", "DOUBLE"):
+            return f"CAST({value} AS DOUBLE)"
+        cell = f"CAST({value} AS VARCHAR)"
+        found = number(cell, self.decimal)
+        return f"CASE WHEN {padded(cell)} THEN NULL ELSE {found} END" if categorical else found
+
+    def _pointed(self, name: str) -> str:
+        """SQL of a value of a text file with a decimal point, whatever the file's decimal mark."""
+        return quote(name) if self.format == "parquet" else pointed(quote(name), self.decimal)
 
 
 def level_of(columns: tuple[str, ...]) -> str:
@@ -160,6 +213,13 @@ def level_of(columns: tuple[str, ...]) -> str:
     if len(columns) == 1:
         return quote(columns[0])
     return f"concat_ws(':', {', '.join(f'CAST({quote(name)} AS VARCHAR)' for name in columns)})"
+
+
+def _number(mark: str) -> float | None:
+    try:
+        return float(mark) if math.isfinite(float(mark)) else None
+    except ValueError:
+        return None
 
 
 def connect(threads: int = 1, memory_mb: int = 512, ordered: bool = False):
@@ -174,7 +234,10 @@ def explain(error: Exception, source: Source, part: Part) -> StudyError:
     """DuckDB's complaint about a file as one short line."""
     lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith("Possible")]
     said = "; ".join(line for line in lines[:4] if not line.startswith("*"))
-    what = f"cannot be read: {said}, expected {source.format.upper()} in UTF-8, the same columns in every row"
+    encoding = f" in {source.dialects[part.file].encoding.upper()}" if source.dialects else ""
+    what = (
+        f"cannot be read: {said}, expected {source.format.upper()}{encoding}, the same columns in every row"
+    )
     return StudyError(source.files[part.file], what)
 
 

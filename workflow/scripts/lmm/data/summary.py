@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lmm.data.cells import EXACT, PADDED, PLAIN, POINT, TEXT, Writing, number, padded, writing
+from lmm.data.cells import EXACT, PADDED, PLAIN, POINT, TEXT, Writing, writing
 from lmm.data.source import Part, Source, connect, each_part, level_of, quote
 
 
@@ -132,14 +132,6 @@ def _present(source: Source, name: str) -> str:
     return source.value(name, keys=True) if source.kinds.get(name) == "DOUBLE" else quote(name)
 
 
-def _number(source: Source, name: str, categorical: bool) -> str:
-    """SQL of the number that a value is, NULL where it is none; Parquet's numbers are numbers as they are."""
-    if source.kinds.get(name) in ("BIGINT", "DOUBLE") and source.rows:
-        return f"CAST({quote(name)} AS DOUBLE)"
-    cell = f"CAST({quote(name)} AS VARCHAR)"
-    return f"CASE WHEN {padded(cell)} THEN NULL ELSE {number(cell)} END" if categorical else number(cell)
-
-
 def _query(source: Source, part: Part, measured: list[str], categorical: tuple[str, ...]) -> str:
     """The aggregates that `summarise` takes apart, in its order."""
     inner, outer, kinds = [], ["count(*)", "count(*) FILTER (complete)"], []
@@ -152,7 +144,7 @@ def _query(source: Source, part: Part, measured: list[str], categorical: tuple[s
             outer += aggregates
         if name not in measured:
             continue
-        inner.append(f"{_number(source, name, name in categorical)} AS d{at}")
+        inner.append(f"{source.number(name, name in categorical)} AS d{at}")
         digits = "0"
         if name in categorical:
             digits = f"count(*) FILTER (d{at} = floor(d{at}) AND abs(d{at}) < {EXACT})"
@@ -176,7 +168,7 @@ def _written(source: Source, at: int) -> tuple[list[str], list[str]]:
         f"{end}(strlen({name})) FILTER (w{at} = {kind} AND {used})"
         for end, kind in (("min", PLAIN), ("max", PADDED))
     ]
-    return [f"{writing(name)} AS w{at}"], counts + ends
+    return [f"{writing(name, source.decimal)} AS w{at}"], counts + ends
 
 
 def levels(source: Source, name: str, limit: int, threads: int = 1, memory_mb: int = 1024) -> list:
@@ -233,7 +225,7 @@ class Locator:
         In the condition `v` is the value, NULL where missing, `t` its text, and `d` the number that it can be read
         as. `within` are the numbers of the files to look at; all by default.
         """
-        number = _number(self.source, name, name in self.categorical)
+        number = self.source.number(name, name in self.categorical)
         for file in range(len(self.source.files)) if within is None else within:
             rows = (
                 f"SELECT row_number() OVER () AS row, {quote(name)} AS value, "

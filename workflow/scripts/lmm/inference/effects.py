@@ -6,7 +6,7 @@ All come from one reference grid, over which they average with equal weights, wh
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,9 @@ from scipy import stats
 from lmm.inference.degrees_of_freedom import FixedEffects
 from lmm.inference.multiplicity import adjusted_p, critical
 from lmm.inference.reference_grid import ReferenceGrid, Request, check
+from lmm.model.design import SAME
+
+LISTED = 5  # functions that a warning names
 
 FIRST = ["engine", "effect", "kind"]
 LAST = [
@@ -79,17 +82,61 @@ class Functions:
 
 
 def functions(grid: ReferenceGrid, request: Request) -> list[Functions]:
-    """The linear functions of one request: means or slopes, then their contrasts.
+    """The linear functions of one request that the data can tell: means or slopes, then their contrasts.
 
     Raises
     ------
     StudyError
         See `check`.
     """
+    width = len(grid.design.terms.fixed)
+    found = []
+    for group in _functions(grid, request):
+        known = np.flatnonzero(_known(group, width))
+        if len(known):
+            found.append(
+                replace(
+                    group,
+                    cells=group.cells.iloc[known].reset_index(drop=True),
+                    contrast=[group.contrast[k] for k in known],
+                    rows=group.rows[known, :width],
+                    offset=group.offset[known],
+                    families=pd.factorize(group.families[known])[0],
+                )
+            )
+    return found
+
+
+def not_estimable(grid: ReferenceGrid, request: Request) -> list[str]:
+    """A warning where means, slopes or contrasts cannot be told, because fixed effects were dropped."""
+    width, out = len(grid.design.terms.fixed), []
+    for group in _functions(grid, request):
+        lost = np.flatnonzero(~_known(group, width))
+        if len(lost):
+            cells = [", ".join(map(str, group.cells.iloc[k])) for k in lost[:LISTED]]
+            names = [
+                " ".join(filter(None, (group.contrast[k], cell)))
+                for k, cell in zip(lost, cells, strict=False)
+            ]
+            shown = "; ".join(names) + ("; ..." if len(lost) > LISTED else "")
+            what = f"{len(lost)} of {len(group.rows)} {group.kind}s cannot be told from these data and are left out"
+            out.append(f"{request.where}: {group.effect}: {what}: {shown}")
+    return out
+
+
+def _known(group: Functions, width: int) -> np.ndarray:
+    """Whether each function is one of the fixed effects that were kept."""
+    size = np.maximum(np.abs(group.rows[:, :width]).max(axis=1), 1.0)
+    return (np.abs(group.rows[:, width:]) <= SAME * size[:, None]).all(axis=1)
+
+
+def _functions(grid: ReferenceGrid, request: Request) -> list[Functions]:
+    """All functions of a request; `rows` have `ReferenceGrid.unknown` behind the fixed effects."""
     check(grid, request)
     slopes = request.kind == "slopes"
     frame = grid.frame(request.at)
     matrix = grid.derivative(frame, request.of[0]) if slopes else grid.matrix(frame)
+    matrix = np.hstack([matrix, grid.unknown(frame, request.of[0] if slopes else "")])
     offset = np.zeros(len(frame))
     apart = [name for name in request.at if name not in (*request.of, *request.by)]
     # the levels that contrasts compare change fastest

@@ -112,6 +112,16 @@ class ReferenceGrid:
         terms = self.design.terms
         return self.design.predictors(frame)[:, [terms.columns.index(name) for name in terms.fixed]]
 
+    def unknown(self, frame: pd.DataFrame, name: str = "") -> np.ndarray:
+        """`Design.unknown` of a frame's rows, or its derivative in a numeric predictor, (n, d)."""
+        if not name:
+            return self.design.unknown(frame)
+        step = STEP * self.columns[name]["sd"]
+        ends = [
+            self.design.unknown(frame.assign(**{name: frame[name] + sign * step})) for sign in (1.0, -1.0)
+        ]
+        return (ends[0] - ends[1]) / (2.0 * step)
+
     def derivative(self, frame: pd.DataFrame, name: str) -> np.ndarray:
         """Derivative of X in a numeric predictor, (n, p)."""
         step = STEP * self.columns[name]["sd"]

@@ -7,8 +7,8 @@ another machine, makes the same columns.
 
 import ast
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -17,14 +17,21 @@ import pandas as pd
 from formulaic import Formula as Formulaic
 from formulaic import ModelSpec
 from formulaic.errors import FormulaicError
+from formulaic.transforms import TRANSFORMS
 
 from lmm.core.errors import StudyError
 from lmm.model.formula import Formula, parse
-from lmm.model.syntax import hide, hide_level, hide_name, shown, term_of
+from lmm.model.syntax import SHADOW, evaluable, hide, hide_level, hide_name, original, shown, term_of
 from lmm.model.terms import Grouping, Terms
 
-CONTEXT = {"np": np}
+FUNCTIONS = {
+    **TRANSFORMS,
+    "np": np,
+    "as_date": lambda days: days,
+}  # dates are numbers of days when they are read
+CONTEXT = FUNCTIONS | {name + SHADOW: function for name, function in FUNCTIONS.items()}
 INTERCEPT = "Intercept"
+SAME = 1e-6  # relative; combinations are found to about 3e-6 of a column's sd (checks.COLLINEAR)
 # What formulaic, and the functions that it calls with the user's arguments, raise.
 EVALUATION = (FormulaicError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
@@ -48,6 +55,8 @@ class Design:
         Of each specification's columns: formulaic's, but for columns that `term_of` puts in backticks.
     ends : dict of str to list
         Least and greatest value of numeric predictors, where a term's basis depends on all rows.
+    dropped : dict of str to dict
+        Fixed effects that were dropped, each with the columns that it is a combination of and their weights.
     """
 
     formula: Formula
@@ -57,6 +66,7 @@ class Design:
     specs: tuple[ModelSpec, ...]
     names: tuple[tuple[str, ...], ...]
     ends: dict[str, list[float]]
+    dropped: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
     def stateful(self) -> tuple[str, ...]:
@@ -86,13 +96,44 @@ class Design:
                 if name != INTERCEPT:
                     out[:, k] = df[self.plain[name]].to_numpy(dtype=np.float64)
             return out
+        found = self._evaluated(df)
+        return np.ascontiguousarray(np.column_stack([found[name] for name in self.terms.columns]))
+
+    def _evaluated(self, df: pd.DataFrame) -> dict[str, np.ndarray]:
+        """Every column of the model matrices, dropped ones too."""
         frame = _with_levels(df, self.formula, self.levels)
         found: dict[str, np.ndarray] = {}
         for spec, names in zip(self.specs, self.names, strict=True):
             if not set(names) <= found.keys():
                 matrix = _evaluate(spec, frame)
                 found |= {name: matrix[:, k] for k, name in enumerate(names)}
-        return np.ascontiguousarray(np.column_stack([found[name] for name in self.terms.columns]))
+        return found
+
+    def without(self, dropped: Mapping[str, Mapping[str, float]]) -> "Design":
+        """The design without some of its fixed effects; they stay columns where a random effect has them."""
+        fixed = tuple(name for name in self.terms.fixed if name not in dropped)
+        random = {name for grouping in self.terms.groupings for name in grouping.random}
+        columns = tuple(name for name in self.terms.columns if name not in dropped or name in random)
+        terms = replace(self.terms, fixed=fixed, columns=columns, dropped=tuple(dropped))
+        return replace(self, terms=terms, dropped={name: dict(weights) for name, weights in dropped.items()})
+
+    def estimable(self, df: pd.DataFrame) -> np.ndarray:
+        """Whether the model says what the mean of each row is, (n,) bool.
+
+        It does not where a dropped column differs from the combination of others that it is in the data: there the
+        fit depends on which column was dropped.
+        """
+        size = np.maximum(np.abs(self.predictors(df)).max(axis=1, initial=1.0), 1.0)
+        return (np.abs(self.unknown(df)) <= SAME * size[:, None]).all(axis=1)
+
+    def unknown(self, df: pd.DataFrame) -> np.ndarray:
+        """What each dropped column has beyond the combination of others that it is in the data, (n, d)."""
+        found = self._evaluated(df) if self.dropped else {}
+        beyond = [
+            found[name] - sum(weight * found[other] for other, weight in weights.items())
+            for name, weights in self.dropped.items()
+        ]
+        return np.column_stack(beyond) if beyond else np.empty((len(df), 0))
 
     def response(self, df: pd.DataFrame) -> np.ndarray:
         """The response of a batch, its offsets subtracted, (n,) float64."""
@@ -101,7 +142,7 @@ class Design:
         if bare in df.columns:
             y = df[bare].to_numpy(dtype=np.float64)
         else:
-            spec = ModelSpec(formula=Formulaic(hide(f"0 + {name}")))
+            spec = ModelSpec(formula=_formulaic(f"0 + {name}", df.columns))
             y = _evaluate(spec, df.rename(columns=hide_name))[:, 0]
         for offset in self.formula.offsets:
             y = y - df[offset].to_numpy(dtype=np.float64)
@@ -135,6 +176,7 @@ class Design:
             "levels": self.levels,
             "transforms": [repr(_builtin(spec.transform_state)) for spec in self.specs],
             "ends": self.ends,
+            "dropped": self.dropped,
         }
 
 
@@ -191,7 +233,8 @@ def rebuild(state: Mapping[str, Any]) -> Design:
     """The design whose `state` this is."""
     formula = parse(state["formula"])
     levels = {name: list(values) for name, values in state["levels"].items()}
-    return _finish(formula, levels, state["transforms"], state.get("ends", {}))
+    design = _finish(formula, levels, state["transforms"], state["ends"])
+    return design.without(state["dropped"]) if state["dropped"] else design
 
 
 def _sides(formula: Formula, levels: Mapping[str, list]) -> list[tuple[int, str, bool]]:
@@ -219,7 +262,8 @@ def _specs(
     parts = list(zip((formula.fixed, *sides), transforms, strict=True))
     for rhs, text in parts:
         if (rhs, text) not in made:  # in y ~ x + (x | g) both are x
-            spec = ModelSpec(formula=Formulaic(hide(rhs)), transform_state=ast.literal_eval(text))
+            formulaic = _formulaic(rhs, formula.predictors)
+            spec = ModelSpec(formula=formulaic, transform_state=ast.literal_eval(text))
             made[rhs, text] = _quietly(spec, frame).model_spec
     return tuple(made[part] for part in parts)
 
@@ -270,7 +314,7 @@ def _named(
                 label = name
                 for token, column in odd.items():
                     label = label.replace(f"`{token}`", f"`{tokens[token]}`").replace(token, column)
-                label = shown(label)
+                label = shown(original(label))
                 if factors == [(name, "lookup")]:
                     plain[label] = tokens[name]
                 if label in names or owners.setdefault(label, owner) != owner:
@@ -283,6 +327,23 @@ def _named(
     return tuple(named), plain
 
 
+def _formulaic(rhs: str, columns: Collection[str]) -> Formulaic:
+    """A right-hand side whose expressions mean what they say, whatever the columns are called."""
+    plain = Formulaic(hide(rhs))
+    if not any(name in CONTEXT for name in columns):
+        return plain
+    terms = []
+    for term in plain:
+        factors = [
+            f"{{{evaluable(factor.expr, columns)}}}"
+            if factor.eval_method.value == "python"
+            else f"`{factor.expr}`"
+            for factor in term.factors
+        ]
+        terms.append(":".join(factors) if term.degree else "1")
+    return Formulaic(" + ".join(["0" if "1" not in terms else "1", *(term for term in terms if term != "1")]))
+
+
 def _quietly(spec: ModelSpec, frame: pd.DataFrame) -> Any:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # log(0) and the like are found by the data's own checks
@@ -291,7 +352,7 @@ def _quietly(spec: ModelSpec, frame: pd.DataFrame) -> Any:
         except EVALUATION as error:
             what = str(error).strip().splitlines()[0]
             said = f"'{spec.formula}' cannot be evaluated: {what}; expected another formula"
-            raise StudyError("formula", shown(said)) from None
+            raise StudyError("formula", shown(original(said))) from None
 
 
 def _evaluate(spec: ModelSpec, frame: pd.DataFrame) -> np.ndarray:

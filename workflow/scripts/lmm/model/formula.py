@@ -14,7 +14,7 @@ from formulaic import Formula as Formulaic
 from formulaic.parser.types import Factor as Piece
 
 from lmm.core.errors import StudyError
-from lmm.model.syntax import hide, is_bare, names_in, shown, spaced, split, strip, unquoted
+from lmm.model.syntax import hide, named, names_in, shown, spaced, split, strip, unquoted
 
 COLUMN = re.compile(r"\s*\(\s*(?P<name>`[^`]+`|[^\W\d][\w.]*)\s*\)\s*")  # (column)
 EXPECTED = "expected columns by name ('.' is not supported) and functions of them, joined by +, -, * or :"
@@ -85,6 +85,8 @@ class Formula:
         Columns inside C(...): categories whatever their type.
     stateful : tuple of str
         Transformations such as poly(x, 2) whose basis depends on all rows.
+    dates : tuple of str
+        Columns inside as_date(...): dates, read as numbers of days.
     weights : str
         Column of precision weights: the residual variance of a row is sigma^2 / weight; empty: none.
     offsets : tuple of str
@@ -99,6 +101,7 @@ class Formula:
     predictors: tuple[str, ...]
     categorical: tuple[str, ...]
     stateful: tuple[str, ...]
+    dates: tuple[str, ...]
     weights: str = ""
     offsets: tuple[str, ...] = ()
 
@@ -161,6 +164,8 @@ class _Parser:
         self.hidden = hide(text) if isinstance(text, str) else text
         self.categorical: list[str] = []
         self.stateful: list[str] = []
+        self.dates: list[str] = []
+        self.bare: list[str] = []  # columns outside as_date(...)
         self.offsets: list[str] = []
 
     def fail(self, what: str) -> StudyError:
@@ -204,6 +209,12 @@ class _Parser:
             raise self.fail(
                 "a predictor called 'Intercept' is not told from the intercept; expected another name"
             )
+        for column in self.dates:
+            if column in (*self.bare, *keys, *beside, *offsets):
+                raise self.fail(
+                    f"'{column}' is a date in as_date(...) and stands without it elsewhere; "
+                    "write as_date(...) everywhere"
+                )
         for column in (*beside, *offsets):
             if column in keys or column in response.columns:
                 raise self.fail(
@@ -225,6 +236,7 @@ class _Parser:
             predictors=tuple(dict.fromkeys(predictors)),
             categorical=tuple(dict.fromkeys(self.categorical)),
             stateful=tuple(dict.fromkeys(self.stateful)),
+            dates=tuple(dict.fromkeys(self.dates)),
             weights=weights,
             offsets=offsets,
         )
@@ -308,13 +320,16 @@ class _Parser:
         expr = factor.expr
         if factor.eval_method.value == "lookup":
             name = shown(expr)
-            return (name if is_bare(name) else f"`{name}`"), [name]
+            self.bare.append(name)
+            return named(name), [name]
         if factor.eval_method.value == "literal":
             raise self.fail(f"'{expr}': expected a column or a function of columns")
         names = names_in(expr, self.fail)
         if not names.columns:
             raise self.fail(f"'{expr}': expected a function of columns")
         self.categorical += names.categorical
+        self.dates += names.dates
+        self.bare += names.bare
         expr = shown(expr)
         if names.stateful:
             self.stateful.append(expr)
@@ -416,7 +431,7 @@ def together(formulas: Sequence[str]) -> Formula:
     others = dict.fromkeys(formula.fixed for formula in parsed if formula.fixed != parsed[0].fixed)
     merged: dict[str, Any] = {
         name: tuple(dict.fromkeys(item for formula in parsed for item in getattr(formula, name)))
-        for name in ("variables", "predictors", "categorical", "stateful")
+        for name in ("variables", "predictors", "categorical", "stateful", "dates")
     }
     factors: dict[tuple[str, ...], dict[RandomTerm, None]] = {}
     for formula in parsed:

@@ -3,15 +3,13 @@
 import ast
 import keyword
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from lmm.core.tidy import RESIDUAL, sd_name
-
 STATEFUL = frozenset({"poly", "bs", "cs", "cr", "cc", "center", "scale", "standardize"})
-FUNCTIONS = STATEFUL | {"log", "log10", "log2", "exp", "exp2", "exp10", "C", "I"}
+FUNCTIONS = STATEFUL | {"log", "log10", "log2", "exp", "exp2", "exp10", "C", "I", "as_date"}
 # How names of variance parameters begin, and of measures of variance explained.
 RESERVED = ("sd__", "cor__", "variance_explained__")
 CALL = re.compile(rf"({'|'.join(sorted(FUNCTIONS))}|np\.\w+|contr\.\w+)\(")
@@ -20,6 +18,9 @@ ARITHMETIC = (
     ast.BinOp, ast.UnaryOp, ast.Compare, ast.Constant, ast.Tuple, ast.List,
     ast.operator, ast.unaryop, ast.cmpop, ast.expr_context,
 )  # fmt: skip
+NO_NUMBERS = (ast.BitXor, ast.BitAnd, ast.BitOr, ast.LShift, ast.RShift, ast.MatMult, ast.Invert, ast.Not)
+# Stands behind a function's name while formulaic evaluates an expression; see `evaluable`.
+SHADOW = "_lmm_"
 REFUSED = {
     "offset": "an offset stands alone; write y ~ x + offset(column) + (x | group)",
     "weights": "weights stand left of '~'; write y | weights(column) ~ x + (x | group)",
@@ -44,12 +45,29 @@ SIGNS = {FIRST + code: code for code in range(0x80)} | {ord(MARK): ""}
 
 @dataclass
 class Names:
-    """What one Python expression of a formula uses."""
+    """What one Python expression of a formula uses.
+
+    Attributes
+    ----------
+    columns, categorical, dates : list of str
+        Columns; those in C(...); those in as_date(...).
+    bare : list of str
+        Columns outside as_date(...).
+    stateful, call : bool
+        Whether a function's basis depends on all rows; whether the whole is a call.
+    """
 
     columns: list[str]
     categorical: list[str]
+    dates: list[str]
+    bare: list[str]
     stateful: bool
     call: bool
+
+
+def named(name: str) -> str:
+    """A column as a formula has it: odd names in backticks."""
+    return name if is_bare(name) else f"`{name}`"
 
 
 def names_in(expression: str, fail: Callable[[str], Exception]) -> Names:
@@ -66,10 +84,8 @@ def names_in(expression: str, fail: Callable[[str], Exception]) -> Names:
     -------
     Names
     """
-    # an identifier stands in for each `odd name`, so that Python's own parser can read the rest
-    pieces = expression.split("`")
-    odd = {f"column_{i}_": shown(pieces[i]) for i in range(1, len(pieces), 2)}
-    text = "".join(f"column_{i}_" if i % 2 else piece for i, piece in enumerate(pieces))
+    text, odd = _plain(expression)
+    odd = {stand_in: shown(name) for stand_in, name in odd.items()}
     tree = ast.parse(text, mode="eval")  # formulaic has parsed it before
     visitor = _Visitor(odd, fail)
     visitor.names.call = isinstance(tree.body, ast.Call)
@@ -77,10 +93,54 @@ def names_in(expression: str, fail: Callable[[str], Exception]) -> Names:
     return visitor.names
 
 
+def _plain(expression: str) -> tuple[str, dict[str, str]]:
+    """The expression with an identifier for each `odd name`, so that Python's parser reads it; and these names."""
+    pieces = expression.split("`")
+    odd = {f"column_{i}_": pieces[i] for i in range(1, len(pieces), 2)}
+    return "".join(f"column_{i}_" if i % 2 else piece for i, piece in enumerate(pieces)), odd
+
+
+def evaluable(expression: str, columns: Collection[str]) -> str:
+    """An expression as formulaic evaluates it rightly, whatever the columns are called.
+
+    formulaic takes any name for a column first. So a function, module or contrast that has the name of one of the
+    `columns` gets `SHADOW` behind its name; `original` takes it away again.
+    """
+    text, odd = _plain(expression)
+    shadowed = [node for node in _functions(ast.parse(text, mode="eval")) if node.id in columns]
+    for node in sorted(shadowed, key=lambda node: -node.col_offset):
+        end = len(text.encode()[: node.col_offset].decode()) + len(node.id)
+        text = text[:end] + SHADOW + text[end:]
+    for stand_in, name in odd.items():
+        text = text.replace(stand_in, f"`{name}`")
+    return text
+
+
+def original(name: str) -> str:
+    """A name in a model matrix, or a formula's text, without `SHADOW`."""
+
+    def unmarked(found: re.Match) -> str:
+        return found[1] if found[1] in FUNCTIONS | CONTRASTS | {"np", "contr"} else found[0]
+
+    return re.sub(rf"\b(\w+?){SHADOW}", unmarked, name)
+
+
+def _functions(tree: ast.AST) -> Iterator[ast.Name]:
+    """The names in an expression that are not columns: what is called, modules, contrasts in C(...)."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            yield node.func
+            if node.func.id == "C":
+                others = [*node.args[1:], *(word.value for word in node.keywords)]
+                yield from (arg for arg in others if isinstance(arg, ast.Name))
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            yield node.value
+
+
 class _Visitor(ast.NodeVisitor):
     def __init__(self, odd: dict[str, str], fail: Callable[[str], Exception]):
         self.odd, self.fail = odd, fail
-        self.names = Names([], [], False, False)
+        self.names = Names([], [], [], [], False, False)
 
     def visit_Call(self, node: ast.Call) -> None:
         name = ast.unparse(node.func)
@@ -96,27 +156,52 @@ class _Visitor(ast.NodeVisitor):
                 + ", ".join(sorted(FUNCTIONS))
             )
         self.names.stateful |= name in STATEFUL
-        if name == "C":
+        others = [*node.args, *(word.value for word in node.keywords)]
+        if name in ("C", "as_date"):
             if not node.args or not isinstance(node.args[0], ast.Name):
-                raise self.fail(f"'{ast.unparse(node)}': expected the name of a column in C(...)")
+                raise self.fail(f"'{self.shown(node)}': expected the name of a column in {name}(...)")
+            column = self.column(node.args[0])
+            (self.names.categorical if name == "C" else self.names.dates).append(column)
+        if name == "C":
             if any(word.arg == "levels" for word in node.keywords):
                 what = (
                     "other levels would count as the reference; write contr.treatment('level') to choose it"
                 )
-                raise self.fail(f"'{ast.unparse(node)}': {what}")
-            column = node.args[0].id
-            self.names.categorical.append(self.odd.get(column, column))
-        for item in [*node.args, *(word.value for word in node.keywords)]:
+                raise self.fail(f"'{self.shown(node)}': {what}")
+            contrasts = [arg for arg in others[1:] if isinstance(arg, ast.Name) and arg.id in CONTRASTS]
+            others = [arg for arg in others if arg not in contrasts]
+        if name == "as_date":
+            if len(others) > 1:
+                raise self.fail(f"'{self.shown(node)}': expected the name of a column and nothing else")
+            self.names.columns.append(column)
+            others = []
+        for item in others:
             self.visit(item)
 
+    def column(self, node: ast.Name) -> str:
+        return self.odd.get(node.id, node.id)
+
+    def shown(self, node: ast.AST) -> str:
+        """Source of a part of the expression, odd names in backticks."""
+        text = ast.unparse(node)
+        for stand_in, name in self.odd.items():
+            text = text.replace(stand_in, f"`{name}`")
+        return text
+
+    def visit_BinOp(self, node: ast.BinOp) -> None:
+        if isinstance(node.op, ast.BitXor):
+            raise self.fail("^ is not a power inside a function; write ** as in I(x ** 2)")
+        self.generic_visit(node)
+
     def generic_visit(self, node: ast.AST) -> None:
-        if not isinstance(node, ARITHMETIC):
-            raise self.fail(f"'{ast.unparse(node)}': expected arithmetic on columns")
+        if not isinstance(node, ARITHMETIC) or isinstance(getattr(node, "op", None), NO_NUMBERS):
+            raise self.fail(f"'{self.shown(node)}': expected arithmetic on columns")
         super().generic_visit(node)
 
     def visit_Name(self, node: ast.Name) -> None:
-        if node.id not in CONTRASTS:
-            self.names.columns.append(self.odd.get(node.id, node.id))
+        column = self.column(node)
+        self.names.columns.append(column)
+        self.names.bare.append(column)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         name = ast.unparse(node)
@@ -183,6 +268,8 @@ def term_of(column: str) -> str:
     `x:z` is an interaction, `f[T.a]` a level, `log(x)` a function, and the standard deviation of a random effect of
     a column called Observation would have the residual's name.
     """
+    from lmm.core.tidy import RESIDUAL, sd_name  # here, because headers are looked at without pandas
+
     odd = column.startswith(RESERVED) or sd_name(column) == RESIDUAL or CALL.match(column)
     return f"`{column}`" if odd or set(":[") & set(column) else column
 

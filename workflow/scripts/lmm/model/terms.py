@@ -46,11 +46,14 @@ class Terms:
         The grouping factors in the formula's order.
     columns : tuple of str
         Distinct columns W of Z and X: the intercept first where there is one, then Z's, then X's own.
+    dropped : tuple of str
+        Columns of the fixed effects that are linear combinations of those before them: they are not in X.
     """
 
     fixed: tuple[str, ...]
     groupings: tuple[Grouping, ...]
     columns: tuple[str, ...]
+    dropped: tuple[str, ...] = ()
 
     @classmethod
     def one(
@@ -82,7 +85,7 @@ class Terms:
             Grouping(tuple(item["columns"]), tuple(tuple(block) for block in item["blocks"]))
             for item in value["groupings"]
         )
-        return cls(tuple(value["fixed"]), groupings, tuple(value["columns"]))
+        return cls(tuple(value["fixed"]), groupings, tuple(value["columns"]), tuple(value["dropped"]))
 
     @property
     def only(self) -> Grouping:

@@ -6,6 +6,7 @@ y by 1e8 destroys them silently); these do not, and they still add up over any s
 (docs/statistics.md, section 1).
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -100,6 +101,25 @@ class Basis:
         if INTERCEPT in names:  # exact zeros where the centre cancels
             combine[0] = [1.0 if name == INTERCEPT else 0.0 for name in names]
         return combine, back
+
+    def raw_weights(
+        self, combinations: Mapping[str, Mapping[str, float]], names: Sequence[str]
+    ) -> dict[str, dict[str, float]]:
+        """Combinations of `stable` columns as combinations of the columns in their original units."""
+        _, back = self.stable(tuple(names))
+        found = {}
+        for name, weights in combinations.items():
+            same = np.zeros(len(names))
+            same[names.index(name)] = -1.0
+            for other, weight in weights.items():
+                same[names.index(other)] = weight
+            raw = back @ same
+            found[name] = {
+                other: float(-value / raw[names.index(name)])
+                for other, value in zip(names, raw, strict=True)
+                if other != name and value
+            }
+        return found
 
 
 class Ols(NamedTuple):

@@ -5,7 +5,7 @@ y or of a predictor cancels exactly (Sterbenz) before anything is squared.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -101,10 +101,21 @@ def _least_squares(A: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.linalg.lstsq(A, b, rcond=1e-6)[0]
 
 
-def sample(source: Source, rows: int = SAMPLE_ROWS) -> pd.DataFrame:
+def sample(
+    source: Source, rows: int = SAMPLE_ROWS, select: Callable[[Part], str] | None = None
+) -> pd.DataFrame:
     """Some rows of a scanned source, always the same ones: the first, and others spread over the files.
 
     Of text files only the beginnings are read, for the rest of them has no address.
+
+    Parameters
+    ----------
+    source : Source
+        As `ingest.inspect` or `ingest.scan` gives it.
+    rows : int
+        About how many.
+    select : callable, optional
+        Part -> SQL of the columns wanted; the used columns in their kinds by default.
     """
     if source.rows:
         total = sum(source.rows)
@@ -120,7 +131,7 @@ def sample(source: Source, rows: int = SAMPLE_ROWS) -> pd.DataFrame:
         files = sorted({len(source.files) * k // SAMPLE_SPANS for k in range(SAMPLE_SPANS)})
         spans = [Part(file, None, 0, max(rows // len(files), 1)) for file in files]
     with connect(ordered=True) as connection:
-        frames = [connection.execute(source.typed(span)).df() for span in spans]
+        frames = [connection.execute((select or source.typed)(span)).df() for span in spans]
     return pd.concat(frames, ignore_index=True)
 
 

@@ -1,6 +1,6 @@
 """The moments stage: from checked rows to moments and designs, in one job or in one a part of the files."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -138,56 +138,67 @@ def of_sources(
 
 
 def checked(
-    moments: Moments | SeveralMoments, own: Iterable[Design], data: Mapping[str, Any]
-) -> Moments | SeveralMoments:
-    """The moments, if no column of X or of a block of Z is a combination of others, nor the response one of X's.
+    moments: Moments | SeveralMoments,
+    own: Sequence[Design],
+    data: Mapping[str, Any],
+    rank_deficient: str = "error",
+) -> list[Design]:
+    """The designs without the fixed effects that are combinations of others.
+
+    Moments keep the columns of all designs; a fit uses those of its own.
 
     Parameters
     ----------
-    moments : Moments
+    moments : Moments or SeveralMoments
         Sufficient statistics of the rows.
-    own : iterable of Design
+    own : sequence of Design
         Each formula's design.
     data : mapping
         data.json's content.
+    rank_deficient : "error" or "drop"
+        What to do about such fixed effects.
 
     Returns
     -------
-    Moments
-        The same.
+    list of Design
 
     Raises
     ------
     StudyError
-        It names the columns.
+        A column of X (unless they are dropped) or of a block of Z is a combination of others, or the response one
+        of X's. It names the columns.
     """
+    where, kept = place(data), []
     if isinstance(moments, SeveralMoments):
-        checks.different(moments, place(data))
+        checks.different(moments, where)
     for design in own:
-        blocks = [block for grouping in design.terms.groupings for block in grouping.blocks]
-        for names in (design.terms.fixed, *blocks):
-            checks.collinear(moments, names, place(data))
-        checks.exact(moments, design.formula.response, design.terms.fixed, place(data))
-    return moments
+        fixed = design.terms.fixed
+        dropped = checks.combinations(moments, fixed)
+        if dropped and rank_deficient == "error":
+            checks.collinear(moments, fixed, where)
+        for names in (block for grouping in design.terms.groupings for block in grouping.blocks):
+            checks.collinear(moments, names, where)
+        if dropped:
+            design = design.without(moments.basis.raw_weights(dropped, fixed))
+        checks.exact(moments, design.formula.response, design.terms.fixed, where)
+        kept.append(design)
+    return kept
 
 
 def merged(
-    parts: Sequence[Sequence[str]], own: Sequence[Design], data: Mapping[str, Any]
-) -> Moments | SeveralMoments:
-    """Moments of all parts, added in their order; `checked`.
+    parts: Sequence[Sequence[str]],
+    own: Sequence[Design],
+    data: Mapping[str, Any],
+    rank_deficient: str = "error",
+) -> tuple[Moments | SeveralMoments, list[Design]]:
+    """Moments of all parts, added in their order, and the designs; `checked`.
 
     Parameters
     ----------
     parts : sequence of sequences of str
         Paths of what `Moments.write` or `SeveralMoments.write` wrote.
-    own : iterable of Design
-        Each formula's design.
-    data : mapping
-        data.json's content.
-
-    Returns
-    -------
-    Moments
+    own, data, rank_deficient
+        As for `checked`.
     """
     several = len(data["factors"]) > 1
     kind = SeveralMoments if several else Moments
@@ -198,4 +209,5 @@ def merged(
                 yield kind.read(*part)
                 progress.advance()
 
-    return checked((merge_several if several else merge)(read()), own, data)
+    moments = (merge_several if several else merge)(read())
+    return moments, checked(moments, own, data, rank_deficient)

@@ -10,25 +10,13 @@ import pandas as pd
 from lmm.core.errors import StudyError
 from lmm.data import checks, ingest, names
 from lmm.data.cells import EXACT
+from lmm.data.dialect import Reading
 from lmm.data.finite import columns_in
 from lmm.data.source import Part, Source, connect
 from lmm.data.summary import Locator, levels, summarise
 from lmm.model.formula import together
 
 BATCH = 20_000  # rows whose model matrix is looked at at a time
-
-
-def inspect(file: str, formula: Any) -> Source:
-    """Look at the header: predictors and the grouping factor must be there, the response need not.
-
-    Raises
-    ------
-    StudyError
-        As `ingest.inspect` does.
-    """
-    keys = [name for columns in formula.keys for name in columns]
-    columns = list(dict.fromkeys([*formula.predictors, *keys]))
-    return ingest.inspect([file], columns, formula.keys, predictors=formula.predictors)
 
 
 def check(file: str, formula: Any, data: Mapping[str, Any]) -> Source:
@@ -52,9 +40,11 @@ def check(file: str, formula: Any, data: Mapping[str, Any]) -> Source:
         A missing or infinite value, text where the data have numbers, a category that the data do not have.
         Groups may be new.
     """
-    source = inspect(file, formula)
-    known = data["columns"]
-    categorical = tuple(name for name in formula.predictors if "levels" in known[name])
+    keys = [name for columns in formula.keys for name in columns]
+    columns = list(dict.fromkeys([*formula.predictors, *keys]))  # the response need not be there
+    stated = Reading.of(data)
+    source = ingest.inspect([file], columns, formula.keys, False, formula.predictors, stated, formula.dates)
+    categorical = tuple(name for name in formula.predictors if "levels" in data["columns"][name])
     locate = Locator(source, categorical)
     found = summarise(source, categorical)
     summary = found.columns
@@ -67,7 +57,7 @@ def check(file: str, formula: Any, data: Mapping[str, Any]) -> Source:
     for name in formula.predictors:
         known = data["columns"][name]
         categories = known.get("levels")
-        kinds[name] = known["kind"] if categories else "DOUBLE"
+        kinds[name] = known["kind"] if categories or name in formula.dates else "DOUBLE"
         if kinds[name] != "VARCHAR":
             _numbers(name, summary[name], kinds[name], locate)
     source = replace(source, kinds=source.kinds | kinds)
@@ -87,8 +77,9 @@ def _numbers(name: str, column, kind: str, locate: Locator) -> None:
     if column.text:
         stored = locate.source.kinds.get(name) == "VARCHAR"
         file, row, value = locate.first(name, "v IS NOT NULL" if stored else "v IS NOT NULL AND d IS NULL")
+        expected = "a date such as 2024-01-31" if kind == "DAYS" else "a number"
         raise StudyError(
-            file, f"column {name!r}: {value!r} in row {row} is text, expected a number as in the data"
+            file, f"column {name!r}: {value!r} in row {row} is text, expected {expected} as in the data"
         )
     checks.finite(name, column, locate)
     if kind == "BIGINT" and locate.source.kinds.get(name) != "BIGINT" and column.whole != column.numbers:

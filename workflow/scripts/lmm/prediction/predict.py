@@ -29,7 +29,7 @@ from lmm.moments.moments import Moments
 
 COLUMNS = [
     "source", "row", "level", "engine", "fitted_fixed", "fitted", "std_error", "conf_low", "conf_high",
-    "pred_low", "pred_high",
+    "pred_low", "pred_high", "estimable",
 ]  # fmt: skip
 DRAWS = 200  # of the posterior that variances are averaged over, evenly spaced; the catalogue of engines quotes it
 BATCH = 20_000  # rows at a time: bounds memory to some of their q x q matrices
@@ -162,7 +162,7 @@ def table(
     ----------
     engine : str
     rows : DataFrame
-        source, row, level.
+        source, row, level, estimable.
     means : from `fitted`
     found : from `errors`
     level : float
@@ -205,7 +205,7 @@ def predict(
     W : (N, K) array
         Columns `terms.columns`.
     rows : DataFrame
-        source, row, level of each.
+        source, row, level of each; estimable: whether the fixed effects say what its mean is.
     level : float
     posterior : Dataset, optional
         Draws of a Bayesian engine; without them variances are those at the estimates.

@@ -49,7 +49,8 @@ def by_all(
         Columns `predictions.COLUMNS`, engine after engine.
     details : dict
         rows by source; of the rows that are no data, the groups that the data have (known_groups, known_rows) and
-        have not (new_groups, new_rows, new_names: some of them); methods by engine, why an engine was left out.
+        have not (new_groups, new_rows, new_names: some of them); rows whose mean the data cannot tell (see
+        `Design.estimable`), methods by engine, why an engine was left out.
     """
     left_out, tables, count, met = {}, [], {}, {}
     if rows is not None:
@@ -72,15 +73,16 @@ def by_all(
                 continue
             posterior = _posterior(paths["posterior"])
         if rows is not None:
-            W = design.predictors(rows)
+            W, known = design.predictors(rows), listed.assign(estimable=design.estimable(rows))
             tables.append(
-                predict(fit, moments, design.terms, W, listed, settings["conf_level"], posterior, prior)
+                predict(fit, moments, design.terms, W, known, settings["conf_level"], posterior, prior)
             )
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
     methods = {engine: row(engine).predicts for engine in settings["engines"] if engine not in left_out}
     return table, {
         "rows": {source: int(number) for source, number in count.items()},
         **met,
+        "not_estimable": int((~table["estimable"]).sum()) // len(tables) if tables else 0,
         "own_rows_limit": OWN_ROWS,
         "conf_level": settings["conf_level"],
         "methods": methods,

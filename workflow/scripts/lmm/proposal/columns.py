@@ -1,6 +1,5 @@
 """What a sample of a user's file says of each of its columns."""
 
-import keyword
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,13 +8,45 @@ import numpy as np
 import pandas as pd
 
 from lmm.core.errors import StudyError
-from lmm.core.words import counted
-from lmm.data import cells, ingest
-from lmm.data.source import Part, Source, explain
+from lmm.core.words import counted, listed
+from lmm.data import factors, ingest
+from lmm.data.checks import DATE, days_of
+from lmm.data.source import Part, Source, explain, quote
+from lmm.model.syntax import named
 from lmm.moments.pilot import sample
 
 SAMPLE_ROWS = 100_000
 LONG = r"[-+]?[0-9]{16,}"
+# Values that stand for a missing number: signs alone, a spreadsheet's errors, and words that say so.
+MARK = re.compile(
+    r"[^\w\s]{1,3}|#?n/?a!?|#(null|value|ref|name|div/0|num)[!?]?|n\.? ?[ad]\.?|nan|none|null|nil|missing|unknown",
+    re.IGNORECASE,
+)
+# A number with a sign, a unit or separators about it: `<0.5`, `1,234.5`, `12 %`, `$3`.
+QUANTITY = re.compile(
+    r"[<>≤≥~±$€£]{0,2} ?[-+]?([0-9]{1,3}([,' ][0-9]{3})+|[0-9]+)?([.,][0-9]+)?([eE][-+]?[0-9]+)? ?[%‰*$€£°]?"
+)
+# Other values that are not numbers, of all: up to this share they are slips in a column of numbers.
+FEW = 0.1
+SHOWN = 5  # of them in a message
+
+
+@dataclass(frozen=True)
+class Odd:
+    """A value that is not a number in a column of numbers, and the first row that has it, 0 if unknown."""
+
+    value: str
+    row: int
+
+    @property
+    def said(self) -> str:
+        """The value and its row."""
+        return f"{self.value!r} in row {self.row}" if self.row else repr(self.value)
+
+    @property
+    def is_mark(self) -> bool:
+        """Whether it can only mean missing."""
+        return bool(MARK.fullmatch(self.value.strip()))
 
 
 @dataclass(frozen=True)
@@ -26,15 +57,21 @@ class Column:
     ----------
     name : str
     numeric, whole : bool
-        All its values are numbers; whole numbers.
+        All its values, but for a few in `odd`, are numbers; whole numbers.
     levels : int
         Distinct values.
     missing : int
-        Rows without a value.
+        Rows without a value; without a number in a column of numbers.
     low, high : float
         Least and greatest number; NaN for text.
     counts_rows : bool
         Whole numbers, all different, rising or falling: a row number.
+    dates : bool
+        Its values are dates.
+    categories : tuple of str
+        Levels of a column of text in their order, the reference first; none where they are many.
+    odd : tuple of Odd
+        Distinct values that are not numbers.
     role, why : str
         What it was taken for (response, group, predictor, slope, left out), and the reason.
     """
@@ -47,68 +84,113 @@ class Column:
     low: float
     high: float
     counts_rows: bool
+    dates: bool = False
+    categories: tuple[str, ...] = ()
+    odd: tuple[Odd, ...] = ()
     role: str = "left out"
     why: str = ""
 
     @property
     def words(self) -> frozenset[str]:
         """The words of its name: `SubjectID` and `subject_id` have two."""
-        return frozenset(word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", self.name))
+        found = re.findall(r"[A-ZÄÖÜ]+(?![a-zäöüß])|[A-ZÄÖÜ]?[^\W\d_A-ZÄÖÜ]+", self.name)
+        return frozenset(word.lower() for word in found)
 
     @property
     def term(self) -> str:
         """Its name as a formula has it, odd ones in backticks."""
-        plain = self.name.isidentifier() and not keyword.iskeyword(self.name)
-        return self.name if plain else f"`{self.name}`"
+        return named(self.name)
+
+    @property
+    def used(self) -> bool:
+        """Whether the model has it."""
+        return self.role != "left out"
 
 
 def look(patterns: str | Sequence[str]) -> tuple[Source, pd.DataFrame, list[Column]]:
     """A sample of the rows, numbers as numbers and other columns as text, and what it says of each column."""
     bare = ingest.inspect(patterns, (), "")
     names = [name for name in bare.headers[0] if name.strip() and "`" not in name]
-    names = [name for name in names if _readable(bare, name)]
-    source = ingest.inspect(patterns, names, "")
+    kinds = {name: _kind(bare, name) for name in names}
+    names = [name for name in names if kinds[name]]
+    days = [name for name in names if kinds[name] == "DAYS"]
+    source = ingest.inspect(patterns, names, "", dates=days)
     import duckdb  # slow to import, and a file that cannot be opened needs none
 
     try:
-        frame = sample(source, SAMPLE_ROWS)
+        frame, numbers = sample(source, SAMPLE_ROWS), sample(source, SAMPLE_ROWS, _numbers(source))
     except duckdb.Error as error:
         raise explain(error, source, Part(0)) from None
-    columns, found = [], _numbers(source, frame)
+    columns = []
     for name in names:
-        values, numbers = frame[name], found[name]
-        numeric = bool(values.notna().any() and (numbers.notna() == values.notna()).all())
-        # Identifiers that doubles cannot tell apart, and numbers that the file has as categories
-        numeric &= name not in source.factors and not values.dropna().astype(str).str.fullmatch(LONG).all()
-        frame[name] = numbers if numeric else values.astype(object)
-        columns.append(_column(name, frame[name], numeric))
+        column = _column(source, name, frame[name], numbers[name])
+        frame[name] = numbers[name].astype(float) if column.numeric else frame[name].astype(object)
+        columns.append(column)
     return source, frame, columns
 
 
-def _numbers(source: Source, frame: pd.DataFrame) -> pd.DataFrame:
-    """The numbers that the fit would see; NaN for missing values and text, which a Parquet file's text always is."""
-    text = [name for name in frame if name not in source.kinds]
-    found = cells.numbers(frame[text])
-    for name, kind in source.kinds.items():
-        found[name] = np.full(len(frame), np.nan) if kind == "VARCHAR" else frame[name].to_numpy(float)
-    return pd.DataFrame(found, index=frame.index)
+def _kind(source: Source, name: str) -> str:
+    """DAYS for dates, nothing for a type that no model can take; text files have no types."""
+    for dates, kind in (((), "plain"), ((name,), "DAYS")):
+        try:
+            ingest.inspect(source.files[0], (name,), "", dates=dates)
+        except StudyError:
+            continue
+        return kind
+    return ""
 
 
-def _readable(source: Source, name: str) -> bool:
-    """Whether a column has a type that a model can take; text files have no types."""
-    try:
-        ingest.inspect(source.files[0], (name,), "")
-    except StudyError:
-        return False
-    return True
+def _numbers(source: Source):
+    """SQL of every column's numbers: the decision is the one that a run makes."""
+    text = [name for name in source.columns if source.kinds.get(name) == "VARCHAR"]  # Parquet's text is text
+
+    def select(part: Part) -> str:
+        values = (
+            f"{'CAST(NULL AS DOUBLE)' if name in text else source.number(name)} AS {quote(name)}"
+            for name in source.columns
+        )
+        return f"SELECT {', '.join(values)} FROM ({source.raw(part)})"
+
+    return select
 
 
-def _column(name: str, values: pd.Series, numeric: bool) -> Column:
-    there = values.dropna()
-    whole = numeric and bool(np.isfinite(there).all() and (there == np.round(there)).all())
-    counts = whole and len(there) > 2 and (there.diff().dropna().abs() == 1).all() and there.is_unique
-    low, high = (float(there.min()), float(there.max())) if numeric else (np.nan, np.nan)
-    return Column(name, numeric, whole, there.nunique(), int(values.isna().sum()), low, high, bool(counts))
+def _column(source: Source, name: str, values: pd.Series, numbers: pd.Series) -> Column:
+    """What its values, as the file has them and as numbers, say of a column."""
+    if source.kinds.get(name) == "DAYS":
+        return Column(
+            name, False, False, values.nunique(), int(values.isna().sum()), np.nan, np.nan, False, True
+        )
+    there = values.dropna().astype(str)
+    strange = there[numbers.loc[there.index].isna()]
+    first = strange.drop_duplicates()
+    known = len(source.files) == 1 and not source.rows  # of a text file the first rows are read
+    odd = tuple(Odd(value, int(row) + 1 if known else 0) for row, value in first.items())
+    numeric = _is_number(there, strange, first)
+    # Identifiers that doubles cannot tell apart, and numbers that the file has as categories
+    numeric &= name not in source.factors and not there.str.fullmatch(LONG).all()
+    if not numeric:
+        dates = len(there) > 0 and there.str.strip().str.fullmatch(DATE.pattern).mean() >= 1 - FEW
+        distinct = sorted(there.unique())
+        order = factors.in_order(source, name, distinct) if len(distinct) <= ingest.MAX_LEVELS else ()
+        categories = tuple(map(str, order))
+        missing = int(values.isna().sum())
+        return Column(name, False, False, len(distinct), missing, np.nan, np.nan, False, dates, categories)
+    found = numbers.dropna().astype(float)
+    whole = bool(np.isfinite(found).all() and (found == np.round(found)).all())
+    counts = whole and len(found) > 2 and (found.diff().dropna().abs() == 1).all() and found.is_unique
+    low, high = float(found.min()), float(found.max())
+    missing = int(numbers.isna().sum())
+    return Column(name, True, whole, found.nunique(), missing, low, high, bool(counts), odd=odd)
+
+
+def _is_number(there: pd.Series, strange: pd.Series, first: pd.Series) -> bool:
+    """Whether a column is one of numbers: some are, and those that are not are marks, quantities, or few."""
+    marks = first[[bool(MARK.fullmatch(value.strip())) for value in first]]
+    close = first[[bool(re.search("[0-9]", v) and QUANTITY.fullmatch(v.strip())) for v in first]]
+    slips = (~strange.isin([*marks, *close])).sum()
+    plain = len(there) - len(strange)
+    enough = plain + strange.isin(close).sum() >= len(there) / 2
+    return bool(plain and enough and slips <= FEW * len(there))
 
 
 def is_all(source: Source, rows: int) -> bool:
@@ -120,11 +202,33 @@ def is_all(source: Source, rows: int) -> bool:
 
 def describe(column: Column) -> str:
     """A column in one line, for the file's comment."""
-    if column.numeric:
+    if column.dates:
+        said = f"dates, {counted(column.levels, 'day')}"
+    elif column.numeric:
         said = f"numbers, {column.low:g} to {column.high:g}"
         said = f"{counted(column.levels, 'level')}" if column.role == "group" else said
     else:
         said = f"text, {counted(column.levels, 'level')}"
     said += f", missing in {counted(column.missing, 'row')}" if column.missing else ""
     role = {"group": "grouping factor", "slope": "predictor, random slope"}.get(column.role, column.role)
-    return f"{said}: {role}{f' ({column.why})' if column.why else ''}"
+    why = column.why or (f"dates; {days_of(column.name)}" if column.dates else "")
+    return f"{said}: {role}{f' ({why})' if why else ''}"
+
+
+def notes(column: Column) -> list[str]:
+    """What there is to say of values that are not numbers in a column of numbers that the model has."""
+    if not column.used or not column.odd:
+        return []
+    said = []
+    marks, others = ([odd for odd in column.odd if odd.is_mark is mark] for mark in (True, False))
+    if marks:
+        met = listed([odd.said for odd in marks[:SHOWN]])
+        said.append(f"column {column.name!r}: {met} read as missing, by `missing_values`")
+    if others:
+        more = f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
+        met = ", ".join(odd.said for odd in others[:SHOWN])
+        what = (
+            f"column {column.name!r}: {met}{more}: not a number; a run stops there until you correct the file"
+        )
+        said.append(f"{what}, or add the value to `missing_values` if it means missing")
+    return said

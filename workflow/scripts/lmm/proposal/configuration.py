@@ -1,6 +1,8 @@
 """A proposal as a configuration file: commented, and valid before it is written."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -8,6 +10,7 @@ import yaml
 from lmm.config.load import load
 from lmm.core.errors import StudyError
 from lmm.data import ingest
+from lmm.data.dialect import Reading
 from lmm.proposal.columns import describe
 from lmm.proposal.model import Proposal
 
@@ -15,12 +18,12 @@ TEMPLATE = """\
 # Proposed by `make new`: check the formula, then run: make ARGS="--configfile {path}"
 # Every key: config/README.md. Looked at: {rows}.
 {columns}
-studies:
+{notes}studies:
   {name}:
     title: {title}
     formula: {formula} # {effects}
 {others}    data: {data}
-    missing: {missing}
+{reading}    missing: {missing}
     engines: # leave out what you do not want
       ols: {{}}
       mixedlm: {{}}
@@ -51,10 +54,20 @@ def configuration(name: str, data: str, proposal: Proposal, path: str) -> str:
     )
     rows = f"all {proposal.rows:,} rows" if proposal.whole else f"a sample of {proposal.rows:,} rows"
     many = proposal.missing
+    if proposal.interaction:
+        effects += f"; {proposal.interaction}: arms differ in their course, the treatment's effect"
+    marks = proposal.odd(marks=True)
+    reading = (
+        f"    missing_values: {quoted(marks, ensure_ascii=False)} # these mean missing\n" if marks else ""
+    )
+    if proposal.csv:
+        reading += f"    csv: {quoted(proposal.csv, ensure_ascii=False)} # as found in the file\n"
     return TEMPLATE.format(
         path=path,
         rows=f"{rows}, {proposal.groups:,} groups",
         columns="\n".join(f"#   {column.name}: {describe(column)}" for column in proposal.columns),
+        notes="".join(f"# Note: {note}\n" for note in proposal.notes),
+        reading=reading,
         name=name,
         title=quoted(name.replace("-", " ").replace("_", " ").capitalize(), ensure_ascii=False),
         formula=quoted(proposal.formula, ensure_ascii=False),
@@ -68,8 +81,17 @@ def configuration(name: str, data: str, proposal: Proposal, path: str) -> str:
     )
 
 
-def checked(name: str, text: str, root: str | Path = ".") -> str:
+def checked(name: str, text: str, root: str | Path = ".", odd: Sequence[str] = ()) -> str:
     """`text`, once it has passed what a run checks before its first fit.
+
+    Parameters
+    ----------
+    name : str
+        The study's.
+    text : str
+    root : str or Path
+    odd : sequence of str
+        Values that are not numbers and that the user has yet to decide about: everything else is checked.
 
     Raises
     ------
@@ -77,11 +99,15 @@ def checked(name: str, text: str, root: str | Path = ".") -> str:
         The study's name, or the data: headers, and the rows too where they are few enough to be copied.
     """
     study = load(yaml.safe_load(text), root).studies[name]
-    drop = study.settings.missing == "drop"
+    formula, settings = study.formula, study.settings
+    stated = Reading.of(settings.plain())
+    stated = replace(stated, missing=(*stated.missing, *odd))
+    drop = settings.missing == "drop" or bool(odd)
     try:
-        source = ingest.inspect(study.data, study.formula.variables, study.formula.keys, drop)
+        keys, predictors = formula.keys, formula.predictors
+        source = ingest.inspect(study.data, formula.variables, keys, drop, predictors, stated, formula.dates)
         if source.size <= ingest.COPY_LIMIT:
-            ingest.scan(source, study.formula)
+            ingest.scan(source, formula)
     except StudyError as error:
         raise error.within(name) from None
     return text

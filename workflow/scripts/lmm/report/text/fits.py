@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from lmm.core.tidy import OWN_ROWS, RESIDUAL
+from lmm.core.tidy import OWN_ROWS, RESIDUAL, rank_deficient
 from lmm.core.words import (
     capital,
     counted,
@@ -32,6 +32,7 @@ def data(results: Results) -> list[str]:
         if lost := dropped(results):
             columns = about["dropped"]["columns"].items()
             said.append(f"{capital(lost)} ({listed([f'{name} in {count:,}' for name, count in columns])}).")
+        said += [capital(f"{note}.") for note in about.get("read_as", ())] + dropped_effects(results)
         several = "; the engines are compared with one another" if len(results.fits) > 1 else ""
         said += [f"They are not simulated: there is no truth to compare with{several}."]
         return said + unfitted(results)
@@ -65,6 +66,12 @@ def dropped(results: Results) -> str:
     lost = (results.data.get("dropped") or {}).get("rows") or 0
     were = "was" if lost == 1 else "were"
     return f"{counted(lost, 'row')} with missing values {were} left out" if lost else ""
+
+
+def dropped_effects(results: Results) -> list[str]:
+    """Which fixed effects were dropped before the fits, where they are rank-deficient."""
+    dropped = next((fit.diagnostics.dropped for fit in results.fits.values()), [])
+    return [f"{capital(rank_deficient(dropped))}."] if dropped else []
 
 
 def predicted(results: Results) -> list[str]:
@@ -365,7 +372,7 @@ def contrasts(results: Results) -> list[str]:
     for name, column in results.data["columns"].items():
         if "levels" not in column:
             continue
-        named = rf"(?:{re.escape(name)}|C\({re.escape(name)}\b.*\))\[T\.(.*)\]"
+        named = rf"(?:{re.escape(name)}|C\(`?{re.escape(name)}(?!\w).*\))\[T\.(.*)\]"
         compared = {found[1] for term in terms if (found := re.fullmatch(named, term))}
         left = [str(level) for level in column["levels"] if str(level) not in compared]
         if compared and len(left) == 1:
