@@ -62,6 +62,19 @@ def scaled(value: float, width: float, digits: int = 3) -> str:
     """A value of a column whose values span `width`: so many digits of the width, no zeros behind them.
 
     2008 on an axis from 2008 to 2017, not 2010 as three digits of its own would make it.
+
+    Parameters
+    ----------
+    value : float
+        The value.
+    width : float
+        Width of the interval.
+    digits : int
+        Significant digits.
+
+    Returns
+    -------
+    str
     """
     if not math.isfinite(value):
         return "–"
@@ -73,7 +86,21 @@ def scaled(value: float, width: float, digits: int = 3) -> str:
 
 
 def ends(low: float, high: float, digits: int = 3) -> str:
-    """A range, `2008 to 2017`: both ends to so many digits of its width."""
+    """A range, `2008 to 2017`: both ends to so many digits of its width.
+
+    Parameters
+    ----------
+    low : float
+        Lower end.
+    high : float
+        Upper end.
+    digits : int
+        Significant digits.
+
+    Returns
+    -------
+    str
+    """
     return f"{scaled(low, high - low, digits)} to {scaled(high, high - low, digits)}"
 
 

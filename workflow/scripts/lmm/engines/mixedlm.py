@@ -246,7 +246,23 @@ def fit(
 
 
 def skipped(reason: str, n_rows: int, n_groups: int, conf_level: float) -> Fit:
-    """Empty tables and why."""
+    """Empty tables and why.
+
+    Parameters
+    ----------
+    reason : str
+        Why it is not fitted.
+    n_rows : int
+        N.
+    n_groups : int
+        J.
+    conf_level : float
+        Of the intervals, between 0 and 1.
+
+    Returns
+    -------
+    Fit
+    """
     about = Diagnostics(
         ENGINE,
         status="skipped",

@@ -295,7 +295,17 @@ def _in_roots(
 
 
 def inverse(matrix: np.ndarray) -> np.ndarray:
-    """Inverse of a symmetric matrix on the directions in which, its diagonal being 1, it is above `FLAT`."""
+    """Inverse of a symmetric matrix on the directions in which, its diagonal being 1, it is above `FLAT`.
+
+    Parameters
+    ----------
+    matrix : array
+        Symmetric.
+
+    Returns
+    -------
+    array
+    """
     size = np.sqrt(np.maximum(np.diag(matrix), 0.0))
     unit = np.where(size > 0.0, 1.0 / np.where(size > 0.0, size, 1.0), 0.0)
     values, vectors = np.linalg.eigh(matrix * np.outer(unit, unit))

@@ -16,7 +16,21 @@ from lmm.moments.several import SeveralMoments
 def problem_for(
     moments: Moments | SeveralMoments, terms: Terms, ml: bool = False
 ) -> Problem | SeveralProblem:
-    """The kernels' input for a model; ML or REML is a property of one factor's problem."""
+    """The kernels' input for a model; ML or REML is a property of one factor's problem.
+
+    Parameters
+    ----------
+    moments : Moments | SeveralMoments
+        Sufficient statistics of the rows.
+    terms : Terms
+        Names of the model's columns.
+    ml : bool
+        Maximum likelihood instead of REML.
+
+    Returns
+    -------
+    Problem | SeveralProblem
+    """
     if isinstance(moments, SeveralMoments):
         return several_problem.build(moments, terms.fixed, [own.blocks for own in terms.groupings])
     return problem_of(moments, terms.fixed, terms.blocks, ml)
@@ -30,5 +44,19 @@ def optimum_of(problem: Problem | SeveralProblem, ml: bool = False) -> Optimum |
 
 
 def tested_by(method: str, problem: Problem, best: Optimum) -> FixedEffects:
-    """The fixed effects of a fit of one factor with degrees of freedom by one of `degrees_of_freedom.METHODS`."""
+    """The fixed effects of a fit of one factor with degrees of freedom by one of `degrees_of_freedom.METHODS`.
+
+    Parameters
+    ----------
+    method : str
+        One of `degrees_of_freedom.METHODS`.
+    problem : Problem
+        The model over moments, in the kernel's coordinates.
+    best : Optimum
+        The optimum of the same problem.
+
+    Returns
+    -------
+    FixedEffects
+    """
     return fixed_effects(method, best.beta, by_group(problem, best), problem.ml)

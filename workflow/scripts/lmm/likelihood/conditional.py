@@ -202,7 +202,19 @@ def spread(factor, half_x, own, at):
 
 @kernel
 def half_of(root, own):
-    """sigma root^-T: its product with its transpose is cov(beta_hat), kernel's coordinates."""
+    """sigma root^-T: its product with its transpose is cov(beta_hat), kernel's coordinates.
+
+    Parameters
+    ----------
+    root : array
+        Lower Cholesky factor.
+    own : array
+        sigma in the kernel's units.
+
+    Returns
+    -------
+    array
+    """
     inverse = own * np.eye(len(root))
     solve_triangle(root, inverse)
     return inverse.T.copy()

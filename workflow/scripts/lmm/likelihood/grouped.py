@@ -151,7 +151,15 @@ def _solve(schur, root, beta):
 
 @kernel
 def solve_triangle(root, right):
-    """root^-1 @ right, both lower triangular, in place of `right`."""
+    """root^-1 @ right, both lower triangular, in place of `right`.
+
+    Parameters
+    ----------
+    root : array
+        Lower Cholesky factor.
+    right : array
+        Right-hand side, replaced by the solution.
+    """
     for a in range(len(root)):
         subtract_before(right, a, root[a], 1.0, a)
         for c in range(a + 1):

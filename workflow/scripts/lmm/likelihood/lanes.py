@@ -83,6 +83,15 @@ def subtract_products(half, first, schur):
     """Subtract from schur[a, b], a >= b, the sum over k and lanes of half[k, first + a] * half[k, first + b].
 
     Row after row, VECTOR lanes at a time: rows of `schur` are in fast memory, and loops run along them.
+
+    Parameters
+    ----------
+    half : (q, width, n) array
+        Rows of the solved factor, lanes abreast.
+    first : array
+        First row of the factor that is used.
+    schur : array
+        Lower triangle from which products are subtracted.
     """
     q, _, n = half.shape
     w = len(schur)
@@ -101,7 +110,21 @@ def subtract_products(half, first, schur):
 
 @kernel
 def subtract_before(rows, at, weights, scale, n):
-    """Subtract from rows[at, :n] the rows before it, weighted by weights * scale, VECTOR of them at a time."""
+    """Subtract from rows[at, :n] the rows before it, weighted by weights * scale, VECTOR of them at a time.
+
+    Parameters
+    ----------
+    rows : (k, n) array
+        Rows of the factor, lanes abreast.
+    at : array
+        Row that is eliminated.
+    weights : array
+        Multipliers of the rows before.
+    scale : array
+        Factor of each lane.
+    n : array
+        Lanes in use.
+    """
     target, whole = rows[at], at - at % VECTOR
     for k in range(0, whole, VECTOR):
         f0, f1, f2, f3 = (

@@ -68,7 +68,17 @@ def pack_problem(
 
 @kernel
 def views(data):
-    """The views of a packed vector: the map of L, the rows' Gram matrices, the prior's, its root, the groups'."""
+    """The views of a packed vector: the map of L, the rows' Gram matrices, the prior's, its root, the groups'.
+
+    Parameters
+    ----------
+    data : array
+        From `pack_problem`.
+
+    Returns
+    -------
+    array
+    """
     q, p, blocks, lanes = int(data[0]), int(data[1]), int(data[2]), int(data[6])
     w = p + 1
     at = HEADER + q * q
@@ -87,6 +97,29 @@ def terms_at(transform, total, prior, gram, y_scale, root, sigma, derive=True):
     """`reml_terms` at L (`root`) and sigma in original units; the relative factor and sigma in the kernel's.
 
     The matrices come from `views`: dividing the vector takes time that a loop over draws can save.
+
+    Parameters
+    ----------
+    transform : array
+        From `views`: the map of L.
+    total : array
+        Number of draws.
+    prior : array
+        From `views`: Gram matrix of the normal prior.
+    gram : array
+        From `by_group` of the same moments.
+    y_scale : array
+        Scale of the response.
+    root : array
+        Lower Cholesky factor.
+    sigma : array
+        Residual sd, original units.
+    derive : array
+        Whether derivatives are wanted.
+
+    Returns
+    -------
+    array
     """
     q = len(transform)
     own = sigma / y_scale
@@ -100,7 +133,19 @@ def terms_at(transform, total, prior, gram, y_scale, root, sigma, derive=True):
 
 @kernel
 def trace_of_solved(root, spread):
-    """tr((root root')^-1 spread spread'), both lower triangular."""
+    """tr((root root')^-1 spread spread'), both lower triangular.
+
+    Parameters
+    ----------
+    root : array
+        Lower Cholesky factor.
+    spread : array
+        Matrix whose solved trace is taken.
+
+    Returns
+    -------
+    array
+    """
     solved = spread.copy()
     solve_triangle(root, solved)
     total = 0.0

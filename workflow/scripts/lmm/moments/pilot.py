@@ -116,6 +116,10 @@ def sample(
         About how many.
     select : callable, optional
         Part -> SQL of the columns wanted; the used columns in their kinds by default.
+
+    Returns
+    -------
+    pd.DataFrame
     """
     if source.rows:
         total = sum(source.rows)

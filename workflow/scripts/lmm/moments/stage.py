@@ -199,6 +199,10 @@ def merged(
         Paths of what `Moments.write` or `SeveralMoments.write` wrote.
     own, data, rank_deficient
         As for `checked`.
+
+    Returns
+    -------
+    tuple[Moments | SeveralMoments, list[Design]]
     """
     several = len(data["factors"]) > 1
     kind = SeveralMoments if several else Moments

@@ -47,7 +47,23 @@ def start_estimates(problem: Problem, priors: Priors) -> np.ndarray:
 
 
 def thin(total: int, each: int, work: int, most: int | None = None) -> np.ndarray:
-    """Which draws to use: all, or evenly spaced ones where `total` times `each` is more than `work` (or `most`)."""
+    """Which draws to use: all, or evenly spaced ones where `total` times `each` is more than `work` (or `most`).
+
+    Parameters
+    ----------
+    total : int
+        Number of draws.
+    each : int
+        Cost of a draw.
+    work : int
+        Most that is done.
+    most : int or None
+        At most so many.
+
+    Returns
+    -------
+    array
+    """
     keep = min(total, max(FEWEST, work // max(each, 1)), most or total)
     return (np.arange(keep) * total) // keep
 

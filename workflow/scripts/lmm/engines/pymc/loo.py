@@ -36,6 +36,10 @@ def draws_of(posterior: Any, names: tuple[str, ...], n_groups: int) -> dict[str,
         Tidy terms.
     n_groups : int
         J.
+
+    Returns
+    -------
+    dict[str, array]
     """
     at = thinned(posterior.sizes["chain"], posterior.sizes["draw"], n_groups)
     kept = by_term(posterior)
@@ -45,7 +49,21 @@ def draws_of(posterior: Any, names: tuple[str, ...], n_groups: int) -> dict[str,
 
 
 def thinned(chains: int, draws: int, n_groups: int) -> np.ndarray:
-    """Positions of the draws of a chain that are looked at: all where draws x groups allow it, evenly spaced else."""
+    """Positions of the draws of a chain that are looked at: all where draws x groups allow it, evenly spaced else.
+
+    Parameters
+    ----------
+    chains : int
+        Number of chains.
+    draws : int
+        Draws by tidy term.
+    n_groups : int
+        J.
+
+    Returns
+    -------
+    array
+    """
     keep = max(1, min(draws, WORK // max(n_groups * chains, 1)))
     return (np.arange(keep) * draws) // keep
 
@@ -65,6 +83,10 @@ def densities(
         The data's.
     draws : mapping
         From `draws_of`.
+
+    Returns
+    -------
+    tuple[array, float]
     """
     beta = np.stack([draws[name].ravel() for name in problem.fixed], axis=1)
     values = np.stack([draws[name].ravel() for name in problem.structure.terms])

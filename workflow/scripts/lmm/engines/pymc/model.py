@@ -122,7 +122,23 @@ def positive(name: str, prior: Prior, numbers: Any) -> Any:
 
 
 def covariance_root(structure: Structure, names: list[str], sds: list, eta: Any) -> Any:
-    """L from sd's and LKJ correlations, block by block, as a (q, q) tensor; `names`: `Priors.names`."""
+    """L from sd's and LKJ correlations, block by block, as a (q, q) tensor; `names`: `Priors.names`.
+
+    Parameters
+    ----------
+    structure : Structure
+        The random effects, and which elements of L are free.
+    names : list[str]
+        Tidy terms.
+    sds : list
+        Standard deviations of the random effects.
+    eta : Any
+        LKJ's argument.
+
+    Returns
+    -------
+    Any
+    """
     q = len(structure.random)
     root = pt.zeros((q, q))
     cors = dict(zip(structure.correlations, names[q:-1], strict=True))
@@ -258,7 +274,17 @@ class Sampler:
         self.compiled = compile_model(model, self.names)
 
     def start(self, estimates: np.ndarray) -> np.ndarray:
-        """Unconstrained values of the free variables at estimates in the order of `Priors.names`."""
+        """Unconstrained values of the free variables at estimates in the order of `Priors.names`.
+
+        Parameters
+        ----------
+        estimates : array
+            In the order of `Priors.names`.
+
+        Returns
+        -------
+        array
+        """
         values = dict(zip(self.terms, estimates, strict=True))
         families = dict(zip(self.terms, self.priors.sd.values(), strict=False))
         families[RESIDUAL] = self.priors.sigma

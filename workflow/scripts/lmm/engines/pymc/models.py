@@ -65,7 +65,21 @@ def _of_terms(priors: Mapping[str, Any], terms: Terms) -> dict[str, Any]:
 
 
 def of_model(moments: Moments, terms: Terms, posterior: Any) -> tuple[pd.DataFrame, dict[str, Any]] | None:
-    """`loo.leave_one_out` of a posterior; None where the groups are too many for the moments that it needs."""
+    """`loo.leave_one_out` of a posterior; None where the groups are too many for the moments that it needs.
+
+    Parameters
+    ----------
+    moments : Moments
+        Sufficient statistics of the rows.
+    terms : Terms
+        Names of the model's columns.
+    posterior : Any
+        The group `posterior` of a fit.
+
+    Returns
+    -------
+    tuple[pd.DataFrame, dict[str, Any]] or None
+    """
     moments = moments.within(terms.fixed)
     problem, gram = (
         problem_of(moments, terms.fixed, terms.blocks),

@@ -120,6 +120,10 @@ class Priors:
             Draws of the fixed effects as they are reported.
         values : (k, chains, draws) array
             Draws of the variance parameters in the order of `names`.
+
+        Returns
+        -------
+        dict[str, array]
         """
         own = np.einsum("ab,bcd->acd", self.fixed_map, fixed)
         found = dict(zip((*self.fixed, *self.structure.terms), [*own, *values], strict=True))
