@@ -779,7 +779,7 @@ OTHERS = {
     "replay: beyond": (replayed(rep(), 5), "studies.s.replicates: no replicate 5; expected 0 to 4"),
     "replay: nothing": (lambda root: replay_script.run("", "", None, "", []), "replay: STUDY= REPLICATE=: expected a study and a replicate: make replay STUDY=design REPLICATE=17 CONFIG=config/recovery.yaml"),
     "replay: rows": (lambda root: replay_rows.check_size(5_000_001), "replicates: drawn as moments of 5,000,001 rows; a replay writes them out, expected at most 5,000,000 rows"),
-    "replay: priors": (posterior_replayed, "engines.pymc.priors.fixed.Intercept: 'auto' is scaled by the observed data, "),
+    "replay: priors": (posterior_replayed, "engines.pymc.priors.fixed.Intercept: 'auto' is scaled and centred by the observed data, "),
     "truth: simulated": (config({"studies": {"s": SIM | {"truth": "t.json"}}}), "studies.s.truth: 't.json': is for a study with `data`; expected no such key"),
     "truth: replicates": (truth_file("{}", replicates=2, engines={"reml": {}}), "studies.s.truth: '<tmp>/t.json': replicates have their own; expected no such key"),
     "truth: no JSON": (truth_file("{"), "studies.s.truth: '<tmp>/t.json': cannot be read; expected a JSON file"),

@@ -16,6 +16,7 @@ import pytest
 
 import snakemake_report
 from conftest import ROOT, TINY, Project, copy_project
+from lmm.core.engines import ENGINES
 from planning import wiring
 
 LIBRARY = ROOT / "workflow/scripts"
@@ -281,7 +282,8 @@ def imports(path: Path) -> set[Path]:
         for name in names:
             place = LIBRARY / name.replace(".", "/")
             found |= {file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()}
-    return found | {parent / "__init__.py" for file in found for parent in [file.parent] if parent != LIBRARY}
+    packages = {folder for file in found for folder in file.parents if LIBRARY in folder.parents}
+    return found | {folder / "__init__.py" for folder in packages}
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -297,11 +299,18 @@ def test_a_rule_names_every_module_that_its_script_imports(script):
 
 def test_every_rule_with_a_script_takes_that_scripts_modules():
     for file in (ROOT / "workflow/rules").glob("*.smk"):
-        for rule in re.split(r"^rule ", file.read_text(), flags=re.M)[1:]:
+        for rule in re.split(r"^ *rule\b", file.read_text(), flags=re.M)[1:]:
             script = re.search(r"scripts/(\w+)\.py", rule)
-            assert script, rule
-            if wiring.modules(script.group(1)):
-                assert f'lib=lib("{script.group(1)}")' in rule, f"{file.name}: {script.group(1)}"
+            if script and wiring.modules(script.group(1)):
+                # the engines' modules are loaded by name, beside the script's
+                named = f'lib=lib("{script.group(1)}"' in rule or "lib=fitting" in rule
+                assert named, f"{file.name}: {script.group(1)}"
+
+
+def test_rules_of_engines_take_the_modules_that_are_loaded_by_name():
+    engines = {engine.module: wiring.modules("fit_engine", engine.module) for engine in ENGINES.values()}
+    for module, files in engines.items():
+        assert f"{module.replace('.', '/')}.py" in files
 
 
 @pytest.mark.parametrize(

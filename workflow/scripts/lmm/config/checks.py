@@ -141,10 +141,10 @@ def check_engines(settings: StudySettings, formula: Formula, simulated: bool) ->
             continue
         where = f"engines.{name}.formula"
         own = parse(text, where)
-        for part in ("response", "fixed", "grouping factors"):
+        for part in ("response", "fixed", "group"):
             met, expected = (
                 ", ".join(sorted(factor.group for factor in side.factors))
-                if part == "grouping factors"
+                if part == "group"
                 else getattr(side, {"response": "measured"}.get(part, part))
                 for side in (own, formula)
             )
