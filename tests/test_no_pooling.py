@@ -27,7 +27,7 @@ def study(x_shift=0.0, y_shift=0.0, seed=3):
 def moments_of(rows, fixed, random):
     columns = tuple(dict.fromkeys([*random, *fixed]))
     codes, levels = encode(rows["group"])
-    terms = Terms(tuple(fixed), (tuple(random),), "group", columns)
+    terms = Terms.one(tuple(fixed), (tuple(random),), "group", columns)
     W = rows[list(columns)].to_numpy(float)
     return accumulate.compute(terms, rows["y"].to_numpy(float), W, codes, levels)
 

@@ -105,7 +105,7 @@ def test_a_first_stop_at_the_boundary_is_not_the_last():
     y = np.array([2.69, 0.82, 6.08, -2.87, 1.7, 3.44, -0.39, 0.45, 3.26, 2.49, 1.54])
     x = np.array([0.54, 0.71, 2.0, -1.47, 0.56, 1.21, -0.18, -1.23, 0.65, 0.15, -0.61])
     codes, names = np.array([0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 2]), ("Intercept", "x")
-    terms, W = Terms(names, (names,), "g", names), np.column_stack([np.ones(11), x])
+    terms, W = Terms.one(names, (names,), "g", names), np.column_stack([np.ones(11), x])
     problem = problem_of(compute(terms, y, W, codes, np.array(["a", "b", "c"])), terms.fixed, terms.blocks)
     start = min(GRID, key=lambda c: optimum_module._scale_start(problem, c * np.eye(2))[0])
     first, best = optimum(problem, [start * np.eye(2)]), optimum(problem)
