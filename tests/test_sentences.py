@@ -145,7 +145,9 @@ def bad_gates(base):
 
 def criticised(base):
     """A statistic that is outside by chance, a prior-sensitive estimate, groups that cross-validation cannot do."""
-    table = pd.read_csv(base / "pymc/predictive.csv").assign(prior_low=-1e9, prior_high=1e9)
+    table = pd.read_csv(base / "pymc/predictive.csv").assign(prior_low=-1e9, prior_high=1e9, prior_p=0.5)
+    draws = pd.read_parquet(base / "pymc/replicates.parquet")
+    pd.concat([draws, draws.assign(kind="prior")]).to_parquet(base / "pymc/replicates.parquet")
     table.loc[table["statistic"] == "skewness_means", ["observed", "p_value"]] = [9.0, 0.02]
     table.loc[table["statistic"] == "sd_y", "prior_low"] = 50.0
     table.to_csv(base / "pymc/predictive.csv", index=False)

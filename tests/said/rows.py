@@ -353,7 +353,9 @@ def _(f, m):
 # ---- what does not depend on the study
 
 STATIC = (
-    r"(Estimand: log density of a group's rows given all other groups, its random effects integrated out; "
+    r"(Filled: statistics of data sets replicated from the priors; line: the data\.|Priors should make data like "
+    r"these possible without being certain of them; default priors are wide on purpose\.|"
+    r"Estimand: log density of a group's rows given all other groups, its random effects integrated out; "
     r"estimated by Pareto-smoothed importance sampling from the one fit \(Vehtari et al\. 2017\)\.|Dashed: the "
     r"k above which that fails\.|A low density per row marks a group that the model did not expect\.|p: share "
     r"of the replicates at least as large\.|Statistics that the model has a parameter for are fitted, and "
