@@ -169,3 +169,56 @@ def test_it_prints(desktop, tmp_path):
     desktop.emulate_media(media="print")
     assert not desktop.locator(".contents").is_visible()
     assert not desktop.locator("#theme").is_visible()
+
+
+def test_nothing_of_the_page_is_blocked_in_use(visit):
+    """The policy: a group's detail, sorting, filtering, CSV, theme, print; `visit` fails on any violation."""
+    page = visit(viewport={"width": 1440, "height": 900})
+    page.evaluate(WATCH)
+    page.locator("#theme").click()
+    page.locator('#coffee-figure-groups rect[data-level="7"]').click()
+    colours = page.locator("#detail .key i").evaluate_all(
+        "all => all.map((i) => getComputedStyle(i).borderTopColor)"
+    )
+    assert len(set(colours)) > 3, "the lines of the key have their colours without a style attribute"
+    page.keyboard.press("Escape")
+    page.locator('[data-key="coffee-ranef"] input[type=search]').fill("0.7387")
+    page.locator("#coffee-table-ranef thead th").nth(1).locator(".dt-column-order").click()
+    with page.expect_download():
+        page.locator('[data-key="coffee-ranef"] button', has_text="CSV").click()
+    page.emulate_media(media="print")
+    assert page.evaluate("violations") == []
+
+
+WATCH = """() => {
+  globalThis.violations = [];
+  document.addEventListener("securitypolicyviolation", (event) => violations.push(event.violatedDirective));
+}"""
+INJECTED = """() => {
+  const box = document.createElement("div");
+  box.innerHTML = '<img src="x" onerror="globalThis.hit = 1"><b onmouseover="globalThis.hit = 1">b</b>';
+  const script = Object.assign(document.createElement("script"), { textContent: "globalThis.hit = 1" });
+  const remote = Object.assign(document.createElement("script"), { src: "http://127.0.0.1:9/evil.js" });
+  const image = Object.assign(document.createElement("img"), { src: "http://127.0.0.1:9/seen.png" });
+  const frame = Object.assign(document.createElement("iframe"), { src: "http://127.0.0.1:9/" });
+  document.body.append(box, script, remote, image, frame);
+  box.querySelector("b").dispatchEvent(new MouseEvent("mouseover"));
+  return fetch("http://127.0.0.1:9/").then(() => "sent", () => "refused");
+}"""
+
+
+def test_what_is_put_into_the_page_does_not_run_and_sends_nothing(browser, file):
+    context = browser.new_context()
+    page = context.new_page()
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(file.as_uri())
+    page.wait_for_selector("div.dt-container")
+    page.evaluate(WATCH)
+    assert page.evaluate(INJECTED) == "refused"
+    page.wait_for_function("violations.length >= 6")
+    assert page.evaluate("globalThis.hit") is None
+    blocked = set(page.evaluate("violations"))
+    assert {"connect-src", "img-src", "frame-src", "script-src-attr", "script-src-elem"} <= blocked
+    assert [url for url in asked if url.startswith("http")] == []
+    context.close()
