@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 import made_results
-from lmm.errors import StudyError
-from lmm.formula import parse
-from lmm.store import read_json, write_json
+from lmm.core.errors import StudyError
+from lmm.core.store import read_json, write_json
+from lmm.model.formula import parse
 from test_report import rendered
 
 # a file's name stands in for `{}`: what would be written if the code ran

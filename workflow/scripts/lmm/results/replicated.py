@@ -200,6 +200,8 @@ def read(study: str, settings: Mapping[str, Any], paths: Mapping[str, Any]) -> R
     """
     there = {name: str(path) for name, path in paths.items() if path and Path(str(path)).exists()}
     tables = {name: read_table(there[name], text=["df"]) for name in TABLES if name in there}
+    if "calibration" in tables:  # its level is a number, unlike that of a grouping factor
+        tables["calibration"]["level"] = pd.to_numeric(tables["calibration"]["level"])
     for name in [name for name in tables["performance"].columns if name not in COLUMNS[1:]]:
         tables["performance"][name] = _settled(tables["performance"][name])
     ranks = pd.read_parquet(there["ranks"]) if "ranks" in there else None
