@@ -16,6 +16,7 @@ from lmm.engines.pymc.priors import resolve
 from lmm.likelihood.by_group import log_densities
 from lmm.likelihood.marginal import log_density, pack_problem
 from lmm.likelihood.problem import problem_of
+from lmm.model.terms import Terms
 from lmm.moments.accumulate import compute
 from lmm.moments.moments import by_group
 
@@ -259,7 +260,7 @@ def test_unequal_residual_variances_are_caught():
     mean = pd.Series(y).groupby(codes).transform("mean").to_numpy()
     wild = np.where(codes % 2 == 0, 1.0, 2.5)
     noise = np.random.default_rng(8).standard_normal(len(y)) * wild
-    alone = type(terms)(terms.fixed, (("Intercept",),), "g", terms.columns)
+    alone = Terms.one(terms.fixed, (("Intercept",),), "g", terms.columns)
     p, _ = checked(terms, mean + noise, W, codes, levels, fitted=alone)
     assert p["unequal_residuals"] == 0.0
 
@@ -274,7 +275,7 @@ def test_skewed_random_effects_are_caught():
 
 def test_a_correlation_that_the_model_leaves_out_is_caught():
     data = made(100, sizes=(5, 15), rho=0.9)
-    independent = type(data[0])(data[0].fixed, (("Intercept",), ("x",)), "g", data[0].columns)
+    independent = Terms.one(data[0].fixed, (("Intercept",), ("x",)), "g", data[0].columns)
     p, _ = checked(*data, fitted=independent)
     assert p["cor_mean_slope:x"] == 0.0
     p, _ = checked(*data)

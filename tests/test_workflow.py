@@ -76,10 +76,16 @@ def test_a_second_run_does_nothing_and_says_so(finished):
     "module, rerun",
     [
         ("lmm/engines/ols.py", {"ols", "comparison", "figures", "report"}),
-        ("lmm/engines/mixedlm.py", {"mixedlm", "predictions", "comparison", "figures", "report"}),
-        ("lmm/engines/reml.py", {"reml", "mixedlm", "predictions", "comparison", "figures", "report"}),
+        ("lmm/engines/mixedlm.py", {"mixedlm", "predictions", "comparison", "effects", "figures", "report"}),
+        (
+            "lmm/engines/reml.py",
+            {"reml", "mixedlm", "predictions", "comparison", "effects", "figures", "report"},
+        ),
         ("lmm/criticism/influence.py", {"influence", "figures", "report"}),
-        ("lmm/engines/pymc/fit.py", {"pymc", "criticism", "predictions", "comparison", "figures", "report"}),
+        (
+            "lmm/engines/pymc/fit.py",
+            {"pymc", "criticism", "predictions", "comparison", "effects", "figures", "report"},
+        ),
         ("lmm/engines/pymc/loo.py", {"criticism", "figures", "report"}),
         ("lmm/comparison/engines.py", {"comparison", "figures", "report"}),
         ("lmm/report/report.py", {"report"}),
@@ -106,7 +112,7 @@ def test_settings_rerun_the_stages_that_use_them_and_nothing_else(finished):
     study["engines"]["pymc"]["seed"] = 2
     finished.configure({"tiny": study}, "config/reseeded.yaml")
     assert finished.planned("--configfile", "config/reseeded.yaml").keys() - ALL == {
-        "pymc", "criticism", "predictions", "comparison", "figures", "report",
+        "pymc", "criticism", "predictions", "comparison", "effects", "figures", "report",
     }  # fmt: skip
 
 
@@ -115,7 +121,8 @@ def test_only_the_configured_engines_run(finished):
     finished.configure({"small": study}, "config/small.yaml")
     planned = finished.planned("--configfile", "config/small.yaml")
     assert planned.keys() - ALL == {
-        "simulate", "moments", "ols", "reml", "influence", "predictions", "comparison", "figures", "report",
+        "simulate", "moments", "ols", "reml", "influence", "predictions", "comparison", "effect_functions", "effects",
+        "figures", "report",
     }  # fmt: skip
 
 
