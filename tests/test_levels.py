@@ -120,7 +120,7 @@ def test_every_way_to_moments_has_one_order(tmp_path, monkeypatch, formula, kind
     for k in range(3):
         scattered.append((str(tmp_path / f"part{k}.parquet"), str(tmp_path / f"part{k}.json")))
         stage.of_sources(design, data, (k, k + 1)).write(*scattered[-1])
-    merged = stage.merged(scattered, [design], data)
+    merged, _ = stage.merged(scattered, [design], data)
     assert merged.levels.tolist() == expected
     if design.plain is not None:  # each file is a part, so the additions are the same ones
         assert (merged.gram == whole.gram).all()
@@ -154,7 +154,8 @@ def test_results_have_the_order_of_the_moments():
     assert tree["posterior"]["level"].values.tolist() == expected
     assert tree["constant_data"]["rows"].sel(level="24") == moments.n[23]
 
-    rows = frame.assign(source="fitted", row=np.arange(480), level=frame["g"])[["source", "row", "level"]]
+    rows = frame.assign(source="fitted", row=np.arange(480), level=frame["g"], estimable=True)
+    rows = rows[["source", "row", "level", "estimable"]]
     found = predict.predict(fit, moments, terms, design.predictors(frame), rows, 0.95)
     # within a fitted line of its own group every residual is of size sigma = 1
     assert np.abs(found["fitted"] - frame["y"]).max() < 6
