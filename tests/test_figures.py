@@ -96,7 +96,7 @@ def test_alternative_texts_state_what_the_data_say(coffee, rows):
     slope = np.polyfit(rows["x"], rows["y"], 1)[0]
     assert f"The OLS slope is {slope:.3f}" in coffee[1].figures["pooled"].alt
     # 11 = four of MixedLM, four of reml, three of PyMC, which has no correlation
-    assert "Of 11 intervals of the mixed models, 11" in coffee[1].figures["variances"].alt
+    assert "contain the value simulated from: 11 of 11" in coffee[1].figures["variances"].alt
     # posterior_exact against reml_exact, coffee.json
     assert "at most 0.0033 (group 96" in coffee[1].figures["differences"].alt
 

@@ -128,7 +128,7 @@ def test_every_way_to_moments_has_one_order(tmp_path, monkeypatch, formula, kind
     merged.write(str(tmp_path / "all.parquet"), str(tmp_path / "all.json"))
     assert read_table(tmp_path / "all.parquet")["level"].tolist() == expected
     # whatever part comes first
-    assert stage.merged(scattered[::-1], [design], data).levels.tolist() == expected
+    assert stage.merged(scattered[::-1], [design], data)[0].levels.tolist() == expected
 
 
 def test_results_have_the_order_of_the_moments():

@@ -9,6 +9,7 @@ from lmm.core.errors import StudyError
 from lmm.data import checks
 from lmm.engines import reml
 from lmm.inference.effects import functions, not_estimable
+from lmm.inference.hypotheses import contrasts, terms_of
 from lmm.inference.reference_grid import ReferenceGrid, Request
 from lmm.model.design import build, rebuild
 from lmm.model.formula import parse
@@ -176,3 +177,19 @@ def test_python_drops_and_says_so():
         "(a[T.r]:b[T.w])"
     )
     assert "a[T.r]:b[T.w]" not in set(found.parameters["term"])
+
+
+def test_f_tests_are_of_the_columns_that_are_left():
+    """w = x + z goes: x's and z's hypotheses have no weight on it, and it has no hypothesis of its own."""
+    rng = np.random.default_rng(4)
+    rows = pd.DataFrame(
+        {"x": rng.normal(size=80), "z": rng.normal(size=80), "g": np.repeat(list("abcdefgh"), 10)}
+    )
+    rows["w"] = rows["x"] + rows["z"]
+    rows["y"] = rows["x"] + rng.normal(size=80) + rng.normal(size=8).repeat(10)
+    left = build(parse("y ~ x + z + w + (1 | g)"), rows).without({"w": {"x": 1.0, "z": 1.0}})
+    names = [term.name for term in terms_of(left)]
+    assert names == ["x", "z", "w"]
+    for kind in ("I", "II", "III"):
+        found = contrasts(terms_of(left), kind, np.eye(3), np.eye(3))
+        assert {name: matrix.shape for name, matrix in found.items()} == {"x": (1, 3), "z": (1, 3)}

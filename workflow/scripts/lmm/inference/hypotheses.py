@@ -5,7 +5,7 @@ the levels of every categorical predictor with equal weights (SAS's definitions;
 models without empty cells). Types I and II need the cross-products of X, type III only the coding.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -60,7 +60,18 @@ def terms_of(design: Design) -> list[Term]:
                 contrasts=rows,
             )
         )
-    return out
+    return [_kept(term, spec.column_names, design.terms.fixed) for term in out] if design.dropped else out
+
+
+def _kept(term: Term, names: tuple[str, ...], kept: tuple[str, ...]) -> Term:
+    """A term in the columns that are left of rank-deficient fixed effects.
+
+    A hypothesis of type III that has a weight on a dropped column cannot be tested; the term then has none.
+    """
+    at = [names.index(name) for name in kept]
+    touched = np.delete(term.contrasts, at, axis=1).any()
+    rows = np.zeros((0, len(kept))) if touched else term.contrasts[:, at]
+    return replace(term, columns=tuple(at.index(k) for k in term.columns if k in at), contrasts=rows)
 
 
 @dataclass(frozen=True)
@@ -192,8 +203,9 @@ def contrasts(terms: list[Term], kind: str, cross: np.ndarray, x_map: np.ndarray
     dict
         Term's name to (k, p) array, original units.
     """
+    terms = [term for term in terms if term.columns]
     if kind == "III":
-        return {term.name: term.contrasts for term in terms}
+        return {term.name: term.contrasts for term in terms if len(term.contrasts)}
     out, p = {}, len(cross)
     before = sorted(set(range(p)) - {column for term in terms for column in term.columns})
     everything = before + [column for term in terms for column in term.columns]
