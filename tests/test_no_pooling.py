@@ -75,8 +75,8 @@ def test_groups_that_determine_no_fit_are_nan():
     found = no_pooling.own_effects(moments_of(rows, both, both), both, {"Intercept": 0.0, "x": 0.5})
     assert found.index.tolist() == moments_of(rows, both, both).levels.tolist()
     # a's line is 1 + 2 x; 1e-12: exact but for rounding
-    assert found.loc[0, ["Intercept", "x"]].tolist() == pytest.approx([1.0, 1.5], abs=1e-12)
-    assert found.loc[1:, ["Intercept", "x"]].isna().all(axis=None)
+    assert found.loc["a", ["Intercept", "x"]].tolist() == pytest.approx([1.0, 1.5], abs=1e-12)
+    assert found.loc["b":, ["Intercept", "x"]].isna().all(axis=None)
 
 
 def test_with_a_covariate_of_the_groups_its_effect_is_no_spread_between_them():

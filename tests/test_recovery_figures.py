@@ -183,7 +183,7 @@ def test_words_of_bias_and_failures(single, grid):
     assert report_recovery_text._bias(row) == "underestimated by 9.0\u00a0% ± 1.0\u00a0%"
     row["estimate"] = 0.015
     assert (
-        "without bias beyond the Monte Carlo error (1.5\u00a0% ± 1.0\u00a0%)"
+        "without bias beyond 2 Monte Carlo standard errors (1.5\u00a0% ± 1.0\u00a0%)"
         in report_recovery_text._bias(row)
     )
     said = report_recovery_text.failures(recovered.read("grid", SETTINGS, grid))
