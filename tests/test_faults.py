@@ -234,10 +234,10 @@ def test_an_input_cut_in_mid_run_is_not_read(half):
     )
     with open(half.root / "workflow/Snakefile", "a") as snakefile:
         snakefile.write('include: "rules/cut.smk"\n')
-    rule = half.root / "workflow/rules/reml.smk"
+    rule = half.root / "workflow/rules/engines.smk"
     rule.write_text(
         rule.read_text().replace(
-            "        unpack(moments),", '        unpack(moments),\n        cut="results/cut",'
+            "unpack(fitted_from(engine)),", 'unpack(fitted_from(engine)),\n            cut="results/cut",'
         )
     )
     run = Run(half, "--cores", "1", "--", "results/tiny/reml/parameters.csv").expect(1)

@@ -5,6 +5,7 @@ import pytest
 
 import inference_cases as cases
 from lmm.comparison.models import Comparison
+from lmm.model.formula import parse
 from lmm.moments import stage
 
 SLEEP = {
@@ -19,6 +20,8 @@ SLEEP = {
 def compared(formulas, rows):
     """The comparison as the stages make it."""
     data = {"columns": cases.columns(rows), "rows": len(rows), "groups": 18, "sources": ["d.csv"]}
+    groups = dict.fromkeys(factor.group for text in formulas.values() for factor in parse(text).factors)
+    data["factors"] = [{"group": group, "levels": 18} for group in groups]
     for text in formulas.values():
         if "C(Days)" in text:  # as data.json has a column that some formula has in C(...)
             data["columns"]["Days"]["levels"] = sorted(rows.Days.unique().tolist())

@@ -115,7 +115,9 @@ def of_likelihood(
             exact = tested_by(DEFAULT, problem, optimum_of(problem))
         return exact
     error = table["std_error"].to_numpy(float)
-    covariance = np.outer(error, error) * np.array(summary["corr_fixed"])
+    if "corr_fixed" not in summary and len(error) > 1:
+        return None  # without their correlations, nothing is known of combinations
+    covariance = np.outer(error, error) * np.array(summary.get("corr_fixed", [[1.0]]))
     return FixedEffects.with_df(table["estimate"].to_numpy(float), covariance, np.inf)
 
 
