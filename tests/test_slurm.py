@@ -217,6 +217,8 @@ def test_what_takes_a_second_is_no_job_where_no_study_is_large(project, change, 
     local = set(re.search(r"^local: (.*)$", planned.stdout, re.M).group(1).split())
     after_fits = {
         "comparison",
+        "effect_functions",
+        "effects",
         "predictions",
         "figures",
         "recovery",
