@@ -208,7 +208,7 @@ def half_of(root, own):
     ----------
     root : array
         Lower Cholesky factor.
-    own : array
+    own : float
         sigma in the kernel's units.
 
     Returns

@@ -88,9 +88,9 @@ def subtract_products(half, first, schur):
     ----------
     half : (q, width, n) array
         Rows of the solved factor, lanes abreast.
-    first : array
+    first : int
         First row of the factor that is used.
-    schur : array
+    schur : (w, w) array
         Lower triangle from which products are subtracted.
     """
     q, _, n = half.shape
@@ -116,13 +116,13 @@ def subtract_before(rows, at, weights, scale, n):
     ----------
     rows : (k, n) array
         Rows of the factor, lanes abreast.
-    at : array
+    at : int
         Row that is eliminated.
     weights : array
         Multipliers of the rows before.
     scale : array
         Factor of each lane.
-    n : array
+    n : int
         Lanes in use.
     """
     target, whole = rows[at], at - at % VECTOR

@@ -100,21 +100,21 @@ def terms_at(transform, total, prior, gram, y_scale, root, sigma, derive=True):
 
     Parameters
     ----------
-    transform : array
+    transform : (q, q) array
         From `views`: the map of L.
     total : array
         Number of draws.
-    prior : array
+    prior : (p + 1, p + 1) array
         From `views`: Gram matrix of the normal prior.
     gram : array
         From `by_group` of the same moments.
-    y_scale : array
+    y_scale : float
         Scale of the response.
     root : array
         Lower Cholesky factor.
-    sigma : array
+    sigma : float
         Residual sd, original units.
-    derive : array
+    derive : bool
         Whether derivatives are wanted.
 
     Returns

@@ -211,11 +211,6 @@ class Moments:
         raw = self.basis.raw(names)
         return raw.T @ self.covariance[:-1, :-1] @ raw
 
-    def column_sd(self, names: tuple[str, ...]) -> np.ndarray:
-        """Standard deviation (divisor N - 1) over the rows of columns in their original units, (p,)."""
-        variances = np.maximum(np.diag(self.cov_fixed(names)), 0.0)
-        return np.sqrt(variances * self.n_rows / (self.n_rows - 1))
-
     def ols(self, names: tuple[str, ...]) -> Ols:
         """Least squares of y on `names`, as R's lm has it.
 

@@ -56,7 +56,7 @@ def thinned(chains: int, draws: int, n_groups: int) -> np.ndarray:
     chains : int
         Number of chains.
     draws : int
-        Draws by tidy term.
+        Draws per chain.
     n_groups : int
         J.
 
