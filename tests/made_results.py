@@ -377,14 +377,16 @@ def compare(base: Path, truth: dict | None, engines=ENGINES, moments=None, terms
         rows = pd.read_parquet(base / "data/data.parquet")
         W = np.column_stack([np.ones(len(rows)), rows["x"]])
         moments = accumulate.compute(terms, rows["y"].to_numpy(float), W, *encode(rows["group"].astype(str)))
-    sizes = moments.mean_zz(terms.random), moments.cov_fixed(terms.fixed)
-    explained = variance_explained.table(fits, truth, terms.fixed, terms.random, *sizes)
+    factors = variance_explained.components(terms, moments)
+    explained = variance_explained.table(fits, truth, terms.fixed, factors, moments.cov_fixed(terms.fixed))
     write_table(base / "comparison/variance_explained.csv", explained)
     write_table(
         base / "comparison/variance_recovery.csv", comparison.variance_recovery(fits, truth, explained)
     )
     main = comparison.lead(fits)
-    own = None if main is None else no_pooling.own_effects(moments, terms.random, fits[main].fixed)
+    own = {}
+    if main is not None:
+        own[terms.group] = no_pooling.own_effects(moments, terms.random, fits[main].fixed)
     write_table(base / "comparison/ranef_differences.csv", comparison.ranef_differences(fits, own))
 
 

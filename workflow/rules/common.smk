@@ -56,12 +56,8 @@ def targets():
     """What a run makes: the report, its verdicts, and an error where a study wants one of a failed gate."""
     strict = any(study["strict"] for study in reported().values())
     wanted = ["results/report.html", "results/summary.json"] * bool(reported())
-    wanted += [
-        f"results/{name}/{engine}/{file}"
-        for name in studies.keys() - reported().keys()
-        for engine in studies[name]["engines"]
-        for file in engines.row(engine).files.values()
-    ]
+    for name in studies.keys() - reported().keys():
+        wanted += everything(SimpleNamespace(study=name)).values()
     wanted += [
         f"results/{name}/predictions/predictions.parquet"
         for name, study in studies.items()

@@ -53,6 +53,12 @@ def moments(wildcards):
     return found | truth(wildcards)
 
 
+def influential(wildcards):
+    """What influence is measured from: moments, and the rows where there are several grouping factors."""
+    several = studies[wildcards.study]["several"]
+    return moments(wildcards) | (rows(wildcards) if several else {})
+
+
 def model_moments(wildcards):
     """Moments with the columns of all models that are compared, and the number of rows left out."""
     base = f"results/{wildcards.study}"

@@ -8,7 +8,7 @@ def main(job) -> None:
 
     from lmm.core.store import read_json, read_table, write_json, write_table
     from lmm.core.tidy import OWN_ROWS
-    from lmm.moments.moments import Moments
+    from lmm.moments.several import read_any
     from lmm.prediction import new_rows, stage
 
     data, designs = read_json(job.input.data), read_json(job.input.design)
@@ -19,7 +19,7 @@ def main(job) -> None:
         source = new_rows.check(job.input.predict, stage.formula_of(designs), data)
         frames["predict"] = new_rows.read(source)
     rows = pd.concat(frames, names=["source", "row"]) if frames else None
-    moments = Moments.read(job.input.moments, job.input.moments_details)
+    moments = read_any(job.input.moments, job.input.moments_details, job.input.get("cells"))
     table, details = stage.by_all(dict(job.input.items()), designs, moments, rows, job.params.settings)
     if lost := details["not_estimable"]:
         print(

@@ -117,6 +117,14 @@ class SeveralMoments:
         """
         return self.factors[self.groups.index(group)]
 
+    def mean_zz(self, names: tuple[str, ...]) -> np.ndarray:
+        """Mean over the rows of zz'; see `Moments.mean_zz`."""
+        return self.factors[0].mean_zz(names)
+
+    def cov_fixed(self, names: tuple[str, ...]) -> np.ndarray:
+        """Covariance matrix over the rows; see `Moments.cov_fixed`."""
+        return self.factors[0].cov_fixed(names)
+
     @property
     def log_weights(self) -> float:
         """Sum over the rows of the logarithms of their precision weights; 0 without weights."""
@@ -241,6 +249,12 @@ def read_any(table: str, details: str, cells: str | None = None) -> Moments | Se
     Moments or SeveralMoments
     """
     return SeveralMoments.read(table, cells, details) if cells else Moments.read(table, details)
+
+
+def by_factor(moments: Moments | SeveralMoments) -> dict[str, Moments]:
+    """The moments of each grouping factor alone, by its name."""
+    factors = (moments,) if isinstance(moments, Moments) else moments.factors
+    return {factor.group: factor for factor in factors}
 
 
 def narrowed(moments: Moments | SeveralMoments, groups: Sequence[str]) -> Moments | SeveralMoments:
