@@ -58,10 +58,8 @@ def validated(config):
 
 def targets():
     """What a run makes: the report, its verdicts, and an error where a study wants one of a failed gate."""
-    strict = any(study["strict"] for study in reported().values())
-    wanted = ["results/report.html", "results/summary.json"] * bool(reported())
-    for name in studies.keys() - reported().keys():
-        wanted += everything(SimpleNamespace(study=name)).values()
+    strict = any(study["strict"] for study in studies.values())
+    wanted = ["results/report.html", "results/summary.json"]
     wanted += [
         f"results/{name}/predictions/predictions.parquet"
         for name, study in studies.items()
@@ -74,11 +72,6 @@ def targets():
             f"{base}/models/{table}.csv" for table in ("models", "tests")
         ] * bool(study["models"])
     return wanted + ["results/verdict.txt"] * strict
-
-
-def reported():
-    """Studies that the report is about: those of several grouping factors end in tables."""
-    return {name: study for name, study in studies.items() if not study["several"]}
 
 
 def lib(script, *loaded):

@@ -148,7 +148,7 @@ def everything(wildcards):
 def all_studies(wildcards):
     """`everything` and the figures of every study, its name in front."""
     found = {}
-    for name, study in reported().items():
+    for name, study in studies.items():
         read = recovered if study["recovery"] else everything
         inputs = read(SimpleNamespace(study=name))
         if study["predicted"] and study["predict"]:

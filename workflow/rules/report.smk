@@ -32,7 +32,7 @@ rule report:
         runtime=growing(10),
     params:
         settings=planned["report"],
-        studies={name: study["stages"]["report"] for name, study in reported().items()},
+        studies={name: study["stages"]["report"] for name, study in studies.items()},
     message:
         "report"
     script:

@@ -144,7 +144,17 @@ def status_of(best: Any) -> str:
 
 
 def collinear(gram: np.ndarray) -> bool:
-    """Whether columns with this Gram matrix depend on one another."""
+    """Whether columns with this Gram matrix depend on one another.
+
+    Parameters
+    ----------
+    gram : (p, p) array
+        Products of the columns.
+
+    Returns
+    -------
+    bool
+    """
     size = np.sqrt(np.maximum(np.diag(gram), 0.0))
     if not np.all(size > 0.0):
         return True
