@@ -1,4 +1,4 @@
-"""What all rules share: the plan, targets, the library as inputs, settings, resources, the last words."""
+"""What all rules share: the plan, targets, the library as inputs, settings, resources, the closing lines."""
 
 import os
 import sys
@@ -162,7 +162,7 @@ def endings(name, study):
 
 
 def closing_lines():
-    """The last words of a run: fits that did not end well, and where the report is."""
+    """What a run ends with: fits that did not end well, and where the report is."""
     made = {
         key: path
         for name, study in studies.items()

@@ -1,4 +1,4 @@
-"""`make`: Snakemake with a line for each job, after a look at the configuration files that it is told to read.
+"""`make`: Snakemake with a line for each job, after a look at the configuration files that its options name.
 
     python workflow/tools/run.py [options of Snakemake]
 

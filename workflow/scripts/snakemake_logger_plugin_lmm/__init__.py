@@ -127,7 +127,7 @@ class LogHandler(LogHandlerBase):
         return [f"{rule}: {done:,} of {planned:,} jobs after {duration(passed)}{left}"]
 
     def _failed(self, own: dict) -> list[str]:
-        """Which job failed, the end of its log, and where the log is; a job of a group is told once."""
+        """Which job failed, the end of its log, and where the log is; a job of a group is reported once."""
         self.failed = True
         lines = []
         for info in own.get("job_error_info") or [own]:

@@ -51,7 +51,7 @@ def influence(
     Returns
     -------
     DataFrame
-        Columns `COLUMNS`, a row a group and parameter. change = estimate_without - estimate; standardised = change
+        Columns `COLUMNS`, one row per group and parameter. change = estimate_without - estimate; standardised = change
         over the full fit's standard error (NaN where that has none); status is `ok`, `singular`, `non-converged`
         or `not estimable` (without the group a fixed effect has no estimate).
     dict
