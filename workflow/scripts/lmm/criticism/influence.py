@@ -52,8 +52,8 @@ def influence(
     -------
     DataFrame
         Columns `COLUMNS`, one row per group and parameter. change = estimate_without - estimate; standardised =
-        change over the full fit's standard error (NaN where that has none); status is `ok`, `singular`, `non-converged`
-        or `not estimable` (without the group a fixed effect has no estimate).
+        change over the full fit's standard error (NaN where that has none); status is `ok`, `singular`,
+        `non-converged` or `not estimable` (without the group a fixed effect has no estimate).
     dict
         groups, refits, left_out (why there are none or not all; empty: all groups).
     """
