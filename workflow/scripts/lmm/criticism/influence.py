@@ -52,10 +52,10 @@ def influence(
     Returns
     -------
     DataFrame
-        Columns `COLUMNS`, a row a group and parameter: `group` and `level` are left out, `term_group` and `term` are
-        the parameter's key. change = estimate_without - estimate; standardised = change
-        over the full fit's standard error (NaN where that has none); status is `ok`, `singular`, `non-converged`
-        or `not estimable` (without the group a fixed effect has no estimate).
+        Columns `COLUMNS`, one row per group and parameter: `group` and `level` are left out, `term_group` and `term`
+        are the parameter's key. change = estimate_without - estimate; standardised = change over the full fit's
+        standard error (NaN where that has none); status is `ok`, `singular`, `non-converged` or `not estimable`
+        (without the group a fixed effect has no estimate).
     dict
         groups, refits, left_out (why there are none or not all; empty: all groups).
     """
