@@ -6,6 +6,7 @@ factors that meet in some row. Both add up over any split of the rows (docs/stat
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -257,7 +258,7 @@ def by_factor(moments: Moments | SeveralMoments) -> dict[str, Moments]:
     return {factor.group: factor for factor in factors}
 
 
-def narrowed(moments: Moments | SeveralMoments, groups: Sequence[str]) -> Moments | SeveralMoments:
+def narrowed(moments: Moments | SeveralMoments, groups: Sequence[str]) -> Any:
     """The moments of some of the grouping factors.
 
     Parameters

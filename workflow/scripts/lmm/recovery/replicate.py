@@ -22,7 +22,7 @@ from lmm.likelihood.problem import layout
 from lmm.model.terms import Terms
 from lmm.moments.moments import Moments
 from lmm.moments.several import SeveralMoments
-from lmm.recovery.data import DataSet
+from lmm.recovery.data_set import DataSet
 
 RANEF_MEASURES = ("rmse", "coverage", "shrinkage", "rank_correlation")
 
@@ -123,7 +123,9 @@ class Engine:
 
 def narrowed(rows: Rows, terms: Terms) -> Rows:
     """The columns of another formula of the same study."""
-    return Rows(terms, rows.y, rows.columns(terms.columns), rows.codes, rows.levels)
+    groups = [grouping.group for grouping in rows.terms.groupings]
+    first, *others = (rows.factors[groups.index(grouping.group)] for grouping in terms.groupings)
+    return Rows(terms, rows.y, rows.columns(terms.columns), *first, tuple(others))
 
 
 def true_explained(data: DataSet, terms: Terms) -> dict[tuple[str, str], float]:
