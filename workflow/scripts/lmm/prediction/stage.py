@@ -10,6 +10,7 @@ from lmm.core.errors import StudyError
 from lmm.core.tidy import OWN_ROWS, Fit
 from lmm.data.levels import level_names
 from lmm.model.design import rebuild
+from lmm.model.formula import together
 from lmm.model.syntax import spaced
 from lmm.moments.moments import Moments
 from lmm.moments.several import SeveralMoments, by_factor, narrowed
@@ -53,7 +54,7 @@ def by_all(
     left_out, tables, count, met = {}, [], {}, {}
     if rows is not None:
         listed = rows.index.to_frame(index=False)
-        factors, columns = by_factor(moments), formula_of(designs).factors
+        factors, columns = by_factor(moments), together(list(designs)).factors
         many = isinstance(moments, SeveralMoments)
         for factor in columns:
             name = several.level_column(factor.group) if many else "level"
