@@ -96,7 +96,7 @@ class Fitted:
         return left
 
     def random(self, engine: str) -> np.ndarray:
-        """An engine's random effects of the grouping factor times their columns, a value a row."""
+        """An engine's random effects of the grouping factor times their columns, one value per row."""
         _, matrix = self.design.matrix(self.results.rows)
         z = matrix[:, [self.design.terms.columns.index(term) for term in self.results.random_terms]]
         return np.einsum("ij,ij->i", z, self.results.wide(engine).to_numpy()[self.codes])
