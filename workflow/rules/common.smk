@@ -8,6 +8,10 @@ SCRIPTS = Path(
     workflow.current_basedir.join("../scripts").get_path_or_uri(secret_free=True)
 ).resolve()
 sys.path.insert(0, str(SCRIPTS))
+# Jobs read this project's library too, where the environment's is another copy's.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    dict.fromkeys([str(SCRIPTS), *filter(None, [os.environ.get("PYTHONPATH")])])
+)
 
 from lmm.core import engines
 from lmm.core.errors import StudyError

@@ -13,7 +13,7 @@ import llvmlite.binding
 import numba
 import numpy as np
 
-from lmm.core.compiled import DIGEST, c_function, kernel
+from lmm.core.compiled import c_function, digest_of, kernel
 from lmm.likelihood.elimination import factorise, project, solve_lower
 from lmm.likelihood.grouped_pairs import differentiate_pairs, eliminate_pairs
 from lmm.likelihood.lanes import (
@@ -26,7 +26,7 @@ from lmm.likelihood.lanes import (
     sum_of_logs,
 )
 
-SYMBOL = f"lmm_reml_terms_{DIGEST}"
+SYMBOL = f"lmm_reml_terms_{digest_of(__file__)}"
 
 _pointer = numba.types.CPointer(numba.types.double)
 _size = numba.types.int64
