@@ -213,7 +213,11 @@ def no_fit(base):
 def not_identified(base):
     """No engine's variance parameters are determined by the data."""
     for engine in ("mixedlm", "reml", "pymc"):
-        edit(base / engine / "diagnostics.json", status="unidentified", unidentified=["sd__x", "sd__Observation"])
+        edit(
+            base / engine / "diagnostics.json",
+            status="unidentified",
+            unidentified=["sd__x", "sd__Observation"],
+        )
 
 
 STUDIES = {
