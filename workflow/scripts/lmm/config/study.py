@@ -106,7 +106,7 @@ class StudySettings(Settings):
     """Engines to fit and their settings; all four with their defaults where nothing is said."""
     effects: list[Effect] | None = None
     """Means, slopes and contrasts to estimate. Where nothing is said: every categorical predictor's means with
-    pairwise contrasts, and every numeric predictor's slope. An empty list: none."""
+    pairwise contrasts (of up to 50 levels), and every numeric predictor's slope. An empty list: none."""
     models: (
         Annotated[dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")], str], BeforeValidator(_named)]
         | None
