@@ -14,6 +14,7 @@ from lmm.core.store import read_json, read_table
 from lmm.data import cells
 from lmm.inference.effects import grid_name
 from lmm.model.syntax import term_of
+from lmm.results import study
 from stages import Run
 
 # what was taken for something else once, or might be: by a reader of tables, a formula, a page, a figure
@@ -94,8 +95,8 @@ class Texts(HTMLParser):
 @given(studies())
 @example(("csv", ["class", "1.10", "a.b", "NA"], LOOK_ALIKES[:30], LOOK_ALIKES[30:34]))
 @example(("parquet", ["C", "x:z", "$x$", "Residual"], LOOK_ALIKES[30:], LOOK_ALIKES[:8]))
-def test_any_name_survives_from_file_to_page(tmp_path_factory, study):
-    kind, names, groups, factor = study
+def test_any_name_survives_from_file_to_page(tmp_path_factory, drawn):
+    kind, names, groups, factor = drawn
     if kind != "parquet":
         factor = written(factor)
         groups = [f"{text}!" if text.strip(" \t") in cells.MISSING else text for text in groups]
@@ -107,9 +108,9 @@ def test_any_name_survives_from_file_to_page(tmp_path_factory, study):
     else:
         frame.to_csv(file, index=False, sep="," if kind == "csv" else "\t")
     y, x, f, g = (f"`{name}`" for name in names)
-    study = {"formula": f"{y} ~ {x} + {f} + ({x} | {g})", "data": str(file), "predict": str(file)}
+    settings_ = {"formula": f"{y} ~ {x} + {f} + ({x} | {g})", "data": str(file), "predict": str(file)}
     with pytest.MonkeyPatch.context() as monkeypatch:
-        ran = Run(folder, study, monkeypatch)
+        ran = Run(folder, settings_, monkeypatch)
         page = ran.everything()
     check(ran, page, names, groups, factor)
 
@@ -143,7 +144,8 @@ def check(ran: Run, page: str, names, groups, factor) -> None:
     assert set(differences["level"]) == set(groups)
     assert differences[["reml", "no_pooling"]].notna().all(axis=None)
     assert set(read_table(base / "reml/influence.parquet")["level"]) == set(groups)
-    effects = read_table(base / "effects/effects.csv")
+    found = {"data_json": base / "data/data.json", "effects": base / "effects/effects.csv"}
+    effects = study.read("own", ran.study["stages"]["report"], found).tables["effects"]
     tests = read_table(base / "reml/tests.csv")
     assert set(tests["term"]) == {terms[1], term_of(f)}
     means = effects[(effects["engine"] == "reml") & (effects["kind"] == "mean")]
