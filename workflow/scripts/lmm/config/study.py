@@ -99,7 +99,7 @@ class StudySettings(Settings):
     Simulated data always stop."""
     weights: str | None = None
     """Column of precision weights, as lme4's: a row's residual variance is sigma^2 / weight. The same as
-    `y | weights(column) ~ ...` in every formula. For one grouping factor; without MixedLM and `predict`."""
+    `y | weights(column) ~ ...` in every formula. For own data; without MixedLM."""
     predict: str | None = None
     """File of new rows (and new groups) to predict, beside the fitted rows."""
     engines: Engines = Engines(**{name: {} for name in ENGINES})

@@ -144,9 +144,11 @@ class Design:
         else:
             spec = ModelSpec(formula=_formulaic(f"0 + {name}", df.columns))
             y = _evaluate(spec, df.rename(columns=hide_name))[:, 0]
-        for offset in self.formula.offsets:
-            y = y - df[offset].to_numpy(dtype=np.float64)
-        return y
+        return y - self.offset(df) if self.formula.offsets else y
+
+    def offset(self, df: pd.DataFrame) -> np.ndarray:
+        """The sum of a batch's offsets, (n,) float64."""
+        return sum((df[name].to_numpy(dtype=np.float64) for name in self.formula.offsets), np.zeros(len(df)))
 
     def weights(self, df: pd.DataFrame) -> np.ndarray | None:
         """Precision weights of a batch, (n,) float64; None without.

@@ -6,7 +6,8 @@ For a row (x, z) of group j, with d = x - K_j'z (docs/statistics.md, section 13;
     var(fitted - x'beta - z'u_j) = z'V_j z + d' cov(beta_hat) d
 
 because cov(beta_hat - beta, u_hat_j - u_j) = -cov(beta_hat) K_j'. A group without data has V = D, K = 0,
-u_hat = 0. A new observation adds sigma^2. For draws of (D, sigma) these are moments given the draw, put together
+u_hat = 0. A new observation adds sigma^2, divided by its weight where rows have weights; offsets add to the
+mean. For draws of (D, sigma) these are moments given the draw, put together
 by the laws of total expectation and variance.
 """
 
@@ -80,6 +81,7 @@ def errors(
     X: np.ndarray,
     Z: np.ndarray,
     codes: np.ndarray,
+    weights: np.ndarray | float = 1.0,
 ) -> Errors:
     """Prediction error variances, averaged over draws of (D, sigma).
 
@@ -94,6 +96,8 @@ def errors(
         Original units.
     codes : (N,) int array
         Each row's group in the moments, -1 for a group without data.
+    weights : (N,) array, optional
+        Precision weights.
     """
     q, p = problem.q, problem.p
     n = len(sigmas)
@@ -128,7 +132,7 @@ def errors(
                 squares[rows] += mean**2
                 progress.advance()
     between = np.maximum(squares / n - (means / n) ** 2, 0.0) if n > 1 else 0.0
-    return Errors(within / n + between, np.full(len(x), noise))
+    return Errors(within / n + between, noise / np.broadcast_to(weights, len(x)))
 
 
 def fitted(
@@ -193,6 +197,8 @@ def predict(
     level: float,
     posterior: Any = None,
     prior: Mapping[str, np.ndarray] | None = None,
+    weights: np.ndarray | None = None,
+    offset: np.ndarray | float = 0.0,
 ) -> pd.DataFrame:
     """Predictions of rows, old or new, by one engine.
 
@@ -211,6 +217,8 @@ def predict(
         Draws of a Bayesian engine; without them variances are those at the estimates.
     prior : mapping, optional
         `mean` and `root` of a normal prior of beta (`density.pack_problem`).
+    weights, offset : (N,) arrays, optional
+        Precision weights of the rows, and what is added to their means.
 
     Returns
     -------
@@ -226,5 +234,6 @@ def predict(
         roots, sigmas = parameters_of(fit.parameters, terms.fixed, terms.random)
     else:
         roots, sigmas = posterior_of(posterior, terms.fixed, terms.random)
-    means = fitted(fit.parameters, fit.ranef, moments, terms.fixed, terms.random, X, Z, codes)
-    return table(fit.engine, rows, means, errors(problem, packed, roots, sigmas, X, Z, codes), level)
+    without, with_ = fitted(fit.parameters, fit.ranef, moments, terms.fixed, terms.random, X, Z, codes)
+    found = errors(problem, packed, roots, sigmas, X, Z, codes, 1.0 if weights is None else weights)
+    return table(fit.engine, rows, (without + offset, with_ + offset), found, level)

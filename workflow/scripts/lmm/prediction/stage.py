@@ -69,8 +69,11 @@ def by_all(
         if rows is not None:
             W, known = design.predictors(rows), listed.assign(estimable=design.estimable(rows))
             tables.append(
-                predict(fit, moments, design.terms, W, known, settings["conf_level"], posterior, prior)
-            )
+                predict(
+                    fit, moments, design.terms, W, known, settings["conf_level"], posterior, prior,
+                    design.weights(rows), design.offset(rows),
+                )
+            )  # fmt: skip
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
     methods = {engine: row(engine).predicts for engine in settings["engines"] if engine not in left_out}
     return table, {
