@@ -15,7 +15,7 @@ from lmm.engines.base import Task
 from lmm.model.formula import parse
 from lmm.moments import stage
 from lmm.prediction import new_rows
-from lmm.prediction.predict import predict
+from lmm.prediction.predict import Beside, predict
 
 FILE = cases.HERE / "reference" / "sleepstudy_weights.csv"
 PLAIN = "Reaction ~ Days + (Days | Subject)"
@@ -147,7 +147,7 @@ def test_predictions_with_weights_and_an_offset_are_dense_algebras(tmp_path):
     about = both.index.to_frame(index=False).assign(level=both.Subject.astype(str).to_numpy(), estimable=True)
     found = predict(
         fit, moments, design.terms, design.predictors(both), about, 0.95,
-        weights=design.weights(both), offset=design.offset(both),
+        beside=Beside(design.weights(both), design.offset(both)),
     )  # fmt: skip
     X, sigma, D = np.column_stack([np.ones(len(rows)), rows.Days]), best.sigma, best.root @ best.root.T
     same = rows.Subject.to_numpy()[:, None] == rows.Subject.to_numpy()
