@@ -43,6 +43,9 @@ class Beside(NamedTuple):
     offset: np.ndarray | float = 0.0
 
 
+PLAIN = Beside()
+
+
 class Errors(NamedTuple):
     """Of each row: variance of the predicted mean, and of a new observation's noise; (N,) arrays."""
 
@@ -198,7 +201,7 @@ def predict(
     level: float,
     posterior: Any = None,
     prior: Mapping[str, np.ndarray] | None = None,
-    beside: Beside = Beside(),
+    beside: Beside = PLAIN,
 ) -> pd.DataFrame:
     """Predictions of rows, old or new, by one engine.
 

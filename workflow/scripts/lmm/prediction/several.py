@@ -27,7 +27,7 @@ from lmm.likelihood.remainder import scaled_rows
 from lmm.likelihood.several_information import Information
 from lmm.likelihood.several_problem import SeveralProblem, build
 from lmm.moments.several import SeveralMoments
-from lmm.prediction.predict import Beside, Errors, root_of, table
+from lmm.prediction.predict import PLAIN, Beside, Errors, root_of, table
 
 ELEMENTS = 20_000_000  # of the matrix of a batch of rows: 160 MB
 
@@ -135,7 +135,7 @@ def predict(
     W: np.ndarray,
     rows: pd.DataFrame,
     level: float,
-    beside: Beside = Beside(),
+    beside: Beside = PLAIN,
 ) -> pd.DataFrame:
     """Predictions of rows, old or new, by one engine, with the variances at its estimates.
 
