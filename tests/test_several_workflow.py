@@ -13,9 +13,7 @@ FORMULA = "rt ~ cond + (cond | subj) + (cond | item)"
 
 def test_own_data_and_replicates_end_in_a_report(project):
     shutil.copy(REFERENCE / "words.csv", project.root / "words.csv")
-    new = pd.DataFrame(
-        {"subj": ["s01", "new", "new"], "item": ["other", "i01", "other"], "cond": 0.5}
-    )
+    new = pd.DataFrame({"subj": ["s01", "new", "new"], "item": ["other", "i01", "other"], "cond": 0.5})
     new.to_csv(project.root / "new.csv", index=False)
     engines = {"ols": {}, "reml": {}}
     own = {"formula": FORMULA, "data": "words.csv", "predict": "new.csv", "engines": engines}
