@@ -1,7 +1,8 @@
 """Replicates of a study in chunks, and what they say of the engines.
 
 settings (own data: moments/, and pymc/posterior.nc where parameters come from the posterior)
-    -> recovery/chunks/<designs>/<first>-<stop>.parquet (recovery/ranks/... under calibration)
+    -> recovery/chunks/<designs>/<first>-<stop>.parquet (recovery/ranks/... under calibration, recovery/sums/...
+       where only sums are kept)
     -> recovery/replicates.parquet (recovery/ranks.parquet)
     -> recovery/performance.csv, failures.csv (recovery/calibration.csv), diagnostics.json
 """
@@ -27,7 +28,7 @@ rule replicates:
     benchmark:
         "results/{study}/benchmarks/replicates/{bundle}/{first}-{stop}.tsv"
     wildcard_constraints:
-        study=replicated(lambda recovery: not recovery["ranked"]),
+        study=replicated(lambda recovery: not recovery["ranked"] and not recovery["summed"]),
     conda:
         "../../environment.yml"
     threads: 1
@@ -44,6 +45,17 @@ rule replicates:
         "{wildcards.study}: replicates {wildcards.first} to {wildcards.stop}"
     script:
         "../scripts/run_recovery.py"
+
+
+use rule replicates as replicates_summed with:
+    output:
+        replicates=ensure(
+            "results/{study}/recovery/chunks/{bundle}/{first}-{stop}.parquet",
+            non_empty=True,
+        ),
+        sums="results/{study}/recovery/sums/{bundle}/{first}-{stop}.parquet",
+    wildcard_constraints:
+        study=replicated(lambda recovery: recovery["summed"]),
 
 
 use rule replicates as replicates_ranked with:

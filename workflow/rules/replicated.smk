@@ -13,16 +13,15 @@ def chunk_files(wildcards):
     base = f"results/{wildcards.study}/recovery"
     recovery = studies[wildcards.study]["recovery"]
     found = chunk_plan.chunks(recovery, Path(f"{base}/chunks"))
-    inputs = {
-        "chunks": [
-            f"{base}/chunks/{chunk.bundle}/{chunk.name}.parquet" for chunk in found
-        ]
-    }
+    folders = {"chunks": "chunks"}
     if recovery["ranked"]:
-        inputs["rank_chunks"] = [
-            f"{base}/ranks/{chunk.bundle}/{chunk.name}.parquet" for chunk in found
-        ]
-    return inputs
+        folders["rank_chunks"] = "ranks"
+    if recovery["summed"]:
+        folders["sums"] = "sums"
+    return {
+        kind: [f"{base}/{folder}/{chunk.bundle}/{chunk.name}.parquet" for chunk in found]
+        for kind, folder in folders.items()
+    }
 
 
 def replicates_from(wildcards):

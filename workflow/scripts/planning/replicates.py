@@ -23,7 +23,9 @@ def recovery(study, stages: dict[str, Any], starts: list[str]) -> dict[str, Any]
     for name in fitted:
         if engines.row(name).starts:
             fitted[name] = fitted[name] | {"reml_is_start": name in starts}
+    record = study.record
     stages["replicates"] = {
+        "record": record,
         "formula": study.formula.text,
         "formulas": stages["moments"]["formulas"],
         "conf_level": settings.conf_level,
@@ -38,7 +40,7 @@ def recovery(study, stages: dict[str, Any], starts: list[str]) -> dict[str, Any]
     for design in study.designs:
         simulated = design.settings
         groups, rows = (simulated.n_groups, simulated.n_rows) if simulated else (1000, 0)
-        costs.append(seconds(fitted, groups, rows))
+        costs.append(seconds(fitted, groups, rows, record != "full"))
     return {
         "count": settings.replicates,
         "per_job": settings.replicates_per_job,
@@ -46,6 +48,7 @@ def recovery(study, stages: dict[str, Any], starts: list[str]) -> dict[str, Any]
         "seconds": costs,
         "designs": {design.key: design.plain() for design in study.designs},
         "ranked": settings.calibration,
+        "summed": record == "sums",
         "own": own,
         "from_posterior": own and source == "posterior",
     }

@@ -24,6 +24,7 @@ from lmm.config.checks import (
 )
 from lmm.config.designs import DesignPoint, expand, point
 from lmm.config.messages import message
+from lmm.config.recording import recorded
 from lmm.config.simulation import Simulation
 from lmm.config.simulation_checks import check_simulation
 from lmm.config.study import Configuration, Report, StudySettings
@@ -89,6 +90,11 @@ class Study:
             return self.simulate.seed
         bayes = self.settings.engines.first(engines.BAYES)
         return bayes.seed if bayes else 1
+
+    @property
+    def record(self) -> str:
+        """What is kept of each replicate: full, parameters or sums."""
+        return recorded(self.settings, self.formula, self.designs)
 
     @property
     def effects(self) -> list[dict[str, Any]] | None:
@@ -216,6 +222,7 @@ def _study(name: str, raw: Any, root: Path) -> Study:
             update={"engines": settings.engines.model_copy(update=dict.fromkeys(engines.of_rows()))}
         )
     check_replicates(settings, designs)
+    recorded(settings, formula, designs)
     check_beside(settings, formula, simulated)
     check_engines(settings, formula, simulated)
     check_effects(settings, formula)

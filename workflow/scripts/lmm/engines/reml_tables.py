@@ -21,6 +21,7 @@ INTERVALS = {
     "kenward-roger": "t, Kenward and Roger's degrees of freedom and standard errors",
     "normal": "Wald (normal), GLS standard errors",
 }
+WALD = "Wald (normal on the scales of log sd and of Fisher's z)"
 
 
 def parameters_table(
@@ -144,6 +145,7 @@ def diagnostics_of(
     parameters: int,
     ml: bool,
     df: str,
+    profile: bool = True,
 ) -> Diagnostics:
     """How a fit ended.
 
@@ -167,6 +169,8 @@ def diagnostics_of(
         The criterion of maximum likelihood instead of REML's.
     df : str
         Method of the fixed effects' degrees of freedom.
+    profile : bool
+        Whether intervals of variance parameters are profile likelihood's, not Wald's.
 
     Returns
     -------
@@ -191,7 +195,7 @@ def diagnostics_of(
         method="ML" if ml else "REML",
         df=df,
         **information_criteria(best.criterion, parameters, moments.n_rows),
-        intervals={"fixed": INTERVALS[df], "ran_pars": "profile likelihood"},
+        intervals={"fixed": INTERVALS[df], "ran_pars": "profile likelihood" if profile else WALD},
         summary={"corr_fixed": _correlation(best.cov_beta).tolist(), "fixed_names": list(fixed)},
     )
 

@@ -15,6 +15,7 @@ from lmm.engines.base import Fitted, Task
 from lmm.engines.reml_tables import ENGINE, diagnostics_of, f_tests, fixed_table, parameters_table
 from lmm.inference.degrees_of_freedom import fixed_effects
 from lmm.inference.several_derivatives import by_factors
+from lmm.inference.intervals import wald_intervals
 from lmm.inference.several_intervals import names, profile_intervals, standard_errors, values
 from lmm.inference.several_optimum import SeveralOptimum, optimum
 from lmm.likelihood.several_conditional import conditional
@@ -129,7 +130,7 @@ def fit(
     truth : dict, optional
         truth.json of a simulated study.
     profile, ranef : bool
-        Whether to compute profile intervals and the table of random effects.
+        Whether to compute profile intervals (else Wald's) and the table of random effects.
     df : str
         Degrees of freedom of fixed effects: one of `degrees_of_freedom.METHODS`.
     ml : bool
@@ -149,18 +150,21 @@ def fit(
     best = optimum(problem, not ml)
     clock.append(time.perf_counter())
     errors = standard_errors(problem, best)
-    intervals = np.full((len(errors), 2), np.nan)
+    estimates, keys = values(problem, best.roots, best.sigma), names(problem)
     warnings: list[str] = []
     if profile:
         intervals, warnings = profile_intervals(problem, best, conf_level)
+    else:
+        ends = wald_intervals(estimates, errors, [term for _, term in keys], conf_level)
+        intervals = np.stack(ends, axis=-1)
     clock.append(time.perf_counter())
     table = ranef_table(problem, best, conf_level, truth) if ranef else None
     clock.append(time.perf_counter())
     tested = fixed_effects(df, best.beta, by_factors(problem, best), ml)
     diagnostics = diagnostics_of(
-        best, fixed, moments, conf_level, warnings, np.diff(clock).tolist(), len(fixed) + len(errors), ml, df
+        best, fixed, moments, conf_level, warnings, np.diff(clock).tolist(), len(fixed) + len(errors), ml, df,
+        profile,
     )
-    estimates = values(problem, best.roots, best.sigma)
     effects = fixed_table(fixed, tested, conf_level)
-    parameters = parameters_table(effects, names(problem), estimates, errors, intervals, truth)
+    parameters = parameters_table(effects, keys, estimates, errors, intervals, truth)
     return Fit(ENGINE, parameters, table, diagnostics), problem, best

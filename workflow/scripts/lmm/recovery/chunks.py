@@ -89,8 +89,24 @@ def run(
 def _table(rows: list[tuple], schema: pa.Schema, about: Mapping[str, Any]) -> pa.Table:
     columns = zip(*rows, strict=True) if rows else [()] * len(schema)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-    metadata = {name: json.dumps(value) for name, value in about.items()}
-    return pa.Table.from_arrays(arrays, schema=schema.with_metadata(metadata))
+    return with_about(pa.Table.from_arrays(arrays, schema=schema), about)
+
+
+def with_about(table: pa.Table, about: Mapping[str, Any]) -> pa.Table:
+    """A table with JSON in its metadata.
+
+    Parameters
+    ----------
+    table : Table
+        Of a chunk.
+    about : mapping
+        Name to plain values.
+
+    Returns
+    -------
+    Table
+    """
+    return table.replace_schema_metadata({name: json.dumps(value) for name, value in about.items()})
 
 
 def write(path: str | Path, table: pa.Table) -> None:

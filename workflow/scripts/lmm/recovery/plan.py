@@ -13,6 +13,7 @@ from lmm.core.engines import row
 
 JOB_SECONDS = 75.0  # of work in a job, beside the 10 s of its imports and PyMC's compilation
 SPLIT_SECONDS = 5.0  # less work than this is not worth a second job
+BLOCK = 1000  # replicates whose sums are kept together: chunks of sums end at its multiples
 MOST_DESIGNS = 12  # of a bundle: its name, their keys, must remain a file name
 
 
@@ -29,9 +30,13 @@ class Chunk(NamedTuple):
         return f"{self.first}-{self.stop}"
 
 
-def seconds(engines: Mapping[str, Mapping[str, Any]], groups: int, rows: int | None) -> float:
+def seconds(
+    engines: Mapping[str, Mapping[str, Any]], groups: int, rows: int | None, compiled: bool = False
+) -> float:
     """Rough cost of one replicate on one core; only the size of jobs depends on it."""
     rows = rows or 0
+    if compiled:
+        return 1e-4 + 5e-8 * rows + 2e-6 * groups
     total = 0.005 + 1e-6 * rows + 1e-5 * groups
     for name, own in engines.items():
         draws = own.get("chains", 0) * (own.get("tune", 0) + own.get("draws", 0))
@@ -80,13 +85,19 @@ def tiles(count: int, size: int, existing: Iterable[tuple[int, int]] = ()) -> li
     return found
 
 
+def aligned(size: int, count: int) -> int:
+    """A chunk's size as a multiple of `BLOCK`; the count where it is smaller."""
+    return min(-(-size // BLOCK) * BLOCK, count)
+
+
 def chunks(plan: Mapping[str, Any], directory: Path) -> list[Chunk]:
     """All chunks of a study.
 
     Parameters
     ----------
     plan : mapping
-        count, per_job (`auto` or a number), keys (of designs), seconds (one replicate of each design).
+        count, per_job (`auto` or a number), keys (of designs), seconds (one replicate of each design), summed
+        (whether chunks end at multiples of `BLOCK`).
     directory : Path
         Of the study's chunks: <bundle>/<first>-<stop>.parquet.
     """
@@ -102,6 +113,9 @@ def chunks(plan: Mapping[str, Any], directory: Path) -> list[Chunk]:
             if len(names) == 1 and size == plan["count"] and work > SPLIT_SECONDS:
                 size = max(-(-size // 2), 1)  # two cores are the least that anyone has
         ranges = [_range(file.stem) for file in folders[name].glob("*-*.parquet")] if name in folders else []
+        if plan["summed"]:
+            size = aligned(size, plan["count"])
+            ranges = [r for r in ranges if r and not r[0] % BLOCK and (not r[1] % BLOCK or r[1] == plan["count"])]
         out += [
             Chunk(name, *tile) for tile in tiles(plan["count"], size, (r for r in ranges if r is not None))
         ]

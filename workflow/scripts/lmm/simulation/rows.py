@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy import stats
+from scipy.linalg import block_diag
 
 from lmm.config.simulation import Poisson, Predictor, Shape, Simulation, Sizes
 from lmm.config.simulation_checks import correlations
@@ -50,7 +51,7 @@ def simulate(
         codes = _groups(settings, source)
         predictors = _predictors(settings, formula, codes, source)
         effects = _effects(settings, design.terms, source)
-        errors = settings.sigma * _unit(settings.errors, stream(source, "errors"), len(codes))
+        errors = settings.sigma * unit(settings.errors, stream(source, "errors"), len(codes))
     y = _response(settings, design, predictors, codes, effects, errors)
     levels = np.arange(1, settings.n_groups + 1).astype(str)
     frame = pd.DataFrame({formula.variables[0]: y, **predictors, formula.group: levels[codes]})
@@ -101,8 +102,25 @@ def _draw_r(
 
 
 def _groups(settings: Simulation, source: np.random.SeedSequence) -> np.ndarray:
-    """(N,) group of each row from 0: at random over all groups, or group after group."""
-    rng, groups, each = stream(source, "groups"), settings.n_groups, settings.group_rows
+    """(N,) group of each row from 0."""
+    return groups_drawn(settings, stream(source, "groups"))
+
+
+def groups_drawn(settings: Simulation, rng: np.random.Generator) -> np.ndarray:
+    """Group of each row from 0: at random over all groups, or group after group.
+
+    Parameters
+    ----------
+    settings : Simulation
+        A scalar design.
+    rng : Generator
+        Source of the random numbers.
+
+    Returns
+    -------
+    (N,) int array
+    """
+    groups, each = settings.n_groups, settings.group_rows
     if each is None:
         return rng.integers(groups, size=settings.rows)
     if isinstance(each, Sizes):
@@ -120,37 +138,74 @@ def _predictors(
     settings: Simulation, formula: Formula, codes: np.ndarray, source: np.random.SeedSequence
 ) -> dict[str, np.ndarray]:
     """Each predictor from its own stream: one more does not change the others."""
-    out = {}
-    for name in formula.predictors:
-        how = settings.predictors.get(name, Predictor())
-        rng = stream(source, "predictors", name)
-        if how.distribution == "sequence":
-            out[name] = how.start + how.step * pd.Series(codes).groupby(codes).cumcount().to_numpy(np.float64)
-            continue
-        size = settings.n_groups if how.between else len(codes)
-        if how.distribution == "normal":
-            values = rng.normal(how.mean, how.sd, size)
-        elif how.distribution == "uniform":
-            values = rng.uniform(how.low, how.high, size)
-        else:
-            values = (rng.random(size) < how.p).astype(np.float64)
-        out[name] = values[codes] if how.between else values
-    return out
+    return {
+        name: predictor_drawn(
+            settings.predictors.get(name, Predictor()),
+            settings.n_groups,
+            codes,
+            stream(source, "predictors", name),
+        )
+        for name in formula.predictors
+    }
+
+
+def predictor_drawn(
+    how: Predictor, groups: int, codes: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """A predictor's values.
+
+    Parameters
+    ----------
+    how : Predictor
+        Its distribution.
+    groups : int
+        Number of groups.
+    codes : (N,) int array
+        Group of each row.
+    rng : Generator
+        Source of the random numbers.
+
+    Returns
+    -------
+    (N,) array
+    """
+    if how.distribution == "sequence":
+        return how.start + how.step * pd.Series(codes).groupby(codes).cumcount().to_numpy(np.float64)
+    size = groups if how.between else len(codes)
+    if how.distribution == "normal":
+        values = rng.normal(how.mean, how.sd, size)
+    elif how.distribution == "uniform":
+        values = rng.uniform(how.low, how.high, size)
+    else:
+        values = (rng.random(size) < how.p).astype(np.float64)
+    return values[codes] if how.between else values
 
 
 def _effects(settings: Simulation, terms: Terms, source: np.random.SeedSequence) -> np.ndarray:
     """(J, q) random effects: unit variables of the chosen shape, correlated and scaled block by block."""
-    sd = sds(settings, terms)
-    blocks = []
-    for names, corr in zip(terms.blocks, correlations(settings, terms), strict=True):
-        unit = np.column_stack(
-            [
-                _unit(settings.random_effects, stream(source, "ranef", name), settings.n_groups)
-                for name in names
-            ]
-        )
-        blocks.append(unit @ _root(corr).T * [sd[name] for name in names])
-    return np.hstack(blocks)
+    drawn = [
+        unit(settings.random_effects, stream(source, "ranef", name), settings.n_groups)
+        for name in terms.random
+    ]
+    return np.column_stack(drawn) @ random_root(settings, terms).T
+
+
+def random_root(settings: Simulation, terms: Terms) -> np.ndarray:
+    """A root of D.
+
+    Parameters
+    ----------
+    settings : Simulation
+        A scalar design.
+    terms : Terms
+        Names of the columns of X and Z.
+
+    Returns
+    -------
+    (q, q) array
+    """
+    roots = [_root(corr) for corr in correlations(settings, terms)]
+    return np.array(list(sds(settings, terms).values()))[:, None] * block_diag(*roots)
 
 
 def _root(corr: np.ndarray) -> np.ndarray:
@@ -164,8 +219,22 @@ def _root(corr: np.ndarray) -> np.ndarray:
     return root
 
 
-def _unit(shape: Shape, rng: np.random.Generator, size: int) -> np.ndarray:
-    """Draws with mean 0 and variance 1."""
+def unit(shape: Shape, rng: np.random.Generator, size: int) -> np.ndarray:
+    """Draws with mean 0 and variance 1.
+
+    Parameters
+    ----------
+    shape : Shape
+        The distribution.
+    rng : Generator
+        Source of the random numbers.
+    size : int
+        Number of draws.
+
+    Returns
+    -------
+    (size,) array
+    """
     if shape.distribution == "student":
         return rng.standard_t(shape.df, size) * np.sqrt((shape.df - 2) / shape.df)
     if shape.distribution == "skewed":
