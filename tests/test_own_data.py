@@ -1,5 +1,8 @@
 """Own data through the real command line: what cannot be used stops before any fit, in one line; scattered files."""
 
+import os
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -124,6 +127,28 @@ def test_rows_to_predict_are_checked_with_every_engines_formula_in_simulated_stu
         "predict": "p.csv",
     }  # fmt: skip
     stopped(project, study, "p.csv:", "column 'z': -1 in row 2, where 'np.log(z)' has no value")
+
+
+def test_other_rows_to_predict_are_predicted_without_a_new_fit(project):
+    frame().to_csv(project.root / "d.csv", index=False)
+    (project.root / "p.csv").write_text("x,g\n1,s1\n")
+    (project.root / "q.csv").write_text("x,g\n2,s1\n3,new\n")
+    study = {"data": "d.csv", "formula": FORMULA, "engines": {"reml": {}}}
+    project.configure({"mine": study | {"predict": "p.csv"}})
+    run = project.snakemake("--cores", "1")
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert not project.planned()
+    project.configure({"mine": study | {"predict": "q.csv"}}, "config/other.yaml")
+    again = project.planned("--configfile", "config/other.yaml")
+    assert {"new_rows", "predictions", "report"} <= again.keys()
+    fits = {"ingest", "moments", "reml", "influence", "comparison"}
+    assert not fits & again.keys()
+    project.configure({"mine": study}, "config/none.yaml")
+    assert not (fits | {"new_rows"}) & project.planned("--configfile", "config/none.yaml").keys()
+    # the same file with other rows
+    os.utime(project.root / "p.csv", (time.time() + 5, time.time() + 5))
+    (project.root / "p.csv").write_text("x,g\n9,s1\n")
+    assert not fits & project.planned().keys()
 
 
 def scanned(tmp_path, formulas, data=None, files=1):

@@ -155,14 +155,13 @@ def _stages(study) -> dict[str, dict[str, Any]]:
     if study.simulate:
         design = study.designs[0].key
         stages["simulate"] = common | {"design": design, "simulate": study.simulate.plain()}
-        if study.settings.predict is not None:  # else the engines' formulas are nothing to it
-            stages["simulate"]["formulas"] = formulas
     else:
         every = list(dict.fromkeys([*formulas, *models.values()]))
         own = study.settings.plain()
         stages["ingest"] = {"formulas": every} | {
             key: own[key] for key in ("missing", "missing_values", "csv")
         }
+    stages["new_rows"] = {"formulas": stages.get("ingest", stages["moments"])["formulas"]}
     stages["predictions"] = _predictions(study, stages)
     return stages
 

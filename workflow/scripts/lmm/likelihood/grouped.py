@@ -39,7 +39,7 @@ def eliminate(gram, factor, schur, d_logdet, rest):
 
     Subtracts sum_j [B c]'Lambda M^-1 Lambda'[B c] from `schur`, fills `d_logdet` with
     sum_j A - A Lambda M^-1 Lambda'A (lower triangle) and `rest` with [B c] - A Lambda M^-1 Lambda'[B c];
-    the last two only where `rest` has room for them.
+    the last two only if `rest` is non-empty.
 
     Parameters
     ----------
