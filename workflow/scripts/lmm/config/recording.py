@@ -40,10 +40,10 @@ def recorded(settings: StudySettings, formula: Formula, designs: Sequence[Design
 
 def _only_full(settings: StudySettings, formula: Formula, designs: Sequence[DesignPoint]) -> str:
     """Why replicates cannot take the compiled path; empty if they can."""
-    able = engines.of_family(settings.engines.names, engines.POOLED, engines.EXACT)
+    able = engines.of_family(engines.ENGINES, engines.POOLED, engines.EXACT)
     for name in settings.engines.names:
         if name not in able:
-            return f"the compiled path has {' and '.join(engines.of_family(engines.ENGINES, engines.POOLED, engines.EXACT))}, not {name}"
+            return f"the compiled path has {' and '.join(able)}, not {name}"
     if settings.calibration:
         return "calibration ranks draws"
     if settings.bootstrap == "posterior":

@@ -148,7 +148,15 @@ def fit(
     clock.append(time.perf_counter())
     tested = tested_by(df, problem, best)
     diagnostics = diagnostics_of(
-        best, fixed, moments, conf_level, words, np.diff(clock).tolist(), len(fixed) + len(errors), ml, df,
+        best,
+        fixed,
+        moments,
+        conf_level,
+        words,
+        np.diff(clock).tolist(),
+        len(fixed) + len(errors),
+        ml,
+        df,
         profile,
     )
     keys = [(group_of(term, moments.group), term) for term in problem.structure.terms]

@@ -14,8 +14,8 @@ from lmm.core.tidy import Fit, ranef_frame
 from lmm.engines.base import Fitted, Task
 from lmm.engines.reml_tables import ENGINE, diagnostics_of, f_tests, fixed_table, parameters_table
 from lmm.inference.degrees_of_freedom import fixed_effects
-from lmm.inference.several_derivatives import by_factors
 from lmm.inference.intervals import wald_intervals
+from lmm.inference.several_derivatives import by_factors
 from lmm.inference.several_intervals import names, profile_intervals, standard_errors, values
 from lmm.inference.several_optimum import SeveralOptimum, optimum
 from lmm.likelihood.several_conditional import conditional
@@ -162,7 +162,15 @@ def fit(
     clock.append(time.perf_counter())
     tested = fixed_effects(df, best.beta, by_factors(problem, best), ml)
     diagnostics = diagnostics_of(
-        best, fixed, moments, conf_level, warnings, np.diff(clock).tolist(), len(fixed) + len(errors), ml, df,
+        best,
+        fixed,
+        moments,
+        conf_level,
+        warnings,
+        np.diff(clock).tolist(),
+        len(fixed) + len(errors),
+        ml,
+        df,
         profile,
     )
     effects = fixed_table(fixed, tested, conf_level)

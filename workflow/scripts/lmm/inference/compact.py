@@ -19,7 +19,9 @@ from lmm.moments.moments import Basis
 OK, SINGULAR, NOT_CONVERGED = 0, 1, 2
 # Statuses as tables have them, by their number.
 STATUSES = ("ok", "singular", "non-converged")
-LEAST_START = 0.1  # of a diagonal element of the relative factor, in the kernel's units: 0 is a stationary point
+LEAST_START = (
+    0.1  # of a diagonal element of the relative factor, in the kernel's units: 0 is a stationary point
+)
 _GRID = np.array(GRID)
 
 

@@ -153,10 +153,11 @@ def is_singular(phi, rows, cols):
     bool
     """
     t = len(rows)
+    least = np.inf
     for e in range(t):
-        if rows[e] == cols[e] and abs(phi[e]) < SINGULAR * np.exp(phi[t]):
-            return True
-    return False
+        if rows[e] == cols[e]:
+            least = min(least, abs(phi[e]))
+    return least < SINGULAR * np.exp(phi[t])
 
 
 @kernel
@@ -183,9 +184,7 @@ def best_stop(starts, spans, rows, cols, gram, total, df, ml):
         phi, state = starts[k], GOING_ON
         value, hessian = np.inf, kept[2]
         for _ in range(ROUNDS):
-            phi, value, hessian, state = advance(
-                phi, ITERATIONS, spans, rows, cols, gram, total, df, ml
-            )
+            phi, value, hessian, state = advance(phi, ITERATIONS, spans, rows, cols, gram, total, df, ml)
             if state != GOING_ON:
                 break
         certified = state == CERTIFIED

@@ -7,7 +7,7 @@ from scipy import stats
 
 from lmm.core.progress import Progress
 from lmm.inference.newton import criterion, profile_limit
-from lmm.inference.optimum import PLAIN, Optimum, fill, lower
+from lmm.inference.optimum import PLAIN, Optimum, lower
 from lmm.inference.wald import errors_at, values_at
 from lmm.likelihood.problem import Problem
 

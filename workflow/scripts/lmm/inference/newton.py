@@ -442,7 +442,9 @@ def _all_at_once(phi, value, at, edge, target, direction, pair, rows, cols, tran
             break
         size = np.sqrt(rise)
         step = 2.0 * size * (np.sqrt(target) - size) / ahead
-        if abs(rise - target) < 1e-6 * target and left < 1e-6 * target:  # its error is of the order of the square
+        if (
+            abs(rise - target) < 1e-6 * target and left < 1e-6 * target
+        ):  # its error is of the order of the square
             return phi[at] + step, True
         phi[at] += step
         for a in range(n - 1):

@@ -119,7 +119,7 @@ def errors_at(hessian, singular, jacobian):
     -------
     (k,) array
     """
-    k, n = jacobian.shape
+    k = len(jacobian)
     out = np.full(k, np.nan)
     if singular:
         out[-1] = jacobian[-1, -1] * np.sqrt(2.0 / hessian[-1, -1])

@@ -1,7 +1,7 @@
 """Second derivatives of the REML and ML criteria in D, exact, from moments, for one grouping factor.
 
-With K_j = Z_j'V_j^-1 Z_j, F_j = Z_j'V_j^-1 X_j and e_j = Z_j'P y of each group, in units of sigma, Phi = S_X^-1 and E_i
-the symmetric matrix with ones at (a, b) and (b, a), a >= b (docs/statistics.md, section 11):
+With K_j = Z_j'V_j^-1 Z_j, F_j = Z_j'V_j^-1 X_j and e_j = Z_j'P y of each group, in units of sigma, Phi = S_X^-1 and
+E_i the symmetric matrix with ones at (a, b) and (b, a), a >= b (docs/statistics.md, section 11):
 
     d2 log|.| = -sum_j tr(E_i K_j E_k K_j) + 2 sum_j tr(Phi F_j'E_i K_j E_k F_j) - tr(Phi G_i Phi G_k),
     d2 rss = 2 sum_j e_j'E_i K_j E_k e_j - 2 w_i'Phi w_k,    G_i = sum_j F_j'E_i F_j,   w_i = sum_j F_j'E_i e_j.

@@ -60,7 +60,13 @@ def _add(codes, W, first, y, weights, center, inverse, pilot, y_inverse, n, gram
 
 
 def add_rows(
-    codes: np.ndarray, W: np.ndarray, basis: Basis, y: np.ndarray, n: np.ndarray, gram: np.ndarray, total: np.ndarray
+    codes: np.ndarray,
+    W: np.ndarray,
+    basis: Basis,
+    y: np.ndarray,
+    n: np.ndarray,
+    gram: np.ndarray,
+    total: np.ndarray,
 ) -> None:
     """Add rows to upper triangles of moments, and to `total` the groups' part of this call.
 

@@ -226,5 +226,7 @@ def table(key: str, block: Mapping[str, Fits]) -> pa.Table:
         order.append(replicate * len(block) + place)
     at = np.argsort(np.concatenate(order), kind="stable")
     arrays = [np.concatenate(column)[at] for column in zip(*columns, strict=True)]
-    typed = [pa.array(array, kind.type, from_pandas=True) for array, kind in zip(arrays, REPLICATES, strict=True)]
+    typed = [
+        pa.array(array, kind.type, from_pandas=True) for array, kind in zip(arrays, REPLICATES, strict=True)
+    ]
     return pa.Table.from_arrays(typed, schema=REPLICATES)

@@ -152,7 +152,9 @@ class Simulated:
 
     def parameters_in_words(self) -> dict[str, Any]:
         """fixed, sd, corr and sigma that every replicate is simulated from."""
-        return truth_of_parameters(self.settings, self.terms, np.zeros((0, len(self.terms.random))), np.zeros(0))
+        return truth_of_parameters(
+            self.settings, self.terms, np.zeros((0, len(self.terms.random))), np.zeros(0)
+        )
 
     def columns(self) -> dict[str, Any]:
         """The scalars of the design, for the columns of replicates.parquet."""

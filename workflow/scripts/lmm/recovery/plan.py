@@ -115,7 +115,9 @@ def chunks(plan: Mapping[str, Any], directory: Path) -> list[Chunk]:
         ranges = [_range(file.stem) for file in folders[name].glob("*-*.parquet")] if name in folders else []
         if plan["summed"]:
             size = aligned(size, plan["count"])
-            ranges = [r for r in ranges if r and not r[0] % BLOCK and (not r[1] % BLOCK or r[1] == plan["count"])]
+            ranges = [
+                r for r in ranges if r and not r[0] % BLOCK and (not r[1] % BLOCK or r[1] == plan["count"])
+            ]
         out += [
             Chunk(name, *tile) for tile in tiles(plan["count"], size, (r for r in ranges if r is not None))
         ]

@@ -1,12 +1,12 @@
 """Performance measures from sums over replicates that can be added up: nothing is kept of a replicate.
 
-A row has the sums of a block of replicates of one engine's term, over the replicates that a subset keeps. Blocks end at
-fixed numbers of replicates, and their sums are added in order, so that the measures are the same bits whatever the
-chunks. Sums are of errors e - t and their powers, which do not cancel as those of estimates would.
+A row has the sums of a block of replicates of one engine's term, over the replicates that a subset keeps. Blocks end
+at fixed numbers of replicates, and their sums are added in order, so that the measures are the same bits whatever
+the chunks. Sums are of errors e - t and their powers, which do not cancel as those of estimates would.
 
-Estimates equal those of `measures`. Monte Carlo errors do, too, but for two: RMSE's, and that of an EmpSE of estimates
-that pile up at a boundary, are by the delta method instead of the jackknife (they differ by a share of the order of
-1 / n). Bias-eliminated coverage needs a second pass over the replicates and is left out.
+Estimates equal those of `measures`. Monte Carlo errors do, too, but for two: RMSE's, and that of an EmpSE of
+estimates that pile up at a boundary, are by the delta method instead of the jackknife (they differ by a share of the
+order of 1 / n). Bias-eliminated coverage needs a second pass over the replicates and is left out.
 """
 
 from collections.abc import Mapping
@@ -85,7 +85,9 @@ def _sums(fits: Fits, keep: np.ndarray) -> dict[str, np.ndarray]:
         edge = np.abs(e) == np.array([1.0 if key[2].startswith("cor__") else 0.0 for key in fits.keys])
     found = {"kept": np.full(len(t), float(keep.sum())), "n": np.isfinite(e).sum(axis=0)}
     found |= {"truth": np.where(np.isfinite(t), keep.sum() * t, 0.0), "q1": _total(relative)}
-    found |= {f"d{k}": _total(d**k) for k in (1, 2, 3, 4)} | {f"sd{k}": _total(with_s**k) for k in (1, 2, 3, 4)}
+    found |= {f"d{k}": _total(d**k) for k in (1, 2, 3, 4)} | {
+        f"sd{k}": _total(with_s**k) for k in (1, 2, 3, 4)
+    }
     found |= {"q2": _total(relative**2), "nq": np.isfinite(relative).sum(axis=0)}
     found |= {"ns": np.isfinite(with_s).sum(axis=0), "s2": _total(s**2), "s4": _total(s**4)}
     found |= {"ni": (there & np.isfinite(t)).sum(axis=0), "covered": covered.sum(axis=0)}
@@ -108,7 +110,14 @@ def _beside(fits: Fits, other: Fits, keep: np.ndarray) -> dict[str, np.ndarray]:
         theirs = (other.values["estimate"][:, places[key[:3]]] - np.nan_to_num(fits.truth[k]))[both]
         real = np.isfinite(ours) & np.isfinite(theirs)
         ours, theirs = ours[real], theirs[real]
-        values = (len(ours), ours.sum(), (ours**2).sum(), theirs.sum(), (theirs**2).sum(), (ours * theirs).sum())
+        values = (
+            len(ours),
+            ours.sum(),
+            (ours**2).sum(),
+            theirs.sum(),
+            (theirs**2).sum(),
+            (ours * theirs).sum(),
+        )
         for name, value in zip(found, values, strict=True):
             found[name][k] = value
     return found
@@ -196,7 +205,9 @@ def performance(parts: pd.DataFrame, endings: pd.DataFrame, designs: pd.DataFram
     for engine, own in counts.groupby("engine"):
         index = own.index
         found = {
-            "failure_rate": _proportion(about.loc[index, "n_failed"].to_numpy(float), attempted[index].to_numpy(float)),
+            "failure_rate": _proportion(
+                about.loc[index, "n_failed"].to_numpy(float), attempted[index].to_numpy(float)
+            ),
             "singular_rate": _proportion(own["singular"].to_numpy(float), usable[index].to_numpy(float)),
         }
         keys = {"engine": engine, "effect": "", "group": "", "term": "", "df": "", "subset": "usable"}
@@ -205,7 +216,9 @@ def performance(parts: pd.DataFrame, endings: pd.DataFrame, designs: pd.DataFram
     for subset in SUBSETS:
         mine = whole[whole["subset"] == subset]
         for key, own in mine.groupby(["engine", "effect", "group", "term", "df"], sort=False):
-            keys = dict(zip(("engine", "effect", "group", "term", "df"), key, strict=True)) | {"subset": subset}
+            keys = dict(zip(("engine", "effect", "group", "term", "df"), key, strict=True)) | {
+                "subset": subset
+            }
             found = measures(own, keys["effect"], keys["term"])
             truth = _ratio(own["truth"].to_numpy(), own["kept"].to_numpy())
             kept = dict.fromkeys(found, own["kept"].to_numpy().astype(int))
@@ -244,7 +257,9 @@ def failures(endings: pd.DataFrame, designs: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         The design's columns, engine, status, message, count.
     """
-    counted = endings.groupby(["design", "engine", "status", "message"], sort=False)["count"].sum().reset_index()
+    counted = (
+        endings.groupby(["design", "engine", "status", "message"], sort=False)["count"].sum().reset_index()
+    )
     table = designs.reset_index(drop=True).reset_index(names="_design").merge(counted, on="design")
     table["_engine"], table["_status"] = table["engine"].map(place), table["status"].map(STATUSES.index)
     order = ["_design", "_engine", "_status", "count", "message"]

@@ -149,9 +149,7 @@ def _predictors(
     }
 
 
-def predictor_drawn(
-    how: Predictor, groups: int, codes: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
+def predictor_drawn(how: Predictor, groups: int, codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A predictor's values.
 
     Parameters
