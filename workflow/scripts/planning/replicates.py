@@ -4,6 +4,7 @@ from typing import Any
 
 from lmm.core import engines
 from lmm.recovery.plan import seconds
+from lmm.recovery.until import ends
 
 
 def recovery(study, stages: dict[str, Any], starts: list[str]) -> dict[str, Any] | None:
@@ -36,6 +37,7 @@ def recovery(study, stages: dict[str, Any], starts: list[str]) -> dict[str, Any]
         "engines": fitted,
     }
     stages["report"]["replicates"] = stages["figures"]["replicates"] = settings.replicates
+    stages["report"]["until"] = list(study.until)
     costs = []
     for design in study.designs:
         simulated = design.settings
@@ -43,6 +45,8 @@ def recovery(study, stages: dict[str, Any], starts: list[str]) -> dict[str, Any]
         costs.append(seconds(fitted, groups, rows, record != "full"))
     return {
         "count": settings.replicates,
+        "until": list(study.until),
+        "ends": ends(settings.replicates, record == "sums") if study.until else [settings.replicates],
         "per_job": settings.replicates_per_job,
         "keys": [design.key for design in study.designs],
         "seconds": costs,

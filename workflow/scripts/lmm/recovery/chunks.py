@@ -114,6 +114,12 @@ def write(path: str | Path, table: pa.Table) -> None:
     write_whole(path, lambda name: pq.write_table(table, name, compression="zstd"))
 
 
+def read(file: str | Path) -> pa.Table:
+    """A chunk's replicates, without what differs from run to run."""
+    table = pq.read_table(file).replace_schema_metadata(None)
+    return table.drop_columns("seconds")
+
+
 def merge(files: Iterable[str | Path], keys: Sequence[str]) -> pa.Table:
     """Chunks in the order of designs and replicates, with the designs' columns: the same for any chunks.
 

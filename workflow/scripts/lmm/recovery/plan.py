@@ -5,7 +5,7 @@ PyMC's compilation is paid once a job, and what exists on disk is built around: 
 another chunk size compute what is new and nothing else. This is read when the workflow starts: no heavy imports.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,10 +71,12 @@ def bundles(keys: Sequence[str], existing: Iterable[str] = ()) -> list[str]:
     return sorted(found, key=lambda name: keys.index(name.split("-")[0]))
 
 
-def tiles(count: int, size: int, existing: Iterable[tuple[int, int]] = ()) -> list[tuple[int, int]]:
-    """Ranges that cover 0 ... count - 1: those that exist where they fit, others of `size` at its multiples."""
-    there = sorted({(first, stop) for first, stop in existing if 0 <= first < stop <= count})
-    found, at = [], 0
+def tiles(
+    count: int, size: int, existing: Iterable[tuple[int, int]] = (), start: int = 0
+) -> list[tuple[int, int]]:
+    """Ranges that cover start ... count - 1: those that exist where they fit, others of `size` at its multiples."""
+    there = sorted({(first, stop) for first, stop in existing if start <= first < stop <= count})
+    found, at = [], start
     while at < count:
         longest = max((stop for first, stop in there if first == at), default=None)
         if longest is None:
@@ -90,8 +92,38 @@ def aligned(size: int, count: int) -> int:
     return min(-(-size // BLOCK) * BLOCK, count)
 
 
-def chunks(plan: Mapping[str, Any], directory: Path) -> list[Chunk]:
-    """All chunks of a study.
+def batches(
+    plan: Mapping[str, Any], directory: Path, left: Callable[[int], Sequence[str]], rounds: int
+) -> list[Chunk]:
+    """Chunks of the first rounds of a study whose replicates end at Monte Carlo errors.
+
+    Parameters
+    ----------
+    plan : mapping
+        As for `chunks`, and ends of the rounds.
+    directory : Path
+        Of the study's chunks.
+    left : callable
+        Round to the designs that it has replicates of.
+    rounds : int
+        How many.
+
+    Returns
+    -------
+    list of Chunk
+    """
+    found, cost = [], dict(zip(plan["keys"], plan["seconds"], strict=True))
+    for number in range(rounds):
+        keys = list(left(number))
+        if not keys:
+            break
+        own = plan | {"keys": keys, "seconds": [cost[key] for key in keys], "count": plan["ends"][number]}
+        found += chunks(own, directory, plan["ends"][number - 1] if number else 0)
+    return found
+
+
+def chunks(plan: Mapping[str, Any], directory: Path, start: int = 0) -> list[Chunk]:
+    """All chunks of a study, of replicates from `start`.
 
     Parameters
     ----------
@@ -100,27 +132,34 @@ def chunks(plan: Mapping[str, Any], directory: Path) -> list[Chunk]:
         (whether chunks end at multiples of `BLOCK`).
     directory : Path
         Of the study's chunks: <bundle>/<first>-<stop>.parquet.
+    start : int
+        Replicates before it are left out.
     """
     cost = dict(zip(plan["keys"], plan["seconds"], strict=True))
     folders = {path.name: path for path in directory.iterdir()} if directory.is_dir() else {}
-    work = plan["count"] * sum(plan["seconds"])
+    work = (plan["count"] - start) * sum(plan["seconds"])
+    ranges = {
+        name: [_range(file.stem) for file in path.glob("*-*.parquet")] for name, path in folders.items()
+    }
+    there = {
+        name: [r for r in found if r and start <= r[0] < r[1] <= plan["count"]]
+        for name, found in ranges.items()
+    }
     out = []
-    names = bundles(plan["keys"], folders)
+    names = bundles(plan["keys"], (name for name, found in there.items() if found))
     for name in names:
         size = plan["per_job"]
         if size == "auto":
             size = min(rounded(JOB_SECONDS / sum(cost[key] for key in name.split("-"))), plan["count"])
-            if len(names) == 1 and size == plan["count"] and work > SPLIT_SECONDS:
-                size = max(-(-size // 2), 1)  # two cores are the least that anyone has
-        ranges = [_range(file.stem) for file in folders[name].glob("*-*.parquet")] if name in folders else []
+            if len(names) == 1 and size >= plan["count"] - start and work > SPLIT_SECONDS:
+                size = max(-(-(plan["count"] - start) // 2), 1)  # two cores are the least that anyone has
+        existing = there.get(name, [])
         if plan["summed"]:
             size = aligned(size, plan["count"])
-            ranges = [
-                r for r in ranges if r and not r[0] % BLOCK and (not r[1] % BLOCK or r[1] == plan["count"])
+            existing = [
+                r for r in existing if not r[0] % BLOCK and (not r[1] % BLOCK or r[1] == plan["count"])
             ]
-        out += [
-            Chunk(name, *tile) for tile in tiles(plan["count"], size, (r for r in ranges if r is not None))
-        ]
+        out += [Chunk(name, *tile) for tile in tiles(plan["count"], size, existing, start)]
     return out
 
 
