@@ -26,8 +26,8 @@ from planning import plan
 
 KEYS = ["design", "replicate", "engine", "effect", "group", "term", "df"]
 HARD = {
-    "groups": [5, 9],
-    "rows_per_group": {"poisson": 4},
+    "groups": [6, 12],
+    "rows_per_group": {"poisson": 7},
     "fixed": {"Intercept": 3, "x": 0},
     "sd": {"Intercept": 1, "x": 0.4},
 }
@@ -98,17 +98,17 @@ def test_wald_intervals_are_normal_on_their_scales():
 
 @pytest.mark.parametrize("source", ["moments", "rows"])
 def test_the_compiled_path_is_the_full_path(source):
-    """150 replicates of two hard designs each: a third of the fits is singular."""
+    """100 replicates of two small designs each: many fits are singular."""
     settings, designs = study(simulate_from=source)
     engines = {"ols": {}, "reml": METHODS | {"intervals": "wald"}}
     full, _ = study("full", simulate_from=source, engines=engines)
-    table = compiled(settings, designs, 0, 150)[0].to_pandas()
-    whole = chunks.run(*job.simulated(full, designs), 1, 0, 150)[0].to_pandas()
+    table = compiled(settings, designs, 0, 100)[0].to_pandas()
+    whole = chunks.run(*job.simulated(full, designs), 1, 0, 100)[0].to_pandas()
     whole = whole[whole["effect"].isin(["fixed", "ran_pars"])]
     both = whole.merge(table, on=KEYS, suffixes=("", "_compiled"))
     assert len(both) == len(whole) == len(table)
     assert (both["status"] == both["status_compiled"]).all()
-    assert 0.2 < (both["status"] == "singular").mean() < 0.8
+    assert 0.1 < (both["status"] == "singular").mean() < 0.8
     assert (both["truth"] == both["truth_compiled"])[both["truth"].notna()].all()
     # sd's of about 1: two certified optima agree to the square root of the criterion's rounding error, and better
     for column, tolerance in (

@@ -9,20 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmm.core.compiled import kernel
-from lmm.inference.descent import best_stop, is_singular, profiled
-from lmm.inference.optimum import GRID
+from lmm.inference.descent import best_stop, grid_of_starts, is_singular
 from lmm.inference.wald import errors_at, fixed_effects_at, values_at
 from lmm.likelihood.lanes import LANES, VECTOR
 from lmm.likelihood.problem import Structure
 from lmm.moments.moments import Basis
 
 OK, SINGULAR, NOT_CONVERGED = 0, 1, 2
-# Statuses as tables have them, by their number.
-STATUSES = ("ok", "singular", "non-converged")
-LEAST_START = (
-    0.1  # of a diagonal element of the relative factor, in the kernel's units: 0 is a stationary point
-)
-_GRID = np.array(GRID)
 
 
 @dataclass(frozen=True)
@@ -76,30 +69,6 @@ class Model:
             z_map[start:stop, start:stop] = back * basis.y_scale
         scale = basis.y_scale
         return cls(structure, np.ascontiguousarray(combine_x), combine_z, back_x * scale, z_map, scale, ml)
-
-    def start(self, root: np.ndarray, sigma: float) -> np.ndarray:
-        """phi near the truth, (1, t + 1): no diagonal element of L is so small that its gradient vanishes.
-
-        Parameters
-        ----------
-        root : (q, q) array
-            A root of D in original units.
-        sigma : float
-            Residual sd.
-
-        Returns
-        -------
-        (1, t + 1) array
-        """
-        structure, q = self.structure, len(self.structure.random)
-        relative = np.linalg.solve(self.z_map, root) * (self.y_scale / sigma)
-        factor = np.zeros((q, q))
-        for start, stop in structure.blocks:
-            own = relative[start:stop] @ relative[start:stop].T
-            own[np.diag_indices(stop - start)] += LEAST_START**2
-            factor[start:stop, start:stop] = np.linalg.cholesky(own)
-        free = factor[structure.rows, structure.cols] * sigma / self.y_scale
-        return np.append(free, np.log(sigma / self.y_scale))[None, :]
 
 
 @kernel
@@ -216,13 +185,11 @@ def least_squares(total, n_rows, x_map, found):
 
 
 @kernel
-def reml(start, spans, rows, cols, pairs, gram, total, n_rows, x_map, z_map, y_scale, ml, found):
-    """The optimum from a start near the truth, else from all starts of the full path, and its inference.
+def reml(spans, rows, cols, pairs, gram, total, n_rows, x_map, z_map, y_scale, ml, found):
+    """The optimum, from the full path's starts, and its inference.
 
     Parameters
     ----------
-    start : (1, t + 1) array
-        From `Model.start`.
     spans, rows, cols, pairs : int arrays
         Blocks, free elements of L, and effects whose correlation is a parameter.
     gram, total : arrays
@@ -237,33 +204,17 @@ def reml(start, spans, rows, cols, pairs, gram, total, n_rows, x_map, z_map, y_s
 
     Returns
     -------
-    status : int
+    int
         `OK`, `SINGULAR` or `NOT_CONVERGED`.
-    phi : (t + 1,) array
-    hessian : (t + 1, t + 1) array
     """
     p, k = len(x_map), len(z_map) + len(pairs) + 1
     df = n_rows if ml else n_rows - p
-    model = (spans, rows, cols, gram, total, df, ml)
-    phi, value, hessian, certified = best_stop(start, *model)
+    starts = grid_of_starts(rows, cols, gram, total, df, ml)
+    phi, _, hessian, certified = best_stop(starts, spans, rows, cols, gram, total, df, ml)
     singular = is_singular(phi, rows, cols)
-    if singular or not certified:
-        q = len(z_map)
-        starts = np.empty((len(_GRID), len(phi)))
-        count = 0
-        for c in _GRID:
-            least, there = profiled(c * np.eye(q), rows, cols, gram, total, df, ml)
-            if np.isfinite(least):
-                starts[count] = there
-                count += 1
-        if count > 0:
-            other = best_stop(starts[:count], *model)
-            if (other[3] and not certified) or (other[3] == certified and other[1] < value):
-                phi, value, hessian, certified = other
-                singular = is_singular(phi, rows, cols)
     beta, errors, dfs = fixed_effects_at(phi, hessian, rows, cols, gram, total, x_map, ml)
     values, jacobian = values_at(phi, rows, cols, pairs, z_map, y_scale)
     found[:p], found[p : 2 * p], found[2 * p : 3 * p] = beta, errors, dfs
     found[3 * p : 3 * p + k] = values
     found[3 * p + k :] = errors_at(hessian, singular, jacobian)
-    return (NOT_CONVERGED if not certified else SINGULAR if singular else OK), phi, hessian
+    return NOT_CONVERGED if not certified else SINGULAR if singular else OK

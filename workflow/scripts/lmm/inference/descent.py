@@ -12,6 +12,7 @@ from lmm.inference.newton import newton
 from lmm.likelihood.grouped import reml_terms
 
 SINGULAR = 1e-5  # smallest diagonal element of the relative factor, cf. lme4's isSingular (1e-4)
+GRID = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # Lambda = c I, in the kernel's units, where columns have unit scale
 ITERATIONS = 200  # of Newton's method, at most
 ROUNDS = 20  # of Newton's method and escapes from a saddle, at most
 GOING_ON, CERTIFIED, GIVEN_UP = 0, 1, 2
@@ -68,6 +69,32 @@ def profiled(factor, rows, cols, gram, total, df, ml):
         phi[e] = factor[rows[e], cols[e]] * sigma
     phi[t] = np.log(sigma)
     return logdet + df * (np.log(2.0 * np.pi * sigma * sigma) + 1.0), phi
+
+
+@kernel
+def grid_of_starts(rows, cols, gram, total, df, ml):
+    """phi at the points of `GRID` at which the criterion has a value, the best of them first, (n, t + 1).
+
+    Parameters
+    ----------
+    rows, cols, gram, total, df, ml : numbers and arrays
+        See `newton.criterion`.
+
+    Returns
+    -------
+    (n, t + 1) array
+        All points where there is no value anywhere.
+    """
+    q = gram.shape[1]
+    found, values = np.zeros((len(GRID), len(rows) + 1)), np.full(len(GRID), np.inf)
+    for k in range(len(GRID)):
+        values[k], found[k] = profiled(GRID[k] * np.eye(q), rows, cols, gram, total, df, ml)
+    best = int(np.argmin(values))
+    if not np.isfinite(values[best]):
+        return found
+    others = np.isfinite(values)
+    others[best] = False
+    return np.concatenate((found[best : best + 1], found[others]))
 
 
 @kernel

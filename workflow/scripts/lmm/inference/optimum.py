@@ -13,6 +13,7 @@ from lmm.inference.descent import (
     SINGULAR,
     advance,
     best_stop,
+    grid_of_starts,
     is_singular,
     profiled,
 )
@@ -20,7 +21,6 @@ from lmm.inference.wald import ZERO
 from lmm.likelihood.grouped import reml_terms
 from lmm.likelihood.problem import Problem, Structure
 
-GRID = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # Lambda = c I, in the kernel's units, where columns have unit scale
 PLAIN = -1  # no correlation among the coordinates
 WATCHED = 1_000_000  # groups x q^2 from which an optimum takes seconds
 
@@ -107,15 +107,18 @@ def _blocks_lower(structure: Structure, matrix: np.ndarray) -> np.ndarray:
 
 
 def starting_points(problem: Problem, starts: list[np.ndarray] | None = None) -> np.ndarray:
-    """phi at relative factors with the best sigma there, (n, t + 1); by default of `GRID`, its best point first."""
-    structure = problem.structure
-    factors = [c * np.eye(problem.q) for c in GRID] if starts is None else starts
-    data = (problem.gram, problem.total, problem.df, problem.ml)
-    found = [profiled(factor, structure.rows, structure.cols, *data) for factor in factors]
+    """phi at relative factors with the best sigma there, (n, t + 1); by default those of `grid_of_starts`."""
+    data = (
+        problem.structure.rows,
+        problem.structure.cols,
+        problem.gram,
+        problem.total,
+        problem.df,
+        problem.ml,
+    )
     if starts is None:
-        first = min(range(len(found)), key=lambda k: found[k][0])
-        found = [found[first], *(pair for k, pair in enumerate(found) if k != first and np.isfinite(pair[0]))]
-    return np.array([phi for _, phi in found])
+        return grid_of_starts(*data)
+    return np.array([profiled(factor, *data)[1] for factor in starts])
 
 
 def _best_stop(starts: np.ndarray, *model) -> tuple[np.ndarray, float, np.ndarray, bool]:

@@ -86,7 +86,6 @@ class Design:
         ml = bool(exact) and first.settings.get("method") == "ml"
         self.model = compact.Model.of(self.source.basis, self.fixed, self.structure, ml)
         self.offset = np.array([truth["fixed"][term] for term in self.fixed])
-        self.start = self.model.start(self._truth_in_structure(truth), truth["sigma"])
         group = first.terms.group
         variances = [("ran_pars", group_of(term, group), term, "") for term in self.structure.terms]
         self.keys = {}
@@ -102,10 +101,6 @@ class Design:
             for name, keys in self.keys.items()
         }
         self._lanes = None
-
-    def _truth_in_structure(self, truth: Mapping[str, Any]) -> np.ndarray:
-        """A root of the engine's D at the simulated sd's; its correlations are not needed for a start."""
-        return np.diag([float(truth["sd"].get(name, 0.0)) for name in self.structure.random])
 
     def blocks(self, first: int, stop: int) -> Iterator[dict[str, Fits]]:
         """Replicates first ... stop - 1 in blocks that end at multiples of `BLOCK`."""
@@ -141,9 +136,9 @@ class Design:
                     status[self.ols][at], seconds[self.ols][at] = 0, clock() - began
                 if self.exact:
                     name, began = self.exact, clock()
-                    status[name][at], _, _ = compact.reml(
-                        self.start, spans, structure.rows, structure.cols, pairs, self._lanes, total,
-                        drawn.n_rows, model.x_map, model.z_map, model.y_scale, model.ml, reml[at],
+                    status[name][at] = compact.reml(
+                        spans, structure.rows, structure.cols, pairs, self._lanes, total, drawn.n_rows,
+                        model.x_map, model.z_map, model.y_scale, model.ml, reml[at],
                     )  # fmt: skip
                     seconds[name][at] = clock() - began
             except Exception as error:  # whatever it is, it is this replicate's result
