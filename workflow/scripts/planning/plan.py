@@ -83,7 +83,7 @@ def study_plan(study) -> dict[str, Any]:
         "parts": files.parts(sizes),
         "predict": settings.predict,
         "predicted": settings.replicates is None
-        and not (study.formula.weights or study.formula.offsets or study.formula.several)
+        and not (study.formula.weights or study.formula.offsets)
         and (copied or settings.predict is not None)
         and bool(stages["predictions"]["engines"]),
         "chains_at_a_time": bayes.chains if bayes and many else 1,
@@ -138,13 +138,13 @@ def _stages(study) -> dict[str, dict[str, Any]]:
     if models:
         stages["model_moments"] = {"formulas": list(dict.fromkeys(models.values()))} | deficient
         count = study.settings.bootstrap or 0
-        stages["models"] = {"models": models, "bootstrap": count, "seed": study.seed, "pymc": None}
+        stages["models"] = {"models": models, "bootstrap": count, "seed": study.seed, "bayes": None}
     for engine in study.engines:
         stages[engine] = common | study.engine(engine) | {"formula": study.formula_for(engine).text}
     bayes = engines.first(study.engines, engines.BAYES)
     if models and bayes and not study.formula.weights:  # elpd would need the weights' densities
         own = ("priors", "chains", "tune", "draws", "seed", "target_accept", "conf_level")
-        stages["models"]["pymc"] = {name: stages[bayes][name] for name in own}
+        stages["models"]["bayes"] = {name: stages[bayes][name] for name in own}
     if exact := engines.first(study.engines, engines.EXACT):
         stages["influence"] = {"formula": stages[exact]["formula"]}
     stages["effect_functions"] = {"formula": study.formula.text, "effects": study.effects}

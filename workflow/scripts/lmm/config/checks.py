@@ -3,8 +3,9 @@
 import glob
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from lmm.config.designs import DesignPoint
 from lmm.config.engines import Priors
@@ -74,7 +75,7 @@ def check_truth(settings: StudySettings, root: Path) -> None:
             what = "a number" if key == "sigma" else "a mapping of terms to numbers"
             raise StudyError("truth", f"'{settings.truth}': has no '{key}'; expected {what}")
     numbers = {
-        f"{key}.{term}": value for key in ("fixed", "sd", "corr") for term, value in found[key].items()
+        f"{key}.{name}": value for key in ("fixed", "sd", "corr") for name, value in _flat(found[key]).items()
     }
     for name, value in {**numbers, "sigma": found["sigma"]}.items():
         kind = name.partition(".")[0]
@@ -89,6 +90,15 @@ def check_truth(settings: StudySettings, root: Path) -> None:
                 kind, "a number of at least 0"
             )
             raise StudyError("truth", f"'{settings.truth}': {name} is {str(value)[:40]}; expected {what}")
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by term, or by factor and term where there are several grouping factors."""
+    out = {}
+    for name, value in values.items():
+        nested = isinstance(value, Mapping)
+        out |= {f"{name}.{term}": own for term, own in value.items()} if nested else {name: value}
+    return out
 
 
 def check_beside(settings: StudySettings, formula: Formula, simulated: bool) -> None:
@@ -112,16 +122,17 @@ def check_beside(settings: StudySettings, formula: Formula, simulated: bool) -> 
         raise StudyError(where, "'full': has no weights; expected marginal")
 
 
-def check_several(settings: StudySettings, formula: Formula, simulated: bool) -> None:
+def check_several(settings: StudySettings, formula: Formula) -> None:
     """Reject what is possible with one grouping factor only."""
     if not formula.several:
         return
     groups = ", ".join(factor.group for factor in formula.factors)
-    if simulated:
-        what = f"data of several grouping factors ({groups}) cannot be simulated; expected `data`"
-        raise StudyError("simulate", what)
-    if settings.replicates:
-        raise StudyError("replicates", f"is for one grouping factor, not {groups}; expected no such key")
+    if settings.simulate_from == "moments" and settings.data is None:
+        what = f"'moments': are drawn of one grouping factor, not {groups}; expected rows"
+        raise StudyError("simulate_from", what)
+    if settings.bootstrap == "posterior":
+        what = f"'posterior': is drawn from with one grouping factor, not {groups}; expected reml"
+        raise StudyError("bootstrap", what)
     able = [name for name, engine in engines.ENGINES.items() if engine.several]
     for name in settings.engines.names:
         if name not in able:

@@ -58,6 +58,9 @@ def _only_full(settings: StudySettings, formula: Formula, designs: Sequence[Desi
             return "the compiled path has no Kenward-Roger degrees of freedom"
         if exact.intervals == "profile":
             return "the compiled path has no profile intervals"
+    drawn = [how for design in designs if design.settings for how in design.settings.predictors.values()]
+    if any(how.distribution == "latin_square" for how in drawn):
+        return "a Latin square is of the full path"
     if any(design.settings is not None and design.settings.generator == "r" for design in designs):
         return "generator 'r' is of the full path"
     return ""
