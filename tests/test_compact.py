@@ -131,7 +131,11 @@ def test_own_data_are_drawn_alike():
     _, best = reml.fit(moments, terms.fixed, terms.blocks, profile=False, ranef=False)
     source = Bootstrap(moments, terms, "0" * 12, 1, estimates_of(best, layout(terms.blocks)))
     engines = job.engines(
-        {"engines": {"reml": {"conf_level": 0.95, "formula": "f"}}, "calibration": False}, {"f": terms}
+        {
+            "engines": {"reml": {"conf_level": 0.95, "formula": "f", "df": "satterthwaite"}},
+            "calibration": False,
+        },
+        {"f": terms},
     )
     fits = compact.Design(source, engines, 0.95).block(3, 8)["reml"]
     for at, replicate in enumerate(range(3, 8)):

@@ -107,7 +107,19 @@ def _blocks_lower(structure: Structure, matrix: np.ndarray) -> np.ndarray:
 
 
 def starting_points(problem: Problem, starts: list[np.ndarray] | None = None) -> np.ndarray:
-    """phi at relative factors with the best sigma there, (n, t + 1); by default those of `grid_of_starts`."""
+    """phi at relative factors with the best sigma there, (n, t + 1); by default those of `grid_of_starts`.
+
+    Parameters
+    ----------
+    problem : Problem
+        The model over moments, in the kernel's coordinates.
+    starts : list of (q, q) arrays, optional
+        Relative factors.
+
+    Returns
+    -------
+    (n, t + 1) array
+    """
     data = (
         problem.structure.rows,
         problem.structure.cols,

@@ -47,7 +47,7 @@ def judged(performance: pd.DataFrame, criteria: Sequence[Mapping[str, Any]]) -> 
     performance : DataFrame
         Of `performance.performance`.
     criteria : sequence of mappings
-        measure, mcse, engine, term.
+        measure, mcse, perhaps engine and term.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def judged(performance: pd.DataFrame, criteria: Sequence[Mapping[str, Any]]) -> 
     for criterion in criteria:
         own = usable[usable["measure"] == criterion["measure"]]
         for key in ("engine", "term"):
-            if criterion[key] is not None:
+            if criterion.get(key) is not None:
                 own = own[own[key] == criterion[key]]
         own = own[own["estimate"].notna()]
         limit = criterion["mcse"]
@@ -69,7 +69,8 @@ def judged(performance: pd.DataFrame, criteria: Sequence[Mapping[str, Any]]) -> 
             row = {"design": design, "measure": criterion["measure"], "limit": limit}
             if not len(mine):
                 rows.append(
-                    row | {"engine": criterion["engine"] or "", "term": criterion["term"] or "", "met": False}
+                    row
+                    | {"engine": criterion.get("engine", ""), "term": criterion.get("term", ""), "met": False}
                 )
                 continue
             if criterion["measure"] in PROPORTIONS:
