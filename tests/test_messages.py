@@ -144,8 +144,6 @@ CONFIGURATIONS = [
     (sim(models={'a': 'y ~ x + (1 | g)', 'b': 'np.log(y) ~ x + (1 | g)'}), "studies.s.models.b: 'np.log(y) ~ x + (1 | g)': response is 'np.log(y)'; expected the study's, 'y': likelihoods, AIC and BIC of different responses cannot be compared"),
     (sim(models={'a': 'y ~ x + (1 | g)', 'b': 'y ~ x + (1 | h)'}), "studies.s.models.b: 'y ~ x + (1 | h)': 'h' is no grouping factor of the study; expected g"),
     (sim(formula='y | weights(w) ~ x + (1 | g)'), "studies.s.weights: 'w': is for a study with `data` and no `replicates`; expected it without"),
-    (own(formula='y | weights(w) ~ x + (1 | g)', predict='config/data/sleepstudy.csv'), "studies.s.predict: 'config/data/sleepstudy.csv': new rows with weights are not predicted; expected no such key"),
-    (own(formula='y | weights(w) ~ x + (1 | g) + (1 | h)', engines={'reml': {}}), "studies.s.weights: 'w': is for one grouping factor; expected no weights"),
     (own(formula='y | weights(w) ~ x + (1 | g)', engines={'pymc': {'model': 'full'}}), "studies.s.engines.pymc.model: 'full': has no weights; expected marginal"),
     (own(formula='y ~ x + (1 | g) + (1 | h)', engines={'reml': {}}, models={'a': 'y ~ x + (1 | g) + (1 | h)', 'b': 'y ~ x + (1 | g)'}, bootstrap=10), "studies.s.bootstrap: 10: models.a has several grouping factors; expected no bootstrap"),
     (sim(models={'a': 'y ~ x + (1 | g)', 'b': 'y ~ w + (1 | g)'}), "studies.s.models.b: 'y ~ w + (1 | g)': 'w' is not a predictor that the study simulates"),
