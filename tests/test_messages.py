@@ -228,7 +228,7 @@ CONFIGURATIONS = [
     (sim(record='sums'), "studies.s.record: 'sums': is for a study with `replicates`; expected both or neither"),
     (rep(replicates={'until': {'measure': 'coverage', 'mcse': 0.01, 'engine': 'lme4'}}), "studies.s.replicates.until.engine: not an engine of the study; expected one of: ols, mixedlm, reml, pymc"),
     (rep(replicates={'until': {'measure': 'coverage', 'mcse': 0.01}}, calibration=True), "studies.s.replicates.until: calibration needs the replicates that it needs; expected a number"),
-    (rep(replicates={'until': {'measure': 'coverage', 'mcse': 0}}), "studies.s.replicates.until.mcse: 0: expected greater than 0"),
+    (rep(replicates={'until': {'measure': 'coverage', 'mcse': 0}}), "studies.s.replicates.until.mcse: 0: expected more than 0"),
     (rep(record='sums', engines={'pymc': {}}), "studies.s.record: 'sums': the compiled path has ols and reml, not pymc; expected full or auto"),
     (rep(record='parameters', engines={'reml': {'df': 'kenward-roger'}}), "studies.s.record: 'parameters': the compiled path has no Kenward-Roger degrees of freedom; expected full or auto"),
     (rep(record='parameters', engines={'reml': {'intervals': 'profile'}}), "studies.s.record: 'parameters': the compiled path has no profile intervals; expected full or auto"),

@@ -233,13 +233,13 @@ def _study(name: str, raw: Any, root: Path) -> Study:
         settings = settings.model_copy(
             update={"engines": settings.engines.model_copy(update=dict.fromkeys(engines.of_rows()))}
         )
+    check_until(until, settings)
     check_replicates(settings, designs)
     recorded(settings, formula, designs)
     check_beside(settings, formula, simulated)
     check_engines(settings, formula, simulated)
     check_effects(settings, formula)
     check_models(settings, formula, simulated)
-    check_until(until, settings)
     return Study(name, settings, designs, files, tuple(criterion.plain() for criterion in until))
 
 
