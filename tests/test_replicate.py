@@ -250,7 +250,7 @@ KEYS = [f"{k:012x}" for k in range(30)]
 
 
 def test_more_replicates_leave_what_is_there():
-    plan = {"count": 1000, "per_job": "auto", "keys": KEYS[:1], "seconds": [0.1]}
+    plan = {"count": 1000, "per_job": "auto", "summed": False, "keys": KEYS[:1], "seconds": [0.1]}
     assert chunk_plan.tiles(1000, 400) == [(0, 400), (400, 800), (800, 1000)]
     there = chunk_plan.tiles(1000, 400)
     more = chunk_plan.tiles(2000, 400, there)
