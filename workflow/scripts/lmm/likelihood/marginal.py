@@ -132,6 +132,28 @@ def terms_at(transform, total, prior, gram, y_scale, root, sigma, derive=True):
 
 
 @kernel
+def log_density_of(logdet, rss, own, df, constant):
+    """Log marginal likelihood from the criterion's terms.
+
+    Parameters
+    ----------
+    logdet, rss : float
+        Relative to sigma^2.
+    own : float
+        sigma in the kernel's units.
+    df : float
+        N - p.
+    constant : float
+        What -2 log L gains by the change of coordinates and the prior of beta.
+
+    Returns
+    -------
+    float
+    """
+    return -0.5 * (df * np.log(2.0 * np.pi * own * own) + logdet + rss / (own * own) + constant)
+
+
+@kernel
 def trace_of_solved(root, spread):
     """tr((root root')^-1 spread spread'), both lower triangular.
 
@@ -168,7 +190,7 @@ def _density(data_, root_, sigma, out_):
     found, factor, own = terms_at(transform, total, prior, gram, data[4], root, sigma)
     logdet, rss, beta, root_x, d_logdet, d_rss = found
     df, s2 = data[3], own * own
-    out[0] = -0.5 * (df * np.log(2.0 * np.pi * s2) + logdet + rss / s2 + data[5])
+    out[0] = log_density_of(logdet, rss, own, df, data[5])
     d_own = 2.0 * df / own - 2.0 * rss / (s2 * own)
     slope = np.zeros((q, q))
     for a in range(q):

@@ -1,0 +1,227 @@
+"""Importance sampling of a posterior of few parameters: mode, curvature, Student-t proposals, PSIS.
+
+Proposals come in stages: a multivariate t at the mode with the curvature there, then t's with the weighted mean and
+covariance of all points so far. A point's weight is the posterior over the mixture of all proposals by the number of
+their points (deterministic mixture; Cornuet, Marin, Mira & Robert 2012, Scand. J. Stat. 39), Pareto smoothed
+(Vehtari, Simpson, Gelman, Yao & Gabry 2024, JMLR 25(72)); see docs/statistics.md, section 10.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from arviz_stats.base import array_stats
+from scipy import optimize
+from scipy.linalg import solve_triangular
+
+DF = 7.0  # of the t's: their tails are heavier than the exponential ones of a log sd
+SHARES = (0.15, 0.25, 0.6)  # of the points, per stage
+MORE, ROUNDS = 0.25, 4  # points of each further stage, as a share, and the number of these stages
+K_LIMIT = 0.5  # of the Pareto k of the weights
+STEP = 1e-4  # of differences of the gradient, in coordinates of order 1
+FLATTEST = 0.1  # of the curvature of the first proposal: an sd of 3 in the logarithm of an sd
+NEAR_MODE = 1e-2  # gradient at which the search for the mode ends: the proposals need not more
+FLATTER = 5  # square roots of the weights that are tried
+WIDER = 1.1  # of an adapted proposal's covariance
+
+
+class Target(Protocol):
+    """A log posterior density in unconstrained coordinates."""
+
+    def evaluate(self, points: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """Log density at points (N, d), (N,), and what else is found there, arrays of N."""
+        ...
+
+    def slope(self, point: np.ndarray) -> tuple[float, np.ndarray]:
+        """Log density and its gradient at a point, (d,)."""
+        ...
+
+
+class Proposal(NamedTuple):
+    """A multivariate t: its centre (d,), a lower triangular root of its scale matrix, its number of points."""
+
+    centre: np.ndarray
+    root: np.ndarray
+    count: int
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """Points, (count, d)."""
+        normal = rng.standard_normal((self.count, len(self.centre)))
+        radius = np.sqrt(DF / rng.chisquare(DF, self.count))
+        return self.centre + radius[:, None] * (normal @ self.root.T)
+
+    def log_density(self, points: np.ndarray) -> np.ndarray:
+        """At points (N, d), up to a constant that all proposals share: (N,)."""
+        z = solve_triangular(self.root, (points - self.centre).T, lower=True)
+        reach = np.einsum("ds,ds->s", z, z)
+        size = len(self.centre)
+        return -0.5 * (DF + size) * np.log1p(reach / DF) - np.log(np.diag(self.root)).sum()
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Weighted points.
+
+    Attributes
+    ----------
+    points : (N, d) array
+    log_density : (N,) array
+        Of the posterior, up to its constant.
+    given : tuple of arrays of N
+        What the target found beside it.
+    weights : (N,) array
+        Smoothed, with sum 1.
+    k : float
+        The Pareto k of the raw weights.
+    evaluations : int
+        Gradients of the search for the mode.
+    """
+
+    points: np.ndarray
+    log_density: np.ndarray
+    given: tuple[np.ndarray, ...]
+    weights: np.ndarray
+    k: float
+    evaluations: int
+
+    @property
+    def ess(self) -> float:
+        """Effective sample size of the weights."""
+        return float(1.0 / np.sum(self.weights**2))
+
+    def resampled(self, rng: np.random.Generator) -> np.ndarray:
+        """Positions of N draws of equal weight in random order: systematic resampling.
+
+        Parameters
+        ----------
+        rng : Generator
+            Source of the random numbers.
+
+        Returns
+        -------
+        (N,) int array
+        """
+        count = len(self.weights)
+        ends = np.cumsum(self.weights)
+        at = np.searchsorted(ends, (np.arange(count) + rng.random()) / count * ends[-1])
+        return rng.permutation(np.minimum(at, count - 1))
+
+
+def sample(target: Target, start: np.ndarray, count: int, rng: np.random.Generator) -> Sample:
+    """Draw weighted points: `count` of them, and up to `ROUNDS` more parts of it while k is above its limit.
+
+    Parameters
+    ----------
+    target : Target
+        The posterior.
+    start : (d,) array
+        Where the search for the mode starts.
+    count : int
+        Points in all stages together.
+    rng : Generator
+        Source of the random numbers.
+
+    Returns
+    -------
+    Sample
+    """
+    mode, root, evaluations = laplace(target, start)
+    ends = np.round(count * np.cumsum((0.0, *SHARES))).astype(int)
+    sizes = [*np.diff(ends), *[int(MORE * count)] * ROUNDS]
+    proposals: list[Proposal] = []
+    points, density, given = np.empty((0, len(start))), np.empty(0), []
+    for stage, size in enumerate(sizes):
+        if stage == 0:
+            proposals.append(Proposal(mode, root, size))
+        elif stage < len(SHARES):
+            proposals.append(Proposal(*adapted(points, weights), size))
+        elif k < K_LIMIT:
+            break
+        else:  # where the weights are above their mean, the proposals so far are too low
+            excess = np.maximum(weights - 1.0 / len(weights), 0.0)
+            proposals.append(Proposal(*adapted(points, excess / excess.sum()), size))
+        new = proposals[-1].draw(rng)
+        value, found = target.evaluate(new)
+        points, density = np.concatenate([points, new]), np.append(density, value)
+        given.append(found)
+        weights, k = smoothed(density - mixture(proposals, points))
+    merged = tuple(np.concatenate(parts) for parts in zip(*given, strict=True))
+    return Sample(points, density, merged, weights, k, evaluations)
+
+
+def laplace(target: Target, start: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """The mode and a root of the inverse of minus the Hessian there, not narrower than the density allows.
+
+    Parameters
+    ----------
+    target : Target
+        The posterior.
+    start : (d,) array
+        Where the search starts.
+
+    Returns
+    -------
+    (d,) array, (d, d) array, int
+        The mode, a lower triangular root of a covariance matrix, and the number of gradients.
+    """
+    calls = 0
+
+    def minus(point: np.ndarray) -> tuple[float, np.ndarray]:
+        nonlocal calls
+        calls += 1
+        value, gradient = target.slope(point)
+        return (-value, -gradient) if np.isfinite(value) else (np.inf, np.zeros_like(point))
+
+    found: Any = optimize.minimize(minus, start, jac=True, method="BFGS", options={"gtol": NEAR_MODE})
+    mode, size = found.x, len(start)
+    hessian = np.empty((size, size))
+    for k, step in enumerate(STEP * np.eye(size)):
+        hessian[k] = (minus(mode + step)[1] - minus(mode - step)[1]) / (2.0 * STEP)
+    values, vectors = np.linalg.eigh(0.5 * (hessian + hessian.T))
+    covariance = (vectors / np.maximum(values, FLATTEST)) @ vectors.T
+    return mode, np.linalg.cholesky(covariance), calls
+
+
+def mixture(proposals: list[Proposal], points: np.ndarray) -> np.ndarray:
+    """Log density of the proposals' mixture at points (N, d), up to a constant: (N,)."""
+    total = sum(proposal.count for proposal in proposals)
+    parts = [np.log(own.count / total) + own.log_density(points) for own in proposals]
+    return np.logaddexp.reduce(parts)
+
+
+def smoothed(log_ratios: np.ndarray) -> tuple[np.ndarray, float]:
+    """Pareto smoothed weights with sum 1, and the Pareto k of the raw ones.
+
+    Parameters
+    ----------
+    log_ratios : (N,) array
+        Posterior over proposal; NaN where the posterior cannot be evaluated: weight 0.
+
+    Returns
+    -------
+    (N,) array, float
+    """
+    known = np.isfinite(log_ratios)
+    log_weights, k = array_stats.psislw(-log_ratios[known])
+    weights = np.zeros(len(log_ratios))
+    weights[known] = np.exp(log_weights)
+    return weights / weights.sum(), float(k)
+
+
+def adapted(points: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Centre and root of the next proposal: weighted mean, and covariance somewhat widened.
+
+    Where few points carry the weight, the weights are flattened until several per coordinate do.
+    """
+    need = 5.0 * (points.shape[1] + 1)
+    for _ in range(FLATTER):
+        if 1.0 / np.sum(weights**2) >= need:
+            break
+        weights = np.sqrt(weights)
+        weights = weights / weights.sum()
+    centre = weights @ points
+    away = points - centre
+    covariance = (away * weights[:, None]).T @ away
+    scale = np.trace(covariance) / len(covariance)
+    return centre, np.linalg.cholesky(WIDER * covariance + 1e-8 * scale * np.eye(len(covariance)))
