@@ -75,7 +75,7 @@ def test_remls_predictions_are_those_of_the_dense_covariance_matrix(made):
     new = table[table["level"].isin(["new", "other"])]
     assert (new["fitted"] == new["fitted_fixed"]).all()
     beta = fit.parameters.set_index("term")["estimate"][list(TERMS.fixed)].to_numpy()
-    u = fit.ranef["estimate"].to_numpy().reshape(-1, 2)  # a row a group, in the levels' order
+    u = fit.ranef["estimate"].to_numpy().reshape(-1, 2)  # one row per group, in the levels' order
     own = W @ beta + (Z * u[codes]).sum(axis=1)
     # a sum of five products of sizes near 10: a few last bits
     np.testing.assert_allclose(table["fitted"][: len(y)], own, rtol=1e-13)

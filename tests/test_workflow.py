@@ -21,7 +21,8 @@ from planning import wiring
 
 LIBRARY = ROOT / "workflow/scripts"
 SCRIPTS = sorted(path.stem for path in LIBRARY.glob("*_*.py"))
-ALL = {"all", "report_of_all_studies"}  # the targets themselves, which run nothing
+# Targets, which run nothing, and a study's own page, which is made again wherever the page of all studies is.
+ALL = {"all", "report_of_all_studies", "study_report"}
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,7 @@ def test_a_run_makes_every_artifact(finished):
     assert list((results / "tiny/figures").glob("*.svg"))
     assert json.loads((results / "summary.json").read_text())
     assert "<html" in (results / "report.html").read_text()[:2000]
+    assert (results / "tiny/report.html").read_bytes() == (results / "report.html").read_bytes()
     hidden = [path for path in results.rglob(".*") if path.name != ".snakemake_timestamp"]
     assert not hidden, "temporary files were left behind"
 
@@ -70,6 +72,16 @@ def test_a_second_run_does_nothing_and_says_so(finished):
     assert run.returncode == 0
     assert "Nothing to be done" in run.stdout + run.stderr
     assert "made anew" not in run.stdout + run.stderr, "an artifact of ours was taken for a half one"
+
+
+def test_pages_are_made_again_from_what_is_there_and_an_unfinished_study_is_left_out(finished, monkeypatch):
+    monkeypatch.setenv("LMM_RECOVERY_RENDER", "made")
+    finished.configure({"tiny": deepcopy(TINY), "other": deepcopy(TINY)}, "config/two.yaml")
+    rules = ("study_report", "report")
+    options = ("--configfile", "config/two.yaml", "--allowed-rules", *rules, "all", "report_of_all_studies")
+    assert finished.planned(*options, "--forcerun", *rules) == {
+        "study_report": 1, "report": 1, "report_of_all_studies": 1,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
