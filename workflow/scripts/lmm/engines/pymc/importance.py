@@ -6,7 +6,6 @@ their points (deterministic mixture; Cornuet, Marin, Mira & Robert 2012, Scand. 
 (Vehtari, Simpson, Gelman, Yao & Gabry 2024, JMLR 25(72)); see docs/statistics.md, section 10.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -15,13 +14,15 @@ from arviz_stats.base import array_stats
 from scipy import optimize
 from scipy.linalg import solve_triangular
 
+from lmm.engines.pymc.gates import PARETO_K
+
 DF = 7.0  # of the t's: their tails are heavier than the exponential ones of a log sd
 SHARES = (0.15, 0.25, 0.6)  # of the points, per stage
 MORE, ROUNDS = 0.25, 4  # points of each further stage, as a share, and the number of these stages
-K_LIMIT = 0.5  # of the Pareto k of the weights
 STEP = 1e-4  # of differences of the gradient, in coordinates of order 1
 FLATTEST = 0.1  # of the curvature of the first proposal: an sd of 3 in the logarithm of an sd
 NEAR_MODE = 1e-2  # gradient at which the search for the mode ends: the proposals need not more
+LEAST = 50  # points that a fit of their tail needs
 FLATTER = 5  # square roots of the weights that are tried
 WIDER = 1.1  # of an adapted proposal's covariance
 
@@ -128,26 +129,39 @@ def sample(target: Target, start: np.ndarray, count: int, rng: np.random.Generat
     """
     mode, root, evaluations = laplace(target, start)
     ends = np.round(count * np.cumsum((0.0, *SHARES))).astype(int)
-    sizes = [*np.diff(ends), *[int(MORE * count)] * ROUNDS]
-    proposals: list[Proposal] = []
-    points, density, given = np.empty((0, len(start))), np.empty(0), []
-    for stage, size in enumerate(sizes):
-        if stage == 0:
-            proposals.append(Proposal(mode, root, size))
-        elif stage < len(SHARES):
-            proposals.append(Proposal(*adapted(points, weights), size))
-        elif k < K_LIMIT:
+    first, *others = np.diff(ends).tolist()
+    pool = _Pool(target, rng, len(start))
+    pool.add(mode, root, first)
+    for size in others:
+        pool.add(*adapted(pool.points, pool.weights), size)
+    for _ in range(ROUNDS):
+        if pool.k < PARETO_K:
             break
-        else:  # where the weights are above their mean, the proposals so far are too low
-            excess = np.maximum(weights - 1.0 / len(weights), 0.0)
-            proposals.append(Proposal(*adapted(points, excess / excess.sum()), size))
-        new = proposals[-1].draw(rng)
-        value, found = target.evaluate(new)
-        points, density = np.concatenate([points, new]), np.append(density, value)
-        given.append(found)
-        weights, k = smoothed(density - mixture(proposals, points))
-    merged = tuple(np.concatenate(parts) for parts in zip(*given, strict=True))
-    return Sample(points, density, merged, weights, k, evaluations)
+        # where the weights are above their mean, the proposals so far are too low
+        excess = np.maximum(pool.weights - 1.0 / len(pool.weights), 0.0)
+        pool.add(*adapted(pool.points, excess / excess.sum()), int(MORE * count))
+    given = tuple(np.concatenate(parts) for parts in zip(*pool.given, strict=True))
+    return Sample(pool.points, pool.density, given, pool.weights, pool.k, evaluations)
+
+
+class _Pool:
+    """Points of all proposals so far, with their weights and the Pareto k of these."""
+
+    def __init__(self, target: Target, rng: np.random.Generator, size: int):
+        self.target, self.rng = target, rng
+        self.proposals: list[Proposal] = []
+        self.points, self.density = np.empty((0, size)), np.empty(0)
+        self.given: list[tuple[np.ndarray, ...]] = []
+        self.weights, self.k = np.empty(0), np.inf
+
+    def add(self, centre: np.ndarray, root: np.ndarray, count: int) -> None:
+        """Draw from another proposal, and weight all points anew."""
+        self.proposals.append(Proposal(centre, root, count))
+        new = self.proposals[-1].draw(self.rng)
+        value, found = self.target.evaluate(new)
+        self.points, self.density = np.concatenate([self.points, new]), np.append(self.density, value)
+        self.given.append(found)
+        self.weights, self.k = smoothed(self.density - mixture(self.proposals, self.points))
 
 
 def laplace(target: Target, start: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
@@ -171,7 +185,8 @@ def laplace(target: Target, start: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
         nonlocal calls
         calls += 1
         value, gradient = target.slope(point)
-        return (-value, -gradient) if np.isfinite(value) else (np.inf, np.zeros_like(point))
+        finite = np.isfinite(value) and np.isfinite(gradient).all()
+        return (-value, -gradient) if finite else (np.inf, np.zeros_like(point))
 
     found: Any = optimize.minimize(minus, start, jac=True, method="BFGS", options={"gtol": NEAR_MODE})
     mode, size = found.x, len(start)
@@ -196,13 +211,16 @@ def smoothed(log_ratios: np.ndarray) -> tuple[np.ndarray, float]:
     Parameters
     ----------
     log_ratios : (N,) array
-        Posterior over proposal; NaN where the posterior cannot be evaluated: weight 0.
+        Posterior over proposal; NaN where the posterior cannot be evaluated: weight 0. With too few others all
+        weights are equal, and k is infinite.
 
     Returns
     -------
     (N,) array, float
     """
     known = np.isfinite(log_ratios)
+    if known.sum() < LEAST:
+        return np.full(len(log_ratios), 1.0 / len(log_ratios)), np.inf
     log_weights, k = array_stats.psislw(-log_ratios[known])
     weights = np.zeros(len(log_ratios))
     weights[known] = np.exp(log_weights)

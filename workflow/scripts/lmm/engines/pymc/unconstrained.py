@@ -8,9 +8,10 @@ normal distribution function and density, g(t) = t Phi(t) + phi(t) (about t abov
     sd = c (exp(DELTA g(x / DELTA)) - 1),
 
 which is linear up to about c, logarithmic above, and 0 only in the limit; under uniform(low, high) this is y in sd =
-low + (high - low) (1 - exp(-y / (high - low))). With the correlation matrix of a block C C', C lower triangular, row m of C is made of partial correlations
-p_mk = 2 Phi(x) - 1: C_mk = p_mk prod_{l < k} sqrt(1 - p_ml^2). Under LKJ(eta) the p_mk are independent, beta on
-(-1, 1) with both shapes eta + (size - 2 - k) / 2 (Lewandowski, Kurowicka & Joe 2009, J. Multivar. Anal. 100).
+low + (high - low) (1 - exp(-y / (high - low))). With the correlation matrix of a block C C', C lower triangular, row
+m of C is made of partial correlations p_mk = 2 Phi(x) - 1: C_mk = p_mk prod_{l < k} sqrt(1 - p_ml^2). Under LKJ(eta)
+the p_mk are independent, beta on (-1, 1) with both shapes eta + (size - 2 - k) / 2 (Lewandowski, Kurowicka & Joe
+2009, J. Multivar. Anal. 100).
 """
 
 from collections.abc import Callable, Sequence
@@ -54,12 +55,12 @@ class Factor(NamedTuple):
     @property
     def partial(self) -> list[tuple[int, int, float]]:
         """Row and column in C of each correlation, and both shapes of its partial correlation's prior."""
-        out = []
-        for start, stop in self.structure.blocks:
-            for k in range(start, stop):
-                for m in range(k + 1, stop):
-                    out.append((m, k, self.eta + 0.5 * (stop - start - 2 - (k - start))))
-        return out
+        return [
+            (m, k, self.eta + 0.5 * (stop - start - 2 - (k - start)))
+            for start, stop in self.structure.blocks
+            for k in range(start, stop)
+            for m in range(k + 1, stop)
+        ]
 
 
 @dataclass(frozen=True)
