@@ -7,6 +7,8 @@ import pytest
 from snakemake_interface_logger_plugins.common import LogEvent
 
 import snakemake_logger_plugin_lmm as plugin
+from lmm.core.store import write_json
+from running.verdicts import answer, closing
 
 
 @pytest.fixture
@@ -81,3 +83,22 @@ def test_warnings_and_errors_are_shown_once(said):
 @pytest.mark.parametrize("words", plugin.AGAIN)
 def test_that_a_job_failed_is_not_told_again(said, words):
     assert said(LogEvent.ERROR, f"Some error: {words} 1.", logging.ERROR) == []
+
+
+def test_a_run_ends_with_the_answer_in_plain_text(tmp_path):
+    said = ["Effect of <b>Days</b>: 10.5&nbsp;ms (7.4 to 13.5)", "Engines agree."]
+    write_json(tmp_path / "summary.json", {"studies": {"sleep": {"answer": said}}})
+    assert answer(tmp_path / "summary.json") == ["Effect of Days: 10.5 ms (7.4 to 13.5)", "Engines agree."]
+
+
+def test_the_last_line_is_the_page_or_its_print(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        (tmp_path / "results" / name).mkdir(parents=True)
+    assert closing(["a", "b"], {}) == []
+    (tmp_path / "results/b/report.html").write_text("")
+    assert closing(["a", "b"], {}) == ["Report: results/b/report.html"]
+    (tmp_path / "results/report.html").write_text("")
+    assert closing(["a", "b"], {}) == ["Report: results/report.html"]
+    (tmp_path / "results/report.pdf").write_text("")
+    assert closing(["a", "b"], {})[-1] == "PDF: results/report.pdf"

@@ -142,6 +142,7 @@ CONFIGURATIONS = [
     (sim(calibration='yes'), "studies.s.calibration: 'yes': expected true or false"),
     (sim(data=None, engines={'pymc': {'chains': 1}}), 'studies.s.engines.pymc.chains: 1: expected at least 2'),
     (drawn(rows_per_group={'sizes': []}), 'studies.s.simulate.rows_per_group.sizes: []: expected at least 1 entry'),
+    (drawn(rows_per_group={'sizes': [2] * 100_001}), "studies.s.simulate.rows_per_group.sizes: 100,001 sizes: expected at most 100,000, for a longer list takes minutes to read; a shorter one is repeated over the groups, or {poisson: m}"),
     (drawn(rows_per_group={'mean': 3}), "studies.s.simulate.rows_per_group: {'mean': 3}: expected a whole number or a mapping with sizes or a mapping with poisson"),
     (drawn(rows_per_group={'poisson': 0}), 'studies.s.simulate.rows_per_group.poisson: 0: expected more than 0'),
     (drawn(predictors={'x': 'gamma'}), "studies.s.simulate.predictors.x: 'gamma': expected a predictor: normal, uniform, binary, sequence"),

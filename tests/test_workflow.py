@@ -67,6 +67,31 @@ def test_a_run_makes_every_artifact(finished):
     assert not hidden, "temporary files were left behind"
 
 
+def test_tables_are_the_same_bytes_in_another_environment(finished, tmp_path, monkeypatch):
+    """Another locale, time zone, hash seed and umask, and one core: every table made once more and compared."""
+    project = copy_project(tmp_path)
+    project.configure({"tiny": TINY})
+    environment = {"LC_ALL": "de_DE.UTF-8", "TZ": "Pacific/Kiritimati", "PYTHONHASHSEED": "7"}
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    found = [
+        path.relative_to(finished.root)
+        for suffix in ("csv", "parquet")
+        for path in (finished.root / "results/tiny").rglob(f"*.{suffix}")
+    ]
+    assert len(found) > 15, "the check would notice nothing"
+    before = os.umask(0o077)
+    try:
+        run = project.snakemake("--cores", "1", *map(str, found))
+    finally:
+        os.umask(before)
+    assert run.returncode == 0, run.stdout + run.stderr
+    differ = [
+        path for path in found if (project.root / path).read_bytes() != (finished.root / path).read_bytes()
+    ]
+    assert not differ
+
+
 def test_a_second_run_does_nothing_and_says_so(finished):
     run = finished.snakemake("--cores", "2")
     assert run.returncode == 0

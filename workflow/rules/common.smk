@@ -162,19 +162,8 @@ def endings(name, study):
 
 
 def closing_lines():
-    """What a run ends with: fits that did not end well, and where the report is."""
-    made = {
-        key: path
-        for name, study in studies.items()
-        for key, path in endings(name, study).items()
-        if Path(path).exists()
-    }
-    lines = [
-        f"{study} {where}: {what}" for study, where, what in verdicts.problems(made)
-    ]
-    page, paper = Path("results/report.html"), Path("results/report.pdf")
-    finished_ = [Path(f"results/{name}/report.html") for name in studies]
-    pages = [page] if page.exists() else [own for own in finished_ if own.exists()]
-    lines += [f"Report: {own}" for own in pages]
-    printed = paper.exists() and paper.stat().st_mtime >= page.stat().st_mtime
-    return "\n".join(lines + [f"PDF: {paper}"] * printed)
+    """What a run ends with: the answers, fits that did not end well, and where the pages are."""
+    ends = {}
+    for name, study in studies.items():
+        ends |= endings(name, study)
+    return "\n".join(verdicts.closing(studies, ends))

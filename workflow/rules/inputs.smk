@@ -3,12 +3,6 @@
 from types import SimpleNamespace
 
 
-def new_rows(wildcards):
-    """The file of rows to predict, where there is one."""
-    file = studies[wildcards.study]["predict"]
-    return {"predict": local(file)} if file else {}
-
-
 def predicted(wildcards):
     """What predictions take: engines' tables, the rows that were fitted, those of the user's file."""
     base, study = f"results/{wildcards.study}", studies[wildcards.study]
@@ -18,7 +12,9 @@ def predicted(wildcards):
         for name, path in fits(wildcards).items()
         if f"{name.rpartition('_')[0]}_ranef" in mixed
     }
-    found |= new_rows(wildcards) | {"data": f"{base}/data/data.json"}
+    found["data"] = f"{base}/data/data.json"
+    if study["predict"]:
+        found["predict"] = f"{base}/predictions/new_rows.parquet"
     if study["copied"]:
         found["rows"] = f"{base}/data/data.parquet"
     if bayes := engines.first(study["engines"], engines.BAYES):
