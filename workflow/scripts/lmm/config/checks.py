@@ -287,7 +287,9 @@ def all_priors(priors: Priors, terms: Terms | None, where: str) -> list[tuple[st
                 raise StudyError(f"{where}.{kind}.{term}", what)
         for term in known:
             own = value.get(term, "auto")
-            by_term = {f"{term}.{key}": text for key, text in own.items()} if isinstance(own, dict) else {term: own}
+            by_term = (
+                {f"{term}.{key}": text for key, text in own.items()} if isinstance(own, dict) else {term: own}
+            )
             for name, text in by_term.items():
                 path = f"{kind}.{name}"
                 found.append((path, parse_prior(text, kind, f"{where}.{path}")))

@@ -328,7 +328,7 @@ def diagnostics_of(
         n_groups=moments.n_groups,
         conf_level=level,
         intervals={"fixed": "posterior quantiles", "ran_pars": "posterior quantiles"},
-        summary=summary | found.about | own,
+        summary=summary | found.about | dict(own),
     )
 
 

@@ -31,11 +31,31 @@ class Target(Protocol):
     """A log posterior density in unconstrained coordinates."""
 
     def evaluate(self, points: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-        """Log density at points (N, d), (N,), and what else is found there, arrays of N."""
+        """Log density at points, and what else is found there.
+
+        Parameters
+        ----------
+        points : (N, d) array
+            Coordinates.
+
+        Returns
+        -------
+        (N,) array, tuple of arrays of N
+        """
         ...
 
     def slope(self, point: np.ndarray) -> tuple[float, np.ndarray]:
-        """Log density and its gradient at a point, (d,)."""
+        """Log density and its gradient at a point.
+
+        Parameters
+        ----------
+        point : (d,) array
+            Coordinates.
+
+        Returns
+        -------
+        float, (d,) array
+        """
         ...
 
 
@@ -44,16 +64,36 @@ class Proposal(NamedTuple):
 
     centre: np.ndarray
     root: np.ndarray
-    count: int
+    size: int
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
-        """Points, (count, d)."""
-        normal = rng.standard_normal((self.count, len(self.centre)))
-        radius = np.sqrt(DF / rng.chisquare(DF, self.count))
+        """Its points.
+
+        Parameters
+        ----------
+        rng : Generator
+            Source of the random numbers.
+
+        Returns
+        -------
+        (size, d) array
+        """
+        normal = rng.standard_normal((self.size, len(self.centre)))
+        radius = np.sqrt(DF / rng.chisquare(DF, self.size))
         return self.centre + radius[:, None] * (normal @ self.root.T)
 
     def log_density(self, points: np.ndarray) -> np.ndarray:
-        """At points (N, d), up to a constant that all proposals share: (N,)."""
+        """Up to a constant that all proposals share.
+
+        Parameters
+        ----------
+        points : (N, d) array
+            Coordinates.
+
+        Returns
+        -------
+        (N,) array
+        """
         z = solve_triangular(self.root, (points - self.centre).T, lower=True)
         reach = np.einsum("ds,ds->s", z, z)
         size = len(self.centre)
@@ -155,7 +195,15 @@ class _Pool:
         self.weights, self.k = np.empty(0), np.inf
 
     def add(self, centre: np.ndarray, root: np.ndarray, count: int) -> None:
-        """Draw from another proposal, and weight all points anew."""
+        """Draw from another proposal, and weight all points anew.
+
+        Parameters
+        ----------
+        centre, root : (d,) array, (d, d) array
+            Of the t.
+        count : int
+            Its number of points.
+        """
         self.proposals.append(Proposal(centre, root, count))
         new = self.proposals[-1].draw(self.rng)
         value, found = self.target.evaluate(new)
@@ -199,9 +247,21 @@ def laplace(target: Target, start: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
 
 
 def mixture(proposals: list[Proposal], points: np.ndarray) -> np.ndarray:
-    """Log density of the proposals' mixture at points (N, d), up to a constant: (N,)."""
-    total = sum(proposal.count for proposal in proposals)
-    parts = [np.log(own.count / total) + own.log_density(points) for own in proposals]
+    """Log density of the proposals' mixture, up to a constant.
+
+    Parameters
+    ----------
+    proposals : list of Proposal
+        Each weighs as many as its points.
+    points : (N, d) array
+        Coordinates.
+
+    Returns
+    -------
+    (N,) array
+    """
+    total = sum(proposal.size for proposal in proposals)
+    parts = [np.log(own.size / total) + own.log_density(points) for own in proposals]
     return np.logaddexp.reduce(parts)
 
 
@@ -231,6 +291,17 @@ def adapted(points: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.nda
     """Centre and root of the next proposal: weighted mean, and covariance somewhat widened.
 
     Where few points carry the weight, the weights are flattened until several per coordinate do.
+
+    Parameters
+    ----------
+    points : (N, d) array
+        Coordinates.
+    weights : (N,) array
+        With sum 1.
+
+    Returns
+    -------
+    (d,) array, (d, d) array
     """
     need = 5.0 * (points.shape[1] + 1)
     for _ in range(FLATTER):

@@ -15,7 +15,10 @@ from lmm.moments.several import SeveralMoments
 
 
 def sampled(
-    moments: Moments | SeveralMoments, models: Mapping[str, Terms], settings: Mapping[str, Any], cores: int = 1
+    moments: Moments | SeveralMoments,
+    models: Mapping[str, Terms],
+    settings: Mapping[str, Any],
+    cores: int = 1,
 ) -> tuple[pd.DataFrame | None, list[str]]:
     """Sample every model and compare their elpds.
 

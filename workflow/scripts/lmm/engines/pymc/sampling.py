@@ -109,7 +109,7 @@ def sampled(posterior: Posterior, setting: Setting, sampler: str) -> Sampled:
     -------
     Sampled
     """
-    warnings = []
+    warnings: list[str] = []
     if sampler == "importance":
         chains = posterior.by_importance(setting)
         gates = gates_of(chains, setting)

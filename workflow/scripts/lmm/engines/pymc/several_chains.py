@@ -160,7 +160,17 @@ class SeveralChains:
         return [own.reshape(*self.shape, *own.shape[1:]) for own in out]
 
     def ess_ranef(self, draws: np.ndarray) -> np.ndarray:
-        """ESS of the means of drawn random effects (chains, draws, J, q): (J, q)."""
+        """Effective sample sizes of the means of drawn random effects.
+
+        Parameters
+        ----------
+        draws : (chains, draws, J, q) array
+            Of one factor.
+
+        Returns
+        -------
+        (J, q) array
+        """
         flat = draws.reshape(*self.shape, -1).transpose(2, 0, 1)
         return ess_mean(flat, self.points).reshape(draws.shape[2:])
 

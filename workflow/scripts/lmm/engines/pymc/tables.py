@@ -246,12 +246,11 @@ def posterior_tree(
             {own[name]: (dims, draws, {"term": name}) for name, draws in named.items()}, chain_draw
         )
 
-    several = isinstance(moments, SeveralMoments)
-    factors = moments.factors if several else (moments,)
+    factors = moments.factors if isinstance(moments, SeveralMoments) else (moments,)
     parts = priors.factors if isinstance(priors, SeveralPriors) else (priors,)
     posterior, observed, constant = drawn(values), xr.Dataset(), xr.Dataset()
     for k, (factor, own) in enumerate(zip(factors, parts, strict=True)):
-        end = f"|{factor.group}".replace("/", "\N{DIVISION SLASH}") if several else ""
+        end = f"|{factor.group}".replace("/", "\N{DIVISION SLASH}") if len(factors) > 1 else ""
         level, term = f"level{end}", f"term{end}"
         of_group: dict[Any, Any] = {level: factor.levels.astype(str)}
         if len(ranef):

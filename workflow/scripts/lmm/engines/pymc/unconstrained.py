@@ -14,9 +14,9 @@ the p_mk are independent, beta on (-1, 1) with both shapes eta + (size - 2 - k) 
 2009, J. Multivar. Anal. 100).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import log_ndtr, ndtr, ndtri
@@ -200,14 +200,15 @@ class Space:
             root = each[0]
             for k, prior in enumerate(factor.sds):
                 along = root[k, : k + 1] @ slope[k, : k + 1]  # times the sd, the derivative in it
-                out.append(_chain(prior, factor.scales[k], own[k], lambda sd, along=along: along / sd))
+                slope_sd = along / _sd(prior, factor.scales[k], own[k])
+                out.append(_chain(prior, factor.scales[k], own[k], slope_sd))
             for x, (m, c, shape) in zip(angles, factor.partial, strict=True):
                 left = np.sqrt(np.sum(root[m, c : m + 1] ** 2))  # the sd times prod_{l < c} sqrt(1 - p_l^2)
                 turn = 0.5 * (_mills(x) - _mills(-x))  # of log sqrt(1 - p^2)
                 moved = 2.0 * left * _normal(x) * slope[m, c]
                 moved += turn * (root[m, c + 1 : m + 1] @ slope[m, c + 1 : m + 1])
                 out.append(moved + 2.0 * (shape - 1.0) * turn - x)
-        out.append(_chain(self.sigma, self.scale, point[-1], lambda sd: d_sigma))
+        out.append(_chain(self.sigma, self.scale, point[-1], d_sigma))
         return np.array(out)
 
 
@@ -233,12 +234,12 @@ def _correlation_root(factor: Factor, angles: np.ndarray) -> np.ndarray:
     return out
 
 
-def _soft(x: np.ndarray) -> np.ndarray:
+def _soft(x: Any) -> Any:
     """DELTA g(x / DELTA)."""
     return x * ndtr(x / DELTA) + DELTA * _normal(x / DELTA)
 
 
-def _sd(prior: Prior, scale: float, x: np.ndarray) -> np.ndarray:
+def _sd(prior: Prior, scale: float, x: Any) -> Any:
     """A standard deviation at its coordinate."""
     y = scale * np.expm1(_soft(x))
     if prior.name != "uniform":
@@ -268,13 +269,13 @@ def _log_density(prior: Prior, scale: float, x: np.ndarray) -> np.ndarray:
     return change + prior.logpdf(_sd(prior, scale, x))
 
 
-def _chain(prior: Prior, scale: float, x: float, slope: Callable[[float], float]) -> float:
+def _chain(prior: Prior, scale: float, x: float, slope: float) -> float:
     """Derivative of the log posterior in an sd's coordinate, from that of the log likelihood in the sd."""
-    sd, share = float(_sd(prior, scale, x)), ndtr(x / DELTA)
+    sd, share = _sd(prior, scale, x), ndtr(x / DELTA)
     moved = scale * np.exp(_soft(x)) * share  # derivative of y
     out = share + _mills(x / DELTA) / DELTA
     if prior.name == "uniform":
         width = prior.args[1] - prior.args[0]
         left = np.exp(-scale * np.expm1(_soft(x)) / width)
-        return out - moved / width + slope(sd) * left * moved
-    return out + (slope(sd) + float(prior.density(sd)[1])) * moved
+        return out - moved / width + slope * left * moved
+    return out + (slope + float(prior.density(sd)[1])) * moved
