@@ -41,6 +41,12 @@ def has(options: Options, name: str) -> bool:
     return versions(options)[name] != "not installed"
 
 
+def blas() -> str:
+    """The BLAS that R uses: OpenBLAS and the reference one differ several times over."""
+    path = _ask(["Rscript", "-e", "cat(basename(dirname(sessionInfo()$BLAS)))"])
+    return path or "unknown"
+
+
 def lme4(options: Options) -> Worker | None:
     """lme4's lmer, if it is installed."""
     command = ["Rscript", "--vanilla", str(HERE / "rivals" / "fit_lme4.R")]

@@ -65,6 +65,7 @@ ADVICE = re.compile(
 )
 
 SIM = {"formula": "y ~ x + (x | g)", "simulate": {"groups": 10, "rows_per_group": 5}}
+TWO = {"formula": "y ~ x + (x | a) + (1 | b)", "simulate": {"groups": {"a": 12, "b": 8}}}
 OWN = {"formula": "Reaction ~ Days + (Days | Subject)", "data": "config/data/sleepstudy.csv"}
 POST = {"formula": "y ~ x + (x | g)", "simulate": {"generator": "r", "rows": 50, "groups": 5}}
 PROPER = {"fixed": "normal(0, 1)", "sd": "half_normal(1)", "sigma": "exponential(1)"}
@@ -78,6 +79,11 @@ def sim(**changes):
 def drawn(**changes):
     """A study with keys of `simulate` changed."""
     return SIM | {"simulate": SIM["simulate"] | changes}
+
+
+def two(formula=None, **changes):
+    """A study of two crossed grouping factors with keys of `simulate` changed."""
+    return {"formula": formula or TWO["formula"], "simulate": TWO["simulate"] | changes}
 
 
 def rep(**changes):
@@ -96,8 +102,28 @@ def post(**changes):
 
 
 CONFIGURATIONS = [
-    (sim(formula='y ~ x + (1 | g) + (1 | h)'), "studies.s.simulate: data of several grouping factors (g, h) cannot be simulated; expected `data`"),
-    (own(formula='Reaction ~ 1 + (1 | Subject) + (1 | Days)', engines={'reml': {}}, replicates=3), "studies.s.replicates: is for one grouping factor, not Subject, Days; expected no such key"),
+    (drawn(groups={'g': 10}), "studies.s.simulate.groups: {'g': 10}: is for several grouping factors; expected a number of groups of g"),
+    (drawn(predictors={'x': {'normal': {}, 'between': 'g'}}), "studies.s.simulate.predictors.x: between: g: a column is named where there are several grouping factors; expected true or false"),
+    (drawn(predictors={'x': {'latin_square': 2}}), "studies.s.simulate.predictors.x: 'latin_square': is for crossed grouping factors; expected normal, uniform or binary"),
+    (drawn(predictors={'x': {'latin_square': 2, 'between': True}}), "studies.s.simulate.predictors.x: a Latin square assigns conditions to rows; expected between: false"),
+    (drawn(sd={'Intercept': {'a': 1}, 'x': 1}), "studies.s.simulate.sd.Intercept: {'a': 1.0}: a mapping by grouping factor is for several of them; expected a number"),
+    (two(groups=20), "studies.s.simulate.groups: 20; expected levels by column, such as {a: 20, b: 20}"),
+    (TWO | {'simulate': {}}, "studies.s.simulate.groups: is missing; expected levels by column, such as {a: 20, b: 20}"),
+    (two(generator='r'), "studies.s.simulate.generator: 'r' draws one grouping factor; expected numpy"),
+    (two(groups={'a': 12, 'c': 8}), "studies.s.simulate.groups.c: not a column of a grouping factor; expected one of: a, b"),
+    (two(groups={'a': 12, 'b': {'per': 'c', 'count': 2}}), "studies.s.simulate.groups.b.per: 'c' is not another column; expected one of: a"),
+    (two(groups={'a': {'per': 'b', 'count': 2}, 'b': {'per': 'a', 'count': 2}}), "studies.s.simulate.groups: a, b are nested in each other; expected one with a number of its own"),
+    (two(predictors={'x': 'sequence'}), "studies.s.simulate.predictors.x: 'sequence': runs within one grouping factor; expected normal, uniform or binary"),
+    (two(groups={'a': 12, 'b': {'per': 'a', 'count': 2}}, predictors={'x': {'latin_square': 2}}), "studies.s.simulate.predictors.x: 'latin_square': no two grouping factors are crossed; expected normal, uniform or binary"),
+    (two(predictors={'x': {'normal': {}, 'between': True}}), "studies.s.simulate.predictors.x.between: 'true' is not a column of a grouping factor; expected one of: a, b"),
+    (two(corr=0.5), "studies.s.simulate.corr: 0.5: expected a mapping by factor, such as {a: 0.5, b: 0.5}"),
+    (two(sd={'c': {'Intercept': 1}}), "studies.s.simulate.sd.c: not a grouping factor; expected one of: a, b"),
+    (two(sd={'a': {'Intercept': 1, 'x': 1}}), "studies.s.simulate.sd.b: is missing; expected {Intercept: 1}"),
+    (two(groups={'a': 100000, 'b': 100000}), "studies.s.simulate: 10,000,000,000 rows in memory; expected at most 50,000,000: fewer levels, or `rows` at random pairs"),
+    (two(groups={'a': 40, 'b': 8}, rows=30), "studies.s.simulate.groups.a: 40 levels for 30 rows; expected fewer, or more rows: with single rows, their effects cannot be told from residuals"),
+    (two(formula='y ~ x + z + v + (1 | a) + (1 | b)', groups={'a': 2, 'b': 2}, rows=3), "studies.s.simulate: 3 rows for 4 fixed effects; expected more rows than fixed effects"),
+    (two() | {'replicates': 3, 'simulate_from': 'moments'}, "studies.s.simulate_from: 'moments': are drawn of one grouping factor, not a, b; expected rows"),
+    (own(formula='Reaction ~ 1 + (1 | Subject) + (1 | Days)', engines={'reml': {}}, replicates=3, bootstrap='posterior'), "studies.s.bootstrap: 'posterior': is drawn from with one grouping factor, not Subject, Days; expected reml"),
     (own(formula='Reaction ~ Days + (1 | Subject) + (1 | Days)'), "studies.s.formula: 'Reaction ~ Days + (1 | Subject) + (1 | Days)': the grouping factor 'Days' is also a predictor, which would explain all that its groups differ in; drop one of the two, or copy it under another name where its numbers are a trend"),
     (own(formula='Reaction ~ 1 + (1 | Subject) + (1 | Days)', engines={'reml': {}, 'mixedlm': {}}), "studies.s.engines.mixedlm: does not fit several grouping factors (Subject, Days); expected engines among ols, reml, pymc"),
     (own(formula='Reaction ~ 1 + (1 | Subject) + (1 | Days)', engines={'pymc': {'sampler': 'full'}}), "studies.s.engines.pymc.sampler: 'full': is for one grouping factor, not Subject, Days; expected auto, importance or nuts"),
@@ -146,7 +172,7 @@ CONFIGURATIONS = [
     (drawn(rows_per_group={'mean': 3}), "studies.s.simulate.rows_per_group: {'mean': 3}: expected a whole number or a mapping with sizes or a mapping with poisson"),
     (drawn(rows_per_group={'poisson': 0}), 'studies.s.simulate.rows_per_group.poisson: 0: expected more than 0'),
     (drawn(predictors={'x': 'gamma'}), "studies.s.simulate.predictors.x: 'gamma': expected a predictor: normal, uniform, binary, sequence"),
-    (drawn(predictors={'x': {'bnary': 0.5}}), "studies.s.simulate.predictors.x: 'bnary': unknown key; did you mean 'binary'? expected one of: normal, uniform, binary, sequence, distribution, mean, sd, low, high, p, start, step, between"),
+    (drawn(predictors={'x': {'bnary': 0.5}}), "studies.s.simulate.predictors.x: 'bnary': unknown key; did you mean 'binary'? expected one of: normal, uniform, binary, sequence, latin_square, distribution, mean, sd, low, high, p, start, step, conditions, between"),
     (drawn(predictors={'x': {'normal': {}, 'binary': 0.5}}), 'studies.s.simulate.predictors.x: normal, binary: expected one of them'),
     (drawn(predictors={'x': {'normal': 3}}), "studies.s.simulate.predictors.x: 'normal: 3': expected a mapping such as {normal: {}}"),
     (drawn(predictors={'x': {'uniform': {'low': 2, 'high': 1}}}), 'studies.s.simulate.predictors.x: low 2, high 1: expected low < high'),

@@ -29,6 +29,8 @@ def replicates_from(wildcards):
     """What replicates of own data are drawn from."""
     recovery, base = studies[wildcards.study]["recovery"], f"results/{wildcards.study}"
     found = moments(wildcards) if recovery["own"] else {}
+    if recovery["own"] and studies[wildcards.study]["several"]:
+        found |= rows(wildcards)
     return found | (
         {"posterior": f"{base}/{BAYES}/posterior.nc"}
         if recovery["from_posterior"]

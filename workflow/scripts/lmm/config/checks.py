@@ -112,16 +112,17 @@ def check_beside(settings: StudySettings, formula: Formula, simulated: bool) -> 
         raise StudyError(where, "'full': has no weights; expected the marginal model")
 
 
-def check_several(settings: StudySettings, formula: Formula, simulated: bool) -> None:
+def check_several(settings: StudySettings, formula: Formula) -> None:
     """Reject what is possible with one grouping factor only."""
     if not formula.several:
         return
     groups = ", ".join(factor.group for factor in formula.factors)
-    if simulated:
-        what = f"data of several grouping factors ({groups}) cannot be simulated; expected `data`"
-        raise StudyError("simulate", what)
-    if settings.replicates:
-        raise StudyError("replicates", f"is for one grouping factor, not {groups}; expected no such key")
+    if settings.simulate_from == "moments" and settings.data is None:
+        what = f"'moments': are drawn of one grouping factor, not {groups}; expected rows"
+        raise StudyError("simulate_from", what)
+    if settings.bootstrap == "posterior":
+        what = f"'posterior': is drawn from with one grouping factor, not {groups}; expected reml"
+        raise StudyError("bootstrap", what)
     able = [name for name, engine in engines.ENGINES.items() if engine.several]
     for name in settings.engines.names:
         if name not in able:

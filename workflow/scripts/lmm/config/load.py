@@ -198,7 +198,7 @@ def _study(name: str, raw: Any, root: Path) -> Study:
         settings = settings.model_copy(
             update={"engines": settings.engines.model_copy(update=dict.fromkeys(unable))}
         )
-    check_several(settings, formula, simulated)
+    check_several(settings, formula)
     if not simulated:
         files = check_data_files(settings, root)
         designs = (DesignPoint(design_key({"data": True}), {}, None),)

@@ -19,7 +19,7 @@ from lmm.engines import reml as exact
 from lmm.engines.base import Fitted, Task
 from lmm.engines.lme4_summary import correlations, identity_error, lme4_summary
 from lmm.engines.random_effects import Given, coef, given_rows, ranef_table
-from lmm.inference import variance_explained
+from lmm.inference.variance_explained import covariance_of
 from lmm.model.terms import Terms
 
 ENGINE = "mixedlm"
@@ -62,8 +62,8 @@ class Start:
         Start
         """
         values = dict(zip(fit.parameters["term"], fit.parameters["estimate"], strict=True))
-        beta, D, sigma = variance_explained.components(values, fixed, random)
-        return cls(beta, D, float(sigma))
+        beta = np.array([values[term] for term in fixed], float)
+        return cls(beta, covariance_of(values, random), float(values[RESIDUAL]))
 
 
 @dataclass(frozen=True)

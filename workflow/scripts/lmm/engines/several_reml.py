@@ -19,7 +19,7 @@ from lmm.inference.several_intervals import names, profile_intervals, standard_e
 from lmm.inference.several_optimum import SeveralOptimum, optimum
 from lmm.likelihood.several_conditional import conditional
 from lmm.likelihood.several_problem import SeveralProblem, build
-from lmm.moments.several import SeveralMoments
+from lmm.moments.several import SeveralMoments, narrowed
 
 
 def ranef_table(
@@ -79,8 +79,9 @@ def fitted(engine: Any, task: Task) -> Fitted:
     """
     terms, methods = engine.terms, engine.methods
     blocks = [grouping.blocks for grouping in terms.groupings]
+    moments = narrowed(task.moments, [grouping.group for grouping in terms.groupings])
     found, problem, best = fit(
-        task.moments,
+        moments,
         terms.fixed,
         blocks,
         engine.level,

@@ -58,7 +58,7 @@ def run(
     from lmm.recovery.times import versions
 
     rows, ranked = [], []
-    widest = max(engines.values(), key=lambda engine: len(engine.terms.random))
+    widest = max(engines.values(), key=lambda engine: sum(len(own.random) for own in engine.terms.groupings))
     progress = Progress("replicates", len(sources) * (stop - first))
     with progress, warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # what matters of them is in the fits' messages

@@ -1,6 +1,7 @@
 """The sections of a study: which text, tables and figures stand together, in the order of the story."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from lmm.core.words import label, number, p_value
@@ -26,6 +27,8 @@ def sections(results: Results, figures: Mapping[str, Any]) -> list[dict[str, Any
         _models(results),
     ]
     made.append(_comparison(results))
+    if len(results.by_factor) > 1:
+        made += [_factor(own, k + 1) for k, own in enumerate(results.by_factor)]
     return [
         section
         | {
@@ -48,6 +51,28 @@ def _section(
     }  # fmt: skip
 
 
+def _factor(results: Results, number: int) -> dict:
+    """What is known of one of several grouping factors."""
+    if not results.mixed:
+        return {}
+    blocks = [tables.ranef(results), tables.differences(results), report_criticism.influence(results)]
+    shown = tuple(f"{name}-{number}" for name in ("differences", "caterpillar", "shrinkage", "influence"))
+    compared = results.pair is not None and "ranef_differences" in results.tables
+    said = [*(text.agreement(results) if compared else []), *criticism.influence(results)]
+    return _section(
+        f"factor-{number}",
+        f"Random effects of {results.group}",
+        said,
+        [block and replace(block, key=f"{block.key}-{number}") for block in blocks],
+        shown,
+    )
+
+
+def _numbered(results: Results, name: str) -> tuple[str, ...]:
+    """The figures of a name that each of several factors has."""
+    return tuple(f"{name}-{k + 1}" for k in range(len(results.by_factor)))
+
+
 def _data(results: Results) -> dict:
     title = "What was simulated" if results.truth else "The data"
     return _section(
@@ -55,7 +80,7 @@ def _data(results: Results) -> dict:
         title,
         [*text.data(results), *text.predicted(results)],
         [tables.truth_table(results)],
-        ("groups", "pooled"),
+        ("groups", *_numbered(results, "groups"), "pooled"),
     )
 
 
@@ -88,7 +113,7 @@ def _mixed(results: Results) -> dict:
     engines = [name for name in results.fits if name not in ("ols", "pymc")]
     if not engines:
         return {}
-    blocks = []
+    blocks, several = [], len(results.by_factor) > 1
     for name in engines:
         summary = results.fits[name].diagnostics.summary
         scaled = summary.get("scaled_residuals")
@@ -98,13 +123,15 @@ def _mixed(results: Results) -> dict:
             tables.correlations(summary, name),
             tables.quantiles(scaled, f"{name}-scaled", f"{label(name)}: scaled residuals."),
         ]
-    blocks += [tables.explained(results), tables.ranef(results), report_criticism.influence(results)]
+    blocks.append(tables.explained(results))
+    if not several:
+        blocks += [tables.ranef(results), report_criticism.influence(results)]
     title = " and ".join(label(name) for name in engines) + ": restricted maximum likelihood"
     said = [
         *text.mixed(results),
         text.optimum(results),
         text.standard_errors(results),
-        *criticism.influence(results),
+        *([] if several else criticism.influence(results)),
     ]
     shown = ("residuals", "influence") if "influence" in results.tables else ("residuals",)
     return _section("mixed", title, said, blocks, shown)
@@ -141,6 +168,15 @@ def _comparison(results: Results) -> dict:
     if not results.mixed:
         return {}
     title = "Comparison: truth and engines" if results.truth else "Comparison of the engines"
-    blocks = [tables.recovery(results), tables.differences(results)]
-    shown = ("variances", "effects", "differences", "caterpillar", "shrinkage")
+    blocks = [tables.recovery(results)]
+    if len(results.by_factor) == 1:
+        blocks.append(tables.differences(results))
+    shown = (
+        "variances",
+        *_numbered(results, "variances"),
+        "effects",
+        "differences",
+        "caterpillar",
+        "shrinkage",
+    )
     return _section("comparison", title, text.comparison(results), blocks, shown)

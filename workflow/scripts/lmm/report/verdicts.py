@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from lmm.comparison.engines import verdict
-from lmm.core.tidy import RESIDUAL
+from lmm.core.tidy import RESIDUAL, variable
 from lmm.core.words import counted, error_size, gate, given, in_errors, label, listed, number, percent
 from lmm.report.text import criticism
 from lmm.report.text.fits import optimum, status
@@ -94,7 +94,11 @@ def _components(results: Results) -> Card | None:
         return None
     lines = []
     for engine in results.mixed:
-        sds = [f"{t} {number(results.estimate(engine, f'sd__{t}'))}" for t in results.random_terms]
+        sds = [
+            f"{_of(results, own, t)} {number(own.estimate(engine, f'sd__{t}'))}"
+            for own in results.by_factor
+            for t in own.random_terms
+        ]
         lines.append(
             (
                 "plain",
@@ -104,11 +108,17 @@ def _components(results: Results) -> Card | None:
     share = results.tables.get("variance_explained")
     value = "–"
     if share is not None:
-        found = share[(share["engine"] == results.main) & (share["measure"] == "johnson")]["estimate"]
+        whole = (share["measure"] == "johnson") & (share["group"] == "")
+        found = share[(share["engine"] == results.main) & whole]["estimate"]
         value = percent(float(found.iloc[0])) + " in the random effects" if len(found) else value
         if len(found) and set(results.fixed(results.main)) - {"Intercept"}:
             lines.append(("plain", "share of what the fixed effects leave, mean over rows"))
     return Card("variances", "plain", "Where the variance is", value, tuple(lines))
+
+
+def _of(results: Results, own: Results, term: str) -> str:
+    """A random effect's term, and its factor where there are several."""
+    return f"{term} of {own.group}" if len(results.by_factor) > 1 else term
 
 
 def _gates(results: Results) -> Card | None:
@@ -153,13 +163,20 @@ def _differences(results: Results) -> Card | None:
         return None
     first, second = (label(name) for name in results.pair)
     lines, shares = [], []
-    for term, found in largest.items():
+    keys = {
+        variable(own.group, term, results.groups): (own, term)
+        for own in results.by_factor
+        for term in own.random_terms
+    }
+    for name, found in largest.items():
+        own, term = keys[name]
         noise = f" ± {number(found['mcse'], 1)}" if found["mcse"] is not None else ""
-        error = results.typical_error(term)
+        error = own.typical_error(term)
         share = abs(found["difference"]) / error if error > 0 else np.nan
         shares.append(share)
         small = f" ({in_errors(share)})" if np.isfinite(share) else ""
-        lines.append(("plain", f"{term}: {number(abs(found['difference']), 2)}{noise}{small}"))
+        said = f"{_of(results, own, term)}: {number(abs(found['difference']), 2)}{noise}{small}"
+        lines.append(("plain", said))
     tone = "plain" if not np.isfinite(shares).any() else "good" if np.nanmax(shares) < 0.1 else "warn"
     value = listed([number(abs(found["difference"]), 2) for found in largest.values()])
     return Card("differences", tone, f"Largest ranef difference, {first} − {second}", value, tuple(lines))
@@ -207,8 +224,10 @@ def headline(results: Results) -> dict:
     found = verdict(results.fits, results.tables.get("ranef_differences"), results.conf_level)
     estimates = {
         name: {
-            term: float(value)
-            for term, value in zip(fit.parameters["term"], fit.parameters["estimate"], strict=True)
+            variable(group, term, results.groups): float(value)
+            for group, term, value in zip(
+                *(fit.parameters[c] for c in ("group", "term", "estimate")), strict=True
+            )
         }
         for name, fit in results.fits.items()
     }
@@ -216,7 +235,7 @@ def headline(results: Results) -> dict:
         "title": results.title,
         "formula": results.settings.get("formula"),
         "rows": results.data["rows"],
-        "groups": results.data["groups"],
+        "groups": results.data.get("groups", {own.group: own.data["groups"] for own in results.by_factor}),
         "conf_level": results.conf_level,
         "cards": [card.plain() for card in cards(results)],
         "verdict": found,

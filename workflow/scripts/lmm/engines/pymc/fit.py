@@ -23,7 +23,7 @@ from lmm.engines.pymc.sampling import Compiled, Sampled, sampled
 from lmm.engines.pymc.several import Several
 from lmm.engines.pymc.several_priors import resolve_several
 from lmm.engines.pymc.tables import ENGINE, parameters_table, posterior_tree, ranef_of, ranef_table
-from lmm.inference.variance_explained import explained
+from lmm.inference.variance_explained import Component, explained
 from lmm.likelihood.marginal import pack_problem
 from lmm.likelihood.problem import Problem, problem_of
 from lmm.likelihood.several_problem import build
@@ -354,10 +354,11 @@ def explained_summary(chains: Chains, moments: Moments, level: float) -> dict[st
     flat = chains.values.reshape(len(chains.values), -1)
     values |= dict(zip(problem.structure.terms, flat, strict=True))
     random = problem.structure.random
-    zz, cov = moments.mean_zz(random), moments.cov_fixed(problem.fixed)
+    own = Component(moments.group, random, moments.mean_zz(random))
     tails = [0.5 - level / 2, 0.5 + level / 2]
     out = {}
-    for name, draws in explained(values, problem.fixed, random, zz, cov).items():
+    shares = explained(values, problem.fixed, [own], moments.cov_fixed(problem.fixed))
+    for (_, name), draws in shares.items():
         low, high = np.quantile(draws, tails)
         out[name] = {"estimate": np.mean(draws), "conf_low": low, "conf_high": high}
     return out

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lmm.core.tidy import RESIDUAL, cor_name
-from lmm.core.words import decimals, fixed, label, of_term, p_value, stars
+from lmm.core.words import decimals, fixed, label, of_term, p_value, stars, titled
 from lmm.report.tables.table import Column, Table, largest, table
 from lmm.results.study import Results
 
@@ -24,14 +24,15 @@ def truth_table(results: Results) -> Table | None:
         return None
     truth = results.truth
     rows = [("fixed", term, value, np.nan) for term, value in truth["fixed"].items()]
-    rows += [
-        ("sd", f"sd__{term}", value, results.realised(f"sd__{term}")) for term, value in truth["sd"].items()
-    ]
-    rows += [("residual sd", RESIDUAL, truth["sigma"], results.realised(RESIDUAL))]
-    rows += [
-        ("correlation", f"cor__{k}", v, results.realised(f"cor__{k}"))
-        for k, v in (truth.get("corr") or {}).items()
-    ]
+    for kind, key, prefix in (("sd", "sd", "sd__"), ("correlation", "corr", "cor__")):
+        for own in results.by_factor:
+            of = f" of {own.group}" if len(results.by_factor) > 1 else ""
+            rows += [
+                (f"{kind}{of}", f"{prefix}{term}", value, own.realised(f"{prefix}{term}"))
+                for term, value in ((own.truth or {}).get(key) or {}).items()
+            ]
+        if key == "sd":
+            rows += [("residual sd", RESIDUAL, truth["sigma"], results.realised(RESIDUAL))]
     frame = pd.DataFrame(rows, columns=["kind", "term", "truth", "realised"])
     return table(
         "truth",
@@ -87,6 +88,27 @@ def quantiles(values: Sequence[float] | None, key: str, caption: str) -> Table |
 
 def random_effects(results: Results, engine: str) -> Table | None:
     """lme4's random-effects block; with intervals where the engine has them."""
+    rows = [row for own in results.by_factor for row in _of_factor(own, engine) if row["group"] != "Residual"]
+    rows += [row for row in _of_factor(results.by_factor[-1], engine) if row["group"] == "Residual"]
+    frame = pd.DataFrame(rows)
+    columns = [
+        Column("group", "Group", False),
+        Column("name", "Name", False),
+        Column("variance", "Variance", decimals=4),
+        Column("sd", "Std. dev.", decimals=4),
+        Column("low", "Low", decimals=4),
+        Column("high", "High", decimals=4),
+    ]
+    if len(frame) and (frame["corr"] != "").any():
+        columns.insert(4, Column("corr", "Corr", False))
+    if results.truth:
+        columns.append(Column("truth", "Truth (sd)", decimals=3))
+    note = f"{label(engine)}: random effects; Low and High: {_level(results)} interval of the standard deviation."
+    return table(f"{engine}-random", note, frame, columns) if rows else None
+
+
+def _of_factor(results: Results, engine: str) -> list[dict[str, Any]]:
+    """The rows of one grouping factor, and of the residual."""
     fit = results.fits[engine]
     parameters = fit.parameters[fit.parameters["effect"] == "ran_pars"].set_index("term")
     sds = [term for term in parameters.index if term.startswith("sd__") and term != RESIDUAL] + [RESIDUAL]
@@ -109,21 +131,7 @@ def random_effects(results: Results, engine: str) -> Table | None:
                 "truth": row["truth"],
             }
         )
-    frame = pd.DataFrame(rows)
-    columns = [
-        Column("group", "Group", False),
-        Column("name", "Name", False),
-        Column("variance", "Variance", decimals=4),
-        Column("sd", "Std. dev.", decimals=4),
-        Column("low", "Low", decimals=4),
-        Column("high", "High", decimals=4),
-    ]
-    if len(frame) and (frame["corr"] != "").any():
-        columns.insert(4, Column("corr", "Corr", False))
-    if results.truth:
-        columns.append(Column("truth", "Truth (sd)", decimals=3))
-    note = f"{label(engine)}: random effects; Low and High: {_level(results)} interval of the standard deviation."
-    return table(f"{engine}-random", note, frame, columns) if rows else None
+    return rows
 
 
 def correlations(summary: Mapping[str, Any], engine: str) -> Table | None:
@@ -162,10 +170,11 @@ def explained(results: Results) -> Table | None:
     frame = results.tables.get("variance_explained")
     if frame is None or not len(frame):
         return None
-    wide = frame.pivot_table(index="measure", columns="engine", values="estimate", sort=False)
-    wide = wide.reset_index().assign(about=lambda t: t["measure"].map(MEASURES).fillna(t["measure"]))
+    said = frame["measure"].map(MEASURES).fillna(frame["measure"])
+    frame = frame.assign(about=said + frame["group"].map(lambda group: f", {group}" if group else ""))
+    wide = frame.pivot_table(index="about", columns="engine", values="estimate", sort=False).reset_index()
     if frame["truth"].notna().any():
-        wide["truth"] = wide["measure"].map(frame.groupby("measure")["truth"].first())
+        wide["truth"] = wide["about"].map(frame.groupby("about")["truth"].first())
     columns = [Column("about", "Measure", False)] + [
         Column(name, label(name), decimals=4, coarse=True)
         for name in [*results.fits, "truth"]
@@ -182,6 +191,9 @@ def recovery(results: Results) -> Table | None:
     frame = frame.copy()
     names = {f"variance_explained__{key}": f"variance explained: {text}" for key, text in SHORT.items()}
     frame["term"] = frame["term"].replace(names)
+    if len(results.by_factor) > 1:
+        named = frame["group"].isin(results.groups)
+        frame.loc[named, "term"] = frame["term"].map(titled) + ", " + frame["group"]
     columns = [
         Column("term", "Term", False),
         Column("truth", "Truth", decimals=3),

@@ -24,10 +24,12 @@ APART = 0.01  # a standard error that differs by more than this share is another
 
 def data(results: Results) -> list[str]:
     """What was simulated, or what the data are."""
-    about, groups = results.data, results.data["groups"]
-    size = f"{counted(about['rows'], 'row')} in {counted(groups, 'group')}"
+    about = results.data
+    size = f"{counted(about['rows'], 'row')} in {sizes(results)}"
     if not results.truth:
-        said = [f"The data have {size}, grouped by {results.group}; the response is {results.response}."]
+        said = [
+            f"The data have {size}, grouped by {listed(results.groups)}; the response is {results.response}."
+        ]
         said += contrasts(results)
         if lost := dropped(results):
             columns = about["dropped"]["columns"].items()
@@ -38,9 +40,15 @@ def data(results: Results) -> list[str]:
         return said + unfitted(results)
     truth = results.truth
     fixed = listed([f"{given(value)} for {term}" for term, value in truth["fixed"].items()])
-    spread = listed([f"{given(value)} for {term}" for term, value in truth["sd"].items()])
+    each = [(own, named(results, own)) for own in results.by_factor]
+    spread = listed(
+        [f"{given(value)} for {term}{of}" for own, of in each for term, value in own.truth["sd"].items()]
+    )
     pairs = [
-        (pair.replace(".", " and ", 1), value) for pair, value in (truth.get("corr") or {}).items() if value
+        (pair.replace(".", " and ", 1) + of, value)
+        for own, of in each
+        for pair, value in (own.truth.get("corr") or {}).items()
+        if value
     ]
     corr = listed([f"{given(value)} ({names})" for names, value in pairs])
     said = [
@@ -48,17 +56,33 @@ def data(results: Results) -> list[str]:
         f"{f' and a correlation of {corr}' * bool(corr)}, and noise with a standard deviation of "
         f"{given(truth['sigma'])}."
     ]
-    pairs = [(term, value, results.realised(f"sd__{term}")) for term, value in truth["sd"].items()]
+    pairs = [
+        (f"{term}{of}", value, own.realised(f"sd__{term}"))
+        for own, of in each
+        for term, value in own.truth["sd"].items()
+    ]
     pairs = [(term, value, drawn) for term, value, drawn in pairs if np.isfinite(drawn)]
     if pairs:
         drawn = listed([f"{number(r)} for {term} (not {given(t)})" for term, t, r in pairs])
         said.append(
-            f"{capital(counted(groups, 'group'))} are a sample: the effects in fact drawn have standard "
+            f"{capital(sizes(results))} are a sample: the effects in fact drawn have standard "
             f"deviations of {drawn}. "
             "An engine that sees only these data should come close to the values drawn; its intervals are for the "
             "values simulated from."
         )
     return said + unfitted(results)
+
+
+def sizes(results: Results) -> str:
+    """`12 groups`; `40 levels of subject and 24 levels of item` where there are several factors."""
+    if len(results.by_factor) == 1:
+        return counted(results.data["groups"], "group")
+    return listed([f"{counted(own.data['groups'], 'level')} of {own.group}" for own in results.by_factor])
+
+
+def named(results: Results, own: Results) -> str:
+    """` of subject` where there are several factors, else empty."""
+    return f" of {own.group}" if len(results.by_factor) > 1 else ""
 
 
 def dropped(results: Results) -> str:
@@ -77,20 +101,26 @@ def dropped_effects(results: Results) -> list[str]:
 def predicted(results: Results) -> list[str]:
     """How many of the groups to predict the data have; empty where no rows were to be predicted."""
     about = results.notes.get("predictions") or {}
-    if "known_groups" not in about:
-        return []
+    found = about.get("factors") or ({"": about} if "known_groups" in about else {})
+    return [_met(own | {"rows": about["rows"]}, f" of {group}" * bool(group)) for group, own in found.items()]
+
+
+def _met(about: dict, of: str) -> str:
+    """Known and new groups of one grouping factor."""
     known, new = about["known_groups"], about["new_groups"]
-    said = f"{counted(known + new, 'group')} in {counted(about['rows']['predict'], 'row')} were predicted: "
+    said = (
+        f"{counted(known + new, 'group')}{of} in {counted(about['rows']['predict'], 'row')} were predicted: "
+    )
     said += f"{known:,} known from the data ({counted(about['known_rows'], 'row')}), {new:,} new"
     if not new:
-        return [f"{said}."]
+        return f"{said}."
     others = new - len(about["new_names"])
     names = listed(about["new_names"] + [f"{others:,} others"] * (others > 0))
     said += f" ({counted(about['new_rows'], 'row')}: {names}). A new group's prediction has the fixed effects alone, "
     said += "and the spread between groups in its intervals."
     if not known:
         said += " No group is known: if some should be, their names differ from the data's."
-    return [said]
+    return said
 
 
 def unfitted(results: Results) -> list[str]:
@@ -166,7 +196,11 @@ def mixed(results: Results) -> list[str]:
     fit = results.fits[engine]
     if fit.diagnostics.criterion is not None:
         said.append(f"{label(engine)} ends at a REML criterion of {fit.diagnostics.criterion:.4f}.")
-    sds = [f"{number(results.estimate(engine, f'sd__{t}'))} for {t}" for t in results.random_terms]
+    sds = [
+        f"{number(own.estimate(engine, f'sd__{t}'))} for {t}{named(results, own)}"
+        for own in results.by_factor
+        for t in own.random_terms
+    ]
     said.append(
         f"Between-group standard deviation{'s are' if len(sds) > 1 else ' is'} {listed(sds)}; the residual "
         f"standard deviation is {number(results.estimate(engine, RESIDUAL))}."
@@ -185,7 +219,9 @@ def explained(results: Results, engine: str) -> list[str]:
     table = results.tables.get("variance_explained")
     if table is None:
         return []
-    found = table[table["engine"] == engine].set_index("measure")["estimate"].dropna()
+    found = (
+        table[(table["engine"] == engine) & (table["group"] == "")].set_index("measure")["estimate"].dropna()
+    )
     if not {"post", "johnson", "marginal_r2", "conditional_r2"} <= set(found.index):
         return []
     predictors = set(results.fixed(engine)) - {"Intercept"}
@@ -300,11 +336,11 @@ def bayes(results: Results) -> list[str]:
         also = "also " if loose["passed"] == (not failed) else ""
         said.append(f"The fit {also}{verdict} a looser rule that many use ({loose['rule']}).")
     if results.random_terms and "pymc" in results.mixed:
-        terms = [f"sd__{t}" for t in results.random_terms]
         above = [
-            results.estimate("pymc", t) - results.estimate("pymc", t, "median")
-            > 2 * np.nan_to_num(results.estimate("pymc", t, "mcse_mean"))
-            for t in terms
+            own.estimate("pymc", f"sd__{t}") - own.estimate("pymc", f"sd__{t}", "median")
+            > 2 * np.nan_to_num(own.estimate("pymc", f"sd__{t}", "mcse_mean"))
+            for own in results.by_factor
+            for t in own.random_terms
         ]
         if all(above):
             said.append(
@@ -327,7 +363,11 @@ def comparison(results: Results) -> list[str]:
             known = covered.isin(["True", "False"])
             if known.any():
                 held, all_of = int((covered == "True").sum()), int(known.sum())
-                missed = listed([spoken(term) for term in sds.loc[covered == "False", "term"]])
+                lost = sds.loc[covered == "False", ["group", "term"]].itertuples(index=False)
+                several = len(results.by_factor) > 1
+                missed = listed(
+                    [spoken(term) + f" of {group}" * (several and term != RESIDUAL) for group, term in lost]
+                )
                 tail = "" if held == all_of else f" (not that of {missed})"
                 said.append(
                     f"{label(engine)}'s intervals contain {held} of {all_of} true variance parameters{tail}."
@@ -336,7 +376,7 @@ def comparison(results: Results) -> list[str]:
                 said.append(
                     "MixedLM has no intervals for its variances here: it did not stop at reml's optimum."
                 )
-    if results.pair and "ranef_differences" in results.tables:
+    if results.pair and "ranef_differences" in results.tables and len(results.by_factor) == 1:
         said += agreement(results)
     return said
 
