@@ -10,6 +10,7 @@ from lmm.core.tidy import by_term
 from lmm.engines.pymc import fit as bayes
 from lmm.engines.pymc.several import Several, Target
 from lmm.engines.pymc.several_draws import conditional_at, draw_effects
+from lmm.engines.pymc.several_fit import fit_several
 from lmm.engines.pymc.several_priors import resolve_several
 from lmm.likelihood.several_marginal import SeveralMarginal
 from several import criterion, marginal, reference, simulated
@@ -102,7 +103,7 @@ def test_penicillin_against_quadrature():
     """Posterior means of three sds by Gauss and Legendre's rule over a box that holds all the mass."""
     model = reference("penicillin")
     priors = {"sd": {"plate": "half_normal(2)", "sample": "half_cauchy(3)"}, "sigma": "exponential(1)"}
-    found, tree = bayes.fit_several(model.moments, model.terms, settings(priors=priors))
+    found, tree = fit_several(model.moments, model.terms, settings(priors=priors))
     assert found.diagnostics.status == "ok"
     assert found.diagnostics.summary["sampler"] == "importance"
     posterior = posterior_of(model, priors)
@@ -137,9 +138,9 @@ def test_penicillin_against_quadrature():
 def test_nuts_agrees(name):
     """NUTS over the same model within four Monte Carlo errors, in parameters and all random effects."""
     model = reference(name)
-    one, _ = bayes.fit_several(model.moments, model.terms, settings(keep_draws=0))
+    one, _ = fit_several(model.moments, model.terms, settings(keep_draws=0))
     short = settings(keep_draws=0, sampler="nuts", chains=2, tune=400, draws=700)
-    other, tree = bayes.fit_several(model.moments, model.terms, short)
+    other, tree = fit_several(model.moments, model.terms, short)
     assert one.diagnostics.status == other.diagnostics.status == "ok"
     assert other.diagnostics.summary["sampler"] == "nuts"
     assert tree["sample_stats"]["diverging"].sum() == 0
@@ -154,7 +155,7 @@ def test_words_tables_and_file(tmp_path):
     import xarray as xr
 
     model = reference("words")
-    found, tree = bayes.fit_several(model.moments, model.terms, settings(draws=500))
+    found, tree = fit_several(model.moments, model.terms, settings(draws=500))
     keys = list(zip(found.parameters["group"], found.parameters["term"], strict=True))
     assert keys[2:5] == [("subj", "sd__Intercept"), ("subj", "sd__cond"), ("subj", "cor__Intercept.cond")]
     assert keys[-1] == ("Residual", "sd__Observation")
@@ -179,7 +180,7 @@ def test_words_tables_and_file(tmp_path):
 
 def test_the_same_seed_gives_the_same_bits():
     model = reference("pastes")
-    fits = [bayes.fit_several(model.moments, model.terms, settings(draws=300))[0] for _ in range(2)]
+    fits = [fit_several(model.moments, model.terms, settings(draws=300))[0] for _ in range(2)]
     assert fits[0].parameters.equals(fits[1].parameters)
     assert fits[0].ranef.equals(fits[1].ranef)
 

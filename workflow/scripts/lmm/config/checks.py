@@ -130,6 +130,10 @@ def check_several(settings: StudySettings, formula: Formula) -> None:
                 f"does not fit several grouping factors ({groups}); expected engines among {', '.join(able)}"
             )
             raise StudyError(f"engines.{name}", what)
+    if settings.calibration:
+        raise StudyError(
+            "calibration", f"true: is for one grouping factor, not {groups}; expected no such key"
+        )
     bayes, name = settings.engines.first(engines.BAYES), engines.first(engines.ENGINES, engines.BAYES)
     if bayes is not None and bayes.full:
         what = f"'full': is for one grouping factor, not {groups}; expected auto, importance or nuts"
@@ -281,7 +285,10 @@ def all_priors(priors: Priors, terms: Terms | None, where: str) -> list[tuple[st
         if isinstance(value, str):
             found.append((kind, parse_prior(value, kind, f"{where}.{kind}")))
             continue
-        known = tuple(value) if terms is None else (terms.fixed if kind == "fixed" else terms.random)
+        if terms is None or (kind == "sd" and terms.several):  # by factor: looked at with the moments
+            known = tuple(value)
+        else:
+            known = terms.fixed if kind == "fixed" else terms.random
         for term in value:
             if term not in known:
                 what = not_among(term, known, "a term of the formula")

@@ -5,31 +5,33 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
-from lmm.core import engines
 from lmm.core.store import write_whole
-from lmm.core.tidy import Diagnostics, Fit, group_of, variable
-from lmm.core.versions import versions_of
+from lmm.core.tidy import Fit, group_of
 from lmm.engines.base import Fitted, Task
 from lmm.engines.pymc.chains import Chains
-from lmm.engines.pymc.gates import ess_bulk, loose_rule, status_of
+from lmm.engines.pymc.gates import ess_bulk
 from lmm.engines.pymc.grouped import Grouped
 from lmm.engines.pymc.groups import group_draws
 from lmm.engines.pymc.model import Sampler, Setting, marginal_model
 from lmm.engines.pymc.priors import Priors, resolve
-from lmm.engines.pymc.sampling import Compiled, Sampled, sampled
-from lmm.engines.pymc.several import Several
-from lmm.engines.pymc.several_priors import resolve_several
-from lmm.engines.pymc.tables import ENGINE, parameters_table, posterior_tree, ranef_of, ranef_table
-from lmm.inference.variance_explained import Component, explained
+from lmm.engines.pymc.sampling import Compiled, sampled
+from lmm.engines.pymc.several_fit import brief_several, fit_several
+from lmm.engines.pymc.summary import (
+    brief_diagnostics,
+    diagnostics_of,
+    explained_summary,
+    full,
+    sampler_of,
+    seconds_of,
+)
+from lmm.engines.pymc.tables import ENGINE, parameters_table, posterior_tree, ranef_table
+from lmm.inference.variance_explained import Component
 from lmm.likelihood.marginal import pack_problem
 from lmm.likelihood.problem import Problem, problem_of
-from lmm.likelihood.several_problem import build
 from lmm.model.terms import Terms
 from lmm.moments.moments import Moments
-from lmm.moments.several import SeveralMoments
 
 # Draws that the random effects' summaries of a replicate look at: their Monte Carlo error is then below a tenth of
 # what a replicate tells of RMSE or coverage, and parameters use all draws.
@@ -49,6 +51,8 @@ class Fitter:
     def fit(self, task: Task) -> Fitted:
         """From moments; the full model from the rows."""
         if task.brief:
+            if self.terms.several:
+                return brief_several(task, self.terms, self.settings)
             return self._brief(task)
         if full(self.settings):
             from lmm.engines.pymc.full import fit_full
@@ -81,37 +85,9 @@ class Fitter:
         chains = found.chains
         parameters = parameters_table(chains, keys_of(problem, moments), task.truth, level)
         ranef = ranef_table(chains, moments, level, task.truth, None, most=RANEF_DRAWS, mixture=RANEF_MIXTURE)
-        status, message = status_of(found.gates)
-        spent = time.perf_counter() - clock - (compiled.seconds - before)
-        diagnostics = Diagnostics(
-            ENGINE, status, message, status == "ok", gates=found.gates, warnings=found.warnings,
-            summary=found.about, seconds={"sample": spent}, conf_level=level,
-        )  # fmt: skip
-        explained = explained_summary(chains, moments, level)
+        diagnostics = brief_diagnostics(found, level, clock + compiled.seconds - before)
+        explained = explained_one(chains, moments, level)
         return Fitted(Fit(ENGINE, parameters, ranef, diagnostics), explained=explained, chains=chains)
-
-
-def full(settings: Mapping[str, Any]) -> bool:
-    """Whether random effects are sampled, too."""
-    return "full" in (settings["model"], settings["sampler"])
-
-
-def sampler_of(settings: Mapping[str, Any], several: bool = False) -> str:
-    """importance or nuts; auto is nuts for one grouping factor and importance for several.
-
-    Parameters
-    ----------
-    settings : mapping
-        The engine's.
-    several : bool
-        Whether there are several grouping factors.
-
-    Returns
-    -------
-    str
-    """
-    automatic = "importance" if several else "nuts"
-    return automatic if settings["sampler"] == "auto" else settings["sampler"]
 
 
 def keys_of(problem: Problem, moments: Moments) -> list[tuple[str, str]]:
@@ -211,7 +187,7 @@ def fit(
     own = {
         "ranef_draws_kept": bool(kept),
         "group_draws_kept": sorted(groups),
-        "variance_explained": explained_summary(chains, moments, conf_level),
+        "variance_explained": explained_one(chains, moments, conf_level),
     }
     diagnostics = diagnostics_of(found, resolved, moments, setting, conf_level, own)
     diagnostics.seconds = seconds_of(clock, compiled.seconds)
@@ -222,146 +198,13 @@ def fit(
     return Fit(ENGINE, parameters, ranef, diagnostics), tree
 
 
-def fit_several(
-    moments: SeveralMoments,
-    terms: Terms,
-    settings: Mapping[str, Any],
-    truth: dict | None = None,
-    cores: int = 1,
-) -> tuple[Fit, xr.DataTree]:
-    """Sample the marginal model of several grouping factors and summarise it, as `fit` does for one.
-
-    Parameters
-    ----------
-    moments : SeveralMoments
-        Sufficient statistics of the rows.
-    terms : Terms
-        Of the model.
-    settings : mapping
-        The engine's configuration.
-    truth : dict or None
-        truth.json's content; None for own data.
-    cores : int
-        Chains of NUTS sampled at a time; results do not depend on it.
-
-    Returns
-    -------
-    Fit, DataTree
-    """
-    setting, level, clock = Setting.of(settings, cores), settings["conf_level"], [time.perf_counter()]
-    blocks = [grouping.blocks for grouping in terms.groupings]
-    problem = build(moments, terms.fixed, blocks)
-    priors = resolve_several(settings["priors"], moments, terms.fixed, blocks)
-    found = sampled(Several(problem, priors, moments), setting, sampler_of(settings, several=True))
-    chains = found.chains
-    clock.append(time.perf_counter())
-    parameters = parameters_table(chains, [*(("", term) for term in terms.fixed), *priors.keys], truth, level)
-    kept = chains.draw_ranef() if chains.keeps(settings["keep_draws"]) else []
-    tables = [
-        ranef_of(summary, factor, own.structure.random, truth, chains.ess_ranef(kept[k]) if kept else None)
-        for k, (summary, factor, own) in enumerate(
-            zip(chains.ranef(level), moments.factors, priors.factors, strict=True)
-        )
-    ]
-    clock.append(time.perf_counter())
-    own = {"ranef_draws_kept": bool(kept), "group_draws_kept": []}
-    diagnostics = diagnostics_of(found, priors, moments, setting, level, own)
-    diagnostics.seconds = seconds_of(clock, 0.0)
-    beta = chains.by_chain(chains.fixed.draws)
-    names = [*terms.fixed, *(variable(*key, moments.groups) for key in priors.keys)]
-    values = dict(zip(names, [*beta, *chains.values], strict=True))
-    centred = priors.centred(beta, chains.draws.values)
-    tree = posterior_tree(values, chains.draws.stats, moments, priors, centred, kept)
-    return Fit(ENGINE, parameters, pd.concat(tables, ignore_index=True), diagnostics), tree
-
-
-def seconds_of(clock: list[float], compiling: float) -> dict[str, float]:
-    """Seconds of compiling, sampling and summarising, from clock times around the last two."""
-    start, drawn, end = clock
-    return {"compile": compiling, "sample": drawn - start - compiling, "summarise": end - drawn}
-
-
-def diagnostics_of(
-    found: Sampled, priors: Any, moments: Any, setting: Setting, level: float, own: Mapping[str, Any]
-) -> Diagnostics:
-    """How a fit of the marginal model ended.
-
-    Parameters
-    ----------
-    found : Sampled
-        The draws and their gates.
-    priors : Priors or SeveralPriors
-        With their numbers.
-    moments : Moments or SeveralMoments
-        Sufficient statistics of the rows.
-    setting : Setting
-        Chains, draws, seed and the like.
-    level : float
-        Of the intervals, between 0 and 1.
-    own : mapping
-        Further entries of the summary.
-
-    Returns
-    -------
-    Diagnostics
-    """
-    status, message = status_of(found.gates)
-    summary = {
-        "model": "marginal",
-        "priors": priors.table().to_dict("records"),
-        "prior_centres": priors.centres,
-        "loose_rule": loose_rule(found.chains.measures),
-        "chains": setting.chains,
-        "tune": setting.tune,
-        "draws": setting.draws,
-        "seed": setting.seed,
-    }
-    return Diagnostics(
-        ENGINE,
-        status=status,
-        message=message,
-        converged=status == "ok",
-        gates=found.gates,
-        warnings=found.warnings,
-        versions=versions_of(*engines.row(ENGINE).packages),
-        n_rows=moments.n_rows,
-        n_groups=moments.n_groups,
-        conf_level=level,
-        intervals={"fixed": "posterior quantiles", "ran_pars": "posterior quantiles"},
-        summary=summary | found.about | dict(own),
-    )
-
-
-def explained_summary(chains: Chains, moments: Moments, level: float) -> dict[str, dict[str, float]]:
-    """Posterior mean and interval of each measure of variance explained (`variance.explained`).
-
-    Parameters
-    ----------
-    chains : Chains
-        Draws, and what follows from them exactly.
-    moments : Moments
-        Sufficient statistics of the rows.
-    level : float
-        Of the intervals, between 0 and 1.
-
-    Returns
-    -------
-    dict
-        Measure to estimate, conf_low and conf_high.
-    """
+def explained_one(chains: Chains, moments: Moments, level: float) -> dict[str, dict[str, float]]:
+    """`explained_summary` of one grouping factor."""
     problem = chains.problem
-    values = dict(zip(problem.fixed, chains.fixed.draws.T, strict=True))
-    flat = chains.values.reshape(len(chains.values), -1)
-    values |= dict(zip(problem.structure.terms, flat, strict=True))
     random = problem.structure.random
     own = Component(moments.group, random, moments.mean_zz(random))
-    tails = [0.5 - level / 2, 0.5 + level / 2]
-    out = {}
-    shares = explained(values, problem.fixed, [own], moments.cov_fixed(problem.fixed))
-    for (_, name), draws in shares.items():
-        low, high = np.quantile(draws, tails)
-        out[name] = {"estimate": np.mean(draws), "conf_low": low, "conf_high": high}
-    return out
+    names = [*problem.fixed, *problem.structure.terms]
+    return explained_summary(chains, names, [own], moments.cov_fixed(problem.fixed), level)
 
 
 def write(path: str, tree: xr.DataTree) -> None:

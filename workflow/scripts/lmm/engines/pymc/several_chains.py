@@ -100,19 +100,21 @@ class SeveralChains:
         pairs = zip(self.problem.levels, self.problem.structures, strict=True)
         return sum(len(levels) * len(structure.random) for levels, structure in pairs)
 
-    def ranef(self, level: float) -> list[Ranef]:
+    def ranef(self, level: float, most: int = MOST) -> list[Ranef]:
         """Rao-Blackwellised summaries of every level's random effects, factor after factor.
 
         Parameters
         ----------
         level : float
             Of the intervals, between 0 and 1.
+        most : int
+            Number of draws looked at, at most.
 
         Returns
         -------
         list of Ranef
         """
-        most = max(FEWEST, min(MOST, int(COST / self.problem.cost)))
+        most = max(FEWEST, min(most, int(COST / self.problem.cost)))
         chosen = thin(len(self.sigmas), self.effects(), WORK, most)
         points = np.arange(len(self.sigmas)) if self.points is None else self.points
         _, first, place = np.unique(points[chosen], return_index=True, return_inverse=True)
