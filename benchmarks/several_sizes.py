@@ -47,13 +47,20 @@ def several(options: Options) -> Iterator[Row]:
         lme4 = Worker("lme4", ["Rscript", "--vanilla", str(HERE / "rivals" / "fit_lme4_several.R")])
         there = rivals_found.has(options, "lme4")
         own = Worker("lmm-recovery", [sys.executable, str(HERE / "fit_several.py")])
-        workers = start(stack, {"reml": own, "lme4": lme4 if there else None})
+        script = str(HERE / "rivals" / "fit_python_several.py")
+        others = {
+            name: Worker(name, [options.rivals, script, name]) if rivals_found.has(options, name) else None
+            for name in ("glmm", "mixedlm")
+        }
+        workers = start(stack, {"reml": own, "lme4": lme4 if there else None, **others})
+        yield skipped("mixedlm-rs, several grouping factors", "it fits one grouping factor")
         blas = rivals_found.blas() if there else ""
         for name, formula, data, most, rounds in designs(options):
             if data is None:
                 yield skipped(f"reml, {name}", "lme4, which has these data, is not installed")
                 continue
-            yield from against(workers, name, formula, data, most, options.rounds(rounds), blas)
+            limits = {} if options.smoke else {"lme4": most} | ({"glmm": 1.0} if "InstEval" in name else {})
+            yield from against(workers, name, formula, data, limits, options.rounds(rounds), blas)
 
 
 def designs(options: Options) -> Iterator[tuple[str, str, Path | None, float, int]]:
@@ -83,10 +90,15 @@ def insteval(path: Path) -> Path:
 
 
 def against(
-    workers: dict[str, Worker], name: str, formula: str, data: Path, most: float, rounds: int, blas: str
+    workers: dict[str, Worker], name: str, formula: str, data: Path, limits: dict, rounds: int, blas: str
 ) -> Iterator[Row]:
     """reml beside lme4 on one data set."""
-    able, missing = {}, [] if "lme4" in workers else [skipped(f"lme4, {name}", "not installed")]
+    able: dict = {}
+    missing = [
+        skipped(f"{engine}, {name}", "not installed")
+        for engine in ("lme4", "glmm", "mixedlm")
+        if engine not in workers
+    ]
     for engine, worker in workers.items():
         try:
             worker.ask(formula, data)
@@ -100,10 +112,15 @@ def against(
         return
     share = found["reml"][0][2] / found["reml"][0][0]
     yield row_of(f"reml, {name}", seconds["reml"], note=f"CPU, one thread; {share:.0%} of it moments")
+    for engine in ("glmm", "mixedlm"):
+        if engine in found:
+            yield row_of(f"{engine}, {name}", seconds[engine], note="CPU, one thread")
+            most = limits.get(engine)
+            yield ratio_of(f"reml / {engine}, {name}", seconds["reml"], seconds[engine], at_most=most)
     if "lme4" not in found:
         return
     yield row_of(f"lme4, {name}", seconds["lme4"], note=f"CPU, one thread; BLAS: {blas}")
-    yield ratio_of(f"reml / lme4, {name}", seconds["reml"], seconds["lme4"], at_most=most)
+    yield ratio_of(f"reml / lme4, {name}", seconds["reml"], seconds["lme4"], at_most=limits.get("lme4"))
     off = found["lme4"][0][1] - found["reml"][0][1]
     note = "lme4's criterion less reml's: not below 0"
     yield Row(f"criteria, {name}", off, "", at_least=-CRITERION, at_most=None, note=note)

@@ -38,6 +38,7 @@ from lmm.data.dialect import Reading
 from lmm.engines import ols
 from lmm.engines.pymc.priors import resolve
 from lmm.engines.pymc.several_priors import resolve_several
+from lmm.inference import estimable
 from lmm.inference.effects import functions
 from lmm.inference.reference_grid import ReferenceGrid, Request
 from lmm.likelihood import several_problem
@@ -483,6 +484,14 @@ def many() -> pd.DataFrame:
     )
 
 
+def alternating():
+    """Groups of two rows, at x = 0 and 1, and a design with random slopes."""
+    rows = pd.DataFrame(
+        {"y": np.cos(np.arange(24.0)), "x": np.arange(24.0) % 2, "g": [f"g{k // 2}" for k in range(24)]}
+    )
+    return build(parse("y ~ x + (x | g)"), rows), rows
+
+
 def large_remainder(root):
     """Three factors, and a limit that a test can reach."""
     rng = np.random.default_rng(1)
@@ -795,6 +804,8 @@ OTHERS = {
                           "<tmp>/d.csv: column 'x': numbers of a predictor, which 'x:g' cannot take for labels as well; expected text, or a copy of it under another name"),
     "the same factor twice": (lambda root: checks.different(moments("y ~ x + (1 | g) + (1 | h)", many().assign(h=many()["g"] + "'")), "d.csv"),
                               "d.csv: columns 'g' and 'h': each level of one meets one level of the other, expected grouping factors that differ; take one out of the formula"),
+    "variances that cannot be told apart": (lambda root: (lambda design, rows: estimable.check(of_rows(design, rows), [design], "d.csv"))(*alternating()),
+                                           "d.csv: formula 'y ~ x + (x | g)': (x | g): the variances and the residual variance cannot be told apart: there are 2 random effects for at most 2 rows in a group of 'g'; expected (1 | g)"),
     "a large remainder": (large_remainder, "formula: 24 random effects of g, h are crossed with i, expected at most 3; leave out random slopes or a factor, or fit part of the data"),
     "collinear": (lambda root: checks.collinear(moments("y ~ x + z + (1 | g)", many()), ("Intercept", "x", "z"), "d.csv"),
                   "d.csv: column 'z': a linear combination of 'x' in all rows, expected columns that are not; take one out of the formula"),

@@ -206,6 +206,8 @@ def verdict(fits: Mapping[str, Fit], differences: pd.DataFrame | None, conf_leve
 def _engine_verdict(fit: Fit) -> dict[str, Any]:
     table, details = fit.parameters, fit.diagnostics
     held = covered(table["conf_low"], table["conf_high"], table["truth"])
+    if details.status == engines.UNIDENTIFIED:
+        held[:] = pd.NA
     groups = _groups(table)
     recovered = {
         variable(group, term, groups): None if value is pd.NA else bool(value)

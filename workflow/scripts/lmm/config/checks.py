@@ -3,8 +3,9 @@
 import glob
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from lmm.config.designs import DesignPoint
 from lmm.config.engines import Priors
@@ -74,7 +75,7 @@ def check_truth(settings: StudySettings, root: Path) -> None:
             what = "a number" if key == "sigma" else "a mapping of terms to numbers"
             raise StudyError("truth", f"'{settings.truth}': has no '{key}'; expected {what}")
     numbers = {
-        f"{key}.{term}": value for key in ("fixed", "sd", "corr") for term, value in found[key].items()
+        f"{key}.{name}": value for key in ("fixed", "sd", "corr") for name, value in _flat(found[key]).items()
     }
     for name, value in {**numbers, "sigma": found["sigma"]}.items():
         kind = name.partition(".")[0]
@@ -89,6 +90,15 @@ def check_truth(settings: StudySettings, root: Path) -> None:
                 kind, "a number of at least 0"
             )
             raise StudyError("truth", f"'{settings.truth}': {name} is {str(value)[:40]}; expected {what}")
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by term, or by factor and term where there are several grouping factors."""
+    out = {}
+    for name, value in values.items():
+        nested = isinstance(value, Mapping)
+        out |= {f"{name}.{term}": own for term, own in value.items()} if nested else {name: value}
+    return out
 
 
 def check_beside(settings: StudySettings, formula: Formula, simulated: bool) -> None:

@@ -14,7 +14,10 @@ from lmm.core.tidy import Fit, group_of, ranef_frame
 from lmm.engines import several_reml
 from lmm.engines.base import Fitted, Task
 from lmm.engines.reml_tables import ENGINE, diagnostics_of, f_tests, fixed_table, parameters_table
+from lmm.inference.degrees_of_freedom import fixed_effects
+from lmm.inference.derivatives import by_group
 from lmm.inference.exact import tested_by
+from lmm.inference.identified import unidentified
 from lmm.inference.intervals import profile_intervals, standard_errors, variance_values
 from lmm.inference.optimum import Optimum, fill, optimum
 from lmm.likelihood.conditional import conditional
@@ -135,20 +138,21 @@ def fit(
     problem = problem_of(moments, fixed, blocks, ml)
     best = optimum(problem)
     clock.append(time.perf_counter())
-    errors = standard_errors(problem, best)
+    derivatives = by_group(problem, best)
+    lost = unidentified(derivatives, [problem.structure])
+    errors = standard_errors(problem, best) if not lost else np.full(len(problem.structure.terms), np.nan)
     intervals = np.full((len(errors), 2), np.nan)
     words: list[str] = []
-    if profile:
+    if profile and not lost:
         intervals, words = profile_intervals(problem, best, conf_level)
     clock.append(time.perf_counter())
     table = ranef_table(problem, best, moments, conf_level, truth) if ranef else None
     clock.append(time.perf_counter())
-    tested = tested_by(df, problem, best)
-    diagnostics = diagnostics_of(
-        best, fixed, moments, conf_level, words, np.diff(clock).tolist(), len(fixed) + len(errors), ml, df
-    )
+    tested = fixed_effects(df, best.beta, derivatives, ml)
+    seconds, parameters = np.diff(clock).tolist(), len(fixed) + len(errors)
+    diagnostics = diagnostics_of(best, fixed, moments, conf_level, words, seconds, parameters, ml, df, lost)
     keys = [(group_of(term, moments.group), term) for term in problem.structure.terms]
     estimates = variance_values(best.root, best.sigma, problem.structure.correlations)
     effects = fixed_table(fixed, tested, conf_level)
-    parameters = parameters_table(effects, keys, estimates, errors, intervals, truth)
-    return Fit(ENGINE, parameters, table, diagnostics), best
+    out = parameters_table(effects, keys, estimates, errors, intervals, truth)
+    return Fit(ENGINE, out, table, diagnostics), best

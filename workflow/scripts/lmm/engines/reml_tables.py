@@ -12,6 +12,7 @@ from lmm.core.tidy import Diagnostics, truth_of
 from lmm.core.versions import versions_of
 from lmm.inference.degrees_of_freedom import FixedEffects, p_of
 from lmm.inference.hypotheses import TYPES, contrasts, terms_of
+from lmm.inference.identified import not_identified
 from lmm.model.design import Design
 
 ENGINE = "reml"
@@ -144,6 +145,7 @@ def diagnostics_of(
     parameters: int,
     ml: bool,
     df: str,
+    lost: Sequence[str] = (),
 ) -> Diagnostics:
     """How a fit ended.
 
@@ -167,6 +169,8 @@ def diagnostics_of(
         The criterion of maximum likelihood instead of REML's.
     df : str
         Method of the fixed effects' degrees of freedom.
+    lost : sequence of str
+        Variance parameters that the data do not determine.
 
     Returns
     -------
@@ -175,12 +179,17 @@ def diagnostics_of(
     warnings = list(warnings)
     if not best.certified:
         warnings.append("no stop of the optimiser passed the second-order test: the estimates may be off")
+    status = "non-converged" if not best.certified else "singular" if best.singular else "ok"
+    if lost:
+        status = engines.UNIDENTIFIED
+        warnings.append(not_identified(lost))
     return Diagnostics(
         ENGINE,
-        status="non-converged" if not best.certified else "singular" if best.singular else "ok",
+        status=status,
         message=warnings[-1] if warnings else "",
         converged=best.certified,
         singular=best.singular,
+        unidentified=list(lost),
         criterion=best.criterion,
         warnings=warnings,
         seconds=dict(zip(("optimum", "intervals", "ranef"), seconds, strict=True)),

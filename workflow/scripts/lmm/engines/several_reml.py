@@ -14,6 +14,7 @@ from lmm.core.tidy import Fit, ranef_frame
 from lmm.engines.base import Fitted, Task
 from lmm.engines.reml_tables import ENGINE, diagnostics_of, f_tests, fixed_table, parameters_table
 from lmm.inference.degrees_of_freedom import fixed_effects
+from lmm.inference.identified import unidentified
 from lmm.inference.several_derivatives import by_factors
 from lmm.inference.several_intervals import names, profile_intervals, standard_errors, values
 from lmm.inference.several_optimum import SeveralOptimum, optimum
@@ -149,19 +150,22 @@ def fit(
     problem = build(moments, fixed, blocks)
     best = optimum(problem, not ml)
     clock.append(time.perf_counter())
-    errors = standard_errors(problem, best)
+    derivatives, keys = by_factors(problem, best), names(problem)
+    lost = unidentified(derivatives, problem.structures, problem.groups)
+    errors = standard_errors(problem, best) if not lost else np.full(len(keys), np.nan)
     intervals = np.full((len(errors), 2), np.nan)
     warnings: list[str] = []
-    if profile:
+    if profile and not lost:
         intervals, warnings = profile_intervals(problem, best, conf_level)
     clock.append(time.perf_counter())
     table = ranef_table(problem, best, conf_level, truth) if ranef else None
     clock.append(time.perf_counter())
-    tested = fixed_effects(df, best.beta, by_factors(problem, best), ml)
+    tested = fixed_effects(df, best.beta, derivatives, ml)
+    seconds, parameters = np.diff(clock).tolist(), len(fixed) + len(errors)
     diagnostics = diagnostics_of(
-        best, fixed, moments, conf_level, warnings, np.diff(clock).tolist(), len(fixed) + len(errors), ml, df
+        best, fixed, moments, conf_level, warnings, seconds, parameters, ml, df, lost
     )
     estimates = values(problem, best.roots, best.sigma)
     effects = fixed_table(fixed, tested, conf_level)
-    parameters = parameters_table(effects, names(problem), estimates, errors, intervals, truth)
-    return Fit(ENGINE, parameters, table, diagnostics), problem, best
+    out = parameters_table(effects, keys, estimates, errors, intervals, truth)
+    return Fit(ENGINE, out, table, diagnostics), problem, best

@@ -217,7 +217,7 @@ def build(
         if name in categorical and name not in known:
             known[name] = _levels_of(schema[name])
     checked = {name: _checked_levels(name, known[name]) for name in formula.predictors if name in categorical}
-    transforms, ends = ["{}"] * (1 + len(_sides(formula, checked))), {}
+    transforms, ends = ["{}"] * (1 + len(sides(formula, checked))), {}
     if formula.stateful:
         if not isinstance(schema, pd.DataFrame):
             what = f"'{formula.stateful[0]}' depends on all rows; expected a formula without it here"
@@ -237,7 +237,7 @@ def rebuild(state: Mapping[str, Any]) -> Design:
     return design.without(state["dropped"]) if state["dropped"] else design
 
 
-def _sides(formula: Formula, levels: Mapping[str, list]) -> list[tuple[int, str, bool]]:
+def sides(formula: Formula, levels: Mapping[str, list]) -> list[tuple[int, str, bool]]:
     """Factor, right-hand side and whether each column is a block of its own, for all random effects.
 
     lme4 makes of (f || g) with a categorical f the blocks (1 | g) and (0 + f | g), whose intercept cannot be told
@@ -256,10 +256,10 @@ def _sides(formula: Formula, levels: Mapping[str, list]) -> list[tuple[int, str,
 def _specs(
     formula: Formula, levels: Mapping[str, list], frame: pd.DataFrame, transforms: list[str]
 ) -> tuple[ModelSpec, ...]:
-    """Specifications of the fixed part and of `_sides`, their categories as in `frame`."""
+    """Specifications of the fixed part and of `sides`, their categories as in `frame`."""
     made: dict[tuple[str, str], ModelSpec] = {}
-    sides = [rhs for _, rhs, _ in _sides(formula, levels)]
-    parts = list(zip((formula.fixed, *sides), transforms, strict=True))
+    texts = [rhs for _, rhs, _ in sides(formula, levels)]
+    parts = list(zip((formula.fixed, *texts), transforms, strict=True))
     for rhs, text in parts:
         if (rhs, text) not in made:  # in y ~ x + (x | g) both are x
             formulaic = _formulaic(rhs, formula.predictors)
@@ -278,7 +278,7 @@ def _finish(
     named, plain = _named(specs, formula)
     fixed, *found = named
     blocks: list[list[tuple[str, ...]]] = [[] for _ in formula.factors]
-    for (at, _, split), names in zip(_sides(formula, levels), found, strict=True):
+    for (at, _, split), names in zip(sides(formula, levels), found, strict=True):
         blocks[at] += [(name,) for name in names] if split else [names]
     random = [name for names in found for name in names]
     distinct = dict.fromkeys([*random, *fixed])

@@ -5,12 +5,14 @@ from typing import Any
 
 from lmm.config.simulation import Simulation
 from lmm.core.engines import BAYES, first
+from lmm.core.errors import StudyError
 from lmm.core.store import read_json, read_table
 from lmm.data.rows import from_sources, read_terms, rows_of
 from lmm.engines import reml, several_reml
 from lmm.engines.pymc.draws import posterior_draws
+from lmm.inference import estimable
 from lmm.likelihood.problem import layout
-from lmm.model.design import numeric_design
+from lmm.model.design import Design, numeric_design
 from lmm.model.formula import parse
 from lmm.model.terms import Terms
 from lmm.moments import stage
@@ -19,6 +21,8 @@ from lmm.moments.several import narrowed
 from lmm.recovery.data import Bootstrap, Simulated, estimates_of
 from lmm.recovery.replicate import Engine
 from lmm.recovery.several_data import SeveralBootstrap, data_set
+
+TRIED = 3  # replicates that are looked at before a design is refused
 
 
 def simulated(
@@ -33,7 +37,8 @@ def simulated(
     designs : sequence of mappings
         As `DesignPoint.plain` gives them.
     """
-    terms = {text: numeric_design(parse(text)).terms for text in settings["formulas"]}
+    models = {text: numeric_design(parse(text)) for text in settings["formulas"]}
+    terms = {text: design.terms for text, design in models.items()}
     priors = None
     if settings["calibration"]:
         own = settings["engines"][first(settings["engines"], BAYES)]
@@ -50,7 +55,42 @@ def simulated(
         )
         for design in designs
     }
+    for source in sources.values():
+        check(source, list(models.values()))
     return sources, engines(settings, terms)
+
+
+def check(source: Simulated, models: Sequence[Design]) -> None:
+    """Refuse a design none of whose first replicates can tell the variance parameters apart.
+
+    One that can is enough: which rows a replicate has may be a matter of chance.
+
+    Parameters
+    ----------
+    source : Simulated
+        A design's replicates.
+    models : sequence of Design
+        Of the study and its engines.
+
+    Raises
+    ------
+    StudyError
+        See `estimable.check`.
+    """
+    found = None
+    for replicate in range(TRIED):
+        try:
+            moments = source.draw(replicate).moments
+        except Exception:  # a data set that cannot be drawn is every engine's error, replicate by replicate
+            return
+        try:
+            estimable.check(moments, models, "simulate")
+        except StudyError as error:
+            found = error
+        else:
+            return
+    if found is not None:
+        raise found
 
 
 def bootstrapped(

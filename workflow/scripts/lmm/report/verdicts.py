@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from lmm.comparison.engines import verdict
+from lmm.core.engines import UNIDENTIFIED
 from lmm.core.tidy import RESIDUAL, variable
 from lmm.core.words import counted, error_size, gate, given, in_errors, label, listed, number, percent
 from lmm.report.text import criticism
@@ -64,7 +65,7 @@ def _variances(results: Results) -> Card | None:
                 )
             )
             continue
-        if not len(mine):
+        if not len(mine) or fit.diagnostics.status == UNIDENTIFIED:
             lines.append(("bad", f"{label(engine)}: {fit.diagnostics.status}"))
             continue
         low, high, truth = (mine[c].to_numpy(float) for c in ("conf_low", "conf_high", "truth"))
@@ -82,10 +83,12 @@ def _variances(results: Results) -> Card | None:
             )
         else:
             lines.append(("plain", f"{label(engine)}: no intervals{error}"))
+    lost = any(fit.diagnostics.status == UNIDENTIFIED for fit in results.fits.values())
     if not judged:
-        return Card("variances", "plain", "Variances recovered?", "not judged", tuple(lines))
-    tone = "good" if held == judged else "warn" if held >= judged / 2 else "bad"
-    value = "yes" if held == judged else f"{held} of {judged} intervals"
+        tone, value = ("bad", "not identified") if lost else ("plain", "not judged")
+        return Card("variances", tone, "Variances recovered?", value, tuple(lines))
+    tone = "bad" if lost or held < judged / 2 else "good" if held == judged else "warn"
+    value = "yes" if held == judged and not lost else f"{held} of {judged} intervals"
     return Card("variances", tone, "Variances recovered?", value, tuple(lines))
 
 
@@ -113,6 +116,8 @@ def _components(results: Results) -> Card | None:
         value = percent(float(found.iloc[0])) + " in the random effects" if len(found) else value
         if len(found) and set(results.fixed(results.main)) - {"Intercept"}:
             lines.append(("plain", "share of what the fixed effects leave, mean over rows"))
+    if results.fits[results.main].diagnostics.status == UNIDENTIFIED:
+        return Card("variances", "bad", "Where the variance is", "not identified", tuple(lines))
     return Card("variances", "plain", "Where the variance is", value, tuple(lines))
 
 

@@ -1,5 +1,7 @@
 """Which level of each grouping factor a simulated row has: crossed, nested, at random, in a Latin square."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import stats
 
@@ -32,7 +34,7 @@ def sizes(settings: Simulation, rng: np.random.Generator, count: int) -> np.ndar
     return np.full(count, each)
 
 
-def codes(settings: Simulation, rng: np.random.Generator) -> dict[str, np.ndarray]:
+def codes(settings: Simulation, columns: Sequence[str], rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Level of each row, by column: (N,) int arrays from 0.
 
     A column that is nested in another counts through: its level k of the other's level j has the number j count + k.
@@ -41,6 +43,8 @@ def codes(settings: Simulation, rng: np.random.Generator) -> dict[str, np.ndarra
     ----------
     settings : Simulation
         `groups` is a mapping.
+    columns : sequence of str
+        Its columns in the formula's order, which rows follow: a mapping has none.
     rng : Generator
         For rows at random combinations of levels, and for random numbers of rows.
 
@@ -48,7 +52,7 @@ def codes(settings: Simulation, rng: np.random.Generator) -> dict[str, np.ndarra
     -------
     dict of (N,) int arrays
     """
-    tables = [_table(settings, name) for name, how in settings.groups.items() if isinstance(how, int)]
+    tables = [_table(settings, columns, name) for name in columns if isinstance(settings.groups[name], int)]
     counts = [len(next(iter(table.values()))) for table in tables]
     if settings.group_rows is None:
         at = [rng.integers(count, size=settings.rows) for count in counts]
@@ -57,16 +61,17 @@ def codes(settings: Simulation, rng: np.random.Generator) -> dict[str, np.ndarra
         each = sizes(settings, rng, cells.shape[1])
         at = [np.repeat(own, each) for own in cells]
     found = {name: own[rows] for table, rows in zip(tables, at, strict=True) for name, own in table.items()}
-    return {name: found[name] for name in settings.groups}
+    return {name: found[name] for name in columns}
 
 
-def _table(settings: Simulation, top: str) -> dict[str, np.ndarray]:
+def _table(settings: Simulation, columns: Sequence[str], top: str) -> dict[str, np.ndarray]:
     """The levels of a column together with those of all columns that are nested in it, each combination once."""
     table = {top: np.arange(settings.groups[top])}
     todo = [top]
     while todo:
         parent = todo.pop(0)
-        for name, how in settings.groups.items():
+        for name in columns:
+            how = settings.groups[name]
             if isinstance(how, Nested) and how.per == parent:
                 size = len(table[parent])
                 table = {other: np.repeat(own, how.count) for other, own in table.items()}

@@ -67,7 +67,8 @@ def _several(
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """`simulate` with several grouping factors: the truth's sd, corr, ranef and realised values are by factor."""
     source = np.random.SeedSequence(settings.seed) if sequence is None else sequence
-    codes = layout.codes(settings, stream(source, "groups"))
+    columns = list(dict.fromkeys(name for key in formula.keys for name in key))
+    codes = layout.codes(settings, columns, stream(source, "groups"))
     predictors = _predictors(settings, formula, codes, source)
     labels = pd.DataFrame({name: (own + 1).astype(str) for name, own in codes.items()})
     size = len(labels)

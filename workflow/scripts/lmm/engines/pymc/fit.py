@@ -27,6 +27,7 @@ from lmm.engines.pymc.summary import (
     seconds_of,
 )
 from lmm.engines.pymc.tables import ENGINE, parameters_table, posterior_tree, ranef_table
+from lmm.inference.identified import unidentified_at
 from lmm.inference.variance_explained import Component
 from lmm.likelihood.marginal import pack_problem
 from lmm.likelihood.problem import Problem, problem_of
@@ -85,7 +86,8 @@ class Fitter:
         chains = found.chains
         parameters = parameters_table(chains, keys_of(problem, moments), task.truth, level)
         ranef = ranef_table(chains, moments, level, task.truth, None, most=RANEF_DRAWS, mixture=RANEF_MIXTURE)
-        diagnostics = brief_diagnostics(found, level, clock + compiled.seconds - before)
+        lost = unidentified_at(problem, chains.values.mean(axis=(1, 2)))
+        diagnostics = brief_diagnostics(found, level, clock + compiled.seconds - before, lost)
         explained = explained_one(chains, moments, level)
         return Fitted(Fit(ENGINE, parameters, ranef, diagnostics), explained=explained, chains=chains)
 
@@ -184,12 +186,13 @@ def fit(
     parts = chains.fixed.draws, chains.roots, chains.sigmas
     groups = group_draws(moments, problem, parts, chains.shape, chains.rng, settings["keep_draws"])
     clock.append(time.perf_counter())
+    lost = unidentified_at(problem, chains.values.mean(axis=(1, 2)))
     own = {
         "ranef_draws_kept": bool(kept),
         "group_draws_kept": sorted(groups),
         "variance_explained": explained_one(chains, moments, conf_level),
     }
-    diagnostics = diagnostics_of(found, resolved, moments, setting, conf_level, own)
+    diagnostics = diagnostics_of(found, resolved, moments, setting, conf_level, own, lost)
     diagnostics.seconds = seconds_of(clock, compiled.seconds)
     beta = chains.by_chain(chains.fixed.draws)
     values = dict(zip((*fixed, *problem.structure.terms), [*beta, *chains.values], strict=True))

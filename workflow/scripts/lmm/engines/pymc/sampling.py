@@ -113,7 +113,7 @@ def sampled(posterior: Posterior, setting: Setting, sampler: str) -> Sampled:
     if sampler == "importance":
         chains = posterior.by_importance(setting)
         gates = gates_of(chains, setting)
-        status, failed = status_of(gates)
+        status, failed = status_of(gates, ())
         if status == "ok":
             return Sampled(chains, gates, sampler, False, warnings)
         warnings.append(f"importance sampling failed a gate and NUTS took its place: {failed}")

@@ -20,8 +20,10 @@ from lmm.engines.pymc.several_chains import SeveralChains
 from lmm.engines.pymc.several_draws import given_at
 from lmm.engines.pymc.several_priors import SeveralPriors
 from lmm.engines.pymc.unconstrained import Space
+from lmm.inference.identified import unidentified
+from lmm.inference.several_derivatives import by_factors
 from lmm.inference.several_intervals import values as variance_values
-from lmm.inference.several_optimum import optimum
+from lmm.inference.several_optimum import SeveralOptimum, optimum
 from lmm.likelihood.several_marginal import SeveralMarginal
 from lmm.likelihood.several_problem import SeveralProblem
 from lmm.moments.several import SeveralMoments
@@ -104,9 +106,20 @@ class Several:
         return SeveralMarginal.of(self.problem, maps, **self.priors.shared.normal)
 
     @cached_property
+    def best(self) -> SeveralOptimum:
+        """REML's optimum."""
+        return optimum(self.problem)
+
+    @property
+    def lost(self) -> list[str]:
+        """Variance parameters that the data do not determine, at REML's optimum."""
+        problem = self.problem
+        return unidentified(by_factors(problem, self.best), problem.structures, problem.groups)
+
+    @cached_property
     def start(self) -> np.ndarray:
         """REML's estimates in the priors' coordinates, in the order of `SeveralPriors.keys`."""
-        best = optimum(self.problem)
+        best = self.best
         pairs = zip(self.priors.factors, best.roots, strict=True)
         roots = [np.linalg.solve(priors.random_map, root) for priors, root in pairs]
         return np.nan_to_num(variance_values(self.problem, roots, best.sigma))

@@ -54,7 +54,7 @@ def brief_several(task: Task, terms: Terms, settings: Mapping[str, Any]) -> Fitt
     parameters = parameters_table(chains, keys_of(posterior), task.truth, level)
     ranef = several_table(posterior, chains.ranef(level, FEWEST), task.truth, [])
     explained = explained_several(chains, terms, posterior.moments, level)
-    diagnostics = brief_diagnostics(found, level, clock)
+    diagnostics = brief_diagnostics(found, level, clock, posterior.lost)
     return Fitted(Fit(ENGINE, parameters, ranef, diagnostics), explained=explained, chains=chains)
 
 
@@ -100,7 +100,7 @@ def fit_several(
         "group_draws_kept": [],
         "variance_explained": explained_several(chains, terms, moments, level),
     }
-    diagnostics = diagnostics_of(found, priors, moments, setting, level, own)
+    diagnostics = diagnostics_of(found, priors, moments, setting, level, own, posterior.lost)
     diagnostics.seconds = seconds_of(clock, 0.0)
     beta = chains.by_chain(chains.fixed.draws)
     names = [variable(*key, moments.groups) for key in keys_of(posterior)]

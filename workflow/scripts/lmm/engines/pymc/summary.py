@@ -39,11 +39,11 @@ def sampler_of(settings: Mapping[str, Any], several: bool = False) -> str:
     return automatic if settings["sampler"] == "auto" else settings["sampler"]
 
 
-def brief_diagnostics(found: Sampled, level: float, clock: float) -> Diagnostics:
-    """How a replicate's fit that began at `clock` ended."""
-    status, message = status_of(found.gates)
+def brief_diagnostics(found: Sampled, level: float, clock: float, lost: list[str]) -> Diagnostics:
+    """How a replicate's fit that began at `clock` ended; `lost`: parameters that the data do not determine."""
+    status, message = status_of(found.gates, lost)
     return Diagnostics(
-        ENGINE, status, message, status == "ok", gates=found.gates, warnings=found.warnings,
+        ENGINE, status, message, status == "ok", gates=found.gates, unidentified=lost, warnings=found.warnings,
         summary=found.about, seconds={"sample": time.perf_counter() - clock}, conf_level=level,
     )  # fmt: skip
 
@@ -55,7 +55,13 @@ def seconds_of(clock: list[float], compiling: float) -> dict[str, float]:
 
 
 def diagnostics_of(
-    found: Sampled, priors: Any, moments: Any, setting: Setting, level: float, own: Mapping[str, Any]
+    found: Sampled,
+    priors: Any,
+    moments: Any,
+    setting: Setting,
+    level: float,
+    own: Mapping[str, Any],
+    lost: list[str],
 ) -> Diagnostics:
     """How a fit of the marginal model ended.
 
@@ -73,12 +79,14 @@ def diagnostics_of(
         Of the intervals, between 0 and 1.
     own : mapping
         Further entries of the summary.
+    lost : list of str
+        Variance parameters that the data do not determine.
 
     Returns
     -------
     Diagnostics
     """
-    status, message = status_of(found.gates)
+    status, message = status_of(found.gates, lost)
     summary = {
         "model": "marginal",
         "priors": priors.table().to_dict("records"),
@@ -95,6 +103,7 @@ def diagnostics_of(
         message=message,
         converged=status == "ok",
         gates=found.gates,
+        unidentified=lost,
         warnings=found.warnings,
         versions=versions_of(*engines.row(ENGINE).packages),
         n_rows=moments.n_rows,

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 
+from lmm.core.engines import UNIDENTIFIED
 from lmm.core.tidy import OWN_ROWS, RESIDUAL, rank_deficient
 from lmm.core.words import (
     capital,
@@ -297,6 +298,7 @@ def status(results: Results, engine: str) -> str:
     details = results.fits[engine].diagnostics
     words = {
         "singular": "is singular: a variance is estimated as 0, or a correlation as ±1",
+        UNIDENTIFIED: "has variance parameters that the data do not determine, so do not rely on its numbers",
         "non-converged": "did not converge",
         "gate-failed": "failed its convergence gates, so its numbers are not to be relied on",
         "error": "could not be fitted",
