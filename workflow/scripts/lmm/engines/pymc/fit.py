@@ -202,7 +202,22 @@ def fit(
 
 
 def explained_one(chains: Chains, moments: Moments, level: float) -> dict[str, dict[str, float]]:
-    """`explained_summary` of one grouping factor."""
+    """`explained_summary` of one grouping factor.
+
+    Parameters
+    ----------
+    chains : Chains
+        Draws, and what follows from them exactly.
+    moments : Moments
+        Sufficient statistics of the rows.
+    level : float
+        Of the intervals, between 0 and 1.
+
+    Returns
+    -------
+    dict
+        See `explained_summary`.
+    """
     problem = chains.problem
     random = problem.structure.random
     own = Component(moments.group, random, moments.mean_zz(random))

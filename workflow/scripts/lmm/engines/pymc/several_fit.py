@@ -118,7 +118,24 @@ def keys_of(posterior: Several) -> list[tuple[str, str]]:
 def explained_several(
     chains: SeveralChains, terms: Terms, moments: SeveralMoments, level: float
 ) -> dict[str, dict[str, float]]:
-    """`explained_summary` of several grouping factors."""
+    """`explained_summary` of several grouping factors.
+
+    Parameters
+    ----------
+    chains : SeveralChains
+        Draws, and what follows from them exactly.
+    terms : Terms
+        Of the model.
+    moments : SeveralMoments
+        Sufficient statistics of the rows.
+    level : float
+        Of the intervals, between 0 and 1.
+
+    Returns
+    -------
+    dict
+        See `explained_summary`.
+    """
     names = [*terms.fixed, *(variable(*key, moments.groups) for key in chains.priors.keys)]
     return explained_summary(chains, names, components(terms, moments), moments.cov_fixed(terms.fixed), level)
 

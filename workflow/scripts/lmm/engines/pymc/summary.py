@@ -40,7 +40,23 @@ def sampler_of(settings: Mapping[str, Any], several: bool = False) -> str:
 
 
 def brief_diagnostics(found: Sampled, level: float, clock: float, lost: list[str]) -> Diagnostics:
-    """How a replicate's fit that began at `clock` ended; `lost`: parameters that the data do not determine."""
+    """How a replicate's fit ended.
+
+    Parameters
+    ----------
+    found : Sampled
+        The draws and their gates.
+    level : float
+        Of the intervals, between 0 and 1.
+    clock : float
+        When it began, seconds.
+    lost : list of str
+        Variance parameters that the data do not determine.
+
+    Returns
+    -------
+    Diagnostics
+    """
     status, message = status_of(found.gates, lost)
     return Diagnostics(
         ENGINE, status, message, status == "ok", gates=found.gates, unidentified=lost, warnings=found.warnings,
