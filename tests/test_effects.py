@@ -3,9 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 import inference_cases as cases
 from lmm.core.errors import StudyError
+from lmm.inference import reference_grid, studentized_range
 from lmm.inference.effects import estimates, functions, summaries
 from lmm.inference.multiplicity import ADJUSTMENTS
 from lmm.inference.reference_grid import ReferenceGrid, Request, outside
@@ -121,6 +123,37 @@ def test_at_gives_a_row_for_each_value_and_by_one_for_each_level(model):
 def test_defaults(model):
     kinds = [(request.kind, request.of) for request in grid_of(model).default()]
     assert kinds == [("means", ("A",)), ("means", ("B",)), ("slopes", ("x",))]
+    assert not grid_of(model).unpaired()
+
+
+def test_many_levels_are_compared_where_that_is_asked_for(model, monkeypatch):
+    """150 levels have 11,175 differences: a table that nobody reads."""
+    monkeypatch.setattr(reference_grid, "MOST_PAIRED", 2)
+    grid = grid_of(model)
+    a, b, _ = grid.default()
+    assert (a.contrasts, b.contrasts) == (None, "pairwise")  # of 3 and 2 levels
+    (said,) = grid.unpaired()
+    assert "3 levels of 'A'" in said
+    assert "{means: A, contrasts: pairwise}" in said
+
+
+@pytest.mark.parametrize(
+    ("means", "df"), [(2, 1.0), (3, 2.5), (3, 8.0), (13, 208.0), (150, 30.0), (4, np.inf)]
+)
+def test_studentized_range_is_scipys(means, df):
+    """scipy integrates adaptively, one value at a time, to about 1e-11."""
+    q = np.array([0.0, 0.5, 2.0, 4.0, 8.0, 30.0])
+    expected = stats.studentized_range.sf(q, means, df)
+    np.testing.assert_allclose(studentized_range.survival(q, means, np.full(6, df)), expected, atol=1e-10)
+    found = studentized_range.quantile(0.95, means, np.array([df, np.nan, df]))
+    assert found[0] == found[2] == pytest.approx(stats.studentized_range.ppf(0.95, means, df), rel=1e-9)
+    assert np.isnan(found[1])
+
+
+def test_two_means_have_a_studentized_range_of_t():
+    df, t = np.array([1.5, 7.0, 300.0]), np.array([0.3, 2.0, 3.1])
+    found = studentized_range.survival(t * np.sqrt(2.0), 2, df)
+    np.testing.assert_allclose(found, 2.0 * stats.t.sf(t, df), atol=1e-10)
 
 
 def test_draws(model):

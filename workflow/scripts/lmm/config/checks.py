@@ -111,12 +111,7 @@ def check_beside(settings: StudySettings, formula: Formula, simulated: bool) -> 
         raise StudyError(
             what, f"'{name}': is for a study with `data` and no `replicates`; expected it without"
         )
-    if settings.predict is not None:
-        said = f"'{settings.predict}': new rows with {what} are not predicted; expected no such key"
-        raise StudyError("predict", said)
     bayes = settings.engines.first(engines.BAYES)
-    if formula.weights and formula.several:
-        raise StudyError(what, f"'{name}': is for one grouping factor; expected no weights")
     if formula.weights and bayes is not None and bayes.full:
         where = f"engines.{engines.first(settings.engines.names, engines.BAYES)}.{bayes.full}"
         raise StudyError(where, "'full': has no weights; expected the marginal model")

@@ -99,14 +99,14 @@ class StudySettings(Settings):
     Simulated data always stop."""
     weights: str | None = None
     """Column of precision weights, as lme4's: a row's residual variance is sigma^2 / weight. The same as
-    `y | weights(column) ~ ...` in every formula. For one grouping factor; without MixedLM and `predict`."""
+    `y | weights(column) ~ ...` in every formula. For own data; without MixedLM."""
     predict: str | None = None
     """File of new rows (and new groups) to predict, beside the fitted rows."""
     engines: Engines = Engines(**{name: {} for name in ENGINES})
     """Engines to fit and their settings; all four with their defaults where nothing is said."""
     effects: list[Effect] | None = None
     """Means, slopes and contrasts to estimate. Where nothing is said: every categorical predictor's means with
-    pairwise contrasts, and every numeric predictor's slope. An empty list: none."""
+    pairwise contrasts (of up to 50 levels), and every numeric predictor's slope. An empty list: none."""
     models: (
         Annotated[dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")], str], BeforeValidator(_named)]
         | None

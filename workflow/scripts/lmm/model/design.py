@@ -21,7 +21,7 @@ from formulaic.transforms import TRANSFORMS
 
 from lmm.core.errors import StudyError
 from lmm.model.formula import Formula, parse
-from lmm.model.syntax import SHADOW, evaluable, hide, hide_level, hide_name, original, shown, term_of
+from lmm.model.syntax import SHADOW, evaluable, hide, hide_level, hide_name, labels, original, shown
 from lmm.model.terms import Grouping, Terms
 
 FUNCTIONS = {
@@ -144,9 +144,11 @@ class Design:
         else:
             spec = ModelSpec(formula=_formulaic(f"0 + {name}", df.columns))
             y = _evaluate(spec, df.rename(columns=hide_name))[:, 0]
-        for offset in self.formula.offsets:
-            y = y - df[offset].to_numpy(dtype=np.float64)
-        return y
+        return y - self.offset(df) if self.formula.offsets else y
+
+    def offset(self, df: pd.DataFrame) -> np.ndarray:
+        """The sum of a batch's offsets, (n,) float64."""
+        return sum((df[name].to_numpy(dtype=np.float64) for name in self.formula.offsets), np.zeros(len(df)))
 
     def weights(self, df: pd.DataFrame) -> np.ndarray | None:
         """Precision weights of a batch, (n,) float64; None without.
@@ -301,7 +303,7 @@ def _named(
         Levels make two columns of the model the same name.
     """
     tokens = {hide_name(name): name for name in formula.predictors}
-    odd = {token: term_of(name) for token, name in tokens.items() if token != name}
+    label_of = labels(formula.predictors)
     owners: dict[str, str] = {}
     named: list[tuple[str, ...]] = []
     plain: dict[str, str] = {}
@@ -311,10 +313,7 @@ def _named(
             factors = [(factor.expr, factor.eval_method.value) for factor in term.factors]
             owner = ":".join(sorted(map(str, term.factors)))
             for name in (spec.column_names[k] for k in at):
-                label = name
-                for token, column in odd.items():
-                    label = label.replace(f"`{token}`", f"`{tokens[token]}`").replace(token, column)
-                label = shown(original(label))
+                label = label_of(name)
                 if factors == [(name, "lookup")]:
                     plain[label] = tokens[name]
                 if label in names or owners.setdefault(label, owner) != owner:

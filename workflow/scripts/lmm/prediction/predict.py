@@ -6,8 +6,9 @@ For a row (x, z) of group j, with d = x - K_j'z (docs/statistics.md, section 13;
     var(fitted - x'beta - z'u_j) = z'V_j z + d' cov(beta_hat) d
 
 because cov(beta_hat - beta, u_hat_j - u_j) = -cov(beta_hat) K_j'. A group without data has V = D, K = 0,
-u_hat = 0. A new observation adds sigma^2. For draws of (D, sigma) these are moments given the draw, put together
-by the laws of total expectation and variance.
+u_hat = 0. A new observation adds sigma^2, divided by its weight where rows have weights; an offset is added to the
+mean. For draws of (D, sigma) these are moments given the draw, put together by the laws of total expectation and
+variance.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,6 +34,16 @@ VALUES = [
 COLUMNS = ["source", "row", "level", *VALUES]
 DRAWS = 200  # of the posterior that variances are averaged over, evenly spaced; the catalogue of engines quotes it
 BATCH = 20_000  # rows at a time: bounds memory to some of their q x q matrices
+
+
+class Beside(NamedTuple):
+    """What rows have beside their predictors: precision weights, and what is added to their means; (N,) arrays."""
+
+    weights: np.ndarray | float = 1.0
+    offset: np.ndarray | float = 0.0
+
+
+PLAIN = Beside()
 
 
 class Errors(NamedTuple):
@@ -149,6 +160,7 @@ def table(
     means: tuple[np.ndarray, np.ndarray],
     found: Errors,
     level: float,
+    beside: Beside,
 ) -> pd.DataFrame:
     """An engine's predictions.
 
@@ -161,10 +173,11 @@ def table(
     found : from `errors`
     level : float
         Of the intervals, which are normal: exact given D and sigma, an approximation of a posterior's.
+    beside : Beside
     """
-    without, with_ = means
+    without, with_ = (mean + beside.offset for mean in means)
     z = stats.norm.ppf(0.5 + level / 2)
-    error, whole = np.sqrt(found.mean), np.sqrt(found.mean + found.noise)
+    error, whole = np.sqrt(found.mean), np.sqrt(found.mean + found.noise / beside.weights)
     names = [name for name in rows.columns if name != "estimable"]
     out = rows.assign(
         engine=engine,
@@ -188,6 +201,7 @@ def predict(
     level: float,
     posterior: Any = None,
     prior: Mapping[str, np.ndarray] | None = None,
+    beside: Beside = PLAIN,
 ) -> pd.DataFrame:
     """Predictions of rows, old or new, by one engine.
 
@@ -206,6 +220,8 @@ def predict(
         Draws of a Bayesian engine; without them variances are those at the estimates.
     prior : mapping, optional
         `mean` and `root` of a normal prior of beta (`density.pack_problem`).
+    beside : Beside
+        Weights and offset of the rows.
 
     Returns
     -------
@@ -222,4 +238,5 @@ def predict(
     else:
         roots, sigmas = posterior_of(posterior, terms.random)
     means = fitted(fit.parameters, fit.ranef, moments, terms.fixed, terms.random, X, Z, codes)
-    return table(fit.engine, rows, means, errors(problem, packed, roots, sigmas, X, Z, codes), level)
+    found = errors(problem, packed, roots, sigmas, X, Z, codes)
+    return table(fit.engine, rows, means, found, level, beside)

@@ -27,7 +27,7 @@ from lmm.likelihood.remainder import scaled_rows
 from lmm.likelihood.several_information import Information
 from lmm.likelihood.several_problem import SeveralProblem, build
 from lmm.moments.several import SeveralMoments
-from lmm.prediction.predict import Errors, root_of, table
+from lmm.prediction.predict import PLAIN, Beside, Errors, root_of, table
 
 ELEMENTS = 20_000_000  # of the matrix of a batch of rows: 160 MB
 
@@ -129,7 +129,13 @@ def _subtract_met(lead: Any, there: np.ndarray, weights: np.ndarray, at: np.ndar
 
 
 def predict(
-    fit: Any, moments: SeveralMoments, terms: Any, W: np.ndarray, rows: pd.DataFrame, level: float
+    fit: Any,
+    moments: SeveralMoments,
+    terms: Any,
+    W: np.ndarray,
+    rows: pd.DataFrame,
+    level: float,
+    beside: Beside = PLAIN,
 ) -> pd.DataFrame:
     """Predictions of rows, old or new, by one engine, with the variances at its estimates.
 
@@ -147,6 +153,8 @@ def predict(
         source, row, `level__<factor>` of each factor; estimable: whether the fixed effects determine its mean.
     level : float
         Of the intervals.
+    beside : Beside
+        Weights and offset of the rows.
 
     Returns
     -------
@@ -174,7 +182,7 @@ def predict(
         codes.append(own)
     problem = build(moments, terms.fixed, [grouping.blocks for grouping in terms.groupings])
     found = errors(problem, covariances, values[RESIDUAL], X, Z, codes)
-    return table(fit.engine, rows, (without, fitted), found, level)
+    return table(fit.engine, rows, (without, fitted), found, level, beside)
 
 
 def level_column(group: str) -> str:

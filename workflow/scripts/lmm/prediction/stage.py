@@ -15,7 +15,7 @@ from lmm.model.syntax import spaced
 from lmm.moments.moments import Moments
 from lmm.moments.several import SeveralMoments, by_factor, narrowed
 from lmm.prediction import several
-from lmm.prediction.predict import COLUMNS, predict
+from lmm.prediction.predict import COLUMNS, Beside, predict
 
 NAMED = 5  # new groups that are named
 
@@ -84,10 +84,12 @@ def by_all(
         if rows is not None:
             W, known = design.predictors(rows), listed.assign(estimable=design.estimable(rows))
             own, level = narrowed(moments, [g.group for g in design.terms.groupings]), settings["conf_level"]
+            weights = design.weights(rows)
+            beside = Beside(1.0 if weights is None else weights, design.offset(rows))
             if isinstance(own, SeveralMoments):
-                tables.append(several.predict(fit, own, design.terms, W, known, level))
+                tables.append(several.predict(fit, own, design.terms, W, known, level, beside))
             else:
-                tables.append(predict(fit, own, design.terms, W, known, level, posterior, prior))
+                tables.append(predict(fit, own, design.terms, W, known, level, posterior, prior, beside))
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
     methods = {engine: row(engine).predicts for engine in settings["engines"] if engine not in left_out}
     return table, {

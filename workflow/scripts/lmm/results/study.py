@@ -19,6 +19,7 @@ from lmm.core import engines
 from lmm.core.store import read_json, read_table
 from lmm.core.tidy import RESIDUAL, Diagnostics, Fit, realised_of
 from lmm.data.levels import level_names
+from lmm.inference.effects import grid_name
 from lmm.results.base import Reported
 
 TABLES = (
@@ -260,7 +261,8 @@ def read(study: str, settings: Mapping[str, Any], paths: Mapping[str, Any]) -> R
         )
         for name in names
     }
-    tables = {name: read_table(there[name]) for name in TABLES if name in there}
+    words = {"effects": [grid_name(name) for name, column in data["columns"].items() if column.get("levels")]}
+    tables = {name: read_table(there[name], words.get(name, ())) for name in TABLES if name in there}
     if "coef" in there:
         tables["coef"] = read_table(there["coef"])
     _without_rounding(fits, tables)
