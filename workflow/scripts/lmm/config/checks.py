@@ -10,7 +10,7 @@ from typing import Any
 from lmm.config.designs import DesignPoint
 from lmm.config.engines import Priors
 from lmm.config.simulation_checks import not_among
-from lmm.config.study import StudySettings
+from lmm.config.study import Criterion, StudySettings
 from lmm.core import engines
 from lmm.core.errors import StudyError
 from lmm.core.store import read_json
@@ -308,6 +308,20 @@ def all_priors(priors: Priors, terms: Terms | None, where: str) -> list[tuple[st
                 found.append((path, parse_prior(text, kind, f"{where}.{path}")))
     single = [(kind, getattr(priors, kind)) for kind in ("sigma", "corr")]
     return found + [(kind, parse_prior(text, kind, f"{where}.{kind}")) for kind, text in single]
+
+
+def check_until(until: Sequence[Criterion], settings: StudySettings) -> None:
+    """Refuse Monte Carlo errors of what the study does not estimate."""
+    for criterion in until:
+        if criterion.engine is not None and criterion.engine not in settings.engines.names:
+            raise StudyError(
+                "replicates.until.engine",
+                not_among(criterion.engine, settings.engines.names, "an engine of the study"),
+            )
+        if settings.calibration:
+            raise StudyError(
+                "replicates.until", "calibration needs the replicates that it needs; expected a number"
+            )
 
 
 def check_replicates(settings: StudySettings, designs: Sequence[DesignPoint]) -> None:

@@ -117,7 +117,7 @@ def _problem(rows: Rows, basis: Basis) -> SeveralProblem:
     """The model over moments of the rows."""
     terms = rows.terms
     codes, levels = ([own[at] for own in rows.factors] for at in (0, 1))
-    moments = compute_several(terms, rows.y, rows.W, codes, levels, basis)
+    moments = compute_several(terms, rows.y, rows.W, codes, levels, basis, weights=rows.weights)
     return build(moments, terms.fixed, [grouping.blocks for grouping in terms.groupings])
 
 
@@ -133,7 +133,9 @@ def _refit(
     nothing = np.full(len(terms.fixed) + sum(variances) + 1, np.nan)
     if kept.sum() <= len(terms.fixed):
         return nothing, "not estimable"
-    problem = _problem(Rows(terms, rows.y[kept], rows.W[kept], *factors[0], tuple(factors[1:])), basis)
+    weights = None if rows.weights is None else rows.weights[kept]
+    own = Rows(terms, rows.y[kept], rows.W[kept], *factors[0], tuple(factors[1:]), weights)
+    problem = _problem(own, basis)
     if collinear(problem.total[:-1, :-1]):
         return nothing, "not estimable"
     best = optimum(problem, starts=starts)

@@ -31,6 +31,8 @@ class Rows:
         Sorted.
     others : tuple of (codes, levels)
         The same of further grouping factors.
+    weights : (N,) array or None
+        Precision weights.
     """
 
     terms: Terms
@@ -39,6 +41,7 @@ class Rows:
     codes: np.ndarray
     levels: np.ndarray
     others: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
+    weights: np.ndarray | None = None
 
     @property
     def factors(self) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
@@ -103,7 +106,7 @@ def rows_of(design: Any, frame: Any) -> Rows:
     from lmm.data.levels import encode, level_names
 
     own, *others = (encode(level_names(frame, grouping.columns)) for grouping in design.terms.groupings)
-    return Rows(design.terms, *design.matrix(frame), *own, tuple(others))
+    return Rows(design.terms, *design.matrix(frame), *own, tuple(others), design.weights(frame))
 
 
 def from_sources(data: str) -> Any:

@@ -22,6 +22,7 @@ INTERVALS = {
     "kenward-roger": "t, Kenward and Roger's degrees of freedom and standard errors",
     "normal": "Wald (normal), GLS standard errors",
 }
+WALD = "Wald (normal on the scales of log sd and of Fisher's z)"
 
 
 def parameters_table(
@@ -146,6 +147,7 @@ def diagnostics_of(
     ml: bool,
     df: str,
     lost: Sequence[str] = (),
+    profile: bool = True,
 ) -> Diagnostics:
     """How a fit ended.
 
@@ -171,6 +173,8 @@ def diagnostics_of(
         Method of the fixed effects' degrees of freedom.
     lost : sequence of str
         Variance parameters that the data do not determine.
+    profile : bool
+        Whether intervals of variance parameters are profile likelihood's, not Wald's.
 
     Returns
     -------
@@ -200,7 +204,7 @@ def diagnostics_of(
         method="ML" if ml else "REML",
         df=df,
         **information_criteria(best.criterion, parameters, moments.n_rows),
-        intervals={"fixed": INTERVALS[df], "ran_pars": "profile likelihood"},
+        intervals={"fixed": INTERVALS[df], "ran_pars": "profile likelihood" if profile else WALD},
         summary={"corr_fixed": _correlation(best.cov_beta).tolist(), "fixed_names": list(fixed)},
     )
 
