@@ -490,12 +490,17 @@ def many() -> pd.DataFrame:
     )
 
 
-def alternating():
-    """Groups of two rows, at x = 0 and 1, and a design with random slopes."""
+def alternating(rest: float = 1.0):
+    """Groups of two rows, at x = 0 and 1, and a design with random slopes; without a rest, one of intercepts."""
     rows = pd.DataFrame(
-        {"y": np.cos(np.arange(24.0)), "x": np.arange(24.0) % 2, "g": [f"g{k // 2}" for k in range(24)]}
+        {
+            "y": rest * np.cos(np.arange(24.0)),
+            "x": np.arange(24.0) % 2,
+            "g": [f"g{k // 2}" for k in range(24)],
+        }
     )
-    return build(parse("y ~ x + (x | g)"), rows), rows
+    rows["y"] += np.arange(24) // 2
+    return build(parse("y ~ x + (x | g)" if rest else "y ~ x + (1 | g)"), rows), rows
 
 
 def large_remainder(root):
@@ -812,6 +817,8 @@ OTHERS = {
                               "d.csv: columns 'g' and 'h': each level of one meets one level of the other, expected grouping factors that differ; take one out of the formula"),
     "variances that cannot be told apart": (lambda root: (lambda design, rows: estimable.check(of_rows(design, rows), [design], "d.csv"))(*alternating()),
                                            "d.csv: formula 'y ~ x + (x | g)': (x | g): the variances and the residual variance cannot be told apart: there are 2 random effects for at most 2 rows in a group of 'g'; expected (1 | g)"),
+    "a response that groups determine": (lambda root: (lambda design, rows: estimable.check(of_rows(design, rows), [design], "d.csv"))(*alternating(rest=0.0)),
+                                         "d.csv: column 'y': determined by the groups of 'g' and x: what they leave has an sd of "),
     "a large remainder": (large_remainder, "formula: 24 random effects of g, h are crossed with i, expected at most 3; leave out random slopes or a factor, or fit part of the data"),
     "collinear": (lambda root: checks.collinear(moments("y ~ x + z + (1 | g)", many()), ("Intercept", "x", "z"), "d.csv"),
                   "d.csv: column 'z': a linear combination of 'x' in all rows, expected columns that are not; take one out of the formula"),
