@@ -16,12 +16,17 @@ from lmm.inference.identified import not_identified
 from lmm.model.design import Design
 
 ENGINE = "reml"
+NOT_CERTIFIED = "no stop of the optimiser passed the second-order test: the estimates may be off"
+FEW_DIGITS = (
+    "the residual sd is so small beside the differences between groups that rounding may have changed it"
+)
 INTERVALS = {
     "satterthwaite": "t, Satterthwaite's degrees of freedom (at a singular fit: of the model without the null "
     "directions of D), GLS standard errors",
     "kenward-roger": "t, Kenward and Roger's degrees of freedom and standard errors",
     "normal": "Wald (normal), GLS standard errors",
 }
+WALD = "Wald (normal on the scales of log sd and of Fisher's z)"
 
 
 def parameters_table(
@@ -146,6 +151,7 @@ def diagnostics_of(
     ml: bool,
     df: str,
     lost: Sequence[str] = (),
+    profile: bool = True,
 ) -> Diagnostics:
     """How a fit ended.
 
@@ -171,6 +177,8 @@ def diagnostics_of(
         Method of the fixed effects' degrees of freedom.
     lost : sequence of str
         Variance parameters that the data do not determine.
+    profile : bool
+        Whether intervals of variance parameters are profile likelihood's, not Wald's.
 
     Returns
     -------
@@ -178,7 +186,7 @@ def diagnostics_of(
     """
     warnings = list(warnings)
     if not best.certified:
-        warnings.append("no stop of the optimiser passed the second-order test: the estimates may be off")
+        warnings.append(NOT_CERTIFIED if best.exact else FEW_DIGITS)
     status = "non-converged" if not best.certified else "singular" if best.singular else "ok"
     if lost:
         status = engines.UNIDENTIFIED
@@ -200,7 +208,7 @@ def diagnostics_of(
         method="ML" if ml else "REML",
         df=df,
         **information_criteria(best.criterion, parameters, moments.n_rows),
-        intervals={"fixed": INTERVALS[df], "ran_pars": "profile likelihood"},
+        intervals={"fixed": INTERVALS[df], "ran_pars": "profile likelihood" if profile else WALD},
         summary={"corr_fixed": _correlation(best.cov_beta).tolist(), "fixed_names": list(fixed)},
     )
 

@@ -15,6 +15,7 @@ from lmm.engines.base import Fitted, Task
 from lmm.engines.reml_tables import ENGINE, diagnostics_of, f_tests, fixed_table, parameters_table
 from lmm.inference.degrees_of_freedom import fixed_effects
 from lmm.inference.identified import unidentified
+from lmm.inference.intervals import wald_intervals
 from lmm.inference.several_derivatives import by_factors
 from lmm.inference.several_intervals import names, profile_intervals, standard_errors, values
 from lmm.inference.several_optimum import SeveralOptimum, optimum
@@ -131,7 +132,7 @@ def fit(
     truth : dict, optional
         truth.json of a simulated study.
     profile, ranef : bool
-        Whether to compute profile intervals and the table of random effects.
+        Whether to compute profile intervals (else Wald's) and the table of random effects.
     df : str
         Degrees of freedom of fixed effects: one of `degrees_of_freedom.METHODS`.
     ml : bool
@@ -153,19 +154,21 @@ def fit(
     derivatives, keys = by_factors(problem, best), names(problem)
     lost = unidentified(derivatives, problem.structures, problem.groups)
     errors = standard_errors(problem, best) if not lost else np.full(len(keys), np.nan)
-    intervals = np.full((len(errors), 2), np.nan)
+    estimates = values(problem, best.roots, best.sigma)
     warnings: list[str] = []
     if profile and not lost:
         intervals, warnings = profile_intervals(problem, best, conf_level)
+    else:
+        ends = wald_intervals(estimates, errors, [term for _, term in keys], conf_level)
+        intervals = np.stack(ends, axis=-1)
     clock.append(time.perf_counter())
     table = ranef_table(problem, best, conf_level, truth) if ranef else None
     clock.append(time.perf_counter())
     tested = fixed_effects(df, best.beta, derivatives, ml)
     seconds, parameters = np.diff(clock).tolist(), len(fixed) + len(errors)
     diagnostics = diagnostics_of(
-        best, fixed, moments, conf_level, warnings, seconds, parameters, ml, df, lost
+        best, fixed, moments, conf_level, warnings, seconds, parameters, ml, df, lost, profile
     )
-    estimates = values(problem, best.roots, best.sigma)
     effects = fixed_table(fixed, tested, conf_level)
     out = parameters_table(effects, keys, estimates, errors, intervals, truth)
     return Fit(ENGINE, out, table, diagnostics), problem, best

@@ -28,6 +28,7 @@ from lmm.moments.pilot import finite_matrix
 from lmm.recovery.data_set import DataSet
 from lmm.recovery.several_data import data_set
 from lmm.simulation import moments as simulate_moments
+from lmm.simulation.batch import OwnReplicates, Replicates
 from lmm.simulation.rows import fixed, predictors_and_effects, sds, simulate, truth_of_parameters
 
 
@@ -121,6 +122,18 @@ class Simulated:
         codes, levels = encode(frame[self.design.terms.group])
         return frame, self.design.predictors(frame), codes, levels, effects
 
+    def compact(self) -> Replicates:
+        """The same data sets for the compiled path."""
+        model = numeric_design(self.formula)
+        own = (self.settings, self.seed, self.key, self.from_moments)
+        return Replicates(self.formula, self.design, model, *own)
+
+    def parameters_in_words(self) -> dict[str, Any]:
+        """fixed, sd, corr and sigma that every replicate is simulated from."""
+        return truth_of_parameters(
+            self.settings, self.terms, np.zeros((0, len(self.terms.random))), np.zeros(0)
+        )
+
     def columns(self) -> dict[str, Any]:
         """The scalars of the design, for the columns of replicates.parquet."""
         settings, each = self.settings, self.settings.group_rows
@@ -204,6 +217,19 @@ class Bootstrap:
             levels = moments.levels[len(levels) :].astype(str)
         truth = truth_of_values(self.terms, self.structure, values, effects, levels)
         return DataSet(moments, None, truth, drawn, self.observed if self.augment else moments)
+
+    def compact(self) -> OwnReplicates:
+        """The same data sets for the compiled path, where all are simulated from the same values."""
+        values, terms = self.estimates[0], self.terms
+        p = len(terms.fixed)
+        root = root_of(self.structure, values[p:])
+        own = (values[:p], terms.random, root, values[-1], self.seed, self.key)
+        return OwnReplicates(self.made, terms.fixed, *own)
+
+    def parameters_in_words(self) -> dict[str, Any]:
+        """fixed, sd, corr and sigma that every replicate is simulated from."""
+        effects = np.zeros((0, len(self.structure.random)))
+        return truth_of_values(self.terms, self.structure, self.estimates[0], effects, np.zeros(0))
 
     def columns(self) -> dict[str, Any]:
         """The scalars of the design, for the columns of replicates.parquet."""

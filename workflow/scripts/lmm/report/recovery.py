@@ -9,6 +9,7 @@ import pandas as pd
 from lmm.core.words import fixed, label, p_said, p_short, titled
 from lmm.report import graph
 from lmm.report.tables import recovery as tables
+from lmm.report.text import recording
 from lmm.report.text import recovery as text
 from lmm.report.verdicts import Card
 from lmm.results.replicated import Recovered, quantity_name
@@ -102,8 +103,9 @@ def sections(recovered: Recovered, figures: Mapping[str, Any]) -> list[dict[str,
     """The study's sections in the form that the report's template takes."""
     measures = ("summary", "bias", "coverage", "rmse", "grid", "zip")
     effects = [tables.ranef(recovered), tables.explained(recovered)]
+    aims = [*text.ademp(recovered), *recording.said(recovered)]
     made = [
-        ("aims", "Aims, data, methods (ADEMP)", text.ademp(recovered), [tables.designs(recovered)], ()),
+        ("aims", "Aims, data, methods (ADEMP)", aims, [tables.designs(recovered)], ()),
         ("performance", "What is recovered, and by which engine", text.answers(recovered),
          [tables.performance(recovered), tables.methods(recovered)], measures),
         ("effects", "Group effects and variance explained", text.effects(recovered), effects, ()),

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.linalg import block_diag
 
 from lmm.config.simulation import Predictor, Shape, Simulation
 from lmm.config.simulation_checks import correlations
@@ -54,7 +55,7 @@ def simulate(
         codes = _groups(settings, source)
         predictors = _predictors(settings, formula, {formula.group: codes}, source)
         effects = _effects(settings, design.terms, source, settings.n_groups)
-        errors = settings.sigma * _unit(settings.errors, stream(source, "errors"), len(codes))
+        errors = settings.sigma * unit(settings.errors, stream(source, "errors"), len(codes))
     y = _response(settings, design, predictors, [effects[codes]], errors)
     levels = np.arange(1, settings.n_groups + 1).astype(str)
     frame = pd.DataFrame({formula.variables[0]: y, **predictors, formula.group: levels[codes]})
@@ -72,7 +73,7 @@ def _several(
     predictors = _predictors(settings, formula, codes, source)
     labels = pd.DataFrame({name: (own + 1).astype(str) for name, own in codes.items()})
     size = len(labels)
-    errors = settings.sigma * _unit(settings.errors, stream(source, "errors"), size)
+    errors = settings.sigma * unit(settings.errors, stream(source, "errors"), size)
     parts, by_factor, drawn = [], {}, {}
     for grouping in design.terms.groupings:
         own, terms = settings.of_factor(grouping.group), design.terms.of(grouping)
@@ -149,8 +150,25 @@ def _draw_r(
 
 
 def _groups(settings: Simulation, source: np.random.SeedSequence) -> np.ndarray:
-    """(N,) group of each row from 0: at random over all groups, or group after group."""
-    rng, groups = stream(source, "groups"), settings.n_groups
+    """(N,) group of each row from 0."""
+    return groups_drawn(settings, stream(source, "groups"))
+
+
+def groups_drawn(settings: Simulation, rng: np.random.Generator) -> np.ndarray:
+    """Group of each row from 0: at random over all groups, or group after group.
+
+    Parameters
+    ----------
+    settings : Simulation
+        A scalar design.
+    rng : Generator
+        Source of the random numbers.
+
+    Returns
+    -------
+    (N,) int array
+    """
+    groups = settings.n_groups
     if settings.group_rows is None:
         return rng.integers(groups, size=settings.rows)
     return np.repeat(np.arange(groups), layout.sizes(settings, rng, groups))
@@ -169,32 +187,67 @@ def _predictors(
         if how.distribution == "latin_square":
             out[name] = layout.latin_square(settings, groups, how.conditions)
             continue
-        if how.distribution == "sequence":
-            out[name] = how.start + how.step * pd.Series(codes).groupby(codes).cumcount().to_numpy(np.float64)
-            continue
-        size = settings.levels.get(how.between, settings.n_groups) if how.between else len(codes)
-        if how.distribution == "normal":
-            values = rng.normal(how.mean, how.sd, size)
-        elif how.distribution == "uniform":
-            values = rng.uniform(how.low, how.high, size)
-        else:
-            values = (rng.random(size) < how.p).astype(np.float64)
-        out[name] = values[codes] if how.between else values
+        levels = settings.levels.get(how.between, settings.n_groups) if how.between else 0
+        out[name] = predictor_drawn(how, levels, codes, rng)
     return out
+
+
+def predictor_drawn(how: Predictor, levels: int, codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A predictor's values; not those of a Latin square, which are not drawn.
+
+    Parameters
+    ----------
+    how : Predictor
+        Its distribution.
+    levels : int
+        Of the factor within whose levels it is constant.
+    codes : (N,) int array
+        Level of each row.
+    rng : Generator
+        Source of the random numbers.
+
+    Returns
+    -------
+    (N,) array
+    """
+    if how.distribution == "sequence":
+        return how.start + how.step * pd.Series(codes).groupby(codes).cumcount().to_numpy(np.float64)
+    size = levels if how.between else len(codes)
+    if how.distribution == "normal":
+        values = rng.normal(how.mean, how.sd, size)
+    elif how.distribution == "uniform":
+        values = rng.uniform(how.low, how.high, size)
+    else:
+        values = (rng.random(size) < how.p).astype(np.float64)
+    return values[codes] if how.between else values
 
 
 def _effects(
     settings: Simulation, terms: Terms, source: np.random.SeedSequence, count: int, prefix: str = ""
 ) -> np.ndarray:
     """(J, q) random effects: unit variables of the chosen shape, correlated and scaled block by block."""
-    sd = sds(settings, terms)
-    blocks = []
-    for names, corr in zip(terms.blocks, correlations(settings, terms), strict=True):
-        unit = np.column_stack(
-            [_unit(settings.random_effects, stream(source, "ranef", prefix + name), count) for name in names]
-        )
-        blocks.append(unit @ _root(corr).T * [sd[name] for name in names])
-    return np.hstack(blocks)
+    drawn = [
+        unit(settings.random_effects, stream(source, "ranef", prefix + name), count) for name in terms.random
+    ]
+    return np.column_stack(drawn) @ random_root(settings, terms).T
+
+
+def random_root(settings: Simulation, terms: Terms) -> np.ndarray:
+    """A root of D.
+
+    Parameters
+    ----------
+    settings : Simulation
+        A scalar design.
+    terms : Terms
+        Names of the columns of X and Z.
+
+    Returns
+    -------
+    (q, q) array
+    """
+    roots = [_root(corr) for corr in correlations(settings, terms)]
+    return np.array(list(sds(settings, terms).values()))[:, None] * block_diag(*roots)
 
 
 def _root(corr: np.ndarray) -> np.ndarray:
@@ -208,8 +261,22 @@ def _root(corr: np.ndarray) -> np.ndarray:
     return root
 
 
-def _unit(shape: Shape, rng: np.random.Generator, size: int) -> np.ndarray:
-    """Draws with mean 0 and variance 1."""
+def unit(shape: Shape, rng: np.random.Generator, size: int) -> np.ndarray:
+    """Draws with mean 0 and variance 1.
+
+    Parameters
+    ----------
+    shape : Shape
+        The distribution.
+    rng : Generator
+        Source of the random numbers.
+    size : int
+        Number of draws.
+
+    Returns
+    -------
+    (size,) array
+    """
     if shape.distribution == "student":
         return rng.standard_t(shape.df, size) * np.sqrt((shape.df - 2) / shape.df)
     if shape.distribution == "skewed":
