@@ -277,7 +277,7 @@ def test_tiles_cover_each_replicate_once_and_stay_when_made(seed):
 
 
 def test_more_designs_leave_the_bundles_that_are_there(tmp_path):
-    plan = {"count": 10, "per_job": 5, "keys": KEYS[:2], "seconds": [0.1, 0.1]}
+    plan = {"count": 10, "per_job": 5, "summed": False, "keys": KEYS[:2], "seconds": [0.1, 0.1]}
     first = chunk_plan.chunks(plan, tmp_path)
     assert first == [Chunk("-".join(KEYS[:2]), 0, 5), Chunk("-".join(KEYS[:2]), 5, 10)]
     for chunk in first:
