@@ -14,9 +14,9 @@ from lmm.inference.derivatives import Derivatives, complete, given
 from lmm.inference.identified import Information
 from lmm.likelihood.problem import Problem, Structure, roots_of
 
-# Eigenvalue of the information, in units of the parameters' own, up to which it is 0 at estimates: parameters of which
-# some combination is known a thousand times worse than each alone would be are not estimated. Derivatives of several
-# factors come from differences, good to about 1e-9.
+# Eigenvalue of the information, in units of the parameters' own, up to which it is 0 at estimates: parameters of
+# which some combination is known a thousand times worse than each alone would be are not estimated. Derivatives
+# of several factors come from differences, good to about 1e-9.
 FLAT = 1e-6
 
 
