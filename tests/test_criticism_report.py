@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import made_results
-from lmm.core.words import p_said, p_short, spoken
+from lmm.core.words import p_said, p_value, spoken
 from lmm.report import figures, methods, references, sections, verdicts
 from lmm.report.tables import criticism as report_criticism
 from lmm.report.text import criticism
@@ -114,12 +114,12 @@ def test_a_statistic_outside_its_interval_is_named(coffee):
 
 
 def test_shares_of_replicates_are_no_more_precise_than_their_number():
-    shares = [p_said(p_short(p, 1 / 500)) for p in (0.0, 0.001, 0.002, 0.31, 0.998, 0.999, 1.0)]
+    shares = [p_said(p_value(p, 1 / 500)) for p in (0.0, 0.001, 0.002, 0.31, 0.998, 0.999, 1.0)]
     assert shares == [
         "p < 0.002", "p < 0.002", "p = 0.002", "p = 0.310", "p = 0.998", "p > 0.998", "p > 0.998",
     ]  # fmt: skip
     # more replicates than three decimals can show
-    assert [p_short(p, 1 / 8000) for p in (0.0, 0.0005, 0.9999)] == ["< 0.001", "< 0.001", "> 0.999"]
+    assert [p_value(p, 1 / 8000) for p in (0.0, 0.0005, 0.9999)] == ["< 0.001", "< 0.001", "> 0.999"]
 
 
 def test_the_priors_expectations_are_told_by_direction(coffee):

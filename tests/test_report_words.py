@@ -92,7 +92,7 @@ def test_four_digits_are_not_grouped_for_they_may_be_a_year():
 
 def test_a_p_value_is_never_0_or_1():
     frame = pd.DataFrame({"name": list("abcd"), "p": [0.0, 0.0004, 0.25, 1.0]})
-    column = report_table.Column("p", "p", said=words.p_short)
+    column = report_table.Column("p", "p", said=words.p_value)
     made = report_table.table("t", "", frame, [report_table.Column("name", "", False), column])
     assert [row[1][1] for row in made.rows] == ["< 0.001", "< 0.001", "0.250", "> 0.999"]
     assert [row[1][0] for row in made.rows] == [0.0, 0.0004, 0.25, 1.0], "sorted and saved by value"

@@ -17,6 +17,7 @@ from lmm.config.checks import (
     check_beside,
     check_data_files,
     check_effects,
+    check_labels,
     check_engines,
     check_models,
     check_replicates,
@@ -219,6 +220,7 @@ def _study(name: str, raw: Any, root: Path) -> Study:
     check_beside(settings, formula, simulated)
     check_engines(settings, formula, simulated)
     check_effects(settings, formula)
+    check_labels(settings, formula)
     check_models(settings, formula, simulated)
     return Study(name, settings, designs, files)
 

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lmm.core.words import fixed, label, p_said, p_short, titled
+from lmm.core.words import fixed, label, p_said, p_value, titled
 from lmm.report import graph
 from lmm.report.tables import recovery as tables
 from lmm.report.text import recovery as text
-from lmm.report.verdicts import Card
+from lmm.report.card import Card
 from lmm.results.replicated import Recovered, quantity_name
 
 # Of shortfall of coverage, relative bias, failure rate, beyond `text.ALLOWED` Monte Carlo standard errors: to look
@@ -91,7 +91,7 @@ def _calibration(recovered: Recovered) -> Card:
         lines = [
             (
                 "plain",
-                f"smallest adjusted {p_said(p_short(low['p_adjusted']))} ({quantity_name(low['quantity'])})",
+                f"smallest adjusted {p_said(p_value(low['p_adjusted']))} ({quantity_name(low['quantity'])})",
             )
         ]
     value = f"{len(judged) - len(wrong)} of {len(judged)} quantities"

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lmm.core.words import capital, counted, number, of_term, p_said, p_short, short_levels, titled
+from lmm.core.words import capital, counted, number, of_term, p_said, p_value, short_levels, titled
 from lmm.report.figures.diagnostics import density, few_ticks, grid
 from lmm.report.figures.fits import Fitted
 from lmm.report.figures.ranef import areas
@@ -139,7 +139,7 @@ def _replicated(results: Results, kind: str, shade: str):
             ax.fill_between(x, height, color=shade, alpha=0.25, lw=0)
             polylines(ax, [np.column_stack([x, height])], color=shade, lw=1.4)
         ax.axvline(row.observed, color=INK, lw=1.6)
-        p = p_said(p_short(row.p_value if kind == "posterior" else row.prior_p, 1 / count))
+        p = p_said(p_value(row.p_value if kind == "posterior" else row.prior_p, 1 / count))
         ax.set_title(f"{text(row.statistic)}\n{p}", fontsize=9)
         ax.set(yticks=[], ylim=(0, None))
         few_ticks(ax)
