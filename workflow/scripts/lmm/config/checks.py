@@ -233,7 +233,9 @@ def check_labels(settings: StudySettings, formula: Formula) -> None:
     """Refuse labels of columns that the formula does not have."""
     for column in settings.labels:
         if column not in formula.variables:
-            raise StudyError(f"labels.{column}", f"no column of the formula; {nearest(column, list(formula.variables))}")
+            raise StudyError(
+                f"labels.{column}", f"no column of the formula; {nearest(column, list(formula.variables))}"
+            )
 
 
 def check_models(settings: StudySettings, formula: Formula, simulated: bool) -> None:

@@ -8,13 +8,14 @@ from lmm.report.text import fits as text
 from lmm.results.study import Results
 
 ADVICE = {
-    "singular": "The data do not determine this variance or correlation. Fixed effects remain valid; intervals of the "
-    "variance are one-sided. Next: leave the term out of the random effects, or write || instead of |.",
-    "non-converged": "The optimiser stopped before an optimum, so its estimates are not to be reported. Next: rescale the "
-    "predictors, simplify the random effects, or report another engine.",
+    "singular": "The data do not determine this variance or correlation. Fixed effects remain valid; intervals of "
+    "the variance are one-sided. Next: leave the term out of the random effects, or write || instead of |.",
+    "non-converged": "The optimiser stopped before an optimum: do not report its estimates. Next: rescale "
+    "the predictors, simplify the random effects, or report another engine.",
     "gate-failed": "The draws do not represent the posterior. Next: more warm-up and draws (tune, draws), a higher "
     "target_accept, or tighter priors; until then report another engine.",
-    "error": "There are no results of this engine. Next: read its message in the log; the other engines are unaffected.",
+    "error": "There are no results of this engine. Next: read its message in the log; the other engines are "
+    "unaffected.",
     "skipped": "There are no results of this engine; the other engines are unaffected.",
 }
 
@@ -60,7 +61,9 @@ def _optimum(results: Results, engine: str) -> Card | None:
     if not said:
         return None
     reached = results.fits[engine].diagnostics.summary["reml_gap"]["reached"]
-    advice = () if reached or results.exact is None else (f"Report {label(results.exact)}'s estimates instead.",)
+    advice = (
+        () if reached or results.exact is None else (f"Report {label(results.exact)}'s estimates instead.",)
+    )
     return Card(
         "optimum",
         "good" if reached else "warn",
@@ -84,12 +87,16 @@ def _errors(results: Results) -> Card | None:
 def _gates(results: Results) -> Card | None:
     if results.bayes is None:
         return None
-    title, gates = f"Did the sampler of {label(results.bayes)} converge?", results.fits[results.bayes].diagnostics.gates
+    title, gates = (
+        f"Did the sampler of {label(results.bayes)} converge?",
+        results.fits[results.bayes].diagnostics.gates,
+    )
     if not gates:
         return Card("gates", "bad", title, "no fit", (("bad", text.status(results, results.bayes)),))
     failed = [gate for gate in gates if not gate["passed"]]
     lines = [
-        ("bad", f"{g['name']}: {measured(g['value'], g['limit'])} (limit {given(g['limit'])})") for g in failed
+        ("bad", f"{g['name']}: {measured(g['value'], g['limit'])} (limit {given(g['limit'])})")
+        for g in failed
     ]
     lines += list(_lines("plain", text.bayes(results)))
     value = f"{len(gates) - len(failed)} of {len(gates)} gates passed"
@@ -128,7 +135,9 @@ def _loo(results: Results) -> Card | None:
     advice = (
         "These groups shape the posterior more than others. Next: check their rows; refit without them and compare.",
     )
-    return Card("loo", "warn" if high else "good", title, value, _lines("plain", said), advice if high else ())
+    return Card(
+        "loo", "warn" if high else "good", title, value, _lines("plain", said), advice if high else ()
+    )
 
 
 def _influence(results: Results) -> Card | None:
@@ -145,7 +154,9 @@ def _influence(results: Results) -> Card | None:
         "without it.",
     )
     value = f"{counted(large, 'group')} may" if large else "no"
-    return Card("influence", "warn" if large else "good", title, value, _lines("plain", said), advice if large else ())
+    return Card(
+        "influence", "warn" if large else "good", title, value, _lines("plain", said), advice if large else ()
+    )
 
 
 def _sensitivity(results: Results) -> Card | None:
@@ -159,7 +170,14 @@ def _sensitivity(results: Results) -> Card | None:
     count = int((table["diagnosis"].fillna("") != "").sum())
     value = f"{count} of {len(table)} estimates depend on them" if count else "no"
     advice = (
-        "These estimates change with the prior: a conflict of prior and data, or too few data. Next: justify the prior, "
-        "or try a wider one and report both.",
+        "These estimates change with the prior: a conflict of prior and data, or too few data. Next: justify the "
+        "prior, or try a wider one and report both.",
     )
-    return Card("sensitivity", "warn" if count else "good", title, value, _lines("plain", said), advice if count else ())
+    return Card(
+        "sensitivity",
+        "warn" if count else "good",
+        title,
+        value,
+        _lines("plain", said),
+        advice if count else (),
+    )

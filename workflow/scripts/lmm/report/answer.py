@@ -47,13 +47,17 @@ def _effect(results: Results, one: Interest) -> Card:
     if one.kind == "test":
         said = f"{p_said(p_value(row['p_value']))} ({label(lead)}, type III)"
         return Card(f"effect:{one.key}", "plain", one.title, interest.value(one, row), (("plain", said),))
-    inner = interest.statistic(row) + (", adjusted" if one.adjusted and "p " in interest.statistic(row) else "")
+    inner = interest.statistic(row) + (
+        ", adjusted" if one.adjusted and "p " in interest.statistic(row) else ""
+    )
     about = f"{interval_name(results, lead)} {interest.interval(row)}{f'; {inner}' * bool(inner)}"
     lines = [("plain", f"{label(lead)}: {about}")]
     alike = [name for name in interest.mixed_rows(results, one) if name != lead]
     share, worst = interest.apart(results, one)
     if alike and share < interest.AGREE:
-        lines.append(("good", f"{listed([label(name) for name in alike])}: the same within {in_errors(share)}"))
+        lines.append(
+            ("good", f"{listed([label(name) for name in alike])}: the same within {in_errors(share)}")
+        )
     elif worst:
         other = one.rows[worst]
         lines.append(
@@ -63,12 +67,17 @@ def _effect(results: Results, one: Interest) -> Card:
             )
         )
     if results.pooled in one.rows and results.pooled != lead:
-        lines.append(("plain", f"{label(results.pooled)}, groups ignored: {_brief(one.rows[results.pooled])}"))
+        lines.append(
+            ("plain", f"{label(results.pooled)}, groups ignored: {_brief(one.rows[results.pooled])}")
+        )
     truth = _true(results, one)
     if truth is not None:
         inside = row["conf_low"] <= truth <= row["conf_high"]
         lines.append(
-            ("good" if inside else "warn", f"true value {given(truth)}{'' if inside else ', outside the interval'}")
+            (
+                "good" if inside else "warn",
+                f"true value {given(truth)}{'' if inside else ', outside the interval'}",
+            )
         )
     tone = "warn" if any(tone == "warn" for tone, _ in lines) else "plain"
     return Card(f"effect:{one.key}", tone, one.title, interest.value(one, row), tuple(lines))
@@ -112,7 +121,9 @@ def _variances(results: Results) -> Card | None:
         if known.any():
             tone = "good" if inside.sum() == known.sum() else "warn"
             missed = mine.loc[known & ~inside, ["group", "term"]].to_records(index=False)
-            names = listed([results.labels.parameter(term) + results.by_group(group) for group, term in missed])
+            names = listed(
+                [results.labels.parameter(term) + results.by_group(group) for group, term in missed]
+            )
             lines.append(
                 (
                     tone,
@@ -196,7 +207,9 @@ def _agreement(results: Results) -> Card | None:
             share = abs(found["difference"]) / error if error > 0 else np.nan
             shares.append(share)
             small = f" ({in_errors(share)})" if np.isfinite(share) else ""
-            said = f"random effects of {term}, {first} − {second}: at most {number(abs(found['difference']), 2)}"
+            said = (
+                f"random effects of {term}, {first} − {second}: at most {number(abs(found['difference']), 2)}"
+            )
             tone = "warn" if np.isfinite(share) and share >= interest.AGREE else "plain"
             lines.append((tone, f"{said}{noise}{small}"))
     known = [share for share in shares if np.isfinite(share)]
@@ -228,7 +241,11 @@ def _sentence(results: Results, one: Interest) -> str:
     if one.kind == "test":
         a, b = one.words[0], listed(list(one.words[1:]))
         evidence = row["p_value"] < 1 - results.conf_level
-        said = f"The effect of {a} depends on {b}" if evidence else f"There is no evidence that {a} and {b} interact"
+        said = (
+            f"The effect of {a} depends on {b}"
+            if evidence
+            else f"There is no evidence that {a} and {b} interact"
+        )
         return f"{said} ({interest.value(one, row)}, {p_said(p_value(row['p_value']))})."
     decimals, unit = interest.decimals_of(row), results.labels.unit(results.response)
     value, up = row["estimate"], row["estimate"] >= 0
@@ -239,7 +256,9 @@ def _sentence(results: Results, one: Interest) -> str:
     if one.kind == "mean":
         shown = estimated(value, decimals) + (f" {unit}" if unit else "")
         return f"{one.title} is {shown} ({inside})."
-    where = listed([f"{results.labels.column(k)} = {results.labels.level(k, v)}" for k, v in one.cells.items()])
+    where = listed(
+        [f"{results.labels.column(k)} = {results.labels.level(k, v)}" for k, v in one.cells.items()]
+    )
     where = f"At {where}, " if where else ""
     if one.kind == "contrast" and one.words[2] and not one.title.startswith("Effect of"):
         _, a, b = one.words
@@ -274,7 +293,9 @@ def _spread(results: Results) -> list[str]:
             )
             continue
         joint = any(name in factors(other) and name != other for other in fixed)
-        begin = f"Between levels of {named} the effect of {results.labels.term(name)} has an SD of {sd_said(row)}"
+        begin = (
+            f"Between levels of {named} the effect of {results.labels.term(name)} has an SD of {sd_said(row)}"
+        )
         if name not in fixed or joint:
             said.append(f"{begin}.")
             continue

@@ -234,7 +234,7 @@ def statistic(row: Mapping[str, float]) -> str:
         said = f"{name} = {fixed(shown, 2)}, " if np.isfinite(shown) else ""
         return f"{said}{p_said(p_value(row['p_value']))}"
     if np.isfinite(row.get("prob_direction", np.nan)):
-        return f"probability of direction {fixed(row['prob_direction'], 3)}"
+        return f"probability of direction {p_value(row['prob_direction'])}"
     return ""
 
 
@@ -256,5 +256,3 @@ def apart(results: Results, interest: Interest) -> tuple[float, str]:
         if name != lead and error > 0 and np.isfinite(row["estimate"])
     ]
     return max(far, default=(0.0, ""))
-
-

@@ -55,9 +55,10 @@ def methods(results: Results) -> str:
 
 CITED = {"statsmodels": " (Seabold & Perktold 2010)"}
 DF = {
-    "satterthwaite": "; fixed effects were tested by t with Satterthwaite's degrees of freedom (Kuznetsova et al. 2017)",
-    "kenward-roger": "; fixed effects were tested by t with the standard errors and degrees of freedom of Kenward and "
-    "Roger (1997)",
+    "satterthwaite": "; fixed effects were tested by t with Satterthwaite's degrees of freedom (Kuznetsova et "
+    "al. 2017)",
+    "kenward-roger": "; fixed effects were tested by t with the standard errors and degrees of freedom of Kenward "
+    "and Roger (1997)",
     "normal": "; fixed effects were tested by the normal distribution",
 }
 

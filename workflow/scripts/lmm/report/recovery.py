@@ -8,9 +8,9 @@ import pandas as pd
 
 from lmm.core.words import fixed, label, p_said, p_value, titled
 from lmm.report import graph
+from lmm.report.card import Card
 from lmm.report.tables import recovery as tables
 from lmm.report.text import recovery as text
-from lmm.report.card import Card
 from lmm.results.replicated import Recovered, quantity_name
 
 # Of shortfall of coverage, relative bias, failure rate, beyond `text.ALLOWED` Monte Carlo standard errors: to look

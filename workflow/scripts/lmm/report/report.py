@@ -14,6 +14,7 @@ from markupsafe import Markup
 from lmm.core.store import plain, read_json, write_json, write_text
 from lmm.core.words import label
 from lmm.report import adequacy, answer, graph, methods, recovery, references, sections
+from lmm.report.figures.svg import panels
 from lmm.report.page import assemble
 from lmm.report.text import quote
 from lmm.report.verdicts import headline
@@ -92,10 +93,12 @@ def render(
 
 
 def _headline(studies: list) -> str:
-    """What the report is about, where nobody said: a question only where there is a truth to recover."""
+    """What the report is about, where nobody said: a single study's title; a question where there is a truth."""
+    if len(studies) == 1:
+        return studies[0].title
     if any(isinstance(study, recovered.Recovered) or study.truth for study in studies):
         return "Do the models recover the variances?"
-    return f"{'A linear mixed model' if len(studies) == 1 else 'Linear mixed models'} by several engines"
+    return "Linear mixed models by several engines"
 
 
 def write(page: Page, html: str | Path, summary: str | Path) -> None:
@@ -108,7 +111,11 @@ def _figures(directory: Path) -> dict[str, dict[str, Any]]:
     about = read_json(directory / "figures.json")
     return {
         figure["name"]: figure
-        | {"svg": Markup((directory / f"{figure['name']}.svg").read_text(encoding="utf-8"))}
+        | {
+            "panels": list(
+                map(Markup, panels((directory / f"{figure['name']}.svg").read_text(encoding="utf-8")))
+            )
+        }
         for figure in about
     }
 

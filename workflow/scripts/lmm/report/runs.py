@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 
 from lmm.core.words import counted, label, number
+from lmm.report.card import Card
 from lmm.report.page import assemble
 from lmm.report.tables.table import Column, table
-from lmm.report.card import Card
 from lmm.results import runs
 from lmm.results.runs import RELATIVE, SIGMAS, SMALL, Run
 

@@ -5,11 +5,10 @@ from typing import Any
 
 from lmm.core import engines
 from lmm.core.words import label, listed, number, p_said, p_value
-from lmm.report.tables import bayes
+from lmm.report.tables import bayes, paper
 from lmm.report.tables import criticism as report_criticism
 from lmm.report.tables import effects as report_effects
 from lmm.report.tables import fits as tables
-from lmm.report.tables import paper
 from lmm.report.text import criticism, effects
 from lmm.report.text import fits as text
 from lmm.results.study import Results
@@ -60,7 +59,7 @@ def section(
 def _results(results: Results) -> dict:
     papers = [paper.results_table(results), report_effects.effects(results)]
     said = [*text.explained(results, results.leading), *effects.effects(results)]
-    shown = ("predictors",)
+    shown = ("effects",)
     return section("results", "Results", said, [report_effects.tests(results)], shown, papers)
 
 

@@ -31,7 +31,11 @@ def headline(results: Results) -> dict:
         "conf_level": results.conf_level,
         "answer": sentences(results),
         "effects": [
-            {"effect": one.title, "unit": one.unit, "by_engine": {name: dict(row) for name, row in one.rows.items()}}
+            {
+                "effect": one.title,
+                "unit": one.unit,
+                "by_engine": {name: dict(row) for name, row in one.rows.items()},
+            }
             for one in interest.interests(results)
         ],
         "cards": [card.plain() for card in cards(results)],

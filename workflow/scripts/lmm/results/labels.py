@@ -53,9 +53,7 @@ class Labels:
         references = {}
         for name, levels in compared.items():
             left = [
-                str(level)
-                for level in columns.get(name, {}).get("levels") or ()
-                if str(level) not in levels
+                str(level) for level in columns.get(name, {}).get("levels") or () if str(level) not in levels
             ]
             if len(left) == 1:
                 references[name] = left[0]
@@ -99,7 +97,7 @@ class Labels:
         return f"{self.column(column)}: {shown}"
 
     def parameter(self, term: str) -> str:
-        """A variance parameter without its group: `SD of Days`, `Correlation of Intercept and Days`, `Residual SD`."""
+        """A variance parameter without its group: `SD of Days`, `Correlation of a and b`, `Residual SD`."""
         if term == RESIDUAL:
             return "Residual SD"
         kind, _, name = term.partition("__")

@@ -97,7 +97,7 @@ class Results(Reported):
 
     @property
     def leading(self) -> str | None:
-        """The engine whose numbers answer the study's question: the exact one where there is one; None without any."""
+        """The engine whose numbers answer the study's question, the exact one if there is one; None without any."""
         families = (engines.EXACT, engines.LIKELIHOOD, engines.BAYES)
         usable = {name: fit for name, fit in self.fits.items() if len(fit.parameters)}
         mixed = [name for name in usable if name in self.mixed]

@@ -16,7 +16,7 @@ from lmm.results.labels import factors
 from lmm.results.study import Results
 
 KINDS = {"mean": "Estimated marginal means", "slope": "Average slopes", "contrast": "Contrasts"}
-SAME = 1e-6  # relative: a slope that is a fixed effect
+SAME = 0.05  # of a standard error: a slope that is a fixed effect, by draws or not
 
 
 def tests(results: Results) -> Table | None:
@@ -43,7 +43,7 @@ def _adds(results: Results, frame: pd.DataFrame) -> bool:
     """Whether the table has more than slopes that are fixed effects."""
     for row in frame.to_dict("records"):
         known = results.fixed(row["engine"]).get(row["effect"]) if row["engine"] in results.fits else None
-        if row["kind"] != "slope" or known is None or not np.isclose(row["estimate"], known, rtol=SAME):
+        if row["kind"] != "slope" or known is None or abs(row["estimate"] - known) > SAME * row["std_error"]:
             return True
     return False
 
@@ -65,7 +65,9 @@ def effects(results: Results) -> Paper | None:
     for name in own:
         alike = next((first for first in merged if own[first] == own[name]), name)
         merged.setdefault(alike, []).append(name)
-    blocks = tuple(Block(listed([label(one) for one in same]), own[first][0]) for first, same in merged.items())
+    blocks = tuple(
+        Block(listed([label(one) for one in same]), own[first][0]) for first, same in merged.items()
+    )
     parts = []
     for kind, title in KINDS.items():
         lines = []
@@ -85,7 +87,9 @@ def effects(results: Results) -> Paper | None:
 
 def _name(results: Results, row: Mapping[str, Any], grid: list[str]) -> str:
     labels, effect = results.labels, str(row["effect"])
-    cells = {name.strip("`"): row[name] for name in grid if isinstance(row[name], str) or row[name] == row[name]}
+    cells = {
+        name.strip("`"): row[name] for name in grid if isinstance(row[name], str) or row[name] == row[name]
+    }
     values = [f"{labels.column(name)} = {labels.level(name, _text(value))}" for name, value in cells.items()]
     if row["kind"] == "mean":
         return listed(values) or f"{labels.column(effect)}"
@@ -104,18 +108,19 @@ def _cells(
     results: Results, engine: str, rows: Mapping[tuple[str, str], Mapping[str, Any]]
 ) -> tuple[tuple[str, ...], dict[tuple[str, str], tuple[str, ...]]]:
     """An engine's columns and the cells of its rows."""
-    bayes = bool(engines.of_family([engine], engines.BAYES))
+    bayes, pooled = engine == results.bayes, engine == results.pooled and bool(results.mixed)
     by_t = any(np.isfinite(row["df"]) for row in rows.values())
     columns = ("Estimate", f"{results.level} {'CrI' if bayes else 'CI'}")
-    columns += ("P(direction)",) if bayes else (*(("df",) if by_t else ()), "p")
+    if not pooled:
+        columns += ("P(direction)",) if bayes else (*(("df",) if by_t else ()), "p")
     cells = {}
     for key, row in rows.items():
         decimals = places(row["std_error"])
         low, high = (estimated(row[side], decimals) for side in ("conf_low", "conf_high"))
         shown = (estimated(row["estimate"], decimals), f"{low} to {high}")
         if bayes:
-            shown += (fixed(row["prob_direction"], 3),)
-        else:
+            shown += (p_value(row["prob_direction"]),)
+        elif not pooled:
             p = row["p_adjusted"] if row["kind"] == "contrast" else row["p_value"]
             df = (degrees(row["df"]) if np.isfinite(row["df"]) else "–",) if by_t else ()
             shown += (*df, p_value(p))

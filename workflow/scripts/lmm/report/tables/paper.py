@@ -11,7 +11,7 @@ import numpy as np
 
 from lmm.core import engines
 from lmm.core.tidy import RESIDUAL
-from lmm.core.words import capital, estimated, fixed, given, label, listed, p_value, places
+from lmm.core.words import estimated, fixed, given, label, listed, p_value, places
 from lmm.report.answer import sd_places
 from lmm.report.interest import degrees
 from lmm.results.study import Results
@@ -148,13 +148,14 @@ def _truth(results: Results) -> dict[tuple[str, ...], tuple[str, ...]]:
             key = (str(row["group"]) if isinstance(row["group"], str) else "", row["term"])
             if np.isfinite(row["truth"]):
                 drawn = results.realised(row["term"], key[0]) if row["effect"] == "ran_pars" else np.nan
-                found[key] = (given(row["truth"]), estimated(drawn, sd_places(row)) if np.isfinite(drawn) else "")
+                found[key] = (
+                    given(row["truth"]),
+                    estimated(drawn, sd_places(row)) if np.isfinite(drawn) else "",
+                )
     return found
 
 
-def _engine(
-    results: Results, name: str
-) -> tuple[tuple[str, ...], dict[tuple[str, ...], tuple[str, ...]]]:
+def _engine(results: Results, name: str) -> tuple[tuple[str, ...], dict[tuple[str, ...], tuple[str, ...]]]:
     """An engine's columns, and its cells by the row's key."""
     fit = results.fits[name]
     table = fit.parameters
@@ -162,6 +163,8 @@ def _engine(
     tested = not bayes and bool(table["p_value"].notna().any())
     by_t = tested and bool(table["df"].notna().any())
     columns = ("Estimate", f"{results.level} {'CrI' if bayes else 'CI'}")
+    if name == results.pooled and results.mixed:
+        tested = by_t = False  # in full in the appendix
     columns += ("df",) * by_t + ("p",) * tested
     empty = ("",) * (len(columns) - 2)
     cells = {}
@@ -213,4 +216,4 @@ def _note(results: Results) -> str:
     skipped = [label(name) for name, fit in results.fits.items() if not len(fit.parameters)]
     if skipped:
         said.append(f"No estimates: {listed(skipped)}.")
-    return capital(" ".join(said))
+    return " ".join(said)

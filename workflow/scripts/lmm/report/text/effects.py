@@ -4,6 +4,7 @@ from lmm.core.words import counted, number
 from lmm.report.tables.effects import effects as table
 from lmm.results.study import Results
 
+
 def effects(results: Results) -> list[str]:
     """How means and slopes are averaged, where the results have some that are not fixed effects."""
     if table(results) is None:

@@ -74,7 +74,9 @@ def _effects(results: Results, lead: str) -> list[str]:
             continue
         sign = "M" if one.kind == "mean" else "b"
         adjusted = " (adjusted for several comparisons)" if one.adjusted else ""
-        parts.append(f"{one.title}, {sign} = {interest.value(one, row)}, {_apa(results, lead, row)}{adjusted}")
+        parts.append(
+            f"{one.title}, {sign} = {interest.value(one, row)}, {_apa(results, lead, row)}{adjusted}"
+        )
     if not parts:
         return []
     more = f" (and {len(parts) - MOST} more, see the table)" if len(parts) > MOST else ""
