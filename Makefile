@@ -1,4 +1,4 @@
-# make | make test | make mutate | make lint | make bench | make lock | make schema; ARGS goes to the tool as it is.
+# make | make report | make test | make mutate | make lint | make bench | make lock | make schema; ARGS goes to the tool as it is.
 # Own data: make new STUDY=name DATA=file.csv; two runs: make compare A=old/results B=results.
 # On a cluster: make slurm-check | make ARGS="--profile profiles/slurm" | make resume | make faults; see docs/cluster.md.
 ARGS ?=
@@ -16,11 +16,16 @@ export MPLBACKEND = Agg
 unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONHOME
 
-.PHONY: run test mutate lint bench replay lock schema clean-results slurm-check resume faults new compare
+.PHONY: run report test mutate lint bench replay lock schema clean-results slurm-check resume faults new compare
 
 run: .venv/stamp
 	@$(BIN)/python workflow/tools/run.py $(ARGS)
-	@if [ -f results/report.html ]; then echo "The report: $(CURDIR)/results/report.html"; fi
+
+# The pages of the studies that are finished, made again from what is there.
+RENDERED = study_report report
+report: .venv/stamp
+	@LMM_RECOVERY_RENDER=made $(BIN)/python workflow/tools/run.py --allowed-rules $(RENDERED) all report_of_all_studies \
+	  --forcerun $(RENDERED) $(ARGS)
 
 # Files side by side; then those that start a cluster, alone: while it is there, every Snakemake on the machine asks it.
 # Status 5: ARGS left nothing to do for one of the two.

@@ -1,4 +1,4 @@
-"""The front door: `snakemake` here makes results/report.html for every study in config/config.yaml."""
+"""`snakemake` in this directory makes results/report.html for every study in config/config.yaml."""
 
 
 include: "workflow/Snakefile"

@@ -16,7 +16,7 @@ from watched import Watched, clone, empty, watch
 
 TITLE = "The coffee study: 1000 rows, 100 groups"
 REFERENCE = ROOT / "tests" / "reference"
-# .venv is finished and must not be touched: make is told that its stamp needs no making
+# .venv is finished and must not be touched: `-o` keeps make from making its stamp
 MAKE = ("make", "-o", ".venv/stamp")
 ONE_RULE = 'rule all:\n    output: "done"\n    log: "log"\n    shell: "echo > {output}"\n'
 SMOKE = {

@@ -94,7 +94,7 @@ def run_study(options: Options, project: Path, replicates: int) -> Watched:
 def by_engine(project: Path) -> Iterator[Row]:
     """Each engine's time a replicate, of the run just done."""
     told = (project / "results" / "coffee" / "recovery" / "diagnostics.json").read_text(encoding="utf-8")
-    for own in json.loads(told)["seconds"]:  # one design: one entry an engine
+    for own in json.loads(told)["seconds"]:  # one design: one entry per engine
         engine, number = own["engine"], own["number"]
         median, low, high, mean = (1e3 * own[name] for name in ("median", "low", "high", "mean"))
         usable = own["usable"] / number

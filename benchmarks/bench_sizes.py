@@ -85,7 +85,7 @@ def warm_start(options: Options, workers: dict, rows: int, groups: int, rounds: 
 
 
 def growth(options: Options, workers: dict) -> Iterator[Row]:
-    """Cost against rows at fixed groups, and against groups at fixed rows a group: table and figure."""
+    """Cost against rows at fixed groups, and against groups at fixed rows per group: table and figure."""
     own, rounds = workers["reml"], options.rounds(5)
     by_rows = [(rows, FIXED_GROUPS) for rows in ROWS]
     by_groups = [(groups * ROWS_A_GROUP, groups) for groups in GROUPS]

@@ -29,7 +29,7 @@ def usable_cores() -> int:
 
 
 def revision(root: Path) -> str:
-    """Short Git revision, with a word where files differ from it."""
+    """Short Git revision, marked if files differ from it."""
     git = ["git", "-C", str(root)]
     try:
         commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)

@@ -36,7 +36,7 @@ def sample(
     Raises
     ------
     RuntimeError
-        With the engine's last words.
+        With the end of the engine's output.
     """
     from lmm.engines.pymc.gates import ess_bulk
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from cluster import lab
-from lmm.core.compiled import DIGEST
+from lmm.core.compiled import CACHE
 
 ROOT = Path(__file__).parents[1]
 TINY = {
@@ -72,11 +72,12 @@ def copy_project(to: Path) -> Project:
     for name in ("Snakefile", "environment.yml"):
         shutil.copy2(ROOT / name, to / name)
     (to / "results").mkdir()
-    cache = Path("workflow/scripts/lmm/__pycache__")
-    for compiled in (ROOT / cache).glob(f"kernels-{DIGEST}"):
-        # the same sources give the same machine code; an edit of a kernel gets a directory of its own
-        (to / cache).mkdir()
-        (to / cache / compiled.name).symlink_to(compiled)
+    # the same sources give the same machine code; an edit of a kernel gets a directory of its own
+    copied = to / "workflow/scripts/lmm/__pycache__"
+    copied.mkdir()
+    for compiled in CACHE.glob("*"):
+        (copied / CACHE.name).mkdir(exist_ok=True)
+        (copied / CACHE.name / compiled.name).symlink_to(compiled)
     return Project(to)
 
 

@@ -179,8 +179,7 @@ def copy_of(root: Path, to: Path) -> Path:
             shutil.copy2(path, to / path.name)
     (to / "results").mkdir()
     compiled = SCRIPTS / "lmm" / "__pycache__"
-    for cache in (root / compiled).glob("kernels-*"):
-        shutil.copytree(cache, to / compiled / cache.name)
+    shutil.copytree(root / compiled / "kernels", to / compiled / "kernels")
     return to
 
 
@@ -201,8 +200,8 @@ def passes(file: str, place: Path) -> bool | None:
 
 def outcome(mutant: Mutant, files: list[str], place: Path) -> str:
     """`survived`, or by which test file a mutant is caught, tested in a copy of the project."""
-    module, cache = place / mutant.module, place / SCRIPTS / "lmm" / "__pycache__"
-    original, compiled = module.read_bytes(), set(cache.glob("kernels-*"))
+    module, cache = place / mutant.module, place / SCRIPTS / "lmm/__pycache__/kernels"
+    original, compiled = module.read_bytes(), set(cache.iterdir())
     try:
         module.write_text(mutant.source(place), encoding="utf-8")
         for file in files:
@@ -212,7 +211,7 @@ def outcome(mutant: Mutant, files: list[str], place: Path) -> str:
         return "survived"
     finally:
         module.write_bytes(original)
-        for own in set(cache.glob("kernels-*")) - compiled:
+        for own in set(cache.iterdir()) - compiled:
             shutil.rmtree(own)
 
 

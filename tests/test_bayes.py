@@ -7,17 +7,19 @@ import problems
 from lmm.config.engines import Pymc
 from lmm.core.errors import StudyError
 from lmm.core.progress import Progress
+from lmm.criticism import stage
 from lmm.data.rows import Rows
 from lmm.engines.pymc import chains
 from lmm.engines.pymc import fit as bayes
 from lmm.engines.pymc import full as bayes_full
 from lmm.engines.pymc import model as bayes_model
 from lmm.engines.pymc.chains import WORK, thin
+from lmm.engines.pymc.groups import group_draws, observed_means, replicated_means
 from lmm.engines.pymc.model import Setting
 from lmm.engines.pymc.posterior import fixed_draws, given_draws, summarise_groups
 from lmm.engines.pymc.priors import resolve
 from lmm.likelihood.marginal import log_density
-from lmm.likelihood.problem import roots_of
+from lmm.likelihood.problem import problem_of, roots_of
 from lmm.model.priors import Prior
 from lmm.moments.accumulate import compute
 from lmm.moments.moments import Moments
@@ -115,6 +117,60 @@ def test_round_trip_of_the_posterior(coffee, tmp_path):
     read = xr.open_datatree(path)
     np.testing.assert_array_equal(read["posterior"]["sd__x"], tree["posterior"]["sd__x"])
     assert "uniform(0, 100)" in read["posterior"].attrs["priors"]
+
+
+@pytest.mark.filterwarnings("ignore:Estimated shape parameter")
+def test_arviz_finds_what_its_loo_and_predictive_plots_need(coffee, tmp_path):
+    import arviz as az
+
+    moments, fit, tree = coffee
+    bayes.write(str(tmp_path / "posterior.nc"), tree)
+    read = az.from_netcdf(str(tmp_path / "posterior.nc"))
+    assert read["log_likelihood"]["y"].dims == ("chain", "draw", "level")
+    assert read["observed_data"]["y"].dims == ("level",)
+    found = az.loo(read, pointwise=True)
+    settings = {"priors": POST, "seed": 1, "conf_level": 0.95}
+    own = stage.criticise(moments, ("Intercept", "x"), (("Intercept",), ("x",)), tree, settings)
+    # one density, one smoothing; the relative ESS, here of all draws, moves the length of the smoothed tail
+    assert found.elpd == pytest.approx(own.about["loo"]["elpd"], abs=0.1 * own.about["loo"]["se"])
+    assert found.n_data_points == 100
+    assert az.plot_ppc_dist(read, backend="none") is not None
+    assert fit.diagnostics.summary["group_draws_kept"] == ["log_likelihood", "posterior_predictive"]
+    # the observed means lie inside of what is replicated: 5 % of 100 outside, four binomial errors of 2.2
+    low, high = np.quantile(read["posterior_predictive"]["y"], [0.025, 0.975], axis=(0, 1))
+    observed = read["observed_data"]["y"].to_numpy()
+    assert ((observed < low) | (observed > high)).sum() <= 5 + 4 * 2.2
+
+
+def test_groups_means_are_observed_and_replicated_as_rows_say():
+    terms, y, W, codes, levels = problems.rows_of("sleepstudy")
+    y, W, codes = y[:-3], W[:-3], codes[:-3]  # the last group has fewer rows
+    moments = compute(terms, y, W, codes, levels)
+    means = np.array([W[codes == j].mean(axis=0) for j in range(18)])
+    expected = [y[codes == j].mean() for j in range(18)]
+    np.testing.assert_allclose(observed_means(moments), expected, rtol=1e-12)
+    beta, root, sigma = np.array([250.0, 10.0]), np.array([[25.0, 0.0], [2.0, 5.0]]), 26.0
+    size = 20_000
+    drawn = replicated_means(
+        moments, terms.fixed, terms.random, np.tile(beta, (size, 1)), np.tile(root, (size, 1, 1)),
+        np.full(size, sigma), np.random.default_rng(1),
+    )  # fmt: skip
+    sd = np.sqrt(np.einsum("ja,ab,jb->j", means, root @ root.T, means) + sigma**2 / np.bincount(codes))
+    # 18 means and sd's of 20,000 draws: five standard errors
+    assert (abs(drawn.mean(axis=0) - means @ beta) <= 5 * sd / np.sqrt(size)).all()
+    np.testing.assert_allclose(drawn.std(axis=0), sd, rtol=5 / np.sqrt(2 * size))
+
+
+def test_beyond_the_limit_no_draws_of_groups_are_kept():
+    moments, terms = problems.moments_of("sleepstudy")
+    problem = problem_of(moments, terms.fixed, terms.blocks)
+    draws = np.zeros((4, 2)), np.tile(np.eye(2), (4, 1, 1)), np.ones(4)
+    rng = np.random.default_rng(1)
+    assert group_draws(moments, problem, draws, (2, 2), rng, 4 * 18 - 1) == {}
+    kept = group_draws(moments, problem, draws, (2, 2), rng, 4 * 18)
+    assert {name: array.shape for name, array in kept.items()} == {
+        "log_likelihood": (2, 2, 18), "posterior_predictive": (2, 2, 18),
+    }  # fmt: skip
 
 
 def quadrature(packed, priors: dict[str, Prior], ranges, points=20):

@@ -13,6 +13,7 @@ import pytest
 
 import problems
 from lmm.config.engines import Pymc
+from lmm.core import compiled
 from lmm.engines.pymc import fit as bayes
 from lmm.engines.pymc import model as bayes_model
 from lmm.engines.pymc.compile import LEAN, compile_model, lean_wrappers
@@ -107,3 +108,29 @@ def test_nutpies_functions_are_put_back():
         assert all(getattr(nutpie.compile_pymc, name) is not was for name, was in zip(LEAN, own, strict=True))
         raise ZeroDivisionError
     assert [getattr(nutpie.compile_pymc, name) for name in LEAN] == own
+
+
+def test_an_edit_of_a_module_compiles_anew_what_imports_it_and_nothing_else(tmp_path, monkeypatch):
+    library = tmp_path / "lmm"
+    texts = {
+        "a": "from lmm.core.compiled import kernel\n@kernel\ndef f(x): return x\n",
+        "b": "from lmm.a import f\n@kernel\ndef g(x): return f(x)\n",
+        "c": "from lmm.b import g\n@kernel\ndef h(x): return g(x)\n",
+        "d": "from lmm.plain import z\n@kernel\ndef k(x): return x\n",
+        "plain": "z = 1\n",
+    }
+    library.mkdir()
+    monkeypatch.setattr(compiled, "_library", library)
+
+    def digests():
+        compiled._source.cache_clear()
+        compiled.digest_of.cache_clear()
+        return {name: compiled.digest_of(str(library / f"{name}.py")) for name in "abcd"}
+
+    for name, text in texts.items():
+        (library / f"{name}.py").write_text(text)
+    before = digests()
+    assert len(set(before.values())) == 4
+    (library / "b.py").write_text(texts["b"] + "# another line\n")
+    after = digests()
+    assert {name for name in "abcd" if before[name] != after[name]} == {"b", "c"}

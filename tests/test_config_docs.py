@@ -1,4 +1,4 @@
-"""Schema and documentation of the configuration are in step with the models."""
+"""Schema and documentation of the configuration agree with the models."""
 
 import copy
 from pathlib import Path

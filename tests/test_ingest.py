@@ -54,7 +54,7 @@ def rows(source):
         ("d.csv", "y,x,g,X\n1,2,a,3\n", "column 'x': 'X' differs from it in case only"),
         ("d.csv.gz", "y,x,g\n1,2,a\n", "cannot be read: Not a gzipped file"),
         ("d.parquet", "y,x,g\n1,2,a\n", "cannot be read as Parquet"),
-        ("d.xlsx", "y,x,g\n1,2,a\n", "its suffix says no format"),
+        ("d.xlsx", "y,x,g\n1,2,a\n", "unknown file suffix"),
         ("d.csv", "y,x,g\n1,2\n3,4,a\n", "CSV Error on Line: 2; .*Expected Number of Columns: 3"),
         (
             "d.csv",

@@ -9,7 +9,7 @@ from lmm.likelihood.by_group import log_densities
 from lmm.likelihood.conditional import conditional
 from lmm.likelihood.grouped import differentiate, eliminate, reml_terms
 from lmm.likelihood.grouped_pairs import differentiate_pairs, eliminate_pairs
-from lmm.likelihood.lanes import LANES, pack, unpack
+from lmm.likelihood.lanes import LANES, WIDE, pack, unpack
 from lmm.likelihood.marginal import log_density, pack_problem
 from lmm.likelihood.problem import problem_of
 from lmm.model.terms import Terms
@@ -95,6 +95,33 @@ def test_gradient_is_the_difference_quotient(name, prior):
     expected.append((ends[0] - ends[1]) / (2 * step))
     # central differences: step^2 times third derivatives (up to 1e3) plus rounding 1e-14 * 100 / step
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("random", [("Intercept",), ("Intercept", "x0"), ("Intercept", "x0", "x1")])
+@pytest.mark.parametrize("prior", [False, True])
+def test_many_columns_are_dense_algebra_too(random, prior):
+    """More columns than WIDE and no multiple of VECTOR, one to three random effects: every path of the loops."""
+    rng = np.random.default_rng(12)
+    p, q = WIDE + 3, len(random)
+    fixed = ("Intercept", *(f"x{k}" for k in range(p - 1)))
+    terms, y, W, codes, levels = problems.simulated(
+        rng, [9] * 7, fixed, random, np.eye(q), 1.0, np.linspace(-1.0, 1.0, p)
+    )
+    root, sigma = np.tril(rng.normal(size=(q, q))) + np.eye(q), 1.3
+    problem = problem_of(compute(terms, y, W, codes, levels), terms.fixed, terms.blocks)
+    mean, precision = np.zeros(p), np.diag(np.linspace(0.5, 2.0, p))
+    packed = pack_problem(problem, mean, np.sqrt(precision)) if prior else pack_problem(problem)
+    found = log_density(packed, root, sigma)
+    expected = problems.dense(terms, y, W, codes, root @ root.T, sigma, (mean, precision) if prior else None)
+    # sums of some hundred terms of order 10 in double precision
+    assert -2.0 * found[0] == pytest.approx(expected if prior else expected[0], abs=1e-9)
+    step = 1e-5
+    ends = [log_density(packed, root, sigma + sign * step)[0] for sign in (1, -1)]
+    assert found[-1] == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-6, abs=1e-6)
+    change = np.zeros_like(root)
+    change[-1, 0] = step
+    ends = [log_density(packed, root + sign * change, sigma)[0] for sign in (1, -1)]
+    assert found[1 + (q - 1) * q] == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-6, abs=1e-6)
 
 
 def test_a_singular_factor_and_an_empty_one_are_finite():

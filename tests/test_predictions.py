@@ -75,7 +75,7 @@ def test_remls_predictions_are_those_of_the_dense_covariance_matrix(made):
     new = table[table["level"].isin(["new", "other"])]
     assert (new["fitted"] == new["fitted_fixed"]).all()
     beta = fit.parameters.set_index("term")["estimate"][list(TERMS.fixed)].to_numpy()
-    u = fit.ranef["estimate"].to_numpy().reshape(-1, 2)  # a row a group, in the levels' order
+    u = fit.ranef["estimate"].to_numpy().reshape(-1, 2)  # one row per group, in the levels' order
     own = W @ beta + (Z * u[codes]).sum(axis=1)
     # a sum of five products of sizes near 10: a few last bits
     np.testing.assert_allclose(table["fitted"][: len(y)], own, rtol=1e-13)
@@ -173,13 +173,13 @@ def test_rows_where_the_formula_has_no_value_are_named_before_any_fit(
     file = tmp_path / "p.csv"
     file.write_text("x,k,f,g\n1,1,u,a\n2,2,u,b\n-1,3,v,new\n")
     with pytest.raises(StudyError, match=said) as caught:
-        new_rows.check_before_fits(str(file), [formula], data, str(tmp_path / "d.parquet"))
+        new_rows.checked(str(file), [formula], data, str(tmp_path / "d.parquet"))
     assert caught.value.where == str(file)
     assert caught.value.what.endswith(
         f"expected numbers like the data's, {frame.x.min():g} to {frame.x.max():g}"
     )
     file.write_text("x,k,f,g\n1,1,u,a\n2,2,u,b\n1.5,3,v,new\n")
-    new_rows.check_before_fits(str(file), [formula], data, str(tmp_path / "d.parquet"))
+    new_rows.checked(str(file), [formula], data, str(tmp_path / "d.parquet"))
 
 
 def test_new_groups_and_numbers_of_another_type_are_read(tmp_path):

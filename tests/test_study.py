@@ -2,12 +2,14 @@
 
 import copy
 import json
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
+from lmm.config.designs import label
 from lmm.config.load import Study, load
 from lmm.core.errors import StudyError
 from lmm.core.streams import design_key
@@ -277,3 +279,29 @@ def test_plain_is_plain():
 
     check(grid(simulate={"groups": [10, 30], "corr": 0.5}).plain())
     assert not isinstance(grid(simulate={}).designs[0].settings.sigma, np.generic)
+
+
+@pytest.mark.parametrize(("groups", "sizes"), [(10**8, 2), (10**6, 100_000)])
+def test_planning_does_not_take_longer_for_more_groups(groups, sizes):
+    """Issue 10: under 10 s, of which this machine takes less than one; a plan has the sizes as they are written."""
+    from planning.plan import study_plan
+
+    simulate = {"groups": groups, "rows_per_group": {"sizes": [2 + k % 9 for k in range(sizes)]}}
+    given = {
+        "formula": "y ~ x + (x | group)",
+        "simulate": simulate,
+        "replicates": 10,
+        "engines": {"reml": {}},
+    }
+    began = time.process_time()
+    study = load({"studies": {"a": given}}).studies["a"]
+    plan = study_plan(study)
+    assert time.process_time() - began < 10
+    assert study.simulate.n_groups == groups
+    (design,) = plan["recovery"]["designs"].values()
+    assert len(design["settings"]["rows_per_group"]["sizes"]) == sizes
+
+
+def test_a_long_list_in_a_table_is_its_beginning():
+    assert label({"sizes": [3, 4]}) == "sizes(3, 4)"
+    assert label({"sizes": [7] * 100_000}) == "sizes(" + "7, " * 20 + "... 100,000 in all)"

@@ -21,7 +21,8 @@ from planning import wiring
 
 LIBRARY = ROOT / "workflow/scripts"
 SCRIPTS = sorted(path.stem for path in LIBRARY.glob("*_*.py"))
-ALL = {"all", "report_of_all_studies"}  # the targets themselves, which run nothing
+# Targets, which run nothing, and a study's own page, which is made again wherever the page of all studies is.
+ALL = {"all", "report_of_all_studies", "study_report"}
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +62,34 @@ def test_a_run_makes_every_artifact(finished):
     assert list((results / "tiny/figures").glob("*.svg"))
     assert json.loads((results / "summary.json").read_text())
     assert "<html" in (results / "report.html").read_text()[:2000]
+    assert (results / "tiny/report.html").read_bytes() == (results / "report.html").read_bytes()
     hidden = [path for path in results.rglob(".*") if path.name != ".snakemake_timestamp"]
     assert not hidden, "temporary files were left behind"
+
+
+def test_tables_are_the_same_bytes_in_another_environment(finished, tmp_path, monkeypatch):
+    """Another locale, time zone, hash seed and umask, and one core: every table made once more and compared."""
+    project = copy_project(tmp_path)
+    project.configure({"tiny": TINY})
+    environment = {"LC_ALL": "de_DE.UTF-8", "TZ": "Pacific/Kiritimati", "PYTHONHASHSEED": "7"}
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    found = [
+        path.relative_to(finished.root)
+        for suffix in ("csv", "parquet")
+        for path in (finished.root / "results/tiny").rglob(f"*.{suffix}")
+    ]
+    assert len(found) > 15, "the check would notice nothing"
+    before = os.umask(0o077)
+    try:
+        run = project.snakemake("--cores", "1", *map(str, found))
+    finally:
+        os.umask(before)
+    assert run.returncode == 0, run.stdout + run.stderr
+    differ = [
+        path for path in found if (project.root / path).read_bytes() != (finished.root / path).read_bytes()
+    ]
+    assert not differ
 
 
 def test_a_second_run_does_nothing_and_says_so(finished):
@@ -70,6 +97,16 @@ def test_a_second_run_does_nothing_and_says_so(finished):
     assert run.returncode == 0
     assert "Nothing to be done" in run.stdout + run.stderr
     assert "made anew" not in run.stdout + run.stderr, "an artifact of ours was taken for a half one"
+
+
+def test_pages_are_made_again_from_what_is_there_and_an_unfinished_study_is_left_out(finished, monkeypatch):
+    monkeypatch.setenv("LMM_RECOVERY_RENDER", "made")
+    finished.configure({"tiny": deepcopy(TINY), "other": deepcopy(TINY)}, "config/two.yaml")
+    rules = ("study_report", "report")
+    options = ("--configfile", "config/two.yaml", "--allowed-rules", *rules, "all", "report_of_all_studies")
+    assert finished.planned(*options, "--forcerun", *rules) == {
+        "study_report": 1, "report": 1, "report_of_all_studies": 1,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def _(s, m):
     agree(m[2], s.performance["n_replicates"].max())
     assert (m[3] is not None) == (designs > 1)
     for column, words in (
-        (("groups", "groups"), ("rows_per_group", "rows a group")) if len(s.axes) == 2 else ()
+        (("groups", "groups"), ("rows_per_group", "rows per group")) if len(s.axes) == 2 else ()
     ):
         values = " and ".join(str(value) for value in sorted(s.performance[column].unique()))
         assert f"{words} {values}" in m[0]

@@ -1,4 +1,4 @@
-"""What all rules share: the plan, targets, the library as inputs, settings, resources, the last words."""
+"""What all rules share: the plan, targets, the library as inputs, settings, resources, the closing lines."""
 
 import os
 import sys
@@ -8,6 +8,10 @@ SCRIPTS = Path(
     workflow.current_basedir.join("../scripts").get_path_or_uri(secret_free=True)
 ).resolve()
 sys.path.insert(0, str(SCRIPTS))
+# Jobs read this project's library too, where the environment's is another copy's.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    dict.fromkeys([str(SCRIPTS), *filter(None, [os.environ.get("PYTHONPATH")])])
+)
 
 from lmm.core import engines
 from lmm.core.errors import StudyError
@@ -23,6 +27,10 @@ LIBRARY = (
 EXACT, BAYES = (
     engines.first(engines.ENGINES, family) for family in (engines.EXACT, engines.BAYES)
 )
+
+# `make report`: pages of the studies that are finished, made again, and nothing else.
+ONLY_RENDER = "LMM_RECOVERY_RENDER" in os.environ
+PAGE = {"page": "report.html", "summary": "summary.json"}
 
 frame.say_whether_logs_are_shown(workflow.output_settings.show_failed_logs)
 
@@ -55,7 +63,10 @@ def validated(config):
 def targets():
     """What a run makes: the report, its verdicts, and an error where a study wants one of a failed gate."""
     strict = any(study["strict"] for study in reported().values())
-    wanted = ["results/report.html", "results/summary.json"] * bool(reported())
+    pages = [f"results/{name}" for name in reported()] + ["results"] * bool(reported())
+    wanted = [f"{place}/{file}" for place in pages for file in PAGE.values()]
+    if ONLY_RENDER:
+        return wanted
     wanted += [
         f"results/{name}/{engine}/{file}"
         for name in studies.keys() - reported().keys()
@@ -77,8 +88,18 @@ def targets():
 
 
 def reported():
-    """Studies that the report is about: those of several grouping factors end in tables."""
-    return {name: study for name, study in studies.items() if not study["several"]}
+    """Studies that the report is about; of several grouping factors there are tables only."""
+    return {
+        name: study
+        for name, study in studies.items()
+        if not study["several"] and (not ONLY_RENDER or finished(name))
+    }
+
+
+def finished(name):
+    """Is there all that a study's page is made from?"""
+    paths = shown(SimpleNamespace(study=name)).values()
+    return all(os.path.exists(path) for path in paths)
 
 
 def lib(script, *loaded):
@@ -141,15 +162,8 @@ def endings(name, study):
 
 
 def closing_lines():
-    """The last words of a run: fits that did not end well, and where the report is."""
-    made = {
-        key: path
-        for name, study in studies.items()
-        for key, path in endings(name, study).items()
-        if Path(path).exists()
-    }
-    lines = [
-        f"{study} {where}: {what}" for study, where, what in verdicts.problems(made)
-    ]
-    page = Path("results/report.html")
-    return "\n".join(lines + [f"Report: {page}"] * page.exists())
+    """What a run ends with: the answers, fits that did not end well, and where the pages are."""
+    ends = {}
+    for name, study in studies.items():
+        ends |= endings(name, study)
+    return "\n".join(verdicts.closing(studies, ends))

@@ -7,7 +7,6 @@ the user's files          -> data/data.parquet, data/data.json (data.json alone 
 
 rule simulate:
     input:
-        unpack(new_rows),
         lib=lib("simulate_data"),
     output:
         rows=ensure("results/{study}/data/data.parquet", non_empty=True),
@@ -35,7 +34,6 @@ rule simulate:
 
 rule ingest:
     input:
-        unpack(new_rows),
         lib=lib("ingest_data"),
         sources=sources,
     output:

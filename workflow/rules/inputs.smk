@@ -3,12 +3,6 @@
 from types import SimpleNamespace
 
 
-def new_rows(wildcards):
-    """The file of rows to predict, where there is one."""
-    file = studies[wildcards.study]["predict"]
-    return {"predict": local(file)} if file else {}
-
-
 def predicted(wildcards):
     """What predictions take: engines' tables, the rows that were fitted, those of the user's file."""
     base, study = f"results/{wildcards.study}", studies[wildcards.study]
@@ -18,7 +12,9 @@ def predicted(wildcards):
         for name, path in fits(wildcards).items()
         if f"{name.rpartition('_')[0]}_ranef" in mixed
     }
-    found |= new_rows(wildcards) | {"data": f"{base}/data/data.json"}
+    found["data"] = f"{base}/data/data.json"
+    if study["predict"]:
+        found["predict"] = f"{base}/predictions/new_rows.parquet"
     if study["copied"]:
         found["rows"] = f"{base}/data/data.parquet"
     if bayes := engines.first(study["engines"], engines.BAYES):
@@ -142,14 +138,23 @@ def everything(wildcards):
     return found
 
 
+def shown(wildcards):
+    """All that a study's page is made from, its name in front: its tables and figures."""
+    name, study = wildcards.study, studies[wildcards.study]
+    inputs = (recovered if study["recovery"] else everything)(wildcards)
+    if study["predicted"] and study["predict"]:
+        inputs["predictions"] = f"results/{name}/predictions/predictions.json"
+    inputs["figures"] = f"results/{name}/figures"
+    return {f"{name}/{key}": path for key, path in inputs.items()}
+
+
 def all_studies(wildcards):
-    """`everything` and the figures of every study, its name in front."""
-    found = {}
-    for name, study in reported().items():
-        read = recovered if study["recovery"] else everything
-        inputs = read(SimpleNamespace(study=name))
-        if study["predicted"] and study["predict"]:
-            inputs["predictions"] = f"results/{name}/predictions/predictions.json"
-        found |= {f"{name}/{key}": path for key, path in inputs.items()}
-        found[f"{name}/figures"] = f"results/{name}/figures"
-    return found
+    """What the page of all studies is made from; of a single study, the page that it has already."""
+    names = list(reported())
+    if len(names) == 1:
+        return {file: f"results/{names[0]}/{name}" for file, name in PAGE.items()}
+    return {
+        key: path
+        for name in names
+        for key, path in shown(SimpleNamespace(study=name)).items()
+    }

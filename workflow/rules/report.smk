@@ -1,9 +1,42 @@
-"""One self-contained page on all studies, and its verdicts for machines.
+"""Self-contained pages, of each study and of all of them, and their verdicts for machines.
 
-every study's artifacts -> report.html, summary.json
+a study's artifacts    -> <study>/report.html, <study>/summary.json, as soon as its own stages are done
+all studies' artifacts -> report.html, summary.json
 every engine's diagnostics -> verdict.txt, where a bad fit shall be an error
 report.html -> report.pdf, where it is asked for
 """
+
+
+rule study_report:
+    input:
+        unpack(shown),
+        lib=lib("write_report"),
+        templates=templates(),
+    output:
+        page="results/{study}/report.html",
+        summary="results/{study}/summary.json",
+    log:
+        "results/{study}/logs/report.log",
+    benchmark:
+        "results/{study}/benchmarks/report.tsv"
+    wildcard_constraints:
+        study=those(lambda study: not study["several"]),
+    localrule: short()
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(10),
+    params:
+        settings=planned["report"] if len(reported()) == 1 else {},
+        studies=lambda wildcards: {
+            wildcards.study: studies[wildcards.study]["stages"]["report"]
+        },
+    message:
+        "{wildcards.study}: report"
+    script:
+        "../scripts/write_report.py"
 
 
 rule report:
@@ -34,7 +67,7 @@ rule report:
         settings=planned["report"],
         studies={name: study["stages"]["report"] for name, study in reported().items()},
     message:
-        "report"
+        "report of all studies"
     script:
         "../scripts/write_report.py"
 

@@ -15,10 +15,10 @@ def main(job) -> None:
     terms = {name: read_terms(job.input.design, formula) for name, formula in formulas.items()}
     compared = Comparison(moments, formulas, terms)
     elpd, said = None, []
-    if settings["pymc"]:
+    if settings["bayes"]:
         from lmm.engines.pymc.models import sampled
 
-        elpd, said = sampled(moments, terms, settings["pymc"], job.threads)
+        elpd, said = sampled(moments, terms, settings["bayes"], job.threads)
     write_table(job.output.models, compared.criteria(elpd))
     write_table(job.output.tests, compared.tests(settings["bootstrap"], settings["seed"]))
     about = {"rows": moments.n_rows, "dropped": data["dropped"]["rows"], "notes": [*compared.notes(), *said]}

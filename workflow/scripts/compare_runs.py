@@ -15,7 +15,7 @@ from lmm.report.runs import compare
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("a", help="folder of results")
-    parser.add_argument("b", help="the folder to hold against it")
+    parser.add_argument("b", help="the folder to compare it with")
     parser.add_argument("--out", default="results/comparison-of-runs.html")
     asked = parser.parse_args()
     try:

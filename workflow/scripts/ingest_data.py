@@ -8,7 +8,6 @@ def main(job) -> None:
     from lmm.data import ingest
     from lmm.data.dialect import Reading
     from lmm.model.formula import together
-    from lmm.prediction import new_rows
 
     formula = together(job.params.settings["formulas"])
     drop, stated = job.params.settings["missing"] == "drop", Reading.of(job.params.settings)
@@ -19,9 +18,6 @@ def main(job) -> None:
     copied = bool(job.output.get("rows"))
     if copied:
         ingest.copy(source, job.output.rows, job.resources.mem_mb // 2)
-    if job.input.get("predict"):
-        formulas, rows = job.params.settings["formulas"], job.output.get("rows")
-        new_rows.check_before_fits(job.input.predict, formulas, details, rows)
     write_json(job.output.details, details | {"copied": copied})
 
 

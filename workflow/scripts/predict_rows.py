@@ -9,15 +9,14 @@ def main(job) -> None:
     from lmm.core.store import read_json, read_table, write_json, write_table
     from lmm.core.tidy import OWN_ROWS
     from lmm.moments.moments import Moments
-    from lmm.prediction import new_rows, stage
+    from lmm.prediction import stage
 
     data, designs = read_json(job.input.data), read_json(job.input.design)
     frames = {}
     if job.input.get("rows") and data["rows"] <= OWN_ROWS:
         frames["data"] = read_table(job.input.rows)
     if job.input.get("predict"):
-        source = new_rows.check(job.input.predict, stage.formula_of(designs), data)
-        frames["predict"] = new_rows.read(source)
+        frames["predict"] = read_table(job.input.predict)
     rows = pd.concat(frames, names=["source", "row"]) if frames else None
     moments = Moments.read(job.input.moments, job.input.moments_details)
     table, details = stage.by_all(dict(job.input.items()), designs, moments, rows, job.params.settings)

@@ -1,4 +1,4 @@
-"""A chunk of replicates: data sets drawn and fitted by every engine, one row a term; ranks for calibration."""
+"""A chunk of replicates: data sets drawn and fitted by every engine, one row per term; ranks for calibration."""
 
 from running.frame import run
 

@@ -9,7 +9,6 @@ def main(job) -> None:
     from lmm.core.streams import seed_sequence
     from lmm.data import ingest
     from lmm.model.formula import parse
-    from lmm.prediction import new_rows
     from lmm.simulation.rows import simulate
 
     settings = job.params.settings
@@ -26,8 +25,6 @@ def main(job) -> None:
     # What is said of a user's rows is said of simulated ones, by the same code.
     source = ingest.inspect(job.output.rows, formula.variables, formula.keys)
     _, details = ingest.scan(source, formula)
-    if job.input.get("predict"):
-        new_rows.check_before_fits(job.input.predict, settings["formulas"], details)
     write_json(job.output.details, details | {"sources": ["simulated"]})
 
 

@@ -1,4 +1,4 @@
-"""`make`: Snakemake, after a look at the configuration files that it is told to read.
+"""`make`: Snakemake with a line for each job, after a look at the configuration files that its options name.
 
     python workflow/tools/run.py [options of Snakemake]
 
@@ -16,6 +16,8 @@ from lmm.core.errors import StudyError
 from planning.configuration import check
 
 OPTIONS = ("--configfile", "--configfiles")
+# Where one of these is asked for, Snakemake's own lines are wanted.
+WHOLE = ("--verbose", "--logger", "--dry-run", "--dryrun", "-n", "--debug-dag", "--summary", "--quiet", "-q")
 
 
 def files(arguments: Sequence[str]) -> Iterator[str]:
@@ -37,7 +39,11 @@ def main(arguments: Sequence[str]) -> None:
             check(file)
     except StudyError as error:
         raise SystemExit(str(error)) from None
-    os.execv(sys.executable, [sys.executable, "-m", "snakemake", *arguments])
+    lines = [] if {argument.partition("=")[0] for argument in arguments} & {*WHOLE} else ["--logger", "lmm"]
+    # Snakemake looks for loggers where Python looks for modules.
+    places = [sys.path[0], *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(dict.fromkeys(places))}
+    os.execve(sys.executable, [sys.executable, "-m", "snakemake", *arguments, *lines], environment)
 
 
 if __name__ == "__main__":

@@ -139,13 +139,13 @@ def _stages(study) -> dict[str, dict[str, Any]]:
     if models:
         stages["model_moments"] = {"formulas": list(dict.fromkeys(models.values()))} | deficient
         count = study.settings.bootstrap or 0
-        stages["models"] = {"models": models, "bootstrap": count, "seed": study.seed, "pymc": None}
+        stages["models"] = {"models": models, "bootstrap": count, "seed": study.seed, "bayes": None}
     for engine in study.engines:
         stages[engine] = common | study.engine(engine) | {"formula": study.formula_for(engine).text}
     bayes = engines.first(study.engines, engines.BAYES)
     if models and bayes and not study.formula.weights:  # elpd would need the weights' densities
         own = ("priors", "chains", "tune", "draws", "seed", "target_accept", "conf_level")
-        stages["models"]["pymc"] = {name: stages[bayes][name] for name in own}
+        stages["models"]["bayes"] = {name: stages[bayes][name] for name in own}
     if exact := engines.first(study.engines, engines.EXACT):
         stages["influence"] = {"formula": stages[exact]["formula"]}
     stages["effect_functions"] = {"formula": study.formula.text, "effects": study.effects}
@@ -156,14 +156,13 @@ def _stages(study) -> dict[str, dict[str, Any]]:
     if study.simulate:
         design = study.designs[0].key
         stages["simulate"] = common | {"design": design, "simulate": study.simulate.plain()}
-        if study.settings.predict is not None:  # else the engines' formulas are nothing to it
-            stages["simulate"]["formulas"] = formulas
     else:
         every = list(dict.fromkeys([*formulas, *models.values()]))
         own = study.settings.plain()
         stages["ingest"] = {"formulas": every} | {
             key: own[key] for key in ("missing", "missing_values", "csv")
         }
+    stages["new_rows"] = {"formulas": stages.get("ingest", stages["moments"])["formulas"]}
     stages["predictions"] = _predictions(study, stages)
     return stages
 

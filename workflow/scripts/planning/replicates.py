@@ -22,7 +22,7 @@ def recovery(study, stages: dict[str, Any], starts: list[str]) -> dict[str, Any]
     fitted = {name: stages[name] for name in study.engines}
     for name in fitted:
         if engines.row(name).starts:
-            fitted[name] = fitted[name] | {"reml_is_start": name in starts}
+            fitted[name] = fitted[name] | {"exact_start": name in starts}
     stages["replicates"] = {
         "formula": study.formula.text,
         "formulas": stages["moments"]["formulas"],

@@ -81,7 +81,7 @@ def mark(results: Path) -> list[str]:
     Returns
     -------
     list of str
-        One line a file, for the user.
+        One line per file, for the user.
     """
     files = []
     for folder, inner, names in os.walk(results):

@@ -1,8 +1,10 @@
 """What is wrong with a run's fits, in one line each: singular, not converged, a failed gate, an error."""
 
 import csv
+import html
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 WORDS = {
@@ -14,7 +16,7 @@ WORDS = {
 }
 # Of replicates these are failures: a singular fit is a result of theirs, and a skipped one was left out on purpose.
 FAILED = ("non-converged", "gate-failed", "error")
-# Engines and designs that a message names; failures.csv has all of them.
+# Engines, designs and sentences that the console shows; failures.csv and the page have all of them.
 NAMED = 6
 
 
@@ -43,6 +45,48 @@ def problems(endings: Mapping[str, str]) -> list[tuple[str, str, str]]:
             said = [WORDS.get(fit["status"], fit["status"]), gates or fit["message"]]
             found.append((study, engine, ": ".join(filter(None, said))))
     return found
+
+
+def closing(studies: Iterable[str], endings: Mapping[str, str]) -> list[str]:
+    """What a run ends with: the answers, fits that did not end well, and where the pages are.
+
+    Parameters
+    ----------
+    studies : iterable of str
+        Their names.
+    endings : mapping
+        As `problems` takes it; files that were not made are passed over.
+
+    Returns
+    -------
+    list of str
+        Lines.
+    """
+    results = Path("results")
+    pages = {name: results / name / "report.html" for name in studies}
+    summaries = {name: page.with_name("summary.json") for name, page in pages.items()}
+    lines = [f"{name}: {said}" for name, path in summaries.items() if path.exists() for said in answer(path)]
+    made = {key: path for key, path in endings.items() if Path(path).exists()}
+    lines += [f"{study} {where}: {what}" for study, where, what in problems(made)]
+    page, paper = results / "report.html", results / "report.pdf"
+    shown = [page] if page.exists() else [own for own in pages.values() if own.exists()]
+    if paper.exists() and page.exists() and paper.stat().st_mtime >= page.stat().st_mtime:
+        return [*lines, f"Report: {page}", f"PDF: {paper}"]
+    return lines + [f"Report: {own}" for own in shown]
+
+
+def answer(path: str | Path) -> list[str]:
+    """The sentences that a study's page begins with, without its markup.
+
+    Parameters
+    ----------
+    path : str or Path
+        A study's summary.json.
+    """
+    (study,) = json.loads(Path(path).read_text(encoding="utf-8"))["studies"].values()
+    said = study.get("answer") or study.get("answers") or []
+    plain = (html.unescape(re.sub(r"<[^>]*>", "", line)).replace("\xa0", " ") for line in said)
+    return list(plain)[:NAMED]
 
 
 def failed_replicates(path: str | Path) -> str:

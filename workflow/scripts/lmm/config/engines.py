@@ -75,7 +75,8 @@ class Pymc(Override):
     target_accept: float = Field(0.8, ge=0.5, le=0.999)
     """Acceptance rate that the step size is tuned to."""
     keep_draws: int = Field(5_000_000, ge=0)
-    """Draws of random effects are stored up to this many numbers (draws x effects), else only summaries."""
+    """Draws of random effects (draws x effects), and of groups' log-likelihoods and means (draws x groups), are
+    stored up to this many numbers each; beyond it there are summaries only."""
 
 
 class Listed(Settings):

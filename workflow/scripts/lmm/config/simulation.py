@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from lmm.config.base import Settings, nearest
@@ -11,11 +11,22 @@ from lmm.config.base import Settings, nearest
 Probability = Annotated[float, Field(gt=0, lt=1)]
 
 
+MOST_SIZES = 100_000  # a list in a YAML file is read at about 30,000 values a second
+
+
 class Sizes(Settings):
     """Rows of each group, written out."""
 
     sizes: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
-    """Rows of the first, second, ... group; a shorter list is repeated over the groups."""
+    """Rows of the first, second, ... group, at most 100,000 numbers; a shorter list is repeated over the groups."""
+
+    @field_validator("sizes", mode="before")
+    @classmethod
+    def _few(cls, value: Any) -> Any:
+        if isinstance(value, list) and len(value) > MOST_SIZES:
+            what = "a longer list takes minutes to read; a shorter one is repeated over the groups, or {poisson: m}"
+            raise _wrong(f"{len(value):,} sizes: expected at most {MOST_SIZES:,}, for {what}")
+        return value
 
 
 class Poisson(Settings):

@@ -100,7 +100,7 @@ def _check_rows(simulation: Simulation, fixed: int, where: str) -> None:
     if simulation.rows is not None and groups > simulation.rows:
         raise StudyError(
             f"{where}.groups",
-            f"{groups} groups are more than {simulation.rows} rows allow; expected at least one row a group",
+            f"{groups} groups are more than {simulation.rows} rows allow; expected at least one row per group",
         )
     if isinstance(each, Sizes) and len(each.sizes) > groups:
         raise StudyError(

@@ -2,12 +2,15 @@
 
 numba's own cache looks at path and time of change of the compiled function's file: a fresh checkout compiles
 everything anew, and an edit of a function that a kernel *calls* in another module leaves stale machine code
-behind. Here the cache is named after the content of all modules that hold kernels.
+behind. Here a module's compiled functions are kept under the digest of its text and of the text of every module
+with kernels that it imports: an edit compiles anew what it can have changed, and nothing else.
 """
 
 import hashlib
 import os
+import re
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,34 +19,69 @@ from numba.core import config as _config
 from numba.core.caching import InTreeCacheLocator
 
 _library = Path(__file__).parents[1]
-_digest = hashlib.sha256()
-for _module in sorted(_library.rglob("*.py")):
-    _text = _module.read_bytes()
-    if b"@kernel" in _text or b"@c_function" in _text:
-        _digest.update(_text)
-DIGEST = _digest.hexdigest()[:16]
-CACHE = _library / "__pycache__" / f"kernels-{DIGEST}"
+CACHE = _library / "__pycache__" / "kernels"
+
+
+@cache
+def _source(module: Path) -> tuple[bytes, frozenset[Path]]:
+    """A module's text, and the modules with kernels that it imports."""
+    text = module.read_bytes()
+    names = re.findall(rb"^(?:from|import) (lmm[\w.]*)", text, re.M)
+    paths = (_library.parent / f"{name.decode().replace('.', '/')}.py" for name in names)
+    return text, frozenset(path for path in paths if path.is_file() and _has_kernels(path))
+
+
+def _has_kernels(module: Path) -> bool:
+    text = module.read_bytes()
+    return b"@kernel" in text or b"@c_function" in text
+
+
+@cache
+def digest_of(module: str) -> str:
+    """What a module's machine code depends on: its text and that of the modules with kernels it imports.
+
+    Parameters
+    ----------
+    module : str
+        The module's file, absolute.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits.
+    """
+    met: dict[Path, bytes] = {}
+    left = [Path(module)]
+    while left:
+        path = left.pop()
+        if path not in met:
+            met[path], imported = _source(path)
+            left.extend(imported)
+    digest = hashlib.sha256()
+    for path in sorted(met):
+        digest.update(path.relative_to(_library).as_posix().encode() + b"\n" + met[path])
+    return digest.hexdigest()[:16]
 
 
 class KernelLocator(InTreeCacheLocator):
-    """Places the cache of this library's kernels in lmm/__pycache__/kernels-<digest of their sources>."""
+    """Places the cache of a module's kernels in lmm/__pycache__/kernels/<module>-<digest of what it depends on>."""
 
     def __init__(self, py_func, py_file):
         super().__init__(py_func, py_file)
-        module = ".".join(Path(py_file).relative_to(_library).with_suffix("").parts)
-        self._place = f"{module}-{py_func.__code__.co_firstlineno}"
+        self._digest = digest_of(py_file)
+        self._module = ".".join(Path(py_file).relative_to(_library).with_suffix("").parts)
 
     def get_cache_path(self):
         """The directory."""
-        return str(CACHE)
+        return str(CACHE / f"{self._module}-{self._digest}")
 
     def get_source_stamp(self):
         """The directory's name already identifies the sources."""
-        return DIGEST
+        return self._digest
 
     def get_disambiguator(self):
-        """Functions of one name are told apart by module and line."""
-        return self._place
+        """A module's functions have names of their own."""
+        return ""
 
     @classmethod
     def from_function(cls, py_func, py_file):

@@ -17,7 +17,7 @@ class Progress:
     label : str
         What the step does, as the line's beginning.
     total : float or None
-        Units of work; `advance` and `at` count them. None where nobody knows: then their number is shown.
+        Units of work; `advance` and `at` count them. None if unknown: their number is then shown.
     stream : text stream, optional
         Instead of stderr and the terminals. A bar is redrawn in place on a terminal, a line is added elsewhere.
     after : float, optional

@@ -218,7 +218,7 @@ def variables(terms: Sequence[str]) -> dict[str, str]:
 
 
 def by_term(posterior: Any) -> dict[str, Any]:
-    """The posterior's variables with one number a draw, by tidy term."""
+    """The posterior's variables with one number per draw, by tidy term."""
     return {
         str(values.attrs.get("term", name)): values
         for name, values in posterior.data_vars.items()

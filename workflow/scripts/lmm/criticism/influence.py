@@ -51,9 +51,9 @@ def influence(
     Returns
     -------
     DataFrame
-        Columns `COLUMNS`, a row a group and parameter. change = estimate_without - estimate; standardised = change
-        over the full fit's standard error (NaN where that has none); status is `ok`, `singular`, `non-converged`
-        or `not estimable` (without the group a fixed effect has no estimate).
+        Columns `COLUMNS`, one row per group and parameter. change = estimate_without - estimate; standardised =
+        change over the full fit's standard error (NaN where that has none); status is `ok`, `singular`,
+        `non-converged` or `not estimable` (without the group a fixed effect has no estimate).
     dict
         groups, refits, left_out (why there are none or not all; empty: all groups).
     """

@@ -361,5 +361,5 @@ def exact(moments, response: str, names: Sequence[str], where: str) -> None:
     """
     fit = moments.ols(tuple(names))
     if fit.rss <= EXACT * fit.tss:
-        what = f"column {response!r}: explained without any rest by {', '.join(names)}"
+        what = f"column {response!r}: fitted exactly by {', '.join(names)}"
         raise StudyError(where, f"{what}, expected a response that varies around the fixed effects")

@@ -216,7 +216,7 @@ def _format(file: str) -> str:
     for suffix, kind in SUFFIXES.items():
         if file.lower().endswith(suffix):
             return kind
-    raise StudyError(file, f"its suffix says no format, expected one of {', '.join(SUFFIXES)}")
+    raise StudyError(file, f"unknown file suffix, expected one of {', '.join(SUFFIXES)}")
 
 
 def _text_header(file: str, kind: str, stated: Reading) -> tuple[tuple[str, ...], Dialect]:

@@ -123,7 +123,7 @@ def summarise(
 
 
 def _can_be_number(source: Source, name: str) -> bool:
-    """CSV says nothing of types; Parquet does."""
+    """CSV has no types; Parquet has."""
     return source.kinds.get(name) != "VARCHAR"
 
 

@@ -1,4 +1,4 @@
-"""statsmodels' MixedLM by REML, from the rows, with what it lacks added and what it gets wrong detected."""
+"""statsmodels' MixedLM by REML, from the rows, adding what it lacks and detecting what it gets wrong."""
 
 import time
 import warnings

@@ -78,7 +78,7 @@ def profile_intervals(problem: Problem, best: Optimum, level: float) -> tuple[np
         before the edge of the parameter space. Where an sd may be 0, every correlation with it is possible:
         [-1, 1].
     list of str
-        A word for each limit that was not found.
+        One warning per limit that was not found.
     """
     structure = problem.structure
     target = float(stats.chi2.ppf(level, 1))

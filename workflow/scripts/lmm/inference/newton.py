@@ -1,4 +1,4 @@
-"""Newton's method on the REML criterion, free and with one parameter held: the machine under `reml`.
+"""Newton's method on the REML criterion, free and with one parameter held: the optimiser behind `reml`.
 
 The coordinates phi are the free elements of L (a root of D, rows scaled and permuted as the caller likes) and
 log sigma, both in the kernel's units. No element is bounded: the criterion is even in the columns of L, and a

@@ -13,7 +13,7 @@ import llvmlite.binding
 import numba
 import numpy as np
 
-from lmm.core.compiled import DIGEST, c_function, kernel
+from lmm.core.compiled import c_function, digest_of, kernel
 from lmm.likelihood.elimination import factorise, project, solve_lower
 from lmm.likelihood.grouped_pairs import differentiate_pairs, eliminate_pairs
 from lmm.likelihood.lanes import (
@@ -26,7 +26,7 @@ from lmm.likelihood.lanes import (
     sum_of_logs,
 )
 
-SYMBOL = f"lmm_reml_terms_{DIGEST}"
+SYMBOL = f"lmm_reml_terms_{digest_of(__file__)}"
 
 _pointer = numba.types.CPointer(numba.types.double)
 _size = numba.types.int64
@@ -39,7 +39,7 @@ def eliminate(gram, factor, schur, d_logdet, rest):
 
     Subtracts sum_j [B c]'Lambda M^-1 Lambda'[B c] from `schur`, fills `d_logdet` with
     sum_j A - A Lambda M^-1 Lambda'A (lower triangle) and `rest` with [B c] - A Lambda M^-1 Lambda'[B c];
-    the last two only where `rest` has room for them.
+    the last two only if `rest` is non-empty.
 
     Parameters
     ----------

@@ -10,11 +10,12 @@ import llvmlite.binding
 import numba
 import numpy as np
 
-from lmm.core.compiled import DIGEST, c_function, kernel
+from lmm.core.compiled import c_function, digest_of, kernel
 from lmm.likelihood.grouped import reml_terms, solve_triangle
 from lmm.likelihood.problem import Problem
 
-HEADER = 8  # q, p, blocks of groups, N - p, y's scale, constant, groups a block, normal priors of beta
+HEADER = 8  # q, p, blocks of groups, N - p, y's scale, constant, groups per block, normal priors of beta
+DIGEST = digest_of(__file__)
 SYMBOL = f"lmm_log_density_{DIGEST}"
 
 _pointer = numba.types.CPointer(numba.types.double)

@@ -288,7 +288,7 @@ def _remainder(
         names = ", ".join(moments.groups[k] for k in order[1:])
         what = (
             f"{n_columns} random effects of {names} are crossed with {moments.groups[order[0]]}, expected at most "
-            f"{LARGEST}; leave out random slopes or a factor, or fit a part of the data"
+            f"{LARGEST}; leave out random slopes or a factor, or fit part of the data"
         )
         raise StudyError("formula", what)
     where = np.cumsum(np.append(0, widths)) if pattern is None else pattern.start_of

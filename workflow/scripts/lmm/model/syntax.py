@@ -38,7 +38,7 @@ REFUSED = {
 
 # Stand-ins are private characters of Unicode, which have no meaning for anyone and seldom occur.
 FIRST = 0x10FF00
-MARK = chr(FIRST + 0x80)  # behind a name that is none as it stands: a word of Python's, a number, an odd one
+MARK = chr(FIRST + 0x80)  # behind a name that is none as it stands: a keyword of Python, a number, an odd one
 STAND_INS = {code: FIRST + code for code in range(0x80) if not (chr(code).isalnum() or chr(code) == "_")}
 SIGNS = {FIRST + code: code for code in range(0x80)} | {ord(MARK): ""}
 

@@ -294,7 +294,7 @@ class Moments:
         )
 
     def write(self, table: str, details: str) -> None:
-        """Write moments.parquet (a row a group) and moments.json (global sums, basis)."""
+        """Write moments.parquet (one row per group) and moments.json (global sums, basis)."""
         rows = self.gram.shape[1]
         columns: dict[str, np.ndarray] = {"level": self.levels, "n": self.n}
         columns |= {name: self.gram[:, a, b] for name, a, b in _products(self.basis, rows)}

@@ -106,7 +106,7 @@ def sample(
 ) -> pd.DataFrame:
     """Some rows of a scanned source, always the same ones: the first, and others spread over the files.
 
-    Of text files only the beginnings are read, for the rest of them has no address.
+    Of text files only the beginnings are read, for the rest cannot be read at an offset.
 
     Parameters
     ----------

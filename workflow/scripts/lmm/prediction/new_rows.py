@@ -89,10 +89,10 @@ def _numbers(name: str, column, kind: str, locate: Locator) -> None:
         )
 
 
-def check_before_fits(
+def checked(
     file: str, formulas: Sequence[str], data: Mapping[str, Any], rows: str | None = None
-) -> None:
-    """Everything that could keep the model from being predicted at the file's rows, before it is fitted.
+) -> pd.DataFrame:
+    """The file's rows, once nothing is left that could keep the model from being predicted at them.
 
     Parameters
     ----------
@@ -103,6 +103,11 @@ def check_before_fits(
         data.json's content, of the rows that are fitted.
     rows : str, optional
         Path of data.parquet, from which poly(), bs() and the like take their bases.
+
+    Returns
+    -------
+    DataFrame
+        As `read` has it.
 
     Raises
     ------
@@ -117,7 +122,9 @@ def check_before_fits(
     formula = together(formulas)
     source = check(file, formula, data)
     frame = read_table(rows) if rows and formula.stateful else None
-    check_values(file, designs(formulas, data, frame)[0], read(source), data)
+    found = read(source)
+    check_values(file, designs(formulas, data, frame)[0], found, data)
+    return found
 
 
 def check_values(file: str, design: Any, rows: pd.DataFrame, data: Mapping[str, Any]) -> None:

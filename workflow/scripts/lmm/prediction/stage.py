@@ -9,17 +9,11 @@ from lmm.core.engines import BAYES, row
 from lmm.core.errors import StudyError
 from lmm.core.tidy import OWN_ROWS, Fit
 from lmm.model.design import rebuild
-from lmm.model.formula import Formula, together
 from lmm.model.syntax import spaced
 from lmm.moments.moments import Moments
 from lmm.prediction.predict import COLUMNS, predict
 
 NAMED = 5  # new groups that are named
-
-
-def formula_of(designs: Mapping[str, Any]) -> Formula:
-    """The formula with the columns of all formulas of design.json."""
-    return together(list(designs))
 
 
 def by_all(

@@ -20,7 +20,7 @@ from lmm.proposal.identifiers import commonest, inside, labels_units, numbers_ro
 
 FEW_LEVELS = 20  # a text predictor with more costs more coefficients than a first model should have
 MOST_PREDICTORS = 6
-SLOPE_ROWS = 3  # rows a group, on average, below which a slope of its own is mostly noise
+SLOPE_ROWS = 3  # rows per group, on average, below which a slope of its own is mostly noise
 GROUPS = 5  # fewer groups say next to nothing of a variance between them
 ARMS = 5  # a trial has no more arms
 # Words in a column's name that say what it is. A name is no proof, and the file says that it was used.
@@ -314,7 +314,7 @@ def _group(source: Source, frame: pd.DataFrame, columns: list[Column], named: st
     }
     best = [column for column in possible if scores[column.name] == max(scores.values())]
     if len(best) == 1:
-        why = "named like one" if labels_units(best[0]) else "its levels come back"
+        why = "named like one" if labels_units(best[0]) else "its values repeat"
         return replace(best[0], role="group", why=why)
     raise StudyError(source.files[0], _undecided("grouping factor", "GROUP", best, columns))
 

@@ -133,7 +133,7 @@ def merge(files: Iterable[str | Path], keys: Sequence[str]) -> pa.Table:
 
 
 def design_columns(about: Mapping[str, Mapping[str, Any]], keys: Sequence[str]) -> dict[str, pa.Array]:
-    """Columns that describe designs, a value a design; text where any of them is, none that says nothing."""
+    """Columns that describe designs, one value per design; text where any of them is, empty columns are left out."""
     names = dict.fromkeys(name for key in keys for name in about.get(key, {}))
     out = {}
     for name in names:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lmm.config.designs import label
 from lmm.config.simulation import Simulation
 from lmm.core.streams import address, seed_sequence, stream
 from lmm.core.tidy import RESIDUAL, corr_key
@@ -264,13 +265,6 @@ def truth_of_values(
             name: dict(zip(levels, effects[:, k].tolist(), strict=True)) for k, name in enumerate(random)
         },
     }
-
-
-def label(value: Any) -> str:
-    """`{poisson: 8}` as `poisson(8)`, so that it fits in a column of a table."""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key}({label(item)})" for key, item in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def label_shape(shape: Any) -> str:

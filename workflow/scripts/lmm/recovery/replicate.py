@@ -84,7 +84,7 @@ class Engine:
             moments=data.moments,
             rows=None if rows is None else lambda: narrowed(rows, self.terms),
             truth=data.truth,
-            start=exact if self.settings.get("reml_is_start") else None,
+            start=exact if self.settings.get("exact_start") else None,
             seed=seed,
             scales=data.prior_moments,
             brief=True,

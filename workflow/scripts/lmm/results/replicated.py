@@ -20,7 +20,7 @@ TABLES = ("performance", "failures", "calibration")
 AXES = {
     "groups": "groups",
     "rows": "rows",
-    "rows_per_group": "rows a group",
+    "rows_per_group": "rows per group",
     "sigma": "residual sd",
     "corr": "correlation",
     "generator": "generator",
@@ -209,7 +209,7 @@ def read(study: str, settings: Mapping[str, Any], paths: Mapping[str, Any]) -> R
 
 
 def _settled(column: pd.Series) -> pd.Series:
-    """An axis that only some of the designs set, as text with a word for the others: NaN equals nothing."""
+    """An axis that only some of the designs set, as text with a label for the others: NaN never compares equal."""
     unset = column.isna()
     return column.map(axis_value).mask(unset, UNSET) if unset.any() and not unset.all() else column
 

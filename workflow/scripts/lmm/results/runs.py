@@ -40,7 +40,7 @@ class Run:
     ----------
     folder : Path
     summary : dict
-        summary.json.
+        summary.json of the run, and those of studies that finished in others.
     studies : dict of str to Path
         Studies that the run's report is on and whose artifacts are there.
     """
@@ -67,9 +67,15 @@ def read(folder: str | Path) -> Run:
     folder = Path(folder)
     if not folder.is_dir():
         raise StudyError(str(folder), "no such folder, expected one of results, as a finished run leaves it")
-    if not (folder / SUMMARY).is_file():
+    # a study's own, made as soon as the study was finished, says more than the last run's
+    files = [file for file in (folder / SUMMARY, *sorted(folder.glob(f"*/{SUMMARY}"))) if file.is_file()]
+    if not files:
         raise StudyError(str(folder), f"has no {SUMMARY}, expected the results of a run that made its report")
-    summary = read_json(folder / SUMMARY)
+    read_ = [read_json(file) for file in files]
+    summary = read_[0]
+    for own in read_[1:]:
+        for key in ("studies", "configuration"):
+            summary[key] = summary.get(key, {}) | own[key]
     studies = {name: folder / name for name in summary["studies"] if (folder / name).is_dir()}
     return Run(folder, summary, studies)
 

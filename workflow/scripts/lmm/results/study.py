@@ -164,7 +164,7 @@ class Results(Reported):
         return [] if self.rows is None else sorted(self.rows[self.group].astype(str).unique(), key=natural)
 
     def wide(self, engine: str, column: str = "estimate") -> pd.DataFrame:
-        """An engine's random effects, a row a level (in `levels`' order) and a column a term."""
+        """An engine's random effects, one row per level (in `levels`' order) and one column per term."""
         table = self.mixed[engine].ranef
         wide = table.assign(level=table["level"].astype(str)).pivot_table(
             index="level", columns="term", values=column, aggfunc="first"

@@ -119,7 +119,7 @@ def leave_one_out(
     Returns
     -------
     DataFrame
-        Columns `COLUMNS`, a row a group: elpd = log p(y_j | all other groups), p_loo what knowing the group adds.
+        Columns `COLUMNS`, one row per group: elpd = log p(y_j | all other groups), p_loo what knowing the group adds.
     dict
         elpd, se (over groups), p_loo, draws, good_k, high (levels with a k above it, the worst first).
 

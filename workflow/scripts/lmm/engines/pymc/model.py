@@ -19,12 +19,11 @@ from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_default_op_cache_key
 
-from lmm.core.compiled import DIGEST
 from lmm.core.progress import Progress
 from lmm.core.tidy import RESIDUAL
 from lmm.engines.pymc.compile import compile_model
 from lmm.engines.pymc.priors import Priors
-from lmm.likelihood.marginal import log_density
+from lmm.likelihood.marginal import DIGEST, log_density
 from lmm.likelihood.problem import Structure
 from lmm.model.priors import Prior
 
