@@ -47,7 +47,8 @@ def _fits(results: Results) -> Card | None:
     states = {name: fit.diagnostics.status for name, fit in results.fits.items()}
     off = {name: state for name, state in states.items() if state not in ("ok", "gate-failed")}
     if not off:
-        return Card("fits", "good", title, "yes", (("plain", f"{listed([label(name) for name in states])}"),))
+        said = f"{listed([label(name) for name in states])} ended ok."
+        return Card("fits", "good", title, "yes", (("plain", said),))
     lines = tuple(
         ("bad" if state == "error" else "warn", text.status(results, name)) for name, state in off.items()
     )

@@ -93,7 +93,7 @@ def render(
 
 
 def _headline(studies: list) -> str:
-    """What the report is about, where nobody said: a single study's title; a question where there is a truth."""
+    """What the report is about, if no title is given: a single study's title; a question where there is a truth."""
     if len(studies) == 1:
         return studies[0].title
     if any(isinstance(study, recovered.Recovered) or study.truth for study in studies):

@@ -89,7 +89,7 @@ class Fitted:
         return np.asarray(fit, float)
 
     def residuals(self, engine: str) -> np.ndarray:
-        """Response minus the engine's fit (random effects included), a value a row."""
+        """Response minus the engine's fit (random effects included), a value per row."""
         codes = self.codes if engine in self.results.mixed else None
         return self.response() - self.predict(engine, self.results.rows, codes)
 

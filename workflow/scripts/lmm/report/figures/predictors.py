@@ -9,7 +9,7 @@ from scipy import stats
 
 from lmm.core.errors import StudyError
 from lmm.core.tidy import by_term
-from lmm.core.words import estimated, given, label, listed, places, scaled, short_levels
+from lmm.core.words import estimated, label, listed, places, scaled, short_levels
 from lmm.inference.degrees_of_freedom import FixedEffects
 from lmm.inference.effects import functions
 from lmm.inference.reference_grid import ReferenceGrid, Request
@@ -229,7 +229,8 @@ def _said(results: Results, panel: Panel, found: pd.DataFrame) -> str:
         ends = part.iloc[[0, -1]] if panel.numeric else part
         points = []
         for row in ends.itertuples():
-            where = given(row.x) if panel.numeric else _level(results, panel.name, row.x)
+            width = panel.values[-1] - panel.values[0] if panel.numeric else 0.0
+            where = scaled(row.x, width) if panel.numeric else _level(results, panel.name, row.x)
             points.append(f"{estimated(row.mean, places(row.error))} at {where}")
         by = (
             f"with {results.labels.column(panel.other)} = {_level(results, panel.other, value)} "

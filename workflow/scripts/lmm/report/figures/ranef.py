@@ -32,7 +32,7 @@ def caterpillar(results: Results, _: Fitted) -> Drawing:
     figure, axes = abreast(len(terms), 235)
     shown_all = len(levels) <= MANY
     said, places = [], []
-    for ax, term in zip(axes.flat, terms, strict=True):
+    for ax, term in zip(axes.flat, terms, strict=False):
         wide = {
             name: [results.wide(name, c)[term].to_numpy(float) for c in ("estimate", "conf_low", "conf_high")]
             for name in names
@@ -84,7 +84,7 @@ def caterpillar(results: Results, _: Fitted) -> Drawing:
 
 
 def areas(figure, places: list) -> tuple:
-    """The area of each group in axes with a column a group, in points from the top left corner."""
+    """The area of each group in axes with a column per group, in points from the top left corner."""
     lay_out(figure)
     scale, height, hits = 72 / figure.dpi, figure.get_figheight() * 72, []
     for ax, levels, at in places:
@@ -105,7 +105,7 @@ def differences(results: Results, _: Fitted) -> Drawing:
     table, terms = results.tables["ranef_differences"], results.random_terms
     figure, axes = abreast(len(terms), 235)
     said, drawn = [], second == results.bayes  # posterior means alone have a Monte Carlo error
-    for ax, term in zip(axes.flat, terms, strict=True):
+    for ax, term in zip(axes.flat, terms, strict=False):
         mine = table[table["term"] == term]
         x, d = mine[first].to_numpy(float), mine["difference"].to_numpy(float)
         error = np.nan_to_num(mine["mcse"].to_numpy(float))

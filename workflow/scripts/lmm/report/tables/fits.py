@@ -108,7 +108,7 @@ def correlations(summary: Mapping[str, Any], engine: str, said: str) -> Table | 
     return table(f"{engine}-corr", f"{said}: correlation of fixed effects.", frame, columns)
 
 
-# Measures of variance explained: in full, and as a row of the comparison has room for.
+# Measures of variance explained: in full, and short.
 MEASURES = {
     "post": "share of the summed variance components (depends on the predictors' units)",
     "johnson": "random effects' share, mean over rows (Johnson 2014)",
@@ -126,7 +126,7 @@ SHORT = {
 
 
 def explained(results: Results) -> Table | None:
-    """Variance explained: a row a measure, a column an engine."""
+    """Variance explained: a row per measure, a column per engine."""
     frame = results.tables.get("variance_explained")
     if frame is None or not len(frame):
         return None

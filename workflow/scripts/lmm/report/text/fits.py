@@ -287,7 +287,7 @@ def bayes(results: Results) -> list[str]:
     if loose:
         verdict = "passes" if loose["passed"] else "fails"
         also = "also " if loose["passed"] == (not failed) else ""
-        said.append(f"The fit {also}{verdict} a looser rule that many use ({loose['rule']}).")
+        said.append(f"The fit {also}{verdict} the looser limits that many use ({loose['rule']}).")
     return said
 
 

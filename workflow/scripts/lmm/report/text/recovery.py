@@ -245,7 +245,7 @@ def failures(recovered: Recovered) -> list[str]:
         size = common["n_used"] + common["n_missing"]
         least, most = int(size.min()), int(size.max())
         span = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-        said.append(f"Every engine managed {span} of {recovered.n_replicates:,} replicates a design.")
+        said.append(f"Every engine managed {span} of {recovered.n_replicates:,} replicates per design.")
     return said
 
 
