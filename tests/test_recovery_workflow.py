@@ -186,7 +186,7 @@ def test_a_replay_of_own_data_has_the_replicates_fits_and_the_whole_report(finis
     again = replay(finished, "own", "1", "--config", "config/own.yaml")
     assert again.returncode == 0, again.stdout + again.stderr
     (place,) = (finished.root / "results/replays").glob("own-*-1")
-    assert "What was simulated" in (place / "results/report.html").read_text()
+    assert "were simulated" in (place / "results/report.html").read_text()
     table = replicates(finished, "own").query("replicate == 1 and effect in ('fixed', 'ran_pars')")
     for engine in ("reml", "pymc"):
         fit = pd.read_csv(place / f"results/own/{engine}/parameters.csv").set_index("term")

@@ -76,9 +76,8 @@ def effects(results: Results, fitted: Fitted) -> Drawing:
         f"{results.level} {kind} interval; grey dots: rows{'; thin lines: groups' if thin else ''}."
     )
     response = results.labels.column(results.response)
-    return Drawing(
-        figure, "Effects of the predictors", caption, f"Predicted mean of {response}. {' '.join(said)}"
-    )
+    alt = " ".join(f"Predicted mean of {response} by {one}" for one in said)
+    return Drawing(figure, "Effects of the predictors", caption, alt or "No effect could be drawn.")
 
 
 def _panels(results: Results, grid: ReferenceGrid) -> list[Panel]:
