@@ -7,6 +7,7 @@ import rivals_found
 from curves import draw
 from datasets import generate
 from harness import HERE, Options, Row, WorkerError, own_worker, ratio_of, row_of, skipped, start, take_turns
+from several_sizes import several
 
 TITLE = "From 10,000 to a million rows: reml and MixedLM"
 # rows, groups, rounds
@@ -30,6 +31,7 @@ def measure(options: Options) -> Iterator[Row]:
             rows, groups, _ = SIZES[1]
             yield from warm_start(options, workers, rows, groups, 1)
         yield from growth(options, workers)
+    yield from several(options)
 
 
 def against(options: Options, workers: dict, rows: int, groups: int, rounds: int) -> Iterator[Row]:

@@ -9,7 +9,7 @@ from harness import HERE, Options, Worker, environment
 ASK = """
 import importlib.metadata as m, json
 out = {}
-for name in ("mixedlm-rs", "pystan", "httpstan"):
+for name in ("mixedlm-rs", "pystan", "httpstan", "glmm", "mixedlm"):
     try: out[name] = m.version(name)
     except m.PackageNotFoundError: pass
 print(json.dumps(out))
@@ -33,12 +33,20 @@ def versions(options: Options) -> dict[str, str]:
             found = _ask(["Rscript", "-e", f"cat(as.character(packageVersion('{name}')))"])
             out[name] = found or "not installed"
     here = json.loads(_ask([options.rivals, "-c", ASK]) or "{}") if options.rivals else {}
-    return out | {name: here.get(name, "not installed") for name in ("mixedlm-rs", "pystan")}
+    return out | {
+        name: here.get(name, "not installed") for name in ("mixedlm-rs", "pystan", "glmm", "mixedlm")
+    }
 
 
 def has(options: Options, name: str) -> bool:
     """Whether a competitor is installed."""
     return versions(options)[name] != "not installed"
+
+
+def blas() -> str:
+    """The BLAS that R uses: OpenBLAS and the reference one differ several times over."""
+    path = _ask(["Rscript", "-e", "cat(basename(dirname(sessionInfo()$BLAS)))"])
+    return path or "unknown"
 
 
 def lme4(options: Options) -> Worker | None:

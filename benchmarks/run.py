@@ -37,7 +37,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
         "--rivals",
         default=os.environ.get("LMM_BENCH_RIVALS"),
         metavar="PYTHON",
-        help="interpreter that has mixedlm-rs and pystan (default: $LMM_BENCH_RIVALS)",
+        help="interpreter that has mixedlm-rs, glmm, mixedlm and pystan (default: $LMM_BENCH_RIVALS)",
     )
     parser.add_argument(
         "--output", type=Path, help="folder of results.* (default: benchmarks/; none with --smoke)"

@@ -15,14 +15,17 @@ from lmm.comparison import engines as comparison
 from lmm.comparison import no_pooling
 from lmm.core.store import write_json, write_table
 from lmm.core.tidy import PARAMETERS, RANEF, Fit
-from lmm.criticism import influence, stage
+from lmm.criticism import influence, several_influence, stage
 from lmm.data.levels import encode
-from lmm.engines import ols, reml
+from lmm.data.rows import rows_of
+from lmm.engines import ols, reml, several_reml
 from lmm.inference import variance_explained
 from lmm.model import design
 from lmm.model.formula import parse
 from lmm.model.terms import Terms
 from lmm.moments import accumulate
+from lmm.moments.several import by_factor
+from lmm.moments.stage import of_rows
 
 REFERENCE = Path(__file__).parent / "reference"
 ENGINES = ("ols", "mixedlm", "reml", "pymc")
@@ -182,6 +185,7 @@ def _data(table: pd.DataFrame) -> dict:
         "rows": 1000,
         "groups": 100,
         "group": "group",
+        "factors": [{"group": "group", "columns": ["group"], "levels": 100, "rows": {}}],
         "response": "y",
         "dropped": {},
         "columns": columns | {"group": {"type": "categorical", "levels": []}},
@@ -377,14 +381,17 @@ def compare(base: Path, truth: dict | None, engines=ENGINES, moments=None, terms
         rows = pd.read_parquet(base / "data/data.parquet")
         W = np.column_stack([np.ones(len(rows)), rows["x"]])
         moments = accumulate.compute(terms, rows["y"].to_numpy(float), W, *encode(rows["group"].astype(str)))
-    sizes = moments.mean_zz(terms.random), moments.cov_fixed(terms.fixed)
-    explained = variance_explained.table(fits, truth, terms.fixed, terms.random, *sizes)
+    factors = variance_explained.components(terms, moments)
+    explained = variance_explained.table(fits, truth, terms.fixed, factors, moments.cov_fixed(terms.fixed))
     write_table(base / "comparison/variance_explained.csv", explained)
     write_table(
         base / "comparison/variance_recovery.csv", comparison.variance_recovery(fits, truth, explained)
     )
     main = comparison.lead(fits)
-    own = None if main is None else no_pooling.own_effects(moments, terms.random, fits[main].fixed)
+    own = {}
+    for grouping in terms.groupings if main is not None else ():
+        moments_of = by_factor(moments)[grouping.group]
+        own[grouping.group] = no_pooling.own_effects(moments_of, grouping.random, fits[main].fixed)
     write_table(base / "comparison/ranef_differences.csv", comparison.ranef_differences(fits, own))
 
 
@@ -393,8 +400,9 @@ def fitted(root: Path, frame: pd.DataFrame, formula: str, study: str = "own", tr
     parsed = parse(formula)
     built = design.build(parsed, frame)
     y, W = built.matrix(frame)
-    codes, levels = encode(frame[parsed.group])
-    moments = accumulate.compute(built.terms, y, W, codes, levels, True)
+    moments = of_rows(built, frame)
+    blocks = [own.blocks for own in built.terms.groupings]
+    exact = several_reml.fit if built.terms.several else reml.fit
     fits = {
         "ols": ols.fit(
             built.terms.fixed,
@@ -402,18 +410,24 @@ def fitted(root: Path, frame: pd.DataFrame, formula: str, study: str = "own", tr
             W[:, [built.terms.columns.index(t) for t in built.terms.fixed]],
             moments=moments,
         ),
-        "reml": reml.fit(moments, built.terms.fixed, built.terms.blocks, truth=truth)[0],
+        "reml": exact(moments, built.terms.fixed, blocks if built.terms.several else blocks[0], truth=truth)[
+            0
+        ],
     }
     base = root / study
     for name, fit in fits.items():
         ranef = base / name / "ranef.parquet" if fit.ranef is not None else None
         fit.write(base / name / "parameters.csv", base / name / "diagnostics.json", ranef)
-    table, about = influence.influence(moments, built.terms.fixed, built.terms.blocks)
+    if built.terms.several:
+        table, about = several_influence.influence(rows_of(built, frame))
+    else:
+        table, about = influence.influence(moments, built.terms.fixed, blocks[0])
     write_table(base / "reml/influence.parquet", table)
     write_json(base / "reml/influence.json", about)
+    labels = {name for columns in parsed.keys for name in columns} - set(parsed.predictors)
     columns = {
         name: {"type": "categorical", "levels": sorted(frame[name].unique().tolist())}
-        if not pd.api.types.is_numeric_dtype(frame[name]) or name in (parsed.group, *parsed.categorical)
+        if not pd.api.types.is_numeric_dtype(frame[name]) or name in (*labels, *parsed.categorical)
         else {
             "type": "numeric",
             "min": frame[name].min(),
@@ -423,18 +437,21 @@ def fitted(root: Path, frame: pd.DataFrame, formula: str, study: str = "own", tr
         }
         for name in parsed.variables
     }
-    about = {
-        "rows": len(frame),
-        "groups": len(levels),
-        "group": parsed.group,
-        "response": parsed.response,
-        "dropped": {},
-    }
+    factors = [
+        {"group": factor.group, "columns": list(factor.columns), "levels": len(by_factor(moments)[factor.group].n),
+         "rows": {}}
+        for factor in parsed.factors
+    ]  # fmt: skip
+    about = {"rows": len(frame), "factors": factors, "response": parsed.response, "dropped": {}}
+    if not parsed.several:
+        about |= {"groups": factors[0]["levels"], "group": parsed.group}
     write_json(
         base / "data/data.json",
         about | {"columns": columns, "copied": True, "sources": ["rows.csv"], "checks": []},
     )
-    write_table(base / "data/data.parquet", frame.assign(**{parsed.group: frame[parsed.group].astype(str)}))
+    write_table(
+        base / "data/data.parquet", frame.assign(**{name: frame[name].astype(str) for name in labels})
+    )
     compare(base, truth, tuple(fits), moments, built.terms)
     settings = {
         "title": "Own data",

@@ -304,6 +304,11 @@ def test_rows_to_predict_have_the_datas_names(tmp_path):
 def test_rows_to_predict_of_text_names_are_text(tmp_path):
     _, text = read(tmp_path, a_csv=["001", "002", "x"] * 3)
     assert predicted(tmp_path, text, ["001", "y"]) == ["001", "y"]
+    # in every way that the data write names: `0` is no other spelling of a group of theirs
+    _, both = read(tmp_path, a_csv=["001", "0", "2"] * 3)
+    assert predicted(tmp_path, both, ["001", "0", "7"]) == ["001", "0", "7"]
+    with pytest.raises(StudyError, match=r"'1.0' in row 2, where the data have plain whole numbers"):
+        predicted(tmp_path, both, ["001", "1.0"])
     with pytest.raises(StudyError, match="'1' in row 1, where the data have numbers with leading zeros"):
         predicted(tmp_path, text, ["1", "2"])
     with pytest.raises(StudyError, match="in row 1, where the data have numbers with leading zeros"):

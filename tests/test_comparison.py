@@ -65,8 +65,8 @@ def fits():
 
 def test_recovery_table(fits, tmp_path):
     explained = pd.DataFrame(
-        [("pymc", "post", 0.8, 0.7, 0.9, 0.75), ("mixedlm", "post", 0.82, np.nan, np.nan, 0.75)],
-        columns=["engine", "measure", "estimate", "conf_low", "conf_high", "truth"],
+        [("pymc", "", "post", 0.8, 0.7, 0.9, 0.75), ("mixedlm", "", "post", 0.82, np.nan, np.nan, 0.75)],
+        columns=["engine", "group", "measure", "estimate", "conf_low", "conf_high", "truth"],
     )
     table = engines.variance_recovery(fits, TRUTH, explained).set_index("term")
     assert table.index.tolist() == [
@@ -114,7 +114,7 @@ def test_own_data_have_no_truth_to_miss(fits):
 
 def test_differences_keep_the_order_and_match_groups_by_name(fits):
     own = pd.DataFrame({"Intercept": [-2.2, np.nan]}, index=["a", "b"])
-    table = engines.ranef_differences(fits, own)
+    table = engines.ranef_differences(fits, {"g": own})
     assert table.columns.tolist()[:7] == ["group", "level", "term", "mixedlm", "pymc", "difference", "mcse"]
     assert table["level"].tolist() == ["b", "a"]
     assert table["difference"].tolist() == pytest.approx([-0.01, 0.03])

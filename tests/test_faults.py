@@ -212,7 +212,13 @@ def cut(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["moments/moments.parquet", "pymc/posterior.nc", "reml/diagnostics.json", "ols/parameters.csv"]
+    "name",
+    [
+        "moments/moments.parquet",
+        "reml/diagnostics.json",
+        pytest.param("pymc/posterior.nc", marks=pytest.mark.faults),
+        pytest.param("ols/parameters.csv", marks=pytest.mark.faults),
+    ],
 )
 def test_a_cut_artifact_is_noticed_and_made_anew(undisturbed, small, tmp_path, name):
     whole = undisturbed if name.startswith("pymc") else small

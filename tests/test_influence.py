@@ -1,14 +1,23 @@
 """Influence of each group: refits by subtraction against refits of the rows that are left."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import problems
+import several
+from lmm.criticism import several_influence
 from lmm.criticism.influence import FEWEST, influence, one_step
+from lmm.data.rows import Rows, rows_of
+from lmm.engines import several_reml
 from lmm.inference.intervals import variance_values
 from lmm.inference.optimum import optimum
+from lmm.inference.several_optimum import optimum as several_optimum
 from lmm.likelihood.problem import problem_of
+from lmm.model.design import build
+from lmm.model.formula import parse
 from lmm.model.terms import Terms
+from lmm.moments import stage
 from lmm.moments.accumulate import compute
 from lmm.moments.moments import by_group
 
@@ -124,3 +133,67 @@ def test_too_few_groups_or_too_little_of_them_is_left_out_with_a_word():
     table, about = influence(compute(*data, whole=False), data[0].fixed, data[0].blocks)
     assert len(table) == 0
     assert "too many" in about["left_out"]
+
+
+@pytest.mark.parametrize("kind", ["crossed", "nested"])
+def test_levels_of_several_factors_are_left_out_of_the_rows(kind):
+    """Each refit is the fit of the rows that are left, made from scratch."""
+    model = several.simulated(7, 160, (10, 5), "y ~ x + (1 | a) + (1 | b)", kind)
+    codes = [Z[:, :, 0].argmax(axis=1) for Z in model.Z]
+    at = {name: k for k, name in enumerate(model.terms.columns)}
+    W = np.empty((160, len(at)))
+    W[:, [at[name] for name in model.terms.fixed]] = model.X
+    levels = [factor.levels for factor in model.moments.factors]
+    rows = Rows(model.terms, model.y, W, codes[0], levels[0], ((codes[1], levels[1]),))
+    table, about = several_influence.influence(rows)
+    assert {group: own["refits"] for group, own in about["factors"].items()} == {"a": 10, "b": 5}
+    whole = several_reml.fit(model.moments, model.terms.fixed, model.blocks, profile=False)[0].parameters
+    frame = pd.DataFrame(
+        {"x": W[:, at["x"]], "y": model.y, "a": levels[0][codes[0]], "b": levels[1][codes[1]]}
+    )
+    for group, level in (("a", levels[0][3]), ("b", levels[1][2])):
+        own = several.model_of(frame[frame[group] != level], "y ~ x + (1 | a) + (1 | b)")
+        fit = several_reml.fit(own.moments, own.terms.fixed, own.blocks, profile=False)[0].parameters
+        mine = table[(table["group"] == group) & (table["level"] == level)]
+        assert list(zip(mine["term_group"], mine["term"], strict=True)) == list(
+            zip(fit["group"], fit["term"], strict=True)
+        )
+        # both optima are certified: gradients of 1e-8 leave less than 1e-6 of an estimate of order 1
+        np.testing.assert_allclose(mine["estimate_without"], fit["estimate"], rtol=1e-6, atol=1e-6)
+        change = fit["estimate"].to_numpy() - whole["estimate"].to_numpy()
+        np.testing.assert_allclose(mine["change"], change, rtol=1e-4, atol=1e-6)
+
+
+def test_of_many_levels_those_with_the_largest_effects_are_left_out(monkeypatch):
+    monkeypatch.setattr(several_influence, "LEVELS", 6)
+    monkeypatch.setattr(several_influence, "CHOSEN", 3)
+    model = several.simulated(7, 160, (10, 5), "y ~ x + (1 | a) + (1 | b)")
+    problem = model.problem()
+    full = several_optimum(problem)
+    chosen = several_influence.chosen_levels(problem, full, 0, 160)
+    fit = several_reml.fit(model.moments, model.terms.fixed, model.blocks, profile=False)[0]
+    effects = fit.ranef[fit.ranef["group"] == "a"]["estimate"].abs().to_numpy()
+    assert chosen.tolist() == sorted(np.argsort(-effects)[:3].tolist())
+    assert len(several_influence.chosen_levels(problem, full, 1, 160)) == 5
+
+
+def test_weights_stay_with_their_rows():
+    """Without a level the rows that are left keep their precision weights."""
+    rng = np.random.default_rng(8)
+    n = 120
+    frame = pd.DataFrame({"x": rng.normal(size=n), "w": rng.uniform(0.5, 2.0, n)})
+    frame["a"], frame["b"] = rng.integers(0, 8, n).astype(str), rng.integers(0, 5, n).astype(str)
+    u, v = rng.normal(size=8), rng.normal(size=5)
+    frame["y"] = (
+        u[frame["a"].astype(int)] + v[frame["b"].astype(int)] + rng.normal(size=n) / np.sqrt(frame["w"])
+    )
+    formula = "y | weights(w) ~ x + (1 | a) + (1 | b)"
+    design = build(parse(formula), frame)
+    table, _ = several_influence.influence(rows_of(design, frame))
+    own = frame[frame["a"] != "3"]
+    moments = stage.of_rows(build(parse(formula), own), own)
+    blocks = [grouping.blocks for grouping in design.terms.groupings]
+    fit = several_reml.fit(moments, design.terms.fixed, blocks, profile=False)[0].parameters
+    mine = table[(table["group"] == "a") & (table["level"] == "3")]
+    # both optima are certified: gradients of 1e-8 leave less than 1e-6 of an estimate of order 1
+    np.testing.assert_allclose(mine["estimate_without"], fit["estimate"], rtol=1e-6, atol=1e-6)

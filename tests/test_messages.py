@@ -37,6 +37,7 @@ from lmm.data import checks, ingest
 from lmm.data.dialect import Reading
 from lmm.engines import ols
 from lmm.engines.pymc.priors import resolve
+from lmm.inference import estimable
 from lmm.inference.effects import functions
 from lmm.inference.reference_grid import ReferenceGrid, Request
 from lmm.likelihood import several_problem
@@ -64,6 +65,7 @@ ADVICE = re.compile(
 )
 
 SIM = {"formula": "y ~ x + (x | g)", "simulate": {"groups": 10, "rows_per_group": 5}}
+TWO = {"formula": "y ~ x + (x | a) + (1 | b)", "simulate": {"groups": {"a": 12, "b": 8}}}
 OWN = {"formula": "Reaction ~ Days + (Days | Subject)", "data": "config/data/sleepstudy.csv"}
 POST = {"formula": "y ~ x + (x | g)", "simulate": {"generator": "r", "rows": 50, "groups": 5}}
 PROPER = {"fixed": "normal(0, 1)", "sd": "half_normal(1)", "sigma": "exponential(1)"}
@@ -77,6 +79,11 @@ def sim(**changes):
 def drawn(**changes):
     """A study with keys of `simulate` changed."""
     return SIM | {"simulate": SIM["simulate"] | changes}
+
+
+def two(formula=None, **changes):
+    """A study of two crossed grouping factors with keys of `simulate` changed."""
+    return {"formula": formula or TWO["formula"], "simulate": TWO["simulate"] | changes}
 
 
 def rep(**changes):
@@ -95,11 +102,31 @@ def post(**changes):
 
 
 CONFIGURATIONS = [
-    (sim(formula='y ~ x + (1 | g) + (1 | h)'), "studies.s.simulate: data of several grouping factors (g, h) cannot be simulated; expected `data`"),
-    (own(formula='Reaction ~ 1 + (1 | Subject) + (1 | Days)', engines={'reml': {}}, replicates=3), "studies.s.replicates: is for one grouping factor, not Subject, Days; expected no such key"),
+    (drawn(groups={'g': 10}), "studies.s.simulate.groups: {'g': 10}: is for several grouping factors; expected a number of groups of g"),
+    (drawn(predictors={'x': {'normal': {}, 'between': 'g'}}), "studies.s.simulate.predictors.x: between: g: a column is named where there are several grouping factors; expected true or false"),
+    (drawn(predictors={'x': {'latin_square': 2}}), "studies.s.simulate.predictors.x: 'latin_square': is for crossed grouping factors; expected normal, uniform or binary"),
+    (drawn(predictors={'x': {'latin_square': 2, 'between': True}}), "studies.s.simulate.predictors.x: a Latin square assigns conditions to rows; expected between: false"),
+    (drawn(sd={'Intercept': {'a': 1}, 'x': 1}), "studies.s.simulate.sd.Intercept: {'a': 1.0}: a mapping by grouping factor is for several of them; expected a number"),
+    (two(groups=20), "studies.s.simulate.groups: 20; expected levels by column, such as {a: 20, b: 20}"),
+    (TWO | {'simulate': {}}, "studies.s.simulate.groups: is missing; expected levels by column, such as {a: 20, b: 20}"),
+    (two(generator='r'), "studies.s.simulate.generator: 'r' draws one grouping factor; expected numpy"),
+    (two(groups={'a': 12, 'c': 8}), "studies.s.simulate.groups.c: not a column of a grouping factor; expected one of: a, b"),
+    (two(groups={'a': 12, 'b': {'per': 'c', 'count': 2}}), "studies.s.simulate.groups.b.per: 'c' is not another column; expected one of: a"),
+    (two(groups={'a': {'per': 'b', 'count': 2}, 'b': {'per': 'a', 'count': 2}}), "studies.s.simulate.groups: a, b are nested in each other; expected one with a number of its own"),
+    (two(predictors={'x': 'sequence'}), "studies.s.simulate.predictors.x: 'sequence': runs within one grouping factor; expected normal, uniform or binary"),
+    (two(groups={'a': 12, 'b': {'per': 'a', 'count': 2}}, predictors={'x': {'latin_square': 2}}), "studies.s.simulate.predictors.x: 'latin_square': no two grouping factors are crossed; expected normal, uniform or binary"),
+    (two(predictors={'x': {'normal': {}, 'between': True}}), "studies.s.simulate.predictors.x.between: 'true' is not a column of a grouping factor; expected one of: a, b"),
+    (two(corr=0.5), "studies.s.simulate.corr: 0.5: expected a mapping by factor, such as {a: 0.5, b: 0.5}"),
+    (two(sd={'c': {'Intercept': 1}}), "studies.s.simulate.sd.c: not a grouping factor; expected one of: a, b"),
+    (two(sd={'a': {'Intercept': 1, 'x': 1}}), "studies.s.simulate.sd.b: is missing; expected {Intercept: 1}"),
+    (two(groups={'a': 100000, 'b': 100000}), "studies.s.simulate: 10,000,000,000 rows in memory; expected at most 50,000,000: fewer levels, or `rows` at random pairs"),
+    (two(groups={'a': 40, 'b': 8}, rows=30), "studies.s.simulate.groups.a: 40 levels for 30 rows; expected fewer, or more rows: with single rows, their effects cannot be told from residuals"),
+    (two(formula='y ~ x + z + v + (1 | a) + (1 | b)', groups={'a': 2, 'b': 2}, rows=3), "studies.s.simulate: 3 rows for 4 fixed effects; expected more rows than fixed effects"),
+    (two() | {'replicates': 3, 'simulate_from': 'moments'}, "studies.s.simulate_from: 'moments': are drawn of one grouping factor, not a, b; expected rows"),
+    (own(formula='Reaction ~ 1 + (1 | Subject) + (1 | Days)', engines={'reml': {}}, replicates=3, bootstrap='posterior'), "studies.s.bootstrap: 'posterior': is drawn from with one grouping factor, not Subject, Days; expected reml"),
     (own(formula='Reaction ~ Days + (1 | Subject) + (1 | Days)'), "studies.s.formula: 'Reaction ~ Days + (1 | Subject) + (1 | Days)': the grouping factor 'Days' is also a predictor, which would explain all that its groups differ in; drop one of the two, or copy it under another name where its numbers are a trend"),
     (own(formula='Reaction ~ 1 + (1 | Subject) + (1 | Days)', engines={'reml': {}, 'mixedlm': {}}), "studies.s.engines.mixedlm: does not fit several grouping factors (Subject, Days); expected engines among ols, reml"),
-    (sim(tittle='x'), "studies.s.tittle: unknown key; did you mean 'title'? expected one of: title, formula, data, truth, simulate, designs, missing, missing_values, csv, rank_deficient, weights, predict, engines, effects, models, conf_level, on_failed_gate, replicates, replicates_per_job, simulate_from, bootstrap, calibration"),
+    (sim(tittle='x'), "studies.s.tittle: unknown key; did you mean 'title'? expected one of: title, formula, data, truth, simulate, designs, missing, missing_values, csv, rank_deficient, weights, predict, engines, effects, models, conf_level, on_failed_gate, replicates, replicates_per_job, record, simulate_from, bootstrap, calibration"),
     (drawn(row=3), "studies.s.simulate.row: unknown key; did you mean 'rows'? expected one of: generator, seed, address, groups, rows, rows_per_group, fixed, sd, corr, sigma, predictors, random_effects, errors"),
     (sim(engines={'stan': {}}), 'studies.s.engines.stan: unknown key; expected one of: ols, mixedlm, reml, pymc'),
     (sim(engines={'ols': 3}), 'studies.s.engines.ols: 3: expected a mapping without keys: {}'),
@@ -118,8 +145,6 @@ CONFIGURATIONS = [
     (sim(models={'a': 'y ~ x + (1 | g)', 'b': 'np.log(y) ~ x + (1 | g)'}), "studies.s.models.b: 'np.log(y) ~ x + (1 | g)': response is 'np.log(y)'; expected the study's, 'y': likelihoods, AIC and BIC of different responses cannot be compared"),
     (sim(models={'a': 'y ~ x + (1 | g)', 'b': 'y ~ x + (1 | h)'}), "studies.s.models.b: 'y ~ x + (1 | h)': 'h' is no grouping factor of the study; expected g"),
     (sim(formula='y | weights(w) ~ x + (1 | g)'), "studies.s.weights: 'w': is for a study with `data` and no `replicates`; expected it without"),
-    (own(formula='y | weights(w) ~ x + (1 | g)', predict='config/data/sleepstudy.csv'), "studies.s.predict: 'config/data/sleepstudy.csv': new rows with weights are not predicted; expected no such key"),
-    (own(formula='y | weights(w) ~ x + (1 | g) + (1 | h)', engines={'reml': {}}), "studies.s.weights: 'w': is for one grouping factor; expected no weights"),
     (own(formula='y | weights(w) ~ x + (1 | g)', engines={'pymc': {'model': 'full'}}), "studies.s.engines.pymc.model: 'full': has no weights; expected marginal"),
     (own(formula='y ~ x + (1 | g) + (1 | h)', engines={'reml': {}}, models={'a': 'y ~ x + (1 | g) + (1 | h)', 'b': 'y ~ x + (1 | g)'}, bootstrap=10), "studies.s.bootstrap: 10: models.a has several grouping factors; expected no bootstrap"),
     (sim(models={'a': 'y ~ x + (1 | g)', 'b': 'y ~ w + (1 | g)'}), "studies.s.models.b: 'y ~ w + (1 | g)': 'w' is not a predictor that the study simulates"),
@@ -143,7 +168,7 @@ CONFIGURATIONS = [
     (drawn(rows_per_group={'mean': 3}), "studies.s.simulate.rows_per_group: {'mean': 3}: expected a whole number or a mapping with sizes or a mapping with poisson"),
     (drawn(rows_per_group={'poisson': 0}), 'studies.s.simulate.rows_per_group.poisson: 0: expected more than 0'),
     (drawn(predictors={'x': 'gamma'}), "studies.s.simulate.predictors.x: 'gamma': expected a predictor: normal, uniform, binary, sequence"),
-    (drawn(predictors={'x': {'bnary': 0.5}}), "studies.s.simulate.predictors.x: 'bnary': unknown key; did you mean 'binary'? expected one of: normal, uniform, binary, sequence, distribution, mean, sd, low, high, p, start, step, between"),
+    (drawn(predictors={'x': {'bnary': 0.5}}), "studies.s.simulate.predictors.x: 'bnary': unknown key; did you mean 'binary'? expected one of: normal, uniform, binary, sequence, latin_square, distribution, mean, sd, low, high, p, start, step, conditions, between"),
     (drawn(predictors={'x': {'normal': {}, 'binary': 0.5}}), 'studies.s.simulate.predictors.x: normal, binary: expected one of them'),
     (drawn(predictors={'x': {'normal': 3}}), "studies.s.simulate.predictors.x: 'normal: 3': expected a mapping such as {normal: {}}"),
     (drawn(predictors={'x': {'uniform': {'low': 2, 'high': 1}}}), 'studies.s.simulate.predictors.x: low 2, high 1: expected low < high'),
@@ -201,6 +226,13 @@ CONFIGURATIONS = [
     (rep(simulate_from='moments', simulate={'errors': 'student'}), "studies.s.simulate_from: 'moments': errors that are not normal need rows; expected rows"),
     (rep(simulate_from='moments', simulate={'generator': 'r', 'rows': 50}), "studies.s.simulate_from: 'moments': generator 'r' draws rows; expected rows"),
     (rep(simulate_from='moments', engines={'mixedlm': {}}), "studies.s.simulate_from: 'moments': mixedlm needs rows; expected rows, or engines without mixedlm"),
+    (sim(record='sums'), "studies.s.record: 'sums': is for a study with `replicates`; expected both or neither"),
+    (rep(replicates={'until': {'measure': 'coverage', 'mcse': 0.01, 'engine': 'lme4'}}), "studies.s.replicates.until.engine: not an engine of the study; expected one of: ols, mixedlm, reml, pymc"),
+    (rep(replicates={'until': {'measure': 'coverage', 'mcse': 0.01}}, calibration=True), "studies.s.replicates.until: calibration needs the replicates that it needs; expected a number"),
+    (rep(replicates={'until': {'measure': 'coverage', 'mcse': 0}}), "studies.s.replicates.until.mcse: 0: expected more than 0"),
+    (rep(record='sums', engines={'pymc': {}}), "studies.s.record: 'sums': the compiled path has ols and reml, not pymc; expected full or auto"),
+    (rep(record='parameters', engines={'reml': {'df': 'kenward-roger'}}), "studies.s.record: 'parameters': the compiled path has no Kenward-Roger degrees of freedom; expected full or auto"),
+    (rep(record='parameters', engines={'reml': {'intervals': 'profile'}}), "studies.s.record: 'parameters': the compiled path has no profile intervals; expected full or auto"),
     (sim(formula='np.log(y) ~ x + (x | g)'), "studies.s.formula: response 'np.log(y)': expected a plain column in simulated data"),
     (sim(formula='y ~ C(x) + (1 | g)'), "studies.s.formula: 'x' is categorical; expected plain columns, since simulated predictors are numbers as they are"),
     (sim(formula='y ~ poly(x, 2) + (1 | g)'), "studies.s.formula: 'poly(x, 2)' is stateful; expected plain columns, since simulated predictors are numbers as they are"),
@@ -452,6 +484,14 @@ def many() -> pd.DataFrame:
     return pd.DataFrame(
         {"y": np.cos(np.arange(24.0)), "x": x, "z": 2 * x, "g": [f"g{k % 4}" for k in range(24)]}
     )
+
+
+def alternating():
+    """Groups of two rows, at x = 0 and 1, and a design with random slopes."""
+    rows = pd.DataFrame(
+        {"y": np.cos(np.arange(24.0)), "x": np.arange(24.0) % 2, "g": [f"g{k // 2}" for k in range(24)]}
+    )
+    return build(parse("y ~ x + (x | g)"), rows), rows
 
 
 def large_remainder(root):
@@ -761,6 +801,8 @@ OTHERS = {
                           "<tmp>/d.csv: column 'x': numbers of a predictor, which 'x:g' cannot take for labels as well; expected text, or a copy of it under another name"),
     "the same factor twice": (lambda root: checks.different(moments("y ~ x + (1 | g) + (1 | h)", many().assign(h=many()["g"] + "'")), "d.csv"),
                               "d.csv: columns 'g' and 'h': each level of one meets one level of the other, expected grouping factors that differ; take one out of the formula"),
+    "variances that cannot be told apart": (lambda root: (lambda design, rows: estimable.check(of_rows(design, rows), [design], "d.csv"))(*alternating()),
+                                           "d.csv: formula 'y ~ x + (x | g)': (x | g): the variances and the residual variance cannot be told apart: there are 2 random effects for at most 2 rows in a group of 'g'; expected (1 | g)"),
     "a large remainder": (large_remainder, "formula: 24 random effects of g, h are crossed with i, expected at most 3; leave out random slopes or a factor, or fit part of the data"),
     "collinear": (lambda root: checks.collinear(moments("y ~ x + z + (1 | g)", many()), ("Intercept", "x", "z"), "d.csv"),
                   "d.csv: column 'z': a linear combination of 'x' in all rows, expected columns that are not; take one out of the formula"),

@@ -1,10 +1,14 @@
 """Comparison of models of the same rows: criteria and tests against lme4, notes on what has no test."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pandas as pd
 import pytest
 
 import inference_cases as cases
 from lmm.comparison.models import Comparison
+from lmm.engines.pymc import models as elpd
 from lmm.model.formula import parse
 from lmm.moments import stage
 
@@ -101,3 +105,29 @@ def test_two_variances_at_once_have_no_known_distribution():
     formulas = {"one": "y ~ x + (1 | g)", "three": "y ~ x + (x + o || g)"}
     (note,) = compared(formulas, cases.ROWS).notes()
     assert "2 more variances" in note
+
+
+def test_elpds_are_compared_in_pairs():
+    """Standard errors of the sum and of the sum of paired differences over groups (Vehtari et al. 2017)."""
+    elpds = {"a": np.array([-3.0, -5.0, -4.0, -6.0]), "b": np.array([-2.0, -5.5, -3.0, -5.0])}
+    found = elpd.compared(elpds).set_index("model")
+    assert found.loc["b", ["elpd", "delta_elpd", "delta_elpd_se"]].tolist() == [-15.5, 0.0, 0.0]
+    # variance of (-3, -5, -4, -6) is 1.25; of the differences (-1, 0.5, -1, -1), 0.421875
+    assert found.loc["a"].tolist() == pytest.approx([-18.0, np.sqrt(4 * 1.25), -2.5, np.sqrt(4 * 0.421875)])
+
+
+def test_groups_that_importance_sampling_fails_are_named(monkeypatch, sleep):
+    """A Pareto k above the limit, and a fit that failed a gate, are said beside the table."""
+    status = SimpleNamespace(status="failed", message="R-hat is 1.2")
+    fitted = SimpleNamespace(diagnostics=status), {"posterior": None}
+    monkeypatch.setattr(elpd, "fit", lambda *given, **settings: fitted)
+    scores = pd.DataFrame({"elpd": [-3.0, -4.0]})
+    about = {"high": ["308", "335"], "good_k": 0.7, "largest_k": 0.93}
+    monkeypatch.setattr(elpd, "of_model", lambda *given: (scores, about))
+    terms = {"sleepstudy": sleep.terms["sleepstudy"]}
+    table, notes = elpd.sampled(sleep.moments, terms, {"priors": {"fixed": "auto", "sd": "auto"}})
+    assert notes == [
+        "PyMC's fit of sleepstudy: failed: R-hat is 1.2",
+        "elpd of sleepstudy: Pareto k is above 0.70 for 308, 335",
+    ]
+    assert table["largest_pareto_k"].tolist() == [0.93]

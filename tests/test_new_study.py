@@ -13,6 +13,7 @@ import yaml
 import new_study
 from conftest import ROOT
 from lmm.config.load import load
+from lmm.core.engines import ENGINES
 from lmm.core.errors import StudyError
 from lmm.model.design import build
 from lmm.model.formula import parse
@@ -109,9 +110,9 @@ def test_missing_values_are_left_out_knowingly(tmp_path):
 @pytest.mark.parametrize(
     ("frame", "named", "said"),
     [
-        (rows(teacher=[f"t{k % 6}" for k in range(60)]), {},
-         "cannot tell the grouping factor: school (text, 12 distinct values), teacher (text, 6 distinct values) "
-         "would do equally well; expected one choice: add GROUP=school to `make new`, or write the formula by hand"),
+        (rows(teacher=[f"t{k % 6}" for k in range(60)]).rename(columns={"school": "p", "teacher": "q"}), {},
+         "cannot tell the grouping factor: p (text, 12 distinct values), q (text, 6 distinct values) "
+         "would do equally well; expected one choice: add GROUP=p to `make new`, or write the formula by hand"),
         (rows().drop(columns="school"), {}, "cannot tell the grouping factor: none of y (numbers, "),
         (rows().rename(columns={"y": "a", "x": "b"}), {}, "cannot tell the response: a (numbers, 60 distinct"),
         (rows(), {"response": "Y"}, "RESPONSE=Y: no such column, expected one of y, x, school"),
@@ -299,12 +300,10 @@ def pupils(sizes=(13, 11, 14)):
 
 def test_classes_that_are_numbered_anew_in_every_school_are_not_pooled(tmp_path):
     found = proposed(pupils(), tmp_path)
-    assert found.formula == "score ~ ses + (ses | school)"
+    assert found.formula == "score ~ ses + (ses | school) + (1 | school:`class`)"
     why = {column.name: column.why for column in found.columns}
-    assert why["class"] == (
-        "an identifier: its level 'A' occurs in 12 levels of 'school'; if these are different units, the groups are "
-        "school:`class`, nested as in (1 | school/`class`)"
-    )
+    assert why["class"] == "nested: its labels begin anew in each school"
+    assert "score ~ ses + (ses | school)" in found.others
     assert why["pupil"].startswith("an identifier")
     # where the user asks for them as groups, it is said
     found = proposed(pupils(), tmp_path, group="class")
@@ -325,16 +324,42 @@ def words(complete=True):
     return pd.DataFrame(made)
 
 
-def test_crossed_identifiers_are_a_choice_and_never_predictors(tmp_path):
-    with pytest.raises(
-        StudyError, match=r"cannot tell the grouping factor: subject .*, item .*add GROUP=subject"
-    ):
-        proposed(words(), tmp_path)
+def test_crossed_identifiers_are_factors_and_never_predictors(tmp_path):
+    found = proposed(words(), tmp_path)
+    assert found.formula == "rt ~ condition + (1 | subject) + (1 | item)"
+    why = {column.name: column.why for column in found.columns}
+    assert why["item"] == "crossed: on average its levels meet 12 levels of subject each"
+    written = yaml.safe_load(configuration("w", "d.csv", found, "w.yaml"))["studies"]["w"]
+    parsed = parse(written["formula"])
+    assert {name for name in written["engines"] if not ENGINES[name].several} == set()
+    assert parsed.several
     found = proposed(words(), tmp_path, group="subject")
     assert found.formula == "rt ~ condition + (1 | subject)"
     why = {column.name: column.why for column in found.columns}
     assert why["item"] == "an identifier; its groups can have random effects of their own"
     assert why["trial"] == "numbers the rows of each group; add it where their order matters"
+
+
+def test_classes_with_names_of_their_own_are_nested(tmp_path):
+    frame = pupils()
+    frame["class"] = frame["school"].astype(str) + frame["class"]
+    found = proposed(frame.drop(columns="pupil"), tmp_path, name="own.csv")
+    assert found.formula == "score ~ ses + (ses | `class`) + (1 | school)"
+    why = {column.name: column.why for column in found.columns}
+    assert why["school"] == "contains class: each of whose levels is in one school"
+    frame["school"] = "s" + frame["school"].astype(str)
+    found = proposed(
+        frame.drop(columns="pupil").rename(columns={"class": "cl", "school": "group"}), tmp_path, "b.csv"
+    )
+    assert found.formula == "score ~ ses + (ses | group)", "a column whose name says nothing is no factor"
+
+
+def test_identifiers_of_rows_are_no_predictors(tmp_path):
+    codes = np.random.default_rng(1).permutation(60) + 5000
+    found = proposed(rows(barcode=codes, sample_id=codes[::-1]), tmp_path)
+    assert found.formula == "y ~ x + (x | school)"
+    why = {column.name: column.why for column in found.columns}
+    assert why["barcode"] == why["sample_id"] == "an identifier: another one in every row"
 
 
 def test_a_file_of_another_country_is_written_down_as_it_is(tmp_path, monkeypatch):

@@ -87,7 +87,7 @@ def test_with_a_covariate_of_the_groups_its_effect_is_no_spread_between_them():
     fits = {"reml": reml.fit(moments, fixed, (random,))[0]}
     assert engines.lead(fits) == "reml"
     own = no_pooling.own_effects(moments, random, fits["reml"].fixed)
-    table = engines.ranef_differences(fits, own)
+    table = engines.ranef_differences(fits, {moments.group: own})
     left = rows["y"] - rows[list(fixed)] @ [fits["reml"].fixed[term] for term in fixed]
     by_hand = left.groupby(rows["group"]).mean()
     assert table.set_index("level")["no_pooling"].to_numpy() == pytest.approx(

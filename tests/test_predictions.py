@@ -8,13 +8,14 @@ from lmm.core.errors import StudyError
 from lmm.core.tidy import Diagnostics, Fit
 from lmm.data import ingest
 from lmm.data.levels import encode
-from lmm.engines import reml
+from lmm.engines import reml, several_reml
 from lmm.likelihood.marginal import pack_problem
 from lmm.likelihood.problem import problem_of
 from lmm.model.formula import parse
 from lmm.model.terms import Terms
 from lmm.moments.accumulate import compute
-from lmm.prediction import new_rows, predict
+from lmm.prediction import new_rows, predict, several
+from several import marginal, simulated
 
 TERMS = Terms.one(("Intercept", "x", "w"), (("Intercept", "x"),), "g", ("Intercept", "x", "w"))
 
@@ -190,3 +191,50 @@ def test_new_groups_and_numbers_of_another_type_are_read(tmp_path):
     frame = new_rows.read(new_rows.check(str(tmp_path / "p.parquet"), formula, data))
     assert frame["g"].tolist() == ["7", "8"]
     assert frame["x"].tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("kind", ["crossed", "nested"])
+def test_predictions_of_several_factors_are_those_of_the_dense_covariance_matrix(kind, sparse):
+    """Known, new and newly combined levels of each factor."""
+    model = simulated(4, 90, (9, 6), "y ~ x + (x | a) + (z || b)", kind)
+    fit = several_reml.fit(model.moments, model.terms.fixed, model.blocks, profile=False)[0]
+    values = fit.parameters.set_index(["group", "term"])["estimate"]
+    sd, cor = {g: values.xs(g).filter(like="sd__").to_numpy() for g in "ab"}, values["a", "cor__Intercept.x"]
+    D = [np.outer(sd["a"], sd["a"]) * [[1, cor], [cor, 1]], np.diag(sd["b"] ** 2)]
+    sigma = values["Residual", "sd__Observation"]
+    codes = [np.array([0, 3, -1, 8, -1, 5]), np.array([5, 0, 2, -1, -1, 1])]
+    W = np.random.default_rng(1).normal(size=(6, 3))
+    W[:, 0] = 1.0
+    at = [model.terms.columns.index(name) for name in ("Intercept", "x", "z")]
+    W[:, at] = W.copy()
+    Z = [W[:, [model.terms.columns.index(n) for n in own.random]] for own in model.terms.groupings]
+    X = W[:, [model.terms.columns.index(n) for n in model.terms.fixed]]
+    inverse = np.linalg.inv(marginal(model, D, sigma))
+    cov = np.linalg.inv(model.X.T @ inverse @ model.X)
+    beta = cov @ model.X.T @ inverse @ model.y
+    fitted, variance = [], []
+    for row in range(6):
+        c, own = np.zeros(len(model.y)), 0.0
+        for k in range(2):
+            own += Z[k][row] @ D[k] @ Z[k][row]
+            if codes[k][row] >= 0:
+                c += model.Z[k][:, codes[k][row]] @ D[k] @ Z[k][row]
+        d = X[row] - model.X.T @ inverse @ c
+        fitted.append(X[row] @ beta + c @ inverse @ (model.y - model.X @ beta))
+        variance.append(own - c @ inverse @ c + d @ cov @ d)
+    problem = model.problem(sparse)
+    found = several.errors(problem, D, sigma, X, Z, codes)
+    # inverses of matrices of condition 1e3: 1e-9 leaves room for both ways' rounding
+    np.testing.assert_allclose(found.mean, variance, rtol=1e-9)
+    names = {
+        g: np.array([*factor.levels, "new"])[own]
+        for g, factor, own in zip("ab", model.moments.factors, codes, strict=True)
+    }
+    rows = pd.DataFrame(
+        {"source": "predict", "row": range(6), "level__a": names["a"], "level__b": names["b"]}
+    )
+    table = several.predict(fit, model.moments, model.terms, W, rows.assign(estimable=True), 0.95)
+    np.testing.assert_allclose(table["fitted"], fitted, rtol=1e-8)
+    np.testing.assert_allclose(table["std_error"] ** 2, variance, rtol=1e-8)
+    assert table.columns.tolist()[:5] == ["source", "row", "level__a", "level__b", "engine"]

@@ -11,7 +11,7 @@ from lmm.inference import newton as newton_module
 from lmm.inference import optimum as optimum_module
 from lmm.inference.intervals import profile_intervals, standard_errors
 from lmm.inference.newton import newton
-from lmm.inference.optimum import GRID, fill, optimum
+from lmm.inference.optimum import fill, optimum
 from lmm.likelihood.marginal import log_density, pack_problem
 from lmm.likelihood.problem import problem_of
 from lmm.model.terms import Terms
@@ -107,8 +107,8 @@ def test_a_first_stop_at_the_boundary_is_not_the_last():
     codes, names = np.array([0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 2]), ("Intercept", "x")
     terms, W = Terms.one(names, (names,), "g", names), np.column_stack([np.ones(11), x])
     problem = problem_of(compute(terms, y, W, codes, np.array(["a", "b", "c"])), terms.fixed, terms.blocks)
-    start = min(GRID, key=lambda c: optimum_module._scale_start(problem, c * np.eye(2))[0])
-    first, best = optimum(problem, [start * np.eye(2)]), optimum(problem)
+    phi = optimum_module.starting_points(problem)[0]
+    first, best = optimum(problem, [fill(problem.structure, phi) / np.exp(phi[-1])]), optimum(problem)
     assert first.certified
     assert first.singular
     assert first.criterion == pytest.approx(27.592580, abs=1e-6)
@@ -295,6 +295,7 @@ def test_a_limit_whose_search_did_not_converge_is_reported_and_left_empty(monkey
     np.testing.assert_allclose(found, expected, rtol=1e-9)  # where the search stops, 1e-9 of the rise
     assert warnings == []
     monkeypatch.setattr(newton_module, "newton", unsure)
+    monkeypatch.setattr(newton_module, "_all_at_once", lambda *arguments: (0.0, False))
     found, warnings = profile_intervals(problem, best, 0.95)
     assert np.isnan(found).all()
     assert [text.split(" has ")[0] for text in warnings] == [

@@ -211,6 +211,16 @@ def no_fit(base):
     pd.read_parquet(base / "mixedlm/ranef.parquet")[:0].to_parquet(base / "mixedlm/ranef.parquet")
 
 
+def not_identified(base):
+    """No engine's variance parameters are determined by the data."""
+    for engine in ("mixedlm", "reml", "pymc"):
+        edit(
+            base / engine / "diagnostics.json",
+            status="unidentified",
+            unidentified=["sd__x", "sd__Observation"],
+        )
+
+
 STUDIES = {
     "all engines": engines(*made_results.ENGINES),
     "MixedLM alone": engines("mixedlm"),
@@ -234,6 +244,7 @@ STUDIES = {
     "missed optimum": changed(missed_optimum),
     "near the boundary": changed(near_the_boundary),
     "rows not copied": not_copied,
+    "not identified": changed(not_identified),
     "a failed engine": changed(no_fit),
 }  # fmt: skip
 
@@ -299,6 +310,13 @@ def test_every_sentence_is_true_of_the_tables(name, tmp_path):
     assert unnoticed(found) == []
     assert len(found) > 25
     assert answers.checks is bayes.checks is pages.checks is fits.checks and estimates.checks is rows.checks
+
+
+def test_no_verdict_on_parameters_that_the_data_do_not_determine(tmp_path):
+    settings, paths = STUDIES["not identified"](tmp_path)
+    found = {card.key: card for card in cards(read("coffee", settings, paths))}
+    assert (found["variances"].tone, found["variances"].value) == ("bad", "not identified")
+    assert found["fits"].value == "3 fits"
 
 
 def narrowed(table, term, share):

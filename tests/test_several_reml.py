@@ -6,6 +6,7 @@ import pytest
 from scipy import optimize, stats
 
 from lmm.engines.several_reml import fit
+from lmm.frames import simulate
 from lmm.inference.degrees_of_freedom import fixed_effects
 from lmm.inference.several_derivatives import _traces, by_factors
 from lmm.inference.several_intervals import names, profile_intervals, standard_errors, values
@@ -250,6 +251,35 @@ def test_profile_limits():
         for limit in limits[k]:
             # BFGS with differences finds the minimum to about 1e-7
             assert profiled(model, k, limit, center) - best.criterion == pytest.approx(target, abs=1e-5)
+
+
+def test_profile_limits_beside_a_correlation_of_one():
+    """At a singular fit the rest of D is not stuck at a correlation of one: the rise by dense matrices."""
+    frame, _ = simulate(
+        "y ~ x + (x | a) + (1 | b)", 11, groups={"a": 12, "b": 8}, sigma=1.5,
+        sd={"a": {"Intercept": 1.0, "x": 0.3}, "b": {"Intercept": 0.5}},
+        predictors={"x": {"latin_square": 2}},
+    )  # fmt: skip
+    model = model_of(frame, "y ~ x + (x | a) + (1 | b)")
+    problem = model.problem()
+    best = optimum(problem)
+    assert best.singular
+    limits = dict(zip(names(problem), profile_intervals(problem, best, 0.95)[0], strict=True))
+    high = limits["a", "sd__x"][1]
+
+    def at_limit(t):
+        # an intercept of sd exp(t0), correlated with the slope by tanh(t1)
+        root = np.array([[np.exp(t[0]), 0.0], [high * np.tanh(t[1]), high / np.cosh(t[1])]])
+        return criterion(model, [root @ root.T, np.array([[np.exp(2 * t[2])]])], np.exp(t[3]), True)
+
+    found = [
+        optimize.minimize(
+            at_limit, [0.0, start, -0.7, 0.4], method="Nelder-Mead", options={"fatol": 1e-7}
+        ).fun
+        for start in (-0.5, 0.5)
+    ]
+    # the simplex ends within 1e-4 of a minimum whose value the search has to 1e-9
+    assert min(found) - best.criterion == pytest.approx(stats.chi2.ppf(0.95, 1), abs=2e-4)
 
 
 def test_profile_limits_at_the_edges():

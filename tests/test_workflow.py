@@ -17,7 +17,8 @@ import pytest
 import snakemake_report
 from conftest import ROOT, TINY, Project, copy_project
 from lmm.core.engines import ENGINES
-from planning import wiring
+from lmm.core.errors import StudyError
+from planning import plan, wiring
 
 LIBRARY = ROOT / "workflow/scripts"
 SCRIPTS = sorted(path.stem for path in LIBRARY.glob("*_*.py"))
@@ -112,19 +113,16 @@ def test_pages_are_made_again_from_what_is_there_and_an_unfinished_study_is_left
 @pytest.mark.parametrize(
     "module, rerun",
     [
-        ("lmm/engines/ols.py", {"ols", "comparison", "figures", "report"}),
         ("lmm/engines/mixedlm.py", {"mixedlm", "predictions", "comparison", "effects", "figures", "report"}),
         (
             "lmm/engines/reml.py",
             {"reml", "mixedlm", "predictions", "comparison", "effects", "figures", "report"},
         ),
-        ("lmm/criticism/influence.py", {"influence", "figures", "report"}),
         (
             "lmm/engines/pymc/fit.py",
             {"pymc", "criticism", "predictions", "comparison", "effects", "figures", "report"},
         ),
         ("lmm/engines/pymc/loo.py", {"criticism", "figures", "report"}),
-        ("lmm/comparison/engines.py", {"comparison", "figures", "report"}),
         ("lmm/report/report.py", {"report"}),
     ],
 )
@@ -210,8 +208,15 @@ def broken(**changes) -> dict:
         ({"formula": "y ~ x + (x | g)", "data": "nowhere.csv"}, "studies.tiny.data:"),
     ],
 )
-def test_a_bad_configuration_stops_before_any_job_with_one_line(project, study, begins):
-    project.configure({"tiny": study})
+def test_a_bad_configuration_has_no_plan(tmp_path, study, begins):
+    with pytest.raises(StudyError) as raised:
+        plan.make({"studies": {"tiny": study}}, tmp_path)
+    assert str(raised.value).startswith(begins)
+
+
+def test_a_bad_configuration_stops_before_any_job_with_one_line(project):
+    begins = "studies.tiny.simulate.groups:"
+    project.configure({"tiny": broken(simulate__groups=0)})
     run = project.snakemake("--cores", "1")
     said = run.stdout + run.stderr
     assert run.returncode != 0

@@ -172,13 +172,15 @@ def _(r, m):
 
 
 @checks(
-    rf"({E}) (is singular: a variance is estimated as 0, or a correlation as ±1|did not converge|failed its "
+    rf"({E}) (is singular: a variance is estimated as 0, or a correlation as ±1|has variance "
+    rf"parameters that the data do not determine, so do not rely on its numbers|did not converge|failed its "
     rf"convergence gates, so its numbers are not to be relied on|could not be fitted|was skipped)(?: \((.*)\))?\."
 )
 def _(r, m):
     details = r.fits[ENGINE[m[1]]].diagnostics
     said = {
         "is": "singular",
+        "has": "unidentified",
         "did": "non-converged",
         "failed": "gate-failed",
         "could": "error",

@@ -184,7 +184,7 @@ def _(r, m):
     largest_error(m[2], table)
 
 
-@checks(rf"({E}): (singular|non-converged|error|skipped|gate-failed)")
+@checks(rf"({E}): (singular|unidentified|non-converged|error|skipped|gate-failed)")
 def _(r, m):
     assert r.fits[ENGINE[m[1]]].diagnostics.status == m[2]
 

@@ -1,12 +1,12 @@
-"""What every estimate of reml would be without each group, by exact refits from moments.
+"""What every estimate of reml would be without each level of each grouping factor, by exact refits.
 
-moments/ -> reml/influence.parquet, reml/influence.json
+moments/ (several grouping factors: and the rows) -> reml/influence.parquet, reml/influence.json
 """
 
 
 rule influence:
     input:
-        unpack(moments),
+        unpack(influential),
         lib=lib("measure_influence"),
     output:
         table=f"results/{{study}}/{EXACT}/influence.parquet",

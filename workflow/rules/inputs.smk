@@ -1,7 +1,5 @@
 """Which artifacts each stage reads of a study: named inputs, made of its plan."""
 
-from types import SimpleNamespace
-
 
 def predicted(wildcards):
     """What predictions take: engines' tables, the rows that were fitted, those of the user's file."""
@@ -47,6 +45,12 @@ def moments(wildcards):
     if studies[wildcards.study]["several"]:
         found["cells"] = f"{base}/moments/cells.parquet"
     return found | truth(wildcards)
+
+
+def influential(wildcards):
+    """What influence is measured from: moments, and the rows where there are several grouping factors."""
+    several = studies[wildcards.study]["several"]
+    return moments(wildcards) | (rows(wildcards) if several else {})
 
 
 def model_moments(wildcards):
@@ -136,25 +140,3 @@ def everything(wildcards):
         found["model_tests"] = f"{base}/models/tests.csv"
         found["models_about"] = f"{base}/models/models.json"
     return found
-
-
-def shown(wildcards):
-    """All that a study's page is made from, its name in front: its tables and figures."""
-    name, study = wildcards.study, studies[wildcards.study]
-    inputs = (recovered if study["recovery"] else everything)(wildcards)
-    if study["predicted"] and study["predict"]:
-        inputs["predictions"] = f"results/{name}/predictions/predictions.json"
-    inputs["figures"] = f"results/{name}/figures"
-    return {f"{name}/{key}": path for key, path in inputs.items()}
-
-
-def all_studies(wildcards):
-    """What the page of all studies is made from; of a single study, the page that it has already."""
-    names = list(reported())
-    if len(names) == 1:
-        return {file: f"results/{names[0]}/{name}" for file, name in PAGE.items()}
-    return {
-        key: path
-        for name in names
-        for key, path in shown(SimpleNamespace(study=name)).items()
-    }

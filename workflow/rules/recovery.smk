@@ -1,7 +1,9 @@
 """Replicates of a study in chunks, and what they say of the engines.
 
 settings (own data: moments/, and pymc/posterior.nc where parameters come from the posterior)
-    -> recovery/chunks/<designs>/<first>-<stop>.parquet (recovery/ranks/... under calibration)
+    -> recovery/chunks/<designs>/<first>-<stop>.parquet (recovery/ranks/... under calibration, recovery/sums/...
+       where only sums are kept)
+    -> recovery/until/<batch>.json, where replicates end at Monte Carlo errors: which designs get another batch
     -> recovery/replicates.parquet (recovery/ranks.parquet)
     -> recovery/performance.csv, failures.csv (recovery/calibration.csv), diagnostics.json
 """
@@ -27,7 +29,9 @@ rule replicates:
     benchmark:
         "results/{study}/benchmarks/replicates/{bundle}/{first}-{stop}.tsv"
     wildcard_constraints:
-        study=replicated(lambda recovery: not recovery["ranked"]),
+        study=replicated(
+            lambda recovery: not recovery["ranked"] and not recovery["summed"]
+        ),
     conda:
         "../../environment.yml"
     threads: 1
@@ -46,6 +50,17 @@ rule replicates:
         "../scripts/run_recovery.py"
 
 
+use rule replicates as replicates_summed with:
+    output:
+        replicates=ensure(
+            "results/{study}/recovery/chunks/{bundle}/{first}-{stop}.parquet",
+            non_empty=True,
+        ),
+        sums="results/{study}/recovery/sums/{bundle}/{first}-{stop}.parquet",
+    wildcard_constraints:
+        study=replicated(lambda recovery: recovery["summed"]),
+
+
 use rule replicates as replicates_ranked with:
     output:
         replicates=ensure(
@@ -55,6 +70,35 @@ use rule replicates as replicates_ranked with:
         ranks="results/{study}/recovery/ranks/{bundle}/{first}-{stop}.parquet",
     wildcard_constraints:
         study=replicated(lambda recovery: recovery["ranked"]),
+
+
+checkpoint batch_judged:
+    input:
+        unpack(chunk_files),
+        lib=lib("judge_batch"),
+    output:
+        judged="results/{study}/recovery/until/{round}.json",
+    log:
+        "results/{study}/logs/until/{round}.log",
+    benchmark:
+        "results/{study}/benchmarks/until/{round}.tsv"
+    wildcard_constraints:
+        study=replicated(lambda recovery: recovery["until"]),
+        round=r"\d+",
+    localrule: short()
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        designs=lambda wildcards: studies[wildcards.study]["recovery"]["keys"],
+        until=lambda wildcards: studies[wildcards.study]["recovery"]["until"],
+    message:
+        "{wildcards.study}: Monte Carlo errors after batch {wildcards.round}"
+    script:
+        "../scripts/judge_batch.py"
 
 
 rule recovery:

@@ -1,5 +1,8 @@
 """What rules about replicates share: which studies have them, their chunks, what is read of them."""
 
+import json
+from functools import partial
+
 from lmm.recovery import plan as chunk_plan
 
 
@@ -9,26 +12,47 @@ def replicated(chosen=lambda recovery: True):
 
 
 def chunk_files(wildcards):
-    """Every chunk of a study: those that exist where they fit, others around them."""
+    """Every chunk of a study: those that exist where they fit, others around them.
+
+    Where replicates end at Monte Carlo errors: those of the rounds up to the wildcard, or of all that are needed.
+    """
     base = f"results/{wildcards.study}/recovery"
     recovery = studies[wildcards.study]["recovery"]
-    found = chunk_plan.chunks(recovery, Path(f"{base}/chunks"))
-    inputs = {
-        "chunks": [
-            f"{base}/chunks/{chunk.bundle}/{chunk.name}.parquet" for chunk in found
-        ]
-    }
+    directory = Path(f"{base}/chunks")
+    if recovery["until"]:
+        last = getattr(wildcards, "round", None)
+        rounds = len(recovery["ends"]) if last is None else int(last) + 1
+        left = partial(designs_left, wildcards.study)
+        found = chunk_plan.batches(recovery, directory, left, rounds)
+    else:
+        found = chunk_plan.chunks(recovery, directory)
+    folders = {"chunks": "chunks"}
     if recovery["ranked"]:
-        inputs["rank_chunks"] = [
-            f"{base}/ranks/{chunk.bundle}/{chunk.name}.parquet" for chunk in found
+        folders["rank_chunks"] = "ranks"
+    if recovery["summed"]:
+        folders["sums"] = "sums"
+    return {
+        kind: [
+            f"{base}/{folder}/{chunk.bundle}/{chunk.name}.parquet" for chunk in found
         ]
-    return inputs
+        for kind, folder in folders.items()
+    }
+
+
+def designs_left(study, number):
+    """The designs that have replicates in a round: those that did not meet the Monte Carlo errors before."""
+    if number == 0:
+        return studies[study]["recovery"]["keys"]
+    judged = checkpoints.batch_judged.get(study=study, round=number - 1).output.judged
+    return json.loads(Path(judged).read_text())["left"]
 
 
 def replicates_from(wildcards):
     """What replicates of own data are drawn from."""
     recovery, base = studies[wildcards.study]["recovery"], f"results/{wildcards.study}"
     found = moments(wildcards) if recovery["own"] else {}
+    if recovery["own"] and studies[wildcards.study]["several"]:
+        found |= rows(wildcards)
     return found | (
         {"posterior": f"{base}/{BAYES}/posterior.nc"}
         if recovery["from_posterior"]

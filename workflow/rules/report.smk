@@ -19,8 +19,6 @@ rule study_report:
         "results/{study}/logs/report.log",
     benchmark:
         "results/{study}/benchmarks/report.tsv"
-    wildcard_constraints:
-        study=those(lambda study: not study["several"]),
     localrule: short()
     conda:
         "../../environment.yml"
@@ -65,7 +63,7 @@ rule report:
         runtime=growing(10),
     params:
         settings=planned["report"],
-        studies={name: study["stages"]["report"] for name, study in reported().items()},
+        studies={name: study["stages"]["report"] for name, study in studies.items()},
     message:
         "report of all studies"
     script:

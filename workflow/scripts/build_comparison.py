@@ -9,21 +9,25 @@ def main(job) -> None:
     from lmm.core.tidy import Fit
     from lmm.data.rows import read_terms
     from lmm.inference import variance_explained
-    from lmm.moments.moments import Moments
+    from lmm.moments.several import by_factor, read_any
 
     settings, truth = job.params.settings, truth_of(job)
     terms = read_terms(job.input.design, settings["formula"])
-    moments = Moments.read(job.input.moments, job.input.moments_details)
+    moments = read_any(job.input.moments, job.input.moments_details, job.input.get("cells"))
     fits = {}
     for engine in settings["engines"]:
         kinds = ("parameters", "diagnostics", "ranef")
         fits[engine] = Fit.read(*(job.input.get(f"{engine}_{kind}") for kind in kinds))
-    mean_zz, cov_fixed = moments.mean_zz(terms.random), moments.cov_fixed(terms.fixed)
-    explained = variance_explained.table(
-        fits, truth, terms.fixed, terms.random, mean_zz, cov_fixed, terms.group
-    )
+    factors, cov_fixed = variance_explained.components(terms, moments), moments.cov_fixed(terms.fixed)
+    explained = variance_explained.table(fits, truth, terms.fixed, factors, cov_fixed)
     main = engines.lead(fits)
-    own = None if main is None else no_pooling.own_effects(moments, terms.random, fits[main].fixed)
+    own = {
+        grouping.group: no_pooling.own_effects(
+            by_factor(moments)[grouping.group], grouping.random, fits[main].fixed
+        )
+        for grouping in terms.groupings
+        if main is not None
+    }
     write_table(job.output.variance_explained, explained)
     write_table(job.output.variance_recovery, engines.variance_recovery(fits, truth, explained))
     write_table(job.output.ranef_differences, engines.ranef_differences(fits, own))

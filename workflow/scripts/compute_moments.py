@@ -7,6 +7,7 @@ def main(job) -> None:
     from lmm.core.store import read_json, read_table
     from lmm.core.tidy import rank_deficient
     from lmm.data.rows import write_designs
+    from lmm.inference import estimable
     from lmm.moments import stage
 
     data, settings = read_json(job.input.data), job.params.settings
@@ -19,6 +20,9 @@ def main(job) -> None:
         found = stage.of_sources(design, data, span, job.threads, memory)
     if job.output.get("design"):
         own = stage.checked(found, own, data, settings["rank_deficient"])
+        estimable.check(found, own, stage.place(data))
+        for said in estimable.remarks(found, own[0].terms):
+            print(f"warning: {said}")
         if dropped := own[0].terms.dropped:
             print(rank_deficient(dropped))
         write_designs(job.output.design, own)

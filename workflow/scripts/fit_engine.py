@@ -10,6 +10,7 @@ def main(job) -> None:
     from lmm.core.tidy import Fit
     from lmm.data.rows import read_design, read_rows, read_terms
     from lmm.engines.base import Task
+    from lmm.inference.estimable import remarks
     from lmm.moments.several import read_any
 
     settings, engine = job.params.settings, engines.row(job.params.engine)
@@ -26,7 +27,8 @@ def main(job) -> None:
         cores=job.threads,
     )
     found = engine.load().Fitter(settings, terms).fit(task)
-    found.fit.noting(terms.dropped).write(
+    said = remarks(task.moments, terms) if "ranef" in engine.yields else []
+    found.fit.noting(terms.dropped, said).write(
         job.output.parameters, job.output.diagnostics, job.output.get("ranef")
     )
     for name, write in found.artifacts.items():

@@ -11,14 +11,18 @@ def main(job) -> None:
     import pandas as pd
 
     from lmm.core.store import write_json, write_table
-    from lmm.recovery import chunks, performance, times
+    from lmm.recovery import blocks, chunks, performance, times
     from lmm.recovery.calibration import verdicts as calibration
 
     chunks.write(job.output.replicates, chunks.merge(job.input.chunks, job.params.designs))
     write_json(job.output.diagnostics, times.diagnostics(job.input.chunks, job.params.designs))
-    replicates = pd.read_parquet(job.output.replicates)
-    write_table(job.output.performance, performance.performance(replicates))
-    write_table(job.output.failures, performance.failures(replicates))
+    if job.input.get("sums"):
+        measured, ended = blocks.merge(job.input.sums, job.params.designs)
+    else:
+        replicates = pd.read_parquet(job.output.replicates)
+        measured, ended = performance.performance(replicates), performance.failures(replicates)
+    write_table(job.output.performance, measured)
+    write_table(job.output.failures, ended)
     if job.output.get("ranks"):
         ranks = chunks.merge(job.input.rank_chunks, job.params.designs)
         chunks.write(job.output.ranks, ranks)

@@ -8,7 +8,7 @@ def main(job) -> None:
 
     from lmm.core.store import read_json, read_table, write_json, write_table
     from lmm.core.tidy import OWN_ROWS
-    from lmm.moments.moments import Moments
+    from lmm.moments.several import read_any
     from lmm.prediction import stage
 
     data, designs = read_json(job.input.data), read_json(job.input.design)
@@ -18,7 +18,7 @@ def main(job) -> None:
     if job.input.get("predict"):
         frames["predict"] = read_table(job.input.predict)
     rows = pd.concat(frames, names=["source", "row"]) if frames else None
-    moments = Moments.read(job.input.moments, job.input.moments_details)
+    moments = read_any(job.input.moments, job.input.moments_details, job.input.get("cells"))
     table, details = stage.by_all(dict(job.input.items()), designs, moments, rows, job.params.settings)
     if lost := details["not_estimable"]:
         print(

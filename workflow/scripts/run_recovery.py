@@ -4,7 +4,7 @@ from running.frame import run
 
 
 def main(job) -> None:
-    from lmm.recovery import chunks
+    from lmm.recovery import blocks, chunks
     from lmm.recovery import job as recovery_job
 
     settings, key = job.params.settings, job.wildcards
@@ -12,8 +12,16 @@ def main(job) -> None:
         sources, engines = recovery_job.simulated(settings, job.params.designs)
     else:
         sources, engines = recovery_job.bootstrapped(settings, job.params.designs, dict(job.input.items()))
+    level, span = settings["conf_level"], (int(key.first), int(key.stop))
+    if settings["record"] != "full":
+        summed = settings["record"] == "sums"
+        replicates, sums = blocks.run(sources, engines, level, *span, summed)
+        chunks.write(job.output.replicates, replicates)
+        if summed:
+            chunks.write(job.output.sums, sums)
+        return
     seed = max((own.get("seed", 0) for own in settings["engines"].values()), default=0)
-    replicates, ranks = chunks.run(sources, engines, seed, int(key.first), int(key.stop))
+    replicates, ranks = chunks.run(sources, engines, seed, *span)
     chunks.write(job.output.replicates, replicates)
     if job.output.get("ranks"):
         chunks.write(job.output.ranks, ranks)

@@ -14,8 +14,7 @@ from lmm.config.simulation import Simulation
 from lmm.config.simulation_checks import check_simulation
 from lmm.core import engines
 from lmm.core.errors import StudyError
-from lmm.data.levels import encode
-from lmm.data.rows import Rows
+from lmm.data.rows import rows_of
 from lmm.engines.base import Fitted, Task
 from lmm.model.design import build
 from lmm.model.formula import parse
@@ -73,14 +72,14 @@ def fit(
         if (count := int(data[column].isna().sum())) > 0:
             raise StudyError("data", f"column '{column}' has {count} missing values; expected none")
     own = _validated(row.settings_class(), settings).plain() | {"conf_level": conf_level, "formula": formula}
-    data = data[list(parsed.variables)].assign(**{parsed.group: data[parsed.group].astype(str)})
+    labels = {name for columns in parsed.keys for name in columns} - set(parsed.predictors)
+    data = data[list(parsed.variables)].assign(**{name: data[name].astype(str) for name in labels})
     design = build(parsed, data)
     moments = of_rows(design, data)
     (design,) = checked(moments, [design], {"sources": ["data"]}, "drop")
-    codes, levels = encode(data[parsed.group])
     task = Task(
         moments=moments,
-        rows=lambda: Rows(design.terms, *design.matrix(data), codes, levels),
+        rows=lambda: rows_of(design, data),
         truth=truth,
         cores=cores,
     )

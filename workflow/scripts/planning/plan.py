@@ -83,7 +83,6 @@ def study_plan(study) -> dict[str, Any]:
         "parts": files.parts(sizes),
         "predict": settings.predict,
         "predicted": settings.replicates is None
-        and not (study.formula.weights or study.formula.offsets or study.formula.several)
         and (copied or settings.predict is not None)
         and bool(stages["predictions"]["engines"]),
         "chains_at_a_time": bayes.chains if bayes and many else 1,

@@ -4,6 +4,7 @@ from typing import Any
 
 from lmm.core import engines
 from lmm.recovery.plan import seconds
+from lmm.recovery.until import ends
 
 
 def recovery(study, stages: dict[str, Any], starts: list[str]) -> dict[str, Any] | None:
@@ -23,7 +24,9 @@ def recovery(study, stages: dict[str, Any], starts: list[str]) -> dict[str, Any]
     for name in fitted:
         if engines.row(name).starts:
             fitted[name] = fitted[name] | {"exact_start": name in starts}
+    record = study.record
     stages["replicates"] = {
+        "record": record,
         "formula": study.formula.text,
         "formulas": stages["moments"]["formulas"],
         "conf_level": settings.conf_level,
@@ -34,18 +37,22 @@ def recovery(study, stages: dict[str, Any], starts: list[str]) -> dict[str, Any]
         "engines": fitted,
     }
     stages["report"]["replicates"] = stages["figures"]["replicates"] = settings.replicates
+    stages["report"]["until"] = list(study.until)
     costs = []
     for design in study.designs:
         simulated = design.settings
         groups, rows = (simulated.n_groups, simulated.n_rows) if simulated else (1000, 0)
-        costs.append(seconds(fitted, groups, rows))
+        costs.append(seconds(fitted, groups, rows, record != "full"))
     return {
         "count": settings.replicates,
+        "until": list(study.until),
+        "ends": ends(settings.replicates, record == "sums") if study.until else [settings.replicates],
         "per_job": settings.replicates_per_job,
         "keys": [design.key for design in study.designs],
         "seconds": costs,
         "designs": {design.key: design.plain() for design in study.designs},
         "ranked": settings.calibration,
+        "summed": record == "sums",
         "own": own,
         "from_posterior": own and source == "posterior",
     }

@@ -19,6 +19,12 @@ SHOWN = "LMM_RECOVERY_LOGS_SHOWN"
 CONSOLES: list[int] = []  # descriptor of the console, from when a job has a log
 
 
+def read_library_from(scripts: Path) -> None:
+    """Let the jobs of this Snakemake read this project's library, where the environment's is another copy's."""
+    places = [str(scripts), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(places))
+
+
 def say_whether_logs_are_shown(shown: bool) -> None:
     """Tell the jobs of this Snakemake whether it puts the log of a job that failed on the console itself."""
     os.environ[SHOWN] = "yes" if shown else "no"

@@ -38,6 +38,8 @@ def from_moments(study, point, replicate: int, place: Path, config: str, options
             base = f"results/{study.name}"
             paths = {"moments": f"{base}/moments/moments.parquet", "moments_details": f"{base}/moments/moments.json",
                      "design": f"{base}/moments/design.json", "data": f"{base}/data/data.json"}  # fmt: skip
+            if planned["several"] and planned["copied"]:
+                paths["rows"] = f"{base}/data/data.parquet"
             if planned["recovery"]["from_posterior"]:
                 paths["posterior"] = f"{base}/pymc/posterior.nc"
             own = [option for option in options if not option.startswith("results/")]  # targets of the replay

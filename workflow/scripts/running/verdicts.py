@@ -9,13 +9,14 @@ from pathlib import Path
 
 WORDS = {
     "singular": "singular fit",
+    "unidentified": "variance parameters are not identified",
     "non-converged": "did not converge",
     "gate-failed": "failed its convergence gates",
     "error": "could not be fitted",
     "skipped": "skipped",
 }
 # Of replicates these are failures: a singular fit is a result of theirs, and a skipped one was left out on purpose.
-FAILED = ("non-converged", "gate-failed", "error")
+FAILED = ("unidentified", "non-converged", "gate-failed", "error")
 # Engines, designs and sentences that the console shows; failures.csv and the page have all of them.
 NAMED = 6
 

@@ -79,11 +79,13 @@ def prepared(
         A request that the model has no answer to.
     """
     grid = ReferenceGrid(rebuild(state), data["columns"], data["rows"])
-    asked = requests(settings)
-    asked = grid.default() if asked is None else asked
+    asked, notes = requests(settings), []
+    if asked is None:
+        asked, notes = grid.default(), grid.unpaired()
     return {
         "functions": [group.plain() for request in asked for group in functions(grid, request)],
-        "warnings": [
+        "warnings": notes
+        + [
             warning
             for request in asked
             for warning in (*outside(grid, request), *not_estimable(grid, request))

@@ -48,7 +48,7 @@ def variance_recovery(
         ]
     if explained is not None:
         for engine, rows in explained.groupby("engine", sort=False):
-            named = rows.assign(group="", term="variance_explained__" + rows["measure"])
+            named = rows.assign(term="variance_explained__" + rows["measure"])
             parts[engine] = pd.concat([parts[engine], named[parts[engine].columns]])
     keys = sorted(
         {key: None for part in parts.values() for key in zip(part["group"], part["term"], strict=True)},
@@ -110,14 +110,17 @@ def lead(fits: Mapping[str, Fit]) -> str | None:
     return engines.first(names, LIKELIHOOD, EXACT, BAYES) or next(iter(names), None)
 
 
-def ranef_differences(fits: Mapping[str, Fit], no_pooling: pd.DataFrame | None = None) -> pd.DataFrame:
+def ranef_differences(
+    fits: Mapping[str, Fit], no_pooling: Mapping[str, pd.DataFrame] | None = None
+) -> pd.DataFrame:
     """Random effects of every group by every engine, and how far two engines are apart.
 
     Parameters
     ----------
     fits : mapping of Fit
-    no_pooling : DataFrame, optional
-        `no_pooling.own_effects` at the fixed effects of `lead`: a row for each level, a column for each term.
+    no_pooling : mapping, optional
+        Grouping factor to `no_pooling.own_effects` at the fixed effects of `lead`: a row for each level, a column for
+        each term.
 
     Returns
     -------
@@ -148,11 +151,11 @@ def ranef_differences(fits: Mapping[str, Fit], no_pooling: pd.DataFrame | None =
         if name not in compared:
             out[name] = _column(tables, name, "estimate", index)
     out["no_pooling"] = np.nan
-    if no_pooling is not None and names:
-        for term in no_pooling.columns.intersection(index.unique("term")):
-            at = index.get_level_values("term") == term
+    for group, own in (no_pooling or {}).items():
+        for term in own.columns:
+            at = (index.get_level_values("group") == group) & (index.get_level_values("term") == term)
             levels = index.get_level_values("level")[at]
-            out.loc[at, "no_pooling"] = no_pooling[term].reindex(levels).to_numpy()
+            out.loc[at, "no_pooling"] = own[term].reindex(levels).to_numpy()
     out["truth"] = np.nan
     for name in names:
         out["truth"] = out["truth"].fillna(_column(tables, name, "truth", index))
@@ -203,6 +206,8 @@ def verdict(fits: Mapping[str, Fit], differences: pd.DataFrame | None, conf_leve
 def _engine_verdict(fit: Fit) -> dict[str, Any]:
     table, details = fit.parameters, fit.diagnostics
     held = covered(table["conf_low"], table["conf_high"], table["truth"])
+    if details.status == engines.UNIDENTIFIED:
+        held[:] = pd.NA
     groups = _groups(table)
     recovered = {
         variable(group, term, groups): None if value is pd.NA else bool(value)

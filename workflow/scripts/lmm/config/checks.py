@@ -3,14 +3,15 @@
 import glob
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from lmm.config.base import nearest
 from lmm.config.designs import DesignPoint
 from lmm.config.engines import Priors
 from lmm.config.simulation_checks import not_among
-from lmm.config.study import StudySettings
+from lmm.config.study import Criterion, StudySettings
 from lmm.core import engines
 from lmm.core.errors import StudyError
 from lmm.core.store import read_json
@@ -75,7 +76,7 @@ def check_truth(settings: StudySettings, root: Path) -> None:
             what = "a number" if key == "sigma" else "a mapping of terms to numbers"
             raise StudyError("truth", f"'{settings.truth}': has no '{key}'; expected {what}")
     numbers = {
-        f"{key}.{term}": value for key in ("fixed", "sd", "corr") for term, value in found[key].items()
+        f"{key}.{name}": value for key in ("fixed", "sd", "corr") for name, value in _flat(found[key]).items()
     }
     for name, value in {**numbers, "sigma": found["sigma"]}.items():
         kind = name.partition(".")[0]
@@ -92,6 +93,15 @@ def check_truth(settings: StudySettings, root: Path) -> None:
             raise StudyError("truth", f"'{settings.truth}': {name} is {str(value)[:40]}; expected {what}")
 
 
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by term, or by factor and term where there are several grouping factors."""
+    out = {}
+    for name, value in values.items():
+        nested = isinstance(value, Mapping)
+        out |= {f"{name}.{term}": own for term, own in value.items()} if nested else {name: value}
+    return out
+
+
 def check_beside(settings: StudySettings, formula: Formula, simulated: bool) -> None:
     """Refuse weights and offsets where they would not be used."""
     if not (formula.weights or formula.offsets):
@@ -102,27 +112,23 @@ def check_beside(settings: StudySettings, formula: Formula, simulated: bool) -> 
         raise StudyError(
             what, f"'{name}': is for a study with `data` and no `replicates`; expected it without"
         )
-    if settings.predict is not None:
-        said = f"'{settings.predict}': new rows with {what} are not predicted; expected no such key"
-        raise StudyError("predict", said)
     bayes = settings.engines.first(engines.BAYES)
-    if formula.weights and formula.several:
-        raise StudyError(what, f"'{name}': is for one grouping factor; expected no weights")
     if formula.weights and bayes is not None and bayes.model == "full":
         where = f"engines.{engines.first(settings.engines.names, engines.BAYES)}.model"
         raise StudyError(where, "'full': has no weights; expected marginal")
 
 
-def check_several(settings: StudySettings, formula: Formula, simulated: bool) -> None:
+def check_several(settings: StudySettings, formula: Formula) -> None:
     """Reject what is possible with one grouping factor only."""
     if not formula.several:
         return
     groups = ", ".join(factor.group for factor in formula.factors)
-    if simulated:
-        what = f"data of several grouping factors ({groups}) cannot be simulated; expected `data`"
-        raise StudyError("simulate", what)
-    if settings.replicates:
-        raise StudyError("replicates", f"is for one grouping factor, not {groups}; expected no such key")
+    if settings.simulate_from == "moments" and settings.data is None:
+        what = f"'moments': are drawn of one grouping factor, not {groups}; expected rows"
+        raise StudyError("simulate_from", what)
+    if settings.bootstrap == "posterior":
+        what = f"'posterior': is drawn from with one grouping factor, not {groups}; expected reml"
+        raise StudyError("bootstrap", what)
     able = [name for name, engine in engines.ENGINES.items() if engine.several]
     for name in settings.engines.names:
         if name not in able:
@@ -293,6 +299,20 @@ def all_priors(priors: Priors, terms: Terms | None, where: str) -> list[tuple[st
             found.append((path, parse_prior(value.get(term, "auto"), kind, f"{where}.{path}")))
     single = [(kind, getattr(priors, kind)) for kind in ("sigma", "corr")]
     return found + [(kind, parse_prior(text, kind, f"{where}.{kind}")) for kind, text in single]
+
+
+def check_until(until: Sequence[Criterion], settings: StudySettings) -> None:
+    """Refuse Monte Carlo errors of what the study does not estimate."""
+    for criterion in until:
+        if criterion.engine is not None and criterion.engine not in settings.engines.names:
+            raise StudyError(
+                "replicates.until.engine",
+                not_among(criterion.engine, settings.engines.names, "an engine of the study"),
+            )
+        if settings.calibration:
+            raise StudyError(
+                "replicates.until", "calibration needs the replicates that it needs; expected a number"
+            )
 
 
 def check_replicates(settings: StudySettings, designs: Sequence[DesignPoint]) -> None:

@@ -33,8 +33,9 @@ class Mixedlm(Override):
 class Reml(Override):
     """REML, or maximum likelihood, from sufficient statistics, to the exact optimum."""
 
-    profile: bool = True
-    """Profile-likelihood intervals of standard deviations and correlations."""
+    intervals: Literal["profile", "wald"] | None = None
+    """Of standard deviations and correlations: profile (likelihood), or wald (normal on the scales of log sd and of
+    Fisher's z). Profile where nothing is said, but wald for replicates of which not everything is recorded."""
     df: Df | list[Df] = "satterthwaite"
     """Degrees of freedom of the fixed effects' t statistics, intervals and F tests: satterthwaite, kenward-roger
     (adjusts the standard errors too) or normal. With `replicates` also a list, to compare them at no new fit."""

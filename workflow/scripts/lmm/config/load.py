@@ -22,12 +22,14 @@ from lmm.config.checks import (
     check_models,
     check_replicates,
     check_several,
+    check_until,
 )
 from lmm.config.designs import DesignPoint, expand, point
 from lmm.config.messages import message
+from lmm.config.recording import recorded
 from lmm.config.simulation import Simulation
 from lmm.config.simulation_checks import check_simulation
-from lmm.config.study import Configuration, Report, StudySettings
+from lmm.config.study import Configuration, Criterion, Report, StudySettings, Until
 from lmm.core import engines
 from lmm.core.errors import StudyError
 from lmm.core.streams import design_key
@@ -51,12 +53,16 @@ class Study:
         The scalar designs; one for a study without `replicates`. Own data has one, without settings.
     files : tuple of str
         Files of own data that the patterns matched, sorted within each pattern; empty for simulated data.
+    until : tuple of dict
+        Monte Carlo errors at which a design's replicates end (`settings.replicates` is the most of them): measure,
+        mcse, engine, term.
     """
 
     name: str
     settings: StudySettings
     designs: tuple[DesignPoint, ...]
     files: tuple[str, ...] = ()
+    until: tuple[dict[str, Any], ...] = ()
 
     @property
     def title(self) -> str:
@@ -92,6 +98,11 @@ class Study:
         return bayes.seed if bayes else 1
 
     @property
+    def record(self) -> str:
+        """What is kept of each replicate: full, parameters or sums."""
+        return recorded(self.settings, self.formula, self.designs)
+
+    @property
     def effects(self) -> list[dict[str, Any]] | None:
         """Means, slopes and contrasts that are asked for; None: the defaults."""
         found = self.settings.effects
@@ -113,13 +124,15 @@ class Study:
             "settings": self.settings.plain(),
             "designs": [design.plain() for design in self.designs],
             "files": list(self.files),
+            "until": list(self.until),
         }
 
     @classmethod
     def from_plain(cls, value: Mapping[str, Any]) -> "Study":
         """The study whose `plain` this is."""
         designs = tuple(DesignPoint.from_plain(design) for design in value["designs"])
-        return cls(value["name"], StudySettings.from_plain(value["settings"]), designs, tuple(value["files"]))
+        settings = StudySettings.from_plain(value["settings"])
+        return cls(value["name"], settings, designs, tuple(value["files"]), tuple(value["until"]))
 
 
 @dataclass(frozen=True)
@@ -185,6 +198,11 @@ def _study(name: str, raw: Any, root: Path) -> Study:
     rest = {key: value for key, value in raw.items() if key not in ("simulate", "designs")}
     settings = _validated(StudySettings, rest, ())
     settings = _with_weights(settings)
+    until: list[Criterion] = []
+    if isinstance(settings.replicates, Until):
+        until = settings.replicates.until
+        until = until if isinstance(until, list) else [until]
+        settings = settings.model_copy(update={"replicates": settings.replicates.at_most})
     formula = parse(settings.formula)
     crosses = settings.replicates is not None
     simulated = "simulate" in raw or raw.get("designs") is not None
@@ -199,7 +217,7 @@ def _study(name: str, raw: Any, root: Path) -> Study:
         settings = settings.model_copy(
             update={"engines": settings.engines.model_copy(update=dict.fromkeys(unable))}
         )
-    check_several(settings, formula, simulated)
+    check_several(settings, formula)
     if not simulated:
         files = check_data_files(settings, root)
         designs = (DesignPoint(design_key({"data": True}), {}, None),)
@@ -216,13 +234,15 @@ def _study(name: str, raw: Any, root: Path) -> Study:
         settings = settings.model_copy(
             update={"engines": settings.engines.model_copy(update=dict.fromkeys(engines.of_rows()))}
         )
+    check_until(until, settings)
     check_replicates(settings, designs)
+    recorded(settings, formula, designs)
     check_beside(settings, formula, simulated)
     check_engines(settings, formula, simulated)
     check_effects(settings, formula)
     check_labels(settings, formula)
     check_models(settings, formula, simulated)
-    return Study(name, settings, designs, files)
+    return Study(name, settings, designs, files, tuple(criterion.plain() for criterion in until))
 
 
 def _with_weights(settings: StudySettings) -> StudySettings:

@@ -51,9 +51,11 @@ def message(error: ValidationError, raw: Any) -> tuple[tuple, str]:
     if item["type"] == "missing":
         key = item["loc"][-1]
         return (path if path[-1:] == (key,) else (*path, key)), f"is missing; expected {_describe(item)}"
+    if hint := _hint(item):  # a number in quotes is a number, whatever else there may be
+        return path, f"{_met(item['input'])}: expected {_describe(item)}{hint}"
     forms = [_describe(one) for one in items if one["type"] == "unknown_key"]
     expected = " or ".join(dict.fromkeys([_describe(one) for one in known] + forms))
-    return path, f"{_met(item['input'])}: expected {expected}{_hint(item)}"
+    return path, f"{_met(item['input'])}: expected {expected}"
 
 
 def _path(loc: tuple, raw: Any) -> tuple:

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from lmm.config.designs import NOT_CROSSED, SINGLE
 from lmm.config.study import Configuration
 
-CROSSED = ("Simulation", "Poisson")
+CROSSED = ("Simulation", "Poisson", "Nested")
 NAMES = {"studies": "<study>", "predictors": "<x>"}
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 SKIPPED = ("designs",)  # keys of `simulate` again
@@ -31,8 +31,15 @@ def schema() -> dict[str, Any]:
 
 
 def _or_list(value: dict[str, Any]) -> dict[str, Any]:
+    """A value, or a list of such values; so is each entry of a mapping."""
     forms = value["anyOf"] if set(value) == {"anyOf"} else [value]
-    return {"anyOf": [*forms, {"type": "array", "minItems": 1, "items": value}]}
+    own = [
+        form | {"additionalProperties": _or_list(form["additionalProperties"])}
+        if isinstance(form.get("additionalProperties"), dict)
+        else form
+        for form in forms
+    ]
+    return {"anyOf": [*own, {"type": "array", "minItems": 1, "items": value}]}
 
 
 def _tidy(node: Any, inside_properties: bool = False) -> Any:

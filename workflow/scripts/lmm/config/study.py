@@ -86,6 +86,38 @@ class Csv(Settings):
     """Encoding: utf-8, utf-16, latin-1 (read as Windows-1252), or another that Python knows."""
 
 
+class Criterion(Settings):
+    """A Monte Carlo error to reach in every design."""
+
+    measure: Literal[
+        "coverage",
+        "power",
+        "type_1_error",
+        "bias",
+        "relative_bias",
+        "empirical_se",
+        "model_se",
+        "rmse",
+        "width",
+    ]
+    """Performance measure."""
+    mcse: float = Field(gt=0)
+    """Its largest Monte Carlo standard error, in the measure's unit: 0.005 is half a percentage point of coverage."""
+    engine: str | None = None
+    """Of this engine; of every engine where nothing is said."""
+    term: str | None = None
+    """Of this term, such as x or sd__x; of every term where nothing is said."""
+
+
+class Until(Settings):
+    """Replicates in batches with fixed ends, until Monte Carlo errors are small enough."""
+
+    until: Criterion | Annotated[list[Criterion], Field(min_length=1)]
+    """What to reach; a list: all of it."""
+    at_most: int = Field(20_000, ge=500, le=10**7)
+    """Replicates of each design at most."""
+
+
 class StudySettings(Settings):
     """One study: a formula, and either data or how to simulate them."""
 
@@ -116,14 +148,14 @@ class StudySettings(Settings):
     Simulated data always stop."""
     weights: str | None = None
     """Column of precision weights, as lme4's: a row's residual variance is sigma^2 / weight. The same as
-    `y | weights(column) ~ ...` in every formula. For one grouping factor; without MixedLM and `predict`."""
+    `y | weights(column) ~ ...` in every formula. For own data; without MixedLM."""
     predict: str | None = None
     """File of new rows (and new groups) to predict, beside the fitted rows."""
     engines: Engines = Engines(**{name: {} for name in ENGINES})
     """Engines to fit and their settings; all four with their defaults where nothing is said."""
     effects: list[Effect] | None = None
     """Means, slopes and contrasts to estimate. Where nothing is said: every categorical predictor's means with
-    pairwise contrasts, and every numeric predictor's slope. An empty list: none."""
+    pairwise contrasts (of up to 50 levels), and every numeric predictor's slope. An empty list: none."""
     models: (
         Annotated[dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")], str], BeforeValidator(_named)]
         | None
@@ -138,10 +170,16 @@ class StudySettings(Settings):
     on_failed_gate: Literal["report", "error"] = "report"
     """Whether a fit that fails a convergence gate fails the run, once its report is written, or is only reported;
     with `replicates`: one that failed in any replicate."""
-    replicates: int | None = Field(None, ge=1, le=10**7)
-    """Data sets of each design; makes the study a recovery study."""
+    replicates: Annotated[int, Field(ge=1, le=10**7)] | Until | None = None
+    """Data sets of each design; makes the study a recovery study. A number, or {until: {measure: coverage,
+    mcse: 0.005}, at_most: 20000}: batches until every design meets it."""
     replicates_per_job: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     """Replicates that one job computes; results do not depend on it."""
+    record: Literal["auto", "full", "parameters", "sums"] = "auto"
+    """What is kept of each replicate. full: all that engines estimate. parameters: fixed effects, standard deviations
+    and correlations, by a compiled path of ols and reml that takes a thirtieth of the time. sums: the same, but only
+    performance measures, and the first 1,000 replicates of each design. auto: full for up to 10,000 replicates and
+    for all that the compiled path cannot do, else parameters, or sums for more than 100,000 replicates in all."""
     simulate_from: Literal["rows", "moments"] | None = None
     """Whether replicates are drawn as rows (default) or as moments (default and only choice with `data`)."""
     bootstrap: Literal["reml", "posterior"] | Annotated[int, Field(ge=1, le=10**6)] | None = None

@@ -14,6 +14,9 @@ EXACT = "exact"  # the certified REML optimum from moments: others start there a
 LIKELIHOOD = "likelihood"  # another optimiser of the likelihood
 BAYES = "bayes"  # draws from a posterior
 
+# Status of a fit whose variance parameters the data do not determine: it has no estimates to speak of.
+UNIDENTIFIED = "unidentified"
+
 
 @dataclass(frozen=True)
 class Engine:

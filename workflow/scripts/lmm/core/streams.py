@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from lmm.core.seeds import Stream
+
 # The numbers are part of every address: a purpose keeps its own.
 PURPOSES = {
     "groups": 0, "predictors": 1, "ranef": 2, "errors": 3, "parameters": 4, "moments": 5, "mcmc": 6, "rows": 9,
@@ -58,8 +60,11 @@ def address(sequence: np.random.SeedSequence, purpose: str, name: str = "") -> n
     -------
     SeedSequence
     """
-    tail = (PURPOSES[purpose], zlib.crc32(name.encode())) if name else (PURPOSES[purpose],)
-    return np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, *tail))
+    return np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, *_tail(purpose, name)))
+
+
+def _tail(purpose: str, name: str) -> tuple[int, ...]:
+    return (PURPOSES[purpose], zlib.crc32(name.encode())) if name else (PURPOSES[purpose],)
 
 
 def stream(sequence: np.random.SeedSequence, purpose: str, name: str = "") -> np.random.Generator:
@@ -80,3 +85,24 @@ def stream(sequence: np.random.SeedSequence, purpose: str, name: str = "") -> np
         PCG64.
     """
     return np.random.Generator(np.random.PCG64(address(sequence, purpose, name)))
+
+
+def repeated(seed: int, design: str, purpose: str, name: str = "") -> Stream:
+    """`stream` of every replicate of a design, where there are many of them.
+
+    Parameters
+    ----------
+    seed : int
+        The study's seed, at least 0.
+    design : str
+        Its key, from `design_key`.
+    purpose : str
+        A key of `PURPOSES`.
+    name : str
+        Separates streams of one purpose, say of two predictors.
+
+    Returns
+    -------
+    Stream
+    """
+    return Stream(seed, int(design, 16), _tail(purpose, name))

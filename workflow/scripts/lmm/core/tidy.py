@@ -234,7 +234,7 @@ class Diagnostics:
     ----------
     engine : str
     status : str
-        ok, singular, non-converged, gate-failed, error or skipped.
+        ok, singular, unidentified, non-converged, gate-failed, error or skipped.
     message : str
         Why, where the status is not ok.
     converged, singular : bool
@@ -242,6 +242,8 @@ class Diagnostics:
         -2 log likelihood at the estimates, with lme4's constants (REML criterion).
     gates : list of dict
         Convergence gates: name, value, limit, passed.
+    unidentified : list of str
+        Variance parameters that the data do not determine.
     warnings : list of str
     seconds : dict
         Wall-clock seconds by phase.
@@ -273,6 +275,7 @@ class Diagnostics:
     singular: bool = False
     criterion: float | None = None
     gates: list[dict[str, Any]] = field(default_factory=list)
+    unidentified: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
@@ -324,11 +327,12 @@ class Fit:
         table = self.parameters[self.parameters["effect"] == "fixed"]
         return dict(zip(table["term"], table["estimate"].astype(float), strict=True))
 
-    def noting(self, dropped: Sequence[str]) -> "Fit":
-        """The same fit; its diagnostics and warnings name the fixed effects that were dropped before it."""
-        if not dropped:
+    def noting(self, dropped: Sequence[str], remarks: Sequence[str] = ()) -> "Fit":
+        """The same fit; its diagnostics name the fixed effects dropped before it, its warnings begin with remarks."""
+        if not dropped and not remarks:
             return self
-        warned = [rank_deficient(dropped), *self.diagnostics.warnings]
+        about = [rank_deficient(dropped)] if dropped else []
+        warned = [*about, *remarks, *self.diagnostics.warnings]
         return replace(self, diagnostics=replace(self.diagnostics, dropped=list(dropped), warnings=warned))
 
     def write(self, parameters: str, diagnostics: str, ranef: str | None = None) -> None:

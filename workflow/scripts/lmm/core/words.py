@@ -20,10 +20,16 @@ def label(engine: str) -> str:
     return LABELS.get(engine, engine)
 
 
+# A variance parameter of one of several grouping factors, as `tidy.variable` names it.
+OF_FACTOR = re.compile(r"((?:sd|cor)__.+)\|([^|`]+)")
+
+
 def titled(term: str) -> str:
     """A tidy term as a heading or a table's cell: `sd of x`, `cor(Intercept, x)`, `residual sd`."""
     if term == RESIDUAL:
         return "residual sd"
+    if found := OF_FACTOR.fullmatch(term):
+        return f"{titled(found[1])}, {found[2]}"
     kind, _, name = term.partition("__")
     if kind == "cor" and name:
         return f"cor({', '.join(pair_of(term))})"
@@ -32,6 +38,8 @@ def titled(term: str) -> str:
 
 def spoken(term: str) -> str:
     """A tidy term as one says it: `the sd of x`, `the correlation of Intercept and x`, `the fixed effect of x`."""
+    if found := OF_FACTOR.fullmatch(term):
+        return f"{spoken(found[1])} of {found[2]}"
     kind, _, name = term.partition("__")
     if kind == "cor" and name:
         return f"the correlation of {' and '.join(pair_of(term))}"

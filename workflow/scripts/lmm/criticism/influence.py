@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lmm.core.tidy import group_of
 from lmm.inference.intervals import standard_errors, variance_values
-from lmm.inference.newton import CENTRAL, hessian
-from lmm.inference.optimum import FREE, PLAIN, Optimum, fill, optimum
+from lmm.inference.newton import criterion
+from lmm.inference.optimum import PLAIN, Optimum, fill, optimum
 from lmm.likelihood.by_group import log_densities
 from lmm.likelihood.problem import Problem, problem_of
 from lmm.moments.moments import Moments, by_group
@@ -23,7 +24,7 @@ REFITS = 2_000  # groups; all refits together cost O(J^2): a few seconds there
 CHOSEN = 20  # groups refitted where there are more
 FEWEST = 3  # groups: of one group alone no variance between groups can be estimated
 COLLINEAR = 1e-10  # share of a column's square that is left to it after the columns before it
-COLUMNS = ["level", "term", "estimate_without", "change", "standardised", "status"]
+COLUMNS = ["group", "level", "term_group", "term", "estimate_without", "change", "standardised", "status"]
 
 
 def influence(
@@ -51,9 +52,10 @@ def influence(
     Returns
     -------
     DataFrame
-        Columns `COLUMNS`, one row per group and parameter. change = estimate_without - estimate; standardised =
-        change over the full fit's standard error (NaN where that has none); status is `ok`, `singular`,
-        `non-converged` or `not estimable` (without the group a fixed effect has no estimate).
+        Columns `COLUMNS`, one row per group and parameter: `group` and `level` are left out, `term_group` and `term`
+        are the parameter's key. change = estimate_without - estimate; standardised = change over the full fit's
+        standard error (NaN where that has none); status is `ok`, `singular`, `non-converged` or `not estimable`
+        (without the group a fixed effect has no estimate).
     dict
         groups, refits, left_out (why there are none or not all; empty: all groups).
     """
@@ -84,6 +86,10 @@ def influence(
     if full.singular:  # a minimum may lie elsewhere without the group: not only from the boundary
         starts.append(np.eye(problem.q))
     names = np.array([*problem.fixed, *problem.structure.terms], dtype=object)
+    groups = np.array(
+        [*[""] * problem.p, *(group_of(term, moments.group) for term in problem.structure.terms)],
+        dtype=object,
+    )
     found, status = np.empty((len(which), len(names))), []
     packed = problem.gram.copy()
     for row, j in enumerate(which):
@@ -97,7 +103,9 @@ def influence(
     standardised = change / np.where(errors > 0, errors, np.nan)
     return pd.DataFrame(
         {
+            "group": moments.group,
             "level": np.repeat(moments.levels[which].astype(str), len(names)),
+            "term_group": np.tile(groups, len(which)),
             "term": np.tile(names, len(which)),
             "estimate_without": found.ravel(),
             "change": change.ravel(),
@@ -119,20 +127,34 @@ def _refit(
     q, p = problem.q, problem.p
     total = problem.total - own[q:, q:]
     nothing = np.full(p + len(problem.structure.terms), np.nan)
-    if problem.n_rows - rows <= p or _collinear(total[:p, :p]):
+    if problem.n_rows - rows <= p or collinear(total[:p, :p]):
         return nothing, "not estimable"
     less = replace(
         problem, gram=packed, total=total, n_rows=problem.n_rows - rows, n_groups=problem.n_groups - 1
     )
     best = optimum(less, starts)
-    status = (
-        "ok" if best.certified and not best.singular else "singular" if best.certified else "non-converged"
-    )
-    return _estimates(less, best), status
+    return _estimates(less, best), status_of(best)
 
 
-def _collinear(gram: np.ndarray) -> bool:
-    """Whether columns with this Gram matrix depend on one another."""
+def status_of(best: Any) -> str:
+    """How a refit ended: `ok`, `singular` or `non-converged`."""
+    if not best.certified:
+        return "non-converged"
+    return "singular" if best.singular else "ok"
+
+
+def collinear(gram: np.ndarray) -> bool:
+    """Whether columns with this Gram matrix depend on one another.
+
+    Parameters
+    ----------
+    gram : (p, p) array
+        Products of the columns.
+
+    Returns
+    -------
+    bool
+    """
     size = np.sqrt(np.maximum(np.diag(gram), 0.0))
     if not np.all(size > 0.0):
         return True
@@ -174,6 +196,6 @@ def one_step(problem: Problem, gram: np.ndarray, rows: np.ndarray, full: Optimum
         [variance_values(r, s, structure.correlations) for r, s in zip(roots, sigmas, strict=True)]
     )
     jacobian = ((values[p : p + m] - values[2 * p + m :]) / (2.0 * steps[p:, None])).T
-    information = 0.5 * hessian(full.phi, CENTRAL, FREE, PLAIN, *problem.model(np.eye(problem.q)))
+    information = 0.5 * criterion(full.phi, PLAIN, *problem.model(np.eye(problem.q)))[3]
     moved = -scores[:, p:] @ np.linalg.pinv(information, rcond=1e-10, hermitian=True) @ jacobian.T
     return np.hstack([-scores[:, :p] @ full.cov_beta, moved])

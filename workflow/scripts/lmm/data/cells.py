@@ -144,6 +144,11 @@ class Writing:
         """Whether all are whole numbers; what is stored as text must be written plainly."""
         return not (self.padded or self.text or (stored_as_text and self.point))
 
+    def beyond(self, other: "Writing") -> "Writing":
+        """Without the kinds of writing that the other has too."""
+        counts = [0 if its else mine for mine, its in zip(self.counts, other.counts, strict=True)]
+        return Writing(*counts, self.shortest, self.longest)
+
     def clash(self, other: "Writing") -> tuple[int, int] | None:
         """Kinds of writing, here and there, that may mean the same numbers; None where none do."""
         for mine, its in permutations((PLAIN, PADDED, POINT), 2):

@@ -2,7 +2,8 @@
 
 How a name is written decides what it may mean (`cells.writing`). Whole numbers in every file compare as such;
 otherwise names are text, and text that may be meant for a number that another file writes otherwise (`007` and `7`,
-`7.0` and `7`) is an error: the groups would silently be different ones. Within one file text is taken as it stands.
+`7.0` and `7`) is an error: the groups would silently be different ones. Within one file text is taken as it stands,
+and new rows may write names in every way that the data do.
 """
 
 from collections.abc import Mapping, Sequence
@@ -76,7 +77,7 @@ def like(name: str, data: Mapping[str, Any], file: Writing, locate: Locator) -> 
     known = Writing(**column.get("names") or {})
     if kind == column["kind"] == "BIGINT":
         return kind
-    if found := file.clash(known):
+    if found := file.beyond(known).clash(known):
         where, row, value = _first(locate, name, 0, found[0], known)
         what = f"column {name!r}: {value!r} in row {row}, where the data have {MEANING[found[1]]}"
         raise StudyError(where, f"{what}; expected every group's name written as in the data")

@@ -29,6 +29,10 @@ class Rows:
         Each row's group, an index into `levels`.
     levels : (J,) array of str
         Sorted.
+    others : tuple of (codes, levels)
+        The same of further grouping factors.
+    weights : (N,) array or None
+        Precision weights.
     """
 
     terms: Terms
@@ -36,6 +40,13 @@ class Rows:
     W: np.ndarray
     codes: np.ndarray
     levels: np.ndarray
+    others: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
+    weights: np.ndarray | None = None
+
+    @property
+    def factors(self) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+        """Codes and levels of each grouping factor, in the formula's order."""
+        return ((self.codes, self.levels), *self.others)
 
     def columns(self, names: Sequence[str]) -> np.ndarray:
         """Columns by name, (N, len(names))."""
@@ -73,12 +84,29 @@ def read_rows(where: Mapping[str, Any], designs: str, formula: str) -> Rows:
         Path of design.json.
     formula : str
     """
-    from lmm.data.levels import encode, level_names
-
     design = read_design(designs, formula)
     frame = read_table(where["rows"]) if where.get("rows") else from_sources(where["data"])
-    codes, levels = encode(level_names(frame, design.terms.groupings[0].columns))
-    return Rows(design.terms, *design.matrix(frame), codes, levels)
+    return rows_of(design, frame)
+
+
+def rows_of(design: Any, frame: Any) -> Rows:
+    """Rows of a frame through a design.
+
+    Parameters
+    ----------
+    design : Design
+        Of a formula.
+    frame : DataFrame
+        Response, predictors and grouping factors.
+
+    Returns
+    -------
+    Rows
+    """
+    from lmm.data.levels import encode, level_names
+
+    own, *others = (encode(level_names(frame, grouping.columns)) for grouping in design.terms.groupings)
+    return Rows(design.terms, *design.matrix(frame), *own, tuple(others), design.weights(frame))
 
 
 def from_sources(data: str) -> Any:

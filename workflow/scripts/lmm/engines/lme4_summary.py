@@ -47,14 +47,13 @@ def lme4_summary(
     fitted = predict(parameters, ranef, terms, W, levels)["conditional"].to_numpy()
     at = {name: k for k, name in enumerate(terms.columns)}
     X, Z = W[:, [at[name] for name in terms.fixed]], W[:, [at[name] for name in terms.random]]
-    shares = variance_explained.explained(
-        values, terms.fixed, terms.random, Z.T @ Z / len(y), np.atleast_2d(np.cov(X.T, bias=True))
-    )
+    own = variance_explained.Component(terms.group, terms.random, Z.T @ Z / len(y))
+    shares = variance_explained.explained(values, terms.fixed, [own], np.atleast_2d(np.cov(X.T, bias=True)))
     return {
         "scaled_residuals": np.quantile((y - fitted) / values[RESIDUAL], QUANTILES).tolist(),
         "variances": _variances(values, terms),
         "fixed_names": list(terms.fixed),
-        "variance_explained": {name: float(share) for name, share in shares.items()},
+        "variance_explained": {name: float(share) for (_, name), share in shares.items()},
         "n_rows": len(y),
         "n_groups": ranef["level"].nunique(),
     }

@@ -19,7 +19,8 @@ from lmm.engines import reml as exact
 from lmm.engines.base import Fitted, Task
 from lmm.engines.lme4_summary import correlations, identity_error, lme4_summary
 from lmm.engines.random_effects import Given, coef, given_rows, ranef_table
-from lmm.inference import variance_explained
+from lmm.inference.identified import not_identified
+from lmm.inference.variance_explained import covariance_of
 from lmm.model.terms import Terms
 
 ENGINE = "mixedlm"
@@ -62,8 +63,8 @@ class Start:
         Start
         """
         values = dict(zip(fit.parameters["term"], fit.parameters["estimate"], strict=True))
-        beta, D, sigma = variance_explained.components(values, fixed, random)
-        return cls(beta, D, float(sigma))
+        beta = np.array([values[term] for term in fixed], float)
+        return cls(beta, covariance_of(values, random), float(values[RESIDUAL]))
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,8 @@ def fit(
     Fit
         Fixed effects with statsmodels' joint-Hessian standard errors and Wald z intervals; sd's and
         correlations; BLUPs with prediction errors (`std_error`, and the interval) and lme4's `cond_sd`. Never
-        raises for what the optimiser does: status is `ok`, `singular`, `non-converged`, `error` or `skipped`.
+        raises for what the optimiser does: status is `ok`, `singular`, `unidentified`, `non-converged`, `error` or
+        `skipped`.
     """
     began = time.perf_counter()
     too_many = beyond(len(y), len(levels), max_rows, max_groups)
@@ -241,6 +243,7 @@ def fit(
         "ranef": "prediction error, normal",
     }
     about.criterion, about.summary = criterion, summary
+    about.unidentified = [] if reml is None else list(reml.diagnostics.unidentified)
     _judge(about, result, design, given, gap)
     return Fit(ENGINE, parameters, random, about)
 
@@ -324,7 +327,9 @@ def _judge(
     if gap is not None and gap["criterion"] > GOOD_CRITERION:
         reasons.append(f"it stopped {gap['criterion']:.3g} above the exact REML criterion")
     message, status = "", "ok"
-    if reasons:
+    if about.unidentified:
+        status, message = engines.UNIDENTIFIED, "; ".join([not_identified(about.unidentified), *reasons])
+    elif reasons:
         status = "non-converged"
         message = "; ".join([*reasons, f"statsmodels says converged = {bool(result.converged)}"])
     elif singular:

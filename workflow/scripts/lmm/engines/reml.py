@@ -14,8 +14,11 @@ from lmm.core.tidy import Fit, group_of, ranef_frame
 from lmm.engines import several_reml
 from lmm.engines.base import Fitted, Task
 from lmm.engines.reml_tables import ENGINE, diagnostics_of, f_tests, fixed_table, parameters_table
+from lmm.inference.degrees_of_freedom import fixed_effects
+from lmm.inference.derivatives import by_group
 from lmm.inference.exact import tested_by
-from lmm.inference.intervals import profile_intervals, standard_errors, variance_values
+from lmm.inference.identified import unidentified
+from lmm.inference.intervals import profile_intervals, standard_errors, variance_values, wald_intervals
 from lmm.inference.optimum import Optimum, fill, optimum
 from lmm.likelihood.conditional import conditional
 from lmm.likelihood.problem import Problem, problem_of
@@ -28,7 +31,8 @@ class Fitter:
     """The engine with its settings: see `lmm.engines.base.Fitter`."""
 
     def __init__(self, settings: Mapping[str, Any], terms: Terms):
-        self.level, self.profile, self.terms = settings["conf_level"], settings["profile"], terms
+        self.level, self.terms = settings["conf_level"], terms
+        self.profile = settings.get("intervals") != "wald"
         df = settings.get("df", "satterthwaite")
         self.methods = [df] if isinstance(df, str) else list(df)
         self.ml = settings.get("method") == "ml"
@@ -116,12 +120,12 @@ def fit(
     blocks : tuple of tuple of str
         Names of Z's columns in each block of random effects.
     conf_level : float
-        Level of every interval: t for fixed effects, profile likelihood for sd's, correlations and the residual
-        sd.
+        Level of every interval: t for fixed effects, profile likelihood or `wald_intervals` for sd's,
+        correlations and the residual sd.
     truth : dict, optional
         truth.json of a simulated study.
     profile, ranef : bool
-        Whether to compute profile intervals and the table of random effects.
+        Whether to compute profile intervals (else Wald's) and the table of random effects.
     df : str
         Degrees of freedom of fixed effects: one of `degrees_of_freedom.METHODS`.
     ml : bool
@@ -135,20 +139,24 @@ def fit(
     problem = problem_of(moments, fixed, blocks, ml)
     best = optimum(problem)
     clock.append(time.perf_counter())
-    errors = standard_errors(problem, best)
-    intervals = np.full((len(errors), 2), np.nan)
+    derivatives = by_group(problem, best)
+    lost = unidentified(derivatives, [problem.structure])
+    errors = standard_errors(problem, best) if not lost else np.full(len(problem.structure.terms), np.nan)
+    estimates = variance_values(best.root, best.sigma, problem.structure.correlations)
     words: list[str] = []
-    if profile:
+    if profile and not lost:
         intervals, words = profile_intervals(problem, best, conf_level)
+    else:
+        intervals = np.stack(wald_intervals(estimates, errors, problem.structure.terms, conf_level), axis=-1)
     clock.append(time.perf_counter())
     table = ranef_table(problem, best, moments, conf_level, truth) if ranef else None
     clock.append(time.perf_counter())
-    tested = tested_by(df, problem, best)
+    tested = fixed_effects(df, best.beta, derivatives, ml)
+    seconds, parameters = np.diff(clock).tolist(), len(fixed) + len(errors)
     diagnostics = diagnostics_of(
-        best, fixed, moments, conf_level, words, np.diff(clock).tolist(), len(fixed) + len(errors), ml, df
+        best, fixed, moments, conf_level, words, seconds, parameters, ml, df, lost, profile
     )
     keys = [(group_of(term, moments.group), term) for term in problem.structure.terms]
-    estimates = variance_values(best.root, best.sigma, problem.structure.correlations)
     effects = fixed_table(fixed, tested, conf_level)
-    parameters = parameters_table(effects, keys, estimates, errors, intervals, truth)
-    return Fit(ENGINE, parameters, table, diagnostics), best
+    out = parameters_table(effects, keys, estimates, errors, intervals, truth)
+    return Fit(ENGINE, out, table, diagnostics), best

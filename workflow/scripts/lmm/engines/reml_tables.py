@@ -12,6 +12,7 @@ from lmm.core.tidy import Diagnostics, truth_of
 from lmm.core.versions import versions_of
 from lmm.inference.degrees_of_freedom import FixedEffects, p_of
 from lmm.inference.hypotheses import TYPES, contrasts, terms_of
+from lmm.inference.identified import not_identified
 from lmm.model.design import Design
 
 ENGINE = "reml"
@@ -21,6 +22,7 @@ INTERVALS = {
     "kenward-roger": "t, Kenward and Roger's degrees of freedom and standard errors",
     "normal": "Wald (normal), GLS standard errors",
 }
+WALD = "Wald (normal on the scales of log sd and of Fisher's z)"
 
 
 def parameters_table(
@@ -144,6 +146,8 @@ def diagnostics_of(
     parameters: int,
     ml: bool,
     df: str,
+    lost: Sequence[str] = (),
+    profile: bool = True,
 ) -> Diagnostics:
     """How a fit ended.
 
@@ -167,6 +171,10 @@ def diagnostics_of(
         The criterion of maximum likelihood instead of REML's.
     df : str
         Method of the fixed effects' degrees of freedom.
+    lost : sequence of str
+        Variance parameters that the data do not determine.
+    profile : bool
+        Whether intervals of variance parameters are profile likelihood's, not Wald's.
 
     Returns
     -------
@@ -175,12 +183,17 @@ def diagnostics_of(
     warnings = list(warnings)
     if not best.certified:
         warnings.append("no stop of the optimiser passed the second-order test: the estimates may be off")
+    status = "non-converged" if not best.certified else "singular" if best.singular else "ok"
+    if lost:
+        status = engines.UNIDENTIFIED
+        warnings.append(not_identified(lost))
     return Diagnostics(
         ENGINE,
-        status="non-converged" if not best.certified else "singular" if best.singular else "ok",
+        status=status,
         message=warnings[-1] if warnings else "",
         converged=best.certified,
         singular=best.singular,
+        unidentified=list(lost),
         criterion=best.criterion,
         warnings=warnings,
         seconds=dict(zip(("optimum", "intervals", "ranef"), seconds, strict=True)),
@@ -191,7 +204,7 @@ def diagnostics_of(
         method="ML" if ml else "REML",
         df=df,
         **information_criteria(best.criterion, parameters, moments.n_rows),
-        intervals={"fixed": INTERVALS[df], "ran_pars": "profile likelihood"},
+        intervals={"fixed": INTERVALS[df], "ran_pars": "profile likelihood" if profile else WALD},
         summary={"corr_fixed": _correlation(best.cov_beta).tolist(), "fixed_names": list(fixed)},
     )
 

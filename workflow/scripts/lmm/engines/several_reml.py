@@ -14,12 +14,14 @@ from lmm.core.tidy import Fit, ranef_frame
 from lmm.engines.base import Fitted, Task
 from lmm.engines.reml_tables import ENGINE, diagnostics_of, f_tests, fixed_table, parameters_table
 from lmm.inference.degrees_of_freedom import fixed_effects
+from lmm.inference.identified import unidentified
+from lmm.inference.intervals import wald_intervals
 from lmm.inference.several_derivatives import by_factors
 from lmm.inference.several_intervals import names, profile_intervals, standard_errors, values
 from lmm.inference.several_optimum import SeveralOptimum, optimum
 from lmm.likelihood.several_conditional import conditional
 from lmm.likelihood.several_problem import SeveralProblem, build
-from lmm.moments.several import SeveralMoments
+from lmm.moments.several import SeveralMoments, narrowed
 
 
 def ranef_table(
@@ -79,8 +81,9 @@ def fitted(engine: Any, task: Task) -> Fitted:
     """
     terms, methods = engine.terms, engine.methods
     blocks = [grouping.blocks for grouping in terms.groupings]
+    moments = narrowed(task.moments, [grouping.group for grouping in terms.groupings])
     found, problem, best = fit(
-        task.moments,
+        moments,
         terms.fixed,
         blocks,
         engine.level,
@@ -129,7 +132,7 @@ def fit(
     truth : dict, optional
         truth.json of a simulated study.
     profile, ranef : bool
-        Whether to compute profile intervals and the table of random effects.
+        Whether to compute profile intervals (else Wald's) and the table of random effects.
     df : str
         Degrees of freedom of fixed effects: one of `degrees_of_freedom.METHODS`.
     ml : bool
@@ -148,19 +151,24 @@ def fit(
     problem = build(moments, fixed, blocks)
     best = optimum(problem, not ml)
     clock.append(time.perf_counter())
-    errors = standard_errors(problem, best)
-    intervals = np.full((len(errors), 2), np.nan)
+    derivatives, keys = by_factors(problem, best), names(problem)
+    lost = unidentified(derivatives, problem.structures, problem.groups)
+    errors = standard_errors(problem, best) if not lost else np.full(len(keys), np.nan)
+    estimates = values(problem, best.roots, best.sigma)
     warnings: list[str] = []
-    if profile:
+    if profile and not lost:
         intervals, warnings = profile_intervals(problem, best, conf_level)
+    else:
+        ends = wald_intervals(estimates, errors, [term for _, term in keys], conf_level)
+        intervals = np.stack(ends, axis=-1)
     clock.append(time.perf_counter())
     table = ranef_table(problem, best, conf_level, truth) if ranef else None
     clock.append(time.perf_counter())
-    tested = fixed_effects(df, best.beta, by_factors(problem, best), ml)
+    tested = fixed_effects(df, best.beta, derivatives, ml)
+    seconds, parameters = np.diff(clock).tolist(), len(fixed) + len(errors)
     diagnostics = diagnostics_of(
-        best, fixed, moments, conf_level, warnings, np.diff(clock).tolist(), len(fixed) + len(errors), ml, df
+        best, fixed, moments, conf_level, warnings, seconds, parameters, ml, df, lost, profile
     )
-    estimates = values(problem, best.roots, best.sigma)
     effects = fixed_table(fixed, tested, conf_level)
-    parameters = parameters_table(effects, names(problem), estimates, errors, intervals, truth)
-    return Fit(ENGINE, parameters, table, diagnostics), problem, best
+    out = parameters_table(effects, keys, estimates, errors, intervals, truth)
+    return Fit(ENGINE, out, table, diagnostics), problem, best

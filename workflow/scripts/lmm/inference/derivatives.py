@@ -149,7 +149,26 @@ def _over_groups(gram, factor, beta, n_groups, rows, cols, p_, q_, trace, traces
 def by_group(problem: Problem, best: Optimum) -> Derivatives:
     """`Derivatives` of a model with one grouping factor, sigma^2 not yet among its parameters."""
     sigma = best.sigma / problem.y_scale
-    factor = np.ascontiguousarray(fill(problem.structure, best.phi) / sigma)
+    return given(problem, fill(problem.structure, best.phi) / sigma, sigma)
+
+
+def given(problem: Problem, factor: np.ndarray, sigma: float) -> Derivatives:
+    """`by_group` at any parameters.
+
+    Parameters
+    ----------
+    problem : Problem
+        The model over moments, in the kernel's coordinates.
+    factor : (q, q) array
+        Lambda, a root of D / sigma^2 in the kernel's coordinates.
+    sigma : float
+        In the kernel's units.
+
+    Returns
+    -------
+    Derivatives
+    """
+    factor = np.ascontiguousarray(factor)
     ridge = np.zeros_like(problem.total)
     _, rss, beta, root, _, _ = reml_terms(problem.gram, problem.total, factor, ridge, False)
     rows, cols = problem.structure.rows, problem.structure.cols

@@ -120,7 +120,7 @@ def not_estimable(grid: ReferenceGrid, request: Request) -> list[str]:
             ]
             shown = "; ".join(names) + ("; ..." if len(lost) > LISTED else "")
             what = f"{len(lost)} of {len(group.rows)} {group.kind}s cannot be told from these data and are left out"
-            out.append(f"{request.where}: {group.effect}: {what}: {shown}")
+            out.append(f"{request.where}: {group.effect}: {what}" + f": {shown}" * any(names))
     return out
 
 

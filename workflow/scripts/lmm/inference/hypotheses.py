@@ -13,6 +13,7 @@ from formulaic import Formula as Formulaic
 from formulaic import ModelSpec
 
 from lmm.model.design import CONTEXT, Design
+from lmm.model.syntax import labels
 
 TYPES = ("III", "II", "I")
 
@@ -44,7 +45,7 @@ def terms_of(design: Design) -> list[Term]:
     """The terms of a design's fixed effects, the intercept left out."""
     spec = design.specs[0]
     parts = [part for encoded in spec.structure for part in _parts(spec, encoded)]
-    out = []
+    label, out = labels(design.formula.predictors), []
     for encoded in spec.structure:
         if not any(scoped.factors for scoped in encoded.scoped_terms):
             continue
@@ -53,7 +54,7 @@ def terms_of(design: Design) -> list[Term]:
         rows = np.vstack([_type_three(part, parts, len(spec.column_names)) for part in own])
         out.append(
             Term(
-                name=str(encoded.term),
+                name=label(str(encoded.term)),
                 columns=tuple(spec.column_names.index(name) for name in encoded.columns),
                 categorical=frozenset(name for name, is_category in kinds.items() if is_category),
                 numeric=frozenset(name for name, is_category in kinds.items() if not is_category),

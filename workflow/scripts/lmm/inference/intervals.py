@@ -1,11 +1,14 @@
 """Uncertainty of REML's variance parameters: observed information and profile likelihood."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import stats
 
 from lmm.core.progress import Progress
-from lmm.inference.newton import CENTRAL, hessian, profile_limit
-from lmm.inference.optimum import FREE, PLAIN, Optimum, fill, lower
+from lmm.inference.newton import criterion, profile_limit
+from lmm.inference.optimum import PLAIN, Optimum, lower
+from lmm.inference.wald import errors_at, values_at
 from lmm.likelihood.problem import Problem
 
 SMALL = 1e-6  # sd's below this fraction of sigma (in the kernel's units) are at the boundary
@@ -41,22 +44,41 @@ def standard_errors(problem: Problem, best: Optimum) -> np.ndarray:
 
     NaN for every parameter of D where the optimum is singular: a quadratic approximation says nothing there.
     """
-    structure = problem.structure
-    information = 0.5 * hessian(best.phi, CENTRAL, FREE, PLAIN, *problem.model(np.eye(problem.q)))
-    jacobian = np.empty((len(structure.terms), len(best.phi)))
-    for k in range(len(best.phi)):
-        step = 1e-6 * max(1.0, abs(best.phi[k]))  # error of order 1e-12, relative
-        ends = []
-        for phi in (best.phi + step * np.eye(len(best.phi))[k], best.phi - step * np.eye(len(best.phi))[k]):
-            root = problem.z_map @ fill(structure, phi)
-            ends.append(variance_values(root, problem.y_scale * np.exp(phi[-1]), structure.correlations))
-        jacobian[:, k] = (ends[0] - ends[1]) / (2.0 * step)
-    out = np.full(len(structure.terms), np.nan)
-    if best.singular:  # sigma alone, with D held at the boundary
-        out[-1] = jacobian[-1, -1] / np.sqrt(information[-1, -1])
-        return out
-    variance = np.einsum("ak,kl,al->a", jacobian, np.linalg.inv(information), jacobian)
-    return np.sqrt(np.maximum(variance, 0.0))
+    rows, cols, *_ = model = problem.model(np.eye(problem.q))
+    hessian = criterion(best.phi, PLAIN, *model)[3]
+    pairs = np.array(problem.structure.correlations, dtype=np.int64).reshape(-1, 2)
+    _, jacobian = values_at(best.phi, rows, cols, pairs, problem.z_map, problem.y_scale)
+    return errors_at(hessian, best.singular, jacobian)
+
+
+def wald_intervals(
+    values: np.ndarray, errors: np.ndarray, terms: Sequence[str], level: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Normal intervals of log sd's and of Fisher's z of correlations, transformed back (Pinheiro & Bates 2000, 2.4).
+
+    Parameters
+    ----------
+    values, errors : (..., k) arrays
+        Variance parameters and their standard errors; NaN: none.
+    terms : sequence of str
+        Their tidy names.
+    level : float
+        Confidence level.
+
+    Returns
+    -------
+    low, high : (..., k) arrays
+        NaN where there is no standard error.
+    """
+    z = stats.norm.ppf(0.5 + level / 2)
+    inner = [k for k, term in enumerate(terms) if term.startswith("cor__")]
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        reach = np.exp(z * errors / values)
+        low, high = values / reach, values * reach
+        r = values[..., inner]
+        center, reach = np.arctanh(r), z * errors[..., inner] / (1.0 - r**2)
+        low[..., inner], high[..., inner] = np.tanh(center - reach), np.tanh(center + reach)
+    return low, high
 
 
 def profile_intervals(problem: Problem, best: Optimum, level: float) -> tuple[np.ndarray, list[str]]:

@@ -3,6 +3,8 @@
 import numpy as np
 from scipy import stats
 
+from lmm.inference.studentized_range import quantile, survival
+
 ADJUSTMENTS = ("tukey", "holm", "bonferroni", "none")
 
 
@@ -24,12 +26,7 @@ def adjusted_p(method: str, t: np.ndarray, df: np.ndarray, p: np.ndarray, means:
     """
     count = len(p)
     if method == "tukey":
-        return np.array(
-            [
-                float(stats.studentized_range.sf(abs(x) * np.sqrt(2.0), means, own))
-                for x, own in zip(t, df, strict=True)
-            ]
-        )
+        return survival(np.abs(t) * np.sqrt(2.0), means, df)
     if method == "bonferroni":
         return np.minimum(count * p, 1.0)
     if method == "holm":
@@ -59,9 +56,6 @@ def critical(method: str, level: float, df: np.ndarray, means: int) -> np.ndarra
     (k,) array
     """
     if method == "tukey":
-        found = {
-            own: stats.studentized_range.ppf(level, means, own) / np.sqrt(2.0) for own in set(df.tolist())
-        }
-        return np.array([float(found[own]) for own in df.tolist()])
+        return quantile(level, means, df) / np.sqrt(2.0)
     count = len(df) if method in ("bonferroni", "holm") else 1
     return stats.t.isf((1.0 - level) / (2.0 * count), df)

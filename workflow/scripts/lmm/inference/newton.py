@@ -8,21 +8,17 @@ bound at 0 creates stops that are no optima (Orthodont, docs/statistics.md, sect
 import numpy as np
 
 from lmm.core.compiled import kernel
+from lmm.likelihood.curvature import second_terms
 from lmm.likelihood.grouped import reml_terms
 
 ROUND = 1e-13  # relative rounding error of the criterion
-# Of the differences of the analytic gradient: error of order STEP^2, STEP where they are one-sided.
-STEP = 1e-5
-# No gradient beside: central differences. For callers; in a kernel a global array would be of a read-only type.
-CENTRAL = np.zeros(0)
-# Twice the fall of the criterion that a Newton step promises: above FAR a curvature to five digits does as well;
-# below NEAR the same one serves the next step, while that promises at most SLOW of what the last one did.
-FAR, NEAR, SLOW = 10.0, 1e-3, 1e-3
+WALL = 2e-5  # a correlation this near to +-1 is at the edge, where its derivatives are infinite
+PLAIN = 1e-7  # pivots of the scaled Hessian above which its Cholesky factor gives the step
 
 
 @kernel
 def criterion(phi, pair, rows, cols, transform, gram, total, df, ml):
-    """REML (or ML) criterion and gradient at phi; also the derivative in D (kernel's units, relative to sigma^2).
+    """REML (or ML) criterion, gradient and Hessian at phi; also the derivative in D (relative to sigma^2).
 
     Parameters
     ----------
@@ -53,15 +49,17 @@ def criterion(phi, pair, rows, cols, transform, gram, total, df, ml):
         In phi.
     slope : (q, q) array
         Derivative in D, relative to sigma^2.
+    hessian : (t + 1, t + 1) array
+        In phi; the row and column of a correlation of +-1 are 0.
     """
-    q = transform.shape[0]
-    t = len(rows)
+    q, t = transform.shape[0], len(rows)
+    gradient, slope, hessian = np.zeros(t + 1), np.zeros((q, q)), np.zeros((t + 1, t + 1))
     elements = phi[:t].copy()
     shrink = 1.0
     if pair >= 0:
         r = phi[pair]
         if not abs(r) <= 1.0 or phi[pair - 1] < 0.0 or phi[pair + 1] < 0.0:
-            return np.inf, np.zeros(t + 1), np.zeros((q, q))
+            return np.inf, gradient, slope, hessian
         shrink = np.sqrt(1.0 - r * r)
         elements[pair] = phi[pair + 1] * r
         elements[pair + 1] = phi[pair + 1] * shrink
@@ -70,122 +68,212 @@ def criterion(phi, pair, rows, cols, transform, gram, total, df, ml):
     for e in range(t):
         for a in range(q):
             factor[a, cols[e]] += transform[a, rows[e]] * elements[e] / sigma
-    ridge = np.zeros_like(total)
-    logdet, rss, _, _, d_logdet, d_rss = reml_terms(gram, total, factor, ridge, True, ml)
+    logdet, rss, beta, root, d_logdet, d_rss = reml_terms(gram, total, factor, np.zeros_like(total), True, ml)
     s2 = sigma * sigma
     value = df * np.log(2.0 * np.pi * s2) + logdet + rss / s2
-    slope = d_logdet + d_rss / s2
-    d_factor = np.zeros((q, q))
-    scale_slope = 0.0
-    for a in range(q):
-        for b in range(q):
-            s = 0.0
-            for k in range(q):
-                s += slope[a, k] * factor[k, b]
-            d_factor[a, b] = 2.0 * s
-            scale_slope += 2.0 * s * factor[a, b]
-    gradient = np.zeros(t + 1)
-    for e in range(t):
-        s = 0.0
-        for a in range(q):
-            s += transform[a, rows[e]] * d_factor[a, cols[e]]
-        gradient[e] = s / sigma
-    if pair >= 0:
-        along, across = gradient[pair], gradient[pair + 1]
-        gradient[pair + 1] = along * r + across * shrink
-        tilt = 0.0 if shrink == 0.0 else across * r / shrink
-        gradient[pair] = phi[pair + 1] * (along - tilt)
-    gradient[t] = 2.0 * df - 2.0 * rss / s2 - scale_slope
     if not np.isfinite(value):
-        return np.inf, gradient, slope
-    return value, gradient, slope
+        return np.inf, gradient, slope, hessian
+    slope += d_logdet + d_rss / s2
+    d2_logdet, d2_rss, _ = second_terms(gram, factor, beta, root, ml)
+    _chain(elements, rows, cols, transform, factor, sigma, slope, d2_logdet + d2_rss / s2, gradient, hessian)
+    for e in range(t + 1):  # sigma beside D / sigma^2: df log sigma^2 + rss / sigma^2
+        moved = _along(e, rows, cols, transform, factor, sigma)
+        mixed = -2.0 * np.sum(d_rss * moved) / s2
+        hessian[e, t] += mixed
+        hessian[t, e] += mixed
+    gradient[t] += 2.0 * df - 2.0 * rss / s2
+    hessian[t, t] += 4.0 * rss / s2
+    if pair >= 0:
+        _turn(phi[pair], phi[pair + 1], shrink, pair, gradient, hessian)
+    return value, gradient, slope, hessian
 
 
 @kernel
-def hessian(phi, beside, held, pair, rows, cols, transform, gram, total, df, ml):
-    """Hessian of the criterion by differences of its analytic gradient, (t + 1, t + 1).
-
-    `beside` is the gradient at phi for one-sided differences, at half the price, and empty for central ones.
-    Rows and columns of the `held` coordinate (-1: none) are left 0.
-
-    Parameters
-    ----------
-    phi : (t + 1,) array
-        Free elements of L and log sigma.
-    beside : (t + 1,) array
-        Gradient at phi for one-sided differences, at half the price; empty: central ones.
-    held : int
-        The coordinate that is not moved; -1: none.
-    pair, rows, cols, transform, gram, total, df, ml : numbers and arrays
-        See `criterion`.
-
-    Returns
-    -------
-    (t + 1, t + 1) array
-        Symmetric; rows and columns of the held coordinate are 0.
-    """
-    m = len(phi)
-    out = np.zeros((m, m))
-    for a in range(m):
-        if a == held:
-            continue
-        h = STEP * max(1.0, abs(phi[a]))
-        there = phi.copy()
-        there[a] = phi[a] + h
-        up = criterion(there, pair, rows, cols, transform, gram, total, df, ml)
-        if len(beside) > 0:
-            if np.isfinite(up[0]):
-                out[a] = (up[1] - beside) / h
-            continue
-        there[a] = phi[a] - h
-        down = criterion(there, pair, rows, cols, transform, gram, total, df, ml)
-        if np.isfinite(up[0]) and np.isfinite(down[0]):
-            out[a] = (up[1] - down[1]) / (2.0 * h)
-    out = 0.5 * (out + out.T)
-    if held >= 0:
-        out[held, :] = 0.0
-        out[:, held] = 0.0
+def _along(e, rows, cols, transform, factor, sigma):
+    """Derivative of D / sigma^2 in an element of L, or (e = t) in log sigma: (q, q)."""
+    q = len(factor)
+    out = np.empty((q, q))
+    for a in range(q):
+        for b in range(q):
+            if e == len(rows):
+                s = 0.0
+                for k in range(q):
+                    s += factor[a, k] * factor[b, k]
+                out[a, b] = -2.0 * s
+            else:
+                first = transform[a, rows[e]] * factor[b, cols[e]]
+                out[a, b] = (first + transform[b, rows[e]] * factor[a, cols[e]]) / sigma
     return out
 
 
 @kernel
-def newton(phi, held, pair, rows, cols, transform, gram, total, df, ml, iterations):
-    """Minimise the criterion over all coordinates but `held`: `resume` from nothing known.
-
-    Parameters
-    ----------
-    phi : (t + 1,) array
-        Free elements of L and log sigma.
-    held : int
-        The coordinate that is not moved; -1: none.
-    pair, rows, cols, transform, gram, total, df, ml : numbers and arrays
-        See `criterion`.
-    iterations : int
-        At most so many steps.
-
-    Returns
-    -------
-    tuple
-        See `resume`.
-    """
-    unknown = np.zeros((len(phi), len(phi)))
-    return resume(phi, unknown, np.inf, held, pair, rows, cols, transform, gram, total, df, ml, iterations)
+def _chain(elements, rows, cols, transform, factor, sigma, slope, bend, gradient, hessian):
+    """Add the derivatives in phi of a function of D / sigma^2: `slope` (q, q) and `bend` (m, m) are those in it."""
+    q, t = len(factor), len(rows)
+    m = len(bend)
+    moves = np.empty((t + 1, m))
+    for e in range(t + 1):
+        moved = _along(e, rows, cols, transform, factor, sigma)
+        gradient[e] += np.sum(slope * moved)
+        i = 0
+        for a in range(q):
+            for b in range(a + 1):
+                moves[e, i] = moved[a, b]
+                i += 1
+    through = transform.T @ slope @ transform
+    for e in range(t + 1):
+        for f in range(e + 1):
+            s = 0.0
+            for i in range(m):
+                for k in range(m):
+                    s += moves[e, i] * bend[i, k] * moves[f, k]
+            if e < t and cols[e] == cols[f]:
+                s += 2.0 * through[rows[e], rows[f]] / sigma**2
+            elif e == t:  # D / sigma^2 falls with sigma^2, whatever moves D
+                s -= 2.0 * gradient[f]
+            hessian[e, f] += s
+            if f < e:
+                hessian[f, e] += s
 
 
 @kernel
-def resume(phi, curvature, before, held, pair, rows, cols, transform, gram, total, df, ml, iterations):
+def _turn(r, s, shrink, pair, gradient, hessian):
+    """From the elements s r and s sqrt(1 - r^2) of L to r and s, in place."""
+    along, across = gradient[pair], gradient[pair + 1]
+    edge = 1.0 - abs(r) < WALL
+    tilt = 0.0 if edge else r / shrink
+    # rows: derivatives of the two elements in r and s
+    first, second = (0.0 if edge else s), -s * tilt
+    gradient[pair] = along * s - (0.0 if shrink == 0.0 else across * s * r / shrink)
+    gradient[pair + 1] = along * r + across * shrink
+    for e in range(len(gradient)):
+        x, y = hessian[pair, e], hessian[pair + 1, e]
+        hessian[pair, e], hessian[pair + 1, e] = x * first + y * second, x * r + y * shrink
+    for e in range(len(gradient)):
+        x, y = hessian[e, pair], hessian[e, pair + 1]
+        hessian[e, pair], hessian[e, pair + 1] = x * first + y * second, x * r + y * shrink
+    if not edge:
+        hessian[pair, pair] -= across * s / shrink**3
+        hessian[pair, pair + 1] += along - across * tilt
+        hessian[pair + 1, pair] += along - across * tilt
+
+
+@kernel
+def cholesky_of(matrix, least):
+    """Lower Cholesky factor of a symmetric matrix scaled to a unit diagonal, the scale, and whether there is one.
+
+    Parameters
+    ----------
+    matrix : (n, n) array
+        Symmetric.
+    least : float
+        Pivots of the scaled matrix that count as positive.
+
+    Returns
+    -------
+    root : (n, n) array
+    scale : (n,) array
+        matrix = scale root root' scale.
+    positive : bool
+    """
+    n = len(matrix)
+    root, scale = np.zeros((n, n)), np.empty(n)
+    for a in range(n):
+        if not matrix[a, a] > 0.0:
+            return root, scale, False
+        scale[a] = np.sqrt(matrix[a, a])
+        for b in range(a + 1):
+            s = matrix[a, b] / (scale[a] * scale[b])
+            for k in range(b):
+                s -= root[a, k] * root[b, k]
+            if a == b:
+                if not s > least:
+                    return root, scale, False
+                root[a, a] = np.sqrt(s)
+            else:
+                root[a, b] = s / root[b, b]
+    return root, scale, True
+
+
+@kernel
+def solve(root, scale, right):
+    """The solution of matrix x = right, (n,), from `cholesky_of` matrix.
+
+    Parameters
+    ----------
+    root, scale : (n, n), (n,) arrays
+        From `cholesky_of`.
+    right : (n,) array
+        Right-hand side.
+
+    Returns
+    -------
+    (n,) array
+    """
+    n = len(right)
+    x = np.empty(n)
+    for a in range(n):
+        s = right[a] / scale[a]
+        for k in range(a):
+            s -= root[a, k] * x[k]
+        x[a] = s / root[a, a]
+    for a in range(n - 1, -1, -1):
+        s = x[a]
+        for k in range(a + 1, n):
+            s -= root[k, a] * x[k]
+        x[a] = s / root[a, a]
+    return x / scale
+
+
+@kernel
+def _step(gradient, hessian, held):
+    """Newton's step, twice the fall that it promises, and whether the Hessian has a negative eigenvalue.
+
+    Where the Hessian is not safely positive definite, a step along the absolute values of its eigenvalues that
+    leaves a stationary point along the steepest negative bend.
+    """
+    n = len(gradient)
+    free = np.array([k for k in range(n) if k != held])
+    m = len(free)
+    inner, slope, move = np.empty((m, m)), np.empty(m), np.zeros(n)
+    for a in range(m):
+        slope[a] = gradient[free[a]]
+        for b in range(m):
+            inner[a, b] = hessian[free[a], free[b]]
+    root, scale, positive = cholesky_of(inner, PLAIN)
+    if positive:
+        solved = solve(root, scale, slope)
+        decrement = 0.0
+        for a in range(m):
+            move[free[a]] = -solved[a]
+            decrement += solved[a] * slope[a]
+        return move, decrement, False
+    values, vectors = np.linalg.eigh(inner)
+    along = vectors.T @ slope
+    size = max(np.abs(values).max(), 1e-300)
+    step, decrement = np.zeros(m), 0.0
+    for k in range(m):
+        bend = max(abs(values[k]), 1e-9 * size)
+        step -= vectors[:, k] * along[k] / bend
+        decrement += along[k] ** 2 / bend
+    saddle = values[0] < -1e-7 * size
+    if saddle and decrement < 1e-8:  # a stationary point that is no minimum: leave along the steepest bend
+        step += (-0.5 if along[0] > 0.0 else 0.5) * vectors[:, 0]
+    for a in range(m):
+        move[free[a]] = step[a]
+    return move, decrement, saddle
+
+
+@kernel
+def newton(phi, held, pair, rows, cols, transform, gram, total, df, ml, iterations):
     """Minimise the criterion over all coordinates but `held`, leaving saddles along negative curvature.
 
-    `curvature` and `before` are an earlier call's, which this one carries on to the bit; zeros and inf: none.
+    Begun again where it ended after fewer iterations, it goes on as if it had not been interrupted.
 
     Parameters
     ----------
     phi : (t + 1,) array
         Free elements of L and log sigma.
-    curvature : (t + 1, t + 1) array
-        An earlier call's Hessian; zeros: none.
-    before : float
-        What its last step promised; inf: nothing known.
     held : int
         The coordinate that is not moved; -1: none.
     pair, rows, cols, transform, gram, total, df, ml : numbers and arrays
@@ -199,50 +287,20 @@ def resume(phi, curvature, before, held, pair, rows, cols, transform, gram, tota
     value : float
     slope : (q, q) array
         Derivative in D (relative to sigma^2) there.
-    curvature : (t + 1, t + 1) array
-        Hessian of the last iteration that made one.
+    hessian : (t + 1, t + 1) array
+        There.
     converged : bool
         The gradient is zero to rounding and the Hessian has no negative eigenvalue.
-    before : float
-        What the last step promised: with phi and curvature all that the next iterations depend on.
+    gradient : (t + 1,) array
+        There.
     """
     phi = phi.copy()
-    value, gradient, slope = criterion(phi, pair, rows, cols, transform, gram, total, df, ml)
+    value, gradient, slope, hessian = criterion(phi, pair, rows, cols, transform, gram, total, df, ml)
     converged = False
     if not np.isfinite(value):
-        return phi, value, slope, curvature, converged, before
+        return phi, value, slope, hessian, converged, gradient
     for _ in range(iterations):
-        if held >= 0:
-            gradient[held] = 0.0
-        roots, vectors = np.linalg.eigh(curvature)
-        bends_up = np.sum(roots > 1e-6 * np.abs(roots).max()) + (1 if held >= 0 else 0) == len(phi)
-        # not for a correlation: central differences leave out a coordinate at its wall
-        crude, kept = before > FAR and pair < 0, before < NEAR and bends_up
-        while True:
-            if not kept:
-                beside = gradient if crude else np.zeros(0)
-                curvature = hessian(phi, beside, held, pair, rows, cols, transform, gram, total, df, ml)
-                roots, vectors = np.linalg.eigh(curvature)
-            along = vectors.T @ gradient
-            size = max(np.abs(roots).max(), 1e-300)
-            move = np.zeros(len(phi))
-            decrement = 0.0
-            for k in range(len(phi)):
-                bend = max(abs(roots[k]), 1e-9 * size)
-                move -= vectors[:, k] * along[k] / bend
-                decrement += along[k] ** 2 / bend
-            if kept and decrement > SLOW * before:
-                kept = False
-            elif crude and decrement < NEAR:
-                crude = False
-            else:
-                break
-        before = decrement
-        saddle = roots[0] < -1e-7 * size
-        flat = decrement < 1e-8
-        if saddle and flat:  # a stationary point that is no minimum: leave along the steepest bend
-            sign = -1.0 if along[0] > 0.0 else 1.0
-            move += sign * 0.5 * vectors[:, 0]
+        move, decrement, saddle = _step(gradient, hessian, held)
         longest = np.abs(move).max()
         if longest > 5.0:
             move *= 5.0 / longest
@@ -259,22 +317,20 @@ def resume(phi, curvature, before, held, pair, rows, cols, transform, gram, tota
             converged = decrement < 1e-9 and not saddle
             break
         step = np.abs(reach * move).max()
-        phi, value, gradient, slope = trial, new[0], new[1], new[2]
-        if not saddle and decrement < 1e-15 * max(1.0, df * 1e-3):
+        phi = trial
+        value, gradient, slope, hessian = new
+        if not saddle and (decrement < 1e-15 * max(1.0, df * 1e-3) or step < 1e-13):
             converged = True
             break
-        if not saddle and step < 1e-13:
-            converged = True
-            break
-    return phi, value, slope, curvature, converged, before
+    return phi, value, slope, hessian, converged, gradient
 
 
 @kernel
 def profile_limit(best, value, at, edge, target, pair, rows, cols, transform, gram, total, df, ml):
     """Where the profile of one coordinate rises `target` above the minimum, on the side of `edge`.
 
-    The signed root of the rise is nearly linear in the coordinate (Bates et al. 2015, section 5.1), so a secant
-    on it, kept inside a bracket, takes few steps.
+    The signed root of the rise is nearly linear in the coordinate (Bates et al. 2015, section 5.1), so Newton's
+    method on it, kept inside a bracket, takes few steps; each begins on the tangent of the other coordinates' path.
 
     Parameters
     ----------
@@ -299,40 +355,32 @@ def profile_limit(best, value, at, edge, target, pair, rows, cols, transform, gr
         Every inner minimisation converged.
     """
     direction = 1.0 if edge > best[at] else -1.0
-    m = len(best)
     if abs(edge - best[at]) <= 1e-9:
         return edge, True
-    full = hessian(best, np.zeros(0), -1, pair, rows, cols, transform, gram, total, df, ml)
-    # the nuisance coordinates' path to first order, and the curvature of the profile
-    rest = np.array([k for k in range(m) if k != at])
-    inner = np.empty((m - 1, m - 1))
-    cross = np.empty(m - 1)
-    for a in range(m - 1):
-        cross[a] = full[rest[a], at]
-        for b in range(m - 1):
-            inner[a, b] = full[rest[a], rest[b]]
-    roots, vectors = np.linalg.eigh(inner)
-    slope = np.zeros(m - 1)
-    for k in range(m - 1):
-        if roots[k] > 1e-7 * roots[-1]:
-            slope -= vectors[:, k] * (vectors[:, k] @ cross) / roots[k]
-    bend = full[at, at] + cross @ slope
+    full = criterion(best, pair, rows, cols, transform, gram, total, df, ml)[3]
+    path, bend = _path(full, at)
     step = np.sqrt(2.0 * target / bend) if bend > 1e-12 else 1.0
-    if at == pair and 1.0 - abs(best[at]) < 2.0 * STEP:  # no differences across the edge
-        slope[:] = 0.0
+    if at == pair and 1.0 - abs(best[at]) < WALL:  # no derivatives at the edge
+        path[:] = 0.0
         step = 0.5
+    else:
+        start = best + path * (direction * step)
+        start[at] = best[at] + direction * step
+        model = (pair, rows, cols, transform, gram, total, df, ml)
+        limit, found = _all_at_once(start, value, at, edge, target, direction, *model)
+        if found:
+            return limit, True
 
     low = best[at]  # nearer the optimum: rise below the target
     high, high_rise = edge, np.inf
     phi = best.copy()
-    previous, current = best[at], best[at] + direction * step
-    rise_before, ok = 0.0, True
+    current = best[at] + direction * step
+    ok = True
     for _ in range(40):
         beyond = direction * (current - high) >= 0.0
         if beyond:  # the edge itself, unless it is known to be too far
             current = 0.5 * (low + high) if np.isfinite(high_rise) or not np.isfinite(high) else high
-        start = phi.copy()
-        start[rest] += slope * (current - phi[at])
+        start = phi + path * (current - phi[at])
         if at == pair and min(start[pair - 1], start[pair + 1]) <= 0.0:
             start = phi.copy()
         start[at] = current
@@ -340,8 +388,10 @@ def profile_limit(best, value, at, edge, target, pair, rows, cols, transform, gr
         ok = found[4] or abs(found[1] - value - target) > 0.1 * target
         rise = max(found[1] - value, 0.0)
         # a correlation's search that stopped at the wall of a zero sd would begin the next one there
-        if found[4] or (at != pair and np.isfinite(rise)):
+        inside = at != pair or min(found[0][pair - 1], found[0][pair + 1]) > 1e-9
+        if inside and (found[4] or (at != pair and np.isfinite(rise))):
             phi = found[0]
+            path, _ = _path(found[3], at)
         if current == edge and rise <= target:
             return edge, ok
         if rise > target:
@@ -350,16 +400,74 @@ def profile_limit(best, value, at, edge, target, pair, rows, cols, transform, gr
             low = current
         if abs(rise - target) < 1e-9 * target or abs(high - low) < 1e-12 * max(1.0, abs(low)):
             return current, ok
-        root, root_before = np.sqrt(rise), np.sqrt(rise_before)
-        ahead = root - root_before
-        if np.isfinite(rise) and abs(ahead) > 1e-14:
-            following = current + (np.sqrt(target) - root) * (current - previous) / ahead
+        # the profile's derivative is the criterion's in the coordinate: Newton's step on the root of the rise
+        ahead = 0.5 * found[5][at] / np.sqrt(rise) if rise > 0.0 else 0.0
+        if np.isfinite(rise) and direction * ahead > 1e-14:
+            following = current + (np.sqrt(target) - np.sqrt(rise)) / ahead
         else:
             following = 0.5 * (low + high)
-        previous, rise_before = current, rise
         if direction * (following - low) <= 0.0:
             following = 0.5 * (low + high) if np.isfinite(high) else low + 2.0 * (low - best[at])
         elif np.isfinite(high) and direction * (high - following) <= 0.0 and np.isfinite(high_rise):
             following = 0.5 * (low + high)
         current = following
     return current, False
+
+
+@kernel
+def _all_at_once(phi, value, at, edge, target, direction, pair, rows, cols, transform, gram, total, df, ml):
+    """Where the criterion has risen by `target` and its gradient in all other coordinates is 0, by Newton's method.
+
+    Returns the limit and whether it was found; not where the others' Hessian has no Cholesky factor, the profile
+    falls or the edge is crossed. Source: Venzon & Moolgavkar 1988, Appl. Stat. 37, 87-94, on the root of the rise.
+    """
+    n = len(phi)
+    rest = np.array([k for k in range(n) if k != at])
+    inner, cross, slope = np.empty((n - 1, n - 1)), np.empty(n - 1), np.empty(n - 1)
+    for _ in range(10):
+        now, gradient, _, hessian = criterion(phi, pair, rows, cols, transform, gram, total, df, ml)
+        if not np.isfinite(now) or not direction * (edge - phi[at]) > 0.0:
+            break
+        for a in range(n - 1):
+            slope[a], cross[a] = gradient[rest[a]], hessian[rest[a], at]
+            for b in range(n - 1):
+                inner[a, b] = hessian[rest[a], rest[b]]
+        root, scale, positive = cholesky_of(inner, PLAIN)
+        if not positive:
+            break
+        toward, along = solve(root, scale, slope), solve(root, scale, cross)
+        left = toward @ slope  # twice what the others can still take off
+        rise, ahead = now - value - 0.5 * left, gradient[at] - along @ slope
+        if not (rise > 0.0 and direction * ahead > 0.0):
+            break
+        size = np.sqrt(rise)
+        step = 2.0 * size * (np.sqrt(target) - size) / ahead
+        if (
+            abs(rise - target) < 1e-6 * target and left < 1e-6 * target
+        ):  # its error is of the order of the square
+            return phi[at] + step, True
+        phi[at] += step
+        for a in range(n - 1):
+            phi[rest[a]] -= toward[a] + along[a] * step
+    return edge, False
+
+
+@kernel
+def _path(hessian, at):
+    """Change of the other coordinates' best values with one of them, (t + 1,), and the curvature of its profile."""
+    m = len(hessian)
+    rest = np.array([k for k in range(m) if k != at])
+    inner, cross = np.empty((m - 1, m - 1)), np.empty(m - 1)
+    for a in range(m - 1):
+        cross[a] = hessian[rest[a], at]
+        for b in range(m - 1):
+            inner[a, b] = hessian[rest[a], rest[b]]
+    roots, vectors = np.linalg.eigh(inner)
+    path, bend = np.zeros(m), hessian[at, at]
+    for k in range(m - 1):
+        if roots[k] > 1e-7 * roots[-1]:
+            along = (vectors[:, k] @ cross) / roots[k]
+            bend -= along * (vectors[:, k] @ cross)
+            for a in range(m - 1):
+                path[rest[a]] -= vectors[a, k] * along
+    return path, bend

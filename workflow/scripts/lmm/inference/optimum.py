@@ -5,17 +5,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmm.core.progress import Progress
-from lmm.inference.newton import newton, resume
+from lmm.inference.descent import (
+    CERTIFIED,
+    GOING_ON,
+    ITERATIONS,
+    ROUNDS,
+    SINGULAR,
+    advance,
+    best_stop,
+    grid_of_starts,
+    is_singular,
+    profiled,
+)
+from lmm.inference.wald import ZERO
 from lmm.likelihood.grouped import reml_terms
 from lmm.likelihood.problem import Problem, Structure
 
-GRID = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # Lambda = c I, in the kernel's units, where columns have unit scale
-SINGULAR = 1e-5  # smallest diagonal element of the relative factor, cf. lme4's isSingular (1e-4)
-# An sd below this, relative to sigma in standardised columns, is 0: its correlations are undefined.
-ZERO = 1e-8
 PLAIN = -1  # no correlation among the coordinates
-FREE = -1  # no coordinate held
-ITERATIONS = 200  # of Newton's method, at most
 WATCHED = 1_000_000  # groups x q^2 from which an optimum takes seconds
 
 
@@ -100,71 +106,50 @@ def _blocks_lower(structure: Structure, matrix: np.ndarray) -> np.ndarray:
     return out
 
 
-def _scale_start(problem: Problem, factor: np.ndarray) -> tuple[float, np.ndarray]:
-    """Profiled criterion and phi at a relative factor: sigma has a closed form there."""
-    ridge = np.zeros_like(problem.total)
-    logdet, rss, *_ = reml_terms(problem.gram, problem.total, factor, ridge, False, problem.ml)
-    df = problem.df
-    if not (np.isfinite(logdet) and rss > 0.0):
-        return np.inf, np.zeros(0)
-    sigma = np.sqrt(rss / df)
-    free = factor[problem.structure.rows, problem.structure.cols] * sigma
-    return logdet + 2.0 * df * np.log(sigma), np.append(free, np.log(sigma))
+def starting_points(problem: Problem, starts: list[np.ndarray] | None = None) -> np.ndarray:
+    """phi at relative factors with the best sigma there, (n, t + 1); by default those of `grid_of_starts`.
+
+    Parameters
+    ----------
+    problem : Problem
+        The model over moments, in the kernel's coordinates.
+    starts : list of (q, q) arrays, optional
+        Relative factors.
+
+    Returns
+    -------
+    (n, t + 1) array
+    """
+    data = (
+        problem.structure.rows,
+        problem.structure.cols,
+        problem.gram,
+        problem.total,
+        problem.df,
+        problem.ml,
+    )
+    if starts is None:
+        return grid_of_starts(*data)
+    return np.array([profiled(factor, *data)[1] for factor in starts])
 
 
-def _newton(problem: Problem, phi: np.ndarray, model: tuple) -> tuple:
-    """`newton` with all coordinates free; with very many groups step by step, so that it can be seen going on.
+def _best_stop(starts: np.ndarray, *model) -> tuple[np.ndarray, float, np.ndarray, bool]:
+    """`best_stop` step by step, so that progress can be shown: with very many groups a step takes seconds.
 
     A step takes up where the one before ended, to the bit, at the price of one more evaluation.
     """
-    if problem.n_groups * problem.q**2 < WATCHED:
-        return newton(phi, FREE, PLAIN, *model, ITERATIONS)
+    found = []
     with Progress("REML optimum, Newton iterations", None) as progress:
-        curvature, before = np.zeros((len(phi), len(phi))), np.inf
-        for _ in range(ITERATIONS):
-            found = resume(phi, curvature, before, FREE, PLAIN, *model, 1)
-            progress.advance()
-            if found[4] or np.array_equal(found[0], phi):
+        for phi in starts:
+            for _ in range(ITERATIONS * ROUNDS):
+                phi, value, hessian, state = advance(phi, 1, *model)
+                progress.advance()
+                if state != GOING_ON:
+                    break
+            found.append((phi, value, hessian, state == CERTIFIED))
+            if found[-1][3] and not is_singular(phi, *model[1:3]):
                 break
-            phi, curvature, before = found[0], found[3], found[5]
-    return found
-
-
-def _minimise(problem: Problem, phi: np.ndarray) -> tuple[np.ndarray, float, bool]:
-    """Newton from phi, then out of any saddle at the boundary that the gradient in L cannot see.
-
-    Where D is singular, the derivative in L vanishes in the directions that D lacks whatever the data say; the
-    derivative in D does not. If it has a negative eigenvalue there, the criterion falls along it.
-    """
-    structure, ridge = problem.structure, np.zeros_like(problem.total)
-    model = problem.model(np.eye(problem.q))
-    certified = False
-    for _ in range(20):
-        phi, value, slope, _, converged, _ = _newton(problem, phi, model)
-        factor = fill(structure, phi) / np.exp(phi[-1])
-        d_logdet = reml_terms(problem.gram, problem.total, factor, ridge, True, problem.ml)[4]
-        tolerance = 1e-7 * max(np.abs(d_logdet).max(), 1e-3 * problem.n_groups)
-        worst, place, direction = -tolerance, None, None
-        for start, stop in structure.blocks:
-            values, vectors = np.linalg.eigh(slope[start:stop, start:stop])
-            if values[0] < worst:
-                worst, place, direction = values[0], slice(start, stop), vectors[:, 0]
-        if place is None or not converged:
-            certified = converged and place is None
-            break
-        best = (value, phi)
-        for step in 10.0 ** np.arange(-4.0, 2.0):  # grow D along the direction and keep the best
-            grown = factor.copy()
-            widened = np.column_stack([factor[place, place], np.sqrt(step) * direction])
-            grown[place, place] = lower(widened)
-            _, trial = _scale_start(problem, grown)
-            if len(trial):
-                trial_value = newton(trial, FREE, PLAIN, *model, 0)[1]
-                best = min(best, (trial_value, trial), key=lambda pair: pair[0])
-        if best[1] is phi:
-            break
-        phi = best[1]
-    return phi, value, certified
+    return min(found, key=lambda stop: (not stop[3], stop[1]))
 
 
 def optimum(problem: Problem, starts: list[np.ndarray] | None = None) -> Optimum:
@@ -188,20 +173,10 @@ def optimum(problem: Problem, starts: list[np.ndarray] | None = None) -> Optimum
     docs/statistics.md, section 3: no bound on the diagonal of L, second-order test, escape along negative curvature.
     """
     structure = problem.structure
-    if starts is None:
-        grid = [_scale_start(problem, c * np.eye(problem.q)) for c in GRID]
-        first = min(range(len(grid)), key=lambda k: grid[k][0])
-        points = [grid[first][1]] + [phi for k, (_, phi) in enumerate(grid) if k != first and len(phi)]
-    else:
-        points = [_scale_start(problem, start)[1] for start in starts]
-    found: list[tuple[np.ndarray, float, bool]] = []
-    for phi in points:
-        found.append(_minimise(problem, phi))
-        relative = _blocks_lower(structure, fill(structure, found[-1][0])) / np.exp(found[-1][0][-1])
-        singular = bool(np.diag(relative).min() < SINGULAR)
-        if found[-1][2] and not singular:
-            break
-    phi, value, certified = min(found, key=lambda stop: (not stop[2], stop[1]))
+    rows, cols, _, *data = problem.model(np.eye(problem.q))
+    model = (np.array(structure.blocks), rows, cols, *data)
+    search = best_stop if problem.n_groups * problem.q**2 < WATCHED else _best_stop
+    phi, value, _, certified = search(starting_points(problem, starts), *model)
     sigma = np.exp(phi[-1])
     factor = _blocks_lower(structure, fill(structure, phi)) / sigma
     _, _, gamma, root_x, _, _ = reml_terms(

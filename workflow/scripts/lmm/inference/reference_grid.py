@@ -14,10 +14,12 @@ import pandas as pd
 
 from lmm.core.errors import StudyError
 from lmm.model.design import Design
+from lmm.model.syntax import hide_name
 
 PAIRWISE = "pairwise"
 STEP = 1e-4  # of a slope's difference quotient, in standard deviations; exact up to quadratic terms
 LARGEST = 1_000_000  # rows of a reference grid
+MOST_PAIRED = 50  # levels that are all compared where nothing is asked for: 1,225 contrasts
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class ReferenceGrid:
     def __init__(self, design: Design, columns: Mapping[str, Any], rows: int):
         self.design, self.columns = design, columns
         used = {str(name) for name in design.specs[0].required_variables}
-        self.predictors = [name for name in design.formula.predictors if name in used]
+        self.predictors = [name for name in design.formula.predictors if hide_name(name) in used]
         self.values = {name: self._values(name, rows) for name in design.formula.predictors}
 
     def _values(self, name: str, rows: int) -> list:
@@ -90,9 +92,23 @@ class ReferenceGrid:
         return [name for name in self.predictors if name not in self.design.levels]
 
     def default(self) -> list[Request]:
-        """Every categorical predictor's means with pairwise contrasts, every numeric one's slope."""
-        means = [Request("means", (name,), contrasts=PAIRWISE, adjust="tukey") for name in self.categorical]
+        """Every categorical predictor's means, every numeric one's slope; pairwise contrasts of few levels."""
+        means = [
+            Request("means", (name,), contrasts=PAIRWISE, adjust="tukey")
+            if len(self.values[name]) <= MOST_PAIRED
+            else Request("means", (name,))
+            for name in self.categorical
+        ]
         return means + [Request("slopes", (name,)) for name in self.numeric]
+
+    def unpaired(self) -> list[str]:
+        """What `default` leaves out, for the user."""
+        return [
+            f"effects: the {len(self.values[name])} levels of {name!r} are not compared with each other, which is "
+            f"done by itself up to {MOST_PAIRED} levels; add {{means: {name}, contrasts: pairwise}}"
+            for name in self.categorical
+            if len(self.values[name]) > MOST_PAIRED
+        ]
 
     def frame(self, at: Mapping[str, Sequence]) -> pd.DataFrame:
         """All combinations of values, the first predictor's changing fastest."""

@@ -17,6 +17,9 @@ from lmm.likelihood.several_problem import SeveralProblem
 DIFFERENCE = 1e-6  # of Jacobians: error of order 1e-12, relative
 CLOSE = 1e-9  # of the criterion's rise, relative to its target
 TRIES = 40
+# Where a random effect has no variance of its own left, the gradient in its diagonal element of L is 0 for any data:
+# below HIDDEN of its size such elements are searched from RAISED as well.
+HIDDEN, RAISED = 0.05, 0.5
 
 
 def names(problem: SeveralProblem) -> list[tuple[str, str]]:
@@ -127,8 +130,8 @@ class _Coordinates:
 
 def _coordinates(
     problem: SeveralProblem, best: SeveralOptimum, factor: int | None, first: tuple[int, ...]
-) -> tuple[_Coordinates, np.ndarray, int, float]:
-    """Coordinates for one parameter, the optimum in them, the parameter's index, and the unit of its value.
+) -> tuple[_Coordinates, np.ndarray, int, float, list[int]]:
+    """Coordinates for one parameter, the optimum in them, its index, the unit of its value, and diagonal elements.
 
     `factor` None is the residual sd; `first` has one random effect of the factor for its sd, two of a block for their
     correlation.
@@ -158,11 +161,21 @@ def _coordinates(
         size = np.hypot(flat[pair], flat[pair + 1])
         flat[pair], flat[pair + 1] = (flat[pair] / size if size > 0.0 else 0.0), size
         index = pair
-    return _Coordinates(transforms, elements, pair), flat, index, unit_of
+    on_diagonal = np.concatenate([own.rows == own.cols for own in problem.structures])
+    diagonals = [
+        int(k) for k in np.flatnonzero(on_diagonal) if k not in (index, None if pair is None else pair + 1)
+    ]
+    return _Coordinates(transforms, elements, pair), flat, index, unit_of, diagonals
 
 
 def profile_limit(
-    objective: Objective, best: Point, at: int, edge: float, target: float, wall: bool = False
+    objective: Objective,
+    best: Point,
+    at: int,
+    edge: float,
+    target: float,
+    wall: bool = False,
+    diagonals: Sequence[int] = (),
 ) -> tuple[float, bool]:
     """Where the profile of one coordinate rises `target` above the minimum, on the side of `edge`.
 
@@ -183,6 +196,8 @@ def profile_limit(
         Rise of the criterion, e.g. the chi-square quantile.
     wall : bool
         The coordinate is a correlation: searches start from the optimum where a zero sd stopped one.
+    diagonals : sequence of int
+        Coordinates in which the gradient vanishes at 0 whatever the data.
 
     Returns
     -------
@@ -216,6 +231,12 @@ def profile_limit(
         if start is None:
             return now, False
         stop = minimise(objective, start, at, enough=CLOSE * target)
+        if hidden := [k for k in diagonals if abs(stop.point.phi[k]) < HIDDEN]:
+            phi = stop.point.phi.copy()
+            phi[hidden] = RAISED
+            if (raised := objective.at(phi)) is not None:
+                other = minimise(objective, raised, at, enough=CLOSE * target)
+                stop = other if other.point.value < stop.point.value else stop
         rise = max(stop.point.value - best.value, 0.0)
         if stop.converged or not wall:
             nearest = stop.point
@@ -266,12 +287,12 @@ def profile_intervals(
     count = len(names(problem))
 
     def limits(factor: int | None, first: tuple[int, ...], edges: tuple, final: Callable) -> list[float]:
-        place, phi, at, unit = _coordinates(problem, best, factor, first)
+        place, phi, at, unit, diagonals = _coordinates(problem, best, factor, first)
         objective = Objective(problem, best.reml, place)
         point, ends = objective.at(phi), []
         assert point is not None, "the criterion is finite at its optimum"
         for edge in edges:
-            limit, found = profile_limit(objective, point, at, edge, target, wall=len(first) == 2)
+            limit, found = profile_limit(objective, point, at, edge, target, len(first) == 2, diagonals)
             progress.advance()
             ends.append(final(limit, unit) if found else np.nan)
         return ends

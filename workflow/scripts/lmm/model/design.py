@@ -21,7 +21,7 @@ from formulaic.transforms import TRANSFORMS
 
 from lmm.core.errors import StudyError
 from lmm.model.formula import Formula, parse
-from lmm.model.syntax import SHADOW, evaluable, hide, hide_level, hide_name, original, shown, term_of
+from lmm.model.syntax import SHADOW, evaluable, hide, hide_level, hide_name, labels, original, shown
 from lmm.model.terms import Grouping, Terms
 
 FUNCTIONS = {
@@ -144,9 +144,11 @@ class Design:
         else:
             spec = ModelSpec(formula=_formulaic(f"0 + {name}", df.columns))
             y = _evaluate(spec, df.rename(columns=hide_name))[:, 0]
-        for offset in self.formula.offsets:
-            y = y - df[offset].to_numpy(dtype=np.float64)
-        return y
+        return y - self.offset(df) if self.formula.offsets else y
+
+    def offset(self, df: pd.DataFrame) -> np.ndarray:
+        """The sum of a batch's offsets, (n,) float64."""
+        return sum((df[name].to_numpy(dtype=np.float64) for name in self.formula.offsets), np.zeros(len(df)))
 
     def weights(self, df: pd.DataFrame) -> np.ndarray | None:
         """Precision weights of a batch, (n,) float64; None without.
@@ -217,7 +219,7 @@ def build(
         if name in categorical and name not in known:
             known[name] = _levels_of(schema[name])
     checked = {name: _checked_levels(name, known[name]) for name in formula.predictors if name in categorical}
-    transforms, ends = ["{}"] * (1 + len(_sides(formula, checked))), {}
+    transforms, ends = ["{}"] * (1 + len(sides(formula, checked))), {}
     if formula.stateful:
         if not isinstance(schema, pd.DataFrame):
             what = f"'{formula.stateful[0]}' depends on all rows; expected a formula without it here"
@@ -237,7 +239,7 @@ def rebuild(state: Mapping[str, Any]) -> Design:
     return design.without(state["dropped"]) if state["dropped"] else design
 
 
-def _sides(formula: Formula, levels: Mapping[str, list]) -> list[tuple[int, str, bool]]:
+def sides(formula: Formula, levels: Mapping[str, list]) -> list[tuple[int, str, bool]]:
     """Factor, right-hand side and whether each column is a block of its own, for all random effects.
 
     lme4 makes of (f || g) with a categorical f the blocks (1 | g) and (0 + f | g), whose intercept cannot be told
@@ -256,10 +258,10 @@ def _sides(formula: Formula, levels: Mapping[str, list]) -> list[tuple[int, str,
 def _specs(
     formula: Formula, levels: Mapping[str, list], frame: pd.DataFrame, transforms: list[str]
 ) -> tuple[ModelSpec, ...]:
-    """Specifications of the fixed part and of `_sides`, their categories as in `frame`."""
+    """Specifications of the fixed part and of `sides`, their categories as in `frame`."""
     made: dict[tuple[str, str], ModelSpec] = {}
-    sides = [rhs for _, rhs, _ in _sides(formula, levels)]
-    parts = list(zip((formula.fixed, *sides), transforms, strict=True))
+    texts = [rhs for _, rhs, _ in sides(formula, levels)]
+    parts = list(zip((formula.fixed, *texts), transforms, strict=True))
     for rhs, text in parts:
         if (rhs, text) not in made:  # in y ~ x + (x | g) both are x
             formulaic = _formulaic(rhs, formula.predictors)
@@ -278,7 +280,7 @@ def _finish(
     named, plain = _named(specs, formula)
     fixed, *found = named
     blocks: list[list[tuple[str, ...]]] = [[] for _ in formula.factors]
-    for (at, _, split), names in zip(_sides(formula, levels), found, strict=True):
+    for (at, _, split), names in zip(sides(formula, levels), found, strict=True):
         blocks[at] += [(name,) for name in names] if split else [names]
     random = [name for names in found for name in names]
     distinct = dict.fromkeys([*random, *fixed])
@@ -301,7 +303,7 @@ def _named(
         Levels make two columns of the model the same name.
     """
     tokens = {hide_name(name): name for name in formula.predictors}
-    odd = {token: term_of(name) for token, name in tokens.items() if token != name}
+    label_of = labels(formula.predictors)
     owners: dict[str, str] = {}
     named: list[tuple[str, ...]] = []
     plain: dict[str, str] = {}
@@ -311,10 +313,7 @@ def _named(
             factors = [(factor.expr, factor.eval_method.value) for factor in term.factors]
             owner = ":".join(sorted(map(str, term.factors)))
             for name in (spec.column_names[k] for k in at):
-                label = name
-                for token, column in odd.items():
-                    label = label.replace(f"`{token}`", f"`{tokens[token]}`").replace(token, column)
-                label = shown(original(label))
+                label = label_of(name)
                 if factors == [(name, "lookup")]:
                     plain[label] = tokens[name]
                 if label in names or owners.setdefault(label, owner) != owner:

@@ -310,6 +310,26 @@ def shown(text: str) -> str:
     return text.translate(SIGNS)
 
 
+def labels(predictors: Collection[str]) -> Callable[[str], str]:
+    """What turns formulaic's name of a column or a term into the one that tables have.
+
+    Parameters
+    ----------
+    predictors : collection of str
+        Columns of the data.
+    """
+    odd = {hide_name(name): name for name in predictors if hide_name(name) != name}
+    longest_first = sorted(odd, key=len, reverse=True)  # one may be a part of another
+
+    def label(name: str) -> str:
+        for token in longest_first:
+            column = odd[token]
+            name = name.replace(f"`{token}`", f"`{column}`").replace(token, term_of(column))
+        return shown(original(name))
+
+    return label
+
+
 def spaced(text: str) -> str:
     """`text` with one space wherever there is white space, but for what stands in backticks or quotes."""
     return re.sub(r"(`[^`]*`|'[^']*'|\"[^\"]*\")|\s+", lambda found: found[1] or " ", text).strip()

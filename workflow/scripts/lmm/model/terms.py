@@ -1,7 +1,7 @@
 """Names of a model's columns: all that engines need to know of a formula, readable without formulaic."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -112,3 +112,7 @@ class Terms:
     def random(self) -> tuple[str, ...]:
         """Columns of Z of the grouping factor, where there is one."""
         return self.only.random
+
+    def of(self, grouping: Grouping) -> "Terms":
+        """The same terms with one of the grouping factors alone."""
+        return replace(self, groupings=(grouping,))

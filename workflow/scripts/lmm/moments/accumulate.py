@@ -59,6 +59,43 @@ def _add(codes, W, first, y, weights, center, inverse, pilot, y_inverse, n, gram
     total += block
 
 
+def add_rows(
+    codes: np.ndarray,
+    W: np.ndarray,
+    basis: Basis,
+    y: np.ndarray,
+    n: np.ndarray,
+    gram: np.ndarray,
+    total: np.ndarray,
+) -> None:
+    """Add rows to upper triangles of moments, and to `total` the groups' part of this call.
+
+    Parameters
+    ----------
+    codes : (N,) int array
+        The group of each row.
+    W : (N, K) array
+        Model-matrix columns, K = m, or m + 1 with the constant in front.
+    basis : Basis
+        Its pilot fit is not subtracted: `y` comes without it, in original units.
+    y : (N,) array
+        Response less the pilot fit.
+    n, gram, total : (J,), (J, r, m + 2), (m + 2, m + 2) arrays
+        Rows, products by group, and products over all rows; added to.
+    """
+    first = W.shape[1] - len(basis.columns)
+    nothing = np.zeros_like(basis.pilot)
+    codes, y, W = _read_only(codes, np.int64), _read_only(y, np.float64), _read_only(W, np.float64)
+    weights = _read_only(np.zeros(0), np.float64)
+    _add(
+        codes, W, first, y, weights, basis.center, 1.0 / basis.scale, nothing, 1.0 / basis.y_scale, n, gram, total
+    )  # fmt: skip
+    rows = gram.shape[1]
+    total[:rows] += gram.sum(axis=0)
+    for a in range(rows):
+        gram[:, a, :a] = gram[:, :a, a]
+
+
 class Sums:
     """Moments in the making: rows are added in batches, in order.
 

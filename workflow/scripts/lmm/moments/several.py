@@ -6,6 +6,7 @@ factors that meet in some row. Both add up over any split of the rows (docs/stat
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -116,6 +117,14 @@ class SeveralMoments:
         Moments
         """
         return self.factors[self.groups.index(group)]
+
+    def mean_zz(self, names: tuple[str, ...]) -> np.ndarray:
+        """Mean over the rows of zz'; see `Moments.mean_zz`."""
+        return self.factors[0].mean_zz(names)
+
+    def cov_fixed(self, names: tuple[str, ...]) -> np.ndarray:
+        """Covariance matrix over the rows; see `Moments.cov_fixed`."""
+        return self.factors[0].cov_fixed(names)
 
     @property
     def log_weights(self) -> float:
@@ -243,7 +252,13 @@ def read_any(table: str, details: str, cells: str | None = None) -> Moments | Se
     return SeveralMoments.read(table, cells, details) if cells else Moments.read(table, details)
 
 
-def narrowed(moments: Moments | SeveralMoments, groups: Sequence[str]) -> Moments | SeveralMoments:
+def by_factor(moments: Moments | SeveralMoments) -> dict[str, Moments]:
+    """The moments of each grouping factor alone, by its name."""
+    factors = (moments,) if isinstance(moments, Moments) else moments.factors
+    return {factor.group: factor for factor in factors}
+
+
+def narrowed(moments: Moments | SeveralMoments, groups: Sequence[str]) -> Any:
     """The moments of some of the grouping factors.
 
     Parameters

@@ -165,7 +165,7 @@ class SeveralSums:
 def accumulate_several(
     source: Source, design, basis: Basis, whole: bool = False, threads: int = 1, memory_mb: int = 1024
 ) -> SeveralMoments:
-    """Moments of a scanned source: by SQL where every term is a plain numeric column, else in batches.
+    """Moments of a scanned source: by SQL where terms are plain numeric columns without weights, else in batches.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def accumulate_several(
     -------
     SeveralMoments
     """
-    by = _by_sql if design.plain is not None else _by_batches
+    by = _by_sql if design.plain is not None and not design.formula.weights else _by_batches
     return by(source, design, basis, whole, threads, memory_mb)
 
 
@@ -275,7 +275,7 @@ def _by_batches(source, design, basis, whole, threads, memory_mb) -> SeveralMome
             frame = batch.to_pandas()
             y, W = finite_matrix(design, frame)
             codes = [i.get_indexer(level_names(frame, key)) for i, key in zip(index, keys, strict=True)]
-            sums.add(codes, y, W)
+            sums.add(codes, y, W, design.weights(frame))
 
     # One part at a time, because all add to the same sums.
     for _ in each_part(source, source.typed, "moments", 1, memory_mb, read):

@@ -98,9 +98,10 @@ def of_rows(
     whole = keeps_whole(sum(map(len, levels)), len(terms.columns))
     with _rows_named(design, data):
         y, W = pilot.finite_matrix(design, rows)
+    weights = design.weights(rows)
     if terms.several:
-        return compute_several(terms, y, W, codes, levels, pilot.of_rows(terms, y, W), whole)
-    return compute(terms, y, W, codes[0], levels[0], whole, weights=design.weights(rows))
+        return compute_several(terms, y, W, codes, levels, pilot.of_rows(terms, y, W), whole, weights)
+    return compute(terms, y, W, codes[0], levels[0], whole, weights=weights)
 
 
 def of_sources(

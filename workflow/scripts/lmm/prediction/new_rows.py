@@ -37,11 +37,12 @@ def check(file: str, formula: Any, data: Mapping[str, Any]) -> Source:
     Raises
     ------
     StudyError
-        A missing or infinite value, text where the data have numbers, a category that the data do not have.
-        Groups may be new.
+        A missing or infinite value, text where the data have numbers, a category that the data do not have, a
+        weight that is not above 0. Groups may be new.
     """
     keys = [name for columns in formula.keys for name in columns]
-    columns = list(dict.fromkeys([*formula.predictors, *keys]))  # the response need not be there
+    beside = [name for name in (formula.weights, *formula.offsets) if name]
+    columns = list(dict.fromkeys([*formula.predictors, *keys, *beside]))  # the response need not be there
     stated = Reading.of(data)
     source = ingest.inspect([file], columns, formula.keys, False, formula.predictors, stated, formula.dates)
     categorical = tuple(name for name in formula.predictors if "levels" in data["columns"][name])
@@ -54,12 +55,14 @@ def check(file: str, formula: Any, data: Mapping[str, Any]) -> Source:
         what = f"column {name!r}: missing in {summary[name].missing} of {found.rows} rows, first in row {row}"
         raise StudyError(file, f"{what}; expected rows to predict without missing values")
     kinds = {name: names.like(name, data, written, locate) for name, (written,) in found.names.items()}
-    for name in formula.predictors:
+    for name in (*formula.predictors, *beside):
         known = data["columns"][name]
         categories = known.get("levels")
         kinds[name] = known["kind"] if categories or name in formula.dates else "DOUBLE"
         if kinds[name] != "VARCHAR":
             _numbers(name, summary[name], kinds[name], locate)
+        if name == formula.weights:
+            checks.positive(name, summary[name], locate)
     source = replace(source, kinds=source.kinds | kinds)
     for name in formula.predictors:
         categories = data["columns"][name].get("levels")

@@ -6,8 +6,9 @@ For a row (x, z) of group j, with d = x - K_j'z (docs/statistics.md, section 13;
     var(fitted - x'beta - z'u_j) = z'V_j z + d' cov(beta_hat) d
 
 because cov(beta_hat - beta, u_hat_j - u_j) = -cov(beta_hat) K_j'. A group without data has V = D, K = 0,
-u_hat = 0. A new observation adds sigma^2. For draws of (D, sigma) these are moments given the draw, put together
-by the laws of total expectation and variance.
+u_hat = 0. A new observation adds sigma^2, divided by its weight where rows have weights; an offset is added to the
+mean. For draws of (D, sigma) these are moments given the draw, put together by the laws of total expectation and
+variance.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,21 +19,31 @@ import pandas as pd
 from scipy import stats
 
 from lmm.core.progress import Progress
-from lmm.core.tidy import by_term
+from lmm.core.tidy import RESIDUAL, by_term
 from lmm.engines.pymc.posterior import given_draws
 from lmm.engines.random_effects import wide
-from lmm.inference.variance_explained import components
+from lmm.inference.variance_explained import covariance_of
 from lmm.likelihood.lanes import unpack
 from lmm.likelihood.marginal import pack_problem
 from lmm.likelihood.problem import Problem, problem_of
 from lmm.moments.moments import Moments
 
-COLUMNS = [
-    "source", "row", "level", "engine", "fitted_fixed", "fitted", "std_error", "conf_low", "conf_high",
-    "pred_low", "pred_high", "estimable",
+VALUES = [
+    "engine", "fitted_fixed", "fitted", "std_error", "conf_low", "conf_high", "pred_low", "pred_high", "estimable",
 ]  # fmt: skip
+COLUMNS = ["source", "row", "level", *VALUES]
 DRAWS = 200  # of the posterior that variances are averaged over, evenly spaced; the catalogue of engines quotes it
 BATCH = 20_000  # rows at a time: bounds memory to some of their q x q matrices
+
+
+class Beside(NamedTuple):
+    """What rows have beside their predictors: precision weights, and what is added to their means; (N,) arrays."""
+
+    weights: np.ndarray | float = 1.0
+    offset: np.ndarray | float = 0.0
+
+
+PLAIN = Beside()
 
 
 class Errors(NamedTuple):
@@ -48,18 +59,13 @@ def root_of(D: np.ndarray) -> np.ndarray:
     return vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
 
 
-def parameters_of(
-    parameters: pd.DataFrame, fixed: Sequence[str], random: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray]:
+def parameters_of(parameters: pd.DataFrame, random: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """L (1, q, q) and sigma (1,) of an engine's estimates."""
     values = dict(zip(parameters["term"], parameters["estimate"], strict=True))
-    _, D, sigma = components(values, fixed, random)
-    return root_of(D)[None], np.array([float(sigma)])
+    return root_of(covariance_of(values, random))[None], np.array([float(values[RESIDUAL])])
 
 
-def posterior_of(
-    posterior: Any, fixed: Sequence[str], random: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray]:
+def posterior_of(posterior: Any, random: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """L (S, q, q) and sigma (S,) of some draws of a posterior."""
     total = posterior.sizes["chain"] * posterior.sizes["draw"]
     keep = min(total, DRAWS)
@@ -68,8 +74,7 @@ def posterior_of(
         term: column.transpose("chain", "draw").to_numpy().reshape(-1)[at]
         for term, column in by_term(posterior).items()
     }
-    _, D, sigma = components(values, fixed, random)
-    return root_of(D), np.ascontiguousarray(sigma)
+    return root_of(covariance_of(values, random)), np.ascontiguousarray(values[RESIDUAL])
 
 
 def errors(
@@ -155,6 +160,7 @@ def table(
     means: tuple[np.ndarray, np.ndarray],
     found: Errors,
     level: float,
+    beside: Beside,
 ) -> pd.DataFrame:
     """An engine's predictions.
 
@@ -162,15 +168,17 @@ def table(
     ----------
     engine : str
     rows : DataFrame
-        source, row, level, estimable.
+        source, row, level (of each factor, where there are several), estimable.
     means : from `fitted`
     found : from `errors`
     level : float
         Of the intervals, which are normal: exact given D and sigma, an approximation of a posterior's.
+    beside : Beside
     """
-    without, with_ = means
+    without, with_ = (mean + beside.offset for mean in means)
     z = stats.norm.ppf(0.5 + level / 2)
-    error, whole = np.sqrt(found.mean), np.sqrt(found.mean + found.noise)
+    error, whole = np.sqrt(found.mean), np.sqrt(found.mean + found.noise / beside.weights)
+    names = [name for name in rows.columns if name != "estimable"]
     out = rows.assign(
         engine=engine,
         fitted_fixed=without,
@@ -181,7 +189,7 @@ def table(
         pred_low=with_ - z * whole,
         pred_high=with_ + z * whole,
     )
-    return out[COLUMNS]
+    return out[[*names, *VALUES]]
 
 
 def predict(
@@ -193,6 +201,7 @@ def predict(
     level: float,
     posterior: Any = None,
     prior: Mapping[str, np.ndarray] | None = None,
+    beside: Beside = PLAIN,
 ) -> pd.DataFrame:
     """Predictions of rows, old or new, by one engine.
 
@@ -211,6 +220,8 @@ def predict(
         Draws of a Bayesian engine; without them variances are those at the estimates.
     prior : mapping, optional
         `mean` and `root` of a normal prior of beta (`density.pack_problem`).
+    beside : Beside
+        Weights and offset of the rows.
 
     Returns
     -------
@@ -223,8 +234,9 @@ def predict(
     problem = problem_of(moments, terms.fixed, terms.blocks)
     packed = pack_problem(problem, **(prior or {}))
     if posterior is None:
-        roots, sigmas = parameters_of(fit.parameters, terms.fixed, terms.random)
+        roots, sigmas = parameters_of(fit.parameters, terms.random)
     else:
-        roots, sigmas = posterior_of(posterior, terms.fixed, terms.random)
+        roots, sigmas = posterior_of(posterior, terms.random)
     means = fitted(fit.parameters, fit.ranef, moments, terms.fixed, terms.random, X, Z, codes)
-    return table(fit.engine, rows, means, errors(problem, packed, roots, sigmas, X, Z, codes), level)
+    found = errors(problem, packed, roots, sigmas, X, Z, codes)
+    return table(fit.engine, rows, means, found, level, beside)

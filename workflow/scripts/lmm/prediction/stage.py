@@ -8,10 +8,14 @@ import pandas as pd
 from lmm.core.engines import BAYES, row
 from lmm.core.errors import StudyError
 from lmm.core.tidy import OWN_ROWS, Fit
+from lmm.data.levels import level_names
 from lmm.model.design import rebuild
+from lmm.model.formula import together
 from lmm.model.syntax import spaced
 from lmm.moments.moments import Moments
-from lmm.prediction.predict import COLUMNS, predict
+from lmm.moments.several import SeveralMoments, by_factor, narrowed
+from lmm.prediction import several
+from lmm.prediction.predict import COLUMNS, Beside, predict
 
 NAMED = 5  # new groups that are named
 
@@ -19,7 +23,7 @@ NAMED = 5  # new groups that are named
 def by_all(
     paths: Mapping[str, str],
     designs: Mapping[str, Any],
-    moments: Moments,
+    moments: Moments | SeveralMoments,
     rows: pd.DataFrame | None,
     settings: Mapping[str, Any],
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -31,26 +35,34 @@ def by_all(
         <engine>_parameters, <engine>_diagnostics, <engine>_ranef, posterior.
     designs : mapping
         design.json's content.
-    moments : Moments
+    moments : Moments or SeveralMoments
     rows : DataFrame or None
-        Predictors and grouping factor, indexed by source and row.
+        Predictors and grouping factors, indexed by source and row.
     settings : mapping
         conf_level; engines: name -> formula, and priors of a Bayesian engine.
 
     Returns
     -------
     table : DataFrame
-        Columns `predictions.COLUMNS`, engine after engine.
+        Columns `predict.COLUMNS`, engine after engine; of several factors `level__<factor>` in place of `level`.
     details : dict
         rows by source; of the rows that are no data, the groups that the data have (known_groups, known_rows) and
-        have not (new_groups, new_rows, new_names: some of them); rows whose mean the data cannot tell (see
+        have not (new_groups, new_rows, new_names: some of them), by factor under `factors` where there are several;
+        rows whose mean the data cannot tell (see
         `Design.estimable`), methods by engine, why an engine was left out.
     """
     left_out, tables, count, met = {}, [], {}, {}
     if rows is not None:
-        listed = rows.index.to_frame(index=False).assign(level=rows[moments.group].astype(str).to_numpy())
+        listed = rows.index.to_frame(index=False)
+        factors, columns = by_factor(moments), together(list(designs)).factors
+        many = isinstance(moments, SeveralMoments)
+        for factor in columns:
+            name = several.level_column(factor.group) if many else "level"
+            listed[name] = level_names(rows, factor.columns).astype(str).to_numpy()
+            own = _met(listed.loc[listed["source"] == "predict", name], factors[factor.group].levels)
+            if own:
+                met |= {"factors": met.get("factors", {}) | {factor.group: own}} if many else own
         count = listed["source"].value_counts().to_dict()
-        met = _met(listed.loc[listed["source"] == "predict", "level"], moments.levels)
     for engine, about in settings["engines"].items():
         kinds = ("parameters", "diagnostics", "ranef")
         fit = Fit.read(*(paths[f"{engine}_{kind}"] for kind in kinds))
@@ -68,9 +80,13 @@ def by_all(
             posterior = _posterior(paths["posterior"])
         if rows is not None:
             W, known = design.predictors(rows), listed.assign(estimable=design.estimable(rows))
-            tables.append(
-                predict(fit, moments, design.terms, W, known, settings["conf_level"], posterior, prior)
-            )
+            own, level = narrowed(moments, [g.group for g in design.terms.groupings]), settings["conf_level"]
+            weights = design.weights(rows)
+            beside = Beside(1.0 if weights is None else weights, design.offset(rows))
+            if isinstance(own, SeveralMoments):
+                tables.append(several.predict(fit, own, design.terms, W, known, level, beside))
+            else:
+                tables.append(predict(fit, own, design.terms, W, known, level, posterior, prior, beside))
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
     methods = {engine: row(engine).predicts for engine in settings["engines"] if engine not in left_out}
     return table, {

@@ -8,9 +8,11 @@ from pathlib import Path
 import yaml
 
 from lmm.config.load import load
+from lmm.core.engines import ENGINES
 from lmm.core.errors import StudyError
 from lmm.data import ingest
 from lmm.data.dialect import Reading
+from lmm.model.formula import parse
 from lmm.proposal.columns import describe
 from lmm.proposal.model import Proposal
 
@@ -25,13 +27,12 @@ TEMPLATE = """\
 {others}    data: {data}
 {reading}    missing: {missing}
     engines: # leave out what you do not want
-      ols: {{}}
-      mixedlm: {{}}
-      reml: {{}}
-      pymc: {{}} # weakly informative priors, scaled by the data; the report lists their numbers
-report:
+{engines}report:
   title: {report}
 """
+
+
+ABOUT = {"pymc": " # weakly informative priors, scaled by the data; the report lists their numbers"}
 
 
 def configuration(name: str, data: str, proposal: Proposal, path: str) -> str:
@@ -56,6 +57,12 @@ def configuration(name: str, data: str, proposal: Proposal, path: str) -> str:
     many = proposal.missing
     if proposal.interaction:
         effects += f"; {proposal.interaction}: arms differ in their course, the treatment's effect"
+    several = parse(proposal.formula).several
+    listed = "".join(
+        f"      {name}: {{}}{ABOUT.get(name, '')}\n"
+        for name, engine in ENGINES.items()
+        if engine.several or not several
+    )
     marks = proposal.odd(marks=True)
     reading = (
         f"    missing_values: {quoted(marks, ensure_ascii=False)} # these mean missing\n" if marks else ""
@@ -72,6 +79,7 @@ def configuration(name: str, data: str, proposal: Proposal, path: str) -> str:
         title=quoted(name.replace("-", " ").replace("_", " ").capitalize(), ensure_ascii=False),
         formula=quoted(proposal.formula, ensure_ascii=False),
         effects=effects,
+        engines=listed,
         others="".join(f"    # or: {quoted(text, ensure_ascii=False)}\n" for text in proposal.others),
         data=quoted(data, ensure_ascii=False),
         missing=f"drop # a column used lacks values ({many} rows of the sample); `error` stops instead"

@@ -17,6 +17,7 @@ from lmm.data.source import Source
 from lmm.model.formula import parse
 from lmm.proposal.columns import Column, is_all, look, notes
 from lmm.proposal.identifiers import commonest, inside, labels_units, numbers_rows, pooled
+from lmm.proposal.structure import further, related
 
 FEW_LEVELS = 20  # a text predictor with more costs more coefficients than a first model should have
 MOST_PREDICTORS = 6
@@ -33,6 +34,8 @@ TIME_WORDS = {
 }  # fmt: skip
 DOSE_WORDS = {"dose", "dosage", "dosis", "conc", "concentration"}
 ARM_WORDS = {"arm", "treatment", "treat", "trt", "intervention", "allocation", "therapy", "drug"}
+# Of a column that has another value in every row, these words say that it is no number.
+ROW_WORDS = {"id", "code", "barcode", "uuid", "serial", "key", "reference", "ref"}
 # Levels that others are usually compared with.
 CONTROLS = {
     "placebo",
@@ -148,12 +151,20 @@ def propose(patterns: str | Sequence[str], response: str = "", group: str = "") 
     random = [f"{first} | ", f"{first} || ", f"{first} + {second} | "] if first else []
     random = [effects for effects in random if second or "+" not in effects] + ["1 | "]
     outer = pooled(found_group, [c for c in columns if labels_units(c)], frame)
+    beside = [] if group or outer else further(found_group, columns, frame)
+    for factor in beside:
+        roles[factor.column.name] = replace(factor.column, role="group", why=factor.why)
     known = [roles[column.name] for column in columns]
     units = [f"(1 | {outer.term}/{found_group.term})"] if outer else _units(found_group, known, frame)
-    formulas = [f"{found_response.term} ~ {fixed} + ({effects}{found_group.term})" for effects in random]
+    more = "".join(f" + (1 | {factor.term})" for factor in beside)
+    formulas = [
+        f"{found_response.term} ~ {fixed} + ({effects}{found_group.term}){more}" for effects in random
+    ]
     others = formulas[1:]
+    if beside:
+        others.append(f"{found_response.term} ~ {fixed} + ({random[0]}{found_group.term})")
     if product:
-        others.append(f"{found_response.term} ~ {' + '.join(main)} + ({random[0]}{found_group.term})")
+        others.append(f"{found_response.term} ~ {' + '.join(main)} + ({random[0]}{found_group.term}){more}")
     others += [f"{found_response.term} ~ {fixed} + {groups}" for groups in units]
     columns = [roles[column.name] for column in columns]
     said = [*source.notes, *(note for column in columns for note in notes(column))]
@@ -215,6 +226,8 @@ def _left_out(frame: pd.DataFrame, columns: list[Column], group: Column) -> dict
             why = f"an identifier: {_pooling(column, group, frame).partition(': ')[2]}"
         elif numbers_rows(column, group, frame):
             why = "numbers the rows of each group; add it where their order matters"
+        elif column.words & ROW_WORDS and column.levels == len(frame):
+            why = "an identifier: another one in every row"
         elif labels_units(column) and column.levels >= GROUPS and (column.whole or not column.numeric):
             why = "an identifier; its groups can have random effects of their own"
         else:
@@ -313,6 +326,11 @@ def _group(source: Source, frame: pd.DataFrame, columns: list[Column], named: st
         for column in possible
     }
     best = [column for column in possible if scores[column.name] == max(scores.values())]
+    if len(best) > 1 and all(labels_units(column) and column.levels >= GROUPS for column in best):
+        # each of them is a factor: the one with the most levels has the slopes
+        most = max(best, key=lambda column: column.levels)
+        if all(related(most, column, frame) for column in best if column is not most):
+            best = [most]
     if len(best) == 1:
         why = "named like one" if labels_units(best[0]) else "its values repeat"
         return replace(best[0], role="group", why=why)

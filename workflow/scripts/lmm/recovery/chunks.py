@@ -58,7 +58,7 @@ def run(
     from lmm.recovery.times import versions
 
     rows, ranked = [], []
-    widest = max(engines.values(), key=lambda engine: len(engine.terms.random))
+    widest = max(engines.values(), key=lambda engine: sum(len(own.random) for own in engine.terms.groupings))
     progress = Progress("replicates", len(sources) * (stop - first))
     with progress, warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # what matters of them is in the fits' messages
@@ -89,13 +89,35 @@ def run(
 def _table(rows: list[tuple], schema: pa.Schema, about: Mapping[str, Any]) -> pa.Table:
     columns = zip(*rows, strict=True) if rows else [()] * len(schema)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-    metadata = {name: json.dumps(value) for name, value in about.items()}
-    return pa.Table.from_arrays(arrays, schema=schema.with_metadata(metadata))
+    return with_about(pa.Table.from_arrays(arrays, schema=schema), about)
+
+
+def with_about(table: pa.Table, about: Mapping[str, Any]) -> pa.Table:
+    """A table with JSON in its metadata.
+
+    Parameters
+    ----------
+    table : Table
+        Of a chunk.
+    about : mapping
+        Name to plain values.
+
+    Returns
+    -------
+    Table
+    """
+    return table.replace_schema_metadata({name: json.dumps(value) for name, value in about.items()})
 
 
 def write(path: str | Path, table: pa.Table) -> None:
     """Write a table as Parquet, whole or not at all."""
     write_whole(path, lambda name: pq.write_table(table, name, compression="zstd"))
+
+
+def read(file: str | Path) -> pa.Table:
+    """A chunk's replicates, without what differs from run to run."""
+    table = pq.read_table(file).replace_schema_metadata(None)
+    return table.drop_columns("seconds")
 
 
 def merge(files: Iterable[str | Path], keys: Sequence[str]) -> pa.Table:

@@ -5,7 +5,6 @@ replicate i of a design is the same data set, to the bit.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from lmm.config.simulation import Simulation
 from lmm.core.streams import address, seed_sequence, stream
 from lmm.core.tidy import RESIDUAL, corr_key
 from lmm.data.levels import encode
-from lmm.data.rows import Rows
+from lmm.data.rows import Rows, rows_of
 from lmm.inference.intervals import variance_values
 from lmm.inference.optimum import Optimum
 from lmm.likelihood.problem import Structure, layout
@@ -26,33 +25,11 @@ from lmm.model.terms import Terms
 from lmm.moments import accumulate
 from lmm.moments.moments import Moments
 from lmm.moments.pilot import finite_matrix
+from lmm.recovery.data_set import DataSet
+from lmm.recovery.several_data import data_set
 from lmm.simulation import moments as simulate_moments
+from lmm.simulation.batch import OwnReplicates, Replicates
 from lmm.simulation.rows import fixed, predictors_and_effects, sds, simulate, truth_of_parameters
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """One replicate.
-
-    Attributes
-    ----------
-    moments : Moments
-        What engines fit from.
-    rows : Rows or None
-        None where moments were drawn.
-    truth : dict
-        As truth.json: fixed, sd, corr, sigma, ranef.
-    own : Moments
-        Of the data set alone: the same as `moments`, which for posterior calibration has the observed data too.
-    prior_moments : Moments
-        Where `auto` priors take their scales from: the same, but for posterior calibration the observed data.
-    """
-
-    moments: Moments
-    rows: Rows | None
-    truth: dict[str, Any]
-    own: Moments
-    prior_moments: Moments
 
 
 def sampler_seed(seed: int, design: str, replicate: int) -> int:
@@ -107,6 +84,8 @@ class Simulated:
         settings, terms = self.parameters(replicate), self.design.terms
         if not self.from_moments:
             frame, truth = simulate(settings, self.formula, sequence)
+            if terms.several:
+                return data_set(rows_of(self.design, frame), truth)
             y, W = finite_matrix(self.design, frame)
             codes, levels = encode(frame[terms.group])
             whole = accumulate.keeps_whole(len(levels), len(terms.columns))
@@ -143,18 +122,37 @@ class Simulated:
         codes, levels = encode(frame[self.design.terms.group])
         return frame, self.design.predictors(frame), codes, levels, effects
 
+    def compact(self) -> Replicates:
+        """The same data sets for the compiled path."""
+        model = numeric_design(self.formula)
+        own = (self.settings, self.seed, self.key, self.from_moments)
+        return Replicates(self.formula, self.design, model, *own)
+
+    def parameters_in_words(self) -> dict[str, Any]:
+        """fixed, sd, corr and sigma that every replicate is simulated from."""
+        return truth_of_parameters(
+            self.settings, self.terms, np.zeros((0, len(self.terms.random))), np.zeros(0)
+        )
+
     def columns(self) -> dict[str, Any]:
         """The scalars of the design, for the columns of replicates.parquet."""
         settings, each = self.settings, self.settings.group_rows
-        out: dict[str, Any] = {"groups": settings.n_groups, "rows": settings.rows}
+        several = self.terms.several
+        out: dict[str, Any] = {} if several else {"groups": settings.n_groups}
+        out |= {f"groups__{name}": count for name, count in settings.levels.items()} | {"rows": settings.rows}
         out["rows_per_group"] = each if each is None or isinstance(each, int) else label(each.plain())
         if self.priors is None:
             out |= {f"fixed__{term}": float(value) for term, value in fixed(settings, self.terms).items()}
-            out |= {f"sd__{term}": float(value) for term, value in sds(settings, self.terms).items()}
-            if isinstance(settings.corr, dict):
-                out |= {f"corr__{pair}": float(value) for pair, value in settings.corr.items()}
-            elif len(self.terms.random) > 1:
-                out["corr"] = float(settings.corr or 0.0)
+            for grouping in self.terms.groupings:
+                own, behind = (
+                    (settings.of_factor(grouping.group), f"|{grouping.group}") if several else (settings, "")
+                )
+                sd = sds(own, self.terms.of(grouping))
+                out |= {f"sd__{term}{behind}": float(value) for term, value in sd.items()}
+                if isinstance(own.corr, dict):
+                    out |= {f"corr__{pair}{behind}": float(value) for pair, value in own.corr.items()}
+                elif len(grouping.random) > 1:
+                    out[f"corr{behind}"] = float(own.corr or 0.0)
             out["sigma"] = float(settings.sigma)
         out["random_effects"], out["errors"] = (
             label_shape(settings.random_effects),
@@ -219,6 +217,19 @@ class Bootstrap:
             levels = moments.levels[len(levels) :].astype(str)
         truth = truth_of_values(self.terms, self.structure, values, effects, levels)
         return DataSet(moments, None, truth, drawn, self.observed if self.augment else moments)
+
+    def compact(self) -> OwnReplicates:
+        """The same data sets for the compiled path, where all are simulated from the same values."""
+        values, terms = self.estimates[0], self.terms
+        p = len(terms.fixed)
+        root = root_of(self.structure, values[p:])
+        own = (values[:p], terms.random, root, values[-1], self.seed, self.key)
+        return OwnReplicates(self.made, terms.fixed, *own)
+
+    def parameters_in_words(self) -> dict[str, Any]:
+        """fixed, sd, corr and sigma that every replicate is simulated from."""
+        effects = np.zeros((0, len(self.structure.random)))
+        return truth_of_values(self.terms, self.structure, self.estimates[0], effects, np.zeros(0))
 
     def columns(self) -> dict[str, Any]:
         """The scalars of the design, for the columns of replicates.parquet."""

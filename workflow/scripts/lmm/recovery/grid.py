@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from lmm.core.engines import ENGINES
+from lmm.core.engines import ENGINES, UNIDENTIFIED
 from lmm.core.errors import StudyError
 
-STATUSES = ("ok", "singular", "non-converged", "gate-failed", "error", "skipped")
+STATUSES = ("ok", "singular", UNIDENTIFIED, "non-converged", "gate-failed", "error", "skipped")
 USABLE = ("ok", "singular")
 VALUES = ("truth", "estimate", "std_error", "conf_low", "conf_high")
 LONG = ("design", "replicate", "engine", "effect", "group", "term", "df", *VALUES, "status", "message")

@@ -5,16 +5,24 @@ from typing import Any
 
 from lmm.config.simulation import Simulation
 from lmm.core.engines import BAYES, first
-from lmm.data.rows import read_terms
-from lmm.engines import reml
+from lmm.core.errors import StudyError
+from lmm.core.store import read_json, read_table
+from lmm.data.rows import from_sources, read_terms, rows_of
+from lmm.engines import reml, several_reml
 from lmm.engines.pymc.draws import posterior_draws
+from lmm.inference import estimable
 from lmm.likelihood.problem import layout
-from lmm.model.design import numeric_design
+from lmm.model.design import Design, numeric_design
 from lmm.model.formula import parse
 from lmm.model.terms import Terms
+from lmm.moments import stage
 from lmm.moments.moments import Moments
+from lmm.moments.several import narrowed
 from lmm.recovery.data import Bootstrap, Simulated, estimates_of
 from lmm.recovery.replicate import Engine
+from lmm.recovery.several_data import SeveralBootstrap, data_set
+
+TRIED = 3  # replicates that are looked at before a design is refused
 
 
 def simulated(
@@ -29,7 +37,8 @@ def simulated(
     designs : sequence of mappings
         As `DesignPoint.plain` gives them.
     """
-    terms = {text: numeric_design(parse(text)).terms for text in settings["formulas"]}
+    models = {text: numeric_design(parse(text)) for text in settings["formulas"]}
+    terms = {text: design.terms for text, design in models.items()}
     priors = None
     if settings["calibration"]:
         own = settings["engines"][first(settings["engines"], BAYES)]
@@ -46,12 +55,47 @@ def simulated(
         )
         for design in designs
     }
+    for source in sources.values():
+        check(source, list(models.values()))
     return sources, engines(settings, terms)
+
+
+def check(source: Simulated, models: Sequence[Design]) -> None:
+    """Refuse a design none of whose first replicates can tell the variance parameters apart.
+
+    One that can is enough: which rows a replicate has may be a matter of chance.
+
+    Parameters
+    ----------
+    source : Simulated
+        A design's replicates.
+    models : sequence of Design
+        Of the study and its engines.
+
+    Raises
+    ------
+    StudyError
+        See `estimable.check`.
+    """
+    found = None
+    for replicate in range(TRIED):
+        try:
+            moments = source.draw(replicate).moments
+        except Exception:  # a data set that cannot be drawn is every engine's error, replicate by replicate
+            return
+        try:
+            estimable.check(moments, models, "simulate")
+        except StudyError as error:
+            found = error
+        else:
+            return
+    if found is not None:
+        raise found
 
 
 def bootstrapped(
     settings: Mapping[str, Any], designs: Sequence[Mapping[str, Any]], paths: Mapping[str, Any]
-) -> tuple[dict[str, Bootstrap], dict[str, Engine]]:
+) -> tuple[dict[str, Bootstrap | SeveralBootstrap], dict[str, Engine]]:
     """Source and engines of own data.
 
     Parameters
@@ -61,9 +105,12 @@ def bootstrapped(
     designs : sequence of mappings
         The one design of own data.
     paths : mapping
-        moments, moments_details, design (design.json), and posterior (posterior.nc).
+        moments, moments_details, design (design.json), and posterior (posterior.nc); with several grouping factors
+        data (data.json) and, where it was copied, rows (data.parquet).
     """
     terms = {text: read_terms(paths["design"], text) for text in settings["formulas"]}
+    if terms[settings["formula"]].several:
+        return _several(settings, designs[0]["key"], paths, terms)
     moments = Moments.read(paths["moments"], paths["moments_details"])
     if settings["bootstrap"] == "reml":
         model = terms[settings["formula"]]
@@ -75,6 +122,25 @@ def bootstrapped(
     key = designs[0]["key"]
     source = Bootstrap(moments, model, key, settings["seed"], estimates, settings["calibration"])
     return {key: source}, engines(settings, terms)
+
+
+def _several(
+    settings: Mapping[str, Any], key: str, paths: Mapping[str, Any], terms: Mapping[str, Terms]
+) -> tuple[dict[str, SeveralBootstrap], dict[str, Engine]]:
+    """`bootstrapped` with several grouping factors: from the rows."""
+    data = read_json(paths["data"])
+    frame = read_table(paths["rows"]) if paths.get("rows") else from_sources(paths["data"])
+    whole, _ = stage.designs(settings["formulas"], data, frame)
+    rows, model = rows_of(whole, frame), terms[settings["formula"]]
+    own = data_set(rows, {}).moments
+    best = several_reml.fit(
+        narrowed(own, [grouping.group for grouping in model.groupings]),
+        model.fixed,
+        [grouping.blocks for grouping in model.groupings],
+        profile=False,
+        ranef=False,
+    )[2]
+    return {key: SeveralBootstrap(rows, model, key, settings["seed"], best)}, engines(settings, terms)
 
 
 def engines(settings: Mapping[str, Any], terms: Mapping[str, Terms]) -> dict[str, Engine]:

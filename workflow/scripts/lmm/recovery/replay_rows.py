@@ -15,6 +15,7 @@ from lmm.model.design import Design
 from lmm.model.terms import Terms
 from lmm.moments import accumulate
 from lmm.recovery.data import Bootstrap, Simulated
+from lmm.recovery.several_data import SeveralBootstrap
 from lmm.simulation import moments, rows_of_moments
 from lmm.simulation.rows import realised
 
@@ -79,15 +80,17 @@ def simulated(source: Simulated, replicate: int) -> Replayed:
     return Replayed(pd.DataFrame({name: y}).join(frame), truth, name)
 
 
-def bootstrapped(source: Bootstrap, replicate: int, design: Design, frame: pd.DataFrame) -> Replayed:
+def bootstrapped(
+    source: Bootstrap | SeveralBootstrap, replicate: int, design: Design, frame: pd.DataFrame
+) -> Replayed:
     """A user's rows with a response that has the moments that were drawn.
 
     Under posterior calibration the observed rows come first, the replicate's groups have a ' behind their names.
 
     Parameters
     ----------
-    source : Bootstrap
-        Draws moments of the user's design.
+    source : Bootstrap or SeveralBootstrap
+        Draws moments of the user's design, or responses.
     replicate : int
         Its number, from 0.
     design : Design
@@ -99,7 +102,15 @@ def bootstrapped(source: Bootstrap, replicate: int, design: Design, frame: pd.Da
     -------
     Replayed
     """
-    group, names = design.terms.group, list(design.formula.predictors)
+    names = list(design.formula.predictors)
+    if isinstance(source, SeveralBootstrap):
+        y, truth = source.drawn(replicate)
+        response = column_of(design.formula.response, [*frame.columns])
+        labels = [name for key in design.formula.keys for name in key if name not in names]
+        rows = frame[[*names, *dict.fromkeys(labels)]].copy()
+        rows.insert(0, response, y)
+        return Replayed(rows, truth, response)
+    group = design.terms.group
     observed, W = design.matrix(frame)
     codes, levels = encode(frame[group])
     drawn = source.draw(replicate)

@@ -14,14 +14,15 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from lmm.core import engines
-from lmm.core.tidy import RESIDUAL, Fit, group_of, truth_of
+from lmm.core.tidy import RESIDUAL, Fit, group_of, truth_of, variable
 from lmm.data.rows import Rows
 from lmm.engines.base import Task
-from lmm.inference.variance_explained import MEASURES, explained
+from lmm.inference.variance_explained import components, explained, keys, true_values, values_of
 from lmm.likelihood.problem import layout
 from lmm.model.terms import Terms
 from lmm.moments.moments import Moments
-from lmm.recovery.data import DataSet
+from lmm.moments.several import SeveralMoments
+from lmm.recovery.data_set import DataSet
 
 RANEF_MEASURES = ("rmse", "coverage", "shrinkage", "rank_correlation")
 
@@ -32,7 +33,7 @@ class Outcome(NamedTuple):
     Attributes
     ----------
     fit : Fit
-    explained : dict of measure to dict
+    explained : dict of measure (`tidy.variable` of group and measure) to dict
         `estimate` and perhaps `conf_low`, `conf_high` of each measure of variance explained.
     ranks : DataFrame or None
         For calibration.
@@ -70,12 +71,22 @@ class Engine:
         if "ranef" not in self.row.yields:
             self.expected.append(("ran_pars", group_of(RESIDUAL, ""), RESIDUAL))
             return
-        group = terms.group
-        self.expected += [("ran_pars", group_of(term, group), term) for term in layout(terms.blocks).terms]
-        self.expected += [("explained", "", measure) for measure in MEASURES]
+        for own in terms.groupings:
+            named = [term for term in layout(own.blocks).terms if term != RESIDUAL]
+            self.expected += [("ran_pars", own.group, term) for term in named]
+        self.expected.append(("ran_pars", group_of(RESIDUAL, ""), RESIDUAL))
+        self.expected += [("explained", *key) for key in keys(self.groups)]
         self.expected += [
-            ("ranef", group, f"{term}: {measure}") for term in terms.random for measure in RANEF_MEASURES
+            ("ranef", own.group, f"{term}: {measure}")
+            for own in terms.groupings
+            for term in own.random
+            for measure in RANEF_MEASURES
         ]
+
+    @property
+    def groups(self) -> list[str]:
+        """The grouping factors."""
+        return [own.group for own in self.terms.groupings]
 
     def outcome(self, data: DataSet, seed: int, exact: Fit | None) -> Outcome:
         """Fit one data set; `exact` is the exact engine's fit of it, where there is one."""
@@ -102,25 +113,27 @@ class Engine:
             ranked = ranks(chains, data.moments, data.own, data.truth, chains.measures["ess_bulk"], rng)
         return Outcome(found.fit, explained, ranked, found.further)
 
-    def _explained(self, fit: Fit, moments: Moments) -> dict[str, dict[str, float]]:
-        """Variance explained at the estimates."""
-        values = dict(zip(fit.parameters["term"], fit.parameters["estimate"], strict=True))
-        fixed, random = self.terms.fixed, self.terms.random
-        found = explained(values, fixed, random, moments.mean_zz(random), moments.cov_fixed(fixed))
-        return {measure: {"estimate": float(value)} for measure, value in found.items()}
+    def _explained(self, fit: Fit, moments: Moments | SeveralMoments) -> dict[str, dict[str, float]]:
+        """Variance explained at the estimates, by `tidy.variable` of group and measure."""
+        factors, fixed = components(self.terms, moments), self.terms.fixed
+        values = values_of(fit.parameters, self.groups)
+        found = explained(values, fixed, factors, moments.cov_fixed(fixed))
+        return {variable(*key, self.groups): {"estimate": float(value)} for key, value in found.items()}
 
 
 def narrowed(rows: Rows, terms: Terms) -> Rows:
     """The columns of another formula of the same study."""
-    return Rows(terms, rows.y, rows.columns(terms.columns), rows.codes, rows.levels)
+    groups = [grouping.group for grouping in rows.terms.groupings]
+    first, *others = (rows.factors[groups.index(grouping.group)] for grouping in terms.groupings)
+    return Rows(terms, rows.y, rows.columns(terms.columns), *first, tuple(others))
 
 
-def true_explained(data: DataSet, terms: Terms) -> dict[str, float]:
-    """Variance explained at the truth, with the replicate's own design matrix."""
-    random, fixed = terms.random, terms.fixed
-    values = {term: truth_of(data.truth, terms.group, term) for term in [*fixed, *layout(terms.blocks).terms]}
-    found = explained(values, fixed, random, data.own.mean_zz(random), data.own.cov_fixed(fixed))
-    return {measure: float(value) for measure, value in found.items()}
+def true_explained(data: DataSet, terms: Terms) -> dict[tuple[str, str], float]:
+    """Variance explained at the truth by (group, measure), with the replicate's own design matrix."""
+    factors = components(terms, data.own)
+    values = true_values(data.truth, terms.fixed, factors)
+    found = explained(values, terms.fixed, factors, data.own.cov_fixed(terms.fixed))
+    return {key: float(value) for key, value in found.items()}
 
 
 def ranef_measures(table: pd.DataFrame) -> dict[str, float]:
@@ -150,7 +163,7 @@ def ranef_measures(table: pd.DataFrame) -> dict[str, float]:
 
 
 def records(
-    engine: Engine, outcome: Outcome | None, data: DataSet | None, true: Mapping[str, float]
+    engine: Engine, outcome: Outcome | None, data: DataSet | None, true: Mapping[tuple[str, str], float]
 ) -> list[tuple]:
     """Rows of the long table: effect, group, term, df, truth, estimate, std_error, conf_low, conf_high.
 
@@ -162,9 +175,10 @@ def records(
     if outcome is not None and len(outcome.fit.parameters):
         found = _values(outcome.fit.parameters)
         by_method = {method: _values(table) for method, table in outcome.further.items()}
-        for measure, value in outcome.explained.items():
-            ends = value.get("conf_low", np.nan), value.get("conf_high", np.nan)
-            found["explained", "", measure] = (float(value["estimate"]), np.nan, *map(float, ends))
+        for key in keys(engine.groups):
+            if value := outcome.explained.get(variable(*key, engine.groups)):
+                ends = value.get("conf_low", np.nan), value.get("conf_high", np.nan)
+                found["explained", *key] = (float(value["estimate"]), np.nan, *map(float, ends))
         if outcome.fit.ranef is not None:
             for (group, term), part in outcome.fit.ranef.groupby(["group", "term"], sort=False):
                 for measure, value in ranef_measures(part).items():
@@ -172,7 +186,7 @@ def records(
     nothing, truth = (np.nan,) * 4, None if data is None else data.truth
     rows = []
     for effect, group, term in engine.expected:
-        known = true.get(term, np.nan) if effect == "explained" else np.nan
+        known = true.get((group, term), np.nan) if effect == "explained" else np.nan
         if effect in ("fixed", "ran_pars"):
             known = float(truth_of(truth, group, term))
         for method in engine.methods or [""] if effect == "fixed" else [""]:

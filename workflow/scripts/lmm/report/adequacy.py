@@ -1,5 +1,6 @@
 """Is the model adequate? Checks of the fits and of the model; for each that fails, what it means and what to do."""
 
+from lmm.core.engines import UNIDENTIFIED
 from lmm.core.words import counted, given, label, listed, number
 from lmm.core.words import gate as measured
 from lmm.report.card import Card
@@ -10,6 +11,8 @@ from lmm.results.study import Results
 ADVICE = {
     "singular": "The data do not determine this variance or correlation. Fixed effects remain valid; intervals of "
     "the variance are one-sided. Next: leave the term out of the random effects, or write || instead of |.",
+    UNIDENTIFIED: "Many values of the variances explain the data equally well. Next: remove a random effect, or add "
+    "rows that tell the effects apart.",
     "non-converged": "The optimiser stopped before an optimum: do not report its estimates. Next: rescale "
     "the predictors, simplify the random effects, or report another engine.",
     "gate-failed": "The draws do not represent the posterior. Next: more warm-up and draws (tune, draws), a higher "
@@ -143,7 +146,7 @@ def _loo(results: Results) -> Card | None:
 
 def _influence(results: Results) -> Card | None:
     """Whether a single group moves an estimate."""
-    said = criticism.influence(results)
+    said = [sentence for own in results.by_factor for sentence in criticism.influence(own)]
     if not said:
         return None
     title, table = "Does a single group drive the results?", results.tables.get("influence")

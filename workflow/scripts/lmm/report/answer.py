@@ -5,7 +5,7 @@ from scipy import stats
 
 from lmm.comparison.engines import verdict
 from lmm.core import engines
-from lmm.core.tidy import RESIDUAL
+from lmm.core.tidy import RESIDUAL, variable
 from lmm.core.words import (
     estimated,
     given,
@@ -107,7 +107,7 @@ def _variances(results: Results) -> Card | None:
             said = f"{label(engine)}: has no group variances; residual SD {number(sigma)} for a true {given(truth)}"
             lines.append(("plain", said))
             continue
-        if not len(mine):
+        if not len(mine) or fit.diagnostics.status == engines.UNIDENTIFIED:
             lines.append(("bad", f"{label(engine)}: {fit.diagnostics.status}"))
             continue
         low, high, truth = (mine[c].to_numpy(float) for c in ("conf_low", "conf_high", "truth"))
@@ -134,10 +134,12 @@ def _variances(results: Results) -> Card | None:
         else:
             lines.append(("plain", f"{label(engine)}: no intervals{error}"))
     title = "Were the variances recovered?"
+    lost = any(fit.diagnostics.status == engines.UNIDENTIFIED for fit in results.fits.values())
     if not judged:
-        return Card("variances", "plain", title, "not judged", tuple(lines))
-    tone = "good" if held == judged else "warn" if held >= judged / 2 else "bad"
-    value = "yes" if held == judged else f"{held} of {judged} intervals"
+        tone, value = ("bad", "not identified") if lost else ("plain", "not judged")
+        return Card("variances", tone, title, value, tuple(lines))
+    tone = "bad" if lost or held < judged / 2 else "good" if held == judged else "warn"
+    value = "yes" if held == judged and not lost else f"{held} of {judged} intervals"
     return Card("variances", tone, title, value, tuple(lines))
 
 
@@ -160,10 +162,13 @@ def _components(results: Results) -> Card | None:
     share = results.tables.get("variance_explained")
     value = "–"
     if share is not None:
-        found = share[(share["engine"] == results.leading) & (share["measure"] == "johnson")]["estimate"]
+        whole = (share["measure"] == "johnson") & (share["group"].fillna("") == "")
+        found = share[(share["engine"] == results.leading) & whole]["estimate"]
         value = f"{percent(float(found.iloc[0]), 0)} between groups" if len(found) else value
         if len(found) and set(results.fixed(results.leading)) - {INTERCEPT}:
             lines.append(("plain", "share of the variance that the fixed effects leave"))
+    if results.fits[results.leading].diagnostics.status == engines.UNIDENTIFIED:
+        return Card("variances", "bad", "Where the variance is", "not identified", tuple(lines))
     return Card("variances", "plain", "Where the variance is", value, tuple(lines))
 
 
@@ -201,9 +206,15 @@ def _agreement(results: Results) -> Card | None:
     ]
     if largest and results.pair is not None:
         first, second = (label(name) for name in results.pair)
-        for term, found in largest.items():
+        keys = {
+            variable(own.group, term, results.groups): (own, term)
+            for own in results.by_factor
+            for term in own.random_terms
+        }
+        for key, found in largest.items():
+            own, term = keys[key]
             noise = f" ± {number(found['mcse'], 1)}" if found["mcse"] is not None else ""
-            error = results.typical_error(term)
+            error = own.typical_error(term)
             share = abs(found["difference"]) / error if error > 0 else np.nan
             shares.append(share)
             small = f" ({in_errors(share)})" if np.isfinite(share) else ""

@@ -5,7 +5,7 @@ from typing import Any
 
 from lmm.core import engines
 from lmm.core.words import counted, label, listed, shortened, spoken
-from lmm.report.text.fits import dropped
+from lmm.report.text.fits import dropped, sizes
 from lmm.results.study import Results
 
 
@@ -17,7 +17,7 @@ def _version(results: Results, engine: str, package: str) -> str:
 def methods(results: Results) -> str:
     """How the study was analysed, as one quotable paragraph."""
     level = f"{100 * results.conf_level:g} %"
-    rows, groups = counted(results.data["rows"], "row"), counted(results.data["groups"], "group")
+    rows, groups = counted(results.data["rows"], "row"), sizes(results)
     said = []
     if results.truth:
         generator = results.truth.get("generator")

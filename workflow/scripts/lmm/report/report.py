@@ -12,7 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from lmm.core.store import plain, read_json, write_json, write_text
-from lmm.core.words import label
+from lmm.core.words import label, listed
 from lmm.report import adequacy, answer, graph, methods, recovery, references, sections
 from lmm.report.figures.svg import panels
 from lmm.report.page import assemble
@@ -130,10 +130,19 @@ def _groups(directory: Path) -> Markup:
     return Markup(text.replace("<", "\\u003c"))
 
 
+def _warnings(results: Results) -> list[tuple[str, str]]:
+    """Warnings of the fits, each once, with the engines that gave it."""
+    found: dict[str, list[str]] = {}
+    for name, fit in results.fits.items():
+        for text in fit.diagnostics.warnings:
+            found.setdefault(text, []).append(label(name))
+    return [(listed(engines), text) for text, engines in found.items()]
+
+
 def _study(results: Results, directory: Path, provenance: Mapping[str, Any]) -> dict[str, Any]:
     figures = _figures(directory)
     parts = sections.sections(results, figures)
-    shown = ("variances",) if results.truth else ()
+    shown = sections.by_factor(results, "variances") if results.truth else ()
     return {
         "name": results.study,
         "title": results.title,
@@ -151,7 +160,5 @@ def _study(results: Results, directory: Path, provenance: Mapping[str, Any]) -> 
         "methods": methods.methods(results),
         **graph.provenance(results, graph.edges(results.fits), provenance["run_times"]),
         "groups": _groups(directory),
-        "warnings": [
-            (label(name), text) for name, fit in results.fits.items() for text in fit.diagnostics.warnings
-        ],
+        "warnings": _warnings(results),
     }

@@ -1,6 +1,7 @@
 """The sections of a study: which text, tables and figures stand together, in the order of the page."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from lmm.core import engines
@@ -9,6 +10,7 @@ from lmm.report.tables import bayes, paper
 from lmm.report.tables import criticism as report_criticism
 from lmm.report.tables import effects as report_effects
 from lmm.report.tables import fits as tables
+from lmm.report.tables.table import Table
 from lmm.report.text import criticism, effects
 from lmm.report.text import fits as text
 from lmm.results.study import Results
@@ -66,7 +68,8 @@ def _results(results: Results) -> dict:
 def _random(results: Results) -> dict:
     if not results.mixed:
         return {}
-    return section("random", "Random effects", [], [], ("caterpillar", "differences", "shrinkage"))
+    names = ("caterpillar", "differences", "shrinkage")
+    return section("random", "Random effects", [], [], by_factor(results, *names))
 
 
 def _models(results: Results) -> dict:
@@ -78,7 +81,7 @@ def _models(results: Results) -> dict:
 
 def _data(results: Results) -> dict:
     said = [*text.data(results), *text.predicted(results)]
-    return section("data", "Data", said, [], ("groups",))
+    return section("data", "Data", said, [], by_factor(results, "groups"))
 
 
 # ---- appendix, folded
@@ -87,16 +90,32 @@ def _data(results: Results) -> dict:
 def _appendix(results: Results) -> list[dict]:
     checks = ("influence", "predictive", "prior_predictive", "loo")
     there = [name for name in checks if not _left_out(results, name)]
-    blocks = [report_criticism.influence(results), report_criticism.predictive(results)]
+    blocks = [*_of_factors(results, report_criticism.influence), report_criticism.predictive(results)]
     blocks += [report_criticism.loo(results), report_criticism.sensitivity(results)]
     found = [_pooled(results), _likelihood(results), _bayes(results)]
     if any(block is not None for block in blocks):
         said = "Tables and figures of the checks above."
-        found.append(section("criticism", "Checks in detail", [said], blocks, tuple(there), folded=True))
+        shown = tuple(name for one in there for name in by_factor(results, one))
+        found.append(section("criticism", "Checks in detail", [said], blocks, shown, folded=True))
     if results.mixed:
-        blocks = [tables.explained(results), tables.ranef(results), tables.differences(results)]
+        blocks = [tables.explained(results), *_of_factors(results, tables.ranef, tables.differences)]
         found.append(section("groups", "Groups in detail", [], blocks, folded=True))
     return found
+
+
+def by_factor(results: Results, *names: str) -> tuple[str, ...]:
+    """Figures by name, and of each factor its own where there are several: `caterpillar-1`."""
+    count = len(results.by_factor)
+    numbered = tuple(f"{name}-{k + 1}" for k in range(count) for name in names)
+    return names if count == 1 else (*names, *numbered)
+
+
+def _of_factors(results: Results, *made: Callable[[Results], Table | None]) -> list[Table | None]:
+    """Tables of each grouping factor."""
+    if len(results.by_factor) == 1:
+        return [one(results) for one in made]
+    found = [(one(own), k + 1) for k, own in enumerate(results.by_factor) for one in made]
+    return [block and replace(block, key=f"{block.key}-{k}") for block, k in found]
 
 
 def _left_out(results: Results, check: str) -> bool:

@@ -1,6 +1,7 @@
 """All verdicts of a study, computed once for page and summary.json."""
 
 from lmm.comparison.engines import verdict
+from lmm.core.tidy import variable
 from lmm.report import interest
 from lmm.report.adequacy import checks
 from lmm.report.answer import answers, sentences
@@ -18,8 +19,10 @@ def headline(results: Results) -> dict:
     found = verdict(results.fits, results.tables.get("ranef_differences"), results.conf_level)
     estimates = {
         name: {
-            term: float(value)
-            for term, value in zip(fit.parameters["term"], fit.parameters["estimate"], strict=True)
+            variable(group, term, results.groups): float(value)
+            for group, term, value in zip(
+                *(fit.parameters[c] for c in ("group", "term", "estimate")), strict=True
+            )
         }
         for name, fit in results.fits.items()
     }
@@ -27,7 +30,7 @@ def headline(results: Results) -> dict:
         "title": results.title,
         "formula": results.settings.get("formula"),
         "rows": results.data["rows"],
-        "groups": results.data["groups"],
+        "groups": results.data.get("groups", {own.group: own.data["groups"] for own in results.by_factor}),
         "conf_level": results.conf_level,
         "answer": sentences(results),
         "effects": [

@@ -34,6 +34,9 @@ UNSET = "not set"  # where a table of designs sets a column in some of its rows 
 def axis_name(column: str) -> str:
     """A design's column in words."""
     kind, _, term = column.partition("__")
+    if kind == "groups" and term:
+        return f"levels of {term}"
+    term = term.replace("|", " of ")
     if term:
         return {"sd": "sd of ", "fixed": "effect of ", "corr": "correlation "}.get(kind, f"{kind} ") + term
     return AXES.get(column, column.replace("_", " "))
@@ -200,12 +203,23 @@ def read(study: str, settings: Mapping[str, Any], paths: Mapping[str, Any]) -> R
     """
     there = {name: str(path) for name, path in paths.items() if path and Path(str(path)).exists()}
     tables = {name: read_table(there[name], text=["df"]) for name in TABLES if name in there}
+    tables["performance"] = _with_factors(tables["performance"])
     if "calibration" in tables:  # its level is a number, unlike that of a grouping factor
         tables["calibration"]["level"] = pd.to_numeric(tables["calibration"]["level"])
     for name in [name for name in tables["performance"].columns if name not in COLUMNS[1:]]:
         tables["performance"][name] = _settled(tables["performance"][name])
     ranks = pd.read_parquet(there["ranks"]) if "ranks" in there else None
     return Recovered(study, dict(settings), tables, there.get("replicates"), ranks)
+
+
+def _with_factors(table: pd.DataFrame) -> pd.DataFrame:
+    """Terms that name their grouping factor, where there are several; else the table as it is."""
+    groups = [group for group in table["group"].unique() if group not in ("", "Residual")]
+    if len(groups) < 2:
+        return table
+    own, random = table["group"].isin(groups), table["effect"] == "ranef"
+    term = table["term"].mask(own & random, table["term"] + " of " + table["group"])
+    return table.assign(term=term.mask(own & ~random, table["term"] + "|" + table["group"]))
 
 
 def _settled(column: pd.Series) -> pd.Series:

@@ -18,6 +18,8 @@ from lmm.comparison.engines import lead, pair
 from lmm.core import engines
 from lmm.core.store import read_json, read_table
 from lmm.core.tidy import RESIDUAL, Diagnostics, Fit, realised_of
+from lmm.data.levels import level_names
+from lmm.inference.effects import grid_name
 from lmm.results.base import Reported
 from lmm.results.labels import Labels
 
@@ -72,8 +74,23 @@ class Results(Reported):
 
     @property
     def group(self) -> str:
-        """The grouping factor's column."""
+        """The grouping factor, where there is one."""
         return self.data["group"]
+
+    @property
+    def groups(self) -> list[str]:
+        """Names of the grouping factors."""
+        return [factor["group"] for factor in self.data["factors"]]
+
+    @property
+    def label_columns(self) -> set[str]:
+        """Columns of the rows that are grouping factors or parts of them."""
+        return {name for factor in self.data["factors"] for name in (factor["group"], *factor["columns"])}
+
+    @cached_property
+    def by_factor(self) -> list["Results"]:
+        """The results as one factor after the other has them; these themselves where there is one."""
+        return [self] if len(self.groups) == 1 else [_of_factor(self, group) for group in self.groups]
 
     @property
     def response(self) -> str:
@@ -203,6 +220,46 @@ class Results(Reported):
         return realised_of(self.truth, group, term)
 
 
+def _of_factor(results: Results, group: str) -> Results:
+    """What is known of one of several factors: its random effects and their parameters, beside what all share."""
+    own = next(factor for factor in results.data["factors"] if factor["group"] == group)
+    data = results.data | {
+        "factors": [own],
+        "groups": own["levels"],
+        "group_rows": own["rows"],
+        "group": group,
+    }
+    shared = ("", "Residual", group)
+    fits = {
+        name: replace(
+            fit,
+            parameters=fit.parameters[fit.parameters["group"].isin(shared)],
+            ranef=None if fit.ranef is None else fit.ranef[fit.ranef["group"] == group],
+        )
+        for name, fit in results.fits.items()
+    }
+    tables = {
+        name: table[table["group"].isin(shared)] if "group" in table else table
+        for name, table in results.tables.items()
+    }
+    if "variance_explained" in tables:  # the model's, which are no factor's
+        tables["variance_explained"] = results.tables["variance_explained"].query("group == ''")
+    if "influence" in tables:
+        tables["influence"] = tables["influence"][tables["influence"]["term_group"].isin(shared)]
+    truth = results.truth
+    if truth is not None:
+        drawn = truth.get("realised") or {}
+        truth = truth | {key: (truth.get(key) or {}).get(group, {}) for key in ("sd", "corr", "ranef")}
+        truth["realised"] = drawn | {key: (drawn.get(key) or {}).get(group, {}) for key in ("sd", "corr")}
+    notes = dict(results.notes)
+    if "influence_about" in notes:
+        notes["influence_about"] = notes["influence_about"]["factors"][group]
+    rows = results.rows
+    if rows is not None and group not in rows:
+        rows = rows.assign(**{group: level_names(rows, tuple(own["columns"]))})
+    return replace(results, data=data, rows=rows, truth=truth, fits=fits, tables=tables, notes=notes)
+
+
 def _clear(table: pd.DataFrame | None, columns: list[str], least: float, chosen: Any) -> pd.DataFrame | None:
     """The table with numbers closer to 0 than `least` as 0, in the rows that `chosen` (table -> mask) chooses."""
     if table is None or not set(columns) <= set(table):
@@ -261,7 +318,8 @@ def read(study: str, settings: Mapping[str, Any], paths: Mapping[str, Any]) -> R
         )
         for name in names
     }
-    tables = {name: read_table(there[name]) for name in TABLES if name in there}
+    words = {"effects": [grid_name(name) for name, column in data["columns"].items() if column.get("levels")]}
+    tables = {name: read_table(there[name], words.get(name, ())) for name in TABLES if name in there}
     if "coef" in there:
         tables["coef"] = read_table(there["coef"])
     _without_rounding(fits, tables)

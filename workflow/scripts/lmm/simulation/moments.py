@@ -7,7 +7,8 @@ B_j = R_j'E_j:
     t_j = R_j'e_j ~ N(0, s2 A_j),   E'e = sum_j B_j'A_j^+ t_j + r,   r ~ N(0, s2 S),   S = E'E - sum_j B_j'A_j^+ B_j,
     e'e = sum_j t_j'A_j^+ t_j + r'S^+ r + s2 chi2(N - sum_j rank A_j - rank S),
 
-and y's moments follow by linearity from y = X beta + Z u + e. Random effects may have any distribution.
+and y's moments follow by linearity from y = X beta + Z u + e. Random effects may have any distribution. Roots are
+Cholesky factors: the draws then depend on the columns' order, but not on how they are centred and scaled.
 """
 
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lmm.core.compiled import kernel
 from lmm.data.levels import suffix
 from lmm.moments.moments import Moments
 
@@ -31,42 +33,153 @@ class MomentsDesign:
     ----------
     moments : Moments
         Of the design; its response is not used but for the basis.
-    a : (J, r, r) array
-        A_j, of the constant and the random effects' columns in the basis.
     b : (J, r, m + 1) array
-        B_j.
-    half : (J, m + 1, r) array
-        B_j'A_j^+ times a root of A_j: maps standard normals to a group's part of E'e / sigma.
-    ranks : (J,) array of int
-        Ranks of A_j.
+        B_j, of the constant and the random effects' columns in the basis; A_j is its first r columns.
+    half : (J, r, m + 1) array
+        The inverse of A_j's root times B_j: its transpose maps standard normals to a group's part of E'e / sigma.
     rest : (m + 1, m + 1) array
         A root of S.
-    rest_rank : int
+    free : int
+        Degrees of freedom that are left for e'e.
     """
 
     moments: Moments
-    a: np.ndarray
     b: np.ndarray
     half: np.ndarray
-    ranks: np.ndarray
     rest: np.ndarray
-    rest_rank: int
+    free: int
+
+    @property
+    def a(self) -> np.ndarray:
+        """A_j, (J, r, r)."""
+        return self.b[:, :, : self.b.shape[1]]
+
+
+@kernel
+def roots(b, total, half, rest):
+    """Fill `half` and `rest` of `MomentsDesign`; returns the sum of the ranks of all A_j and of S.
+
+    Parameters
+    ----------
+    b : (J, r, at least m + 1) array
+        B_j.
+    total : (at least m + 1, at least m + 1) array
+        Gram matrix of E over all rows; its upper triangle is read.
+    half : (J, r, m + 1) array
+        Written to; rows of columns that are combinations of those before them in their group are 0.
+    rest : (m + 1, m + 1) array
+        Written to, likewise.
+
+    Returns
+    -------
+    int
+    """
+    groups, r, m1 = half.shape
+    ranks = 0
+    for a in range(m1):
+        for c in range(a + 1):
+            rest[a, c] = total[c, a]
+            rest[c, a] = 0.0
+        rest[a, a] = total[a, a]
+    limit = 0.0
+    for a in range(m1):
+        limit += NOTHING * total[a, a]
+    for j in range(groups):
+        for k in range(r):
+            pivot = b[j, k, k]
+            for i in range(k):
+                pivot -= half[j, i, k] * half[j, i, k]
+            real = pivot > NOTHING * b[j, k, k]
+            size = 1.0 / np.sqrt(pivot) if real else 0.0
+            ranks += real
+            for c in range(m1):
+                if c < k or not real:
+                    half[j, k, c] = 0.0
+                    continue
+                s = b[j, k, c]
+                for i in range(k):
+                    s -= half[j, i, k] * half[j, i, c]
+                half[j, k, c] = s * size
+            for a in range(m1 if real else 0):
+                for c in range(a + 1):
+                    rest[a, c] -= half[j, k, a] * half[j, k, c]
+    for k in range(m1):
+        pivot = rest[k, k]
+        for i in range(k):
+            pivot -= rest[k, i] * rest[k, i]
+        real = pivot > limit
+        ranks += real
+        rest[k, k] = np.sqrt(pivot) if real else 0.0
+        for a in range(k + 1, m1):
+            s = rest[a, k]
+            for i in range(k):
+                s -= rest[a, i] * rest[k, i]
+            rest[a, k] = s / rest[k, k] if real else 0.0
+    return ranks
+
+
+@kernel
+def respond(b, half, rest, normals, left, chi2, v, sigma, groups, linear):
+    """Fill the products of Z u + e with the columns that groups keep, (J, r), and with all, (m + 1,); its square.
+
+    Parameters
+    ----------
+    b, half, rest : arrays
+        Of `MomentsDesign`.
+    normals, left : (J, r), (m + 1,) arrays
+        Standard normals.
+    chi2 : float
+        The rest of e'e / sigma^2.
+    v : (J, r) array
+        Random effects on the columns that groups keep, in the basis.
+    sigma : float
+        Standard deviation of the errors.
+    groups, linear : (J, r), (m + 1,) arrays
+        Written to.
+
+    Returns
+    -------
+    float
+        (Z u + e)'(Z u + e).
+    """
+    n_groups, r, m1 = half.shape
+    linear[:] = 0.0
+    square = chi2
+    for k in range(m1):
+        if rest[k, k] > 0.0:
+            square += left[k] * left[k]
+            for a in range(k, m1):
+                linear[a] += sigma * rest[a, k] * left[k]
+    square *= sigma * sigma
+    for j in range(n_groups):
+        for a in range(r):
+            groups[j, a] = 0.0
+        for k in range(r):
+            if half[j, k, k] > 0.0:
+                z = sigma * normals[j, k]
+                square += z * z
+                for a in range(m1):
+                    part = half[j, k, a] * z
+                    linear[a] += part
+                    if a < r:
+                        groups[j, a] += part
+                        square += 2.0 * v[j, a] * part
+            for a in range(m1):
+                part = b[j, k, a] * v[j, k]
+                linear[a] += part
+                if a < r:
+                    groups[j, a] += part
+                    square += part * v[j, a]
+    return square
 
 
 def prepare(moments: Moments) -> MomentsDesign:
     """A design ready for `draw`, at a cost of O(J)."""
     r, m1 = 1 + moments.basis.n_random, len(moments.basis.columns) + 1
-    a, b = moments.gram[:, :r, :r], moments.gram[:, :r, :m1]
-    values, vectors = np.linalg.eigh(a)
-    kept = values > NOTHING * np.maximum(values[:, -1:], 1e-300)
-    inverse = np.where(kept, 1.0 / np.sqrt(np.where(kept, values, 1.0)), 0.0)
-    half = b.transpose(0, 2, 1) @ (vectors * inverse[:, None, :])
-    total = moments.total[:m1, :m1]
-    schur = total - np.einsum("jak,jbk->ab", half, half, optimize=True)
-    spread, axes = np.linalg.eigh(schur)
-    real = spread > NOTHING * np.trace(total)
-    root = axes * np.sqrt(np.where(real, spread, 0.0))
-    return MomentsDesign(moments, a, b, half, kept.sum(axis=1), root, int(real.sum()))
+    b = np.ascontiguousarray(moments.gram[:, :r, :m1])
+    half, rest = np.empty_like(b), np.empty((m1, m1))
+    ranks = roots(b, moments.total, half, rest)
+    return MomentsDesign(moments, b, half, rest, moments.n_rows - ranks)
 
 
 def draw(
@@ -117,22 +230,14 @@ def draw(
         offset = np.zeros(m1)
         spread = np.sqrt(sigma**2 + np.mean(v**2, axis=0).sum())
         basis = replace(basis, pilot=mean, y_scale=2.0 ** round(np.log2(spread)) if spread > 0 else 1.0)
-    normals = rng.standard_normal((n_groups, r))
-    mine = np.arange(r) >= r - design.ranks[:, None]  # eigenvalues ascend: the null directions come first
-    normals *= mine
-    left = rng.standard_normal(m1)
-    free = old.n_rows - int(design.ranks.sum()) - design.rest_rank
-    chi2 = rng.chisquare(free) if free > 0 else 0.0
-    noise = sigma * np.einsum("jak,jk->ja", design.half[:, :r], normals)  # R_j'e_j
-    total_noise = sigma * (np.einsum("jak,jk->a", design.half, normals, optimize=True) + design.rest @ left)
-    real = np.any(design.rest != 0.0, axis=0)
-    noise_noise = sigma**2 * (np.sum(normals**2) + np.sum(left[real] ** 2) + chi2)
-
-    groups = (design.b @ offset + np.einsum("jab,jb->ja", design.a, v) + noise) / basis.y_scale
-    linear = np.einsum("jra,jr->a", design.b, v, optimize=True) + total_noise  # E'(Z u + e)
+    normals, left = rng.standard_normal((n_groups, r)), rng.standard_normal(m1)
+    chi2 = rng.chisquare(design.free) if design.free > 0 else 0.0
+    groups, linear = np.empty((n_groups, r)), np.empty(m1)
+    made = (design.b, design.half, design.rest)
+    square = respond(*made, normals, left, chi2, np.ascontiguousarray(v), float(sigma), groups, linear)
     total_e = old.total[:m1, :m1]
-    square = offset @ total_e @ offset + 2.0 * offset @ linear + noise_noise
-    square += np.einsum("ja,jab,jb->", v, design.a, v, optimize=True) + 2.0 * np.einsum("ja,ja->", v, noise)
+    square += offset @ total_e @ offset + 2.0 * offset @ linear
+    groups = (design.b @ offset + groups) / basis.y_scale
 
     gram = np.concatenate([design.b, groups[:, :, None]], axis=2)
     total = np.empty_like(old.total)

@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.linalg import block_diag
 
-from lmm.config.simulation import Poisson, Predictor, Shape, Simulation, Sizes
+from lmm.config.simulation import Predictor, Shape, Simulation
 from lmm.config.simulation_checks import correlations
 from lmm.core.streams import address, stream
 from lmm.core.tidy import corr_key
+from lmm.data.levels import encode, level_names
 from lmm.model.design import Design, Terms, numeric_design
 from lmm.model.formula import Formula
+from lmm.simulation import layout
 from lmm.simulation.r_random import RRandom
 
 
@@ -37,24 +39,71 @@ def simulate(
     Returns
     -------
     frame : DataFrame
-        Response, predictors, grouping factor (text, "1" to the number of groups), in the order drawn.
+        Response, predictors, grouping factors (text, "1" to the number of groups), in the order drawn.
     truth : dict
         fixed, sd, corr and sigma simulated from; `realised` sd's (ddof 1) and correlations of the random
-        effects that were drawn, and the errors' sd; ranef: term to level to value; generator, seed.
+        effects that were drawn, and the errors' sd; ranef: term to level to value; generator, seed. With several
+        grouping factors sd, corr and ranef are by factor.
     """
     design = numeric_design(formula)
+    if design.terms.several:
+        return _several(settings, formula, design, sequence)
     if settings.generator == "r":
         predictors, codes, effects, errors = _draw_r(settings, formula, design.terms, sequence)
     else:
         source = np.random.SeedSequence(settings.seed) if sequence is None else sequence
         codes = _groups(settings, source)
-        predictors = _predictors(settings, formula, codes, source)
-        effects = _effects(settings, design.terms, source)
-        errors = settings.sigma * _unit(settings.errors, stream(source, "errors"), len(codes))
-    y = _response(settings, design, predictors, codes, effects, errors)
+        predictors = _predictors(settings, formula, {formula.group: codes}, source)
+        effects = _effects(settings, design.terms, source, settings.n_groups)
+        errors = settings.sigma * unit(settings.errors, stream(source, "errors"), len(codes))
+    y = _response(settings, design, predictors, [effects[codes]], errors)
     levels = np.arange(1, settings.n_groups + 1).astype(str)
     frame = pd.DataFrame({formula.variables[0]: y, **predictors, formula.group: levels[codes]})
-    return frame, _truth(settings, design.terms, effects, errors, levels)
+    truth = truth_of_parameters(settings, design.terms, effects, levels)
+    return frame, truth | _realised(settings, realised(design.terms, effects, errors))
+
+
+def _several(
+    settings: Simulation, formula: Formula, design: Design, sequence: np.random.SeedSequence | None
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """`simulate` with several grouping factors: the truth's sd, corr, ranef and realised values are by factor."""
+    source = np.random.SeedSequence(settings.seed) if sequence is None else sequence
+    columns = list(dict.fromkeys(name for key in formula.keys for name in key))
+    codes = layout.codes(settings, columns, stream(source, "groups"))
+    predictors = _predictors(settings, formula, codes, source)
+    labels = pd.DataFrame({name: (own + 1).astype(str) for name, own in codes.items()})
+    size = len(labels)
+    errors = settings.sigma * unit(settings.errors, stream(source, "errors"), size)
+    parts, by_factor, drawn = [], {}, {}
+    for grouping in design.terms.groupings:
+        own, terms = settings.of_factor(grouping.group), design.terms.of(grouping)
+        at, levels = encode(level_names(labels, grouping.columns))
+        effects = _effects(own, terms, source, len(levels), f"{grouping.group}|")
+        parts.append(effects[at])
+        by_factor[grouping.group] = truth_of_parameters(own, terms, effects, levels.astype(str))
+        drawn[grouping.group] = realised(terms, effects, errors)
+    y = _response(settings, design, predictors, parts, errors)
+    frame = pd.DataFrame({formula.variables[0]: y, **predictors}).join(labels)
+    return frame, by_group(by_factor) | _realised(settings, by_group(drawn))
+
+
+def by_group(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The truth of several grouping factors from that of each: sd, corr and ranef by factor, the rest as in any.
+
+    Parameters
+    ----------
+    found : dict
+        Grouping factor to its part.
+
+    Returns
+    -------
+    dict
+    """
+    first = next(iter(found.values()))
+    return {
+        key: {group: own[key] for group, own in found.items()} if key in ("sd", "corr", "ranef") else value
+        for key, value in first.items()
+    }
 
 
 def predictors_and_effects(
@@ -79,10 +128,10 @@ def predictors_and_effects(
         Random effects of groups "1" to the number of groups.
     """
     codes = _groups(settings, sequence)
-    predictors = _predictors(settings, formula, codes, sequence)
+    predictors = _predictors(settings, formula, {formula.group: codes}, sequence)
     levels = np.arange(1, settings.n_groups + 1).astype(str)
     frame = pd.DataFrame({**predictors, formula.group: levels[codes]})
-    return frame, _effects(settings, numeric_design(formula).terms, sequence)
+    return frame, _effects(settings, numeric_design(formula).terms, sequence, settings.n_groups)
 
 
 def _draw_r(
@@ -101,56 +150,104 @@ def _draw_r(
 
 
 def _groups(settings: Simulation, source: np.random.SeedSequence) -> np.ndarray:
-    """(N,) group of each row from 0: at random over all groups, or group after group."""
-    rng, groups, each = stream(source, "groups"), settings.n_groups, settings.group_rows
-    if each is None:
+    """(N,) group of each row from 0."""
+    return groups_drawn(settings, stream(source, "groups"))
+
+
+def groups_drawn(settings: Simulation, rng: np.random.Generator) -> np.ndarray:
+    """Group of each row from 0: at random over all groups, or group after group.
+
+    Parameters
+    ----------
+    settings : Simulation
+        A scalar design.
+    rng : Generator
+        Source of the random numbers.
+
+    Returns
+    -------
+    (N,) int array
+    """
+    groups = settings.n_groups
+    if settings.group_rows is None:
         return rng.integers(groups, size=settings.rows)
-    if isinstance(each, Sizes):
-        sizes = np.resize(each.sizes, groups)
-    elif isinstance(each, Poisson):
-        # without its zero: quantiles of uniforms above P(0), so that every group has at least one row
-        u = rng.uniform(np.exp(-each.poisson), 1.0, size=groups)
-        sizes = np.maximum(stats.poisson.ppf(u, each.poisson), 1).astype(np.int64)
-    else:
-        sizes = np.full(groups, each)
-    return np.repeat(np.arange(groups), sizes)
+    return np.repeat(np.arange(groups), layout.sizes(settings, rng, groups))
 
 
 def _predictors(
-    settings: Simulation, formula: Formula, codes: np.ndarray, source: np.random.SeedSequence
+    settings: Simulation, formula: Formula, groups: dict[str, np.ndarray], source: np.random.SeedSequence
 ) -> dict[str, np.ndarray]:
-    """Each predictor from its own stream: one more does not change the others."""
+    """Each predictor from its own stream: one more does not change the others. `groups`: column to rows' levels."""
     out = {}
+    first = next(iter(groups.values()))
     for name in formula.predictors:
         how = settings.predictors.get(name, Predictor())
         rng = stream(source, "predictors", name)
-        if how.distribution == "sequence":
-            out[name] = how.start + how.step * pd.Series(codes).groupby(codes).cumcount().to_numpy(np.float64)
+        codes = groups[how.between] if isinstance(how.between, str) else first
+        if how.distribution == "latin_square":
+            out[name] = layout.latin_square(settings, groups, how.conditions)
             continue
-        size = settings.n_groups if how.between else len(codes)
-        if how.distribution == "normal":
-            values = rng.normal(how.mean, how.sd, size)
-        elif how.distribution == "uniform":
-            values = rng.uniform(how.low, how.high, size)
-        else:
-            values = (rng.random(size) < how.p).astype(np.float64)
-        out[name] = values[codes] if how.between else values
+        levels = settings.levels.get(how.between, settings.n_groups) if how.between else 0
+        out[name] = predictor_drawn(how, levels, codes, rng)
     return out
 
 
-def _effects(settings: Simulation, terms: Terms, source: np.random.SeedSequence) -> np.ndarray:
+def predictor_drawn(how: Predictor, levels: int, codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A predictor's values; not those of a Latin square, which are not drawn.
+
+    Parameters
+    ----------
+    how : Predictor
+        Its distribution.
+    levels : int
+        Of the factor within whose levels it is constant.
+    codes : (N,) int array
+        Level of each row.
+    rng : Generator
+        Source of the random numbers.
+
+    Returns
+    -------
+    (N,) array
+    """
+    if how.distribution == "sequence":
+        return how.start + how.step * pd.Series(codes).groupby(codes).cumcount().to_numpy(np.float64)
+    size = levels if how.between else len(codes)
+    if how.distribution == "normal":
+        values = rng.normal(how.mean, how.sd, size)
+    elif how.distribution == "uniform":
+        values = rng.uniform(how.low, how.high, size)
+    else:
+        values = (rng.random(size) < how.p).astype(np.float64)
+    return values[codes] if how.between else values
+
+
+def _effects(
+    settings: Simulation, terms: Terms, source: np.random.SeedSequence, count: int, prefix: str = ""
+) -> np.ndarray:
     """(J, q) random effects: unit variables of the chosen shape, correlated and scaled block by block."""
-    sd = sds(settings, terms)
-    blocks = []
-    for names, corr in zip(terms.blocks, correlations(settings, terms), strict=True):
-        unit = np.column_stack(
-            [
-                _unit(settings.random_effects, stream(source, "ranef", name), settings.n_groups)
-                for name in names
-            ]
-        )
-        blocks.append(unit @ _root(corr).T * [sd[name] for name in names])
-    return np.hstack(blocks)
+    drawn = [
+        unit(settings.random_effects, stream(source, "ranef", prefix + name), count) for name in terms.random
+    ]
+    return np.column_stack(drawn) @ random_root(settings, terms).T
+
+
+def random_root(settings: Simulation, terms: Terms) -> np.ndarray:
+    """A root of D.
+
+    Parameters
+    ----------
+    settings : Simulation
+        A scalar design.
+    terms : Terms
+        Names of the columns of X and Z.
+
+    Returns
+    -------
+    (q, q) array
+    """
+    roots = [_root(corr) for corr in correlations(settings, terms)]
+    return np.array(list(sds(settings, terms).values()))[:, None] * block_diag(*roots)
 
 
 def _root(corr: np.ndarray) -> np.ndarray:
@@ -164,8 +261,22 @@ def _root(corr: np.ndarray) -> np.ndarray:
     return root
 
 
-def _unit(shape: Shape, rng: np.random.Generator, size: int) -> np.ndarray:
-    """Draws with mean 0 and variance 1."""
+def unit(shape: Shape, rng: np.random.Generator, size: int) -> np.ndarray:
+    """Draws with mean 0 and variance 1.
+
+    Parameters
+    ----------
+    shape : Shape
+        The distribution.
+    rng : Generator
+        Source of the random numbers.
+    size : int
+        Number of draws.
+
+    Returns
+    -------
+    (size,) array
+    """
     if shape.distribution == "student":
         return rng.standard_t(shape.df, size) * np.sqrt((shape.df - 2) / shape.df)
     if shape.distribution == "skewed":
@@ -177,18 +288,18 @@ def _response(
     settings: Simulation,
     design: Design,
     predictors: dict[str, np.ndarray],
-    codes: np.ndarray,
-    effects: np.ndarray,
+    effects: list[np.ndarray],
     errors: np.ndarray,
 ) -> np.ndarray:
-    """y = X beta + Z u + e."""
+    """y = X beta + sum_k Z_k u_k + e; `effects` of each factor are those of the rows' levels, (N, q_k)."""
     columns = list(design.terms.columns)
-    w = design.predictors(pd.DataFrame(predictors, index=range(len(codes))))
-    beta = np.zeros((len(codes), len(columns)))
+    w = design.predictors(pd.DataFrame(predictors, index=range(len(errors))))
+    beta = np.zeros((len(errors), len(columns)))
     for name, value in fixed(settings, design.terms).items():
         beta[:, columns.index(name)] += value
-    for k, name in enumerate(design.terms.random):
-        beta[:, columns.index(name)] += effects[codes, k]
+    for grouping, own in zip(design.terms.groupings, effects, strict=True):
+        for k, name in enumerate(grouping.random):
+            beta[:, columns.index(name)] += own[:, k]
     return np.einsum("nk,nk->n", w, beta) + errors
 
 
@@ -202,14 +313,8 @@ def sds(settings: Simulation, terms: Terms) -> dict[str, float]:
     return {name: settings.sd.get(name, 1.0) for name in terms.random}
 
 
-def _truth(
-    settings: Simulation, terms: Terms, effects: np.ndarray, errors: np.ndarray, levels: np.ndarray
-) -> dict[str, Any]:
-    return truth_of_parameters(settings, terms, effects, levels) | {
-        "realised": realised(terms, effects, errors),
-        "generator": settings.generator,
-        "seed": settings.seed,
-    }
+def _realised(settings: Simulation, drawn: dict[str, Any]) -> dict[str, Any]:
+    return {"realised": drawn, "generator": settings.generator, "seed": settings.seed}
 
 
 def realised(terms: Terms, effects: np.ndarray, errors: np.ndarray) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def response(
     found = sums(y)
     y += solved(wanted[0] - found[0], wanted[1] - found[1])  # what rounding left
     length = drawn.total[-1, -1] - y @ y
-    if drawn.n_rows - int(design.ranks.sum()) - design.rest_rank > 0 and length > 0:
+    if design.free > 0 and length > 0:
         z = rng.standard_normal(len(y))
         for _ in range(2):  # the second time takes away what rounding left
             z -= solved(*sums(z))

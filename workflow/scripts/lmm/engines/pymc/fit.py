@@ -18,7 +18,8 @@ from lmm.engines.pymc.groups import group_draws
 from lmm.engines.pymc.model import Sampler, Setting, marginal_model
 from lmm.engines.pymc.priors import Priors, resolve
 from lmm.engines.pymc.tables import ENGINE, parameters_table, posterior_tree, ranef_table
-from lmm.inference.variance_explained import explained
+from lmm.inference.identified import unidentified_at
+from lmm.inference.variance_explained import Component, explained
 from lmm.likelihood.marginal import pack_problem
 from lmm.likelihood.problem import Problem, problem_of
 from lmm.model.terms import Terms
@@ -70,9 +71,10 @@ class Fitter:
         chains, gates, retried = sample_until_passed(self.sampler, problem, packed, priors, setting)
         parameters, _ = parameters_table(chains, moments.group, level, task.truth)
         ranef = ranef_table(chains, moments, level, task.truth, None, most=RANEF_DRAWS, mixture=RANEF_MIXTURE)
-        status, message = status_of(gates)
+        lost = unidentified_at(problem, chains.values.mean(axis=(1, 2)))
+        status, message = status_of(gates, lost)
         diagnostics = Diagnostics(
-            ENGINE, status, message, status == "ok", gates=gates, summary={"retried": retried},
+            ENGINE, status, message, status == "ok", gates=gates, unidentified=lost, summary={"retried": retried},
             seconds={"sample": time.perf_counter() - clock}, conf_level=level,
         )  # fmt: skip
         explained = explained_summary(chains, moments, level)
@@ -173,13 +175,15 @@ def fit(
     parts = chains.fixed.draws, chains.roots, chains.sigmas
     groups = group_draws(moments, problem, parts, chains.shape, chains.rng, settings["keep_draws"])
     clock.append(time.perf_counter())
-    status, message = status_of(gates)
+    lost = unidentified_at(problem, chains.values.mean(axis=(1, 2)))
+    status, message = status_of(gates, lost)
     diagnostics = Diagnostics(
         ENGINE,
         status=status,
         message=message,
         converged=status == "ok",
         gates=gates,
+        unidentified=lost,
         warnings=["the first attempt failed a gate; refitted with longer warm-up"] if retried else [],
         seconds=dict(zip(("compile", "sample", "summarise"), np.diff(clock).tolist(), strict=True)),
         versions=versions_of(*engines.row(ENGINE).packages),
@@ -232,10 +236,11 @@ def explained_summary(chains: Chains, moments: Moments, level: float) -> dict[st
     flat = chains.values.reshape(len(chains.values), -1)
     values |= dict(zip(problem.structure.terms, flat, strict=True))
     random = problem.structure.random
-    zz, cov = moments.mean_zz(random), moments.cov_fixed(problem.fixed)
+    own = Component(moments.group, random, moments.mean_zz(random))
     tails = [0.5 - level / 2, 0.5 + level / 2]
     out = {}
-    for name, draws in explained(values, problem.fixed, random, zz, cov).items():
+    shares = explained(values, problem.fixed, [own], moments.cov_fixed(problem.fixed))
+    for (_, name), draws in shares.items():
         low, high = np.quantile(draws, tails)
         out[name] = {"estimate": np.mean(draws), "conf_low": low, "conf_high": high}
     return out

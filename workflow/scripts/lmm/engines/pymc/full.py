@@ -18,11 +18,12 @@ from lmm.core.tidy import RESIDUAL, Diagnostics, Fit, ranef_frame
 from lmm.core.versions import versions_of
 from lmm.data.rows import Rows
 from lmm.engines.pymc.coordinates import transformed
-from lmm.engines.pymc.gates import RHAT, convergence, gate_fit, loose_rule
+from lmm.engines.pymc.gates import RHAT, convergence, gate_fit, loose_rule, status_of
 from lmm.engines.pymc.groups import group_draws
 from lmm.engines.pymc.model import Sampler, Setting, covariance_root, positive
 from lmm.engines.pymc.priors import CENTRED, Priors, resolve
 from lmm.engines.pymc.tables import ENGINE, labelled, posterior_tree, summarise
+from lmm.inference.identified import unidentified_at
 from lmm.likelihood.problem import problem_of, roots_of
 from lmm.model.terms import INTERCEPT
 from lmm.moments.moments import Moments
@@ -154,13 +155,15 @@ def fit_full(
     groups = group_draws(moments, problem, parts, values.shape[1:], rng, settings["keep_draws"])
     named = dict(zip((*fixed, *structure.terms), values, strict=True))
     stored = posterior_tree(named, draws.stats, moments, priors, centred, ranef, groups)
-    passed = all(gate["passed"] for gate in gates)
+    lost = unidentified_at(problem, values[len(fixed) :].mean(axis=(1, 2)))
+    status, message = status_of(gates, lost)
     diagnostics = Diagnostics(
         ENGINE,
-        status="ok" if passed else "gate-failed",
-        message="; ".join(gate["name"] for gate in gates if not gate["passed"]),
-        converged=passed,
+        status=status,
+        message=message,
+        converged=status == "ok",
         gates=gates,
+        unidentified=lost,
         seconds=dict(zip(("compile", "sample"), np.diff(clock).tolist(), strict=True)),
         versions=versions_of(*engines.row(ENGINE).packages),
         n_rows=moments.n_rows,

@@ -3,10 +3,13 @@
 Vehtari et al. 2021, Bayesian Analysis 16(2).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from arviz_stats.base import array_stats
+
+from lmm.core import engines
+from lmm.inference.identified import not_identified
 
 RHAT = 1.01
 ESS_PER_CHAIN = 100
@@ -115,13 +118,27 @@ def gate_fit(
     return [dict(zip(("name", "value", "limit", "passed"), row, strict=True)) for row in rows]
 
 
-def status_of(gates: list[dict]) -> tuple[str, str]:
-    """A fit's status, `ok` or `gate-failed`, and a message that names the gates that failed."""
+def status_of(gates: list[dict], lost: Sequence[str]) -> tuple[str, str]:
+    """A fit's status, `ok`, `gate-failed` or `unidentified`, and why.
+
+    Parameters
+    ----------
+    gates : list of dict
+        From `gate_fit`.
+    lost : sequence of str
+        Variance parameters that the data do not determine: the priors alone do.
+
+    Returns
+    -------
+    status, message : str
+    """
     failed = [
         f"{gate['name']} is {gate['value']:.4g} (limit {gate['limit']})"
         for gate in gates
         if not gate["passed"]
     ]
+    if lost:
+        return engines.UNIDENTIFIED, "; ".join([not_identified(lost), *failed])
     return ("gate-failed" if failed else "ok"), "; ".join(failed)
 
 

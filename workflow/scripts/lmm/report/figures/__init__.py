@@ -8,13 +8,14 @@ import json
 import os
 import pickle
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lmm.core import engines as catalogue
 from lmm.core.store import write_json, write_text
+from lmm.model.formula import parse
 from lmm.report.figures import comparison, criticism, diagnostics, predictors, prior, ranef, rows
 from lmm.report.figures.detail import detail
 from lmm.report.figures.fits import Fitted
@@ -42,6 +43,10 @@ FIGURES = {
 }
 
 
+# Of one grouping factor: where there are several, there is one of each, `caterpillar-1` and so on.
+BY_FACTOR = ("groups", "influence", "variances", "caterpillar", "differences", "shrinkage")
+
+
 @dataclass(frozen=True)
 class Figure:
     """A finished figure: the SVG's text, and what the report says with it."""
@@ -60,12 +65,13 @@ def names(settings: Mapping[str, Any]) -> list[str]:
     Parameters
     ----------
     settings : mapping
-        `engines`: the names of the study's engines (a mapping or a list).
+        `engines`: the names of the study's engines (a mapping or a list); `formula`.
 
     Returns
     -------
     list of str
-        results/<study>/figures/<name>.svg, in the report's order.
+        results/<study>/figures/<name>.svg, in the report's order; with a number behind where a figure is of one of
+        several grouping factors.
     """
     engines = list(settings["engines"])
     mixed = catalogue.mixed(engines)
@@ -77,7 +83,15 @@ def names(settings: Mapping[str, Any]) -> list[str]:
     wanted += ["variances", "effects"] if engines else []
     wanted += ["caterpillar", "shrinkage"] if mixed else []
     wanted += ["differences"] if len(mixed) > 1 else []
-    return [name for name in FIGURES if name in wanted]
+    found = [name for name in FIGURES if name in wanted]
+    count = len(parse(settings["formula"]).factors) if "formula" in settings else 1
+    if count == 1:
+        return found
+    return [
+        own
+        for name in found
+        for own in ([f"{name}-{k + 1}" for k in range(count)] if name in BY_FACTOR else [name])
+    ]
 
 
 @dataclass(frozen=True)
@@ -109,7 +123,8 @@ def draw(study: str, settings: Mapping[str, Any], paths: Mapping[str, Any], proc
     wanted = names(settings)
     finish = partial(_finish, results=results, fitted=fitted)
     drawn = _by_two(finish, wanted) if processes > 1 and hasattr(os, "fork") else list(map(finish, wanted))
-    return Drawn(dict(zip(wanted, drawn, strict=True)), detail(results, fitted))
+    details = detail(results, fitted) if len(results.groups) == 1 else None
+    return Drawn(dict(zip(wanted, drawn, strict=True)), details)
 
 
 def _by_two(finish: Callable[[str], Figure], wanted: list[str]) -> list[Figure]:
@@ -134,8 +149,14 @@ def _by_two(finish: Callable[[str], Figure], wanted: list[str]) -> list[Figure]:
 
 
 def _finish(name: str, results: Results, fitted: Fitted) -> Figure:
-    missing = _missing(name, results, fitted)
-    drawing = _note(missing) if missing else FIGURES[name](results, fitted)
+    kind, _, number = name.partition("-")
+    if number:
+        results = results.by_factor[int(number) - 1]
+        fitted = Fitted(results)
+    missing = _missing(kind, results, fitted)
+    drawing = _note(missing) if missing else FIGURES[kind](results, fitted)
+    if number:  # no group can be pointed at: the page has the detail of one factor's groups
+        drawing = replace(drawing, title=f"{results.group}: {drawing.title}", hits=())
     width = round(drawing.canvas.get_figwidth() * 72, 1)
     return Figure(
         name, drawing.title, drawing.caption, drawing.alt, width, to_svg(drawing, f"{results.study}-{name}")

@@ -46,7 +46,9 @@ def _qq(ax, values: np.ndarray, shade: str) -> float:
 def residuals(results: Results, fitted: Fitted) -> Drawing:
     """Residuals by fitted value and the normal quantiles of residuals and random effects."""
     engine = results.main or next(iter(results.fits))
-    terms = results.random_terms[:2]
+    several = len(results.by_factor) > 1
+    every = [(own, term) for own in results.by_factor for term in own.random_terms[: 1 if several else None]]
+    terms = every[:2]
     shade = colour(engine)
     panels = 2 + len(terms) if results.rows is not None else len(terms)
     figure, axes = abreast(panels, 230, 4)
@@ -71,8 +73,9 @@ def residuals(results: Results, fitted: Fitted) -> Drawing:
             "expected), the largest is "
             f"{number(np.abs(scaled).max())}; the Q-Q correlation of the residuals is {r:.4f}"
         )
-    for ax, term in zip(cells[panels - len(terms) :], terms, strict=True):
-        effects = results.wide(engine)[term].to_numpy(float)
+    for ax, (own, name) in zip(cells[panels - len(terms) :], terms, strict=True):
+        effects = own.wide(engine)[name].to_numpy(float)
+        term = f"{name} of {own.group}" if several else name
         if np.nanstd(effects) > 0 and len(effects) > 2:
             said.append(f"the Q-Q correlation of the random {term} is {_qq(ax, effects, shade):.4f}")
         else:
@@ -85,8 +88,8 @@ def residuals(results: Results, fitted: Fitted) -> Drawing:
     caption = f"{label(engine)}'s {listed(what)}, standardised. Points near the line: close to normal."
     if terms:
         caption += " Predicted random effects are shrunken, so their quantiles hide mild departures."
-    if len(results.random_terms) > len(terms):
-        caption += f" Drawn: the first {len(terms)} of {len(results.random_terms)} random effects."
+    if len(every) > len(terms):
+        caption += f" Drawn: the first {len(terms)} of {len(every)} random effects."
     if results.rows is not None and len(left) > DRAWN:
         caption += (
             f" Drawn: {DRAWN:,} of {len(left):,} residuals, evenly spread over their ranks; 600 quantiles."

@@ -32,7 +32,7 @@ class Fitted:
         levels = {
             name: column["levels"]
             for name, column in self.results.data["columns"].items()
-            if column.get("levels") and name != self.results.group
+            if column.get("levels") and name not in self.results.label_columns
         }
         return design.build(parsed, self.results.rows, levels)
 
@@ -41,7 +41,7 @@ class Fitted:
         """Columns whose mean is a value that they may have: numbers, but not those that stand for categories."""
         columns = self.results.data["columns"]
         categories = {name for name, about in columns.items() if about.get("type") == "categorical"}
-        return frozenset(columns) - categories - {self.results.group}
+        return frozenset(columns) - categories - self.results.label_columns
 
     @cached_property
     def x(self) -> str | None:
@@ -90,8 +90,16 @@ class Fitted:
 
     def residuals(self, engine: str) -> np.ndarray:
         """Response minus the engine's fit (random effects included), a value per row."""
-        codes = self.codes if engine in self.results.mixed else None
-        return self.response() - self.predict(engine, self.results.rows, codes)
+        left = self.response() - self.predict(engine, self.results.rows, None)
+        for own in self.results.by_factor if engine in self.results.mixed else ():
+            left -= Fitted(own).random(engine)
+        return left
+
+    def random(self, engine: str) -> np.ndarray:
+        """An engine's random effects of the grouping factor times their columns, one value per row."""
+        _, matrix = self.design.matrix(self.results.rows)
+        z = matrix[:, [self.design.terms.columns.index(term) for term in self.results.random_terms]]
+        return np.einsum("ij,ij->i", z, self.results.wide(engine).to_numpy()[self.codes])
 
     @cached_property
     def grid(self) -> tuple[pd.DataFrame, np.ndarray]:

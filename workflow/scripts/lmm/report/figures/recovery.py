@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from lmm.core.engines import UNIDENTIFIED
 from lmm.core.words import fixed, label, listed, number, titled
 from lmm.recovery.grid import STATUSES, USABLE
 from lmm.report.figures.style import (
@@ -23,8 +24,8 @@ from lmm.results.replicated import Recovered, axis_name, axis_value, statuses
 
 MOST_TERMS, MOST_COLUMNS, MOST_BARS = 6, 4, 24
 STATUS_COLOURS = {
-    "singular": "#56b4e9", "non-converged": "#cc79a7", "gate-failed": "#e69f00", "error": INK,
-    "skipped": FAINT,
+    "singular": "#56b4e9", UNIDENTIFIED: "#d55e00", "non-converged": "#cc79a7", "gate-failed": "#e69f00",
+    "error": INK, "skipped": FAINT,
 }  # fmt: skip
 MCSE = "Bars: 1.96 Monte Carlo standard errors either side."
 

@@ -219,7 +219,7 @@ def _typical(fitted: Fitted, x_name: str, count: int) -> tuple[pd.DataFrame, str
     rows, held = results.rows, []
     typical = rows.iloc[[0] * count].copy()
     for name in rows.columns:
-        if name in (x_name, results.response, results.group):
+        if name in (x_name, results.response) or name in results.label_columns:
             continue
         if name in fitted.averaged:
             typical[name] = rows[name].mean()

@@ -55,6 +55,27 @@ def quantiles(values: Sequence[float] | None, key: str, caption: str) -> Table |
 
 def random_effects(results: Results, engine: str, names: str) -> Table | None:
     """lme4's random-effects block, with intervals where the engine has them; `names`: of the engines."""
+    rows = [row for own in results.by_factor for row in _of_factor(own, engine) if row["group"] != "Residual"]
+    rows += [row for row in _of_factor(results.by_factor[-1], engine) if row["group"] == "Residual"]
+    frame = pd.DataFrame(rows)
+    columns = [
+        Column("group", "Group", False),
+        Column("name", "Name", False),
+        Column("variance", "Variance", decimals=4),
+        Column("sd", "Std. dev.", decimals=4),
+        Column("low", "Low", decimals=4),
+        Column("high", "High", decimals=4),
+    ]
+    if len(frame) and (frame["corr"] != "").any():
+        columns.insert(4, Column("corr", "Corr", False))
+    if results.truth:
+        columns.append(Column("truth", "Truth (sd)", decimals=3))
+    note = f"{names}: random effects; Low and High: {_level(results)} interval of the standard deviation."
+    return table(f"{engine}-random", note, frame, columns) if rows else None
+
+
+def _of_factor(results: Results, engine: str) -> list[dict[str, Any]]:
+    """The rows of one grouping factor, and of the residual."""
     fit = results.fits[engine]
     parameters = fit.parameters[fit.parameters["effect"] == "ran_pars"].set_index("term")
     sds = [term for term in parameters.index if term.startswith("sd__") and term != RESIDUAL] + [RESIDUAL]
@@ -77,21 +98,7 @@ def random_effects(results: Results, engine: str, names: str) -> Table | None:
                 "truth": row["truth"],
             }
         )
-    frame = pd.DataFrame(rows)
-    columns = [
-        Column("group", "Group", False),
-        Column("name", "Name", False),
-        Column("variance", "Variance", decimals=4),
-        Column("sd", "Std. dev.", decimals=4),
-        Column("low", "Low", decimals=4),
-        Column("high", "High", decimals=4),
-    ]
-    if len(frame) and (frame["corr"] != "").any():
-        columns.insert(4, Column("corr", "Corr", False))
-    if results.truth:
-        columns.append(Column("truth", "Truth (sd)", decimals=3))
-    note = f"{names}: random effects; Low and High: {_level(results)} interval of the standard deviation."
-    return table(f"{engine}-random", note, frame, columns) if rows else None
+    return rows
 
 
 def correlations(summary: Mapping[str, Any], engine: str, said: str) -> Table | None:
@@ -130,10 +137,11 @@ def explained(results: Results) -> Table | None:
     frame = results.tables.get("variance_explained")
     if frame is None or not len(frame):
         return None
-    wide = frame.pivot_table(index="measure", columns="engine", values="estimate", sort=False)
-    wide = wide.reset_index().assign(about=lambda t: t["measure"].map(MEASURES).fillna(t["measure"]))
+    said = frame["measure"].map(MEASURES).fillna(frame["measure"])
+    frame = frame.assign(about=said + frame["group"].map(lambda group: f", {group}" if group else ""))
+    wide = frame.pivot_table(index="about", columns="engine", values="estimate", sort=False).reset_index()
     if frame["truth"].notna().any():
-        wide["truth"] = wide["measure"].map(frame.groupby("measure")["truth"].first())
+        wide["truth"] = wide["about"].map(frame.groupby("about")["truth"].first())
     columns = [Column("about", "Measure", False)] + [
         Column(name, label(name), decimals=4, coarse=True)
         for name in [*results.fits, "truth"]

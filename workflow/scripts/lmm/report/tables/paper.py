@@ -136,8 +136,7 @@ def _worth(results: Results, measure: str) -> bool:
 
 def _counts(results: Results) -> dict[str, int]:
     """Number of levels of each grouping factor."""
-    found = results.data["groups"]
-    return dict(found) if isinstance(found, Mapping) else {results.group: int(found)}
+    return {own.group: int(own.data["groups"]) for own in results.by_factor}
 
 
 def _truth(results: Results) -> dict[tuple[str, ...], tuple[str, ...]]:
@@ -179,7 +178,7 @@ def _engine(results: Results, name: str) -> tuple[tuple[str, ...], dict[tuple[st
         cells[(str(row["group"]) if isinstance(row["group"], str) else "", row["term"])] = (*inner, *more)
     shares = results.tables.get("variance_explained")
     if shares is not None:
-        for row in shares[shares["engine"] == name].to_dict("records"):
+        for row in shares[(shares["engine"] == name) & (shares["group"].fillna("") == "")].to_dict("records"):
             if np.isfinite(row["estimate"]):
                 cells["share", row["measure"]] = (fixed(row["estimate"], 3), "", *empty)
     mixed = name in results.mixed

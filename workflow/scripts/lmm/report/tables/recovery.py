@@ -152,7 +152,8 @@ def explained(recovered: Recovered) -> Table | None:
     """Performance of the measures of variance explained."""
     frame = wide(recovered, ("explained",), ("bias", "empirical_se", "rmse", "coverage"))
     frame[["coverage", "coverage_mcse"]] *= 100
-    frame["measure"] = frame["term"].map(SHORT).fillna(frame["term"])
+    name, group = frame["term"].str.split("|", n=1).str[0], frame["term"].str.split("|", n=1).str[1]
+    frame["measure"] = name.map(SHORT).fillna(name) + (", " + group).fillna("")
     columns = [
         *_axes(recovered), Column("measure", "Measure", False), Column("engine", "Engine", False),
         Column("truth", "Truth", decimals=4),

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 
+from lmm.core.engines import UNIDENTIFIED
 from lmm.core.tidy import OWN_ROWS, RESIDUAL, rank_deficient
 from lmm.core.words import (
     capital,
@@ -23,10 +24,12 @@ APART = 0.01  # a standard error that differs by more than this share is another
 
 def data(results: Results) -> list[str]:
     """What was simulated, or what the data are."""
-    about, groups = results.data, results.data["groups"]
-    size = f"{counted(about['rows'], 'row')} in {counted(groups, 'group')}"
+    about = results.data
+    size = f"{counted(about['rows'], 'row')} in {sizes(results)}"
     if not results.truth:
-        said = [f"The data have {size}, grouped by {results.group}; the response is {results.response}."]
+        said = [
+            f"The data have {size}, grouped by {listed(results.groups)}; the response is {results.response}."
+        ]
         said += contrasts(results)
         if lost := dropped(results):
             columns = about["dropped"]["columns"].items()
@@ -37,9 +40,15 @@ def data(results: Results) -> list[str]:
         return said + unfitted(results)
     truth = results.truth
     fixed = listed([f"{given(value)} for {term}" for term, value in truth["fixed"].items()])
-    spread = listed([f"{given(value)} for {term}" for term, value in truth["sd"].items()])
+    each = [(own, named(results, own)) for own in results.by_factor]
+    spread = listed(
+        [f"{given(value)} for {term}{of}" for own, of in each for term, value in own.truth["sd"].items()]
+    )
     pairs = [
-        (pair.replace(".", " and ", 1), value) for pair, value in (truth.get("corr") or {}).items() if value
+        (pair.replace(".", " and ", 1) + of, value)
+        for own, of in each
+        for pair, value in (own.truth.get("corr") or {}).items()
+        if value
     ]
     corr = listed([f"{given(value)} ({names})" for names, value in pairs])
     said = [
@@ -47,17 +56,33 @@ def data(results: Results) -> list[str]:
         f"{f' and a correlation of {corr}' * bool(corr)}, and noise with a standard deviation of "
         f"{given(truth['sigma'])}."
     ]
-    pairs = [(term, value, results.realised(f"sd__{term}")) for term, value in truth["sd"].items()]
+    pairs = [
+        (f"{term}{of}", value, own.realised(f"sd__{term}"))
+        for own, of in each
+        for term, value in own.truth["sd"].items()
+    ]
     pairs = [(term, value, drawn) for term, value, drawn in pairs if np.isfinite(drawn)]
     if pairs:
         drawn = listed([f"{number(r)} for {term} (not {given(t)})" for term, t, r in pairs])
         said.append(
-            f"{capital(counted(groups, 'group'))} are a sample: the effects in fact drawn have standard "
+            f"{capital(sizes(results))} are a sample: the effects in fact drawn have standard "
             f"deviations of {drawn}. "
             "An engine that sees only these data should come close to the values drawn; its intervals are for the "
             "values simulated from."
         )
     return said + unfitted(results)
+
+
+def sizes(results: Results) -> str:
+    """`12 groups`; `40 levels of subject and 24 levels of item` where there are several factors."""
+    if len(results.by_factor) == 1:
+        return counted(results.data["groups"], "group")
+    return listed([f"{counted(own.data['groups'], 'level')} of {own.group}" for own in results.by_factor])
+
+
+def named(results: Results, own: Results) -> str:
+    """` of subject` where there are several factors, else empty."""
+    return f" of {own.group}" if len(results.by_factor) > 1 else ""
 
 
 def dropped(results: Results) -> str:
@@ -76,20 +101,26 @@ def dropped_effects(results: Results) -> list[str]:
 def predicted(results: Results) -> list[str]:
     """How many of the groups to predict the data have; empty where no rows were to be predicted."""
     about = results.notes.get("predictions") or {}
-    if "known_groups" not in about:
-        return []
+    found = about.get("factors") or ({"": about} if "known_groups" in about else {})
+    return [_met(own | {"rows": about["rows"]}, f" of {group}" * bool(group)) for group, own in found.items()]
+
+
+def _met(about: dict, of: str) -> str:
+    """Known and new groups of one grouping factor."""
     known, new = about["known_groups"], about["new_groups"]
-    said = f"{counted(known + new, 'group')} in {counted(about['rows']['predict'], 'row')} were predicted: "
+    said = (
+        f"{counted(known + new, 'group')}{of} in {counted(about['rows']['predict'], 'row')} were predicted: "
+    )
     said += f"{known:,} known from the data ({counted(about['known_rows'], 'row')}), {new:,} new"
     if not new:
-        return [f"{said}."]
+        return f"{said}."
     others = new - len(about["new_names"])
     names = listed(about["new_names"] + [f"{others:,} others"] * (others > 0))
     said += f" ({counted(about['new_rows'], 'row')}: {names}). A new group's prediction has the fixed effects alone, "
     said += "and the spread between groups in its intervals."
     if not known:
         said += " No group is known: if some should be, their names differ from the data's."
-    return [said]
+    return said
 
 
 def unfitted(results: Results) -> list[str]:
@@ -174,7 +205,9 @@ def explained(results: Results, engine: str | None) -> list[str]:
     table = results.tables.get("variance_explained")
     if table is None or engine not in results.mixed:
         return []
-    found = table[table["engine"] == engine].set_index("measure")["estimate"].dropna()
+    found = (
+        table[(table["engine"] == engine) & (table["group"] == "")].set_index("measure")["estimate"].dropna()
+    )
     if not {"post", "johnson", "marginal_r2", "conditional_r2"} <= set(found.index):
         return []
     predictors = set(results.fixed(engine)) - {"Intercept"}
@@ -250,6 +283,7 @@ def status(results: Results, engine: str) -> str:
     details = results.fits[engine].diagnostics
     words = {
         "singular": "is singular: a variance is estimated as 0, or a correlation as ±1",
+        UNIDENTIFIED: "has variance parameters that the data do not determine, so do not rely on its numbers",
         "non-converged": "did not converge",
         "gate-failed": "failed its convergence gates, so its numbers are not to be relied on",
         "error": "could not be fitted",

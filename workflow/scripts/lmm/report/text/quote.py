@@ -43,11 +43,8 @@ def _sample(results: Results, lead: str) -> str:
         slopes = listed([labels.term(term) for term in terms if term != INTERCEPT])
         kinds = ["random intercepts"] * (INTERCEPT in terms) + [f"random slopes of {slopes}"] * bool(slopes)
         parts.append(f"{listed(kinds)} for {labels.column(group)}")
-    counts = results.data["groups"]
-    levels = (
-        listed([f"{count:,} levels of {labels.column(name)}" for name, count in counts.items()])
-        if isinstance(counts, dict)
-        else f"{counts:,} levels of {labels.column(results.group)}"
+    levels = listed(
+        [f"{own.data['groups']:,} levels of {labels.column(own.group)}" for own in results.by_factor]
     )
     return (
         f"A linear mixed model of {response} with {listed(parts)} was fitted by {label(lead)} to "
@@ -105,7 +102,11 @@ def _explained(results: Results, lead: str) -> list[str]:
     table = results.tables.get("variance_explained")
     if table is None:
         return []
-    found = table[table["engine"] == lead].set_index("measure")["estimate"].dropna()
+    found = (
+        table[(table["engine"] == lead) & (table["group"].fillna("") == "")]
+        .set_index("measure")["estimate"]
+        .dropna()
+    )
     names = {"johnson": "ICC", "marginal_r2": "marginal R²", "conditional_r2": "conditional R²"}
     parts = [f"{text} = {fixed(found[name], 2)}" for name, text in names.items() if name in found.index]
     return [f"{capital(', '.join(parts))}."] if parts else []

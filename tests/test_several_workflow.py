@@ -1,0 +1,47 @@
+"""Studies of several grouping factors from their configuration to the report."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+
+from several import EXACT, REFERENCE
+
+FORMULA = "rt ~ cond + (cond | subj) + (cond | item)"
+
+
+def test_own_data_and_replicates_end_in_a_report(project):
+    shutil.copy(REFERENCE / "words.csv", project.root / "words.csv")
+    new = pd.DataFrame({"subj": ["s01", "new", "new"], "item": ["other", "i01", "other"], "cond": 0.5})
+    new.to_csv(project.root / "new.csv", index=False)
+    engines = {"ols": {}, "reml": {}}
+    own = {"formula": FORMULA, "data": "words.csv", "predict": "new.csv", "engines": engines}
+    simulate = {"groups": {"subj": [8, 10], "item": 6}, "predictors": {"cond": {"latin_square": 2}}}
+    replicated = {"formula": FORMULA, "simulate": simulate, "replicates": 4, "engines": engines}
+    project.configure({"words": own, "recovery": replicated})
+    run = project.snakemake("--cores", "2")
+    assert run.returncode == 0, run.stdout + run.stderr
+    results = project.root / "results"
+    table = pd.read_csv(results / "words/reml/parameters.csv").set_index(["group", "term"])["estimate"]
+    # certified optima against the reference's, which is right to 1e-8
+    for group, terms in EXACT["words"]["reml"]["sd"].items():
+        for term, truth in terms.items():
+            assert abs(table[group, f"sd__{term}"] / truth - 1) < 1e-6
+    predictions = pd.read_parquet(results / "words/predictions/predictions.parquet").set_index("source")
+    assert predictions.loc["predict", "level__subj"].tolist() == new["subj"].tolist()
+    errors = predictions.loc["predict", "std_error"].to_numpy()
+    assert (np.diff(errors) > 0).all(), (
+        "a known subject, a known item, neither: the fewer are known the less is known"
+    )
+    influence = pd.read_parquet(results / "words/reml/influence.parquet")
+    assert influence.groupby("group")["level"].nunique().to_dict() == {"item": 24, "subj": 40}
+    replicates = pd.read_parquet(results / "recovery/recovery/replicates.parquet")
+    assert sorted(replicates["groups__subj"].unique()) == [8, 10]
+    assert {("subj", "sd__cond"), ("item", "sd__cond")} <= set(
+        zip(replicates["group"], replicates["term"], strict=True)
+    )
+    summary = json.loads((results / "summary.json").read_text())
+    assert summary["studies"]["words"]["groups"] == {"subj": 40, "item": 24}
+    assert "Random effects of item" in (results / "report.html").read_text()
+    assert project.planned() == {}

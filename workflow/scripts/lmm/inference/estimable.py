@@ -1,0 +1,221 @@
+"""What makes a model's variance parameters impossible to estimate from given rows: one message, before any fit."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lmm.core.errors import StudyError
+from lmm.inference.identified import Information, information
+from lmm.model.design import Design, sides
+from lmm.model.terms import INTERCEPT, Terms
+from lmm.moments.moments import Moments
+from lmm.moments.several import SeveralMoments, narrowed
+
+# A column of which groups leave no more than this share of the square does not vary within them: rounding.
+CONSTANT = 1e-11
+# Of fewer groups the variance between them is hardly determined.
+FEW_GROUPS = 5
+
+
+@dataclass(frozen=True)
+class Term:
+    """A random term of a formula.
+
+    Attributes
+    ----------
+    effects, group : str
+        What stands on both sides of the bar.
+    blocks : tuple of tuples of str
+        Names of Z's columns, a tuple for each independent block.
+    """
+
+    effects: str
+    group: str
+    blocks: tuple[tuple[str, ...], ...]
+
+    @property
+    def text(self) -> str:
+        """As in a formula."""
+        return f"({self.effects} {'|' if len(self.blocks) == 1 else '||'} {self.group})"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of Z's columns, block after block."""
+        return tuple(name for block in self.blocks for name in block)
+
+
+def check(moments: Moments | SeveralMoments, designs: Sequence[Design], where: str) -> None:
+    """The rows can tell the variance parameters of every design apart.
+
+    Parameters
+    ----------
+    moments : Moments or SeveralMoments
+        Sufficient statistics of the rows.
+    designs : sequence of Design
+        Their fixed effects are not collinear.
+    where : str
+        The file, or the key, that a message begins with.
+
+    Raises
+    ------
+    StudyError
+        It names the random terms that cannot be told apart, why, and what to write instead.
+    """
+    for design in designs:
+        terms = random_terms(design)
+        found = _information(moments, design.terms.fixed, terms)
+        if found.lost:
+            raise StudyError(where, _message(moments, design, terms, found))
+
+
+def random_terms(design: Design) -> list[Term]:
+    """The random terms of a design's formula, factor after factor."""
+    formula, at, out = design.formula, 0, []
+    split = [own for _, _, own in sides(formula, design.levels)]
+    for factor, grouping in zip(formula.factors, design.terms.groupings, strict=True):
+        blocks = list(grouping.blocks)
+        for term in factor.terms:
+            count = 1 if split[at] else len(term.blocks)
+            width = len(design.names[at + 1]) if split[at] else count
+            own, blocks, at = blocks[:width], blocks[width:], at + count
+            out.append(Term(term.rhs.removeprefix("1 + "), factor.group, tuple(own)))
+    return out
+
+
+def _factors(terms: Sequence[Term]) -> dict[str, list[Term]]:
+    """Terms by grouping factor."""
+    found: dict[str, list[Term]] = {}
+    for term in terms:
+        found.setdefault(term.group, []).append(term)
+    return found
+
+
+def _information(
+    moments: Moments | SeveralMoments, fixed: tuple[str, ...], terms: Sequence[Term]
+) -> Information:
+    factors = _factors(terms)
+    blocks = [[block for term in own for block in term.blocks] for own in factors.values()]
+    return information(narrowed(moments, tuple(factors)), fixed, blocks)
+
+
+def _lost(terms: Sequence[Term], found: Information) -> list[Term]:
+    """The terms of blocks that cannot be told apart."""
+    places = [
+        (k, term) for k, own in enumerate(_factors(terms).values()) for term in own for _ in term.blocks
+    ]
+    counts = [sum(1 for k, _ in places[:at] if k == places[at][0]) for at in range(len(places))]
+    owner = {(k, count): term for (k, term), count in zip(places, counts, strict=True)}
+    return list(dict.fromkeys(owner[place] for place in found.lost))
+
+
+def _message(moments: Moments | SeveralMoments, design: Design, terms: list[Term], found: Information) -> str:
+    """Which terms, why, and the smallest change of the formula that helps."""
+    lost, fixed = _lost(terms, found), design.terms.fixed
+    residual = " and the residual variance" if found.residual_lost else ""
+    what = (
+        f"formula '{design.formula.text}': {' + '.join(term.text for term in lost)}: the variances{residual} "
+    )
+    what += f"cannot be told apart: {_reason(moments, lost)}"
+    for other in _simpler(terms, lost):
+        if not _information(moments, fixed, other).lost:
+            return f"{what}; expected {' + '.join(term.text for term in other)}"
+    return f"{what}; expected fewer random effects, or groups of several rows that the fixed effects do not determine"
+
+
+def _reason(moments: Moments | SeveralMoments, lost: Sequence[Term]) -> str:
+    """Why terms cannot be told apart."""
+    for term in lost:
+        own, group = narrowed(moments, (term.group,)), term.group
+        assert isinstance(own, Moments)
+        most = int(own.n.max())
+        if still := constant_within(own, term.columns):
+            return f"{', '.join(still)} {'does' if len(still) == 1 else 'do'} not vary within groups of {group!r}"
+        if most == 1:
+            return f"each row is a group of {group!r} by itself"
+        if len(term.columns) >= most > 1:
+            return f"there are {len(term.columns)} random effects for at most {most} rows in a group of {group!r}"
+    if len(lost) > 1:
+        return "their effects are combinations of one another"
+    if len(lost[0].columns) == 1:
+        return f"the fixed effects take up all that groups of {lost[0].group!r} differ by"
+    return "other values of them give the same covariance of the rows"
+
+
+def constant_within(moments: Moments, names: Sequence[str]) -> list[str]:
+    """Columns that vary between groups only.
+
+    Parameters
+    ----------
+    moments : Moments
+        By the groups in question.
+    names : sequence of str
+        Columns of random effects.
+
+    Returns
+    -------
+    list of str
+    """
+    found = []
+    for name in names:
+        if name == INTERCEPT:
+            continue
+        k = moments.basis.columns.index(name) + 1
+        square = moments.gram[:, k, k]
+        within = square - moments.gram[:, 0, k] ** 2 / moments.gram[:, 0, 0]
+        if np.maximum(within, 0.0).sum() <= CONSTANT * square.sum():
+            found.append(name)
+    return found
+
+
+def _simpler(terms: list[Term], lost: Sequence[Term]) -> Iterator[list[Term]]:
+    """Simpler random parts, the nearest first: one of the terms changed, or left out."""
+    for term in lost:
+        at = terms.index(term)
+        before, after = terms[:at], terms[at + 1 :]
+        others = [own for own in before + after if own.group == term.group]
+        if len(term.columns) == 1:
+            continue
+        if not any(INTERCEPT in own.columns for own in others):
+            yield [*before, Term("1", term.group, ((INTERCEPT,),)), *after]
+        if len(term.blocks) == 1:
+            yield [*before, replace(term, blocks=tuple((name,) for name in term.columns)), *after]
+    if len(terms) > 1:
+        for term in sorted(lost, key=lambda own: len(own.columns)):
+            yield [own for own in terms if own is not term]
+
+
+def remarks(moments: Moments | SeveralMoments, terms: Terms) -> list[str]:
+    """What a reader of a fit should know of its groups, although the model can be fitted.
+
+    Parameters
+    ----------
+    moments : Moments or SeveralMoments
+        Sufficient statistics of the rows.
+    terms : Terms
+        Of the model.
+
+    Returns
+    -------
+    list of str
+
+    References
+    ----------
+    Bolker et al., GLMM FAQ, "Should I treat factor xxx as fixed or random?"; Gelman & Hill 2007, section 11.5.
+    """
+    said = []
+    for grouping in terms.groupings:
+        own, group = narrowed(moments, (grouping.group,)), grouping.group
+        assert isinstance(own, Moments)
+        if own.n_groups < FEW_GROUPS:
+            said.append(
+                f"{own.n_groups} groups of {group!r}, fewer than {FEW_GROUPS}: the data hardly determine a variance "
+                "between so few groups. Its estimate is imprecise and often 0, a posterior depends on its prior, and "
+                f"intervals are unreliable; consider {group} as a fixed effect"
+            )
+        if names := constant_within(own, grouping.random):
+            said.append(
+                f"{', '.join(names)}: constant within groups of {group!r}. A random effect of it is no slope: it "
+                f"says how the variance between groups changes with it; (1 | {group}) is what is usually meant"
+            )
+    return said
