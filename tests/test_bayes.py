@@ -277,7 +277,7 @@ def test_group_summaries_are_averages_of_dense_conditionals():
     roots, sigmas = roots_of(problem.structure, values)
     noise = np.random.default_rng(1).standard_normal((2, 2))
     own = np.linalg.solve(priors.random_map, roots)  # what the vector is made for
-    beta, away, half, factors = given_draws(packed, own, sigmas, noise, np.ones(2, bool))
+    beta, away, half, factors, _ = given_draws(packed, own, sigmas, noise, np.ones(2, bool))
     # the draws around the mean are the noise through the same root of the covariance
     np.testing.assert_allclose(away, np.einsum("sab,sb->sa", half, noise), rtol=1e-12)
     args = (packed, problem.z_map, beta, half, factors, sigmas, 2, 0.025)
@@ -319,7 +319,7 @@ def test_the_covariance_of_fixed_effects_has_its_spread_between_draws():
     between = np.cov([case[1] for case in cases], rowvar=False, ddof=0)
     assert (np.diag(between) > 1e-4 * np.diag(within)).all(), "the check would notice nothing"
     own = np.linalg.solve(priors.random_map, roots)
-    beta, away, half, _ = given_draws(packed, own, sigmas, rng.standard_normal((2, 2)), np.ones(2, bool))
+    beta, away, half, _, _ = given_draws(packed, own, sigmas, rng.standard_normal((2, 2)), np.ones(2, bool))
     found = fixed_draws(problem, beta, away, half)
     np.testing.assert_allclose(found.mean, [case[1] for case in cases], rtol=1e-10)
     np.testing.assert_allclose(found.covariance, within + between, rtol=1e-9)

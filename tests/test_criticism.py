@@ -100,7 +100,7 @@ def test_loo_is_the_exact_predictive_density_of_the_group_left_out():
         t, s = np.unravel_index(rng.choice(len(weights), 4000, p=weights), values.shape)
         roots, sigmas = tau[t][:, None, None].copy(), sigma[s].copy()
         noise, keep = rng.standard_normal((len(sigmas), problem.p)), np.ones(len(sigmas), bool)
-        beta, away, half, _ = given_draws(pack_problem(problem), roots, sigmas, noise, keep)
+        beta, away, half, _, _ = given_draws(pack_problem(problem), roots, sigmas, noise, keep)
         beta = fixed_draws(problem, beta, away, half).draws
         density = log_densities(problem, gram, moments.n, beta, roots, sigmas).reshape(4, 1000, 10)
         table, about = loo.leave_one_out(density, levels, moments.n, 1.0)

@@ -93,6 +93,7 @@ def test_a_failed_gate_is_tried_once_more(monkeypatch, good):
     """Plumbing: the sampler is a stand-in that fails the first time."""
     import problems
     from lmm.engines.pymc import fit
+    from lmm.engines.pymc.grouped import Grouped
     from lmm.engines.pymc.model import Draws, Setting
 
     moments, terms = problems.moments_of("dyestuff")
@@ -109,7 +110,8 @@ def test_a_failed_gate_is_tried_once_more(monkeypatch, good):
             return Draws(values, bad)
 
     setting = Setting(seed=7, chains=4, tune=100, draws=1000, target_accept=0.8)
-    chains, gates, retried = sample_until_passed(Sampler(), problem, packed, priors, setting)
+    posterior = Grouped(problem, packed, priors, moments, Sampler)
+    chains, gates, retried = sample_until_passed(posterior.by_nuts, setting)
     assert retried
     assert [trial.tune for trial in tried] == [100, 200]
     assert all(gate["passed"] for gate in gates)

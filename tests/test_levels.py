@@ -150,7 +150,7 @@ def test_results_have_the_order_of_the_moments():
 
     draws = rng.normal(size=(2, 3, 24, 2))
     priors = resolve({}, moments, terms.fixed, terms.blocks, marginal=True)
-    tree = posterior_tree({"Intercept": np.zeros((2, 3))}, {}, moments, priors, {}, draws)
+    tree = posterior_tree({"Intercept": np.zeros((2, 3))}, {}, moments, priors, {}, [draws])
     assert tree["posterior"]["level"].values.tolist() == expected
     assert tree["constant_data"]["rows"].sel(level="24") == moments.n[23]
 

@@ -37,6 +37,7 @@ from lmm.data import checks, ingest
 from lmm.data.dialect import Reading
 from lmm.engines import ols
 from lmm.engines.pymc.priors import resolve
+from lmm.engines.pymc.several_priors import resolve_several
 from lmm.inference import estimable
 from lmm.inference.effects import functions
 from lmm.inference.reference_grid import ReferenceGrid, Request
@@ -125,7 +126,11 @@ CONFIGURATIONS = [
     (two() | {'replicates': 3, 'simulate_from': 'moments'}, "studies.s.simulate_from: 'moments': are drawn of one grouping factor, not a, b; expected rows"),
     (own(formula='Reaction ~ 1 + (1 | Subject) + (1 | Days)', engines={'reml': {}}, replicates=3, bootstrap='posterior'), "studies.s.bootstrap: 'posterior': is drawn from with one grouping factor, not Subject, Days; expected reml"),
     (own(formula='Reaction ~ Days + (1 | Subject) + (1 | Days)'), "studies.s.formula: 'Reaction ~ Days + (1 | Subject) + (1 | Days)': the grouping factor 'Days' is also a predictor, which would explain all that its groups differ in; drop one of the two, or copy it under another name where its numbers are a trend"),
-    (own(formula='Reaction ~ 1 + (1 | Subject) + (1 | Days)', engines={'reml': {}, 'mixedlm': {}}), "studies.s.engines.mixedlm: does not fit several grouping factors (Subject, Days); expected engines among ols, reml"),
+    (own(formula='Reaction ~ 1 + (1 | Subject) + (1 | Days)', engines={'reml': {}, 'mixedlm': {}}), "studies.s.engines.mixedlm: does not fit several grouping factors (Subject, Days); expected engines among ols, reml, pymc"),
+    (sim(formula='y ~ x + (x | a) + (1 | b)', simulate={'groups': {'a': 10, 'b': 8}}, replicates=4, calibration=True, engines={'pymc': {}}), "studies.s.calibration: true: is for one grouping factor, not a, b; expected no such key"),
+    (own(formula='Reaction ~ 1 + (1 | Subject) + (1 | Days)', engines={'pymc': {'sampler': 'full'}}), "studies.s.engines.pymc.sampler: 'full': is for one grouping factor, not Subject, Days; expected auto, importance or nuts"),
+    (sim(engines={'pymc': {'sampler': 'importance', 'model': 'full'}}), "studies.s.engines.pymc.sampler: 'importance': contradicts model: full; expected one of the two keys"),
+    (sim(engines={'pymc': {'priors': {'sd': {'g': {'x': 'flat'}}}}}), "studies.s.engines.pymc.priors.sd.g: {'x': 'flat'}: a mapping by factor is for several grouping factors; expected a prior"),
     (sim(tittle='x'), "studies.s.tittle: unknown key; did you mean 'title'? expected one of: title, formula, data, truth, simulate, designs, missing, missing_values, csv, rank_deficient, weights, predict, engines, effects, models, conf_level, on_failed_gate, replicates, replicates_per_job, record, simulate_from, bootstrap, calibration"),
     (drawn(row=3), "studies.s.simulate.row: unknown key; did you mean 'rows'? expected one of: generator, seed, address, groups, rows, rows_per_group, fixed, sd, corr, sigma, predictors, random_effects, errors"),
     (sim(engines={'stan': {}}), 'studies.s.engines.stan: unknown key; expected one of: ols, mixedlm, reml, pymc'),
@@ -145,7 +150,7 @@ CONFIGURATIONS = [
     (sim(models={'a': 'y ~ x + (1 | g)', 'b': 'np.log(y) ~ x + (1 | g)'}), "studies.s.models.b: 'np.log(y) ~ x + (1 | g)': response is 'np.log(y)'; expected the study's, 'y': likelihoods, AIC and BIC of different responses cannot be compared"),
     (sim(models={'a': 'y ~ x + (1 | g)', 'b': 'y ~ x + (1 | h)'}), "studies.s.models.b: 'y ~ x + (1 | h)': 'h' is no grouping factor of the study; expected g"),
     (sim(formula='y | weights(w) ~ x + (1 | g)'), "studies.s.weights: 'w': is for a study with `data` and no `replicates`; expected it without"),
-    (own(formula='y | weights(w) ~ x + (1 | g)', engines={'pymc': {'model': 'full'}}), "studies.s.engines.pymc.model: 'full': has no weights; expected marginal"),
+    (own(formula='y | weights(w) ~ x + (1 | g)', engines={'pymc': {'model': 'full'}}), "studies.s.engines.pymc.model: 'full': has no weights; expected the marginal model"),
     (own(formula='y ~ x + (1 | g) + (1 | h)', engines={'reml': {}}, models={'a': 'y ~ x + (1 | g) + (1 | h)', 'b': 'y ~ x + (1 | g)'}, bootstrap=10), "studies.s.bootstrap: 10: models.a has several grouping factors; expected no bootstrap"),
     (sim(models={'a': 'y ~ x + (1 | g)', 'b': 'y ~ w + (1 | g)'}), "studies.s.models.b: 'y ~ w + (1 | g)': 'w' is not a predictor that the study simulates"),
     (sim(title=3), 'studies.s.title: 3: expected text'),
@@ -197,7 +202,7 @@ CONFIGURATIONS = [
     (sim(engines={}), 'studies.s.engines: none is listed; expected some of ols, mixedlm, reml, pymc'),
     (sim(engines={'reml': {'formula': 'y ~ x + z + (x | g)'}}), "studies.s.engines.reml.formula: 'y ~ x + z + (x | g)': fixed is '1 + x + z'; expected the study's, '1 + x' (an engine may change the random effects only)"),
     (sim(engines={'reml': {'formula': 'y ~ x + (z | g)'}}), "studies.s.engines.reml.formula: 'y ~ x + (z | g)': 'z' is not a predictor that the study simulates; expected one of: x"),
-    (sim(engines={'pymc': {'priors': {'fixed': 'student_t(3, 0, 1)'}}}), "studies.s.engines.pymc.priors.fixed: 'student_t(3, 0, 1)': the marginal model integrates fixed effects out; expected flat, normal(mean, sd) or auto, or model: full"),
+    (sim(engines={'pymc': {'priors': {'fixed': 'student_t(3, 0, 1)'}}}), "studies.s.engines.pymc.priors.fixed: 'student_t(3, 0, 1)': the marginal model integrates fixed effects out; expected flat, normal(mean, sd) or auto, or sampler: full"),
     (sim(engines={'pymc': {'priors': {'sd': {'z': 'half_normal(1)'}}}}), 'studies.s.engines.pymc.priors.sd.z: not a term of the formula; expected one of: Intercept, x'),
     (sim(engines={'pymc': {'priors': {'sd': 'normal(0, 1)'}}}), "studies.s.engines.pymc.priors.sd: 'normal(0, 1)': expected a prior for sd: auto, flat, uniform(low, high), half_normal(sd), half_student_t(df, scale), half_cauchy(scale), exponential(rate)"),
     (sim(engines={'pymc': {'priors': {'sd': 'half_normal(a)'}}}), "studies.s.engines.pymc.priors.sd: 'half_normal(a)': expected numbers as in half_normal(sd)"),
@@ -220,7 +225,7 @@ CONFIGURATIONS = [
     (rep(bootstrap='reml'), "studies.s.bootstrap: 'reml': is for a study with `data`; expected it without `simulate`"),
     (own(replicates=5, bootstrap='reml', calibration=True), "studies.s.bootstrap: 'reml': calibration with `data` draws from the posterior; expected posterior"),
     (own(replicates=5, bootstrap='posterior', engines={'reml': {}}), "studies.s.bootstrap: 'posterior': is of the pymc engine; expected pymc under engines"),
-    (rep(engines={'pymc': {'model': 'full'}}), "studies.s.engines.pymc.model: 'full': replicates are fitted with the marginal model; expected marginal"),
+    (rep(engines={'pymc': {'model': 'full'}}), "studies.s.engines.pymc.model: 'full': replicates are fitted with the marginal model; expected it here"),
     (own(replicates=5, engines={'mixedlm': {}}), 'studies.s.engines.mixedlm: needs rows, and replicates of own data are drawn as moments; expected others'),
     (own(replicates=5, simulate_from='rows'), "studies.s.simulate_from: 'rows': replicates of own data are drawn as moments; expected moments"),
     (rep(simulate_from='moments', simulate={'errors': 'student'}), "studies.s.simulate_from: 'moments': errors that are not normal need rows; expected rows"),
@@ -486,12 +491,17 @@ def many() -> pd.DataFrame:
     )
 
 
-def alternating():
-    """Groups of two rows, at x = 0 and 1, and a design with random slopes."""
+def alternating(rest: float = 1.0):
+    """Groups of two rows, at x = 0 and 1, and a design with random slopes; without a rest, one of intercepts."""
     rows = pd.DataFrame(
-        {"y": np.cos(np.arange(24.0)), "x": np.arange(24.0) % 2, "g": [f"g{k // 2}" for k in range(24)]}
+        {
+            "y": rest * np.cos(np.arange(24.0)),
+            "x": np.arange(24.0) % 2,
+            "g": [f"g{k // 2}" for k in range(24)],
+        }
     )
-    return build(parse("y ~ x + (x | g)"), rows), rows
+    rows["y"] += np.arange(24) // 2
+    return build(parse("y ~ x + (x | g)" if rest else "y ~ x + (1 | g)"), rows), rows
 
 
 def large_remainder(root):
@@ -520,6 +530,11 @@ def long_table(change) -> Callable:
 
 def replayed(study: dict, replicate: int = 0, name: str = "s", design=None) -> Callable:
     return lambda root: replay.find(load({"studies": {"s": study}}, ROOT), name, replicate, design)
+
+
+def two_factors():
+    """Moments of two crossed factors."""
+    return moments("y ~ x + (1 | g) + (1 | h)", many().assign(h=np.arange(len(many())) % 3))
 
 
 def posterior_replayed(root):
@@ -803,6 +818,8 @@ OTHERS = {
                               "d.csv: columns 'g' and 'h': each level of one meets one level of the other, expected grouping factors that differ; take one out of the formula"),
     "variances that cannot be told apart": (lambda root: (lambda design, rows: estimable.check(of_rows(design, rows), [design], "d.csv"))(*alternating()),
                                            "d.csv: formula 'y ~ x + (x | g)': (x | g): the variances and the residual variance cannot be told apart: there are 2 random effects for at most 2 rows in a group of 'g'; expected (1 | g)"),
+    "a response that groups determine": (lambda root: (lambda design, rows: estimable.check(of_rows(design, rows), [design], "d.csv"))(*alternating(rest=0.0)),
+                                         "d.csv: column 'y': determined by the groups of 'g' and x: what they leave has an sd of "),
     "a large remainder": (large_remainder, "formula: 24 random effects of g, h are crossed with i, expected at most 3; leave out random slopes or a factor, or fit part of the data"),
     "collinear": (lambda root: checks.collinear(moments("y ~ x + z + (1 | g)", many()), ("Intercept", "x", "z"), "d.csv"),
                   "d.csv: column 'z': a linear combination of 'x' in all rows, expected columns that are not; take one out of the formula"),
@@ -812,7 +829,13 @@ OTHERS = {
     "prior of no term": (lambda root: resolve({"fixed": {"w": "flat"}}, moments("y ~ x + (x | g)", many()), ("Intercept", "x"), (("Intercept", "x"),), True),
                          "engines.pymc.priors.fixed.w: no such term; expected one of Intercept, x"),
     "prior without closed form": (lambda root: resolve({"fixed": "student_t(3, 0, 1)"}, moments("y ~ x + (x | g)", many()), ("Intercept", "x"), (("Intercept", "x"),), True),
-                                  "engines.pymc.priors.fixed.Intercept: student_t(3, 0, 1) has no closed form in the marginal model; expected flat or normal(mean, sd), or model: full"),
+                                  "engines.pymc.priors.fixed.Intercept: student_t(3, 0, 1) has no closed form in the marginal model; expected flat or normal(mean, sd), or sampler: full"),
+    "prior of no factor": (lambda root: resolve_several({"sd": {"i": "flat"}}, two_factors(), ("Intercept", "x"), [(("Intercept",),)] * 2),
+                           "engines.pymc.priors.sd.i: no such grouping factor; expected one of g, h"),
+    "prior of no term of a factor": (lambda root: resolve_several({"sd": {"g": {"x": "flat"}}}, two_factors(), ("Intercept", "x"), [(("Intercept",),)] * 2),
+                                     "engines.pymc.priors.sd.g.x: no such term; expected one of Intercept"),
+    "prior of a term of two factors": (lambda root: resolve_several({"sd": {"Intercept": "flat"}}, two_factors(), ("Intercept", "x"), [(("Intercept",),)] * 2),
+                                       "engines.pymc.priors.sd.Intercept: g, h have this term; expected a mapping by factor such as g: {Intercept: flat}"),
     "replicates: column": (long_table(lambda table: table.drop(columns="truth")), "recovery/replicates.parquet: column truth is missing; expected design, replicate, engine, "),
     "replicates: status": (long_table(lambda table: table.assign(status="odd")), "recovery/replicates.parquet: status 'odd'; expected one of ok, singular, "),
     "replicates: twice": (long_table(lambda table: pd.concat([table, table.iloc[[0]]])), "recovery/replicates.parquet: "),

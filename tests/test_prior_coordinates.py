@@ -12,6 +12,7 @@ from lmm.engines.pymc import fit as bayes
 from lmm.engines.pymc import full as bayes_full
 from lmm.engines.pymc.chains import sample_until_passed
 from lmm.engines.pymc.coordinates import centred, transformed, within
+from lmm.engines.pymc.grouped import Grouped
 from lmm.engines.pymc.model import Sampler, Setting, marginal_model
 from lmm.engines.pymc.priors import MEANS, ZERO, resolve
 from lmm.engines.pymc.tables import parameters_table, posterior_tree
@@ -262,7 +263,8 @@ def shifted():
         problem, priors, packed = bayes.prepare(moments, terms.fixed, terms.blocks, {})
         sampler = sampler or Sampler(priors, marginal_model(priors, packed))
         setting = Setting(seed=1, chains=4, tune=1000, draws=2000, target_accept=0.8)
-        chains, gates, _ = sample_until_passed(sampler, problem, packed, priors, setting)
+        posterior = Grouped(problem, packed, priors, moments, lambda own=sampler: own)
+        chains, gates, _ = sample_until_passed(posterior.by_nuts, setting)
         assert all(gate["passed"] for gate in gates)
         beta = chains.by_chain(chains.fixed.draws)
         values = dict(zip((*terms.fixed, *problem.structure.terms), [*beta, *chains.values], strict=True))
@@ -274,7 +276,9 @@ def shifted():
 
 def unit_free(chains, shift, scale) -> pd.DataFrame:
     """Parameters and random effects at the mean of the days, in days, with their Monte Carlo errors."""
-    table = parameters_table(chains, "Subject", 0.95, None)[0].set_index("term")[["estimate", "mcse_mean"]]
+    problem = chains.problem
+    keys = [*(("", t) for t in problem.fixed), *(("Subject", t) for t in problem.structure.terms)]
+    table = parameters_table(chains, keys, None, 0.95).set_index("term")[["estimate", "mcse_mean"]]
     rows = table.loc[["Days", "sd__Days"]] * scale
     rows = pd.concat([rows, table.loc[["sd__Observation"]]])
     beta = chains.by_chain(chains.fixed.draws)

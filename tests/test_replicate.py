@@ -250,7 +250,7 @@ KEYS = [f"{k:012x}" for k in range(30)]
 
 
 def test_more_replicates_leave_what_is_there():
-    plan = {"count": 1000, "per_job": "auto", "keys": KEYS[:1], "seconds": [0.1]}
+    plan = {"count": 1000, "per_job": "auto", "summed": False, "keys": KEYS[:1], "seconds": [0.1]}
     assert chunk_plan.tiles(1000, 400) == [(0, 400), (400, 800), (800, 1000)]
     there = chunk_plan.tiles(1000, 400)
     more = chunk_plan.tiles(2000, 400, there)
@@ -277,7 +277,7 @@ def test_tiles_cover_each_replicate_once_and_stay_when_made(seed):
 
 
 def test_more_designs_leave_the_bundles_that_are_there(tmp_path):
-    plan = {"count": 10, "per_job": 5, "keys": KEYS[:2], "seconds": [0.1, 0.1]}
+    plan = {"count": 10, "per_job": 5, "summed": False, "keys": KEYS[:2], "seconds": [0.1, 0.1]}
     first = chunk_plan.chunks(plan, tmp_path)
     assert first == [Chunk("-".join(KEYS[:2]), 0, 5), Chunk("-".join(KEYS[:2]), 5, 10)]
     for chunk in first:

@@ -10,6 +10,7 @@ from lmm.engines.pymc import fit as bayes
 from lmm.engines.pymc.chains import Chains
 from lmm.engines.pymc.model import Draws
 from lmm.engines.pymc.posterior import FixedDraws
+from lmm.engines.pymc.sampling import Sampled
 from lmm.recovery import chunks, job
 from lmm.recovery.calibration import ranks as sbc
 from lmm.recovery.calibration.verdicts import calibrate
@@ -67,7 +68,8 @@ def test_a_sign_error_in_the_conditional_of_the_random_effects_is_caught(made, m
 
 
 def test_a_likelihood_left_out_is_caught_by_what_depends_on_the_data_alone(made, monkeypatch):
-    def prior_only(sampler, problem, packed, priors, setting):
+    def prior_only(posterior, setting, sampler):
+        problem, packed, priors = posterior.problem, posterior.packed, posterior.priors
         rng = np.random.default_rng(setting.seed)
         values = np.abs(rng.standard_normal((2, 2, 400)))
         stats = {"n_steps": np.ones((2, 400))}
@@ -75,13 +77,13 @@ def test_a_likelihood_left_out_is_caught_by_what_depends_on_the_data_alone(made,
         chains.fixed = FixedDraws(
             chains.fixed.mean, chains.fixed.covariance, 2 * rng.standard_normal((800, 1))
         )
-        return chains, [], False
+        return Sampled(chains, [], sampler, False, [])
 
     def effects(chains, at, rng):
         sd = chains.draws.values[0].ravel()[at]
         return sd[:, None, None] * rng.standard_normal((len(at), chains.problem.n_groups, 1))
 
-    monkeypatch.setattr(bayes, "sample_until_passed", prior_only)
+    monkeypatch.setattr(bayes, "sampled", prior_only)
     monkeypatch.setattr(sbc, "random_effects", effects)
     found = bad(made)
     assert "log_likelihood" in found

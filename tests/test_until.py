@@ -1,6 +1,7 @@
 """Replicates that end at Monte Carlo errors: fixed ends, criteria, chunks; one run by the real Snakemake."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import pandas as pd
 from conftest import copy_project
 from lmm.recovery import plan
 from lmm.recovery.until import ends, judged
+from lmm.report.text import recording
 
 CRITERION = {"measure": "coverage", "mcse": 0.005}
 
@@ -61,6 +63,23 @@ def test_other_measures_by_their_own_error_and_none_that_is_not_defined():
     found = judge(*rows, row("c", "bias", np.nan, np.nan, 0), criteria=[bias]).set_index("design")
     assert found["met"].to_dict() == {"a": False, "b": True, "c": False}
     assert found["n_needed"].to_dict()["a"] == 2000.0
+
+
+def test_the_report_says_where_designs_ended_and_what_was_kept():
+    rows = [row(n_replicates=2000), row("b", estimate=0.9, n=3000, n_replicates=3000)]
+    tables = {"performance": pd.DataFrame(rows)}
+    recovered = SimpleNamespace(
+        settings={"until": [CRITERION | {"term": "x"}], "record": "sums"}, tables=tables
+    )
+    kept, sums, ended = recording.said(recovered)
+    assert "Wald's" in kept
+    assert "the first 1,000 replicates of each design" in sums
+    assert ended == (  # a coverage of 0.9 needs 3,600
+        "Replicates of a design ended with the first batch after which its Monte Carlo errors were small enough "
+        "(coverage of x at most 0.005), after 2,000 to 3,000 replicates. 1 of 2 designs met this; the others stopped "
+        "at the most replicates allowed."
+    )
+    assert recording.said(SimpleNamespace(settings={}, tables=tables)) == []
 
 
 def test_chunks_of_batches_are_built_around_what_is_there(tmp_path):

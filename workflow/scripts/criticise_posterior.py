@@ -6,15 +6,17 @@ from running.frame import run
 def main(job) -> None:
     import xarray
 
-    from lmm.criticism.stage import criticise
+    from lmm.criticism.stage import criticise, unchecked
     from lmm.data.rows import read_terms
     from lmm.moments.moments import Moments
 
     settings = job.params.settings
     terms = read_terms(job.input.design, settings["formula"])
-    moments = Moments.read(job.input.moments, job.input.moments_details)
-    with xarray.open_datatree(job.input.posterior) as tree:
-        found = criticise(moments, terms.fixed, terms.blocks, tree, settings)
+    found = unchecked("it is for one grouping factor")
+    if not terms.several:
+        moments = Moments.read(job.input.moments, job.input.moments_details)
+        with xarray.open_datatree(job.input.posterior) as tree:
+            found = criticise(moments, terms.fixed, terms.blocks, tree, settings)
     found.write(**dict(job.output.items()))
 
 

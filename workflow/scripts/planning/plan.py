@@ -143,7 +143,7 @@ def _stages(study) -> dict[str, dict[str, Any]]:
         stages[engine] = common | study.engine(engine) | {"formula": study.formula_for(engine).text}
     bayes = engines.first(study.engines, engines.BAYES)
     if models and bayes and not study.formula.weights:  # elpd would need the weights' densities
-        own = ("priors", "chains", "tune", "draws", "seed", "target_accept", "conf_level")
+        own = ("priors", "chains", "tune", "draws", "seed", "target_accept", "sampler", "conf_level")
         stages["models"]["bayes"] = {name: stages[bayes][name] for name in own}
     if exact := engines.first(study.engines, engines.EXACT):
         stages["influence"] = {"formula": stages[exact]["formula"]}

@@ -37,7 +37,7 @@ def recovery(study, stages: dict[str, Any], starts: list[str]) -> dict[str, Any]
         "engines": fitted,
     }
     stages["report"]["replicates"] = stages["figures"]["replicates"] = settings.replicates
-    stages["report"]["until"] = list(study.until)
+    stages["report"] |= {"until": list(study.until), "record": record}
     costs = []
     for design in study.designs:
         simulated = design.settings

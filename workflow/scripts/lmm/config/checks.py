@@ -113,9 +113,9 @@ def check_beside(settings: StudySettings, formula: Formula, simulated: bool) -> 
             what, f"'{name}': is for a study with `data` and no `replicates`; expected it without"
         )
     bayes = settings.engines.first(engines.BAYES)
-    if formula.weights and bayes is not None and bayes.model == "full":
-        where = f"engines.{engines.first(settings.engines.names, engines.BAYES)}.model"
-        raise StudyError(where, "'full': has no weights; expected marginal")
+    if formula.weights and bayes is not None and bayes.full:
+        where = f"engines.{engines.first(settings.engines.names, engines.BAYES)}.{bayes.full}"
+        raise StudyError(where, "'full': has no weights; expected the marginal model")
 
 
 def check_several(settings: StudySettings, formula: Formula) -> None:
@@ -136,6 +136,14 @@ def check_several(settings: StudySettings, formula: Formula) -> None:
                 f"does not fit several grouping factors ({groups}); expected engines among {', '.join(able)}"
             )
             raise StudyError(f"engines.{name}", what)
+    if settings.calibration:
+        raise StudyError(
+            "calibration", f"true: is for one grouping factor, not {groups}; expected no such key"
+        )
+    bayes, name = settings.engines.first(engines.BAYES), engines.first(engines.ENGINES, engines.BAYES)
+    if bayes is not None and bayes.full:
+        what = f"'full': is for one grouping factor, not {groups}; expected auto, importance or nuts"
+        raise StudyError(f"engines.{name}.{bayes.full}", what)
 
 
 def check_engines(settings: StudySettings, formula: Formula, simulated: bool) -> None:
@@ -171,19 +179,22 @@ def check_engines(settings: StudySettings, formula: Formula, simulated: bool) ->
     name, bayes = engines.first(settings.engines.names, engines.BAYES), settings.engines.first(engines.BAYES)
     if bayes is None:
         return
+    if bayes.model == "full" and bayes.sampler not in ("auto", "full"):
+        what = f"'{bayes.sampler}': contradicts model: full; expected one of the two keys"
+        raise StudyError(f"engines.{name}.sampler", what)
     own = formula if bayes.formula is None else parse(bayes.formula)
+    for key, value in bayes.priors.sd.items() if isinstance(bayes.priors.sd, dict) else ():
+        if isinstance(value, dict) and not own.several:
+            what = f"{value}: a mapping by factor is for several grouping factors; expected a prior"
+            raise StudyError(f"engines.{name}.priors.sd.{key}", what)
     terms = numeric_design(own).terms if simulated else None
     for path, prior in all_priors(bayes.priors, terms, f"engines.{name}.priors"):
         where = f"engines.{name}.priors.{path}"
-        if (
-            path.startswith("fixed")
-            and bayes.model == "marginal"
-            and prior.name not in ("auto", "flat", "normal")
-        ):
+        if path.startswith("fixed") and not bayes.full and prior.name not in ("auto", "flat", "normal"):
             raise StudyError(
                 where,
                 f"'{prior.text}': the marginal model integrates fixed effects out; "
-                "expected flat, normal(mean, sd) or auto, or model: full",
+                "expected flat, normal(mean, sd) or auto, or sampler: full",
             )
         if not simulated or not settings.calibration:
             continue
@@ -289,14 +300,22 @@ def all_priors(priors: Priors, terms: Terms | None, where: str) -> list[tuple[st
         if isinstance(value, str):
             found.append((kind, parse_prior(value, kind, f"{where}.{kind}")))
             continue
-        known = tuple(value) if terms is None else (terms.fixed if kind == "fixed" else terms.random)
+        if terms is None or (kind == "sd" and terms.several):  # by factor: looked at with the moments
+            known = tuple(value)
+        else:
+            known = terms.fixed if kind == "fixed" else terms.random
         for term in value:
             if term not in known:
                 what = not_among(term, known, "a term of the formula")
                 raise StudyError(f"{where}.{kind}.{term}", what)
         for term in known:
-            path = f"{kind}.{term}"
-            found.append((path, parse_prior(value.get(term, "auto"), kind, f"{where}.{path}")))
+            own = value.get(term, "auto")
+            by_term = (
+                {f"{term}.{key}": text for key, text in own.items()} if isinstance(own, dict) else {term: own}
+            )
+            for name, text in by_term.items():
+                path = f"{kind}.{name}"
+                found.append((path, parse_prior(text, kind, f"{where}.{path}")))
     single = [(kind, getattr(priors, kind)) for kind in ("sigma", "corr")]
     return found + [(kind, parse_prior(text, kind, f"{where}.{kind}")) for kind, text in single]
 
@@ -339,10 +358,10 @@ def check_replicates(settings: StudySettings, designs: Sequence[DesignPoint]) ->
         )
     if settings.bootstrap == "posterior" and bayes is None:
         raise StudyError("bootstrap", f"'posterior': is of the {name} engine; expected {name} under engines")
-    if bayes is not None and bayes.model == "full":
+    if bayes is not None and bayes.full:
         raise StudyError(
-            f"engines.{name}.model",
-            "'full': replicates are fitted with the marginal model; expected marginal",
+            f"engines.{name}.{bayes.full}",
+            "'full': replicates are fitted with the marginal model; expected it here",
         )
     listed = set(settings.engines.names) if "engines" in settings.model_fields_set else set()
     of_rows = next((engine for engine in engines.of_rows() if engine in listed), None)

@@ -49,9 +49,10 @@ class Priors(Settings):
     fixed: str | dict[str, str] = "auto"
     """Of the fixed effects: auto, flat, normal(mean, sd), student_t(df, mean, scale), uniform(low, high);
     or a mapping by term (auto for the others). The marginal model takes auto, flat and normal."""
-    sd: str | dict[str, str] = "auto"
+    sd: str | dict[str, str | dict[str, str]] = "auto"
     """Of the random effects' sd's: auto, flat, uniform(low, high), half_normal(sd), half_student_t(df,
-    scale), half_cauchy(scale), exponential(rate); or a mapping by term (auto for the others)."""
+    scale), half_cauchy(scale), exponential(rate); or a mapping by term (auto for the others). Of several grouping
+    factors a mapping by factor, to a prior of all its sd's or a mapping by term."""
     sigma: str = "auto"
     """Of the residual sd, as for `sd`."""
     corr: str = "auto"
@@ -59,14 +60,18 @@ class Priors(Settings):
 
 
 class Pymc(Override):
-    """PyMC, sampled by nutpie."""
+    """A posterior: PyMC's model sampled by nutpie, or importance sampling of its variance parameters."""
 
     priors: Priors = Priors()
     """Prior distributions."""
+    sampler: Literal["auto", "nuts", "importance", "full"] = "auto"
+    """Of the variance parameters, everything else integrated out and drawn exactly afterwards. nuts: the No-U-Turn
+    sampler; importance: weighted independent draws around the mode, and nuts where they fail a gate; auto: nuts for
+    one grouping factor, importance for several. full: nuts, random effects sampled too, an oracle."""
     model: Literal["marginal", "full"] = "marginal"
-    """marginal: random effects integrated out, drawn exactly afterwards; full: sampled too, an oracle."""
+    """full: the same as `sampler: full`."""
     chains: int = Field(4, ge=2, le=64)
-    """Chains."""
+    """Chains of NUTS. Importance sampling draws chains x draws points."""
     tune: int = Field(1000, ge=10, le=10**6)
     """Warm-up draws of each chain."""
     draws: int = Field(2000, ge=10, le=10**6)
@@ -78,6 +83,11 @@ class Pymc(Override):
     keep_draws: int = Field(5_000_000, ge=0)
     """Draws of random effects (draws x effects), and of groups' log-likelihoods and means (draws x groups), are
     stored up to this many numbers each; beyond it there are summaries only."""
+
+    @property
+    def full(self) -> str:
+        """The key that asks for the full model; "" if none does."""
+        return next((key for key in ("model", "sampler") if getattr(self, key) == "full"), "")
 
 
 class Listed(Settings):

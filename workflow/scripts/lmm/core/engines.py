@@ -39,7 +39,7 @@ class Engine:
     needs : str
         `moments`; `rows`; or `either`, if it reads rows where there are some.
     rows_if : tuple of (key, value)
-        A setting with which it needs rows, too.
+        Settings with any of which it needs rows, too.
     starts : bool
         Whether it takes the exact engine's fit of the same model as its start.
     yields : frozenset of str
@@ -67,7 +67,7 @@ class Engine:
     marker: str
     settings: str = "lmm.config.engines:Override"
     needs: str = "moments"
-    rows_if: tuple[str, str] = ("", "")
+    rows_if: tuple[tuple[str, str], ...] = ()
     starts: bool = False
     yields: frozenset[str] = frozenset({"ranef", "intervals"})
     artifacts: Mapping[str, str] = field(default_factory=dict)
@@ -87,8 +87,7 @@ class Engine:
 
     def reads_rows(self, settings: Mapping[str, Any]) -> bool:
         """Whether its fit of a study reads rows."""
-        key, value = self.rows_if
-        return self.needs != "moments" or (settings.get(key) == value and bool(key))
+        return self.needs != "moments" or any(settings.get(key) == value for key, value in self.rows_if)
 
     def load(self) -> Any:
         """Its module; the import may take seconds."""
@@ -129,8 +128,9 @@ ENGINES: dict[str, Engine] = {
         ),
         Engine(
             name="pymc", label="PyMC", title="PyMC", family=BAYES, module="lmm.engines.pymc.fit",
-            colour="#d55e00", marker="^", settings="lmm.config.engines:Pymc", rows_if=("model", "full"),
-            yields=frozenset({"ranef", "intervals", "draws"}), artifacts={"posterior": "posterior.nc"},
+            colour="#d55e00", marker="^", settings="lmm.config.engines:Pymc",
+            rows_if=(("model", "full"), ("sampler", "full")),
+            yields=frozenset({"ranef", "intervals", "draws"}), artifacts={"posterior": "posterior.nc"}, several=True,
             packages=("pymc", "nutpie", "pytensor", "arviz", "numba", "numpy"),
             predicts="posterior mean; normal with the posterior's variance, Rao-Blackwellised over 200 draws",
             cost=(0.03, 2e-4, 1.05e-5, 8.75e-8), megabytes=2000, minutes=60, priority=3,

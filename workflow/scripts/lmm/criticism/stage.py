@@ -54,6 +54,27 @@ class Criticism:
         write_json(paths["about"], self.about)
 
 
+def unchecked(reason: str = "") -> Criticism:
+    """No check at all, and why.
+
+    Parameters
+    ----------
+    reason : str
+        Of every check; "": to be filled.
+
+    Returns
+    -------
+    Criticism
+    """
+    return Criticism(
+        pd.DataFrame(columns=loo.COLUMNS),
+        pd.DataFrame(columns=predictive.SUMMARY),
+        pd.DataFrame(columns=predictive.DRAWS),
+        pd.DataFrame(columns=sensitivity.COLUMNS),
+        {"loo": None, "replicates": 0, "left_out": dict.fromkeys(CHECKS, reason) if reason else {}},
+    )
+
+
 def criticise(
     moments: Moments,
     fixed: tuple[str, ...],
@@ -80,23 +101,14 @@ def criticise(
     -------
     Criticism
     """
+    if moments.n_groups > GROUPS:
+        return unchecked(f"{moments.n_groups:,} groups are more than {GROUPS:,}")
+    if moments.weighted:
+        return unchecked("rows have weights, and what is checked here counts every row once")
     problem = problem_of(moments, fixed, blocks)
     names = (*fixed, *problem.structure.terms)
-    left: dict[str, str] = {}
-    about: dict[str, Any] = {"loo": None, "replicates": 0, "left_out": left}
-    out = Criticism(
-        pd.DataFrame(columns=loo.COLUMNS),
-        pd.DataFrame(columns=predictive.SUMMARY),
-        pd.DataFrame(columns=predictive.DRAWS),
-        pd.DataFrame(columns=sensitivity.COLUMNS),
-        about,
-    )
-    if moments.n_groups > GROUPS:
-        left |= dict.fromkeys(CHECKS, f"{moments.n_groups:,} groups are more than {GROUPS:,}")
-        return out
-    if moments.weighted:
-        left |= dict.fromkeys(CHECKS, "rows have weights, and what is checked here counts every row once")
-        return out
+    out = unchecked()
+    about, left = out.about, out.about["left_out"]
     draws = loo.draws_of(tree["posterior"], names, moments.n_groups)
     priors = resolve(settings["priors"], moments, fixed, blocks, marginal=False)
     own = draws

@@ -10,7 +10,6 @@ from lmm.core.tidy import Diagnostics, Fit
 from lmm.data.rows import Rows
 from lmm.model.design import Design
 from lmm.model.terms import Terms
-from lmm.moments.moments import Moments
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Task:
         Chains sampled at a time; results do not depend on it.
     seed : int or None
         In place of the engine's own: each replicate has one.
-    scales : Moments or None
+    scales : Moments, SeveralMoments or None
         What automatic priors take their scales from, where it is not `moments`.
     brief : bool
         Of replicates: summaries of the parameters and random effects, and nothing that is only for a report.
@@ -45,7 +44,7 @@ class Task:
     start: Fit | None = None
     cores: int = 1
     seed: int | None = None
-    scales: Moments | None = None
+    scales: Any = None
     brief: bool = False
 
 

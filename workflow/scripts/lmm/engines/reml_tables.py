@@ -16,6 +16,10 @@ from lmm.inference.identified import not_identified
 from lmm.model.design import Design
 
 ENGINE = "reml"
+NOT_CERTIFIED = "no stop of the optimiser passed the second-order test: the estimates may be off"
+FEW_DIGITS = (
+    "the residual sd is so small beside the differences between groups that rounding may have changed it"
+)
 INTERVALS = {
     "satterthwaite": "t, Satterthwaite's degrees of freedom (at a singular fit: of the model without the null "
     "directions of D), GLS standard errors",
@@ -182,7 +186,7 @@ def diagnostics_of(
     """
     warnings = list(warnings)
     if not best.certified:
-        warnings.append("no stop of the optimiser passed the second-order test: the estimates may be off")
+        warnings.append(NOT_CERTIFIED if best.exact else FEW_DIGITS)
     status = "non-converged" if not best.certified else "singular" if best.singular else "ok"
     if lost:
         status = engines.UNIDENTIFIED

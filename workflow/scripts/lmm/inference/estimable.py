@@ -7,11 +7,18 @@ import numpy as np
 
 from lmm.core.errors import StudyError
 from lmm.inference.identified import Information, information
+from lmm.likelihood.lanes import unpack
+from lmm.likelihood.problem import problem_of
 from lmm.model.design import Design, sides
 from lmm.model.terms import INTERCEPT, Terms
 from lmm.moments.moments import Moments
 from lmm.moments.several import SeveralMoments, narrowed
 
+# A response of whose variance groups and fixed effects leave no more than this share: sums of squares carry relative
+# errors of about 1e-15, so a residual sd of 1e-7 of the response's cannot be told from rounding.
+DETERMINED = 1e-14
+# Directions of a group's columns, or of X within groups, with less than this share of their square are rounding.
+NO_LENGTH = 1e-10
 # A column of which groups leave no more than this share of the square does not vary within them: rounding.
 CONSTANT = 1e-11
 # Of fewer groups the variance between them is hardly determined.
@@ -60,13 +67,48 @@ def check(moments: Moments | SeveralMoments, designs: Sequence[Design], where: s
     Raises
     ------
     StudyError
-        It names the random terms that cannot be told apart, why, and what to write instead.
+        Groups and fixed effects determine the response; or variance parameters cannot be told apart: it names the
+        random terms, why, and what to write instead.
     """
     for design in designs:
         terms = random_terms(design)
         found = _information(moments, design.terms.fixed, terms)
         if found.lost:
             raise StudyError(where, _message(moments, design, terms, found))
+        if len(design.terms.groupings) == 1:
+            _determined(moments, design, where)
+
+
+def _determined(moments: Moments | SeveralMoments, design: Design, where: str) -> None:
+    """Groups and fixed effects leave something of the response, for one grouping factor."""
+    fixed, group = design.terms.fixed, design.terms.group
+    own = narrowed(moments, (group,))
+    assert isinstance(own, Moments)
+    problem = problem_of(own, fixed, design.terms.blocks)
+    q, p = problem.q, problem.p
+    sums = unpack(problem.gram, problem.n_groups)
+    values, vectors = np.linalg.eigh(sums[:, :, :q])
+    real = values > NO_LENGTH * np.maximum(values[:, -1:], 1e-300)
+    along = np.einsum("jak,jac->jkc", vectors, sums[:, :, q:])
+    along *= np.where(real, 1.0 / np.sqrt(np.where(real, values, 1.0)), 0.0)[:, :, None]
+    left = problem.total - np.einsum("jka,jkb->ab", along, along)
+    size = np.sqrt(np.maximum(np.diag(problem.total)[:p], 1e-300))
+    values, vectors = np.linalg.eigh(left[:p, :p] / np.outer(size, size))
+    inner = values > NO_LENGTH
+    parts = (vectors[:, inner].T @ (left[:p, p] / size)) / np.sqrt(values[inner])
+    df = own.n_rows - int(real.sum()) - int(inner.sum())
+    if df <= 0:
+        return  # no row is left to tell by
+    sd = float(np.sqrt(max(left[p, p] - parts @ parts, 0.0) / df)) * own.basis.y_scale
+    if sd**2 > DETERMINED * own.y_sd**2:
+        return
+    by = " and ".join([f"the groups of {group!r}", *(name for name in fixed if name != INTERCEPT)])
+    what = f"column {design.formula.response!r}: determined by {by}: what they leave has an sd of {sd:.1e}, "
+    what += f"{sd / own.y_sd:.0e} of the response's, which is rounding"
+    advice = (
+        "expected a response that varies within groups; where rows repeat one measurement, keep one of them"
+    )
+    raise StudyError(where, f"{what}; {advice}")
 
 
 def random_terms(design: Design) -> list[Term]:

@@ -21,6 +21,8 @@ from lmm.inference.wald import ZERO
 from lmm.likelihood.grouped import reml_terms
 from lmm.likelihood.problem import Problem, Structure
 
+ROUNDING = 8 * np.finfo(float).eps  # of a sum of squares, relative; errors of its terms largely cancel
+DIGITS = 1e-4  # of the residual sd, relative: what rounding may change it by
 PLAIN = -1  # no correlation among the coordinates
 WATCHED = 1_000_000  # groups x q^2 from which an optimum takes seconds
 
@@ -42,7 +44,9 @@ class Optimum:
         D has no full rank in some block (to `SINGULAR`, relative to sigma in standardised columns).
     certified : bool
         Gradient zero, Hessian without a negative eigenvalue, and the derivative in D positive semidefinite
-        (KKT for D >= 0): a minimum, not a saddle or a stop at a bound.
+        (KKT for D >= 0): a minimum, not a saddle or a stop at a bound; and `exact`.
+    exact : bool
+        Sums of squares have digits enough for the residual sd: rounding changes it by less than `DIGITS`.
     phi : (t + 1,) array
         Free elements of L and log sigma in the kernel's coordinates.
     """
@@ -54,6 +58,7 @@ class Optimum:
     criterion: float
     singular: bool
     certified: bool
+    exact: bool
     phi: np.ndarray
 
     @property
@@ -183,6 +188,7 @@ def optimum(problem: Problem, starts: list[np.ndarray] | None = None) -> Optimum
         problem.gram, problem.total, factor, np.zeros_like(problem.total), False
     )
     half = np.linalg.solve(root_x, problem.x_map.T)
+    exact = bool(ROUNDING * problem.total[-1, -1] <= 2.0 * DIGITS * sigma**2 * problem.df)
     root = _blocks_lower(structure, problem.z_map @ factor * sigma)
     root[np.sqrt((root**2).sum(axis=1)) < ZERO * sigma * np.abs(np.diag(problem.z_map))] = 0.0
     return Optimum(
@@ -192,6 +198,7 @@ def optimum(problem: Problem, starts: list[np.ndarray] | None = None) -> Optimum
         cov_beta=sigma**2 * half.T @ half,
         criterion=float(value + problem.constant),
         singular=bool(np.diag(factor).min() < SINGULAR),
-        certified=certified,
+        certified=bool(certified) and exact,
+        exact=exact,
         phi=np.append(factor[structure.rows, structure.cols] * sigma, phi[-1]),
     )

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from lmm.core.progress import Progress
-from lmm.inference.optimum import SINGULAR, ZERO, lower
+from lmm.inference.optimum import DIGITS, ROUNDING, SINGULAR, ZERO, lower
 from lmm.inference.several_newton import Objective, Point, Stop, free, minimise, relative
 from lmm.likelihood.problem import Structure
 from lmm.likelihood.several_information import Information, lifted
@@ -40,7 +40,9 @@ class SeveralOptimum:
         Some D_k has no full rank in some block (to `SINGULAR`, relative to sigma in standardised columns).
     certified : bool
         Gradient zero, Hessian without a negative eigenvalue, and the derivatives in D_k positive semidefinite (KKT
-        for D_k >= 0).
+        for D_k >= 0); and `exact`.
+    exact : bool
+        Sums of squares have digits enough for the residual sd: rounding changes it by less than `DIGITS`.
     point : Point
         In the coordinates `several_newton.relative`, lower triangular factors with a non-negative diagonal.
     """
@@ -53,6 +55,7 @@ class SeveralOptimum:
     reml: bool
     singular: bool
     certified: bool
+    exact: bool
     point: Point
 
     @property
@@ -264,6 +267,7 @@ def _in_original_units(objective: Objective, point: Point, certified: bool) -> S
         root[np.sqrt((root**2).sum(axis=1)) < ZERO * sigma * np.abs(np.diag(z_map))] = 0.0
         roots.append(root)
     terms = point.information.terms
+    exact = bool(ROUNDING * problem.total[-1, -1] <= 2.0 * DIGITS * sigma**2 * point.df)
     return SeveralOptimum(
         roots=tuple(roots),
         sigma=sigma * problem.y_scale,
@@ -272,6 +276,7 @@ def _in_original_units(objective: Objective, point: Point, certified: bool) -> S
         criterion=point.value + problem.constant(objective.reml),
         reml=objective.reml,
         singular=_singular(problem, factors),
-        certified=certified,
+        certified=certified and exact,
+        exact=exact,
         point=point,
     )

@@ -50,13 +50,9 @@ def pack_problem(
     prior, spread, constant, rank = np.zeros((p + 1, p + 1)), np.zeros((p, p)), problem.constant, 0
     if root is not None:
         rank = len(root)
-        columns = np.column_stack([root @ problem.x_map, root @ (mean - problem.offset)])
-        prior = columns.T @ columns
-        upper = np.linalg.qr(columns[:, :p], mode="r")
+        prior, upper, proper = prior_of_fixed(problem, mean, root)
         spread[:, : len(upper)] = upper.T
-        if rank == p:  # else the density is defined up to a factor
-            constant = 2.0 * problem.n_rows * np.log(problem.y_scale) + p * np.log(2.0 * np.pi)
-            constant -= 2.0 * np.log(np.abs(np.diag(upper))).sum()
+        constant = problem.constant if proper is None else proper
     header = [
         q, p, len(problem.gram), problem.n_rows - p, problem.y_scale, constant, problem.gram.shape[-1], rank
     ]  # fmt: skip
@@ -65,6 +61,38 @@ def pack_problem(
         transform = transform @ random_map
     parts = [transform, problem.total, prior, spread, problem.gram]
     return np.concatenate([np.array(header, dtype=float), *[part.ravel() for part in parts]])
+
+
+def prior_of_fixed(
+    problem: Any, mean: np.ndarray | None, root: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, float | None]:
+    """The normal prior of beta in the kernel's coordinates.
+
+    Parameters
+    ----------
+    problem : Problem or SeveralProblem
+        The model over moments.
+    mean, root : (p,), (r, p) arrays
+        In original units: root @ (beta - mean) ~ N(0, I).
+
+    Returns
+    -------
+    (p + 1, p + 1) array
+        Gram matrix of root [X y].
+    (min(r, p), p) array
+        Upper triangular root of its part for beta.
+    float or None
+        What -2 log p(y | L, sigma) gains by the change of coordinates and the prior's constant; None where the prior
+        leaves a direction flat, and the density is defined up to a factor.
+    """
+    p = problem.p
+    columns = np.column_stack([root @ problem.x_map, root @ (mean - problem.offset)])
+    upper = np.linalg.qr(columns[:, :p], mode="r")
+    constant = None
+    if len(root) == p:
+        constant = 2.0 * problem.n_rows * np.log(problem.y_scale) + p * np.log(2.0 * np.pi)
+        constant -= 2.0 * np.log(np.abs(np.diag(upper))).sum()
+    return columns.T @ columns, upper, constant
 
 
 @kernel
@@ -133,6 +161,28 @@ def terms_at(transform, total, prior, gram, y_scale, root, sigma, derive=True):
 
 
 @kernel
+def log_density_of(logdet, rss, own, df, constant):
+    """Log marginal likelihood from the criterion's terms.
+
+    Parameters
+    ----------
+    logdet, rss : float
+        Relative to sigma^2.
+    own : float
+        sigma in the kernel's units.
+    df : float
+        N - p.
+    constant : float
+        What -2 log L gains by the change of coordinates and the prior of beta.
+
+    Returns
+    -------
+    float
+    """
+    return -0.5 * (df * np.log(2.0 * np.pi * own * own) + logdet + rss / (own * own) + constant)
+
+
+@kernel
 def trace_of_solved(root, spread):
     """tr((root root')^-1 spread spread'), both lower triangular.
 
@@ -169,7 +219,7 @@ def _density(data_, root_, sigma, out_):
     found, factor, own = terms_at(transform, total, prior, gram, data[4], root, sigma)
     logdet, rss, beta, root_x, d_logdet, d_rss = found
     df, s2 = data[3], own * own
-    out[0] = -0.5 * (df * np.log(2.0 * np.pi * s2) + logdet + rss / s2 + data[5])
+    out[0] = log_density_of(logdet, rss, own, df, data[5])
     d_own = 2.0 * df / own - 2.0 * rss / (s2 * own)
     slope = np.zeros((q, q))
     for a in range(q):

@@ -89,6 +89,14 @@ class SeveralProblem:
         """Columns of the remainder."""
         return len(self.rest_edge)
 
+    @property
+    def cost(self) -> float:
+        """About how many products of two numbers an evaluation of the criterion needs."""
+        met = np.diff(self.lead.ptr).astype(float)
+        below = np.full(1, float(self.columns)) if self.pattern is None else np.diff(self.pattern.indptr)
+        share = self.columns / 3.0 if self.pattern is None else 2.0
+        return float(met @ met) + share * float(below.astype(float) @ below)
+
     def df(self, reml: bool) -> int:
         """N - p for REML, N for ML."""
         return self.n_rows - (self.p if reml else 0)

@@ -95,6 +95,33 @@ def solve(indptr, rows, root, values):
 
 
 @kernel
+def solve_transposed(indptr, rows, root, values):
+    """root^-T values, (n,), for the Cholesky factor `root`.
+
+    Parameters
+    ----------
+    indptr : (n + 1,) int array
+        Where each column's elements begin.
+    rows : (places,) int array
+        Rows of the elements, column after column.
+    root : (places,) array
+        The Cholesky factor.
+    values : (n,) array
+        Right-hand side.
+
+    Returns
+    -------
+    (n,) array
+    """
+    out = values.copy()
+    for k in range(len(out) - 1, -1, -1):
+        for at in range(indptr[k] + 1, indptr[k + 1]):
+            out[k] -= root[at] * out[rows[at]]
+        out[k] /= root[indptr[k]]
+    return out
+
+
+@kernel
 def selected_inverse(indptr, rows, root):
     """The elements of (root root')^-1 on the factor's pattern (Takahashi, Fagan & Chin 1973).
 

@@ -6,6 +6,7 @@ distribution (density, draws) is here, for tables, figures, tests and simulation
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,25 +16,80 @@ from lmm.core.errors import StudyError
 
 @dataclass(frozen=True)
 class _Family:
-    """Arguments with their lower bounds (exclusive; -inf: any) and the support."""
+    """A family of distributions.
+
+    Attributes
+    ----------
+    arguments : tuple of str
+    bounds : tuple of float
+        Lower bounds of the arguments (exclusive; -inf: any).
+    support : str
+        real, positive, interval, correlation or any.
+    density : callable
+        Of a value within the support and the arguments: the log density, normalised, and its derivative.
+    """
 
     arguments: tuple[str, ...]
     bounds: tuple[float, ...]
-    support: str  # real | positive | interval | correlation | any
+    support: str
+    density: Callable
+
+
+def _normal(x, mean, sd):
+    z = (x - mean) / sd
+    return -0.5 * z * z - math.log(sd) - 0.5 * math.log(2.0 * math.pi), -z / sd
+
+
+def _student_t(x, df, mean, scale):
+    z = (x - mean) / scale
+    constant = math.lgamma(0.5 * (df + 1.0)) - math.lgamma(0.5 * df) - 0.5 * math.log(df * math.pi)
+    value = constant - math.log(scale) - 0.5 * (df + 1.0) * np.log1p(z * z / df)
+    return value, -(df + 1.0) * z / (df + z * z) / scale
+
+
+def _half(density: Callable) -> Callable:
+    """The density of |x|, x symmetric around 0."""
+
+    def folded(x, *args):
+        value, slope = density(x, *args)
+        return value + math.log(2.0), slope
+
+    return folded
+
+
+def _none(x):
+    raise ValueError("auto: has no density until the data give it a scale")
+
+
+def _lkj(x, eta):
+    """Of one correlation between two effects: a beta distribution on (-1, 1)."""
+    constant = math.lgamma(2.0 * eta) - 2.0 * math.lgamma(eta) - (2.0 * eta - 1.0) * math.log(2.0)
+    if eta == 1.0:
+        return constant + 0.0 * x, 0.0 * x
+    rest = (1.0 - x) * (1.0 + x)
+    return constant + (eta - 1.0) * np.log(rest), -2.0 * (eta - 1.0) * x / rest
 
 
 _ANY = -math.inf
 FAMILIES = {
-    "auto": _Family((), (), "any"),
-    "flat": _Family((), (), "any"),
-    "uniform": _Family(("low", "high"), (_ANY, _ANY), "interval"),
-    "normal": _Family(("mean", "sd"), (_ANY, 0), "real"),
-    "student_t": _Family(("df", "mean", "scale"), (0, _ANY, 0), "real"),
-    "half_normal": _Family(("sd",), (0,), "positive"),
-    "half_student_t": _Family(("df", "scale"), (0, 0), "positive"),
-    "half_cauchy": _Family(("scale",), (0,), "positive"),
-    "exponential": _Family(("rate",), (0,), "positive"),
-    "lkj": _Family(("eta",), (0,), "correlation"),
+    "auto": _Family((), (), "any", _none),
+    "flat": _Family((), (), "any", lambda x: (0.0 * x, 0.0 * x)),
+    "uniform": _Family(
+        ("low", "high"), (_ANY, _ANY), "interval", lambda x, a, b: (0.0 * x - math.log(b - a), 0.0 * x)
+    ),
+    "normal": _Family(("mean", "sd"), (_ANY, 0), "real", _normal),
+    "student_t": _Family(("df", "mean", "scale"), (0, _ANY, 0), "real", _student_t),
+    "half_normal": _Family(("sd",), (0,), "positive", _half(lambda x, sd: _normal(x, 0.0, sd))),
+    "half_student_t": _Family(
+        ("df", "scale"), (0, 0), "positive", _half(lambda x, df, scale: _student_t(x, df, 0.0, scale))
+    ),
+    "half_cauchy": _Family(
+        ("scale",), (0,), "positive", _half(lambda x, scale: _student_t(x, 1.0, 0.0, scale))
+    ),
+    "exponential": _Family(
+        ("rate",), (0,), "positive", lambda x, rate: (math.log(rate) - rate * x, 0.0 * x - rate)
+    ),
+    "lkj": _Family(("eta",), (0,), "correlation", _lkj),
 }
 # which families a kind of parameter can have
 KINDS = {
@@ -93,12 +149,26 @@ class Prior:
         array of the same shape
             -inf outside the support.
         """
+        return self.density(value)[0]
+
+    def density(self, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Log density at `value` and its derivative there; outside the support -inf and 0.
+
+        Parameters
+        ----------
+        value : array of any shape
+            In the unit of the parameter.
+
+        Returns
+        -------
+        value, slope : arrays of the same shape
+        """
         value = np.asarray(value, dtype=np.float64)
-        if self.name == "flat":
-            return np.zeros_like(value)
-        if self.name == "half_student_t":
-            return np.where(value < 0, -np.inf, math.log(2) + self._distribution().logpdf(value))
-        return self._distribution().logpdf(value)
+        low, high = self.support
+        inside = (value >= low) & (value <= high)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found, slope = FAMILIES[self.name].density(value, *self.args)
+        return np.where(inside, found, -np.inf), np.where(inside, slope, 0.0)
 
     def sample(self, rng: np.random.Generator, size: int | tuple[int, ...] = ()) -> np.ndarray:
         """Draws of shape `size`; for `lkj` those of one correlation between two effects (see `sample_corr`).
@@ -132,7 +202,7 @@ class Prior:
         return corr
 
     def _distribution(self):
-        """scipy's distribution; for half_student_t the t before it is folded at 0."""
+        """scipy's distribution, to draw from; for half_student_t the t before it is folded at 0."""
         from scipy import stats  # slow to import, and a configuration needs only names
 
         make = {

@@ -102,7 +102,7 @@ def errors(
     """
     q, p = problem.q, problem.p
     n = len(sigmas)
-    beta, _, half, factors = given_draws(
+    beta, _, half, factors, _ = given_draws(
         packed, np.ascontiguousarray(roots), np.ascontiguousarray(sigmas), np.zeros((n, p)), np.ones(n, bool)
     )
     groups, place = np.unique(codes[codes >= 0], return_inverse=True)

@@ -71,6 +71,9 @@ def by_all(
             continue
         design = rebuild(designs[spaced(about["formula"])]["state"])
         prior, posterior = {}, None
+        if row(engine).family == BAYES and design.terms.several:
+            left_out[engine] = "predictions from a posterior are for one grouping factor"
+            continue
         if row(engine).family == BAYES:
             try:
                 prior = _normal_prior(about["priors"], moments, design.terms)

@@ -16,8 +16,8 @@ from lmm.core.words import counted
 from lmm.data.source import Source
 from lmm.model.formula import parse
 from lmm.proposal.columns import Column, is_all, look, notes
-from lmm.proposal.identifiers import commonest, inside, labels_units, numbers_rows, pooled
-from lmm.proposal.structure import further, related
+from lmm.proposal.identifiers import labels_units, numbers_rows, pooled
+from lmm.proposal.structure import further, pooling, related, with_intercepts
 
 FEW_LEVELS = 20  # a text predictor with more costs more coefficients than a first model should have
 MOST_PREDICTORS = 6
@@ -155,7 +155,9 @@ def propose(patterns: str | Sequence[str], response: str = "", group: str = "") 
     for factor in beside:
         roles[factor.column.name] = replace(factor.column, role="group", why=factor.why)
     known = [roles[column.name] for column in columns]
-    units = [f"(1 | {outer.term}/{found_group.term})"] if outer else _units(found_group, known, frame)
+    units = (
+        [f"(1 | {outer.term}/{found_group.term})"] if outer else with_intercepts(found_group, known, frame)
+    )
     more = "".join(f" + (1 | {factor.term})" for factor in beside)
     formulas = [
         f"{found_response.term} ~ {fixed} + ({effects}{found_group.term}){more}" for effects in random
@@ -169,7 +171,7 @@ def propose(patterns: str | Sequence[str], response: str = "", group: str = "") 
     columns = [roles[column.name] for column in columns]
     said = [*source.notes, *(note for column in columns for note in notes(column))]
     if outer:
-        said.append(_pooling(found_group, outer, frame))
+        said.append(pooling(found_group, outer, frame))
     return Proposal(
         formulas[0],
         tuple(columns),
@@ -206,15 +208,6 @@ def _reads(formula: str) -> bool:
     return True
 
 
-def _pooling(inner: Column, outer: Column, frame: pd.DataFrame) -> str:
-    """That groups with the same label may be different ones."""
-    label, number = commonest(inner, outer, frame)
-    return (
-        f"column {inner.name!r}: its level {label!r} occurs in {number} levels of {outer.name!r}; if these are "
-        f"different units, the groups are {outer.term}:{inner.term}, nested as in (1 | {outer.term}/{inner.term})"
-    )
-
-
 def _left_out(frame: pd.DataFrame, columns: list[Column], group: Column) -> dict[str, Column]:
     """Columns that label or number something, with what they label: they are no predictors."""
     found = {}
@@ -223,7 +216,7 @@ def _left_out(frame: pd.DataFrame, columns: list[Column], group: Column) -> dict
             continue
         outer = pooled(column, [group], frame) if labels_units(column) else None
         if outer:
-            why = f"an identifier: {_pooling(column, group, frame).partition(': ')[2]}"
+            why = f"an identifier: {pooling(column, group, frame).partition(': ')[2]}"
         elif numbers_rows(column, group, frame):
             why = "numbers the rows of each group; add it where their order matters"
         elif column.words & ROW_WORDS and column.levels == len(frame):
@@ -233,25 +226,6 @@ def _left_out(frame: pd.DataFrame, columns: list[Column], group: Column) -> dict
         else:
             continue
         found[column.name] = replace(column, why=why)
-    return found
-
-
-def _units(group: Column, columns: list[Column], frame: pd.DataFrame) -> list[str]:
-    """Random intercepts with the identifiers that were left out as further factors, nested or crossed."""
-    found = []
-    for column in columns:
-        if column.used or not labels_units(column) or not 2 <= column.levels < len(frame) / 2:
-            continue
-        if any(
-            inside(column, other, frame)
-            for other in columns
-            if labels_units(other) and other.name != group.name
-        ):
-            continue  # it labels units within another one's groups
-        nested = inside(column, group, frame)
-        found.append(
-            f"(1 | {group.term}/{column.term})" if nested else f"(1 | {group.term}) + (1 | {column.term})"
-        )
     return found
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from lmm.core.words import counted
 from lmm.proposal.columns import Column
-from lmm.proposal.identifiers import inside, labels_units
+from lmm.proposal.identifiers import commonest, inside, labels_units
 
 FEWEST = 5  # levels: fewer say next to nothing of a variance between them
 
@@ -85,3 +85,31 @@ def related(group: Column, column: Column, frame: pd.DataFrame) -> Further | Non
         )
     several = counted(round(per_column.mean()), "level")
     return Further(column, column.term, f"crossed: on average its levels meet {several} of {group.name} each")
+
+
+def with_intercepts(group: Column, columns: list[Column], frame: pd.DataFrame) -> list[str]:
+    """Random intercepts with the identifiers that were left out as further factors, nested or crossed."""
+    found = []
+    for column in columns:
+        if column.used or not labels_units(column) or not 2 <= column.levels < len(frame) / 2:
+            continue
+        if any(
+            inside(column, other, frame)
+            for other in columns
+            if labels_units(other) and other.name != group.name
+        ):
+            continue  # it labels units within another one's groups
+        nested = inside(column, group, frame)
+        found.append(
+            f"(1 | {group.term}/{column.term})" if nested else f"(1 | {group.term}) + (1 | {column.term})"
+        )
+    return found
+
+
+def pooling(inner: Column, outer: Column, frame: pd.DataFrame) -> str:
+    """That groups with the same label may be different ones."""
+    label, number = commonest(inner, outer, frame)
+    return (
+        f"column {inner.name!r}: its level {label!r} occurs in {number} levels of {outer.name!r}; if these are "
+        f"different units, the groups are {outer.term}:{inner.term}, nested as in (1 | {outer.term}/{inner.term})"
+    )

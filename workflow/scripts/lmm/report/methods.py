@@ -100,8 +100,13 @@ def _bayesian(results: Results, level: str, engine: str) -> list[str]:
     if details.summary.get("model") != "full":
         sampled = "the marginal posterior of the variance parameters"
         then = "; fixed and random effects were then drawn exactly from their Gaussian conditionals"
+    importance = details.summary.get("sampler") == "importance"
     said = [
-        f"A Bayesian fit{' of ' + setting['formula'] if setting.get('formula') else ''} with "
+        f"A Bayesian fit{' of ' + setting['formula'] if setting.get('formula') else ''} sampled {sampled} by "
+        f"importance sampling ({details.summary.get('points', 0):,} weighted points, Pareto k "
+        f"{details.summary.get('pareto_k', 0.0):.2f}; Vehtari et al. 2024){then}."
+        if importance
+        else f"A Bayesian fit{' of ' + setting['formula'] if setting.get('formula') else ''} with "
         f"{label(engine)}{_version(results, engine, package)} "
         f"(Abril-Pla et al. 2023) sampled {sampled} with {sampler}{_length(setting)}{then}."
     ]
@@ -119,9 +124,13 @@ def _bayesian(results: Results, level: str, engine: str) -> list[str]:
     failed = [gate["name"] for gate in details.gates if not gate["passed"]]
     verdict = f"; the fit failed on {listed(failed)}" if failed else "; all were met"
     said.append(
-        "Convergence was judged by rank-normalised R-hat, bulk and tail effective sample size, "
-        "divergences, tree depth and E-BFMI "
-        f"(Vehtari et al. 2021; ArviZ{_version(results, engine, 'arviz')}, Kumar et al. 2019){verdict}. "
+        (
+            "The draws were judged by the Pareto k of their weights, bulk and tail effective sample size "
+            if importance
+            else "Convergence was judged by rank-normalised R-hat, bulk and tail effective sample size, "
+            "divergences, tree depth and E-BFMI "
+        )
+        + f"(Vehtari et al. 2021; ArviZ{_version(results, engine, 'arviz')}, Kumar et al. 2019){verdict}. "
         f"Intervals of {label(engine)} "
         f"are {level} posterior quantiles."
     )

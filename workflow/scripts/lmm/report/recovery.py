@@ -11,6 +11,7 @@ from lmm.core.words import fixed, label, listed, p_said, p_value, titled
 from lmm.report import graph
 from lmm.report.card import Card
 from lmm.report.tables import recovery as tables
+from lmm.report.text import recording
 from lmm.report.text import recovery as text
 from lmm.results.replicated import Recovered, quantity_name
 
@@ -113,11 +114,12 @@ def sections(recovered: Recovered, figures: Mapping[str, Any]) -> list[dict[str,
     measures = ("summary", "bias", "coverage", "rmse", "grid", "zip")
     effects = [tables.ranef(recovered), tables.explained(recovered)]
     performance = [tables.performance(recovered), tables.methods(recovered)]
+    aims = [*text.ademp(recovered), *recording.said(recovered)]
     made = [
         ("performance", "Performance by design, term and engine", [], performance, measures),
         ("effects", "Group effects and variance explained", text.effects(recovered), effects, ()),
         ("failures", "How the fits ended", text.failures(recovered), [tables.endings(recovered)], ("endings",)),
-        ("aims", "Aims, data, methods (ADEMP)", text.ademp(recovered), [tables.designs(recovered)], ()),
+        ("aims", "Aims, data, methods (ADEMP)", aims, [tables.designs(recovered)], ()),
     ]  # fmt: skip
     if "calibration" in recovered.tables:
         blocks = [tables.verdicts(recovered)]

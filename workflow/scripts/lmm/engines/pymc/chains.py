@@ -4,13 +4,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from lmm.core.progress import Progress
 from lmm.engines.pymc.coordinates import transformed
-from lmm.engines.pymc.gates import convergence, ess_mean, gate_fit
-from lmm.engines.pymc.model import Draws, Sampler, Setting, prior_numbers
+from lmm.engines.pymc.gates import convergence, ess_mean, gate_fit, gate_importance
+from lmm.engines.pymc.model import Draws, Setting
 from lmm.engines.pymc.posterior import FixedDraws, draw_groups, fixed_draws, given_draws, summarise_groups
 from lmm.engines.pymc.priors import Priors
 from lmm.inference.intervals import variance_values
@@ -102,16 +103,20 @@ class Chains:
         roots, self.sigmas = roots_of(problem.structure, flat)
         self.roots = priors.random_map @ roots
         total = len(self.sigmas)
-        noise = rng.standard_normal((total, problem.p))
-        keep = np.zeros(total, dtype=bool)
-        keep[thin(total, problem.p**2, MATRICES)] = True
-        self.beta, away, self.half, self.factors = self._shared(
-            "fixed effects given the draws",
-            total,
-            problem.n_groups,
-            lambda a, b: given_draws(packed, roots[a:b], self.sigmas[a:b], noise[a:b], keep[a:b]),
-        )
-        self.kept = np.flatnonzero(keep)
+        if draws.given is not None:
+            self.beta, away, self.half, self.factors = draws.given
+            self.kept = np.arange(total)
+        else:
+            noise = rng.standard_normal((total, problem.p))
+            keep = np.zeros(total, dtype=bool)
+            keep[thin(total, problem.p**2, MATRICES)] = True
+            self.beta, away, self.half, self.factors, _ = self._shared(
+                "fixed effects given the draws",
+                total,
+                problem.n_groups,
+                lambda a, b: given_draws(packed, roots[a:b], self.sigmas[a:b], noise[a:b], keep[a:b]),
+            )
+            self.kept = np.flatnonzero(keep)
         self.fixed: FixedDraws = fixed_draws(problem, self.beta, away, self.half)
 
     def _shared(
@@ -144,10 +149,15 @@ class Chains:
         """
         return np.ascontiguousarray(values.T).reshape(-1, *self.shape)
 
+    @property
+    def points(self) -> np.ndarray | None:
+        """The weighted point of each draw, where draws are resampled."""
+        return None if self.draws.importance is None else self.draws.importance.at
+
     @cached_property
     def measures(self) -> dict[str, np.ndarray]:
         """`gates.convergence` of fixed effects and `Structure.terms`, as they are reported."""
-        return convergence(np.concatenate([self.by_chain(self.fixed.draws), self.values]))
+        return convergence(np.concatenate([self.by_chain(self.fixed.draws), self.values]), self.points)
 
     @cached_property
     def watched(self) -> dict[str, np.ndarray]:
@@ -155,7 +165,7 @@ class Chains:
         moved = [k for k, term in enumerate(self.problem.structure.terms) if term in self.priors.moved]
         if not moved:
             return self.measures
-        sampled = convergence(self.draws.values[moved])
+        sampled = convergence(self.draws.values[moved], self.points)
         return {name: np.append(found, sampled[name]) for name, found in self.measures.items()}
 
     def ranef(self, level: float, mixture: int = 500, most: int | None = None) -> Ranef:
@@ -194,7 +204,7 @@ class Chains:
         found = self._shared("random effects given the draws", blocks, lanes * len(at), groups)
         mean, variance, cond, spread, low, high, series = (part[: problem.n_groups] for part in found)
         if keep:
-            ess = ess_mean(series.reshape(-1, *self.shape)).reshape(mean.shape)
+            ess = ess_mean(series.reshape(-1, *self.shape), self.points).reshape(mean.shape)
         else:
             ess = np.minimum(self.measures["ess_mean"][problem.p :].min(), len(at))
         return Ranef(mean, np.sqrt(variance), np.sqrt(cond), low, high, np.sqrt(spread / ess))
@@ -211,26 +221,36 @@ class Chains:
         return out.reshape(*self.shape, problem.n_groups, problem.q)
 
 
-def sample_until_passed(
-    sampler: Sampler,
-    problem: Problem,
-    packed: np.ndarray,
-    priors: Priors,
-    setting: Setting,
-    retry: bool = True,
-) -> tuple[Chains, list[dict], bool]:
-    """Sample; where a gate fails, once more with longer warm-up and a higher target acceptance.
+def gates_of(chains: Any, setting: Setting) -> list[dict[str, Any]]:
+    """The gates of the sampler that drew the chains.
 
     Parameters
     ----------
-    sampler : Sampler
-        Compiled for this structure and these families of priors.
-    problem : Problem
-        The model over moments, in the kernel's coordinates.
-    packed : (n,) array
-        From `likelihood.marginal.pack_problem`.
-    priors : Priors
-        Priors with their numbers.
+    chains : Chains or SeveralChains
+        Draws, and what follows from them exactly.
+    setting : Setting
+        Its number of chains.
+
+    Returns
+    -------
+    list of dict
+        name, value, limit, passed of each gate.
+    """
+    found = chains.draws.importance
+    if found is None:
+        return gate_fit(chains.watched, chains.draws.stats, setting.chains)
+    return gate_importance(chains.watched, found.k, setting.chains)
+
+
+def sample_until_passed(
+    attempt: Callable[[Setting], Any], setting: Setting, retry: bool = True
+) -> tuple[Any, list[dict], bool]:
+    """Sample by NUTS; where a gate fails, once more with longer warm-up and a higher target acceptance.
+
+    Parameters
+    ----------
+    attempt : callable
+        Samples with a setting; returns chains.
     setting : Setting
         Chains, draws, seed and the like of the first attempt.
     retry : bool
@@ -242,14 +262,9 @@ def sample_until_passed(
         The draws, the gates of what NUTS sampled and of the fixed effects, and whether the
         first attempt failed.
     """
-    data = {"moments": packed, "prior_numbers": prior_numbers(priors)}
-    estimates = start_estimates(problem, priors)
-    for attempt in (False, True):
-        trial = setting.harder() if attempt else setting
-        draws = sampler.sample(trial, data, estimates)
-        rng = np.random.default_rng(np.random.SeedSequence(setting.seed, spawn_key=(1,)))
-        chains = Chains(problem, packed, draws, priors, rng, setting.cores)
-        gates = gate_fit(chains.watched, chains.draws.stats, setting.chains)
-        if attempt or not retry or all(gate["passed"] for gate in gates):
-            return chains, gates, attempt
+    for again in (False, True):
+        chains = attempt(setting.harder() if again else setting)
+        gates = gates_of(chains, setting)
+        if again or not retry or all(gate["passed"] for gate in gates):
+            return chains, gates, again
     raise AssertionError("unreachable")

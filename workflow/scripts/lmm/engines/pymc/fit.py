@@ -1,4 +1,4 @@
-"""The pymc engine: NUTS on the variance parameters, everything else exactly afterwards."""
+"""The pymc engine: variance parameters are sampled, everything else follows exactly."""
 
 import time
 from collections.abc import Mapping
@@ -7,19 +7,28 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from lmm.core import engines
 from lmm.core.store import write_whole
-from lmm.core.tidy import Diagnostics, Fit
-from lmm.core.versions import versions_of
+from lmm.core.tidy import Fit, group_of
 from lmm.engines.base import Fitted, Task
-from lmm.engines.pymc.chains import Chains, sample_until_passed
-from lmm.engines.pymc.gates import ess_bulk, loose_rule, status_of
+from lmm.engines.pymc.chains import Chains
+from lmm.engines.pymc.gates import ess_bulk
+from lmm.engines.pymc.grouped import Grouped
 from lmm.engines.pymc.groups import group_draws
 from lmm.engines.pymc.model import Sampler, Setting, marginal_model
 from lmm.engines.pymc.priors import Priors, resolve
+from lmm.engines.pymc.sampling import Compiled, sampled
+from lmm.engines.pymc.several_fit import brief_several, fit_several
+from lmm.engines.pymc.summary import (
+    brief_diagnostics,
+    diagnostics_of,
+    explained_summary,
+    full,
+    sampler_of,
+    seconds_of,
+)
 from lmm.engines.pymc.tables import ENGINE, parameters_table, posterior_tree, ranef_table
 from lmm.inference.identified import unidentified_at
-from lmm.inference.variance_explained import Component, explained
+from lmm.inference.variance_explained import Component
 from lmm.likelihood.marginal import pack_problem
 from lmm.likelihood.problem import Problem, problem_of
 from lmm.model.terms import Terms
@@ -33,24 +42,26 @@ RANEF_DRAWS, RANEF_MIXTURE = 100, 100
 class Fitter:
     """The engine with its settings: see `lmm.engines.base.Fitter`.
 
-    For replicates the marginal model is compiled at the first data set, and others are swapped in. A model that
-    could not be compiled is not tried again: its error is every further data set's.
+    For replicates the marginal model is compiled at the first data set that NUTS samples; others are swapped in.
     """
 
     def __init__(self, settings: Mapping[str, Any], terms: Terms):
         self.settings, self.terms = settings, terms
-        self.sampler: Sampler | None = None
-        self.failure: Exception | None = None
+        self.compiled = Compiled()
 
     def fit(self, task: Task) -> Fitted:
         """From moments; the full model from the rows."""
         if task.brief:
+            if self.terms.several:
+                return brief_several(task, self.terms, self.settings)
             return self._brief(task)
-        if self.settings["model"] == "full":
+        if full(self.settings):
             from lmm.engines.pymc.full import fit_full
 
             assert task.rows is not None, "the catalogue says that the full model needs rows"
             found, tree = fit_full(task.rows(), task.moments, self.settings, task.truth, task.cores)
+        elif self.terms.several:
+            found, tree = fit_several(task.moments, self.terms, self.settings, task.truth, task.cores)
         else:
             terms = self.terms
             found, tree = fit(task.moments, terms.fixed, terms.blocks, self.settings, task.truth, task.cores)
@@ -58,34 +69,33 @@ class Fitter:
 
     def _brief(self, task: Task) -> Fitted:
         """Sample one data set of many with `task.seed`, gates and the one refit included."""
-        if self.failure is not None:
-            raise self.failure.with_traceback(None)  # else it would keep every data set alive
         clock, level, moments = time.perf_counter(), self.settings["conf_level"], task.moments
         problem, priors, packed = prepare(
             moments, self.terms.fixed, self.terms.blocks, self.settings["priors"], task.scales
         )
-        if self.sampler is None:
-            self.sampler = self._compiled(priors, packed)
-            clock = time.perf_counter()
+        compiled, before = self.compiled, self.compiled.seconds
+        posterior = Grouped(
+            problem,
+            packed,
+            priors,
+            moments,
+            compiled.of(lambda: Sampler(priors, marginal_model(priors, packed))),
+        )
         setting = Setting.of({**self.settings, "seed": task.seed})
-        chains, gates, retried = sample_until_passed(self.sampler, problem, packed, priors, setting)
-        parameters, _ = parameters_table(chains, moments.group, level, task.truth)
+        found = sampled(posterior, setting, sampler_of(self.settings))
+        chains = found.chains
+        parameters = parameters_table(chains, keys_of(problem, moments), task.truth, level)
         ranef = ranef_table(chains, moments, level, task.truth, None, most=RANEF_DRAWS, mixture=RANEF_MIXTURE)
         lost = unidentified_at(problem, chains.values.mean(axis=(1, 2)))
-        status, message = status_of(gates, lost)
-        diagnostics = Diagnostics(
-            ENGINE, status, message, status == "ok", gates=gates, unidentified=lost, summary={"retried": retried},
-            seconds={"sample": time.perf_counter() - clock}, conf_level=level,
-        )  # fmt: skip
-        explained = explained_summary(chains, moments, level)
+        diagnostics = brief_diagnostics(found, level, clock + compiled.seconds - before, lost)
+        explained = explained_one(chains, moments, level)
         return Fitted(Fit(ENGINE, parameters, ranef, diagnostics), explained=explained, chains=chains)
 
-    def _compiled(self, priors: Priors, packed: np.ndarray) -> Sampler:
-        try:
-            return Sampler(priors, marginal_model(priors, packed))
-        except Exception as error:
-            self.failure = error
-            raise
+
+def keys_of(problem: Problem, moments: Moments) -> list[tuple[str, str]]:
+    """Group and term of fixed effects and variance parameters, in the order of a table's rows."""
+    own = [(group_of(term, moments.group), term) for term in problem.structure.terms]
+    return [*(("", term) for term in problem.fixed), *own]
 
 
 def prepare(
@@ -162,60 +172,37 @@ def fit(
     conf_level = settings["conf_level"]
     clock = [time.perf_counter()]
     problem, resolved, packed = prepare(moments, fixed, blocks, settings["priors"])
-    sampler = Sampler(resolved, marginal_model(resolved, packed))
+    compiled = Compiled()
+    make = compiled.of(lambda: Sampler(resolved, marginal_model(resolved, packed)))
+    found = sampled(Grouped(problem, packed, resolved, moments, make), setting, sampler_of(settings))
+    chains = found.chains
     clock.append(time.perf_counter())
-    chains, gates, retried = sample_until_passed(sampler, problem, packed, resolved, setting)
-    clock.append(time.perf_counter())
-    parameters, measures = parameters_table(chains, moments.group, conf_level, truth)
-    draws, ess = None, None
+    parameters = parameters_table(chains, keys_of(problem, moments), truth, conf_level)
+    kept, ess = [], None
     if len(chains.sigmas) * problem.n_groups * problem.q <= settings["keep_draws"]:
-        draws = chains.draw_ranef()
-        ess = ess_bulk(draws.reshape(*chains.shape, -1).transpose(2, 0, 1))
+        kept = [chains.draw_ranef()]
+        ess = ess_bulk(kept[0].reshape(*chains.shape, -1).transpose(2, 0, 1), chains.points)
     ranef = ranef_table(chains, moments, conf_level, truth, ess)
     parts = chains.fixed.draws, chains.roots, chains.sigmas
     groups = group_draws(moments, problem, parts, chains.shape, chains.rng, settings["keep_draws"])
     clock.append(time.perf_counter())
     lost = unidentified_at(problem, chains.values.mean(axis=(1, 2)))
-    status, message = status_of(gates, lost)
-    diagnostics = Diagnostics(
-        ENGINE,
-        status=status,
-        message=message,
-        converged=status == "ok",
-        gates=gates,
-        unidentified=lost,
-        warnings=["the first attempt failed a gate; refitted with longer warm-up"] if retried else [],
-        seconds=dict(zip(("compile", "sample", "summarise"), np.diff(clock).tolist(), strict=True)),
-        versions=versions_of(*engines.row(ENGINE).packages),
-        n_rows=moments.n_rows,
-        n_groups=moments.n_groups,
-        conf_level=conf_level,
-        intervals={"fixed": "posterior quantiles", "ran_pars": "posterior quantiles"},
-        summary={
-            "model": "marginal",
-            "priors": resolved.table().to_dict("records"),
-            "prior_centres": resolved.centres,
-            "loose_rule": loose_rule(measures),
-            "retried": retried,
-            "chains": setting.chains,
-            "tune": setting.tune,
-            "draws": setting.draws,
-            "seed": setting.seed,
-            "gradient_evaluations": int(chains.draws.stats["n_steps"].sum()),
-            "ranef_draws_kept": draws is not None,
-            "group_draws_kept": sorted(groups),
-            "variance_explained": explained_summary(chains, moments, conf_level),
-        },
-    )
+    own = {
+        "ranef_draws_kept": bool(kept),
+        "group_draws_kept": sorted(groups),
+        "variance_explained": explained_one(chains, moments, conf_level),
+    }
+    diagnostics = diagnostics_of(found, resolved, moments, setting, conf_level, own, lost)
+    diagnostics.seconds = seconds_of(clock, compiled.seconds)
     beta = chains.by_chain(chains.fixed.draws)
     values = dict(zip((*fixed, *problem.structure.terms), [*beta, *chains.values], strict=True))
     centred = resolved.centred(beta, chains.draws.values)
-    tree = posterior_tree(values, chains.draws.stats, moments, resolved, centred, draws, groups)
+    tree = posterior_tree(values, chains.draws.stats, moments, resolved, centred, kept, groups)
     return Fit(ENGINE, parameters, ranef, diagnostics), tree
 
 
-def explained_summary(chains: Chains, moments: Moments, level: float) -> dict[str, dict[str, float]]:
-    """Posterior mean and interval of each measure of variance explained (`variance.explained`).
+def explained_one(chains: Chains, moments: Moments, level: float) -> dict[str, dict[str, float]]:
+    """`explained_summary` of one grouping factor.
 
     Parameters
     ----------
@@ -229,21 +216,13 @@ def explained_summary(chains: Chains, moments: Moments, level: float) -> dict[st
     Returns
     -------
     dict
-        Measure to estimate, conf_low and conf_high.
+        See `explained_summary`.
     """
     problem = chains.problem
-    values = dict(zip(problem.fixed, chains.fixed.draws.T, strict=True))
-    flat = chains.values.reshape(len(chains.values), -1)
-    values |= dict(zip(problem.structure.terms, flat, strict=True))
     random = problem.structure.random
     own = Component(moments.group, random, moments.mean_zz(random))
-    tails = [0.5 - level / 2, 0.5 + level / 2]
-    out = {}
-    shares = explained(values, problem.fixed, [own], moments.cov_fixed(problem.fixed))
-    for (_, name), draws in shares.items():
-        low, high = np.quantile(draws, tails)
-        out[name] = {"estimate": np.mean(draws), "conf_low": low, "conf_high": high}
-    return out
+    names = [*problem.fixed, *problem.structure.terms]
+    return explained_summary(chains, names, [own], moments.cov_fixed(problem.fixed), level)
 
 
 def write(path: str, tree: xr.DataTree) -> None:

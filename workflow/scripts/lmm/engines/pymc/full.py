@@ -14,7 +14,7 @@ import pytensor.tensor as pt
 import xarray as xr
 
 from lmm.core import engines
-from lmm.core.tidy import RESIDUAL, Diagnostics, Fit, ranef_frame
+from lmm.core.tidy import RESIDUAL, Diagnostics, Fit, group_of, ranef_frame
 from lmm.core.versions import versions_of
 from lmm.data.rows import Rows
 from lmm.engines.pymc.coordinates import transformed
@@ -132,7 +132,8 @@ def fit_full(
         ess_tail=measures["ess_tail"],
     )
     table["mcse_mean"] = table["sd"] / np.sqrt(measures["ess_mean"])
-    table = labelled(table, structure, fixed, moments.group, truth)
+    keys = [*(("", term) for term in fixed), *((group_of(t, moments.group), t) for t in structure.terms)]
+    table = labelled(table, keys, truth)
     effects = summarise(flat, level)
     out = ranef_frame(
         moments.group,
@@ -154,7 +155,7 @@ def fit_full(
     rng = np.random.default_rng(np.random.SeedSequence(setting.seed, spawn_key=(1,)))
     groups = group_draws(moments, problem, parts, values.shape[1:], rng, settings["keep_draws"])
     named = dict(zip((*fixed, *structure.terms), values, strict=True))
-    stored = posterior_tree(named, draws.stats, moments, priors, centred, ranef, groups)
+    stored = posterior_tree(named, draws.stats, moments, priors, centred, [ranef], groups)
     lost = unidentified_at(problem, values[len(fixed) :].mean(axis=(1, 2)))
     status, message = status_of(gates, lost)
     diagnostics = Diagnostics(
@@ -171,6 +172,7 @@ def fit_full(
         conf_level=level,
         summary={
             "model": "full",
+            "sampler": "nuts",
             "priors": priors.table().to_dict("records"),
             "prior_centres": priors.centres,
             "loose_rule": loose_rule(watched),

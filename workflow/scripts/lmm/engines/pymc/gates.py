@@ -3,10 +3,13 @@
 Vehtari et al. 2021, Bayesian Analysis 16(2).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from arviz_stats.base import array_stats
+from scipy.special import ndtri
+from scipy.stats import rankdata
 
 from lmm.core import engines
 from lmm.inference.identified import not_identified
@@ -14,16 +17,21 @@ from lmm.inference.identified import not_identified
 RHAT = 1.01
 ESS_PER_CHAIN = 100
 BFMI = 0.3
+PARETO_K = 0.5  # of importance weights: below it they have a variance (Vehtari et al. 2024, JMLR 25(72))
+TAILS = (0.05, 0.95)
 LOOSE_RHAT, LOOSE_ESS = 1.05, 100  # the post's rule
 
 
-def convergence(draws: np.ndarray) -> dict[str, np.ndarray]:
+def convergence(draws: np.ndarray, points: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Rank-normalised split R-hat, bulk and tail ESS, and the ESS of the mean.
 
     Parameters
     ----------
     draws : (k, chains, draws) array
         Draws of k quantities.
+    points : (chains x draws,) int array, optional
+        Of draws that were resampled from independent weighted points: the point of each. They have no R-hat (NaN),
+        and the ESS counts a point that is there several times as one.
 
     Returns
     -------
@@ -31,41 +39,90 @@ def convergence(draws: np.ndarray) -> dict[str, np.ndarray]:
         rhat, ess_bulk, ess_tail, ess_mean: (k,) arrays. Quantities that do not vary (a variance held at 0, a
         GLS estimate that the variances do not move) have R-hat 1 and the number of draws as ESS.
     """
+    if points is not None:
+        flat = draws.reshape(len(draws), -1)
+        ranks = rankdata(flat, axis=1)
+        scores = ndtri((ranks - 0.375) / (flat.shape[1] + 0.25))  # Blom's, as ArviZ has them
+        tails = [
+            ess_of_points((flat <= np.quantile(flat, [q], axis=1).T).astype(float), points) for q in TAILS
+        ]
+        return {
+            "rhat": np.full(len(flat), np.nan),
+            "ess_bulk": ess_of_points(scores, points),
+            "ess_tail": np.minimum(*tails),
+            "ess_mean": ess_of_points(flat, points),
+        }
     return {
         "rhat": _where_varying(draws, array_stats.rhat, 1.0),
         "ess_bulk": ess_bulk(draws),
-        "ess_tail": _where_varying(draws, array_stats.ess, _size(draws), method="tail", prob=(0.05, 0.95)),
+        "ess_tail": _where_varying(draws, array_stats.ess, _size(draws), method="tail", prob=TAILS),
         "ess_mean": ess_mean(draws),
     }
 
 
-def ess_mean(draws: np.ndarray) -> np.ndarray:
+def ess_of_points(draws: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Effective sample size of the mean of resampled draws: their variance over that of the mean.
+
+    The mean is a sum over independent points; its variance is the sum of the squares of their parts.
+
+    Parameters
+    ----------
+    draws : (k, S) array
+        Draws of k quantities.
+    points : (S,) int array
+        The weighted point of each draw.
+
+    Returns
+    -------
+    (k,) array
+        S for what does not vary.
+    """
+    total = draws.shape[1]
+    order = np.argsort(points, kind="stable")
+    own = points[order]
+    first = np.flatnonzero(np.append(True, own[1:] != own[:-1]))
+    away = draws - draws.mean(axis=1, keepdims=True)
+    error = np.sum(np.add.reduceat(away[:, order], first, axis=1) ** 2, axis=1)  # of the mean, times S^2
+    spread = total * np.sum(away**2, axis=1)
+    varies = error > 1e-24 * total * np.max(np.abs(draws), axis=1, initial=1e-300) ** 2
+    return np.where(varies, spread / np.where(varies, error, 1.0), float(total))
+
+
+def ess_mean(draws: np.ndarray, points: np.ndarray | None = None) -> np.ndarray:
     """Effective sample size of the mean, (k,), of draws (k, chains, draws).
 
     Parameters
     ----------
     draws : (k, chains, draws) array
         Draws of k quantities.
+    points : (chains x draws,) int array, optional
+        See `convergence`.
 
     Returns
     -------
     (k,) array
     """
+    if points is not None:
+        return ess_of_points(draws.reshape(len(draws), -1), points)
     return _where_varying(draws, array_stats.ess, _size(draws), method="mean")
 
 
-def ess_bulk(draws: np.ndarray) -> np.ndarray:
+def ess_bulk(draws: np.ndarray, points: np.ndarray | None = None) -> np.ndarray:
     """Bulk effective sample size, (k,), of draws (k, chains, draws).
 
     Parameters
     ----------
     draws : (k, chains, draws) array
         Draws of k quantities.
+    points : (chains x draws,) int array, optional
+        See `convergence`.
 
     Returns
     -------
     (k,) array
     """
+    if points is not None:
+        return convergence(draws, points)["ess_bulk"]
     return _where_varying(draws, array_stats.ess, _size(draws), method="bulk")
 
 
@@ -118,6 +175,31 @@ def gate_fit(
     return [dict(zip(("name", "value", "limit", "passed"), row, strict=True)) for row in rows]
 
 
+def gate_importance(measures: Mapping[str, np.ndarray], k: float, chains: int) -> list[dict[str, Any]]:
+    """Each gate of importance sampling with its value, its limit and whether it was passed.
+
+    Parameters
+    ----------
+    measures : dict of (k,) arrays
+        From `convergence`, of variance parameters and fixed effects.
+    k : float
+        Pareto k of the weights.
+    chains : int
+        The ESS that so many chains would need is needed here.
+
+    Returns
+    -------
+    list of dict
+        name, value, limit, passed of each gate.
+    """
+    need = ESS_PER_CHAIN * chains
+    rows = [("Pareto k of the importance weights", k, PARETO_K, k < PARETO_K)]
+    for name in ("bulk", "tail"):
+        least = float(np.min(measures[f"ess_{name}"]))
+        rows.append((f"{name} ESS, smallest", least, need, least >= need))
+    return [dict(zip(("name", "value", "limit", "passed"), row, strict=True)) for row in rows]
+
+
 def status_of(gates: list[dict], lost: Sequence[str]) -> tuple[str, str]:
     """A fit's status, `ok`, `gate-failed` or `unidentified`, and why.
 
@@ -142,7 +224,7 @@ def status_of(gates: list[dict], lost: Sequence[str]) -> tuple[str, str]:
     return ("gate-failed" if failed else "ok"), "; ".join(failed)
 
 
-def loose_rule(measures: dict[str, np.ndarray]) -> dict:
+def loose_rule(measures: dict[str, np.ndarray]) -> dict | None:
     """The post's rule of thumb, R-hat < 1.05 and ESS > 100, for comparison.
 
     Parameters
@@ -152,9 +234,11 @@ def loose_rule(measures: dict[str, np.ndarray]) -> dict:
 
     Returns
     -------
-    dict
-        rhat, ess_bulk, rule, passed.
+    dict or None
+        rhat, ess_bulk, rule, passed; None for draws without R-hat.
     """
+    if np.isnan(measures["rhat"]).any():
+        return None
     rhat, ess = float(np.max(measures["rhat"])), float(np.min(measures["ess_bulk"]))
     passed = rhat < LOOSE_RHAT and ess > LOOSE_ESS
     return {"rhat": rhat, "ess_bulk": ess, "rule": "R-hat < 1.05 and ESS > 100", "passed": passed}

@@ -7,7 +7,7 @@ prior families: the moments and the priors' numbers are data of the model.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import nutpie
@@ -219,6 +219,24 @@ class Setting:
         return replace(self, seed=self.seed + 1, tune=self.tune * RETRY_TUNE, target_accept=accept)
 
 
+class Importance(NamedTuple):
+    """Where resampled draws come from.
+
+    Attributes
+    ----------
+    at : (S,) int array
+        The weighted point of each draw: a point may be there several times.
+    k : float
+        Pareto k of the weights.
+    points : int
+        Number of weighted points.
+    """
+
+    at: np.ndarray
+    k: float
+    points: int
+
+
 @dataclass(frozen=True)
 class Draws:
     """Draws of the variance parameters and the sampler's own statistics.
@@ -228,11 +246,18 @@ class Draws:
     values : (k, chains, draws) array
         In the order of `Structure.terms`, in the priors' coordinates (`Priors.names`).
     stats : dict of (chains, draws) arrays
-        diverging, maxdepth_reached, energy, n_steps, step_size.
+        diverging, maxdepth_reached, energy, n_steps, step_size and logp; of importance sampling logp and weight.
+    given : tuple of arrays of chains x draws, optional
+        What follows from each draw, where it was found with it (`posterior.given_draws`, or of several factors
+        `several_draws.given_at`).
+    importance : Importance, optional
+        Where the draws are resampled from weighted points.
     """
 
     values: np.ndarray
     stats: dict[str, np.ndarray]
+    given: tuple[np.ndarray, ...] | None = None
+    importance: "Importance | None" = None
 
 
 STATS = ("diverging", "maxdepth_reached", "energy", "n_steps", "step_size", "logp")

@@ -11,16 +11,20 @@ from lmm.engines.pymc.fit import fit
 from lmm.likelihood.problem import problem_of
 from lmm.model.terms import Terms
 from lmm.moments.moments import Moments, by_group
+from lmm.moments.several import SeveralMoments
 
 
 def sampled(
-    moments: Moments, models: Mapping[str, Terms], settings: Mapping[str, Any], cores: int = 1
+    moments: Moments | SeveralMoments,
+    models: Mapping[str, Terms],
+    settings: Mapping[str, Any],
+    cores: int = 1,
 ) -> tuple[pd.DataFrame | None, list[str]]:
     """Sample every model and compare their elpds.
 
     Parameters
     ----------
-    moments : Moments
+    moments : Moments or SeveralMoments
         With the columns of all models.
     models : mapping of name to Terms
         The models to compare.
@@ -32,10 +36,12 @@ def sampled(
     Returns
     -------
     DataFrame or None
-        See `compared`; also largest_pareto_k. None where the groups are too many.
+        See `compared`; also largest_pareto_k. None where the groups are too many, or the factors several.
     list of str
         What to be careful about: fits that failed a gate, groups that importance sampling does not do justice to.
     """
+    if isinstance(moments, SeveralMoments):
+        return None, ["elpd is left out: it is for models of one grouping factor"]
     elpds, largest, notes = {}, {}, []
     for name, terms in models.items():
         own = {**settings, "priors": _of_terms(settings["priors"], terms), "keep_draws": 0}

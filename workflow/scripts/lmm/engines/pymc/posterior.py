@@ -12,7 +12,7 @@ import numpy as np
 
 from lmm.core.compiled import kernel
 from lmm.likelihood.conditional import block_like, condition, half_of, read_block, spread
-from lmm.likelihood.marginal import terms_at, views
+from lmm.likelihood.marginal import log_density_of, terms_at, views
 
 
 @kernel
@@ -40,15 +40,18 @@ def given_draws(data, roots, sigmas, noise, keep):
         sigma root_x^-T: a square root of cov(beta | D, sigma, y) in the kernel's coordinates and units.
     factors : (S, q, q) array
         Lambda in the kernel's coordinates.
+    density : (S,) array
+        log p(y | D, sigma), beta integrated out; NaN where it cannot be evaluated.
     """
     n, q, p = len(sigmas), int(data[0]), int(data[1])
     beta, away, half = np.empty((n, p)), np.empty((n, p)), np.empty((keep.sum(), p, p))
-    factors = np.empty((n, q, q))
+    factors, density = np.empty((n, q, q)), np.empty(n)
     transform, total, prior, _, gram = views(data)
     at = 0
     for s in range(n):
         terms, factor, own = terms_at(transform, total, prior, gram, data[4], roots[s], sigmas[s], False)
         beta[s], factors[s] = terms[2], factor
+        density[s] = log_density_of(terms[0], terms[1], own, data[3], data[5])
         root = terms[3]
         for a in range(p - 1, -1, -1):
             value = own * noise[s, a]
@@ -58,7 +61,7 @@ def given_draws(data, roots, sigmas, noise, keep):
         if keep[s]:
             half[at] = half_of(root, own)
             at += 1
-    return beta, away, half, factors
+    return beta, away, half, factors, density
 
 
 @kernel

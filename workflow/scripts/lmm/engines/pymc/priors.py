@@ -236,7 +236,7 @@ def resolve(
         raise StudyError(
             f"engines.pymc.priors.fixed.{odd[0]}",
             f"{betas[odd[0]].text} has no closed form in the marginal model; expected flat or normal(mean, sd), "
-            "or model: full",
+            "or sampler: full",
         )
     corr = AUTO_CORR if corr.name == "auto" else corr
     depends = _depends(fixed, [x]), _depends(structure.random, z)

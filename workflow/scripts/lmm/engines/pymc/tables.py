@@ -1,19 +1,20 @@
 """Tidy tables of a Bayesian fit, and its draws as ArviZ reads them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from lmm.core.tidy import DRAWS, PARAMETERS, group_of, ranef_frame, truth_of, variables
-from lmm.engines.pymc.chains import Chains
+from lmm.core.tidy import DRAWS, PARAMETERS, ranef_frame, truth_of, variables
+from lmm.engines.pymc.chains import Chains, Ranef
 from lmm.engines.pymc.gates import ess_mean
 from lmm.engines.pymc.groups import observed_means
 from lmm.engines.pymc.priors import Priors
-from lmm.likelihood.problem import Structure
+from lmm.engines.pymc.several_priors import SeveralPriors
 from lmm.moments.moments import Moments
+from lmm.moments.several import SeveralMoments
 
 ENGINE = "pymc"
 
@@ -54,24 +55,26 @@ def summarise(draws: np.ndarray, level: float, q: tuple[float, float] = (0.05, 0
     )
 
 
-def parameters_table(chains: Chains, group: str, level: float, truth: dict | None) -> tuple:
-    """Tidy parameters with R-hat, ESS and Monte Carlo errors; the convergence measures beside them.
+def parameters_table(
+    chains: Any, keys: Sequence[tuple[str, str]], truth: dict | None, level: float
+) -> pd.DataFrame:
+    """Tidy parameters with R-hat, ESS and Monte Carlo errors.
 
     Parameters
     ----------
-    chains : Chains
+    chains : Chains or SeveralChains
         Draws, and what follows from them exactly.
-    group : str
-        The grouping factor.
-    level : float
-        Of the intervals, between 0 and 1.
+    keys : sequence of (group, term)
+        Of fixed effects and variance parameters.
     truth : dict or None
         truth.json's content; None for own data.
+    level : float
+        Of the intervals, between 0 and 1.
 
     Returns
     -------
-    DataFrame, dict
-        Columns PARAMETERS and DRAWS; the measures of `gates.convergence`.
+    DataFrame
+        Columns PARAMETERS and DRAWS.
     """
     problem = chains.problem
     fixed = chains.by_chain(chains.fixed.draws)
@@ -88,27 +91,21 @@ def parameters_table(chains: Chains, group: str, level: float, truth: dict | Non
     spread = table["sd"].to_numpy(copy=True)
     spread[:p] = chains.fixed.mean.std(axis=0)
     ess = measures["ess_mean"].copy()
-    ess[:p] = ess_mean(conditional)
+    ess[:p] = ess_mean(conditional, chains.points)
     table["rhat"], table["ess_bulk"] = measures["rhat"], measures["ess_bulk"]
     table["ess_tail"], table["mcse_mean"] = measures["ess_tail"], spread / np.sqrt(ess)
-    return labelled(table, problem.structure, problem.fixed, group, truth), measures
+    return labelled(table, keys, truth)
 
 
-def labelled(
-    table: pd.DataFrame, structure: Structure, fixed: tuple[str, ...], group: str, truth: dict | None
-) -> pd.DataFrame:
-    """Tidy PARAMETERS columns in front of the summaries of fixed effects and `Structure.terms`.
+def labelled(table: pd.DataFrame, keys: Sequence[tuple[str, str]], truth: dict | None) -> pd.DataFrame:
+    """Tidy PARAMETERS columns in front of the summaries of fixed effects and variance parameters.
 
     Parameters
     ----------
     table : DataFrame
         From `summarise`.
-    structure : Structure
-        The random effects, and which elements of L are free.
-    fixed : tuple of str
-        Names of X's columns.
-    group : str
-        The grouping factor.
+    keys : sequence of (group, term)
+        One per row; a fixed effect's group is "".
     truth : dict or None
         truth.json's content; None for own data.
 
@@ -117,13 +114,12 @@ def labelled(
     DataFrame
         Columns PARAMETERS and DRAWS.
     """
-    terms = [*fixed, *structure.terms]
     names = {
         "engine": ENGINE,
-        "effect": ["fixed"] * len(fixed) + ["ran_pars"] * len(structure.terms),
-        "group": [""] * len(fixed) + [group_of(term, group) for term in structure.terms],
-        "term": terms,
-        "truth": [truth_of(truth, group, term) for term in terms],
+        "effect": ["ran_pars" if group else "fixed" for group, _ in keys],
+        "group": [group for group, _ in keys],
+        "term": [term for _, term in keys],
+        "truth": [truth_of(truth, *key) for key in keys],
     }
     return table.assign(**names).reindex(columns=[*PARAMETERS, *DRAWS])
 
@@ -158,11 +154,40 @@ def ranef_table(
     DataFrame
         Columns RANEF, mcse_mean and ess_bulk.
     """
-    summary = chains.ranef(level, **how)
+    return ranef_of(chains.ranef(level, **how), moments, chains.problem.structure.random, truth, ess)
+
+
+def ranef_of(
+    summary: Ranef,
+    moments: Moments,
+    random: tuple[str, ...],
+    truth: dict | None,
+    ess: np.ndarray | None,
+) -> pd.DataFrame:
+    """Tidy random effects of a factor from their summaries.
+
+    Parameters
+    ----------
+    summary : Ranef
+        Of every level.
+    moments : Moments
+        The factor's.
+    random : tuple of str
+        Its terms.
+    truth : dict or None
+        truth.json's content; None for own data.
+    ess : (J, q) array or None
+        Bulk ESS of drawn random effects.
+
+    Returns
+    -------
+    DataFrame
+        Columns RANEF, mcse_mean and ess_bulk.
+    """
     return ranef_frame(
         moments.group,
         moments.levels,
-        chains.problem.structure.random,
+        random,
         truth,
         estimate=summary.mean,
         std_error=summary.sd,
@@ -180,10 +205,10 @@ MEAN = "mean response of each group's rows"
 def posterior_tree(
     values: Mapping[str, np.ndarray],
     stats: Mapping[str, np.ndarray],
-    moments: Moments,
-    priors: Priors,
+    moments: Moments | SeveralMoments,
+    priors: Priors | SeveralPriors,
     centred: Mapping[str, np.ndarray],
-    ranef: np.ndarray | None = None,
+    ranef: Sequence[np.ndarray] = (),
     groups: Mapping[str, np.ndarray] | None = None,
 ) -> xr.DataTree:
     """ArviZ's DataTree of a fit, its groups as results/README.md lists them.
@@ -193,17 +218,17 @@ def posterior_tree(
     Parameters
     ----------
     values : dict of (chains, draws) arrays
-        Fixed effects and variance parameters by tidy term.
+        Fixed effects and variance parameters by tidy term (of several factors: by `tidy.variable`).
     stats : dict of (chains, draws) arrays
         The sampler's statistics.
-    moments : Moments
+    moments : Moments or SeveralMoments
         Sufficient statistics of the rows.
-    priors : Priors
+    priors : Priors or SeveralPriors
         Priors with their numbers and coordinates.
     centred : dict of (chains, draws) arrays
         Parameters whose prior is at the predictors' means, there, by tidy term.
-    ranef : (chains, draws, J, q) array, optional
-        Draws of the random effects.
+    ranef : sequence of (chains, draws, J, q) arrays, optional
+        Draws of the random effects of each factor.
     groups : dict of (chains, draws, J) arrays, optional
         log_likelihood and posterior_predictive, as far as they are kept (`groups`).
 
@@ -212,7 +237,6 @@ def posterior_tree(
     DataTree
     """
     dims: tuple[str, ...] = ("chain", "draw")
-    of_group: dict[Any, Any] = {"level": moments.levels.astype(str)}
     shape = next(iter(values.values())).shape
     chain_draw = {name: np.arange(size) for name, size in zip(dims, shape, strict=True)}
 
@@ -222,10 +246,20 @@ def posterior_tree(
             {own[name]: (dims, draws, {"term": name}) for name, draws in named.items()}, chain_draw
         )
 
-    posterior = drawn(values)
-    if ranef is not None:
-        posterior = posterior.assign_coords(of_group | {"term": list(priors.structure.random)})
-        posterior["ranef"] = ((*dims, "level", "term"), ranef)
+    factors = moments.factors if isinstance(moments, SeveralMoments) else (moments,)
+    parts = priors.factors if isinstance(priors, SeveralPriors) else (priors,)
+    posterior, observed, constant = drawn(values), xr.Dataset(), xr.Dataset()
+    for k, (factor, own) in enumerate(zip(factors, parts, strict=True)):
+        end = f"|{factor.group}".replace("/", "\N{DIVISION SLASH}") if len(factors) > 1 else ""
+        level, term = f"level{end}", f"term{end}"
+        of_group: dict[Any, Any] = {level: factor.levels.astype(str)}
+        if len(ranef):
+            posterior = posterior.assign_coords(of_group | {term: list(own.structure.random)})
+            posterior[f"ranef{end}"] = ((*dims, level, term), ranef[k])
+        observed = observed.assign_coords(of_group)
+        observed[f"y{end}"] = (level, observed_means(factor), {"long_name": MEAN})
+        constant = constant.assign_coords(of_group)
+        constant[f"rows{end}"] = (level, factor.n)
     said = [f"{row.parameter} ~ {row.prior} {row.at}".rstrip() for row in priors.table().itertuples()]
     posterior.attrs = {"priors": "; ".join(said)}
     tree = {"posterior": posterior, "sample_stats": drawn(stats)}
@@ -234,8 +268,4 @@ def posterior_tree(
         tree["posterior_centred"] = drawn(centred).assign_attrs(predictors=means)
     for name, array in (groups or {}).items():
         tree[name] = xr.Dataset({"y": ((*dims, "level"), array)}, chain_draw | of_group)
-    tree["observed_data"] = xr.Dataset(
-        {"y": ("level", observed_means(moments), {"long_name": MEAN})}, of_group
-    )
-    tree["constant_data"] = xr.Dataset({"rows": ("level", moments.n)}, of_group)
-    return xr.DataTree.from_dict(tree)
+    return xr.DataTree.from_dict(tree | {"observed_data": observed, "constant_data": constant})

@@ -152,8 +152,9 @@ def explained(recovered: Recovered) -> Table | None:
     """Performance of the measures of variance explained."""
     frame = wide(recovered, ("explained",), ("bias", "empirical_se", "rmse", "coverage"))
     frame[["coverage", "coverage_mcse"]] *= 100
-    name, group = frame["term"].str.split("|", n=1).str[0], frame["term"].str.split("|", n=1).str[1]
-    frame["measure"] = name.map(SHORT).fillna(name) + (", " + group).fillna("")
+    parts = frame["term"].str.partition("|")
+    name, group = parts[0], parts[2]  # empty of a measure of the whole model
+    frame["measure"] = name.map(SHORT).fillna(name) + (", " + group).where(group != "", "")
     columns = [
         *_axes(recovered), Column("measure", "Measure", False), Column("engine", "Engine", False),
         Column("truth", "Truth", decimals=4),

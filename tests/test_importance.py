@@ -1,0 +1,194 @@
+"""Importance sampling of variance parameters: against quadrature, NUTS and known distributions."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import problems
+from lmm.config.engines import Pymc
+from lmm.engines.base import Task
+from lmm.engines.pymc import fit as bayes
+from lmm.engines.pymc import importance
+from lmm.engines.pymc.chains import start_estimates
+from lmm.engines.pymc.gates import convergence, gate_importance
+from lmm.engines.pymc.grouped import Grouped, Target, factor_of
+from lmm.engines.pymc.model import Setting
+from lmm.engines.pymc.sampling import sampled
+from lmm.engines.pymc.unconstrained import Factor, Space
+from lmm.likelihood.problem import layout
+from lmm.model.priors import Prior
+from lmm.moments.accumulate import compute
+
+SD = (Prior("half_normal", (2.0,)), Prior("uniform", (0.5, 3.0)), Prior("half_cauchy", (1.0,)))
+SPACE = Space((Factor(layout((("a", "b", "c"),)), SD, np.array([0.3, 0.5, 2.0]), 1.5),), Prior("flat"), 0.7)
+
+
+def settings(**changes) -> dict:
+    return Pymc(sampler="importance", **changes).plain() | {"conf_level": 0.95}
+
+
+def test_coordinates_and_back():
+    """The inverse by Newton is right to rounding, and roots give the values."""
+    points = np.random.default_rng(1).uniform(0.1, 1.5, (200, SPACE.size))
+    values = SPACE.values(points)
+    assert np.all((values[1] > 0.5) & (values[1] < 3.0))
+    (roots,), sigmas = SPACE.roots(points)
+    D = roots @ roots.transpose(0, 2, 1)
+    assert np.allclose(np.sqrt(np.einsum("saa->as", D)), values[:3])
+    assert np.allclose(D[:, 0, 2] / (values[0] * values[2]), values[4])
+    assert np.array_equal(sigmas, values[-1])
+    inner = values[:, np.abs(values[3:6]).max(axis=0) < 0.9]
+    for value in inner.T:
+        again = SPACE.values(SPACE.point(value)[None])[:, 0]
+        # a start's correlations are drawn to 0 by a hundredth
+        assert np.allclose(again[[0, 1, 2, 6]], value[[0, 1, 2, 6]], rtol=1e-8)
+        assert np.allclose(again[3:6], 0.99 * value[3:6], rtol=1e-8)
+
+
+def test_prior_is_the_distribution_with_its_jacobian():
+    """Points drawn by the prior's density in the coordinates have the priors' quantiles: 20,000 weighted points."""
+    space = Space((Factor(layout((("a", "b"),)), SD[:2], np.array([0.3, 0.5]), 2.0),), SD[2], 0.7)
+
+    class OfPrior:
+        def evaluate(self, points):
+            return space.log_prior(points), ()
+
+        def slope(self, point):
+            return float(space.log_prior(point[None])[0]), space.gradient(point, [np.zeros((2, 2))], 0.0)
+
+    found = importance.sample(OfPrior(), np.zeros(4), 20_000, np.random.default_rng(2))
+    values = space.values(found.points)
+    truth = (
+        stats.halfnorm(0, 2.0),
+        stats.uniform(0.5, 2.5),
+        stats.beta(2, 2, -1, 2),
+        stats.halfcauchy(0, 1.0),
+    )
+    for own, distribution in zip(values, truth, strict=True):
+        below = [found.weights @ (own <= distribution.ppf(p)) for p in (0.05, 0.25, 0.5, 0.75, 0.95)]
+        # four standard errors of a share of 20,000 x 0.5 effective points: 0.02
+        assert np.allclose(below, (0.05, 0.25, 0.5, 0.75, 0.95), atol=0.02)
+
+
+@pytest.mark.parametrize("name", ["sleepstudy", "coffee"])
+def test_gradient(name):
+    """Against central differences of the values, right to about 1e-7."""
+    moments, terms = problems.moments_of(name)
+    problem, priors, packed = bayes.prepare(moments, terms.fixed, terms.blocks, {"fixed": "normal(0, 50)"})
+    start = start_estimates(problem, priors)
+    space = Space((factor_of(priors, moments, start[-1]),), priors.sigma, start[-1])
+    target, point = Target(space, packed, np.random.default_rng(1)), space.point(start) + 0.2
+    value, gradient = target.slope(point)
+    assert target.evaluate(point[None])[0][0] == pytest.approx(value, abs=1e-9)
+    steps = 1e-5 * np.eye(len(point))
+    ends = target.evaluate(point + steps)[0], target.evaluate(point - steps)[0]
+    assert np.allclose((ends[0] - ends[1]) / 2e-5, gradient, rtol=1e-6, atol=1e-6)
+
+
+def test_coffee_within_four_monte_carlo_errors_of_the_exact_posterior():
+    moments, _ = problems.moments_of("coffee")
+    post = {"fixed": "flat", "sd": "uniform(0, 100)", "sigma": "flat"}
+    blocks = (("Intercept",), ("x",))
+    fit, tree = bayes.fit(moments, ("Intercept", "x"), blocks, settings(priors=post))
+    exact, about = problems.COFFEE["posterior_exact"], fit.diagnostics
+    assert about.status == "ok"
+    assert about.summary["sampler"] == "importance"
+    assert about.seconds["compile"] == 0.0
+    table = fit.parameters.set_index("term")
+    names = {"Intercept": "b0", "x": "b1", "sd__Intercept": "b0_ran_sigma", "sd__x": "b1_ran_sigma"}
+    for term, name in (names | {"sd__Observation": "sigma"}).items():
+        assert abs(table.estimate[term] - exact["mean"][name]) <= 4 * table.mcse_mean[term] + 1e-9, term
+        relative = 8 / np.sqrt(2 * table.ess_bulk[term])
+        assert table.sd[term] == pytest.approx(exact["sd"][name], rel=relative)
+    for term, name in {"Intercept": "b0_ran", "x": "b1_ran"}.items():
+        rows = fit.ranef[fit.ranef.term == term].set_index("level").loc[[str(j) for j in range(1, 101)]]
+        assert (abs(rows.estimate - exact[name]) <= 4 * rows.mcse_mean + 1e-9).all()
+    assert tree["posterior"]["ranef"].shape == (1, 8000, 100, 2)
+    assert tree["sample_stats"]["weight"].shape == (1, 8000)
+
+
+def test_agrees_with_nuts_at_the_boundary():
+    """Eight groups whose slopes hardly differ: both samplers agree within four Monte Carlo errors."""
+    names = ("Intercept", "x")
+    root = np.diag([1.0, 0.01])
+    data = problems.simulated(np.random.default_rng(5), [6] * 8, names, names, root, 1.0, np.ones(2))
+    moments = compute(*data)
+    one, _ = bayes.fit(moments, names, (names,), settings(keep_draws=0))
+    other, _ = bayes.fit(moments, names, (names,), settings(keep_draws=0) | {"sampler": "nuts"})
+    assert one.diagnostics.status == other.diagnostics.status == "ok"
+    assert other.diagnostics.summary["sampler"] == "nuts"
+    for a, b in ((one.parameters, other.parameters), (one.ranef, other.ranef)):
+        # 22 means at four errors: a false alarm in 700 seeds
+        assert (abs(a.estimate - b.estimate) <= 4 * np.hypot(a.mcse_mean, b.mcse_mean)).all()
+    spread = one.parameters.sd / other.parameters.sd
+    assert np.allclose(spread, 1.0, atol=8 / np.sqrt(2 * 2000))
+
+
+def test_falls_back_to_nuts_and_says_so(capsys):
+    """Weights that fail their gate: the fit is NUTS's, and diagnostics and log say why."""
+    moments, terms = problems.moments_of("dyestuff")
+    problem, priors, packed = bayes.prepare(moments, terms.fixed, terms.blocks, {})
+    made = []
+
+    class Stuck(Grouped):
+        def by_nuts(self, setting):
+            made.append("nuts")
+            return self.by_importance(setting)
+
+    posterior = Stuck(problem, packed, priors, moments, lambda: None)
+    few = Setting(
+        seed=1, chains=4, tune=100, draws=60, target_accept=0.8
+    )  # 240 points where 400 would be needed
+    found = sampled(posterior, few, "importance")
+    assert made == ["nuts", "nuts"]
+    assert found.sampler == "nuts"
+    assert "importance sampling failed a gate and NUTS took its place: bulk ESS" in found.warnings[0]
+    assert found.warnings[0] in capsys.readouterr().err
+
+
+def test_a_heavy_tail_fails_its_gate():
+    """A Cauchy target under t proposals with 7 degrees of freedom: k is above its limit."""
+
+    class Cauchy:
+        def evaluate(self, points):
+            return -np.log1p(points[:, 0] ** 2) - np.log1p(points[:, 1] ** 2), ()
+
+        def slope(self, point):
+            return float(self.evaluate(point[None])[0][0]), -2.0 * point / (1.0 + point**2)
+
+    found = importance.sample(Cauchy(), np.full(2, 0.3), 4000, np.random.default_rng(3))
+    assert found.k > 0.5
+    measures = {"ess_bulk": np.array([900.0]), "ess_tail": np.array([400.0])}
+    failed = [gate["name"] for gate in gate_importance(measures, found.k, 4) if not gate["passed"]]
+    assert failed == ["Pareto k of the importance weights"]
+
+
+def test_effective_sample_sizes_of_resampled_points():
+    """The variance of the weighted mean over 400 samples is that which the ESS promises."""
+    rng = np.random.default_rng(4)
+    means, promised = [], []
+    for _ in range(400):
+        points = 1.5 * rng.standard_t(5, 500)
+        weights = np.exp(stats.norm.logpdf(points) - stats.t.logpdf(points / 1.5, 5))
+        own = importance.Sample(points[:, None], points, (), weights / weights.sum(), 0.0, 0)
+        at = own.resampled(rng)
+        measures = convergence(points[at][None, None], at)
+        means.append(points[at].mean())
+        promised.append(points[at].var() / measures["ess_mean"][0])
+    # a variance from 400 values is known to 7 %; four of these
+    assert np.var(means) == pytest.approx(np.mean(promised), rel=0.28)
+    assert np.isnan(measures["rhat"]).all()
+    assert 100 < measures["ess_bulk"][0] < 500
+    assert convergence(np.ones((1, 1, 500)), at)["ess_mean"][0] == 500
+
+
+def test_a_replicate_needs_no_compilation():
+    """The replicate's path gives the single fit's draws, without PyMC."""
+    moments, terms = problems.moments_of("sleepstudy")
+    fitter = bayes.Fitter(settings(draws=500), terms)
+    brief = fitter.fit(Task(moments=moments, seed=123, brief=True))
+    assert fitter.compiled.sampler is None
+    whole, _ = bayes.fit(moments, terms.fixed, terms.blocks, settings(draws=500))
+    columns = ["term", "estimate", "std_error", "conf_low", "conf_high"]
+    assert brief.fit.parameters[columns].equals(whole.parameters[columns])
+    assert brief.diagnostics.summary["pareto_k"] < 0.5

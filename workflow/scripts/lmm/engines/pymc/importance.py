@@ -1,0 +1,316 @@
+"""Importance sampling of a posterior of few parameters: mode, curvature, Student-t proposals, PSIS.
+
+Proposals come in stages: a multivariate t at the mode with the curvature there, then t's with the weighted mean and
+covariance of all points so far. A point's weight is the posterior over the mixture of all proposals by the number of
+their points (deterministic mixture; Cornuet, Marin, Mira & Robert 2012, Scand. J. Stat. 39), Pareto smoothed
+(Vehtari, Simpson, Gelman, Yao & Gabry 2024, JMLR 25(72)); see docs/statistics.md, section 10.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from arviz_stats.base import array_stats
+from scipy import optimize
+from scipy.linalg import solve_triangular
+
+from lmm.engines.pymc.gates import PARETO_K
+
+DF = 7.0  # of the t's: their tails are heavier than the exponential ones of a log sd
+SHARES = (0.15, 0.25, 0.6)  # of the points, per stage
+MORE, ROUNDS = 0.25, 4  # points of each further stage, as a share, and the number of these stages
+STEP = 1e-4  # of differences of the gradient, in coordinates of order 1
+FLATTEST = 0.1  # of the curvature of the first proposal: an sd of 3 in the logarithm of an sd
+NEAR_MODE = 1e-2  # gradient at which the search for the mode ends: the proposals need not more
+LEAST = 50  # points that a fit of their tail needs
+FLATTER = 5  # square roots of the weights that are tried
+WIDER = 1.1  # of an adapted proposal's covariance
+
+
+class Target(Protocol):
+    """A log posterior density in unconstrained coordinates."""
+
+    def evaluate(self, points: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """Log density at points, and what else is found there.
+
+        Parameters
+        ----------
+        points : (N, d) array
+            Coordinates.
+
+        Returns
+        -------
+        (N,) array, tuple of arrays of N
+        """
+        ...
+
+    def slope(self, point: np.ndarray) -> tuple[float, np.ndarray]:
+        """Log density and its gradient at a point.
+
+        Parameters
+        ----------
+        point : (d,) array
+            Coordinates.
+
+        Returns
+        -------
+        float, (d,) array
+        """
+        ...
+
+
+class Proposal(NamedTuple):
+    """A multivariate t: its centre (d,), a lower triangular root of its scale matrix, its number of points."""
+
+    centre: np.ndarray
+    root: np.ndarray
+    size: int
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """Its points.
+
+        Parameters
+        ----------
+        rng : Generator
+            Source of the random numbers.
+
+        Returns
+        -------
+        (size, d) array
+        """
+        normal = rng.standard_normal((self.size, len(self.centre)))
+        radius = np.sqrt(DF / rng.chisquare(DF, self.size))
+        return self.centre + radius[:, None] * (normal @ self.root.T)
+
+    def log_density(self, points: np.ndarray) -> np.ndarray:
+        """Up to a constant that all proposals share.
+
+        Parameters
+        ----------
+        points : (N, d) array
+            Coordinates.
+
+        Returns
+        -------
+        (N,) array
+        """
+        z = solve_triangular(self.root, (points - self.centre).T, lower=True)
+        reach = np.einsum("ds,ds->s", z, z)
+        size = len(self.centre)
+        return -0.5 * (DF + size) * np.log1p(reach / DF) - np.log(np.diag(self.root)).sum()
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Weighted points.
+
+    Attributes
+    ----------
+    points : (N, d) array
+    log_density : (N,) array
+        Of the posterior, up to its constant.
+    given : tuple of arrays of N
+        What the target found beside it.
+    weights : (N,) array
+        Smoothed, with sum 1.
+    k : float
+        The Pareto k of the raw weights.
+    evaluations : int
+        Gradients of the search for the mode.
+    """
+
+    points: np.ndarray
+    log_density: np.ndarray
+    given: tuple[np.ndarray, ...]
+    weights: np.ndarray
+    k: float
+    evaluations: int
+
+    @property
+    def ess(self) -> float:
+        """Effective sample size of the weights."""
+        return float(1.0 / np.sum(self.weights**2))
+
+    def resampled(self, rng: np.random.Generator) -> np.ndarray:
+        """Positions of N draws of equal weight in random order: systematic resampling.
+
+        Parameters
+        ----------
+        rng : Generator
+            Source of the random numbers.
+
+        Returns
+        -------
+        (N,) int array
+        """
+        count = len(self.weights)
+        ends = np.cumsum(self.weights)
+        at = np.searchsorted(ends, (np.arange(count) + rng.random()) / count * ends[-1])
+        return rng.permutation(np.minimum(at, count - 1))
+
+
+def sample(target: Target, start: np.ndarray, count: int, rng: np.random.Generator) -> Sample:
+    """Draw weighted points: `count` of them, and up to `ROUNDS` more parts of it while k is above its limit.
+
+    Parameters
+    ----------
+    target : Target
+        The posterior.
+    start : (d,) array
+        Where the search for the mode starts.
+    count : int
+        Points in all stages together.
+    rng : Generator
+        Source of the random numbers.
+
+    Returns
+    -------
+    Sample
+    """
+    mode, root, evaluations = laplace(target, start)
+    ends = np.round(count * np.cumsum((0.0, *SHARES))).astype(int)
+    first, *others = np.diff(ends).tolist()
+    pool = _Pool(target, rng, len(start))
+    pool.add(mode, root, first)
+    for size in others:
+        pool.add(*adapted(pool.points, pool.weights), size)
+    for _ in range(ROUNDS):
+        if pool.k < PARETO_K:
+            break
+        # where the weights are above their mean, the proposals so far are too low
+        excess = np.maximum(pool.weights - 1.0 / len(pool.weights), 0.0)
+        pool.add(*adapted(pool.points, excess / excess.sum()), int(MORE * count))
+    given = tuple(np.concatenate(parts) for parts in zip(*pool.given, strict=True))
+    return Sample(pool.points, pool.density, given, pool.weights, pool.k, evaluations)
+
+
+class _Pool:
+    """Points of all proposals so far, with their weights and the Pareto k of these."""
+
+    def __init__(self, target: Target, rng: np.random.Generator, size: int):
+        self.target, self.rng = target, rng
+        self.proposals: list[Proposal] = []
+        self.points, self.density = np.empty((0, size)), np.empty(0)
+        self.given: list[tuple[np.ndarray, ...]] = []
+        self.weights, self.k = np.empty(0), np.inf
+
+    def add(self, centre: np.ndarray, root: np.ndarray, count: int) -> None:
+        """Draw from another proposal, and weight all points anew.
+
+        Parameters
+        ----------
+        centre, root : (d,) array, (d, d) array
+            Of the t.
+        count : int
+            Its number of points.
+        """
+        self.proposals.append(Proposal(centre, root, count))
+        new = self.proposals[-1].draw(self.rng)
+        value, found = self.target.evaluate(new)
+        self.points, self.density = np.concatenate([self.points, new]), np.append(self.density, value)
+        self.given.append(found)
+        self.weights, self.k = smoothed(self.density - mixture(self.proposals, self.points))
+
+
+def laplace(target: Target, start: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """The mode and a root of the inverse of minus the Hessian there, not narrower than the density allows.
+
+    Parameters
+    ----------
+    target : Target
+        The posterior.
+    start : (d,) array
+        Where the search starts.
+
+    Returns
+    -------
+    (d,) array, (d, d) array, int
+        The mode, a lower triangular root of a covariance matrix, and the number of gradients.
+    """
+    calls = 0
+
+    def minus(point: np.ndarray) -> tuple[float, np.ndarray]:
+        nonlocal calls
+        calls += 1
+        value, gradient = target.slope(point)
+        finite = np.isfinite(value) and np.isfinite(gradient).all()
+        return (-value, -gradient) if finite else (np.inf, np.zeros_like(point))
+
+    found: Any = optimize.minimize(minus, start, jac=True, method="BFGS", options={"gtol": NEAR_MODE})
+    mode, size = found.x, len(start)
+    hessian = np.empty((size, size))
+    for k, step in enumerate(STEP * np.eye(size)):
+        hessian[k] = (minus(mode + step)[1] - minus(mode - step)[1]) / (2.0 * STEP)
+    values, vectors = np.linalg.eigh(0.5 * (hessian + hessian.T))
+    covariance = (vectors / np.maximum(values, FLATTEST)) @ vectors.T
+    return mode, np.linalg.cholesky(covariance), calls
+
+
+def mixture(proposals: list[Proposal], points: np.ndarray) -> np.ndarray:
+    """Log density of the proposals' mixture, up to a constant.
+
+    Parameters
+    ----------
+    proposals : list of Proposal
+        Each weighs as many as its points.
+    points : (N, d) array
+        Coordinates.
+
+    Returns
+    -------
+    (N,) array
+    """
+    total = sum(proposal.size for proposal in proposals)
+    parts = [np.log(own.size / total) + own.log_density(points) for own in proposals]
+    return np.logaddexp.reduce(parts)
+
+
+def smoothed(log_ratios: np.ndarray) -> tuple[np.ndarray, float]:
+    """Pareto smoothed weights with sum 1, and the Pareto k of the raw ones.
+
+    Parameters
+    ----------
+    log_ratios : (N,) array
+        Posterior over proposal; NaN where the posterior cannot be evaluated: weight 0. With too few others all
+        weights are equal, and k is infinite.
+
+    Returns
+    -------
+    (N,) array, float
+    """
+    known = np.isfinite(log_ratios)
+    if known.sum() < LEAST:
+        return np.full(len(log_ratios), 1.0 / len(log_ratios)), np.inf
+    log_weights, k = array_stats.psislw(-log_ratios[known])
+    weights = np.zeros(len(log_ratios))
+    weights[known] = np.exp(log_weights)
+    return weights / weights.sum(), float(k)
+
+
+def adapted(points: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Centre and root of the next proposal: weighted mean, and covariance somewhat widened.
+
+    Where few points carry the weight, the weights are flattened until several per coordinate do.
+
+    Parameters
+    ----------
+    points : (N, d) array
+        Coordinates.
+    weights : (N,) array
+        With sum 1.
+
+    Returns
+    -------
+    (d,) array, (d, d) array
+    """
+    need = 5.0 * (points.shape[1] + 1)
+    for _ in range(FLATTER):
+        if 1.0 / np.sum(weights**2) >= need:
+            break
+        weights = np.sqrt(weights)
+        weights = weights / weights.sum()
+    centre = weights @ points
+    away = points - centre
+    covariance = (away * weights[:, None]).T @ away
+    scale = np.trace(covariance) / len(covariance)
+    return centre, np.linalg.cholesky(WIDER * covariance + 1e-8 * scale * np.eye(len(covariance)))

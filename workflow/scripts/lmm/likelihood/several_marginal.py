@@ -1,0 +1,131 @@
+"""Marginal log likelihood of all roots L_k and sigma of several factors, with beta integrated out.
+
+As `marginal` has it for one factor: beta is flat or normal, D_k = L_k L_k' in original units or in coordinates of the
+caller's (docs/statistics.md, section 10).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lmm.likelihood.marginal import log_density_of, prior_of_fixed
+from lmm.likelihood.remainder import Terms
+from lmm.likelihood.several_information import Information
+from lmm.likelihood.several_problem import SeveralProblem
+
+
+@dataclass(frozen=True)
+class SeveralMarginal:
+    """The density over moments.
+
+    Attributes
+    ----------
+    problem : SeveralProblem
+    transforms : tuple of (q_k, q_k) arrays
+        lambda_k = transform @ L_k / sigma, sigma in the kernel's units.
+    prior : (p + 1, p + 1) array
+        Gram matrix of beta's normal prior in the kernel's coordinates; zeros where it is flat.
+    constant : float
+        What -2 log p gains by the change of coordinates and the prior of beta.
+    """
+
+    problem: SeveralProblem
+    transforms: tuple[np.ndarray, ...]
+    prior: np.ndarray
+    constant: float
+
+    @classmethod
+    def of(
+        cls,
+        problem: SeveralProblem,
+        random_maps: Sequence[np.ndarray],
+        mean: np.ndarray | None = None,
+        root: np.ndarray | None = None,
+    ) -> "SeveralMarginal":
+        """The density for roots of the covariance matrices of v_k, u_k = random_map @ v_k.
+
+        Parameters
+        ----------
+        problem : SeveralProblem
+            The model over moments.
+        random_maps : sequence of (q_k, q_k) arrays
+            To original units.
+        mean, root : (p,), (r, p) arrays, optional
+            Normal prior of beta: see `marginal.pack_problem`.
+
+        Returns
+        -------
+        SeveralMarginal
+        """
+        pairs = zip(problem.z_maps, random_maps, strict=True)
+        transforms = tuple(problem.y_scale * np.linalg.solve(z_map, own) for z_map, own in pairs)
+        prior, constant = np.zeros_like(problem.total), problem.constant(True)
+        if root is not None:
+            prior, _, proper = prior_of_fixed(problem, mean, root)
+            constant = constant if proper is None else proper
+        return cls(problem, transforms, prior, constant)
+
+    def at(self, roots: Sequence[np.ndarray], sigma: float, derive: bool) -> tuple[list, float, Terms]:
+        """Relative factors, sigma in the kernel's units, and the criterion's terms.
+
+        Parameters
+        ----------
+        roots : sequence of (q_k, q_k) arrays
+            L_k.
+        sigma : float
+            Residual sd, original units.
+        derive : bool
+            Whether derivatives are wanted.
+
+        Returns
+        -------
+        list of (q_k, q_k) arrays, float, Terms
+        """
+        factors = [transform @ root / sigma for transform, root in zip(self.transforms, roots, strict=True)]
+        own = sigma / self.problem.y_scale
+        return (
+            factors,
+            own,
+            self.problem.terms(self.problem.packed(factors), True, derive, self.prior * own**2),
+        )
+
+    def value(self, terms: Terms, own: float) -> float:
+        """Log density from the terms at sigma = `own`, in the kernel's units."""
+        return float(log_density_of(terms.logdet, terms.rss, own, self.problem.df(True), self.constant))
+
+    def slope(self, roots: Sequence[np.ndarray], sigma: float) -> tuple[float, list[np.ndarray], float]:
+        """Log density, and its derivatives in the elements of all L_k and in sigma.
+
+        Parameters
+        ----------
+        roots : sequence of (q_k, q_k) arrays
+            L_k.
+        sigma : float
+            Residual sd, original units.
+
+        Returns
+        -------
+        float, list of (q_k, q_k) arrays, float
+            NaN where the density cannot be evaluated.
+        """
+        factors, own, terms = self.at(roots, sigma, True)
+        if not np.isfinite(terms.logdet):
+            return np.nan, [np.full_like(root, np.nan) for root in roots], np.nan
+        information, s2, df = (
+            Information(self.problem, tuple(factors), terms, True),
+            own**2,
+            self.problem.df(True),
+        )
+        p = self.problem.p
+        d_own = 2.0 * df / own - 2.0 * terms.rss / (s2 * own)
+        d_roots = []
+        for k, (transform, factor) in enumerate(zip(self.transforms, factors, strict=True)):
+            e = information.errors(k)
+            change = 2.0 * (information.slope(k) - e.T @ e @ factor / s2)
+            d_own -= float(np.sum(change * factor)) / own
+            d_roots.append(-0.5 * transform.T @ change / sigma)
+        around = np.append(terms.beta, -1.0)  # the prior's share: log|S_X + s2 P| and its quadratic form
+        d_own += 2.0 * own * float(np.sum(terms.phi * self.prior[:p, :p]))
+        d_own += 2.0 / own * float(around @ self.prior @ around)
+        return self.value(terms, own), d_roots, -0.5 * d_own / self.problem.y_scale
