@@ -64,6 +64,8 @@ def model_moments(wildcards):
     }
     if studies[wildcards.study]["models"] == "several":
         found["cells"] = f"{base}/models/cells.parquet"
+    if studies[wildcards.study]["responses"] > 1:  # each has moments of its own
+        found |= rows(wildcards)
     return found
 
 

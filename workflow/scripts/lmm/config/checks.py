@@ -4,6 +4,7 @@ import glob
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -269,11 +270,13 @@ def check_models(settings: StudySettings, formula: Formula, simulated: bool) -> 
     for name, text in settings.models.items():
         own = parse(text, f"models.{name}")
         if own.measured != formula.measured:
-            what = (
-                f"'{text}': response is '{own.measured}'; expected the study's, '{formula.measured}': likelihoods, "
-                "AIC and BIC of different responses cannot be compared"
-            )
-            raise StudyError(f"models.{name}", what)
+            same = replace(own, response=formula.response).measured == formula.measured
+            if simulated or not same or own.measures != formula.measures or len(own.measures) != 1:
+                what = (
+                    f"'{text}': response is '{own.measured}'; expected the study's, '{formula.measured}', or a "
+                    "function of its column: likelihoods, AIC and BIC of different data cannot be compared"
+                )
+                raise StudyError(f"models.{name}", what)
         known = {factor.group for factor in formula.factors}
         for factor in own.factors:
             if factor.group not in known:
