@@ -31,6 +31,7 @@ import replay as replay_script
 import running.frame
 from conftest import ROOT
 from lmm import frames
+from lmm.comparison.responses import log_derivative
 from lmm.config.load import load
 from lmm.core.errors import StudyError
 from lmm.data import checks, ingest
@@ -141,12 +142,13 @@ CONFIGURATIONS = [
     (sim(engines={'reml': {'df': ['normal', 'satterthwaite']}}), "studies.s.engines.reml.df: a list is for a study with `replicates`; expected one of satterthwaite, kenward-roger or normal"),
     (sim(engines={'reml': {'df': 'kenward-roger', 'method': 'ml'}}), "studies.s.engines.reml.df: kenward-roger adjusts REML's fits, and method is ml; expected satterthwaite or normal"),
     (sim(effects=[{'by': 'x'}]), "studies.s.effects.0: expected one of means and slopes"),
+    (sim(labels={'X': 'caffeine'}), "studies.s.labels.X: no column of the formula; did you mean 'x'? expected one of: y, x, g"),
     (sim(effects=[{'slopes': 'x'}, {'means': 'w'}]), "studies.s.effects.1: 'w' is not a predictor"),
     (sim(effects=[{'slopes': 'x', 'contrasts': {'a': [1, -1]}, 'adjust': 'tukey'}]), "studies.s.effects.0.adjust: tukey is for pairwise contrasts; expected holm, bonferroni or none"),
     (sim(effects=[{'slopes': 'x'}], replicates=2), "studies.s.effects: is for a study without `replicates`; expected one of the two"),
     (sim(bootstrap=10), "studies.s.bootstrap: 10: data sets of a bootstrap are for `models`; expected both or neither"),
     (sim(models={'a': 'y ~ x + (1 | g)', 'b': 'y ~ 1 + (1 | g)'}, replicates=2), "studies.s.models: is for a study without `replicates`; expected one of the two"),
-    (sim(models={'a': 'y ~ x + (1 | g)', 'b': 'np.log(y) ~ x + (1 | g)'}), "studies.s.models.b: 'np.log(y) ~ x + (1 | g)': response is 'np.log(y)'; expected the study's, 'y': likelihoods, AIC and BIC of different responses cannot be compared"),
+    (sim(models={'a': 'y ~ x + (1 | g)', 'b': 'np.log(y) ~ x + (1 | g)'}), "studies.s.models.b: 'np.log(y) ~ x + (1 | g)': response is 'np.log(y)'; expected the study's, 'y', or a function of its column: likelihoods, AIC and BIC of different data cannot be compared"),
     (sim(models={'a': 'y ~ x + (1 | g)', 'b': 'y ~ x + (1 | h)'}), "studies.s.models.b: 'y ~ x + (1 | h)': 'h' is no grouping factor of the study; expected g"),
     (sim(formula='y | weights(w) ~ x + (1 | g)'), "studies.s.weights: 'w': is for a study with `data` and no `replicates`; expected it without"),
     (own(formula='y | weights(w) ~ x + (1 | g)', engines={'pymc': {'model': 'full'}}), "studies.s.engines.pymc.model: 'full': has no weights; expected the marginal model"),
@@ -689,6 +691,11 @@ def weights(root):
     build(parse("y | weights(w) ~ x + (1 | g)"), frame).weights(frame)
 
 
+def steps(root):
+    frame = rows(x=[0.0, 1, 2, 3])
+    log_derivative(build(parse("np.floor(y / 3) ~ x + (1 | g)"), frame), frame)
+
+
 def weights_in_a_file(root):
     (root / "d.csv").write_text("y,x,g,w\n1,1,a,1\n2,3,a,0\n3,0,b,1\n4,2,b,1\n")
     formula = parse("y | weights(w) ~ x + (1 | g)")
@@ -801,6 +808,7 @@ OTHERS = {
                                   "data: column 'x': value 'w' is not among its levels; expected one of: u, v"),
     "not finite": (finite, "formula: 'np.log(x)': -inf in the row {'y': 1.0, 'x': 0.0, 'g': 'a'}, expected a finite number"),
     "weights": (weights, "data: column 'w': -1, expected weights above 0"),
+    "no derivative": (steps, "models: response 'np.floor(y / 3)': no derivative at y = 1; expected a function of y alone that is smooth where the data are"),
     "weights in a file": (weights_in_a_file, "<tmp>/d.csv: column 'w': 0 in row 2, expected weights above 0"),
     "not finite, in a file": (not_finite_in_a_file, "<tmp>/d.csv: column 'x': 0 in row 3, where 'np.log(x)' is -inf; expected numbers that give it a finite value"),
     "order of categories": (orders(["v", "u"], ["u", "v"]), "<tmp>/1.parquet: column 'x': categories 'u', 'v', expected 'v', 'u' as in <tmp>/0.parquet, in one order throughout: the first is the reference level"),

@@ -7,8 +7,12 @@ import pandas as pd
 import pytest
 
 import inference_cases as cases
-from lmm.comparison.models import Comparison
+from lmm.comparison import responses
+from lmm.comparison.models import Comparison, criteria, tests
+from lmm.core.errors import StudyError
 from lmm.engines.pymc import models as elpd
+from lmm.inference.exact import optimum_of, problem_for
+from lmm.model.design import build
 from lmm.model.formula import parse
 from lmm.moments import stage
 
@@ -43,7 +47,7 @@ def sleep():
 
 
 def test_criteria_are_lme4s(sleep):
-    table = sleep.criteria().set_index("model")
+    table = criteria([sleep]).set_index("model")
     for name in ("sleepstudy", "sleepstudy_plain", "sleepstudy_intercept"):
         lme4 = cases.EXACT[name]["lme4"]
         found = table.loc[name, ["logLik", "AIC", "BIC"]].astype(float)
@@ -91,14 +95,14 @@ def test_models_with_factors_against_lme4():
         "constant": cases.R["comparisons"]["random"]["null"],
     }
     table = compared(formulas, cases.ROWS)
-    criteria = table.criteria().set_index("model")
+    ranked = criteria([table]).set_index("model")
     lme4 = cases.R["comparisons"]["fixed"]
-    assert criteria.loc[["small", "large"], "AIC"].tolist() == pytest.approx(lme4["AIC"], abs=1e-6)
-    assert criteria.loc[["small", "large"], "BIC"].tolist() == pytest.approx(lme4["BIC"], abs=1e-6)
-    assert criteria.loc[["small", "large"], "parameters"].tolist() == lme4["parameters"]
-    tests = table.tests().set_index(["null", "alternative"])
+    assert ranked.loc[["small", "large"], "AIC"].tolist() == pytest.approx(lme4["AIC"], abs=1e-6)
+    assert ranked.loc[["small", "large"], "BIC"].tolist() == pytest.approx(lme4["BIC"], abs=1e-6)
+    assert ranked.loc[["small", "large"], "parameters"].tolist() == lme4["parameters"]
+    tested = table.tests().set_index(["null", "alternative"])
     random = cases.R["comparisons"]["random"]
-    assert tests.loc[("constant", "small")].chisq == pytest.approx(random["chisq"], abs=1e-6)
+    assert tested.loc[("constant", "small")].chisq == pytest.approx(random["chisq"], abs=1e-6)
 
 
 def test_two_variances_at_once_have_no_known_distribution():
@@ -131,3 +135,38 @@ def test_groups_that_importance_sampling_fails_are_named(monkeypatch, sleep):
         "elpd of sleepstudy: Pareto k is above 0.70 for 308, 335",
     ]
     assert table["largest_pareto_k"].tolist() == [0.93]
+
+
+def test_a_models_likelihood_of_a_transformed_response_is_one_of_the_response():
+    """log(y): sum of the logarithms of 1/y; and a change of unit changes no criterion."""
+    rows = pd.read_csv(cases.FILES["sleepstudy"]).astype({"Subject": str})
+    data = {"columns": cases.columns(rows), "rows": len(rows), "groups": 18, "sources": ["d.csv"]}
+    data["factors"] = [{"group": "Subject", "levels": 18}]
+    models = {
+        "plain": "Reaction ~ Days + (1 | Subject)",
+        "log": "np.log(Reaction) ~ Days + (1 | Subject)",
+        "seconds": "I(Reaction / 1000) ~ Days + (1 | Subject)",
+        "log_slope": "np.log(Reaction) ~ Days + (Days | Subject)",
+    }
+    own, others = responses.by_response(models, "Reaction")
+    assert [list(own), *map(list, others)] == [["plain"], ["log", "log_slope"], ["seconds"]]
+    every = [compared(own, rows), *(responses.transformed(one, data, rows, "drop") for one in others)]
+    table = criteria(every).set_index("model")
+    # the error of the central difference, 1e-10 per row
+    assert every[1].log_derivative == pytest.approx(-np.log(rows.Reaction).sum(), abs=1e-7)
+    by_hand = optimum_of(problem_for(every[1].moments, every[1].terms["log"], True), True)
+    assert table.logLik["log"] == pytest.approx(
+        -0.5 * by_hand.criterion - np.log(rows.Reaction).sum(), abs=1e-7
+    )
+    assert table.AIC["seconds"] == pytest.approx(table.AIC["plain"], abs=1e-6)
+    assert table.weight.sum() == pytest.approx(1.0)
+    tested = tests(every)
+    assert tested[["null", "alternative"]].to_numpy().tolist() == [["log", "log_slope"]]
+    assert "the response is np.log(Reaction)" in every[1].notes()[-1]
+
+
+def test_a_response_that_is_not_smooth_has_no_likelihood_of_the_column():
+    rows = pd.read_csv(cases.FILES["sleepstudy"])
+    design = build(parse("np.floor(Reaction) ~ Days + (1 | Subject)"), rows)
+    with pytest.raises(StudyError, match="no derivative at Reaction = 249"):
+        responses.log_derivative(design, rows)

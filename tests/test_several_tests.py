@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lmm.comparison.models import Comparison
+from lmm.comparison.models import Comparison, criteria
 from lmm.inference.exact import optimum_of, problem_for
 from lmm.inference.several_derivatives import by_factors
 from lmm.model.terms import Terms
@@ -68,7 +68,7 @@ def test_models_with_some_of_the_factors():
     models = {name: model_of(frame, text) for name, text in formulas.items()}
     terms: dict[str, Terms] = {name: model.terms for name, model in models.items()}
     compared = Comparison(models["both"].moments, formulas, terms)
-    table = compared.criteria().set_index("model")
+    table = criteria([compared]).set_index("model")
     assert table["logLik"]["both"] == pytest.approx(table["logLik"]["swapped"], abs=1e-6)
     alone = optimum_of(problem_for(models["subjects"].moments, terms["subjects"], True), True)
     assert table["logLik"]["subjects"] == pytest.approx(-0.5 * alone.criterion, abs=1e-6)

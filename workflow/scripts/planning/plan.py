@@ -92,6 +92,7 @@ def study_plan(study) -> dict[str, Any]:
         "reads_rows": [name for name in study.engines if engines.row(name).reads_rows(stages[name])],
         "strict": settings.on_failed_gate == "error",
         "models": _models(settings.models),
+        "responses": _responses(settings.models),
         "recovery": replicates.recovery(study, stages, starts(study)),
         "stages": stages,
     }
@@ -104,6 +105,13 @@ def _models(models: Mapping[str, str] | None) -> str | None:
     if not models:
         return None
     return "several" if any(parse(text).several for text in models.values()) else "one"
+
+
+def _responses(models: Mapping[str, str] | None) -> int:
+    """Number of responses of the models to compare."""
+    from lmm.model.formula import parse
+
+    return len({parse(text).measured for text in (models or {}).values()})
 
 
 def starts(study) -> list[str]:
@@ -127,6 +135,7 @@ def _stages(study) -> dict[str, dict[str, Any]]:
     models = {name: parse(text).text for name, text in (study.settings.models or {}).items()}
     common = {"formula": study.formula.text, "conf_level": study.settings.conf_level}
     shown = common | {"title": study.title, "engines": list(study.engines), "simulate": bool(study.simulate)}
+    shown |= {"labels": study.settings.plain()["labels"]}
     deficient = {"rank_deficient": "error" if study.simulate else study.settings.rank_deficient}
     stages = {
         "moments": {"formulas": formulas} | deficient,
@@ -135,9 +144,12 @@ def _stages(study) -> dict[str, dict[str, Any]]:
         "report": shown | {"configuration": study.settings.plain()},
     }
     if models:
-        stages["model_moments"] = {"formulas": list(dict.fromkeys(models.values()))} | deficient
+        alike = [text for text in models.values() if parse(text).measured == study.formula.measured]
+        every = {"formulas": list(dict.fromkeys(alike or [study.formula.text]))}
+        stages["model_moments"] = every | deficient
         count = study.settings.bootstrap or 0
-        stages["models"] = {"models": models, "bootstrap": count, "seed": study.seed, "bayes": None}
+        about = {"response": study.formula.measured, "bootstrap": count, "seed": study.seed, "bayes": None}
+        stages["models"] = {"models": models} | about | deficient
     for engine in study.engines:
         stages[engine] = common | study.engine(engine) | {"formula": study.formula_for(engine).text}
     bayes = engines.first(study.engines, engines.BAYES)

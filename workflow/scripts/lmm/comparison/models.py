@@ -1,6 +1,6 @@
 """Comparison of models of the same rows: information criteria, and likelihood-ratio tests of nested pairs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -35,12 +35,22 @@ class Comparison:
         With the columns and grouping factors of all models.
     formulas : mapping of name to formula
     terms : mapping of name to Terms
+    log_derivative : float
+        Sum over the rows of log |g'(y)| where the response is a function g of the study's.
+    response : str
+        That response; empty: the study's own.
     """
 
     def __init__(
-        self, moments: Moments | SeveralMoments, formulas: Mapping[str, str], terms: Mapping[str, Terms]
+        self,
+        moments: Moments | SeveralMoments,
+        formulas: Mapping[str, str],
+        terms: Mapping[str, Terms],
+        log_derivative: float = 0.0,
+        response: str = "",
     ):
         self.moments, self.formulas, self.terms = moments, formulas, terms
+        self.log_derivative, self.response = log_derivative, response
         self._fits: dict[tuple[str, bool], Optimum | SeveralOptimum] = {}
 
     def fit(self, name: str, ml: bool) -> Optimum | SeveralOptimum:
@@ -51,13 +61,8 @@ class Comparison:
             self._fits[name, ml] = optimum_of(problem_for(own, terms, ml), ml)
         return self._fits[name, ml]
 
-    def criteria(self, elpd: pd.DataFrame | None = None) -> pd.DataFrame:
-        """models.csv: ML's log likelihood, AIC and BIC with lme4's counts, and Akaike weights.
-
-        Parameters
-        ----------
-        elpd : DataFrame, optional
-            Of the Bayesian fits by model: see `engines.pymc.models.compared`.
+    def likelihoods(self) -> pd.DataFrame:
+        """ML's log likelihood, AIC and BIC of every model, with lme4's counts, for the study's response.
 
         By ML, because REML's likelihoods of models with different fixed effects are of different data.
         """
@@ -65,7 +70,8 @@ class Comparison:
         for name, formula in self.formulas.items():
             own, best = self.terms[name], self.fit(name, True)
             count = len(own.fixed) + sum(len(layout(g.blocks).rows) for g in own.groupings) + 1
-            found = information_criteria(best.criterion, count, self.moments.n_rows)
+            deviance = best.criterion - 2.0 * self.log_derivative
+            found = information_criteria(deviance, count, self.moments.n_rows)
             status = "non-converged" if not best.certified else "singular" if best.singular else "ok"
             rows.append(
                 {
@@ -78,14 +84,7 @@ class Comparison:
                     "status": status,
                 }
             )
-        table = pd.DataFrame(rows)
-        for criterion in ("AIC", "BIC"):
-            table[f"delta_{criterion}"] = table[criterion] - table[criterion].min()
-        weight = np.exp(-0.5 * table["delta_AIC"])
-        table["weight"] = weight / weight.sum()
-        if elpd is not None:
-            table = table.merge(elpd, on="model", how="left")
-        return table.reindex(columns=MODELS)
+        return pd.DataFrame(rows)
 
     def pairs(self) -> tuple[list[tuple[str, str, Nesting]], list[tuple[str, str]]]:
         """Nested pairs, the smaller model first, and pairs that are not nested."""
@@ -143,9 +142,49 @@ class Comparison:
         """Which pairs have no test, and which tests have a known null distribution only by bootstrap."""
         nested, apart = self.pairs()
         said = [f"{a} and {b} are not nested: compared by criteria, without a test" for a, b in apart]
+        if self.response:
+            said.append(
+                f"{' and '.join(self.formulas)}: the response is {self.response}; logLik, AIC and BIC are those of "
+                f"the study's response, by the logarithm of the derivative (in sum {self.log_derivative:.2f}); "
+                "no test against models of another response, and no elpd"
+            )
         return said + [
             f"{large} has {found.variances} more variances than {small}, whose null distribution is not known: "
             "the chi-square is conservative, the bootstrap is not"
             for small, large, found in nested
             if found.variances > 1
         ]
+
+
+def criteria(compared: Sequence[Comparison], elpd: pd.DataFrame | None = None) -> pd.DataFrame:
+    """models.csv: criteria of all models, differences from the best one, and Akaike weights.
+
+    Parameters
+    ----------
+    compared : sequence of Comparison
+        Of each response.
+    elpd : DataFrame, optional
+        Of the Bayesian fits by model: see `engines.pymc.models.compared`.
+    """
+    table = pd.concat([one.likelihoods() for one in compared], ignore_index=True)
+    for criterion in ("AIC", "BIC"):
+        table[f"delta_{criterion}"] = table[criterion] - table[criterion].min()
+    weight = np.exp(-0.5 * table["delta_AIC"])
+    table["weight"] = weight / weight.sum()
+    if elpd is not None:
+        table = table.merge(elpd, on="model", how="left")
+    return table.reindex(columns=MODELS)
+
+
+def tests(compared: Sequence[Comparison], count: int = 0, seed: int = 1) -> pd.DataFrame:
+    """tests.csv: tests of the nested pairs of each response.
+
+    Parameters
+    ----------
+    compared : sequence of Comparison
+        Of each response.
+    count, seed : int
+        Of `Comparison.tests`.
+    """
+    found = [table for one in compared if len(table := one.tests(count, seed))]
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=TESTS)

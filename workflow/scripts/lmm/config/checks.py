@@ -4,9 +4,11 @@ import glob
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from lmm.config.base import nearest
 from lmm.config.designs import DesignPoint
 from lmm.config.engines import Priors
 from lmm.config.simulation_checks import not_among
@@ -245,6 +247,15 @@ def check_effects(settings: StudySettings, formula: Formula) -> None:
         raise StudyError("effects", "is for a study without `replicates`; expected one of the two")
 
 
+def check_labels(settings: StudySettings, formula: Formula) -> None:
+    """Refuse labels of columns that the formula does not have."""
+    for column in settings.labels:
+        if column not in formula.variables:
+            raise StudyError(
+                f"labels.{column}", f"no column of the formula; {nearest(column, list(formula.variables))}"
+            )
+
+
 def check_models(settings: StudySettings, formula: Formula, simulated: bool) -> None:
     """Refuse models that are not of the study's rows, or whose likelihoods are of different responses."""
     if settings.models is None:
@@ -259,11 +270,13 @@ def check_models(settings: StudySettings, formula: Formula, simulated: bool) -> 
     for name, text in settings.models.items():
         own = parse(text, f"models.{name}")
         if own.measured != formula.measured:
-            what = (
-                f"'{text}': response is '{own.measured}'; expected the study's, '{formula.measured}': likelihoods, "
-                "AIC and BIC of different responses cannot be compared"
-            )
-            raise StudyError(f"models.{name}", what)
+            same = replace(own, response=formula.response).measured == formula.measured
+            if simulated or not same or own.measures != formula.measures or len(own.measures) != 1:
+                what = (
+                    f"'{text}': response is '{own.measured}'; expected the study's, '{formula.measured}', or a "
+                    "function of its column: likelihoods, AIC and BIC of different data cannot be compared"
+                )
+                raise StudyError(f"models.{name}", what)
         known = {factor.group for factor in formula.factors}
         for factor in own.factors:
             if factor.group not in known:

@@ -112,6 +112,13 @@ class Formula:
         return self.response + weights + "".join(f" - offset({name})" for name in self.offsets)
 
     @property
+    def measures(self) -> tuple[str, ...]:
+        """Columns that the response is a function of."""
+        keys = (column for factor in self.factors for column in factor.columns)
+        others = {*self.predictors, *keys, self.weights, *self.offsets}
+        return tuple(name for name in self.variables if name not in others)
+
+    @property
     def several(self) -> bool:
         """Whether there are several grouping factors."""
         return len(self.factors) > 1
