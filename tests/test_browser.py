@@ -59,6 +59,7 @@ def visit(browser, file):
             ),
         )
         page.goto(file.as_uri())
+        page.evaluate("document.querySelectorAll('main details').forEach((one) => { one.open = true; })")
         page.wait_for_selector("div.dt-container")
         return page
 
@@ -215,7 +216,7 @@ def test_what_is_put_into_the_page_does_not_run_and_sends_nothing(browser, file)
     # the browser names a request that the policy stops, and why, before anything is sent
     page.on("requestfailed", lambda request: refused.append((request.url, request.failure)))
     page.goto(file.as_uri())
-    page.wait_for_selector("div.dt-container")
+    page.wait_for_selector("div.dt-container", state="attached")
     page.evaluate(WATCH)
     assert page.evaluate(INJECTED) == "refused"
     page.wait_for_function("violations.length >= 6")

@@ -10,11 +10,12 @@ from lmm.engines import mixedlm, reml, several_reml
 from lmm.engines.pymc.gates import status_of
 from lmm.inference import estimable
 from lmm.inference.derivatives import by_group
-from lmm.inference.identified import at_estimates, information, unidentified, unidentified_at
+from lmm.inference.identified import information
 from lmm.inference.intervals import variance_values
 from lmm.inference.optimum import optimum
 from lmm.inference.several_derivatives import by_factors
 from lmm.inference.several_optimum import optimum as several_optimum
+from lmm.inference.unidentified import at_estimates, unidentified, unidentified_at
 from lmm.likelihood.problem import problem_of
 from lmm.model.design import build
 from lmm.model.formula import parse

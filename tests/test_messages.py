@@ -142,6 +142,7 @@ CONFIGURATIONS = [
     (sim(engines={'reml': {'df': ['normal', 'satterthwaite']}}), "studies.s.engines.reml.df: a list is for a study with `replicates`; expected one of satterthwaite, kenward-roger or normal"),
     (sim(engines={'reml': {'df': 'kenward-roger', 'method': 'ml'}}), "studies.s.engines.reml.df: kenward-roger adjusts REML's fits, and method is ml; expected satterthwaite or normal"),
     (sim(effects=[{'by': 'x'}]), "studies.s.effects.0: expected one of means and slopes"),
+    (sim(labels={'X': 'caffeine'}), "studies.s.labels.X: no column of the formula; did you mean 'x'? expected one of: y, x, g"),
     (sim(effects=[{'slopes': 'x'}, {'means': 'w'}]), "studies.s.effects.1: 'w' is not a predictor"),
     (sim(effects=[{'slopes': 'x', 'contrasts': {'a': [1, -1]}, 'adjust': 'tukey'}]), "studies.s.effects.0.adjust: tukey is for pairwise contrasts; expected holm, bonferroni or none"),
     (sim(effects=[{'slopes': 'x'}], replicates=2), "studies.s.effects: is for a study without `replicates`; expected one of the two"),

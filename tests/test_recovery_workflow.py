@@ -185,7 +185,7 @@ def test_a_replay_of_own_data_has_the_replicates_fits_and_the_whole_report(finis
     again = replay(finished, "own", "1", "--config", "config/own.yaml")
     assert again.returncode == 0, again.stdout + again.stderr
     (place,) = (finished.root / "results/replays").glob("own-*-1")
-    assert "What was simulated" in (place / "results/report.html").read_text()
+    assert "were simulated" in (place / "results/report.html").read_text()
     table = replicates(finished, "own").query("replicate == 1 and effect in ('fixed', 'ran_pars')")
     fit = pd.read_csv(place / "results/own/reml/parameters.csv").set_index("term")
     columns = ["truth", "estimate", "std_error", "conf_low", "conf_high"]

@@ -139,7 +139,7 @@ def test_what_is_in_one_run_only_is_said(pair):
     assert found["sd__Observation estimate"] in ("only in B", "only in A")
     assert set(verdicts(pair, engine="pymc").values()) == {"only in A"}
     text = Text(runs_page.compare(*pair)).text
-    assert "1 fit ended otherwise in B than in A." in text
+    assert "1 fit changed status from A to B." in text
     assert "tea, PyMC: ok → not there" in text
 
 

@@ -16,13 +16,14 @@ import made_results
 from lmm.core.store import read_json, write_json, write_table
 from lmm.recovery.calibration.verdicts import calibrate
 from lmm.recovery.performance import failures, performance
-from lmm.report import figures, methods, recovery, sections
+from lmm.report import answer, figures, methods, recovery, sections
 from lmm.report.figures.replicated import draw
+from lmm.report.text import quote
 from lmm.report.text import recovery as report_recovery_text
 from lmm.report.verdicts import cards
 from lmm.results import replicated as recovered
 from lmm.results.study import read
-from said import bayes, estimates, fits, pages, replicated, replicates, rows
+from said import answers, bayes, estimates, fits, pages, replicated, replicates, rows
 from said.reading import sentences
 
 COFFEE = made_results.REFERENCE / "coffee.csv"
@@ -257,12 +258,16 @@ def said_of(settings, paths):
     for part in sections.sections(results, dict(drawn.figures)):
         found += [(check, each) for text in [*part["text"], *part["points"]] for each in sentences(text)]
         found += [(check, part["footer"])] * bool(part["footer"])
-    found += [(check, sentence) for sentence in sentences(methods.methods(results))]
-    found += [(check, line) for card in cards(results) for _, line in card.lines]
+    said = [*answer.sentences(results), methods.methods(results), quote.results_paragraph(results)]
+    said += [line for card in cards(results) for _, line in card.lines]
+    found += [(check, sentence) for text in said for sentence in sentences(text)]
+    effects = {card.title: card.value for card in cards(results) if card.key.startswith("effect:")}
+    found += [(check, f"{title}: {value}") for title, value in effects.items()]
     for figure in drawn.figures.values():
         caption = figure.caption if figure.title != "Not drawn" else ""
         check = partial(rows.check, results, figure)
-        found += [(check, sentence) for sentence in sentences(figure.alt) + sentences(caption)]
+        alt = figure.alt if figure.title != "Not drawn" or figure.name != "effects" else ""
+        found += [(check, sentence) for sentence in sentences(alt) + sentences(caption)]
     return found
 
 
@@ -304,7 +309,7 @@ def test_every_sentence_is_true_of_the_tables(name, tmp_path):
     assert wrong(found) == []
     assert unnoticed(found) == []
     assert len(found) > 25
-    assert bayes.checks is pages.checks is fits.checks and estimates.checks is rows.checks
+    assert answers.checks is bayes.checks is pages.checks is fits.checks and estimates.checks is rows.checks
 
 
 def test_no_verdict_on_parameters_that_the_data_do_not_determine(tmp_path):

@@ -1,5 +1,7 @@
 """The report on several grouping factors: figures, tables and sentences of each."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,9 @@ import made_results
 from lmm.report import figures, sections, verdicts
 from lmm.report.figures.fits import Fitted
 from lmm.report.text import fits as text
+from lmm.report.text import quote
 from lmm.results.study import read
+from said.reading import agree
 from several import REFERENCE
 
 FORMULA = "rt ~ cond + (cond | subj) + (1 | item)"
@@ -63,7 +67,8 @@ def test_every_factor_has_its_figures_and_its_section(words):
             assert drawn[f"{name}-1"].title.startswith("subj: ")
     assert all("Not drawn" not in figure.title for figure in drawn.values())
     made = {section["key"]: section for section in sections.sections(results, drawn)}
-    assert made["factor-2"]["title"] == "Random effects of item"
+    shown = [figure.name for figure in made["random"]["figures"]]
+    assert {"caterpillar-1", "caterpillar-2", "shrinkage-2"} <= set(shown)
     tables = {table.key: table for section in made.values() for table in section["tables"]}
     assert [len(tables[f"ranef-{k}"].rows) for k in (1, 2)] == [40, 24]
     assert len(tables) == sum(len(section["tables"]) for section in made.values()), "keys are unique"
@@ -77,10 +82,14 @@ def test_sentences_name_the_factor(words):
         "899 rows in 40 levels of subj and 24 levels of item, grouped by subj and item"
         in text.data(results)[0]
     )
-    said = " ".join(text.mixed(results))
+    said = quote.results_paragraph(results)
     table = results.fits["reml"].parameters.set_index(["group", "term"])["estimate"]
-    assert f"{table['subj', 'sd__cond']:.3g} for cond of subj" in said
-    assert f"{table['item', 'sd__Intercept']:.3g} for Intercept of item" in said
+    assert "random intercepts and random slopes of cond for subj and random intercepts for item" in said
+    for words_, key in (
+        ("SD of cond by subj", ("subj", "sd__cond")),
+        ("SD of Intercept by item", ("item", "sd__Intercept")),
+    ):
+        agree(re.search(rf"{words_} = ([\d.]+)", said)[1], table[key])
     summary = verdicts.headline(results)
     assert summary["groups"] == {"subj": 40, "item": 24}
     assert summary["estimates"]["reml"]["sd__Intercept|item"] == table["item", "sd__Intercept"]

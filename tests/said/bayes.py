@@ -6,7 +6,7 @@ import numpy as np
 
 from lmm.core.words import spoken
 from said.fits import checks
-from said.reading import ENGINE, E, N, agree, column, items, p_says, percents, random_terms, term_of
+from said.reading import N, agree, column, items, p_says, percents, random_terms, term_of
 
 # ---- PyMC
 
@@ -17,7 +17,7 @@ def _(r, m):
     assert len(gates) == int(m[1]) and all(gate["passed"] for gate in gates)
 
 
-@checks(r"(\d+) of (\d+) convergence gates FAILED: (.+); do not rely on the numbers below\.")
+@checks(r"(\d+) of (\d+) convergence gates FAILED: (.+); do not rely on PyMC's numbers\.")
 def _(r, m):
     gates = r.fits["pymc"].diagnostics.gates
     failed = [gate["name"] for gate in gates if not gate["passed"]]
@@ -147,37 +147,6 @@ def _(r, m):
 
 
 # ---- comparison
-
-
-@checks(rf"({E})'s intervals contain (\d+) of (\d+) true variance parameters(?: \(not that of (.+)\))?\.")
-def _(r, m):
-    table = r.fits[ENGINE[m[1]]].parameters
-    mine = table[(table["effect"] == "ran_pars") & table["conf_low"].notna() & table["truth"].notna()]
-    held = (mine["conf_low"] <= mine["truth"]) & (mine["truth"] <= mine["conf_high"])
-    assert (int(m[2]), int(m[3])) == (held.sum(), len(held))
-    assert all(spoken(term) in (m[4] or "") for term in mine.loc[~held, "term"])
-    assert (m[4] is None) == held.all()
-
-
-@checks(r"MixedLM has no intervals for its variances here: it did not stop at reml's optimum\.")
-def _(r, m):
-    assert column(r, "mixedlm", "conf_low")[[f"sd__{t}" for t in random_terms(r)]].isna().all()
-
-
-@checks(
-    rf"The random effects of (.+) by ({E}) and ({E}) differ by at most ({N})(?: ± ({N}) \(Monte Carlo\))?(?:, "
-    rf"(.+))? \(group (.+)\)\."
-)
-def _(r, m):
-    first, second = (r.fits[ENGINE[m[k]]].ranef.set_index(["term", "level"]).loc[m[1]] for k in (2, 3))
-    off = (first["estimate"] - second["estimate"]).abs()
-    agree(m[4], off.max())
-    assert off.astype(float).idxmax() == m[7]
-    errors = max(first["std_error"].median(), second["std_error"].median())
-    if m[6]:
-        typical(m[6], off.max() / errors)
-    if m[5]:
-        agree(m[5], second["mcse_mean"][m[7]])
 
 
 def typical(text, share):

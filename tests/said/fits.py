@@ -16,6 +16,7 @@ from said.reading import (
     column,
     fixed,
     items,
+    leading,
     main,
     mixed,
     parsed,
@@ -194,23 +195,13 @@ def _(r, m):
     agree(m[2], r.fits[ENGINE[m[1]]].diagnostics.criterion)
 
 
-@checks(rf"Between-group standard deviations? (?:is|are) (.+); the residual standard deviation is ({N})\.")
-def _(r, m):
-    engine = next(name for name in ("mixedlm", "reml") if name in mixed(r))
-    found = per_term(m[1])
-    assert list(found) == random_terms(r)
-    for term, number in found.items():
-        agree(number, column(r, engine)[f"sd__{term}"])
-    agree(m[2], column(r, engine)[RESIDUAL])
-
-
 @checks(
     rf"The random effects account for ({P}) of the variance( that the fixed effects leave)? \(mean over rows, "
     rf"Johnson 2014\)(?:; their share of the summed variance components, which depends on the predictors' "
     rf"units, is ({P}))?\."
 )
 def _(r, m):
-    engine = next(name for name in ("mixedlm", "reml") if name in mixed(r))
+    engine = leading(r)
     sd = np.array([column(r, engine)[f"sd__{term}"] for term in random_terms(r)])
     sigma = column(r, engine)[RESIDUAL]
     assert (m[2] is None) == (list(fixed(r, engine).index) == ["Intercept"])
@@ -227,7 +218,7 @@ def _(r, m):
     rf"\(conditional R²\)\."
 )
 def _(r, m):
-    engine = next(name for name in ("mixedlm", "reml") if name in mixed(r))
+    engine = leading(r)
     assert list(fixed(r, engine).index) != ["Intercept"], (
         "nothing is explained by fixed effects that are not there"
     )
@@ -235,16 +226,18 @@ def _(r, m):
     percents(m[2], share(r, engine, "conditional_r2"))
 
 
-@checks(r"The identity coef = fixef \+ ranef (holds|does NOT hold) for every row \(largest error: (.+)\)\.")
+@checks(
+    r"The identity coef = fixef \+ ranef (holds|does NOT hold) for every row \((.+), largest error: (.+)\)\."
+)
 def _(r, m):
-    error = r.fits[main(r)].diagnostics.summary["coef_identity_max_error"]
+    error = r.fits[ENGINE[m[2]]].diagnostics.summary["coef_identity_max_error"]
     sd = r.data["columns"][r.data["response"]]["sd"]
     assert (m[1] == "holds") == (error <= 1e-8 * max(1.0, sd))
-    size(m[2], error)
+    size(m[3], error)
 
 
 @checks(
-    r"statsmodels' MixedLM (reached|did NOT reach) the exact REML optimum: its criterion differs by (.+) and its "
+    r"MixedLM (reached|did NOT reach) the exact REML optimum: its criterion differs by (.+) and its "
     r"standard deviations by (?:at most )?(.+) \(relative\)\."
 )
 def _(r, m):
@@ -256,8 +249,8 @@ def _(r, m):
 
 @checks(
     rf"MixedLM's standard errors of fixed effects differ from reml's by up to ({P}) \((.+): ({N}) against ({N})\): "
-    r"statsmodels takes them from the curvature of the likelihood in all parameters at once(?:, which misleads "
-    r"near the boundary \((.+)\))?\."
+    r"they come from the curvature of the likelihood in all parameters at once(?:, which misleads "
+    r"near the boundary \((.+)\))?; those of reml are of generalised least squares\."
 )
 def _(r, m):
     theirs, ours = (column(r, name, "std_error")[fixed(r, "reml").index] for name in ("mixedlm", "reml"))
@@ -280,11 +273,6 @@ def _(r, m):
         assert m[5] == " and ".join(ends)
     else:
         assert m[5] is None, "the fit is not near the boundary"
-
-
-@checks(r"Use reml's, those of generalised least squares\.")
-def _(r, m):
-    assert "reml" in mixed(r)
 
 
 # ---- influence

@@ -144,6 +144,11 @@ def main(r):
     return next(name for name in ("mixedlm", "reml", "pymc") if name in mixed(r))
 
 
+def leading(r):
+    """The engine whose numbers answer the question."""
+    return next((name for name in ("reml", "mixedlm", "pymc") if name in mixed(r)), None)
+
+
 def random_terms(r):
     return list(dict.fromkeys(r.fits[main(r)].ranef["term"]))
 

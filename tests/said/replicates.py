@@ -256,7 +256,7 @@ def _(s, m):
     percents(m[4] or "0", failed / counts.sum())
 
 
-@checks(rf"Every engine managed ({N})(?: to ({N}))? of ({N}) replicates a design\.")
+@checks(rf"Every engine managed ({N})(?: to ({N}))? of ({N}) replicates per design\.")
 def _(s, m):
     rows = table(s, "bias", "common")
     sizes = (rows["n_used"] + rows["n_missing"]).groupby(rows["design"]).max()

@@ -122,6 +122,7 @@ def everything(wildcards):
             found["coef"] = f"{base}/{name}/coef.parquet"
     if exact := engines.first(study["engines"], engines.EXACT):
         found["tests"] = f"{base}/{exact}/{engines.row(exact).files['tests']}"
+        found["fixed_effects"] = f"{base}/{exact}/{engines.row(exact).files['effects']}"
         found["influence"] = f"{base}/{exact}/influence.parquet"
         found["influence_about"] = f"{base}/{exact}/influence.json"
     if bayes := engines.first(study["engines"], engines.BAYES):

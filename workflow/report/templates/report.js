@@ -82,6 +82,28 @@
     all(".paper", box).forEach((note) => note.remove());
   }));
 
+  // ---- copying: the clipboard where the browser gives it, else the text is selected
+  for (const button of all("button.copy")) {
+    button.addEventListener("click", async () => {
+      const source = document.getElementById(button.dataset.copy), said = button.textContent;
+      try {
+        await navigator.clipboard.writeText(source.textContent.trim());
+        button.textContent = "Copied";
+      } catch {
+        getSelection().selectAllChildren(source);
+        button.textContent = "Selected";
+      }
+      setTimeout(() => { button.textContent = said; }, 2000);
+    });
+  }
+  // a link into a folded part opens it
+  const unfold = () => {
+    const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (target) for (let at = target; at; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
+  };
+  addEventListener("hashchange", unfold);
+  unfold();
+
   // ---- one group: its rows, its fits, its effects
   const NAMES = { own: "its own least squares", ols: "OLS, all groups", mixedlm: "MixedLM", reml: "reml", pymc: "PyMC" };
   const STYLE = { own: ["var(--own)", ""], ols: ["var(--ols)", ""], mixedlm: ["var(--mixedlm)", ""], reml: ["var(--reml)", "7 4"], pymc: ["var(--pymc)", "2 4"] };

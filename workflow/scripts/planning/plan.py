@@ -135,6 +135,7 @@ def _stages(study) -> dict[str, dict[str, Any]]:
     models = {name: parse(text).text for name, text in (study.settings.models or {}).items()}
     common = {"formula": study.formula.text, "conf_level": study.settings.conf_level}
     shown = common | {"title": study.title, "engines": list(study.engines), "simulate": bool(study.simulate)}
+    shown |= {"labels": study.settings.plain()["labels"]}
     deficient = {"rank_deficient": "error" if study.simulate else study.settings.rank_deficient}
     stages = {
         "moments": {"formulas": formulas} | deficient,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from lmm.config.base import nearest
 from lmm.config.designs import DesignPoint
 from lmm.config.engines import Priors
 from lmm.config.simulation_checks import not_among
@@ -244,6 +245,15 @@ def check_effects(settings: StudySettings, formula: Formula) -> None:
             )
     if settings.effects and settings.replicates is not None:
         raise StudyError("effects", "is for a study without `replicates`; expected one of the two")
+
+
+def check_labels(settings: StudySettings, formula: Formula) -> None:
+    """Refuse labels of columns that the formula does not have."""
+    for column in settings.labels:
+        if column not in formula.variables:
+            raise StudyError(
+                f"labels.{column}", f"no column of the formula; {nearest(column, list(formula.variables))}"
+            )
 
 
 def check_models(settings: StudySettings, formula: Formula, simulated: bool) -> None:

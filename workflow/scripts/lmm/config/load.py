@@ -18,6 +18,7 @@ from lmm.config.checks import (
     check_data_files,
     check_effects,
     check_engines,
+    check_labels,
     check_models,
     check_replicates,
     check_several,
@@ -239,6 +240,7 @@ def _study(name: str, raw: Any, root: Path) -> Study:
     check_beside(settings, formula, simulated)
     check_engines(settings, formula, simulated)
     check_effects(settings, formula)
+    check_labels(settings, formula)
     check_models(settings, formula, simulated)
     return Study(name, settings, designs, files, tuple(criterion.plain() for criterion in until))
 

@@ -11,7 +11,7 @@ from lmm.config.base import Settings, nearest
 Probability = Annotated[float, Field(gt=0, lt=1)]
 
 
-MOST_SIZES = 100_000  # a list in a YAML file is read at about 30,000 values a second
+MOST_SIZES = 100_000  # a list in a YAML file is read at about 30,000 values per second
 
 
 class Sizes(Settings):

@@ -39,6 +39,12 @@ def _named(value: Any) -> Any:
     return {_word(key) if key is None or isinstance(key, bool) else key: own for key, own in value.items()}
 
 
+def _levels(value: Any) -> Any:
+    """Levels as the files write them: 0 as "0"."""
+    named = _named(value)
+    return {_as_written(key): own for key, own in named.items()} if isinstance(named, dict) else named
+
+
 def _word(key: bool | None) -> str:
     return "null" if key is None else str(key).lower()
 
@@ -56,6 +62,17 @@ def _known_encoding(value: str) -> str:
         what = f"'{value}': no encoding that is known; expected utf-8, utf-16, latin-1 or another that Python has"
         raise PydanticCustomError("wrong", "{message}", {"message": what}) from None
     return value.lower()
+
+
+class Label(Settings):
+    """What people call a column."""
+
+    name: str = ""
+    """Name for people, instead of the column's."""
+    unit: str = ""
+    """Unit in the singular, such as ms, day or mmHg."""
+    levels: Annotated[dict[str, str], BeforeValidator(_levels)] = Field(default_factory=dict)
+    """Names of its levels, by the levels as the files write them."""
 
 
 class Csv(Settings):
@@ -145,6 +162,9 @@ class StudySettings(Settings):
     ) = Field(None, min_length=2)
     """Models to compare by name: formulas with the study's response and grouping factor, fitted to the same rows
     (those complete for all of them)."""
+    labels: dict[str, str | Label] = Field(default_factory=dict)
+    """Names and units of the formula's columns for the report: `Reaction: {name: reaction time, unit: ms}`, or a name
+    alone. They change no artifact but figures, tables and report."""
     conf_level: float = Field(0.95, ge=0.5, le=0.9999)
     """Level of every interval that is called conf_low, conf_high."""
     on_failed_gate: Literal["report", "error"] = "report"

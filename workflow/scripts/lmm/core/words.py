@@ -225,36 +225,61 @@ def in_errors(share: float) -> str:
     return f"{percent(share) if share >= 0.001 else f'less than {percent(0.001)}'} of a standard error"
 
 
-def p_value(value: float | None) -> str:
-    """A p-value as R prints it; < 2e-16 below double precision's."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    return (
-        "< 2e-16"
-        if value < 2.2e-16
-        else f"{value:.4f}"
-        if value >= 1e-4
-        else f"{value:.2e}".replace("-", "−")
-    )
+def places(error: float | None, most: int = 6) -> int | None:
+    """Decimals that show two significant digits of a standard error; None where there is none.
+
+    Parameters
+    ----------
+    error : float or None
+        A standard error, in the estimate's unit.
+    most : int
+        Decimals at most.
+
+    Returns
+    -------
+    int or None
+    """
+    if error is None or not math.isfinite(error) or error <= 0:
+        return None
+    return int(np.clip(1 - int(f"{error:.1e}".partition("e")[2]), 0, most))
 
 
-def p_short(value: float | None, least: float = 0.001) -> str:
-    """A p-value to three decimals; `< 0.001` below `least`, `> 0.999` above its complement, never 0 or 1.
+def estimated(value: float | None, decimals: int | None, digits: int = 3) -> str:
+    """An estimate with so many decimals, by `places`; to `digits` significant ones where it has no error.
 
-    `least` is larger where p is a share of few replicates: none of 500 is `< 0.002`.
+    Parameters
+    ----------
+    value : float or None
+        The estimate.
+    decimals : int or None
+        Decimals.
+    digits : int
+        Significant digits without decimals.
+
+    Returns
+    -------
+    str
+    """
+    return number(value, digits) if decimals is None else fixed(value, decimals)
+
+
+def p_value(value: float | None, least: float = 0.001) -> str:
+    """A p-value to three decimals, without the zero before them: `.012`, `< .001`, `> .999`, never 0 or 1.
+
+    `least` is larger where p is a share of few replicates: none of 500 is `< .002`.
     """
     if value is None or not math.isfinite(value):
         return "–"
     least = max(least, 0.001)
     if value < least * (1 - 1e-9):
-        return f"< {number(least, 1)}"
+        return f"< {number(least, 1).removeprefix('0')}"
     if value > 1.0 - least * (1 - 1e-9):
-        return f"> {given(1.0 - float(f'{least:.1g}'))}"
-    return f"{value:.3f}"
+        return f"> {given(1.0 - float(f'{least:.1g}')).removeprefix('0')}"
+    return f"{value:.3f}".removeprefix("0")
 
 
 def p_said(text: str) -> str:
-    """`p_short`'s or `p_value`'s text in a sentence: `p = 0.012`, `p < 0.001`."""
+    """`p_value`'s text in a sentence: `p = .012`, `p < .001`."""
     return f"p {text}" if text[0] in "<>" else f"p = {text}"
 
 

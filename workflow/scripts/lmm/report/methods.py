@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from lmm.core import engines
 from lmm.core.words import counted, label, listed, shortened, spoken
 from lmm.report.text.fits import dropped, sizes
 from lmm.results.study import Results
@@ -29,27 +30,20 @@ def methods(results: Results) -> str:
     said.append(
         f"The linear mixed model was {results.settings['formula']}, in the notation of lme4 (Bates et al. 2015)."
     )
-    if "ols" in results.fits:
+    if results.pooled:
         role = "served as a reference" if results.mixed else "was the only fit"
         said.append(f"Ordinary least squares, which ignores the groups, {role}.")
-    rival = "mixedlm" in results.mixed
-    if rival:
+    rivals = [name for name in results.others if name in results.mixed]
+    for engine in rivals:
+        package = engines.row(engine).packages[-1]
         said.append(
-            "The model was fitted by restricted maximum likelihood (REML) with MixedLM of "
-            f"statsmodels{_version(results, 'mixedlm', 'statsmodels')} "
-            "(Seabold & Perktold 2010)."
+            f"The model was fitted by restricted maximum likelihood (REML) with {label(engine)} of "
+            f"{package}{_version(results, engine, package)}{CITED.get(package, '')}."
         )
-    if "reml" in results.mixed:
-        fitted = (
-            "A second REML fit was made" if rival else "It was fitted by restricted maximum likelihood (REML)"
-        )
-        said.append(
-            f"{fitted} from sufficient statistics, with its optimum certified by first and second derivatives; its "
-            f"standard errors are those of generalised least squares, and standard deviations and correlations have "
-            f"{level} profile-likelihood intervals."
-        )
-    if "pymc" in results.mixed:
-        said += _bayesian(results, level)
+    if results.exact:
+        said.append(_exact(results, level, bool(rivals)))
+    if results.bayes in results.mixed:
+        said += _bayesian(results, level, results.bayes)
     if results.mixed:
         said.append(
             "Standard errors of random effects are prediction errors, the uncertainty of the fixed "
@@ -57,6 +51,28 @@ def methods(results: Results) -> str:
             "explained is averaged over rows (Johnson 2014)."
         )
     return " ".join([*said, "The analysis ran as a Snakemake workflow (Mölder et al. 2021)."])
+
+
+CITED = {"statsmodels": " (Seabold & Perktold 2010)"}
+DF = {
+    "satterthwaite": "; fixed effects were tested by t with Satterthwaite's degrees of freedom (Kuznetsova et "
+    "al. 2017)",
+    "kenward-roger": "; fixed effects were tested by t with the standard errors and degrees of freedom of Kenward "
+    "and Roger (1997)",
+    "normal": "; fixed effects were tested by the normal distribution",
+}
+
+
+def _exact(results: Results, level: str, rivals: bool) -> str:
+    details = results.fits[results.exact].diagnostics
+    by = "maximum likelihood (ML)" if details.method == "ML" else "restricted maximum likelihood (REML)"
+    kind = details.method or "REML"
+    fitted = f"A second {kind} fit was made" if rivals else f"It was fitted by {by}"
+    return (
+        f"{fitted} from sufficient statistics, with its optimum certified by first and second derivatives; its "
+        f"standard errors are those of generalised least squares, and standard deviations and correlations have "
+        f"{level} profile-likelihood intervals{DF.get(details.df, '')}."
+    )
 
 
 def _of(parameter: str) -> str:
@@ -75,10 +91,11 @@ def _length(setting: Mapping[str, Any]) -> str:
     )
 
 
-def _bayesian(results: Results, level: str) -> list[str]:
-    details = results.fits["pymc"].diagnostics
-    setting = ((results.settings.get("configuration") or {}).get("engines") or {}).get("pymc") or {}
-    sampler = f"nutpie{_version(results, 'pymc', 'nutpie')}"
+def _bayesian(results: Results, level: str, engine: str) -> list[str]:
+    details = results.fits[engine].diagnostics
+    setting = ((results.settings.get("configuration") or {}).get("engines") or {}).get(engine) or {}
+    package, sampler = engines.row(engine).packages[:2]
+    sampler += _version(results, engine, sampler)
     sampled, then = "the joint posterior of fixed effects, random effects and variance parameters", ""
     if details.summary.get("model") != "full":
         sampled = "the marginal posterior of the variance parameters"
@@ -90,7 +107,7 @@ def _bayesian(results: Results, level: str) -> list[str]:
         f"{details.summary.get('pareto_k', 0.0):.2f}; Vehtari et al. 2024){then}."
         if importance
         else f"A Bayesian fit{' of ' + setting['formula'] if setting.get('formula') else ''} with "
-        f"PyMC{_version(results, 'pymc', 'pymc')} "
+        f"{label(engine)}{_version(results, engine, package)} "
         f"(Abril-Pla et al. 2023) sampled {sampled} with {sampler}{_length(setting)}{then}."
     ]
     priors = details.summary.get("priors") or []
@@ -113,8 +130,8 @@ def _bayesian(results: Results, level: str) -> list[str]:
             else "Convergence was judged by rank-normalised R-hat, bulk and tail effective sample size, "
             "divergences, tree depth and E-BFMI "
         )
-        + f"(Vehtari et al. 2021; ArviZ{_version(results, 'pymc', 'arviz')}, Kumar et al. 2019){verdict}. "
-        f"Intervals of {label('pymc')} "
+        + f"(Vehtari et al. 2021; ArviZ{_version(results, engine, 'arviz')}, Kumar et al. 2019){verdict}. "
+        f"Intervals of {label(engine)} "
         f"are {level} posterior quantiles."
     )
     note = results.notes.get("criticism") or {}
@@ -123,5 +140,5 @@ def _bayesian(results: Results, level: str) -> list[str]:
     if note and "sensitivity" not in note["left_out"]:
         checks.append("power-scaling of prior and likelihood (Kallioinen et al. 2024)")
     if checks:
-        said.append(f"The fit was criticised by {listed(checks)}.")
+        said.append(f"The Bayesian fit was checked by {listed(checks)}.")
     return said

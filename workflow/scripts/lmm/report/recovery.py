@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lmm.core.words import fixed, label, p_said, p_short, titled
+from lmm.core import engines
+from lmm.core.words import fixed, label, listed, p_said, p_value, titled
 from lmm.report import graph
+from lmm.report.card import Card
 from lmm.report.tables import recovery as tables
 from lmm.report.text import recording
 from lmm.report.text import recovery as text
-from lmm.report.verdicts import Card
 from lmm.results.replicated import Recovered, quantity_name
 
 # Of shortfall of coverage, relative bias, failure rate, beyond `text.ALLOWED` Monte Carlo standard errors: to look
@@ -25,16 +26,22 @@ LIMITS = {
 TONES = ("good", "warn", "bad")
 
 
+def answer(recovered: Recovered) -> list[str]:
+    """The plain answer: calibration first where the study is about it."""
+    first = text.calibration(recovered) if "calibration" in recovered.tables else []
+    return [*first, *text.answers(recovered)]
+
+
 def cards(recovered: Recovered) -> list[Card]:
     """A card for each engine, and one for calibration."""
     found = [_engine(recovered, engine) for engine in recovered.engines]
-    return [*found, _calibration(recovered)] if "calibration" in recovered.tables else found
+    return [_calibration(recovered), *found] if "calibration" in recovered.tables else found
 
 
 def worst(recovered: Recovered, engine: str, measure: str) -> pd.Series | None:
     """The row of an engine's measure that is furthest off: lowest coverage, largest bias, highest failure rate."""
     rows = recovered.rows(measure, engine=engine)
-    if engine == "ols":
+    if engine in engines.of_family([engine], engines.POOLED):
         rows = rows[rows["effect"] != "ran_pars"]  # its residual sd is of another model
     rows = rows[rows["effect"] != "explained"]
     if not len(rows):
@@ -81,46 +88,48 @@ def _engine(recovered: Recovered, engine: str) -> Card:
 
 
 def _calibration(recovered: Recovered) -> Card:
+    bayes = listed([label(name) for name in engines.of_family(recovered.engines, engines.BAYES)])
     verdicts = recovered.tables["calibration"]
     judged = verdicts[verdicts["verdict"] != "too few"]
     wrong = judged[judged["verdict"] == "not calibrated"]
     if not len(judged):
-        return Card("calibration", "warn", "PyMC calibrated?", "too few replicates")
+        return Card("calibration", "warn", f"Is {bayes} calibrated?", "too few replicates")
     lines = [("bad", f"{quantity_name(row.quantity)}: {row.finding}") for row in wrong.head(3).itertuples()]
     if not lines:
         low = judged.loc[judged["p_adjusted"].idxmin()]
         lines = [
             (
                 "plain",
-                f"smallest adjusted {p_said(p_short(low['p_adjusted']))} ({quantity_name(low['quantity'])})",
+                f"smallest adjusted {p_said(p_value(low['p_adjusted']))} ({quantity_name(low['quantity'])})",
             )
         ]
     value = f"{len(judged) - len(wrong)} of {len(judged)} quantities"
-    return Card("calibration", "bad" if len(wrong) else "good", "PyMC calibrated?", value, tuple(lines))
+    return Card(
+        "calibration", "bad" if len(wrong) else "good", f"Is {bayes} calibrated?", value, tuple(lines)
+    )
 
 
 def sections(recovered: Recovered, figures: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The study's sections in the form that the report's template takes."""
     measures = ("summary", "bias", "coverage", "rmse", "grid", "zip")
     effects = [tables.ranef(recovered), tables.explained(recovered)]
+    performance = [tables.performance(recovered), tables.methods(recovered)]
     aims = [*text.ademp(recovered), *recording.said(recovered)]
     made = [
-        ("aims", "Aims, data, methods (ADEMP)", aims, [tables.designs(recovered)], ()),
-        ("performance", "What is recovered, and by which engine", text.answers(recovered),
-         [tables.performance(recovered), tables.methods(recovered)], measures),
+        ("performance", "Performance by design, term and engine", [], performance, measures),
         ("effects", "Group effects and variance explained", text.effects(recovered), effects, ()),
         ("failures", "How the fits ended", text.failures(recovered), [tables.endings(recovered)], ("endings",)),
+        ("aims", "Aims, data, methods (ADEMP)", aims, [tables.designs(recovered)], ()),
     ]  # fmt: skip
     if "calibration" in recovered.tables:
         blocks = [tables.verdicts(recovered)]
-        said = text.calibration(recovered)
-        made.append(("calibration", "Is PyMC calibrated?", said, blocks, ("calibration",)))
+        made.insert(0, ("calibration", "Ranks of the true values", [], blocks, ("calibration",)))
     return [
-        {"key": key, "title": title, "text": [], "points": said, "footer": "",
+        {"key": key, "title": title, "text": [], "points": said, "footer": "", "papers": [],
          "tables": [block for block in blocks if block is not None],
          "figures": [figures[name] for name in names if name in figures]}
         for key, title, said, blocks, names in made
-        if said
+        if said or key in ("performance", "calibration")
     ]  # fmt: skip
 
 
@@ -158,8 +167,16 @@ def study(recovered: Recovered, figures: Mapping[str, Any], provenance: Mapping[
         "name": recovered.study,
         "title": recovered.title,
         "formula": recovered.settings.get("formula", ""),
-        "cards": cards(recovered),
+        "answer": {
+            "title": "Answer",
+            "text": answer(recovered),
+            "cards": cards(recovered),
+            "figures": [],
+        },
+        "checks": [],
         "sections": sections(recovered, figures),
+        "appendix": [],
+        "quote": "",
         "methods": text.methods(recovered),
         **graph.provenance(recovered, [*pairs, ("figures", "report")], provenance["run_times"]),
         "groups": "null",

@@ -1,7 +1,10 @@
-"""BibTeX of the software and methods that studies rest on."""
+"""References of the software and methods that studies rest on: BibTeX, and formatted for a list."""
 
+import re
 from collections.abc import Iterable
+from unicodedata import normalize
 
+from lmm.core import engines
 from lmm.results.replicated import Recovered
 from lmm.results.study import Results
 
@@ -54,6 +57,16 @@ ENTRIES = {
   journal = {Methods in Ecology and Evolution}, year = {2014}, volume = {5}, number = {9}, pages = {944--946},
   doi = {10.1111/2041-210X.12225}
 }""",
+    "kuznetsova2017": """@article{kuznetsova2017,
+  author = {Kuznetsova, Alexandra and Brockhoff, Per B. and Christensen, Rune H. B.},
+  title = {{lmerTest} package: Tests in linear mixed effects models}, journal = {Journal of Statistical Software},
+  year = {2017}, volume = {82}, number = {13}, pages = {1--26}, doi = {10.18637/jss.v082.i13}
+}""",
+    "kenward1997": """@article{kenward1997,
+  author = {Kenward, Michael G. and Roger, James H.},
+  title = {Small sample inference for fixed effects from restricted maximum likelihood}, journal = {Biometrics},
+  year = {1997}, volume = {53}, number = {3}, pages = {983--997}, doi = {10.2307/2533558}
+}""",
     "molder2021": """@article{molder2021,
   author = {M{\\"o}lder, Felix and Jablonski, Kim Philipp and Letcher, Brice and Hall, Michael B. and others},
   title = {Sustainable data analysis with {Snakemake}}, journal = {F1000Research}, year = {2021}, volume = {10},
@@ -94,31 +107,81 @@ CALIBRATION = {
 }
 
 
-def bibtex_replicated(studies: Iterable[Recovered]) -> str:
-    """BibTeX of what these studies used beside the engines; empty without any."""
+def cited_replicated(studies: Iterable[Recovered]) -> list[str]:
+    """Keys of what these studies used beside the engines; empty without any."""
     studies = list(studies)
-    entries = list(PERFORMANCE.values()) if studies else []
-    entries += list(CALIBRATION.values()) if any("calibration" in study.tables for study in studies) else []
-    return "\n\n".join(entries)
+    keys = list(PERFORMANCE) if studies else []
+    return keys + (list(CALIBRATION) if any("calibration" in study.tables for study in studies) else [])
 
 
-def used(studies: list[Results]) -> list[str]:
+def used(studies: Iterable[Results | Recovered]) -> list[str]:
     """Keys of the entries that these studies rest on."""
-    engines = {name for results in studies for name in results.fits}
-    keys = ["bates2015", "johnson2014"] if engines - {"ols"} else []
-    keys += ["seabold2010"] if engines & {"ols", "mixedlm"} else []
-    keys += ["pymc2023", "arviz2019", "vehtari2021"] if "pymc" in engines else []
+    studies = list(studies)
+    names = {name for results in studies for name in results.fits}
+    families = {family: engines.of_family(names, family) for family in FAMILIES}
+    packages = {package for name in names & set(engines.ENGINES) for package in engines.row(name).packages}
+    keys = ["bates2015", "johnson2014"] if engines.mixed(names) else []
+    keys += ["seabold2010"] if "statsmodels" in packages else []
+    keys += ["pymc2023", "arviz2019", "vehtari2021"] if families[engines.BAYES] else []
     single = [results for results in studies if isinstance(results, Results)]  # replicates are not criticised
+    methods = {fit.diagnostics.df for results in single for fit in results.fits.values()}
+    keys += ["kuznetsova2017"] if "satterthwaite" in methods else []
+    keys += ["kenward1997"] if "kenward-roger" in methods else []
     notes = [results.notes.get("criticism") or {} for results in single]
     keys += ["vehtari2017"] if any(note.get("loo") for note in notes) else []
-    keys += (
-        ["kallioinen2024"]
-        if any("sensitivity" not in note.get("left_out", "sensitivity") for note in notes)
-        else []
-    )
+    if any("sensitivity" not in note.get("left_out", "sensitivity") for note in notes):
+        keys.append("kallioinen2024")
+    keys += cited_replicated([study for study in studies if isinstance(study, Recovered)])
     return [*keys, "molder2021"]
 
 
-def bibtex(studies: list[Results]) -> str:
-    """BibTeX of all software and methods used."""
-    return "\n\n".join(ENTRIES[key] for key in used(studies))
+def bibtex(keys: Iterable[str]) -> str:
+    """The entries as BibTeX."""
+    return "\n\n".join(ALL[key] for key in keys)
+
+
+def formatted(keys: Iterable[str]) -> list[str]:
+    """The entries as a list of references in APA style, in the order of their authors."""
+    return sorted(map(_formatted, keys), key=str.casefold)
+
+
+FAMILIES = (engines.POOLED, engines.EXACT, engines.LIKELIHOOD, engines.BAYES)
+ALL = ENTRIES | PERFORMANCE | CALIBRATION
+ACCENTS = {'"': "\u0308", "'": "\u0301", "v": "\u030c"}
+
+
+def _plain(text: str) -> str:
+    """A BibTeX value without its braces, accents as letters."""
+    text = re.sub(r"\{?\\([\"'v])\{?(\w)\}?\}?", lambda m: normalize("NFC", m[2] + ACCENTS[m[1]]), text)
+    return " ".join(text.replace("\\&", "&").replace("--", "–").replace("{", "").replace("}", "").split())
+
+
+def _formatted(key: str) -> str:
+    value = dict(re.findall(r"(\w+) = \{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}", ALL[key]))
+    found = {name: _plain(text) for name, text in value.items()}
+    people = [_author(name) for name in found["author"].split(" and ")]
+    if people[-1] == "others":
+        authors = ", ".join(people[:-1]) + ", et al."
+    else:
+        authors = ", & ".join(filter(None, [", ".join(people[:-1]), people[-1]]))
+    said = f"{authors} ({found['year']}). {found['title']}."
+    if "journal" in found:
+        said += f" {found['journal']}"
+        said += f", {found['volume']}" if "volume" in found else ""
+        said += f"({found['number']})" if "number" in found else ""
+        said += f", {found['pages']}" if "pages" in found else ""
+        said += "."
+    elif "booktitle" in found:
+        said += f" In {found['booktitle']}."
+    elif "eprint" in found:
+        said += f" {found['archiveprefix']}:{found['eprint']}."
+    return f"{said} doi:{found['doi']}" if "doi" in found else said
+
+
+def _author(name: str) -> str:
+    """`Bates, Douglas` as `Bates, D.`."""
+    family, _, given = name.partition(", ")
+    if not given:
+        return family
+    initials = ["-".join(f"{part[0]}." for part in one.split("-")) for one in given.split()]
+    return f"{family}, {' '.join(initials)}"

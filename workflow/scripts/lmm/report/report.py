@@ -13,9 +13,11 @@ from markupsafe import Markup
 
 from lmm.core.store import plain, read_json, write_json, write_text
 from lmm.core.words import label, listed
-from lmm.report import graph, methods, recovery, references, sections
+from lmm.report import adequacy, answer, graph, methods, recovery, references, sections
+from lmm.report.figures.svg import panels
 from lmm.report.page import assemble
-from lmm.report.verdicts import cards, headline
+from lmm.report.text import quote
+from lmm.report.verdicts import headline
 from lmm.results import replicated as recovered
 from lmm.results.study import Results, read
 
@@ -84,23 +86,19 @@ def render(
         title=summary["title"],
         studies=shown,
         provenance=provenance,
-        bibtex=_bibtex(read_studies),
+        bibtex=references.bibtex(references.used(read_studies)),
+        references=references.formatted(references.used(read_studies)),
     )
     return Page(html, summary)
 
 
 def _headline(studies: list) -> str:
-    """What the report is about, where nobody said: a question only where there is a truth to recover."""
+    """What the report is about, if no title is given: a single study's title; a question where there is a truth."""
+    if len(studies) == 1:
+        return studies[0].title
     if any(isinstance(study, recovered.Recovered) or study.truth for study in studies):
         return "Do the models recover the variances?"
-    return f"{'A linear mixed model' if len(studies) == 1 else 'Linear mixed models'} by several engines"
-
-
-def _bibtex(studies: list) -> str:
-    """Entries of all studies, each once."""
-    replicated = [study for study in studies if isinstance(study, recovered.Recovered)]
-    parts = [references.bibtex(studies), references.bibtex_replicated(replicated)]
-    return "\n\n".join(filter(None, parts))
+    return "Linear mixed models by several engines"
 
 
 def write(page: Page, html: str | Path, summary: str | Path) -> None:
@@ -113,7 +111,11 @@ def _figures(directory: Path) -> dict[str, dict[str, Any]]:
     about = read_json(directory / "figures.json")
     return {
         figure["name"]: figure
-        | {"svg": Markup((directory / f"{figure['name']}.svg").read_text(encoding="utf-8"))}
+        | {
+            "panels": list(
+                map(Markup, panels((directory / f"{figure['name']}.svg").read_text(encoding="utf-8")))
+            )
+        }
         for figure in about
     }
 
@@ -138,12 +140,23 @@ def _warnings(results: Results) -> list[tuple[str, str]]:
 
 
 def _study(results: Results, directory: Path, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    figures = _figures(directory)
+    parts = sections.sections(results, figures)
+    shown = sections.by_factor(results, "variances") if results.truth else ()
     return {
         "name": results.study,
         "title": results.title,
         "formula": results.settings.get("formula", ""),
-        "cards": cards(results),
-        "sections": sections.sections(results, _figures(directory)),
+        "answer": {
+            "title": "Answer",
+            "text": answer.sentences(results),
+            "cards": answer.answers(results),
+            "figures": [figures[name] for name in shown if name in figures],
+        },
+        "checks": adequacy.checks(results),
+        "sections": [part for part in parts if not part["folded"]],
+        "appendix": [part for part in parts if part["folded"]],
+        "quote": quote.results_paragraph(results),
         "methods": methods.methods(results),
         **graph.provenance(results, graph.edges(results.fits), provenance["run_times"]),
         "groups": _groups(directory),

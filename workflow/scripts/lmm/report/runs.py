@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 
 from lmm.core.words import counted, label, number
+from lmm.report.card import Card
 from lmm.report.page import assemble
 from lmm.report.tables.table import Column, table
-from lmm.report.verdicts import Card
 from lmm.results import runs
 from lmm.results.runs import RELATIVE, SIGMAS, SMALL, Run
 
@@ -82,7 +82,7 @@ def _fits_text(fits: pd.DataFrame) -> str:
     moved = _ended_otherwise(fits)
     if not len(moved):
         return f"All {counted(len(fits), 'fit')} ended the same way in both runs." if len(fits) else ""
-    return f"{counted(len(moved), 'fit')} ended otherwise in B than in A."
+    return f"{counted(len(moved), 'fit')} changed status from A to B."
 
 
 def _ended_otherwise(fits: pd.DataFrame) -> pd.DataFrame:
@@ -104,7 +104,7 @@ def _fits_card(fits: pd.DataFrame) -> Card:
     lines = [
         ("warn", f"{r.study}, {label(r.engine)}: {r.status_a} → {r.status_b}") for r in moved.itertuples()
     ]
-    value = f"{len(moved)} of {len(fits)} ended otherwise" if lines else f"all {len(fits)} ended the same way"
+    value = f"{len(moved)} of {len(fits)} changed status" if lines else f"all {len(fits)} ended the same way"
     return Card("fits", "warn" if lines else "good", "Fits", value, tuple(lines[:MOST_LINES]))
 
 

@@ -1,14 +1,16 @@
-"""The sections of a study: which text, tables and figures stand together, in the order of the story."""
+"""The sections of a study: which text, tables and figures stand together, in the order of the page."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from lmm.core.words import label, number, p_value
-from lmm.report.tables import bayes
+from lmm.core import engines
+from lmm.core.words import label, listed, number, p_said, p_value
+from lmm.report.tables import bayes, paper
 from lmm.report.tables import criticism as report_criticism
 from lmm.report.tables import effects as report_effects
 from lmm.report.tables import fits as tables
+from lmm.report.tables.table import Table
 from lmm.report.text import criticism, effects
 from lmm.report.text import fits as text
 from lmm.results.study import Results
@@ -17,22 +19,19 @@ PARAGRAPH = 4  # findings that read well as running text; more of them are a lis
 
 
 def sections(results: Results, figures: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """All sections that the results allow: key, title, text (or points), tables, figures, footer."""
+    """Results, data and appendix: key, title, text (or points), papers, tables, figures, footer, folded."""
     made = [
-        _data(results),
-        _ols(results),
-        _mixed(results),
-        _bayes(results),
-        _effects(results),
+        _results(results),
+        _random(results),
         _models(results),
+        _data(results),
+        *_appendix(results),
     ]
-    made.append(_comparison(results))
-    if len(results.by_factor) > 1:
-        made += [_factor(own, k + 1) for k, own in enumerate(results.by_factor)]
     return [
         section
         | {
             "tables": [table for table in section["tables"] if table is not None],
+            "papers": [one for one in section["papers"] if one is not None],
             "figures": [figures[name] for name in section["figures"] if name in figures],
         }
         for section in made
@@ -40,59 +39,104 @@ def sections(results: Results, figures: Mapping[str, Any]) -> list[dict[str, Any
     ]
 
 
-def _section(
-    key: str, title: str, said: list[str], blocks: list, figures: tuple[str, ...], footer: str = ""
-) -> dict:
+def section(
+    key: str,
+    title: str,
+    said: list[str],
+    blocks: list | None = None,
+    figures: tuple[str, ...] = (),
+    papers: list | None = None,
+    footer: str = "",
+    folded: bool = False,
+) -> dict[str, Any]:
+    """A section as the template takes it."""
     said = [sentence for sentence in said if sentence]
     many = len(said) > PARAGRAPH
     return {
-        "key": key, "title": title, "tables": blocks, "figures": figures, "footer": footer,
-        "text": [] if many else said, "points": said if many else [],
+        "key": key, "title": title, "tables": blocks or [], "figures": figures, "papers": papers or [],
+        "footer": footer, "folded": folded, "text": [] if many else said, "points": said if many else [],
     }  # fmt: skip
 
 
-def _factor(results: Results, number: int) -> dict:
-    """What is known of one of several grouping factors."""
+def _results(results: Results) -> dict:
+    papers = [paper.results_table(results), report_effects.effects(results)]
+    said = [*text.explained(results, results.leading), *effects.effects(results)]
+    shown = ("effects",)
+    return section("results", "Results", said, [report_effects.tests(results)], shown, papers)
+
+
+def _random(results: Results) -> dict:
     if not results.mixed:
         return {}
-    blocks = [tables.ranef(results), tables.differences(results), report_criticism.influence(results)]
-    shown = tuple(f"{name}-{number}" for name in ("differences", "caterpillar", "shrinkage", "influence"))
-    compared = results.pair is not None and "ranef_differences" in results.tables
-    said = [*(text.agreement(results) if compared else []), *criticism.influence(results)]
-    return _section(
-        f"factor-{number}",
-        f"Random effects of {results.group}",
-        said,
-        [block and replace(block, key=f"{block.key}-{number}") for block in blocks],
-        shown,
-    )
+    names = ("caterpillar", "differences", "shrinkage")
+    return section("random", "Random effects", [], [], by_factor(results, *names))
 
 
-def _numbered(results: Results, name: str) -> tuple[str, ...]:
-    """The figures of a name that each of several factors has."""
-    return tuple(f"{name}-{k + 1}" for k in range(len(results.by_factor)))
+def _models(results: Results) -> dict:
+    if "models" not in results.tables:
+        return {}
+    papers = [report_effects.models(results), report_effects.model_tests(results)]
+    return section("models", "Comparison of models", effects.models(results), papers=papers)
 
 
 def _data(results: Results) -> dict:
-    title = "What was simulated" if results.truth else "The data"
-    return _section(
-        "data",
-        title,
-        [*text.data(results), *text.predicted(results)],
-        [tables.truth_table(results)],
-        ("groups", *_numbered(results, "groups"), "pooled"),
-    )
+    said = [*text.data(results), *text.predicted(results)]
+    return section("data", "Data", said, [], by_factor(results, "groups"))
 
 
-def _ols(results: Results) -> dict:
-    if "ols" not in results.fits:
+# ---- appendix, folded
+
+
+def _appendix(results: Results) -> list[dict]:
+    checks = ("influence", "predictive", "prior_predictive", "loo")
+    there = [name for name in checks if not _left_out(results, name)]
+    blocks = [*_of_factors(results, report_criticism.influence), report_criticism.predictive(results)]
+    blocks += [report_criticism.loo(results), report_criticism.sensitivity(results)]
+    found = [_pooled(results), _likelihood(results), _bayes(results)]
+    if any(block is not None for block in blocks):
+        said = "Tables and figures of the checks above."
+        shown = tuple(name for one in there for name in by_factor(results, one))
+        found.append(section("criticism", "Checks in detail", [said], blocks, shown, folded=True))
+    if results.mixed:
+        blocks = [tables.explained(results), *_of_factors(results, tables.ranef, tables.differences)]
+        found.append(section("groups", "Groups in detail", [], blocks, folded=True))
+    return found
+
+
+def by_factor(results: Results, *names: str) -> tuple[str, ...]:
+    """Figures by name, and of each factor its own where there are several: `caterpillar-1`."""
+    count = len(results.by_factor)
+    numbered = tuple(f"{name}-{k + 1}" for k in range(count) for name in names)
+    return names if count == 1 else (*names, *numbered)
+
+
+def _of_factors(results: Results, *made: Callable[[Results], Table | None]) -> list[Table | None]:
+    """Tables of each grouping factor."""
+    if len(results.by_factor) == 1:
+        return [one(results) for one in made]
+    found = [(one(own), k + 1) for k, own in enumerate(results.by_factor) for one in made]
+    return [block and replace(block, key=f"{block.key}-{k}") for block, k in found]
+
+
+def _left_out(results: Results, check: str) -> bool:
+    """Whether there is nothing to draw of a check: the reason is among the checks."""
+    if check == "influence":
+        return not len(results.tables.get("influence", ()))
+    return "criticism" not in results.notes or bool(criticism.left_out(results, check))
+
+
+def _pooled(results: Results) -> dict:
+    engine = results.pooled
+    if engine is None:
         return {}
-    summary = results.fits["ols"].diagnostics.summary
+    summary, name = results.fits[engine].diagnostics.summary, label(engine)
     blocks = [
-        tables.coefficients(results, "ols"),
-        tables.quantiles(summary.get("residual_quantiles"), "ols-residuals", "OLS: residuals."),
+        tables.coefficients(results, engine, name),
+        tables.quantiles(summary.get("residual_quantiles"), f"{engine}-residuals", f"{name}: residuals."),
     ]
-    return _section("ols", "OLS: groups ignored", text.ols(results), blocks, (), _closing_lines(summary))
+    title = f"{name}: least squares, groups ignored"
+    said = text.pooled(results)
+    return section(engine, title, said, blocks, ("pooled",), footer=_closing_lines(summary), folded=True)
 
 
 def _closing_lines(summary: Mapping[str, Any]) -> str:
@@ -105,78 +149,51 @@ def _closing_lines(summary: Mapping[str, Any]) -> str:
     if summary.get("f") is not None:
         first, second = summary["f_df"]
         said += f" F-statistic: {number(summary['f'], 4)} on {first:,g} and {second:,g} DF, "
-        said += f"p-value: {p_value(summary['f_p'])}."
+        said += f"{p_said(p_value(summary['f_p']))}."
     return said
 
 
-def _mixed(results: Results) -> dict:
-    engines = [name for name in results.fits if name not in ("ols", "pymc")]
-    if not engines:
+def _likelihood(results: Results) -> dict:
+    """Summaries of the fits by likelihood; engines share the tables that are the same."""
+    names = engines.of_family(results.fits, engines.LIKELIHOOD, engines.EXACT)
+    names += [name for name in results.mixed if name not in engines.ENGINES]
+    if not names:
         return {}
-    blocks, several = [], len(results.by_factor) > 1
-    for name in engines:
-        summary = results.fits[name].diagnostics.summary
-        scaled = summary.get("scaled_residuals")
-        blocks += [
-            tables.random_effects(results, name),
-            tables.coefficients(results, name),
-            tables.correlations(summary, name),
-            tables.quantiles(scaled, f"{name}-scaled", f"{label(name)}: scaled residuals."),
-        ]
-    blocks.append(tables.explained(results))
-    if not several:
-        blocks += [tables.ranef(results), report_criticism.influence(results)]
-    title = " and ".join(label(name) for name in engines) + ": restricted maximum likelihood"
-    said = [
-        *text.mixed(results),
-        text.optimum(results),
-        text.standard_errors(results),
-        *([] if several else criticism.influence(results)),
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        alike = next((first for first in groups if _printed(results, first) == _printed(results, name)), name)
+        groups.setdefault(alike, []).append(name)
+    blocks = []
+    for first, same in groups.items():
+        said = listed([label(name) for name in same])
+        blocks += _summary(results, first, said)
+    said = [sentence for name in names for sentence in text.likelihood(results, name)]
+    title = f"{listed([label(name) for name in names])}: summaries"
+    return section("likelihood", title, said, blocks, ("residuals",), folded=True)
+
+
+def _summary(results: Results, engine: str, names: str) -> list:
+    summary = results.fits[engine].diagnostics.summary
+    return [
+        tables.random_effects(results, engine, names),
+        tables.coefficients(results, engine, names),
+        tables.correlations(summary, engine, names),
+        tables.quantiles(summary.get("scaled_residuals"), f"{engine}-scaled", f"{names}: scaled residuals."),
     ]
-    shown = ("residuals", "influence") if "influence" in results.tables else ("residuals",)
-    return _section("mixed", title, said, blocks, shown)
+
+
+def _printed(results: Results, engine: str) -> list:
+    """What an engine's summary prints."""
+    return [
+        None if block is None else [[cell for _, cell in row] for row in block.rows]
+        for block in _summary(results, engine, "")[:2]
+    ]
 
 
 def _bayes(results: Results) -> dict:
-    if "pymc" not in results.fits:
+    engine = results.bayes
+    if engine is None:
         return {}
-    blocks = [bayes.priors(results), bayes.posterior(results), bayes.gates(results)]
-    blocks += [report_criticism.predictive(results), report_criticism.sensitivity(results)]
-    blocks += [report_criticism.loo(results)]
-    said = [*text.bayes(results), *criticism.bayes(results)]
-    # what was left out is in the text, with its reason: an empty frame would add nothing
-    checks = ("predictive", "prior_predictive", "loo")
-    made = [name for name in checks if "criticism" in results.notes and not criticism.left_out(results, name)]
-    return _section("bayes", "PyMC: the Bayesian fit", said, blocks, ("priors", "ranks", "traces", *made))
-
-
-def _effects(results: Results) -> dict:
-    blocks = [report_effects.tests(results), report_effects.effects(results)]
-    if all(block is None for block in blocks):
-        return {}
-    return _section("effects", "Tests, means and slopes", effects.effects(results), blocks, ())
-
-
-def _models(results: Results) -> dict:
-    if "models" not in results.tables:
-        return {}
-    blocks = [report_effects.models(results), report_effects.model_tests(results)]
-    return _section("models", "Comparison of models", effects.models(results), blocks, ())
-
-
-def _comparison(results: Results) -> dict:
-    if not results.mixed:
-        return {}
-    title = "Comparison: truth and engines" if results.truth else "Comparison of the engines"
-    blocks = [tables.recovery(results)]
-    if len(results.by_factor) == 1:
-        blocks.append(tables.differences(results))
-    shown = (
-        "variances",
-        *_numbered(results, "variances"),
-        "effects",
-        "differences",
-        "caterpillar",
-        "shrinkage",
-    )
-    return _section("comparison", title, text.comparison(results), blocks, shown)
+    blocks = [bayes.posterior(results), bayes.priors(results), bayes.gates(results)]
+    title = f"{label(engine)}: posterior, priors and chains"
+    return section(engine, title, text.skewed(results), blocks, ("priors", "ranks", "traces"), folded=True)

@@ -21,12 +21,13 @@ from lmm.core.tidy import RESIDUAL, Diagnostics, Fit, realised_of
 from lmm.data.levels import level_names
 from lmm.inference.effects import grid_name
 from lmm.results.base import Reported
+from lmm.results.labels import Labels
 
 TABLES = (
     "variance_recovery", "ranef_differences", "variance_explained", "influence", "loo", "predictive",
     "replicates", "sensitivity", "effects", "tests", "models", "model_tests",
 )  # fmt: skip
-NOTES = ("influence_about", "criticism", "models_about", "predictions")
+NOTES = ("influence_about", "criticism", "models_about", "predictions", "fixed_effects")
 # Of sigma, or of 1 for a share of the variance: what a singular fit leaves below it is rounding, and reads as 0.
 ZERO = 1e-16
 
@@ -59,8 +60,8 @@ class Results(Reported):
         The comparison's tables, `coef`, and those of influence and criticism.
     posterior : DataTree or None
     notes : dict of dict
-        influence.json (as influence_about), criticism.json, models.json (as models_about) and, where rows were to be
-        predicted, predictions.json.
+        influence.json (as influence_about), criticism.json, models.json (as models_about), the exact engine's
+        fixed_effects.json and, where rows were to be predicted, predictions.json.
     """
 
     data: dict[str, Any]
@@ -82,7 +83,7 @@ class Results(Reported):
         return [factor["group"] for factor in self.data["factors"]]
 
     @property
-    def labels(self) -> set[str]:
+    def label_columns(self) -> set[str]:
         """Columns of the rows that are grouping factors or parts of them."""
         return {name for factor in self.data["factors"] for name in (factor["group"], *factor["columns"])}
 
@@ -110,6 +111,62 @@ class Results(Reported):
     def main(self) -> str | None:
         """The engine shown where one must stand for the mixed model."""
         return lead(self.fits)
+
+    @property
+    def leading(self) -> str | None:
+        """The engine whose numbers answer the study's question, the exact one if there is one; None without any."""
+        families = (engines.EXACT, engines.LIKELIHOOD, engines.BAYES)
+        usable = {name: fit for name, fit in self.fits.items() if len(fit.parameters)}
+        mixed = [name for name in usable if name in self.mixed]
+        return engines.first(mixed, *families) or next(iter([*mixed, *usable]), None)
+
+    @property
+    def pooled(self) -> str | None:
+        """The engine that ignores the groups; None without one."""
+        return engines.first(self.fits, engines.POOLED)
+
+    @property
+    def exact(self) -> str | None:
+        """The engine whose optimum is certified, with random effects; None without one."""
+        return engines.first(self.mixed, engines.EXACT)
+
+    @property
+    def bayes(self) -> str | None:
+        """The Bayesian engine; None without one."""
+        return engines.first(self.fits, engines.BAYES)
+
+    @property
+    def others(self) -> list[str]:
+        """Other optimisers of the likelihood, whatever became of their fits."""
+        return engines.of_family(self.fits, engines.LIKELIHOOD)
+
+    @cached_property
+    def components(self) -> list[tuple[str, str]]:
+        """Keys (group, term) of sd's and correlations of random effects, factor by factor, the residual sd last."""
+        seen: dict[tuple[str, str], None] = {}
+        for fit in self.fits.values():
+            table = fit.parameters[fit.parameters["effect"] == "ran_pars"]
+            seen.update(dict.fromkeys(zip(table["group"], table["term"], strict=True)))
+        groups = list(dict.fromkeys(group for group, term in seen if term != RESIDUAL))
+        mine = [key for group in groups for key in seen if key[0] == group]
+        return mine + [key for key in seen if key[1] == RESIDUAL]
+
+    def by_group(self, group: str) -> str:
+        """` by school`, where several factors need it; else empty."""
+        groups = {key[0] for key in self.components if key[1] != RESIDUAL}
+        return f" by {self.labels.column(group)}" if len(groups) > 1 else ""
+
+    def parameter(self, engine: str, group: str, term: str) -> dict[str, Any]:
+        """A row of an engine's parameters by its key; empty where it is not there."""
+        table = self.fits[engine].parameters
+        found = table[(table["term"] == term) & (table["group"].fillna("") == group)]
+        return found.iloc[0].to_dict() if len(found) else {}
+
+    @cached_property
+    def labels(self) -> Labels:
+        """What people call columns, levels and parameters."""
+        terms = dict.fromkeys(term for fit in self.fits.values() for term in fit.fixed)
+        return Labels.of(self.settings.get("labels"), self.data["columns"], terms)
 
     @cached_property
     def random_terms(self) -> list[str]:

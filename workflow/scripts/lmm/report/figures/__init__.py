@@ -1,7 +1,7 @@
 """The figures of a study: which there are, drawing them, writing them.
 
-A figure function takes the study's `Results` and `Fitted` and returns a `Drawing`; each lives in the room of its
-subject. A new figure is one function and one line in `FIGURES`.
+A figure function takes the study's `Results` and `Fitted` and returns a `Drawing`; each is in its subject's
+module. A new figure is one function and one line in `FIGURES`.
 """
 
 import json
@@ -13,12 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lmm.core import engines as catalogue
 from lmm.core.store import write_json, write_text
 from lmm.model.formula import parse
-from lmm.report.figures import comparison, criticism, diagnostics, prior, ranef, rows
+from lmm.report.figures import comparison, criticism, diagnostics, predictors, prior, ranef, rows
 from lmm.report.figures.detail import detail
 from lmm.report.figures.fits import Fitted
-from lmm.report.figures.style import MUTED, Drawing, canvas
+from lmm.report.figures.style import MUTED, ONE, Drawing, canvas
 from lmm.report.figures.svg import to_svg
 from lmm.report.text.criticism import left_out
 from lmm.results.study import Results, read
@@ -35,7 +36,7 @@ FIGURES = {
     "prior_predictive": criticism.prior_predictive,
     "loo": criticism.loo,
     "variances": comparison.variances,
-    "effects": comparison.effects,
+    "effects": predictors.effects,
     "caterpillar": ranef.caterpillar,
     "differences": ranef.differences,
     "shrinkage": ranef.shrinkage,
@@ -73,11 +74,11 @@ def names(settings: Mapping[str, Any]) -> list[str]:
         several grouping factors.
     """
     engines = list(settings["engines"])
-    mixed = [name for name in engines if name != "ols"]
+    mixed = catalogue.mixed(engines)
     wanted = ["groups", "pooled"]
     wanted += ["residuals"] if engines else []
-    wanted += ["influence"] if "reml" in engines else []
-    if "pymc" in engines:
+    wanted += ["influence"] if catalogue.first(engines, catalogue.EXACT) else []
+    if catalogue.first(engines, catalogue.BAYES):
         wanted += ["traces", "ranks", "priors", "predictive", "prior_predictive", "loo"]
     wanted += ["variances", "effects"] if engines else []
     wanted += ["caterpillar", "shrinkage"] if mixed else []
@@ -152,7 +153,7 @@ def _finish(name: str, results: Results, fitted: Fitted) -> Figure:
     if number:
         results = results.by_factor[int(number) - 1]
         fitted = Fitted(results)
-    missing = _missing(kind, results)
+    missing = _missing(kind, results, fitted)
     drawing = _note(missing) if missing else FIGURES[kind](results, fitted)
     if number:  # no group can be pointed at: the page has the detail of one factor's groups
         drawing = replace(drawing, title=f"{results.group}: {drawing.title}", hits=())
@@ -162,7 +163,7 @@ def _finish(name: str, results: Results, fitted: Fitted) -> Figure:
     )
 
 
-def _missing(name: str, results: Results) -> str:
+def _missing(name: str, results: Results, fitted: Fitted) -> str:
     """Why a figure cannot be drawn from these results; empty if it can."""
     if name in ("caterpillar", "shrinkage") and not results.mixed:
         return "No engine estimated random effects."
@@ -178,13 +179,16 @@ def _missing(name: str, results: Results) -> str:
         why = left_out(results, name)
         if why or not len(table):
             return f"This check of the Bayesian fit is left out: {why or 'there is no table of it'}."
+    if name == "effects":
+        return predictors.missing(results, fitted)
     if name == "groups" and results.rows is None and not results.mixed:
         return "The rows were too many to copy, and no engine estimated random effects."
     return ""
 
 
 def _note(text: str) -> Drawing:
-    figure, axes = canvas(760, 60)
+    figure, axes = canvas(ONE, 60)
+    figure.set_layout_engine("none")
     axes[0, 0].axis("off")
     axes[0, 0].text(0.5, 0.5, text, ha="center", va="center", color=MUTED)
     return Drawing(figure, "Not drawn", text, text)

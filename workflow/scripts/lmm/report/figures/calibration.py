@@ -27,7 +27,7 @@ BAD = COLOURS["pymc"]
 
 
 def ranks(recovered: Recovered, _: str = "") -> Drawing:
-    """ECDF of the ranks minus that of uniform ranks, a panel a quantity, with simultaneous bands."""
+    """ECDF of the ranks minus that of uniform ranks, a panel per quantity, with simultaneous bands."""
     verdicts = recovered.tables["calibration"].set_index(["design", "quantity"])
     level = float(verdicts["level"].iloc[0]) if len(verdicts) else LEVEL
     # the random numbers only break ranks of unequal number into uniform ones, for the picture

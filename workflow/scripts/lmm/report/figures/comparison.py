@@ -3,10 +3,11 @@
 import numpy as np
 from matplotlib.axes import Axes
 
+from lmm.core import engines as families
 from lmm.core.tidy import RESIDUAL
 from lmm.core.words import label, listed, number, of_term, percent, titled
 from lmm.report.figures.fits import Fitted
-from lmm.report.figures.style import COLOURS, INK, MARKERS, Drawing, canvas, colour
+from lmm.report.figures.style import COLOURS, INK, MARKERS, Drawing, abreast, colour, key
 from lmm.results.study import Results
 
 MANY = 3  # more effects than this: a sentence says the ends of a range
@@ -26,14 +27,16 @@ def variances(results: Results, _: Fitted) -> Drawing:
         if any(_known(results, engine, term) for engine in results.fits)
     ]
     engines = [name for name in results.fits if any(_known(results, name, term) for term in terms)]
-    columns = min(len(terms), 2) or 1
-    lines = int(np.ceil(len(terms) / columns)) or 1
-    figure, axes = canvas(760, lines * (46 + 19 * len(engines)) + 26, lines, columns)
+    figure, axes = abreast(len(terms), 46 + 19 * len(engines))
     covered, total, worst = 0, 0, (0.0, "", "")
     for ax, term in zip(axes.flat, terms, strict=False):
         here = [name for name in engines if _known(results, name, term)]
-        # OLS throws the groups' spread into its residual: an order of magnitude off, it would flatten the others
-        shown = [name for name in here if not (name == "ols" and len(here) > 1 and _far(results, term, here))]
+        # least squares has the groups' spread in its residual: an order of magnitude off, it would flatten the others
+        shown = [
+            name
+            for name in here
+            if not (name == results.pooled and len(here) > 1 and _far(results, term, here))
+        ]
         truth = _truth(results, term)
         if np.isfinite(truth):
             ax.axvline(truth, color=COLOURS["truth"], lw=1.4)
@@ -44,12 +47,12 @@ def variances(results: Results, _: Fitted) -> Drawing:
                 results.estimate(name, term, c) for c in ("estimate", "conf_low", "conf_high")
             )
             _interval(ax, k, low, high, value, name)
-            if np.isfinite(truth) and np.isfinite(low) and name != "ols":
+            if np.isfinite(truth) and np.isfinite(low) and name != results.pooled:
                 total, covered = total + 1, covered + (low <= truth <= high)
             if (
                 np.isfinite(truth)
                 and truth != 0
-                and name != "ols"
+                and name != results.pooled
                 and abs(value / truth - 1) >= abs(worst[0])
             ):
                 worst = (value / truth - 1, term, name)
@@ -58,13 +61,15 @@ def variances(results: Results, _: Fitted) -> Drawing:
         ax.set_ylim(len(shown) - 0.4, -0.6)
         ax.set_title(
             titled(term)
-            + (f"   (OLS: {number(results.estimate('ols', term))}, off the scale)" if left else "")
+            + (
+                f"   ({label(results.pooled)}: {number(results.estimate(results.pooled, term))}, off the scale)"
+                if left
+                else ""
+            )
         )
         ax.grid(axis="y", visible=False)
         ax.spines["left"].set_visible(False)
         ax.margins(x=0.08)
-    for ax in axes.flat[len(terms) :]:
-        ax.set_visible(False)
     level = f"{100 * results.conf_level:g}\u00a0%"
     if results.truth is None:
         alt = "Estimated standard deviations and correlations by engine: " + "; ".join(
@@ -83,12 +88,7 @@ def variances(results: Results, _: Fitted) -> Drawing:
         entries.append(
             ("realised in this draw", {"color": COLOURS["realised"], "lw": 1.4, "ls": (0, (4, 2))})
         )
-    figure.legend(
-        handles=[_line(name, style) for name, style in entries],
-        loc="outside lower right",
-        ncols=2,
-        fontsize=9,
-    )
+    key(axes[0, 0], entries)
     alt = f"Intervals of the mixed models that contain the value simulated from: {covered} of {total}."
     if worst[1]:
         alt += f" The largest relative error is {percent(worst[0])} ({titled(worst[1])}, {label(worst[2])})."
@@ -108,19 +108,13 @@ def _kinds(results: Results, engines: list[str]) -> str:
         return bool(table.loc[table["effect"] == "ran_pars", "conf_low"].notna().any())
 
     shown = [name for name in engines if has(name)]
-    profile = [label(name) for name in shown if name in ("mixedlm", "reml")]
+    profile = [label(name) for name in families.of_family(shown, families.LIKELIHOOD, families.EXACT)]
     kinds = [f"profile likelihood for {listed(profile)}"] if profile else []
-    kinds += ["posterior quantiles for PyMC"] if "pymc" in shown else []
+    kinds += [f"posterior quantiles for {label(results.bayes)}"] if results.bayes in shown else []
     none = [label(name) for name in engines if name not in shown]
-    kinds += ["χ² for OLS"] if "ols" in shown else []
+    kinds += [f"χ² for {label(results.pooled)}"] if results.pooled in shown else []
     kinds += [f"no interval for {listed(none)}"] if none else []
     return f" ({', '.join(kinds)})" if kinds else ""
-
-
-def _line(name: str, style: dict):
-    from matplotlib.lines import Line2D
-
-    return Line2D([], [], label=name, **style)
 
 
 def _known(results: Results, engine: str, term: str) -> bool:
@@ -133,60 +127,5 @@ def _truth(results: Results, term: str) -> float:
 
 
 def _far(results: Results, term: str, here: list[str]) -> bool:
-    others = [results.estimate(name, term) for name in here if name != "ols"]
-    return term == RESIDUAL and results.estimate("ols", term) > 2 * max(others)
-
-
-def _widths(ratios: list[tuple[float, str]], other: str) -> str:
-    """How wide OLS's intervals are beside another engine's: each of a few, the ends of many."""
-    if len(ratios) > MANY:
-        ends = [f"{number(ratio, 2)} ({term})" for ratio, term in (min(ratios), max(ratios))]
-        return f"OLS's intervals are {ends[0]} to {ends[1]} times as wide as {other}'s"
-    return "; ".join(
-        f"{term}: OLS's interval is {number(ratio, 2)} times as wide as {other}'s" for ratio, term in ratios
-    )
-
-
-def effects(results: Results, _: Fitted) -> Drawing:
-    """Fixed effects with their intervals by engine, against the truth."""
-    engines = [name for name in results.fits if results.fixed(name)]
-    terms = list(dict.fromkeys(term for name in engines for term in results.fixed(name)))
-    columns = min(len(terms), 2)
-    lines = int(np.ceil(len(terms) / columns))
-    figure, axes = canvas(760, lines * (44 + 19 * len(engines)), lines, columns)
-    ratios = []
-    for ax, term in zip(axes.flat, terms, strict=False):
-        truth = _truth(results, term)
-        if np.isfinite(truth):
-            ax.axvline(truth, color=COLOURS["truth"], lw=1.4)
-        widths = {}
-        for k, name in enumerate(engines):
-            value, low, high = (
-                results.estimate(name, term, c) for c in ("estimate", "conf_low", "conf_high")
-            )
-            _interval(ax, k, low, high, value, name)
-            widths[name] = high - low
-        ax.set_yticks(range(len(engines)), [label(name) for name in engines], color=INK)
-        ax.set_ylim(len(engines) - 0.4, -0.6)
-        ax.set_title(term)
-        ax.grid(axis="y", visible=False)
-        ax.spines["left"].set_visible(False)
-        ax.margins(x=0.08)
-        other = results.main
-        if "ols" in widths and other and widths[other] > 0:
-            ratios.append((widths["ols"] / widths[other], term))
-    for ax in axes.flat[len(terms) :]:
-        ax.set_visible(False)
-    alt = f"Fixed effects by engine with {100 * results.conf_level:g}\u00a0% intervals. "
-    alt += _widths(ratios, label(results.main) if results.main else "")
-    wald = [label(name) for name in engines if name in ("mixedlm", "reml")]
-    kinds = ["t for OLS"] if "ols" in engines else []
-    kinds += [f"Wald for {listed(wald)}"] if wald else []
-    kinds += ["posterior quantiles for PyMC"] if "pymc" in engines else []
-    line = " (vertical line: the value simulated from)" if results.truth else ""
-    caption = f"Estimand: the fixed effects{line}. Intervals: {', '.join(kinds)}."
-    if "ols" in engines:
-        caption += (
-            " OLS assumes independent rows, so its intervals are not to be trusted where groups differ."
-        )
-    return Drawing(figure, "Fixed effects by engine", caption, alt.rstrip(". ") + ".")
+    others = [results.estimate(name, term) for name in here if name != results.pooled]
+    return term == RESIDUAL and results.estimate(results.pooled, term) > 2 * max(others)

@@ -2,11 +2,21 @@
 
 import numpy as np
 
-from lmm.core.words import capital, counted, number, of_term, p_said, p_short, short_levels, titled
+from lmm.core.words import capital, counted, label, number, of_term, p_said, p_value, short_levels, titled
 from lmm.report.figures.diagnostics import density, few_ticks, grid
 from lmm.report.figures.fits import Fitted
 from lmm.report.figures.ranef import areas
-from lmm.report.figures.style import COLOURS, FAINT, INK, MUTED, Drawing, canvas, dots, polylines, segments
+from lmm.report.figures.style import (
+    FAINT,
+    INK,
+    MUTED,
+    Drawing,
+    abreast,
+    colour,
+    dots,
+    polylines,
+    segments,
+)
 from lmm.report.text import criticism as said
 from lmm.report.text.criticism import text
 from lmm.results.study import Results, natural
@@ -37,12 +47,8 @@ def influence(results: Results, _: Fitted) -> Drawing:
     table = results.tables["influence"]
     terms = [term for term in dict.fromkeys(table["term"]) if term.startswith(("sd__", "cor__"))][:PANELS]
     terms = [term for term in terms if said.strongest(results, term)]
-    columns = 2 if len(terms) > 1 else 1
-    lines = -(-len(terms) // columns)
-    figure, axes = canvas(760, 165 * lines + 20, lines, columns)
-    for ax in axes.flat[len(terms) :]:
-        ax.set_visible(False)
-    places, words = [], []
+    figure, axes = abreast(len(terms), 165)
+    places, words, shade = [], [], colour(results.exact or "")
     for ax, term in zip(axes.flat, terms, strict=False):
         mine = table[table["term"] == term].assign(level=lambda t: t["level"].astype(str))
         mine = mine.sort_values("level", key=lambda column: column.map(natural))
@@ -51,8 +57,8 @@ def influence(results: Results, _: Fitted) -> Drawing:
         full, x = np.nanmedian(value - change), np.arange(len(mine))
         largest = np.argsort(-np.nan_to_num(np.abs(change)), kind="stable")[:LABELLED]
         segments(ax, x, np.full(len(x), full), x, value, color=FAINT, lw=float(np.clip(300 / len(x), 0.6, 2)))
-        dots(ax, x, value, size=3.2, color=COLOURS["reml"], alpha=0.9)
-        dots(ax, x[largest], value[largest], size=5, color=COLOURS["reml"], alpha=1)
+        dots(ax, x, value, size=3.2, color=shade, alpha=0.9)
+        dots(ax, x[largest], value[largest], size=5, color=shade, alpha=1)
         ax.axhline(full, color=INK, lw=0.9)
         ax.margins(x=0.03, y=0.18)
         _label(ax, x, value, levels, largest, change > 0)
@@ -69,7 +75,7 @@ def influence(results: Results, _: Fitted) -> Drawing:
         "Each dot is an exact REML refit without one group; the line is the estimate from all groups. The largest "
         f"changes are named. Groups that move an sd far are worth a look, not removal.{rest}"
     )
-    alt = f"Influence of each group on reml's variances: {'; '.join(words)}."
+    alt = f"Influence of each group on {label(results.exact)}'s variances: {'; '.join(words)}."
     hits = areas(figure, places) if len(places[0][1]) <= POINTED else ()
     return Drawing(figure, "Which groups drive the variances?", caption, alt, hits)
 
@@ -86,7 +92,7 @@ def loo(results: Results, _: Fitted) -> Drawing:
     if len(x) > DRAWN:
         order = np.argsort(k, kind="stable")
         keep = np.sort(order[np.linspace(0, len(order) - 1, DRAWN).round().astype(int)])
-    figure, axes = canvas(760, 215, 1, 2)
+    figure, axes = abreast(2, 215)
     for ax, values, worst, title in (
         (axes[0, 0], k, np.argsort(-k, kind="stable"), "Pareto k"),
         (axes[0, 1], row, np.argsort(row, kind="stable"), "log predictive density per row"),
@@ -97,7 +103,7 @@ def loo(results: Results, _: Fitted) -> Drawing:
             above = np.flatnonzero(k > about["good_k"])
             named = named if len(above) else named[:1]
         shown = np.union1d(keep, named)
-        dots(ax, x[shown], values[shown], size=3.6, color=COLOURS["pymc"], alpha=0.85)
+        dots(ax, x[shown], values[shown], size=3.6, color=colour(results.bayes), alpha=0.85)
         ax.margins(x=0.03, y=0.15)
         _label(ax, x, values, levels, named, np.full(len(x), ax is axes[0, 0]))
         ax.set(title=title, xlabel=f"{results.group} left out")
@@ -139,7 +145,7 @@ def _replicated(results: Results, kind: str, shade: str):
             ax.fill_between(x, height, color=shade, alpha=0.25, lw=0)
             polylines(ax, [np.column_stack([x, height])], color=shade, lw=1.4)
         ax.axvline(row.observed, color=INK, lw=1.6)
-        p = p_said(p_short(row.p_value if kind == "posterior" else row.prior_p, 1 / count))
+        p = p_said(p_value(row.p_value if kind == "posterior" else row.prior_p, 1 / count))
         ax.set_title(f"{text(row.statistic)}\n{p}", fontsize=9)
         ax.set(yticks=[], ylim=(0, None))
         few_ticks(ax)
@@ -149,7 +155,7 @@ def _replicated(results: Results, kind: str, shade: str):
 
 def predictive(results: Results, _: Fitted) -> Drawing:
     """Posterior predictive check: statistics of replicated data, and of the data."""
-    figure = _replicated(results, "posterior", COLOURS["pymc"])
+    figure = _replicated(results, "posterior", colour(results.bayes))
     count = results.notes["criticism"]["replicates"]
     caption = (
         f"Filled: statistics of {counted(count, 'data set')} replicated from the posterior, with new random effects "

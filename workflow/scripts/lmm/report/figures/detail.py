@@ -56,8 +56,8 @@ def _rows(groups: list[dict], results: Results, fitted: Fitted) -> None:
     if x is None:
         return
     lines = {"own": fitted.own_lines()}
-    for engine in ("ols", *results.mixed):
-        if engine in results.fits and len(results.fits[engine].parameters):
+    for engine in filter(None, (results.pooled, *results.mixed)):
+        if len(results.fits[engine].parameters):
             lines[engine] = fitted.lines(engine)
     for engine, curves in lines.items():
         for group, curve in zip(groups, curves, strict=True):

@@ -1,7 +1,5 @@
 """Figures that say whether a fit may be trusted: residuals, quantiles, ranks, traces, densities."""
 
-import math
-
 import numpy as np
 
 from lmm.core.tidy import RESIDUAL, by_term
@@ -13,7 +11,7 @@ from lmm.report.figures.style import (
     INK,
     MUTED,
     Drawing,
-    canvas,
+    abreast,
     colour,
     dots,
     polylines,
@@ -53,8 +51,8 @@ def residuals(results: Results, fitted: Fitted) -> Drawing:
     terms = every[:2]
     shade = colour(engine)
     panels = 2 + len(terms) if results.rows is not None else len(terms)
-    figure, axes = canvas(760, 230, 1, max(panels, 1))
-    cells, said = list(axes.flat), []
+    figure, axes = abreast(panels, 230, 4)
+    cells, said = list(axes.flat)[:panels], []
     if results.rows is not None:
         left = fitted.residuals(engine)
         fit = fitted.response() - left
@@ -122,13 +120,8 @@ def few_ticks(ax) -> None:
 
 
 def grid(count: int, height: float) -> tuple:
-    """Axes for so many panels, three abreast; what is left over is hidden."""
-    columns = min(count, 3)
-    lines = math.ceil(count / columns)
-    figure, axes = canvas(760, height * lines + 14, lines, columns)
-    for ax in axes.flat[count:]:
-        ax.set_visible(False)
-    return figure, axes
+    """Axes for so many panels, three abreast."""
+    return abreast(count, height, 3)
 
 
 def traces(results: Results, _: Fitted) -> Drawing:
@@ -162,7 +155,7 @@ def traces(results: Results, _: Fitted) -> Drawing:
 
 
 def _worst(results: Results) -> str:
-    table = results.fits["pymc"].parameters
+    table = results.fits[results.bayes].parameters
     if "rhat" not in table or not table["rhat"].notna().any():
         return ""
     return (
@@ -183,7 +176,7 @@ def ranks(results: Results, _: Fitted) -> Drawing:
     outside = []
     for ax, (name, values) in zip(axes.flat, draws.items(), strict=False):
         # an autocorrelated chain holds as much as its effective sample size says, and its band is that much wider
-        ess = results.estimate("pymc", name, "ess_bulk")
+        ess = results.estimate(results.bayes, name, "ess_bulk")
         size = int(min(length, ess / chains)) if np.isfinite(ess) else length
         band = _band(z, max(size, 20), chains)
         rank = np.argsort(np.argsort(values.ravel(), kind="stable"), kind="stable").reshape(

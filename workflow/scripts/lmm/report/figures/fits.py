@@ -32,7 +32,7 @@ class Fitted:
         levels = {
             name: column["levels"]
             for name, column in self.results.data["columns"].items()
-            if column.get("levels") and name not in self.results.labels
+            if column.get("levels") and name not in self.results.label_columns
         }
         return design.build(parsed, self.results.rows, levels)
 
@@ -41,7 +41,7 @@ class Fitted:
         """Columns whose mean is a value that they may have: numbers, but not those that stand for categories."""
         columns = self.results.data["columns"]
         categories = {name for name, about in columns.items() if about.get("type") == "categorical"}
-        return frozenset(columns) - categories - self.results.labels
+        return frozenset(columns) - categories - self.results.label_columns
 
     @cached_property
     def x(self) -> str | None:
@@ -89,7 +89,7 @@ class Fitted:
         return np.asarray(fit, float)
 
     def residuals(self, engine: str) -> np.ndarray:
-        """Response minus the engine's fit (random effects included), a value a row."""
+        """Response minus the engine's fit (random effects included), a value per row."""
         left = self.response() - self.predict(engine, self.results.rows, None)
         for own in self.results.by_factor if engine in self.results.mixed else ():
             left -= Fitted(own).random(engine)

@@ -8,7 +8,7 @@ from lmm.core.words import listed, number, shortened, spoken, titled
 from lmm.model.priors import parse_prior
 from lmm.report.figures.diagnostics import density, few_ticks, grid, others, sampled
 from lmm.report.figures.fits import Fitted
-from lmm.report.figures.style import COLOURS, INK, Drawing, key, polylines
+from lmm.report.figures.style import COLOURS, INK, Drawing, colour, key, polylines
 from lmm.results.study import Results
 
 MARK = " *"  # of parameters that are drawn at the predictors' means
@@ -30,12 +30,12 @@ def kind_of(term: str) -> str:
 
 def priors_of(results: Results) -> dict[str, str]:
     """The prior of every parameter as text: as the fit recorded it, with the numbers that `auto` stood for."""
-    recorded = results.fits["pymc"].diagnostics.summary.get("priors") or {}
+    recorded = results.fits[results.bayes].diagnostics.summary.get("priors") or {}
     if isinstance(recorded, list):
         recorded = {row["parameter"]: row["prior"] for row in recorded}
     shared = recorded.get("correlation matrix")
     table = {}
-    for term in results.fits["pymc"].parameters["term"]:
+    for term in results.fits[results.bayes].parameters["term"]:
         text = recorded.get(term, shared if term.startswith("cor__") else None)
         if text is not None:
             table[term] = str(text)
@@ -59,24 +59,24 @@ def priors(results: Results, _: Fitted) -> Drawing:
         values = centred.get(name, reported)
         low = 0.0 if name.startswith("sd__") else None
         x, height = density(values.ravel(), low=low)
-        ax.fill_between(x, height, color=COLOURS["pymc"], alpha=0.25, lw=0)
-        polylines(ax, [np.column_stack([x, height])], color=COLOURS["pymc"], lw=1.6)
+        ax.fill_between(x, height, color=colour(results.bayes), alpha=0.25, lw=0)
+        polylines(ax, [np.column_stack([x, height])], color=colour(results.bayes), lw=1.6)
         prior = prior_density(given.get(name, "flat"), name, x)
         if prior is not None:
             ax.plot(x, prior, color=INK, lw=1.2, ls=(0, (3, 2)))
             narrow.append((float(height.max() / max(prior.max(), 1e-300)), name))
         else:
             (flat if given.get(name, "flat") == "flat" else elsewhere).append(name)
-        truth = results.estimate("pymc", name, "truth")
+        truth = results.estimate(results.bayes, name, "truth")
         if np.isfinite(truth) and name not in centred:
             ax.axvline(truth, color=COLOURS["truth"], lw=1.2)
         ax.set(title=titled(name) + MARK * (name in centred), yticks=[], ylim=(0, None))
         few_ticks(ax)
         ax.spines["left"].set_visible(False)
-    entries = [("posterior", {"color": COLOURS["pymc"]})]
+    entries = [("posterior", {"color": colour(results.bayes)})]
     if narrow:
         entries.append(("prior", {"color": INK, "lw": 1.2, "ls": (0, (3, 2))}))
-    key(axes[0, -1], entries, bbox_to_anchor=(1.0, 1.1))
+    key(axes[0, 0], entries)
     said = f" Improper (flat) priors, not drawn: {listed([titled(name) for name in flat])}." if flat else ""
     if elsewhere:
         why = [f"{titled(name)}, whose prior is {shortened(given[name])}" for name in elsewhere]

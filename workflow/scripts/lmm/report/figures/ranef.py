@@ -4,7 +4,20 @@ import numpy as np
 
 from lmm.core.words import counted, label, listed, number, percent, short_levels
 from lmm.report.figures.fits import Fitted
-from lmm.report.figures.style import COLOURS, FAINT, INK, Drawing, canvas, colour, dots, key, segments
+from lmm.report.figures.style import (
+    COLOURS,
+    FAINT,
+    INK,
+    ONE,
+    Drawing,
+    abreast,
+    canvas,
+    colour,
+    dots,
+    key,
+    lay_out,
+    segments,
+)
 from lmm.results.study import Results
 
 MANY = 400  # more groups than this: the extremes and the density of the rest
@@ -16,10 +29,10 @@ def caterpillar(results: Results, _: Fitted) -> Drawing:
     """Random effects with their intervals, groups in order, the two engines of the comparison side by side."""
     names = list(results.pair or ([results.main] if results.main else []))
     terms, levels = results.random_terms, np.array(results.levels, dtype=object)
-    figure, axes = canvas(760, 215 * len(terms) + 20, len(terms), 1)
+    figure, axes = abreast(len(terms), 235)
     shown_all = len(levels) <= MANY
     said, places = [], []
-    for ax, term in zip(axes.flat, terms, strict=True):
+    for ax, term in zip(axes.flat, terms, strict=False):
         wide = {
             name: [results.wide(name, c)[term].to_numpy(float) for c in ("estimate", "conf_low", "conf_high")]
             for name in names
@@ -42,7 +55,8 @@ def caterpillar(results: Results, _: Fitted) -> Drawing:
         ax.set_title(f"random {term}" if term != "Intercept" else "random intercept")
         ax.set_xticks(at, short_levels(levels[order], 10), rotation=90, fontsize=8) if len(
             order
-        ) <= 60 else ax.set_xticks([])
+        ) <= 30 else ax.set_xticks([])
+        ax.set_xlabel(f"{results.labels.column(results.group)}, in order of {label(names[0])}'s estimate")
         ax.grid(axis="x", visible=False)
         ax.margins(x=0.01)
         value, low, high = wide[names[0]]
@@ -56,11 +70,10 @@ def caterpillar(results: Results, _: Fitted) -> Drawing:
     if results.truth and results.truth.get("ranef"):
         entries.append(("truth", {"color": COLOURS["truth"], "lw": 1.4}))
     key(axes[0, 0], entries)
-    axes[-1, 0].set_xlabel(f"{results.group}, in order of {label(names[0])}'s estimate")
     rest = "" if shown_all else f" Only the {ENDS} lowest and highest of {len(levels):,} groups are drawn."
-    blups = [label(name) for name in names if name != "pymc"]
+    blups = [label(name) for name in names if name != results.bayes]
     points = [f"BLUP ({listed(blups)})"] if blups else []
-    points += ["posterior mean (PyMC)"] if "pymc" in names else []
+    points += [f"posterior mean ({label(results.bayes)})"] if results.bayes in names else []
     caption = (
         f"Estimand: each group's random effects. Point: {listed(points)}; bar: "
         f"{100 * results.conf_level:g} % interval from the prediction error, uncertainty of the fixed "
@@ -71,8 +84,8 @@ def caterpillar(results: Results, _: Fitted) -> Drawing:
 
 
 def areas(figure, places: list) -> tuple:
-    """The area of each group in axes with a column a group, in points from the top left corner."""
-    figure.draw_without_rendering()  # the layout moves the axes until then
+    """The area of each group in axes with a column per group, in points from the top left corner."""
+    lay_out(figure)
     scale, height, hits = 72 / figure.dpi, figure.get_figheight() * 72, []
     for ax, levels, at in places:
         box = ax.get_window_extent()
@@ -90,9 +103,9 @@ def differences(results: Results, _: Fitted) -> Drawing:
     """Differences of the random effects between two engines, with Monte Carlo error bars."""
     first, second = results.pair
     table, terms = results.tables["ranef_differences"], results.random_terms
-    figure, axes = canvas(760, 235, 1, len(terms))
-    said, drawn = [], second == "pymc"  # posterior means alone have a Monte Carlo error
-    for ax, term in zip(axes.flat, terms, strict=True):
+    figure, axes = abreast(len(terms), 235)
+    said, drawn = [], second == results.bayes  # posterior means alone have a Monte Carlo error
+    for ax, term in zip(axes.flat, terms, strict=False):
         mine = table[table["term"] == term]
         x, d = mine[first].to_numpy(float), mine["difference"].to_numpy(float)
         error = np.nan_to_num(mine["mcse"].to_numpy(float))
@@ -161,7 +174,7 @@ def shrinkage(results: Results, _: Fitted) -> Drawing:
     own = [raw[term] + shift[term] if term in raw else np.full(len(results.levels), np.nan) for term in terms]
     count = len(results.levels)
     step = np.linspace(0, count - 1, min(count, DRAWN)).round().astype(int)
-    figure, axes = canvas(760, 380 if len(terms) == 2 else 240)
+    figure, axes = canvas(ONE, 340 if len(terms) == 2 else 220)
     ax = axes[0, 0]
     outside = 0
     mark = {"color": INK, "marker": "+", "ls": "none", "ms": 8}

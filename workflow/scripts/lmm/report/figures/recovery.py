@@ -65,7 +65,7 @@ ABOUT = {
 
 
 def against(recovered: Recovered, name: str) -> Drawing:
-    """A measure against the design's longest axis: a row a term, a column for each setting of the other axes."""
+    """A measure against the design's longest axis: a row per term, a column for each setting of the other axes."""
     axis, others = recovered.axes[-1], recovered.axes[:-1]
     x = {value: k for k, value in enumerate(recovered.values(axis))}
     facets = recovered.designs[others].drop_duplicates().to_dict("records") if others else [{}]
@@ -104,7 +104,7 @@ def against(recovered: Recovered, name: str) -> Drawing:
         if len(shown) < len(facets)
         else ""
     )
-    caption = f"{ABOUT[name]} {MCSE} {recovered.n_replicates:,} replicates a design.{part}"
+    caption = f"{ABOUT[name]} {MCSE} {recovered.n_replicates:,} replicates per design.{part}"
     return Drawing(
         figure, f"{TITLES[name]} against {axis_name(axis)}", caption, worst(recovered, name, terms)
     )

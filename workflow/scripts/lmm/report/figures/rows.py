@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 
-from lmm.core.words import counted, ends, listed, number, percent, scaled, short_levels
+from lmm.core.words import counted, ends, label, listed, number, percent, scaled, short_levels
 from lmm.report.figures.fits import Fitted
 from lmm.report.figures.style import (
     COLOURS,
@@ -13,6 +13,7 @@ from lmm.report.figures.style import (
     GRID,
     INK,
     MUTED,
+    ONE,
     Drawing,
     canvas,
     colour,
@@ -122,7 +123,7 @@ def groups(results: Results, fitted: Fitted) -> Drawing:
 
 def _strips(results: Results, fitted: Fitted) -> Drawing:
     """The response by group where there is no numeric predictor (or no rows: the groups' estimated means)."""
-    figure, axes = canvas(760, 300)
+    figure, axes = canvas(ONE, 260)
     ax = axes[0, 0]
     if results.rows is not None:
         y, codes = fitted.response(), fitted.codes
@@ -159,7 +160,7 @@ def _strips(results: Results, fitted: Fitted) -> Drawing:
 def pooled(results: Results, fitted: Fitted) -> Drawing:
     """All rows with the one OLS line (counts in a grid above `ROWS` rows)."""
     x_name, y_name = fitted.x, results.response
-    figure, axes = canvas(760, 330)
+    figure, axes = canvas(ONE, 270)
     ax = axes[0, 0]
     if results.rows is None or x_name is None:
         return _histogram(results, fitted, figure, ax)
@@ -183,14 +184,14 @@ def pooled(results: Results, fitted: Fitted) -> Drawing:
     else:
         dots(ax, x, y, size=3.6, color=MUTED, alpha=0.6)
     slope_text, line_text = "", ""
-    predictors = results.fixed("ols") if "ols" in results.fits else {}
+    predictors = results.fixed(results.pooled) if results.pooled else {}
     if predictors:
         grid = np.linspace(x.min(), x.max(), 40)
         typical, held = _typical(fitted, x_name, len(grid))
         typical[x_name] = grid
-        line = fitted.predict("ols", typical, None)
-        polylines(ax, [np.column_stack([grid, line])], color=COLOURS["ols"], lw=2.6)
-        key(ax, [("OLS, all rows", {"color": COLOURS["ols"], "lw": 2.6})])
+        line = fitted.predict(results.pooled, typical, None)
+        polylines(ax, [np.column_stack([grid, line])], color=colour(results.pooled or ""), lw=2.6)
+        key(ax, [(f"{label(results.pooled)}, all rows", {"color": colour(results.pooled or ""), "lw": 2.6})])
         slope_text = _slope(results, x_name, held, float(line[-1] - line[0]) / float(grid[-1] - grid[0] or 1))
         line_text = (
             f"; line: ordinary least squares over all rows, groups ignored{f', at {held}' * bool(held)}"
@@ -206,9 +207,9 @@ def pooled(results: Results, fitted: Fitted) -> Drawing:
 
 def _explained(results: Results) -> str:
     """How much of the variance the OLS line explains; nothing of a model without predictors."""
-    if "ols" not in results.fits or set(results.fixed("ols")) <= {"Intercept"}:
+    if results.pooled is None or set(results.fixed(results.pooled)) <= {"Intercept"}:
         return ""
-    r2 = results.fits["ols"].diagnostics.summary.get("r2")
+    r2 = results.fits[results.pooled].diagnostics.summary.get("r2")
     return "" if r2 is None else f" OLS explains {percent(r2, 2)} of the variance of {results.response}."
 
 
@@ -218,7 +219,7 @@ def _typical(fitted: Fitted, x_name: str, count: int) -> tuple[pd.DataFrame, str
     rows, held = results.rows, []
     typical = rows.iloc[[0] * count].copy()
     for name in rows.columns:
-        if name in (x_name, results.response) or name in results.labels:
+        if name in (x_name, results.response) or name in results.label_columns:
             continue
         if name in fitted.averaged:
             typical[name] = rows[name].mean()
@@ -231,15 +232,15 @@ def _typical(fitted: Fitted, x_name: str, count: int) -> tuple[pd.DataFrame, str
 
 def _slope(results: Results, x_name: str, held: str, drawn: float) -> str:
     """The line's slope with its interval; without one where it depends on other predictors."""
-    slope = results.estimate("ols", x_name)
+    slope = results.estimate(results.pooled, x_name)
     mentioned = re.compile(rf"(?<!\w){re.escape(x_name)}(?!\w)")
-    others = [term for term in results.fixed("ols") if term != x_name and mentioned.search(term)]
+    others = [term for term in results.fixed(results.pooled) if term != x_name and mentioned.search(term)]
     if others:
         where = f"With {held}, the" if held else "The"
         return f" {where} OLS line changes by {number(drawn)} a unit of {x_name}."
     if not np.isfinite(slope):
         return ""
-    low, high = (results.estimate("ols", x_name, side) for side in ("conf_low", "conf_high"))
+    low, high = (results.estimate(results.pooled, x_name, side) for side in ("conf_low", "conf_high"))
     crosses = "includes" if low <= 0 <= high else "excludes"
     return f" The OLS slope is {number(slope)} ({number(low)} to {number(high)}), which {crosses} 0."
 
@@ -258,7 +259,7 @@ def _histogram(results: Results, fitted: Fitted, figure, ax) -> Drawing:
         y = fitted.response()
         centre, spread = y.mean(), y.std(ddof=1)
         ax.hist(y, bins="auto" if len(y) < 5000 else 80, color=FAINT)
-        ax.axvline(centre, color=COLOURS["ols"], lw=2.4)
+        ax.axvline(centre, color=colour(results.pooled or ""), lw=2.4)
         shown = "Histogram of all rows; line: the overall mean."
     ax.set(xlabel=results.response)
     mean = f"mean {scaled(centre, spread)}, sd {number(spread)}"

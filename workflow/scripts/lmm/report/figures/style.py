@@ -22,6 +22,7 @@ COLOURS = {name: engine.colour for name, engine in ENGINES.items()} | {
     "realised": "#5f6772",
     "no_pooling": "#cc79a7",
 }
+ONE, TWO = 400, 760  # points: width of a figure of one panel, and of panels side by side
 INK, MUTED, GRID, FAINT = "#1b1f24", "#5f6772", "#dfe3e8", "#b9c0c9"
 MARKERS = {name: engine.marker for name, engine in ENGINES.items()} | {"truth": "|", "no_pooling": "x"}
 EXTRA = ("#56b4e9", "#f0e442", "#7f3c8d", "#a5aa99")  # engines added later, in the order they come
@@ -103,6 +104,25 @@ def canvas(
     axes = figure.subplots(rows, columns, squeeze=False, **options)
     for ax in axes.flat:
         ax.patch.set_visible(False)
+        if options.get("sharex") or options.get("sharey"):  # a page may set panels below each other
+            ax.tick_params(labelbottom=True, labelleft=True)
+    return figure, axes
+
+
+def lay_out(figure: Canvas) -> None:
+    """Place the axes for good: the layout takes as long as the drawing, and need not be found twice."""
+    if figure.get_layout_engine() is not None:
+        figure.get_layout_engine().execute(figure)
+        figure.set_layout_engine("none")
+
+
+def abreast(count: int, height: float, most: int = 2, **options) -> tuple[Canvas, np.ndarray]:
+    """A figure of `count` panels of so many points' height, side by side; what is left over is hidden."""
+    columns = max(1, min(count, most))
+    lines = max(1, -(-count // columns))
+    figure, axes = canvas(ONE if count <= 1 else TWO, height * lines + 14, lines, columns, **options)
+    for ax in axes.flat[count:]:
+        ax.set_visible(False)
     return figure, axes
 
 
@@ -143,16 +163,20 @@ def polylines(ax: Axes, lines: Iterable[np.ndarray], **style) -> None:
     ax.autoscale_view()
 
 
-def key(ax: Axes, entries: Sequence[tuple[str, dict]], **options) -> None:
-    """A legend above the axes, from names and line styles."""
+def key(ax: Axes, entries: Sequence[tuple[str, dict]]) -> None:
+    """A legend above all axes of the figure, from names and line styles, in as many rows as its width needs."""
     from matplotlib.lines import Line2D
 
-    if entries:
-        handles = [Line2D([], [], label=name, **style) for name, style in entries]
-        place = {
-            "loc": "lower right",
-            "bbox_to_anchor": (1.0, 1.0),
-            "ncols": len(handles),
-            "borderaxespad": 0.3,
-        }
-        ax.legend(handles=handles, handlelength=1.6, columnspacing=1.4, **{**place, **options})
+    if not entries:
+        return
+    handles = [Line2D([], [], label=name, **style) for name, style in entries]
+    wide = max(len(name) for name, _ in entries) * 4.9 + 34  # points of an entry, at the legend's font size
+    columns = int(np.clip((ax.figure.get_figwidth() * 72 - 10) // wide, 1, len(entries)))
+    ax.figure.legend(
+        handles=handles,
+        loc="outside upper left",
+        ncols=columns,
+        handlelength=1.6,
+        columnspacing=1.4,
+        borderpad=0.1,
+    )

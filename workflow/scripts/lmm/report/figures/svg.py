@@ -13,7 +13,7 @@ from html import escape
 
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 
-from lmm.report.figures.style import Drawing
+from lmm.report.figures.style import Drawing, lay_out
 
 SVG, XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
 _TOKEN = re.compile(r"[MLCQZzHV]|-?\d+\.?\d*(?:e-?\d+)?")
@@ -23,8 +23,14 @@ _PAIRS = {"M": 1, "L": 1, "Q": 2, "C": 3}
 _DEFAULTS = {"stroke-linecap": "butt", "stroke-linejoin": "round", "stroke-opacity": "1", "opacity": "1"}
 
 
+Box = tuple[float, float, float, float]
+MARGIN = 2.0  # points around a panel
+SCALE = 1.2  # pixels of the page per point of a figure
+
+
 def to_svg(drawing: Drawing, name: str) -> str:
-    """The SVG text of a drawing; `name` prefixes its ids."""
+    """The SVG text of a drawing; `name` prefixes its ids. Its panels are groups that `panels` takes apart."""
+    boxes = _mark(drawing)
     buffer = io.StringIO()
     FigureCanvasSVG(drawing.canvas).print_svg(buffer, metadata={"Date": None, "Creator": None})
     root = ET.fromstring(re.sub(r"<!DOCTYPE[^>]*>", "", _legal(buffer.getvalue())))
@@ -33,13 +39,63 @@ def to_svg(drawing: Drawing, name: str) -> str:
     _flatten(root)
     _rename(root, name)
     x0, y0, width, height = root.get("viewBox").split()
-    body = "".join(_write(child) for child in root) + _hits(drawing)
+    for panel in root.iter(f"{SVG}g"):
+        if box := boxes.get(panel.get("class", "").removeprefix("panel ")):
+            panel.set("class", "panel")
+            panel.set("data-box", " ".join(_round(str(value)) for value in box))
+            panel.extend(_hits(drawing, box))
+    body = "".join(_write(child) for child in root)
     return _legal(
         f'<svg xmlns="http://www.w3.org/2000/svg" class="figure" viewBox="{x0} {y0} {_round(width)} {_round(height)}"'
         f' width="{_round(width)}" height="{_round(height)}" role="img" aria-label="{escape(drawing.alt)}"'
         ' font-family="system-ui,-apple-system,Segoe UI,Roboto,Helvetica Neue,Arial,sans-serif"'
         f' stroke-linejoin="round"><desc>{escape(drawing.alt)}</desc>{body}</svg>\n'
     )
+
+
+def _mark(drawing: Drawing) -> dict[str, Box]:
+    """Give each panel (axes, legend) an id; id -> its box in points from the top left corner."""
+    figure = drawing.canvas
+    lay_out(figure)
+    scale, height = 72 / figure.dpi, figure.get_figheight() * 72
+    parts = [*figure.legends, *(ax for ax in figure.axes if ax.get_visible())]
+    boxes = {}
+    for k, part in enumerate(parts):
+        part.set_gid(f"panel-{k}")
+        found = part.get_window_extent() if part in figure.legends else part.get_tightbbox()
+        left, right, low, high = (value * scale for value in (found.x0, found.x1, found.y0, found.y1))
+        boxes[f"panel-{k}"] = (
+            left - MARGIN, height - high - MARGIN, right - left + 2 * MARGIN, high - low + 2 * MARGIN,
+        )  # fmt: skip
+    return boxes
+
+
+def panels(svg: str) -> list[str]:
+    """The panels of a figure as SVGs of their own, which a page sets side by side or below each other.
+
+    Parameters
+    ----------
+    svg : str
+        As `to_svg` writes it.
+    """
+    ET.register_namespace("", SVG[1:-1])
+    root = ET.fromstring(svg)
+    found, places = [], {}
+    for panel in root.findall(f"{SVG}g[@class='panel']"):
+        places[panel] = tuple(float(value) for value in panel.attrib["data-box"].split())
+    # as one reads: a legend first, wherever it stands in the file; rows of panels by their lower edges
+    for panel in sorted(
+        places, key=lambda one: (round((places[one][1] + places[one][3]) / 40), places[one][0])
+    ):
+        x, y, width, height = places[panel]
+        head = (
+            f'<svg class="figure" viewBox="{x:g} {y:g} {width:g} {height:g}" width="{SCALE * width:.0f}" '
+            'aria-hidden="true" stroke-linejoin="round">'
+        )
+        # definitions that stand outside the panels are found anywhere on the page
+        shared = "" if found else "".join(_write(child) for child in root.findall(f"{SVG}defs"))
+        found.append(head + shared + "".join(_write(child) for child in panel) + "</svg>")
+    return found
 
 
 def _legal(text: str) -> str:
@@ -72,7 +128,9 @@ def _flatten(parent: ET.Element) -> None:
 def _attributes(element: ET.Element) -> None:
     style = element.attrib.pop("style", "")
     if element.tag == f"{SVG}g":
-        element.attrib.pop("id", None)
+        old = element.attrib.pop("id", "")
+        if old.startswith("panel-"):
+            element.set("class", f"panel {old}")
     for item in filter(None, (part.strip() for part in style.split(";"))):
         key, value = (side.strip() for side in item.split(":", 1))
         if key == "font":
@@ -169,15 +227,25 @@ def _rename(root: ET.Element, name: str) -> None:
 def _write(element: ET.Element) -> str:
     tag = element.tag.removeprefix(SVG)
     attributes = "".join(f' {key}="{escape(value)}"' for key, value in element.attrib.items())
-    inner = escape(element.text or "", quote=False) if tag in ("text", "tspan") else ""
+    inner = escape(element.text or "", quote=False) if tag in ("text", "tspan", "title") else ""
     inner += "".join(_write(child) for child in element)
     return f"<{tag}{attributes}>{inner}</{tag}>" if inner else f"<{tag}{attributes}/>"
 
 
-def _hits(drawing: Drawing) -> str:
-    boxes = "".join(
-        f'<rect data-level="{escape(str(level))}" x="{_round(x)}" y="{_round(y)}" width="{_round(w)}"'
-        f' height="{_round(h)}"><title>{escape(str(level))}</title></rect>'
-        for level, x, y, w, h in drawing.hits
-    )
-    return f'<g class="hits" fill="none" pointer-events="all">{boxes}</g>' if boxes else ""
+def _hits(drawing: Drawing, box: Box) -> list[ET.Element]:
+    """The areas in a panel that stand for a group."""
+    x, y, width, height = box
+    mine = [
+        hit
+        for hit in drawing.hits
+        if x <= hit[1] + hit[3] / 2 <= x + width and y <= hit[2] + hit[4] / 2 <= y + height
+    ]
+    if not mine:
+        return []
+    found = ET.Element(f"{SVG}g", {"class": "hits", "fill": "none", "pointer-events": "all"})
+    for level, *place in mine:
+        names = ("x", "y", "width", "height")
+        at = {name: _round(str(value)) for name, value in zip(names, place, strict=True)}
+        area = ET.SubElement(found, f"{SVG}rect", {"data-level": str(level), **at})
+        ET.SubElement(area, f"{SVG}title").text = str(level)
+    return [found]

@@ -9,7 +9,7 @@ from lmm.results.study import Results
 
 def posterior(results: Results) -> Table | None:
     """The summary of what was sampled."""
-    frame = results.fits["pymc"].parameters
+    frame = results.fits[results.bayes].parameters
     names = ["estimate", "median", "sd", "mad", "q5", "q95", "rhat", "ess_bulk", "ess_tail", "mcse_mean"]
     titles = ["Mean", "Median", "SD", "MAD", "q5", "q95", "R-hat", "ESS bulk", "ESS tail", "MCSE"]
     places = {"rhat": 4, "ess_bulk": 0, "ess_tail": 0, "mcse_mean": 5}
@@ -19,7 +19,7 @@ def posterior(results: Results) -> Table | None:
     if results.truth:
         columns.append(Column("truth", "Truth", decimals=3))
     note = (
-        "Posterior: mean, quantiles and what the sampler made of it. MCSE: Monte Carlo error of the mean. A fixed "
+        "Posterior: mean, quantiles and sampling diagnostics. MCSE: Monte Carlo error of the mean. A fixed "
         "effect's mean is that of its exact conditional means, which differ by less than its draws."
     )
     return table("posterior", note, frame, columns)
@@ -27,7 +27,7 @@ def posterior(results: Results) -> Table | None:
 
 def gates(results: Results) -> Table | None:
     """Every gate: value, limit, verdict."""
-    recorded = results.fits["pymc"].diagnostics.gates
+    recorded = results.fits[results.bayes].diagnostics.gates
     frame = pd.DataFrame(
         [
             {
@@ -50,14 +50,14 @@ def gates(results: Results) -> Table | None:
 
 def priors(results: Results) -> Table | None:
     """The priors, with the numbers that defaults stood for."""
-    recorded = results.fits["pymc"].diagnostics.summary.get("priors") or []
+    recorded = results.fits[results.bayes].diagnostics.summary.get("priors") or []
     if isinstance(recorded, dict):
         recorded = [{"parameter": name, "prior": text} for name, text in recorded.items()]
     columns = [Column("parameter", "Parameter", False), Column("prior", "Prior", False)]
     note = "Priors, numbers to four digits; in full: pymc/diagnostics.json."
     if any(row.get("at") for row in recorded):
         columns.append(Column("at", "Applies", False))
-    if centres := results.fits["pymc"].diagnostics.summary.get("prior_centres"):
+    if centres := results.fits[results.bayes].diagnostics.summary.get("prior_centres"):
         note += f" Means of the predictors: {listed([f'{k} {number(v, 4)}' for k, v in centres.items()])}."
     rows = [row | {"prior": shortened(row["prior"])} for row in recorded]
     return table("priors", note, pd.DataFrame(rows), columns)

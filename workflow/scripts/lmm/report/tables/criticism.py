@@ -4,7 +4,7 @@ from functools import partial
 
 import pandas as pd
 
-from lmm.core.words import p_short, titled
+from lmm.core.words import p_value, titled
 from lmm.report.tables.table import Column, Table, table
 from lmm.report.text.criticism import text
 from lmm.results.study import Results, natural
@@ -76,7 +76,7 @@ def predictive(results: Results) -> Table | None:
         Column("mean", "Replicates: mean", decimals=3),
         Column("low", "Low", decimals=3),
         Column("high", "High", decimals=3),
-        Column("p_value", "p", said=partial(p_short, least=1.0 / results.notes["criticism"]["replicates"])),
+        Column("p_value", "p", said=partial(p_value, least=1.0 / results.notes["criticism"]["replicates"])),
         Column("prior_low", "Prior: low", decimals=3),
         Column("prior_high", "Prior: high", decimals=3),
     ]

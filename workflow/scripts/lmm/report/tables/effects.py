@@ -1,104 +1,176 @@
-"""The report's tables of tests, of means, slopes and contrasts, and of models that are compared."""
+"""Tables of tests, of means, slopes and contrasts, and of models that are compared."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lmm.comparison.effects import FIRST, LAST
-from lmm.core.words import label, p_value
+from lmm.core import engines
+from lmm.core.words import estimated, fixed, label, listed, number, p_value, places
+from lmm.inference.effects import FIRST, LAST
+from lmm.report.interest import bare, compared, degrees
+from lmm.report.tables.paper import Block, Paper, Part
 from lmm.report.tables.table import Column, Table, table
+from lmm.results.labels import factors
 from lmm.results.study import Results
 
-
-def _with_p(frame: pd.DataFrame, *names: str) -> pd.DataFrame:
-    """The frame with p values as text; what has none stays empty."""
-    shown = {
-        name: [p_value(p) if np.isfinite(p) else None for p in frame[name].astype(float)] for name in names
-    }
-    return frame.assign(**shown)
+KINDS = {"mean": "Estimated marginal means", "slope": "Average slopes", "contrast": "Contrasts"}
+SAME = 0.05  # of a standard error: a slope that is a fixed effect, by draws or not
 
 
 def tests(results: Results) -> Table | None:
-    """F tests of the terms, type III."""
+    """F tests of the terms, type III, where a term has several columns or interacts."""
     frame = results.tables.get("tests")
     if frame is None or not len(frame):
         return None
-    frame = _with_p(frame[frame["type"] == "III"], "p_value")
+    frame = frame[frame["type"] == "III"]
+    if (frame["num_df"] == 1).all() and not any(len(factors(term)) > 1 for term in frame["term"]):
+        return None  # the t tests of the results table
+    said = [" × ".join(results.labels.column(bare(part)) for part in factors(term)) for term in frame["term"]]
     columns = [
-        Column("term", "Term", False),
-        Column("F", "F", decimals=3),
+        Column("named", "Term", False),
+        Column("F", "F", decimals=2),
         Column("num_df", "Num. df", decimals=0),
-        Column("den_df", "Den. df", decimals=2),
-        Column("p_value", "Pr(>F)", False),
+        Column("den_df", "Den. df", decimals=1),
+        Column("p_value", "p", said=p_value),
     ]
-    return table("tests", "reml: F tests of the fixed effects' terms, type III.", frame, columns)
+    by = label(engines.first(results.fits, engines.EXACT) or "")
+    return table("tests", f"{by}: F tests of terms, type III.", frame.assign(named=said), columns)
 
 
-def effects(results: Results) -> Table | None:
-    """Means, slopes and contrasts of every engine."""
+def _adds(results: Results, frame: pd.DataFrame) -> bool:
+    """Whether the table has more than slopes that are fixed effects."""
+    for row in frame.to_dict("records"):
+        known = results.fixed(row["engine"]).get(row["effect"]) if row["engine"] in results.fits else None
+        if row["kind"] != "slope" or known is None or abs(row["estimate"] - known) > SAME * row["std_error"]:
+            return True
+    return False
+
+
+def effects(results: Results) -> Paper | None:
+    """Means, slopes and contrasts, engines side by side."""
     frame = results.tables.get("effects")
-    if frame is None or not len(frame):
+    if frame is None or not len(frame) or not _adds(results, frame):
         return None
-    frame = _with_p(frame, "p_adjusted", "p_value").assign(engine=[label(name) for name in frame["engine"]])
-    contrast = frame["kind"] == "contrast"
-    frame["p"] = frame["p_adjusted"].where(contrast, frame["p_value"])
-    grid = [name for name in frame if name not in (*FIRST, *LAST, "p")]
-    level = f"{100 * results.conf_level:g} %"
-    columns = [
-        Column("engine", "Engine", False),
-        Column("effect", "Of", False),
-        Column("kind", "Kind", False),
-        *(Column(name, name, False, missing="") for name in grid),
-        Column("contrast", "Contrast", False, missing=""),
-        Column("estimate", "Estimate"),
-        Column("std_error", "Std. error"),
-        Column("df", "df", decimals=1),
-        Column("conf_low", "Low"),
-        Column("conf_high", "High"),
-        Column("p", "p", False),
-        Column("prob_direction", "P(direction)", decimals=3),
-    ]
-    caption = f"Means, slopes and contrasts; Low and High: {level} interval; p of contrasts: adjusted."
-    return table("effects", caption, frame, columns)
+    grid = [name for name in frame if name not in (*FIRST, *LAST)]
+    rows: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
+    for row in frame.to_dict("records"):
+        rows.setdefault((row["kind"], _name(results, row, grid)), {})[row["engine"]] = row
+    own = {
+        name: _cells(results, name, {key: by[name] for key, by in rows.items() if name in by})
+        for name in engines.ordered(frame["engine"].unique())
+    }
+    merged: dict[str, list[str]] = {}
+    for name in own:
+        alike = next((first for first in merged if own[first] == own[name]), name)
+        merged.setdefault(alike, []).append(name)
+    blocks = tuple(
+        Block(listed([label(one) for one in same]), own[first][0]) for first, same in merged.items()
+    )
+    parts = []
+    for kind, title in KINDS.items():
+        lines = []
+        for key in rows:
+            if key[0] == kind:
+                cells = [
+                    own[first][1].get(key, ("",) * len(block.columns))
+                    for first, block in zip(merged, blocks, strict=True)
+                ]
+                lines.append((key[1], *(text for cell in cells for text in cell)))
+        if lines:
+            parts.append(Part(title, tuple(lines)))
+    adjusted = (frame["kind"] == "contrast") & (frame["p_adjusted"] - frame["p_value"]).abs().gt(1e-12)
+    note = "p and intervals of contrasts are adjusted for several comparisons." if adjusted.any() else ""
+    return Paper("effects", f"{results.title}: means, slopes and contrasts", note, blocks, tuple(parts))
 
 
-def models(results: Results) -> Table | None:
+def _name(results: Results, row: Mapping[str, Any], grid: list[str]) -> str:
+    labels, effect = results.labels, str(row["effect"])
+    cells = {
+        name.strip("`"): row[name] for name in grid if isinstance(row[name], str) or row[name] == row[name]
+    }
+    values = [f"{labels.column(name)} = {labels.level(name, _text(value))}" for name, value in cells.items()]
+    if row["kind"] == "mean":
+        return listed(values) or f"{labels.column(effect)}"
+    end = f" ({listed(values)})" if values else ""
+    if row["kind"] == "slope":
+        return f"{labels.column(effect)}{end}"
+    a, b = compared(results, effect, str(row["contrast"]))
+    return f"{labels.column(effect)}: {f'{a} vs {b}' if b else a}{end}"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def _cells(
+    results: Results, engine: str, rows: Mapping[tuple[str, str], Mapping[str, Any]]
+) -> tuple[tuple[str, ...], dict[tuple[str, str], tuple[str, ...]]]:
+    """An engine's columns and the cells of its rows."""
+    bayes, pooled = engine == results.bayes, engine == results.pooled and bool(results.mixed)
+    by_t = any(np.isfinite(row["df"]) for row in rows.values())
+    columns = ("Estimate", f"{results.level} {'CrI' if bayes else 'CI'}")
+    if not pooled:
+        columns += ("P(direction)",) if bayes else (*(("df",) if by_t else ()), "p")
+    cells = {}
+    for key, row in rows.items():
+        decimals = places(row["std_error"])
+        low, high = (estimated(row[side], decimals) for side in ("conf_low", "conf_high"))
+        shown = (estimated(row["estimate"], decimals), f"{low} to {high}")
+        if bayes:
+            shown += (p_value(row["prob_direction"]),)
+        elif not pooled:
+            p = row["p_adjusted"] if row["kind"] == "contrast" else row["p_value"]
+            df = (degrees(row["df"]) if np.isfinite(row["df"]) else "–",) if by_t else ()
+            shown += (*df, p_value(p))
+        cells[key] = shown
+    return columns, cells
+
+
+def models(results: Results) -> Paper | None:
     """Models by information criteria and elpd."""
     frame = results.tables.get("models")
     if frame is None or not len(frame):
         return None
-    columns = [
-        Column("model", "Model", False),
-        Column("formula", "Formula", False),
-        Column("parameters", "Parameters", decimals=0),
-        Column("logLik", "log L", decimals=2),
-        Column("AIC", "AIC", decimals=2),
-        Column("delta_AIC", "Δ AIC", decimals=2),
-        Column("weight", "Weight", decimals=3, coarse=True),
-        Column("BIC", "BIC", decimals=2),
-        Column("delta_BIC", "Δ BIC", decimals=2),
-        Column("elpd", "elpd", decimals=1),
-        Column("delta_elpd", "Δ elpd", decimals=1),
-        Column("delta_elpd_se", "Its SE", decimals=1),
-        Column("status", "Status", False),
-    ]
-    return table("models", "Models of the same rows, by maximum likelihood; elpd: PyMC.", frame, columns)
+    numbers = [
+        ("parameters", "Parameters", 0), ("logLik", "log L", 1), ("AIC", "AIC", 1), ("delta_AIC", "Δ AIC", 1),
+        ("weight", "Weight", 2), ("BIC", "BIC", 1), ("delta_BIC", "Δ BIC", 1), ("elpd", "elpd", 1),
+        ("delta_elpd", "Δ elpd", 1), ("delta_elpd_se", "SE", 1),
+    ]  # fmt: skip
+    numbers = [one for one in numbers if one[0] in frame and frame[one[0]].notna().any()]
+    rows = tuple(
+        (f"{row['model']}: {row['formula']}", *(fixed(row[name], decimals) for name, _, decimals in numbers))
+        for row in frame.to_dict("records")
+    )
+    odd = frame[frame["status"] != "ok"]
+    note = "Models of the same rows, by maximum likelihood."
+    if "elpd" in frame and frame["elpd"].notna().any():
+        note += f" elpd: {label(engines.of_family(engines.ENGINES, engines.BAYES)[0])}, leave-one-group-out."
+    note += "".join(f" {row.model}: {row.status}." for row in odd.itertuples())
+    blocks = (Block("", tuple(title for _, title, _ in numbers)),)
+    return Paper("models", f"{results.title}: comparison of models", note, blocks, (Part("", rows),))
 
 
-def model_tests(results: Results) -> Table | None:
+def model_tests(results: Results) -> Paper | None:
     """Likelihood-ratio tests of nested models."""
     frame = results.tables.get("model_tests")
     if frame is None or not len(frame):
         return None
-    frame = _with_p(frame, "p_value", "p_mixture", "p_bootstrap")
-    columns = [
-        Column("null", "Null", False),
-        Column("alternative", "Alternative", False),
-        Column("method", "By", False),
-        Column("chisq", "χ²", decimals=3, coarse=True),
-        Column("df", "df", decimals=0),
-        Column("p_value", "p", False),
-        Column("mixture", "At the boundary", False, missing=""),
-        Column("p_mixture", "p, mixture", False),
-        Column("p_bootstrap", "p, bootstrap", False),
-    ]
-    return table("model-tests", "Likelihood-ratio tests of nested models.", frame, columns)
+    tails = [
+        ("p_value", "p"), ("p_mixture", "p, mixture at the boundary"), ("p_bootstrap", "p, bootstrap"),
+    ]  # fmt: skip
+    tails = [one for one in tails if frame[one[0]].notna().any()]
+    rows = tuple(
+        (
+            f"{row['null']} within {row['alternative']}",
+            row["method"],
+            fixed(row["chisq"], 2),
+            number(row["df"]),
+            *(p_value(row[name]) for name, _ in tails),
+        )
+        for row in frame.to_dict("records")
+    )
+    blocks = (Block("", ("By", "χ²", "df", *(title for _, title in tails))),)
+    title = f"{results.title}: likelihood-ratio tests of nested models"
+    return Paper("model_tests", title, "", blocks, (Part("", rows),))

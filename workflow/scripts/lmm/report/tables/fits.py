@@ -1,15 +1,12 @@
 """The report's tables: which columns, how many decimals, what is worth a row."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import partial
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from lmm.core.tidy import RESIDUAL, cor_name
-from lmm.core.words import decimals, fixed, label, of_term, p_value, stars, titled
+from lmm.core.words import decimals, fixed, label, p_value, stars
 from lmm.report.tables.table import Column, Table, largest, table
 from lmm.results.study import Results
 
@@ -18,44 +15,15 @@ def _level(results: Results) -> str:
     return f"{100 * results.conf_level:g} %"
 
 
-def truth_table(results: Results) -> Table | None:
-    """What was put in, and what this one draw of it came to."""
-    if not results.truth:
-        return None
-    truth = results.truth
-    rows = [("fixed", term, value, np.nan) for term, value in truth["fixed"].items()]
-    for kind, key, prefix in (("sd", "sd", "sd__"), ("correlation", "corr", "cor__")):
-        for own in results.by_factor:
-            of = f" of {own.group}" if len(results.by_factor) > 1 else ""
-            rows += [
-                (f"{kind}{of}", f"{prefix}{term}", value, own.realised(f"{prefix}{term}"))
-                for term, value in ((own.truth or {}).get(key) or {}).items()
-            ]
-        if key == "sd":
-            rows += [("residual sd", RESIDUAL, truth["sigma"], results.realised(RESIDUAL))]
-    frame = pd.DataFrame(rows, columns=["kind", "term", "truth", "realised"])
-    return table(
-        "truth",
-        "Simulated from, and realised in this draw (sd's with divisor n − 1).",
-        frame,
-        [
-            Column("kind", "", False),
-            Column("term", "Term", False),
-            Column("truth", "Simulated from", decimals=3),
-            Column("realised", "Realised", decimals=3),
-        ],
-    )
-
-
-def coefficients(results: Results, engine: str) -> Table | None:
-    """Fixed effects as R prints them."""
+def coefficients(results: Results, engine: str, names: str) -> Table | None:
+    """Fixed effects as R prints them; `names`: the engines whose table it is."""
     frame = results.fits[engine].parameters
     frame = frame[frame["effect"] == "fixed"].copy()
     if not len(frame):
         return None
     if frame["statistic"].isna().all():
         frame["statistic"] = frame["estimate"] / frame["std_error"]
-    least_squares = engine == "ols"
+    least_squares = engine == results.pooled
     columns = [
         Column("term", "", False),
         Column("estimate", "Estimate"),
@@ -64,16 +32,15 @@ def coefficients(results: Results, engine: str) -> Table | None:
         Column("conf_low", "Low"),
         Column("conf_high", "High"),
     ]
+    if not least_squares and frame["p_value"].notna().any():
+        columns[4:4] = [Column("df", "df", decimals=1), Column("p_value", "p", said=p_value)]
     if least_squares:
-        frame["p"] = [p_value(p) for p in frame["p_value"]]
         frame["stars"] = [stars(p) for p in frame["p_value"]]
-        columns[4:4] = [Column("p", "Pr(>|t|)", False), Column("stars", "", False)]
+        columns[4:4] = [Column("p_value", "Pr(>|t|)", said=p_value), Column("stars", "", False)]
     if results.truth:
         columns.append(Column("truth", "Truth", decimals=3))
-    about = {"ols": "coefficients", "reml": "fixed effects (GLS standard errors)"}.get(
-        engine, "fixed effects"
-    )
-    note = f"{label(engine)}: {about}; Low and High: {_level(results)} interval."
+    about = {results.pooled: "coefficients", results.exact: "fixed effects (GLS standard errors)"}
+    note = f"{names}: {about.get(engine, 'fixed effects')}; Low and High: {_level(results)} interval."
     return table(f"{engine}-fixed", note, frame, columns)
 
 
@@ -86,8 +53,8 @@ def quantiles(values: Sequence[float] | None, key: str, caption: str) -> Table |
     return table(key, caption, frame, [Column(name, name, decimals=decimals(values, 4, 5)) for name in names])
 
 
-def random_effects(results: Results, engine: str) -> Table | None:
-    """lme4's random-effects block; with intervals where the engine has them."""
+def random_effects(results: Results, engine: str, names: str) -> Table | None:
+    """lme4's random-effects block, with intervals where the engine has them; `names`: of the engines."""
     rows = [row for own in results.by_factor for row in _of_factor(own, engine) if row["group"] != "Residual"]
     rows += [row for row in _of_factor(results.by_factor[-1], engine) if row["group"] == "Residual"]
     frame = pd.DataFrame(rows)
@@ -103,7 +70,7 @@ def random_effects(results: Results, engine: str) -> Table | None:
         columns.insert(4, Column("corr", "Corr", False))
     if results.truth:
         columns.append(Column("truth", "Truth (sd)", decimals=3))
-    note = f"{label(engine)}: random effects; Low and High: {_level(results)} interval of the standard deviation."
+    note = f"{names}: random effects; Low and High: {_level(results)} interval of the standard deviation."
     return table(f"{engine}-random", note, frame, columns) if rows else None
 
 
@@ -134,8 +101,8 @@ def _of_factor(results: Results, engine: str) -> list[dict[str, Any]]:
     return rows
 
 
-def correlations(summary: Mapping[str, Any], engine: str) -> Table | None:
-    """Correlation of the fixed effects, lower triangle."""
+def correlations(summary: Mapping[str, Any], engine: str, said: str) -> Table | None:
+    """Correlation of the fixed effects, lower triangle; `said`: the engines' names."""
     names, matrix = summary.get("fixed_names") or [], summary.get("corr_fixed") or []
     if len(names) < 2:
         return None
@@ -145,12 +112,12 @@ def correlations(summary: Mapping[str, Any], engine: str) -> Table | None:
     columns = [Column("", "", False)] + [
         Column(name, name, decimals=3, coarse=True, missing="") for name in names[:-1]
     ]
-    return table(f"{engine}-corr", f"{label(engine)}: correlation of fixed effects.", frame, columns)
+    return table(f"{engine}-corr", f"{said}: correlation of fixed effects.", frame, columns)
 
 
-# Measures of variance explained: in full, and as a row of the comparison has room for.
+# Measures of variance explained: in full, and short.
 MEASURES = {
-    "post": "variances simply summed (depends on the predictor's unit)",
+    "post": "share of the summed variance components (depends on the predictors' units)",
     "johnson": "random effects' share, mean over rows (Johnson 2014)",
     "marginal_r2": "marginal R² (Nakagawa): fixed effects",
     "conditional_r2": "conditional R² (Nakagawa): whole model",
@@ -166,7 +133,7 @@ SHORT = {
 
 
 def explained(results: Results) -> Table | None:
-    """Variance explained: a row a measure, a column an engine."""
+    """Variance explained: a row per measure, a column per engine."""
     frame = results.tables.get("variance_explained")
     if frame is None or not len(frame):
         return None
@@ -181,44 +148,6 @@ def explained(results: Results) -> Table | None:
         if name in wide
     ]
     return table("explained", "Variance explained, by several measures.", wide, columns)
-
-
-def recovery(results: Results) -> Table | None:
-    """Truth, realised, and each engine's estimate with interval, covered or not: a column an engine."""
-    frame = results.tables.get("variance_recovery")
-    if frame is None:
-        return None
-    frame = frame.copy()
-    names = {f"variance_explained__{key}": f"variance explained: {text}" for key, text in SHORT.items()}
-    frame["term"] = frame["term"].replace(names)
-    if len(results.by_factor) > 1:
-        named = frame["group"].isin(results.groups)
-        frame.loc[named, "term"] = frame["term"].map(titled) + ", " + frame["group"]
-    columns = [
-        Column("term", "Term", False),
-        Column("truth", "Truth", decimals=3),
-        Column("realised", "Realised", decimals=3),
-    ]
-    for engine in results.fits:
-        if f"{engine}_estimate" in frame and frame[f"{engine}_estimate"].notna().any():
-            frame[engine] = [_recovered(row, engine) for row in frame.to_dict("records")]
-            columns.append(Column(engine, label(engine), False))
-    marks = " ✓: holds the truth, ✗: does not." if results.truth else ""
-    note = f"Variance parameters by engine, with {_level(results)} intervals.{marks}"
-    note += " In full: comparison/variance_recovery.csv."
-    made = table("recovery", note, frame, columns)
-    return made and replace(made, paged=False)
-
-
-def _recovered(row: Mapping[str, Any], engine: str) -> str:
-    """`9.025 ✓` and below it `7.90 to 10.4`."""
-    value, low, high = (float(row.get(f"{engine}_{part}", np.nan)) for part in ("estimate", "low", "high"))
-    if not np.isfinite(value):
-        return ""
-    mark = {"True": " ✓", "False": " ✗"}.get(str(row.get(f"{engine}_covered")), "")
-    said = partial(of_term, str(row["term"]))
-    interval = f"\n{said(low)} to {said(high)}" if np.isfinite(low + high) else ""
-    return f"{said(value, 4)}{mark}{interval}"
 
 
 def differences(results: Results) -> Table | None:

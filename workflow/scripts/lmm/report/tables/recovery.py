@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from lmm.core.words import decimals, label, p_short
+from lmm.core.words import decimals, label, p_value
 from lmm.report.tables.fits import SHORT
 from lmm.report.tables.table import Column, Table, table
 from lmm.results.replicated import Recovered, axis_name, quantity_name
@@ -184,8 +184,8 @@ def verdicts(recovered: Recovered) -> Table | None:
     frame["n_failed"] = _unless_zero(frame["n_failed"])
     columns = [
         *_axes(recovered), Column("quantity", "Quantity", False), Column("verdict", "Verdict", False),
-        Column("p_adjusted", "p (Holm)", said=p_short), Column("p_value", "p", said=p_short),
-        Column("chi2_p", "p (χ²)", said=p_short),
+        Column("p_adjusted", "p (Holm)", said=p_value), Column("p_value", "p", said=p_value),
+        Column("chi2_p", "p (χ²)", said=p_value),
         Column("max_deviation", "Deviation", decimals=4), Column("mean_rank", "Mean rank", decimals=3),
         Column("spread", "Spread", decimals=3), Column("n", "Used", decimals=0),
         Column("n_failed", "Failed", decimals=0),

@@ -117,7 +117,7 @@ def _cell(value: float, column: Column) -> str:
 
 
 def largest(frame: pd.DataFrame, columns: Sequence[str], file: str) -> tuple[pd.DataFrame, str]:
-    """At most `MOST_ROWS` rows, those with the largest values (in size) of `columns`, and a word on the others.
+    """At most `MOST_ROWS` rows, those with the largest values (in size) of `columns`, and a note on the others.
 
     Parameters
     ----------

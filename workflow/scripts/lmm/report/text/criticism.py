@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from lmm.core.words import capital, counted, fixed, listed, number, p_said, p_short, spoken
+from lmm.core.words import capital, counted, fixed, listed, number, p_said, p_value, spoken
 from lmm.results.study import Results
 
 NAMED = 5  # groups named at most in one sentence
@@ -129,7 +129,7 @@ def predictive(results: Results) -> list[str]:
     else:
         count = results.notes["criticism"]["replicates"]
         names = listed(
-            [f"{text(row.statistic)} ({p_said(p_short(row.p_value, 1 / count))})" for row in far.itertuples()]
+            [f"{text(row.statistic)} ({p_said(p_value(row.p_value, 1 / count))})" for row in far.itertuples()]
         )
         one_in = number(1 / (1 - results.conf_level), 2)
         chance = f" About one in {one_in} does so by chance." if by_chance(far) else ""

@@ -1,20 +1,15 @@
-"""Sentences on tests, on means, slopes and contrasts, and on models that are compared."""
+"""Sentences on means, slopes and contrasts, and on models that are compared."""
 
 from lmm.core.words import counted, number
+from lmm.report.tables.effects import effects as table
 from lmm.results.study import Results
-
-DF = {
-    "satterthwaite": "Degrees of freedom are Satterthwaite's.",
-    "kenward-roger": "Degrees of freedom and standard errors are Kenward and Roger's.",
-    "normal": "Statistics are taken for normal: with few groups intervals are too short and p values too small.",
-}
 
 
 def effects(results: Results) -> list[str]:
-    """How the numbers came about."""
-    said = ["Means and slopes average over the other predictors' levels with equal weights."]
-    fit = results.fits.get("reml")
-    return said if fit is None else [*said, DF.get(fit.diagnostics.df, "")]
+    """How means and slopes are averaged, where the results have some that are not fixed effects."""
+    if table(results) is None:
+        return []
+    return ["Means and slopes average over the other predictors' levels with equal weights."]
 
 
 def models(results: Results) -> list[str]:

@@ -1,4 +1,4 @@
-"""The report's sentences: every one computed from the results, none true of one study only."""
+"""Sentences on the data and on every engine's fit, all computed from the results."""
 
 import re
 
@@ -11,7 +11,6 @@ from lmm.core.words import (
     counted,
     error_size,
     given,
-    in_errors,
     label,
     listed,
     number,
@@ -135,16 +134,16 @@ def unfitted(results: Results) -> list[str]:
     ]
 
 
-def ols(results: Results) -> list[str]:
+def pooled(results: Results) -> list[str]:
     """What least squares makes of grouped rows."""
-    fit = results.fits["ols"]
-    summary, main = fit.diagnostics.summary, results.main
+    engine, main = results.pooled, results.leading if results.leading in results.mixed else None
+    summary = results.fits[engine].diagnostics.summary
     said = []
     r2, sigma = summary.get("r2"), summary.get("sigma")
     if r2 is not None:
         explains = (
             "Without predictors it is their mean"
-            if set(results.fixed("ols")) == {"Intercept"}
+            if set(results.fixed(engine)) == {"Intercept"}
             else f"It explains {percent(r2, 2)} of the variance (adjusted {percent(summary['adj_r2'], 2)})"
         )
         said.append(
@@ -159,66 +158,52 @@ def ols(results: Results) -> list[str]:
             if sigma > 1.15 * inner
             else f"That of {label(main)} is {number(inner)}: differences between groups hardly add to it."
         )
-    return said + _ols_errors(results)
+    return said + (_pooled_errors(results, engine, main) if main else [])
 
 
-def _ols_errors(results: Results) -> list[str]:
-    """Where OLS's standard errors are too small or too large beside the mixed model's."""
-    main = "reml" if "reml" in results.mixed else results.main  # MixedLM's may be off: see `standard_errors`
-    if not main:
-        return []
+def _pooled_errors(results: Results, engine: str, main: str) -> list[str]:
+    """Where the standard errors of least squares are too small or too large beside the mixed model's."""
     ratios = []
     for term in results.fixed(main):
-        theirs, ours = (results.estimate(engine, term, "std_error") for engine in ("ols", main))
+        theirs, ours = (results.estimate(name, term, "std_error") for name in (engine, main))
         if np.isfinite(theirs) and ours > 0:
             ratios.append((theirs / ours, term))
     low, high = min(ratios, default=(1.0, "")), max(ratios, default=(1.0, ""))
     said = []
     if low[0] < 0.9:
         said.append(
-            f"OLS's standard error of {low[1]} is {number(low[0], 2)} times that of {label(main)}: too small "
-            "(anticonservative), since rows of one group are not independent."
+            f"{label(engine)}'s standard error of {low[1]} is {number(low[0], 2)} times that of {label(main)}: too "
+            "small (anticonservative), since rows of one group are not independent."
         )
     if high[0] > 1.1:
         said.append(
-            f"OLS's standard error of {high[1]} is {number(high[0], 2)} times that of {label(main)}: the mixed "
-            "model is the more precise."
+            f"{label(engine)}'s standard error of {high[1]} is {number(high[0], 2)} times that of {label(main)}: the "
+            "mixed model is the more precise."
         )
     return said
 
 
-def mixed(results: Results) -> list[str]:
-    """MixedLM and reml: the optimum, what it says, the identity."""
-    engines = [e for e in ("mixedlm", "reml") if e in results.fits]
-    said = [status(results, e) for e in engines if results.fits[e].diagnostics.status != "ok"]
-    engine = next((e for e in engines if e in results.mixed), None)
-    if engine is None:
-        return said
+def likelihood(results: Results, engine: str) -> list[str]:
+    """A fit by (restricted) maximum likelihood: criterion and the identity of coefficients."""
     fit = results.fits[engine]
+    said = []
     if fit.diagnostics.criterion is not None:
-        said.append(f"{label(engine)} ends at a REML criterion of {fit.diagnostics.criterion:.4f}.")
-    sds = [
-        f"{number(own.estimate(engine, f'sd__{t}'))} for {t}{named(results, own)}"
-        for own in results.by_factor
-        for t in own.random_terms
-    ]
-    said.append(
-        f"Between-group standard deviation{'s are' if len(sds) > 1 else ' is'} {listed(sds)}; the residual "
-        f"standard deviation is {number(results.estimate(engine, RESIDUAL))}."
-    )
-    said += explained(results, engine)
+        kind = "deviance (ML)" if fit.diagnostics.method == "ML" else "REML criterion"
+        said.append(f"{label(engine)} ends at a {kind} of {fit.diagnostics.criterion:.4f}.")
     error = fit.diagnostics.summary.get("coef_identity_max_error")
     if error is not None:
         limit = 1e-8 * max(1.0, results.data["columns"].get(results.response, {}).get("sd") or 1.0)
         holds = "holds for every row" if error <= limit else "does NOT hold for every row"
-        said.append(f"The identity coef = fixef + ranef {holds} (largest error: {error_size(error, 1e-8)}).")
+        said.append(
+            f"The identity coef = fixef + ranef {holds} ({label(engine)}, largest error: {error_size(error, 1e-8)})."
+        )
     return said
 
 
-def explained(results: Results, engine: str) -> list[str]:
+def explained(results: Results, engine: str | None) -> list[str]:
     """Shares of the variance: of the random effects in what the fixed effects leave, and of the fixed effects."""
     table = results.tables.get("variance_explained")
-    if table is None:
+    if table is None or engine not in results.mixed:
         return []
     found = (
         table[(table["engine"] == engine) & (table["group"] == "")].set_index("measure")["estimate"].dropna()
@@ -244,26 +229,27 @@ def explained(results: Results, engine: str) -> list[str]:
     return said
 
 
-def optimum(results: Results) -> str:
-    """Whether MixedLM reached the exact optimum, and by how much not; empty where it cannot be said."""
-    gap = results.fits["mixedlm"].diagnostics.summary.get("reml_gap") if "mixedlm" in results.fits else None
+def optimum(results: Results, engine: str) -> str:
+    """Whether an optimiser reached the exact optimum, and by how much not; empty where it cannot be said."""
+    gap = results.fits[engine].diagnostics.summary.get("reml_gap")
     if not gap:
         return ""
     words = "reached" if gap["reached"] else "did NOT reach"
     return (
-        f"statsmodels' MixedLM {words} the exact REML optimum: its criterion differs by "
+        f"{label(engine)} {words} the exact REML optimum: its criterion differs by "
         f"{error_size(gap['criterion'])} and its "
         f"standard deviations by {'' if abs(gap['sd']) < 1e-6 else 'at most '}{error_size(gap['sd'])} (relative)."
     )
 
 
-def standard_errors(results: Results) -> str:
-    """Where MixedLM's standard errors of fixed effects are not those of generalised least squares; else empty."""
-    if not {"mixedlm", "reml"} <= set(results.mixed):
+def standard_errors(results: Results, engine: str) -> str:
+    """Where an optimiser's standard errors are not those of generalised least squares; else empty."""
+    exact = results.exact
+    if exact is None or engine not in results.mixed:
         return ""
     off = []
-    for term in results.fixed("reml"):
-        theirs, ours = (results.estimate(engine, term, "std_error") for engine in ("mixedlm", "reml"))
+    for term in results.fixed(exact):
+        theirs, ours = (results.estimate(name, term, "std_error") for name in (engine, exact))
         if np.isfinite(theirs) and ours > 0:
             off.append((abs(theirs / ours - 1), term, theirs, ours))
     share, term, theirs, ours = max(off, default=(0.0, "", 0.0, 0.0))
@@ -271,25 +257,24 @@ def standard_errors(results: Results) -> str:
         return ""
     where = boundary(results)
     return (
-        f"MixedLM's standard errors of fixed effects differ from reml's by up to {percent(share)} ({term}: "
-        f"{number(theirs)} against {number(ours)}): statsmodels takes them from the curvature of the likelihood in "
-        f"all parameters at once{f', which misleads near the boundary ({where})' * bool(where)}. Use reml's, those "
-        "of generalised least squares."
+        f"{label(engine)}'s standard errors of fixed effects differ from {label(exact)}'s by up to {percent(share)} "
+        f"({term}: {number(theirs)} against {number(ours)}): they come from the curvature of the likelihood in "
+        f"all parameters at once{f', which misleads near the boundary ({where})' * bool(where)}; those of "
+        f"{label(exact)} are of generalised least squares."
     )
 
 
 def boundary(results: Results) -> str:
-    """Why reml's fit is at or near the boundary of the parameters; empty where it is not."""
-    fit = results.fits["reml"]
+    """Why the exact fit is at or near the boundary of the parameters; empty where it is not."""
+    fit = results.fits[results.exact]
     if fit.diagnostics.singular:
         return "the fit is singular"
-    table = fit.parameters.set_index("term")[["conf_low", "conf_high"]]
     said = []
-    for term, (low, high) in table.iterrows():
-        if term.startswith("sd__") and low <= 0:
-            said.append(f"the interval of {spoken(term)} reaches 0")
-        if term.startswith("cor__") and (low <= -1 or high >= 1):
-            said.append(f"the interval of {spoken(term)} reaches {'−1' if low <= -1 else '1'}")
+    for row in fit.parameters.itertuples():
+        if row.term.startswith("sd__") and row.conf_low <= 0:
+            said.append(f"the interval of {spoken(row.term)} reaches 0")
+        if row.term.startswith("cor__") and (row.conf_low <= -1 or row.conf_high >= 1):
+            said.append(f"the interval of {spoken(row.term)} reaches {'−1' if row.conf_low <= -1 else '1'}")
     return listed(said)
 
 
@@ -310,19 +295,19 @@ def status(results: Results, engine: str) -> str:
 
 
 def bayes(results: Results) -> list[str]:
-    """The sampler: gates, effective sample size, where prior and posterior stand."""
-    fit = results.fits["pymc"]
+    """The sampler: gates and the effective sample size."""
+    fit = results.fits[results.bayes]
     details, said = fit.diagnostics, []
     failed = [gate["name"] for gate in details.gates if not gate["passed"]]
     total = len(details.gates)
     if details.status not in ("ok", "gate-failed"):
-        said.append(status(results, "pymc"))
+        said.append(status(results, results.bayes))
     if total:
         said.append(
             f"All {total} convergence gates are passed."
             if not failed
             else f"{len(failed)} of {total} convergence gates FAILED: {listed(failed)}; do not rely on "
-            "the numbers below."
+            f"{label(results.bayes)}'s numbers."
         )
     table = fit.parameters
     if "ess_bulk" in table and table["ess_bulk"].notna().any():
@@ -336,75 +321,27 @@ def bayes(results: Results) -> list[str]:
     if loose:
         verdict = "passes" if loose["passed"] else "fails"
         also = "also " if loose["passed"] == (not failed) else ""
-        said.append(f"The fit {also}{verdict} a looser rule that many use ({loose['rule']}).")
-    if results.random_terms and "pymc" in results.mixed:
-        above = [
-            own.estimate("pymc", f"sd__{t}") - own.estimate("pymc", f"sd__{t}", "median")
-            > 2 * np.nan_to_num(own.estimate("pymc", f"sd__{t}", "mcse_mean"))
-            for own in results.by_factor
-            for t in own.random_terms
-        ]
-        if all(above):
-            said.append(
-                "The posterior means of the between-group standard deviations lie above their medians: these "
-                "posteriors are right-skewed."
-            )
+        said.append(f"The fit {also}{verdict} the looser limits that many use ({loose['rule']}).")
     return said
 
 
-def comparison(results: Results) -> list[str]:
-    """Recovery and agreement, in words."""
-    said = []
-    table = results.tables.get("variance_recovery")
-    if results.truth and table is not None:
-        sds = table[~table["term"].str.startswith("variance_explained")]
-        for engine in results.mixed:
-            if f"{engine}_covered" not in sds:
-                continue
-            covered = sds[f"{engine}_covered"].astype(str)
-            known = covered.isin(["True", "False"])
-            if known.any():
-                held, all_of = int((covered == "True").sum()), int(known.sum())
-                lost = sds.loc[covered == "False", ["group", "term"]].itertuples(index=False)
-                several = len(results.by_factor) > 1
-                missed = listed(
-                    [spoken(term) + f" of {group}" * (several and term != RESIDUAL) for group, term in lost]
-                )
-                tail = "" if held == all_of else f" (not that of {missed})"
-                said.append(
-                    f"{label(engine)}'s intervals contain {held} of {all_of} true variance parameters{tail}."
-                )
-            elif engine == "mixedlm":
-                said.append(
-                    "MixedLM has no intervals for its variances here: it did not stop at reml's optimum."
-                )
-    if results.pair and "ranef_differences" in results.tables and len(results.by_factor) == 1:
-        said += agreement(results)
-    return said
-
-
-def agreement(results: Results) -> list[str]:
-    """How far the random effects of the two engines are apart, and what that is in standard errors."""
-    first, second = results.pair
-    table = results.tables["ranef_differences"].dropna(subset="difference")
-    said = []
-    for term in results.random_terms:
-        mine = table[table["term"] == term]
-        if not len(mine):
-            continue
-        row = mine.loc[mine["difference"].abs().idxmax()]
-        error = results.typical_error(term)
-        share = abs(row["difference"]) / error if error > 0 else np.nan
-        mcse = row.get("mcse", np.nan)
-        noise = f" ± {number(mcse, 1)} (Monte Carlo)" if np.isfinite(mcse) else ""
-        small = (
-            f", {in_errors(share).replace(' standard', ' typical standard', 1)}" if np.isfinite(share) else ""
-        )
-        said.append(
-            f"The random effects of {term} by {label(first)} and {label(second)} differ by at most "
-            f"{number(abs(row['difference']), 2)}{noise}{small} (group {row['level']})."
-        )
-    return said
+def skewed(results: Results) -> list[str]:
+    """Whether the posteriors of the between-group standard deviations are right-skewed."""
+    engine = results.bayes
+    if engine not in results.mixed:
+        return []
+    above = [
+        results.estimate(engine, term) - results.estimate(engine, term, "median")
+        > 2 * np.nan_to_num(results.estimate(engine, term, "mcse_mean"))
+        for group, term in results.components
+        if term.startswith("sd__") and term != RESIDUAL
+    ]
+    if not above or not all(above):
+        return []
+    return [
+        "The posterior means of the between-group standard deviations lie above their medians: these posteriors are "
+        "right-skewed."
+    ]
 
 
 def contrasts(results: Results) -> list[str]:

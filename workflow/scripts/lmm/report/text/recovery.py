@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from lmm.core.tidy import RESIDUAL
-from lmm.core.words import capital, counted, fixed, label, listed, number, p_said, p_short, percent, spoken
+from lmm.core.words import capital, counted, fixed, label, listed, number, p_said, p_value, percent, spoken
 from lmm.recovery.grid import STATUSES, USABLE
 from lmm.results.replicated import Recovered, axis_name, axis_value, quantity_name, statuses, truths
 
@@ -245,7 +245,7 @@ def failures(recovered: Recovered) -> list[str]:
         size = common["n_used"] + common["n_missing"]
         least, most = int(size.min()), int(size.max())
         span = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-        said.append(f"Every engine managed {span} of {recovered.n_replicates:,} replicates a design.")
+        said.append(f"Every engine managed {span} of {recovered.n_replicates:,} replicates per design.")
     return said
 
 
@@ -274,7 +274,7 @@ def calibration(recovered: Recovered) -> list[str]:
             f"probability {level} (Holm's adjustment over the quantities)."
         )
     said += [
-        f"{capital(quantity_name(row.quantity))} is NOT calibrated (adjusted {p_said(p_short(row.p_adjusted))}): "
+        f"{capital(quantity_name(row.quantity))} is NOT calibrated (adjusted {p_said(p_value(row.p_adjusted))}): "
         f"{row.finding}."
         for row in wrong.head(MOST_MESSAGES).itertuples()
     ]

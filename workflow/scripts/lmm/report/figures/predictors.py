@@ -1,0 +1,240 @@
+"""The effect plot: predicted means over every predictor of the fixed part, with intervals, over the data."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from lmm.core.errors import StudyError
+from lmm.core.tidy import by_term
+from lmm.core.words import estimated, label, listed, places, scaled, short_levels
+from lmm.inference.degrees_of_freedom import FixedEffects
+from lmm.inference.effects import functions
+from lmm.inference.reference_grid import ReferenceGrid, Request
+from lmm.report.figures.fits import Fitted
+from lmm.report.figures.rows import chosen
+from lmm.report.figures.style import CHAINS, FAINT, MUTED, Drawing, abreast, colour, dots, key, polylines
+from lmm.results.labels import INTERCEPT, factors
+from lmm.results.study import Results
+
+POINTS, ROWS, LINES, LEVELS, PANELS = 25, 2000, 40, 6, 8
+Bands = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One predictor, and the one that it interacts with: values on the axis, and of the other by colour."""
+
+    name: str
+    numeric: bool
+    values: list
+    other: str = ""
+    others: tuple = ()
+
+
+def missing(results: Results, fitted: Fitted) -> str:
+    """Why there is no effect plot; empty where there is one."""
+    if results.leading is None:
+        return "No engine has estimates."
+    if set(results.fixed(results.leading)) <= {INTERCEPT}:
+        return "The fixed part has no predictors."
+    return "" if results.rows is not None else "The rows were too many to copy."
+
+
+def effects(results: Results, fitted: Fitted) -> Drawing:
+    """Predicted mean and interval over each predictor: lines, or points of categories; interactions by colour."""
+    engine = results.leading
+    grid = ReferenceGrid(fitted.design, results.data["columns"], results.data["rows"])
+    terms, bands = list(results.fixed(engine)), _bands(results, fitted, engine)
+    place = [list(fitted.design.terms.fixed).index(term) for term in terms]
+    shown = _panels(results, grid)
+    figure, axes = abreast(len(shown), 265)
+    said, entries, thin = [], [], False
+    for ax, panel in zip(axes.flat, shown, strict=False):
+        found = _predicted(grid, panel, place, bands)
+        if found is None:
+            ax.text(0.5, 0.5, "too many combinations", transform=ax.transAxes, ha="center", color=MUTED)
+            continue
+        draw = _curve if panel.numeric else _points
+        if panel.numeric:
+            thin |= _groups(ax, results, fitted, engine, panel)
+        draw(ax, results, fitted, panel, found, colour(engine))
+        said.append(_said(results, panel, found))
+        if panel.others:
+            named = [_level(results, panel.other, value) for value in panel.others]
+            entries += [
+                (f"{results.labels.column(panel.other)}: {name}", {"color": CHAINS[k % len(CHAINS)], "lw": 2})
+                for k, name in enumerate(named)
+            ]
+        ax.set(xlabel=results.labels.titled(panel.name), ylabel=results.labels.titled(results.response))
+    key(axes[0, 0], list(dict(entries).items()))
+    kind = "credible" if engine == results.bayes else "confidence"
+    caption = (
+        f"Line or point: predicted mean by {label(engine)}, other predictors averaged over; band or bar: "
+        f"{results.level} {kind} interval; grey dots: rows{'; thin lines: groups' if thin else ''}."
+    )
+    response = results.labels.column(results.response)
+    alt = " ".join(f"Predicted mean of {response} by {one}" for one in said)
+    return Drawing(figure, "Effects of the predictors", caption, alt or "No effect could be drawn.")
+
+
+def _panels(results: Results, grid: ReferenceGrid) -> list[Panel]:
+    """A panel for each predictor, with the first one that it interacts with."""
+    joint: dict[str, list[str]] = {}
+    for term in results.fixed(results.leading):
+        names = [
+            next((n for n in grid.predictors if n in part.replace("`", "")), "") for part in factors(term)
+        ]
+        for name in names:
+            joint.setdefault(name, []).extend(other for other in names if other not in (name, ""))
+    found = []
+    for name in grid.predictors[:PANELS]:
+        numeric, others = name in grid.numeric, joint.get(name, [])
+        categorical = [other for other in others if other in grid.categorical]
+        partner = next(iter(categorical if categorical or not numeric else others), "")
+        values = _range(grid, name) if numeric else list(grid.design.levels[name])
+        by: tuple = ()
+        if partner in grid.categorical and len(grid.design.levels[partner]) <= LEVELS:
+            by = tuple(grid.design.levels[partner])
+        elif partner in grid.numeric:
+            about = grid.columns[partner]
+            by = tuple(about["mean"] + step * about["sd"] for step in (-1.0, 0.0, 1.0))
+        found.append(Panel(name, numeric, values, partner if by else "", by))
+    return found
+
+
+def _range(grid: ReferenceGrid, name: str) -> list[float]:
+    about = grid.columns[name]
+    return np.linspace(about["min"], about["max"], POINTS).tolist()
+
+
+def _predicted(grid: ReferenceGrid, panel: Panel, place: list[int], bands: Bands) -> pd.DataFrame | None:
+    """x, other, mean, low, high, error at every value of the panel."""
+    at: dict[str, list] = {panel.name: panel.values} if panel.numeric else {}
+    if panel.other in grid.numeric:
+        at[panel.other] = list(panel.others)
+    try:
+        group = functions(
+            grid, Request("means", (panel.name,), by=(panel.other,) if panel.other else (), at=at)
+        )[0]
+    except StudyError:
+        return None
+    mean, low, high, error = bands(group.rows[:, place])
+    table = group.cells.assign(mean=mean + group.offset, low=low + group.offset, high=high + group.offset)
+    table = table.assign(x=group.cells[panel.name], error=error)
+    return table.assign(other=group.cells[panel.other] if panel.other else "")
+
+
+def _bands(results: Results, fitted: Fitted, engine: str) -> Bands:
+    """Mean, interval and standard error of combinations of an engine's fixed effects."""
+    fit, level = results.fits[engine], results.conf_level
+    beta = np.array(list(results.fixed(engine).values()))
+    if engine == results.bayes and results.posterior is not None:
+        draws = by_term(results.posterior["posterior"])
+        if set(results.fixed(engine)) <= set(draws):
+            sample = np.column_stack([draws[term].to_numpy().ravel() for term in results.fixed(engine)])
+            tail = (1.0 - level) / 2.0
+
+            def of_draws(rows: np.ndarray) -> tuple:
+                values = sample @ rows.T
+                low, high = np.quantile(values, [tail, 1.0 - tail], axis=0)
+                return rows @ beta, low, high, values.std(axis=0, ddof=1)
+
+            return of_draws
+    if engine == results.exact and "fixed_effects" in results.notes:
+        fixed = FixedEffects.from_plain(results.notes["fixed_effects"])
+    else:
+        table = fit.parameters[fit.parameters["effect"] == "fixed"]
+        error, summary = table["std_error"].to_numpy(float), fit.diagnostics.summary
+        known = np.array(summary.get("corr_fixed") or [])
+        if known.shape == (len(beta), len(beta)):
+            covariance = np.outer(error, error) * known
+        else:  # least squares, with the rows' own matrix
+            columns = list(fitted.design.terms.columns)
+            _, matrix = fitted.design.matrix(results.rows)
+            X = matrix[:, [columns.index(term) for term in results.fixed(engine)]]
+            inverse = np.linalg.inv(X.T @ X)
+            covariance = inverse * np.mean(error**2 / np.diag(inverse))
+        fixed = FixedEffects.with_df(beta, covariance, np.inf)
+
+    def of_estimates(rows: np.ndarray) -> tuple:
+        mean, error = rows @ fixed.beta, fixed.std_error(rows)
+        reach = stats.t.isf((1.0 - level) / 2.0, fixed.df(rows)) * error
+        return mean, mean - reach, mean + reach, error
+
+    return of_estimates
+
+
+def _some(results: Results) -> np.ndarray:
+    """Rows that are drawn: all, or evenly spread ones."""
+    count = len(results.rows)
+    return np.unique(np.linspace(0, count - 1, min(count, ROWS)).round().astype(int))
+
+
+def _groups(ax, results: Results, fitted: Fitted, engine: str, panel: Panel) -> bool:
+    """Thin lines of the groups, where the predictor is the one with a random slope."""
+    varying = any(panel.name in term.replace("`", "").split(":") for term in results.random_terms)
+    if not varying or fitted.x != panel.name or engine not in results.mixed:
+        return False
+    lines = fitted.lines(engine)
+    slopes = lines[:, -1, 1] - lines[:, 0, 1]
+    polylines(ax, lines[chosen(slopes, LINES)], color=MUTED, lw=0.6, alpha=0.55)
+    return True
+
+
+def _curve(ax, results: Results, fitted: Fitted, panel: Panel, found: pd.DataFrame, shade: str) -> None:
+    keep = _some(results)
+    x = results.rows[panel.name].to_numpy(float)[keep]
+    dots(ax, x, fitted.response()[keep], size=2.2, color=FAINT, alpha=0.8)
+    for k, (_, part) in enumerate(found.groupby("other", sort=False)):
+        line = CHAINS[k % len(CHAINS)] if panel.others else shade
+        ax.fill_between(part["x"].astype(float), part["low"], part["high"], color=line, alpha=0.2, lw=0)
+        polylines(ax, [part[["x", "mean"]].to_numpy(float)], color=line, lw=2.2)
+
+
+def _points(ax, results: Results, fitted: Fitted, panel: Panel, found: pd.DataFrame, shade: str) -> None:
+    levels = [str(level) for level in panel.values]
+    keep = _some(results)
+    at = pd.Index(levels).get_indexer(results.rows[panel.name].astype(str).to_numpy()[keep])
+    jitter = np.random.default_rng(1).uniform(-0.28, 0.28, len(keep))
+    dots(ax, at + jitter, fitted.response()[keep], size=2.2, color=FAINT, alpha=0.8)
+    parts = list(found.groupby("other", sort=False))
+    shifts = np.linspace(-0.18, 0.18, len(parts)) if len(parts) > 1 else [0.0]
+    for k, ((_, part), shift) in enumerate(zip(parts, shifts, strict=True)):
+        line = CHAINS[k % len(CHAINS)] if panel.others else shade
+        where = pd.Index(levels).get_indexer(part["x"].astype(str)) + shift
+        ax.vlines(where, part["low"], part["high"], color=line, lw=2.2)
+        dots(ax, where, part["mean"], size=6.5, color=line, alpha=1)
+    names = [_level(results, panel.name, level) for level in panel.values]
+    shown = short_levels(names, 14 if len(names) <= 4 else 9)
+    ax.set_xticks(range(len(levels)), shown, rotation=0 if len(names) <= 4 else 60, fontsize=9)
+    ax.set_xlim(-0.6, len(levels) - 0.4)
+
+
+def _level(results: Results, column: str, value) -> str:
+    """A level, or a value of a numeric predictor."""
+    if isinstance(value, float) and "levels" not in results.data["columns"][column]:
+        return scaled(value, results.data["columns"][column]["sd"], 2)
+    return results.labels.level(column, value)
+
+
+def _said(results: Results, panel: Panel, found: pd.DataFrame) -> str:
+    """`Days: 251.4 at 0, 345.6 at 9.`, for each value of the other predictor."""
+    own = results.labels.column(panel.name)
+    parts = []
+    for value, part in found.groupby("other", sort=False):
+        ends = part.iloc[[0, -1]] if panel.numeric else part
+        points = []
+        for row in ends.itertuples():
+            width = panel.values[-1] - panel.values[0] if panel.numeric else 0.0
+            where = scaled(row.x, width) if panel.numeric else _level(results, panel.name, row.x)
+            points.append(f"{estimated(row.mean, places(row.error))} at {where}")
+        by = (
+            f"with {results.labels.column(panel.other)} = {_level(results, panel.other, value)} "
+            if panel.others
+            else ""
+        )
+        parts.append(by + listed(points))
+    return f"{own}: {'; '.join(parts)}."

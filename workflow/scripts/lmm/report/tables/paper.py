@@ -1,0 +1,218 @@
+"""The results table of a paper: engines side by side, fixed effects, variance components, sizes.
+
+Its cells are text, rounded once: page, CSV, Word and LaTeX show the same numbers.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lmm.core import engines
+from lmm.core.tidy import RESIDUAL
+from lmm.core.words import estimated, fixed, given, label, listed, p_value, places
+from lmm.report.answer import sd_places
+from lmm.report.interest import degrees
+from lmm.results.study import Results
+
+SHARES = {
+    "icc": "ICC, predictors at 0",
+    "johnson": "ICC, mean over rows",
+    "marginal_r2": "R², marginal",
+    "conditional_r2": "R², conditional",
+}
+
+
+@dataclass(frozen=True)
+class Block:
+    """Columns that belong together: their common heading and each one's own."""
+
+    title: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows that belong together: a heading, and rows of a name and cells."""
+
+    title: str
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A table of a paper.
+
+    Attributes
+    ----------
+    key, caption, note : str
+        File name and id; title; what stands below it.
+    blocks : tuple of Block
+        All columns but the first.
+    parts : tuple of Part
+    """
+
+    key: str
+    caption: str
+    note: str
+    blocks: tuple[Block, ...]
+    parts: tuple[Part, ...]
+
+    @property
+    def width(self) -> int:
+        """Number of columns, that of names included."""
+        return 1 + sum(len(block.columns) for block in self.blocks)
+
+    def flat(self) -> list[list[str]]:
+        """All rows with one line of headings, for CSV."""
+        heads = [
+            f"{block.title}: {name}" if block.title else name
+            for block in self.blocks
+            for name in block.columns
+        ]
+        return [["", *heads], *([*row] for part in self.parts for row in part.rows)]
+
+
+def results_table(results: Results) -> Paper | None:
+    """Estimates with intervals of every engine, variance components, variance explained, sizes."""
+    shown = [name for name, fit in results.fits.items() if len(fit.parameters)]
+    if not shown:
+        return None
+    own = {name: _engine(results, name) for name in shown}
+    merged: dict[str, list[str]] = {}
+    for name in shown:
+        alike = next((first for first in merged if own[first] == own[name]), name)
+        merged.setdefault(alike, []).append(name)
+    blocks, cells = [], []
+    if results.truth:
+        blocks.append(Block("", ("True value", "Drawn")))
+        cells.append(_truth(results))
+    for first, names in merged.items():
+        columns, content = own[first]
+        blocks.append(Block(listed([label(name) for name in names]), columns))
+        cells.append(content)
+    parts = []
+    for title, keys in _keys(results):
+        rows = []
+        for key, name in keys:
+            row = [
+                text
+                for block, content in zip(blocks, cells, strict=True)
+                for text in content.get(key, ("",) * len(block.columns))
+            ]
+            if any(row):
+                rows.append((name, *row))
+        if rows:
+            parts.append(Part(title, tuple(rows)))
+    return Paper("results", f"{results.title}: results", _note(results), tuple(blocks), tuple(parts))
+
+
+def _keys(results: Results) -> list[tuple[str, list[tuple[tuple[str, ...], str]]]]:
+    """Rows of each part: (key, name)."""
+    labels = results.labels
+    terms = dict.fromkeys(term for fit in results.fits.values() for term in fit.fixed)
+    spread = [
+        ((group, term), labels.parameter(term) + ("" if term == RESIDUAL else f", {labels.column(group)}"))
+        for group, term in results.components
+    ]
+    sizes = [(("share", name), text) for name, text in SHARES.items() if _worth(results, name)]
+    sizes += [(("groups", name), f"Levels of {labels.column(name)}") for name in _counts(results)]
+    sizes += [(("rows", ""), "Observations"), (("criterion", ""), "REML criterion (−2 log L)")]
+    return [
+        ("Fixed effects", [(("", term), labels.term(term)) for term in terms]),
+        ("Variance components", spread),
+        ("Model", sizes),
+    ]
+
+
+def _worth(results: Results, measure: str) -> bool:
+    """The two ICCs are the same number where the only random effects are intercepts: then one is shown."""
+    simple = all(
+        term in (RESIDUAL, "sd__Intercept") for _, term in results.components if not term.startswith("cor__")
+    )
+    return not (measure == "johnson" and simple)
+
+
+def _counts(results: Results) -> dict[str, int]:
+    """Number of levels of each grouping factor."""
+    return {own.group: int(own.data["groups"]) for own in results.by_factor}
+
+
+def _truth(results: Results) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """Values simulated from, and those drawn, of everything that has them."""
+    found: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for fit in results.fits.values():
+        for row in fit.parameters.to_dict("records"):
+            key = (str(row["group"]) if isinstance(row["group"], str) else "", row["term"])
+            if np.isfinite(row["truth"]):
+                drawn = results.realised(row["term"], key[0]) if row["effect"] == "ran_pars" else np.nan
+                found[key] = (
+                    given(row["truth"]),
+                    estimated(drawn, sd_places(row)) if np.isfinite(drawn) else "",
+                )
+    return found
+
+
+def _engine(results: Results, name: str) -> tuple[tuple[str, ...], dict[tuple[str, ...], tuple[str, ...]]]:
+    """An engine's columns, and its cells by the row's key."""
+    fit = results.fits[name]
+    table = fit.parameters
+    bayes = name in engines.of_family([name], engines.BAYES)
+    tested = not bayes and bool(table["p_value"].notna().any())
+    by_t = tested and bool(table["df"].notna().any())
+    columns = ("Estimate", f"{results.level} {'CrI' if bayes else 'CI'}")
+    if name == results.pooled and results.mixed:
+        tested = by_t = False  # in full in the appendix
+    columns += ("df",) * by_t + ("p",) * tested
+    empty = ("",) * (len(columns) - 2)
+    cells = {}
+    for row in table.to_dict("records"):
+        fixed_effect = row["effect"] == "fixed"
+        decimals = places(row["std_error"]) if fixed_effect else sd_places(row)
+        inner = (estimated(row["estimate"], decimals), _interval(row, decimals))
+        more = empty
+        if fixed_effect and tested:
+            df = degrees(row["df"]) if by_t and np.isfinite(row["df"]) else "–"
+            more = ((df,) if by_t else ()) + (p_value(row["p_value"]),)
+        cells[(str(row["group"]) if isinstance(row["group"], str) else "", row["term"])] = (*inner, *more)
+    shares = results.tables.get("variance_explained")
+    if shares is not None:
+        for row in shares[(shares["engine"] == name) & (shares["group"].fillna("") == "")].to_dict("records"):
+            if np.isfinite(row["estimate"]):
+                cells["share", row["measure"]] = (fixed(row["estimate"], 3), "", *empty)
+    mixed = name in results.mixed
+    for group, count in _counts(results).items() if mixed else ():
+        cells["groups", group] = (f"{count:,}", "", *empty)
+    cells["rows", ""] = (f"{results.data['rows']:,}", "", *empty)
+    if mixed and fit.diagnostics.criterion is not None:
+        cells["criterion", ""] = (fixed(fit.diagnostics.criterion, 2), "", *empty)
+    return columns, cells
+
+
+def _interval(row: Mapping[str, Any], decimals: int | None) -> str:
+    if not np.isfinite(row["conf_low"] + row["conf_high"]):
+        return "–"
+    return f"{estimated(row['conf_low'], decimals)} to {estimated(row['conf_high'], decimals)}"
+
+
+DF = {
+    "satterthwaite": "degrees of freedom by Satterthwaite's method",
+    "kenward-roger": "degrees of freedom and standard errors by Kenward and Roger's method",
+    "normal": "p values by the normal distribution",
+}
+
+
+def _note(results: Results) -> str:
+    said = []
+    exact = results.exact
+    if exact is not None and results.fits[exact].diagnostics.df in DF:
+        said.append(f"{label(exact)}: {DF[results.fits[exact].diagnostics.df]}.")
+    if results.bayes in results.mixed:
+        said.append(f"{label(results.bayes)}: posterior means and {results.level} credible intervals (CrI).")
+    if results.truth:
+        said.append("Drawn: the SDs and correlations of the random effects in this data set.")
+    skipped = [label(name) for name, fit in results.fits.items() if not len(fit.parameters)]
+    if skipped:
+        said.append(f"No estimates: {listed(skipped)}.")
+    return " ".join(said)
