@@ -29,7 +29,7 @@ from lmm.likelihood.several_problem import SeveralProblem
 from lmm.moments.several import SeveralMoments
 
 # Points of importance sampling: as many as cost about this many products of two numbers, some tens of seconds.
-WORK = 5e11
+WORK = 4e11
 
 
 @dataclass(frozen=True)
