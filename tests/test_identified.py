@@ -24,7 +24,7 @@ from several import model_of
 
 
 def table(seed: int = 1) -> pd.DataFrame:
-    """20 groups of three rows, one per condition; pairs of groups; a treatment of groups; each row a group."""
+    """20 groups of three rows, one per condition; pairs of groups; a treatment of groups; each row its own group."""
     rng = np.random.default_rng(seed)
     g = np.repeat(np.arange(20), 3)
     frame = pd.DataFrame(
@@ -116,7 +116,7 @@ REFUSED = {
         "arm does not vary within groups of 'g'",
         "(1 | g)",
     ),
-    "each row a group": (table(), "y ~ x + (1 | g) + (1 | obs)", "(1 | obs)", "(1 | g)"),
+    "each row its own group": (table(), "y ~ x + (1 | g) + (1 | obs)", "(1 | obs)", "(1 | g)"),
     "the same factor twice": (table(), "y ~ x + (1 | g) + (1 | h)", "(1 | g) + (1 | h)", "(1 | h)"),
     "effects of a factor and of its cells": (
         table(),

@@ -63,7 +63,7 @@ def simulated(
 def check(source: Simulated, models: Sequence[Design]) -> None:
     """Refuse a design none of whose first replicates can tell the variance parameters apart.
 
-    One that can is enough: which rows a replicate has may be a matter of chance.
+    One that can is enough: the rows of a replicate may be a matter of chance.
 
     Parameters
     ----------
