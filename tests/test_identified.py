@@ -10,11 +10,12 @@ from lmm.engines import mixedlm, reml, several_reml
 from lmm.engines.pymc.gates import status_of
 from lmm.inference import estimable
 from lmm.inference.derivatives import by_group
-from lmm.inference.identified import at_estimates, information, unidentified, unidentified_at
+from lmm.inference.identified import information
 from lmm.inference.intervals import variance_values
 from lmm.inference.optimum import optimum
 from lmm.inference.several_derivatives import by_factors
 from lmm.inference.several_optimum import optimum as several_optimum
+from lmm.inference.unidentified import at_estimates, unidentified, unidentified_at
 from lmm.likelihood.problem import problem_of
 from lmm.model.design import build
 from lmm.model.formula import parse
@@ -24,7 +25,7 @@ from several import model_of
 
 
 def table(seed: int = 1) -> pd.DataFrame:
-    """20 groups of three rows, one per condition; pairs of groups; a treatment of groups; each row its own group."""
+    """20 groups of three rows, one per condition; pairs of groups; a treatment of groups; every row its own group."""
     rng = np.random.default_rng(seed)
     g = np.repeat(np.arange(20), 3)
     frame = pd.DataFrame(
@@ -116,7 +117,7 @@ REFUSED = {
         "arm does not vary within groups of 'g'",
         "(1 | g)",
     ),
-    "each row its own group": (table(), "y ~ x + (1 | g) + (1 | obs)", "(1 | obs)", "(1 | g)"),
+    "every row its own group": (table(), "y ~ x + (1 | g) + (1 | obs)", "(1 | obs)", "(1 | g)"),
     "the same factor twice": (table(), "y ~ x + (1 | g) + (1 | h)", "(1 | g) + (1 | h)", "(1 | h)"),
     "effects of a factor and of its cells": (
         table(),

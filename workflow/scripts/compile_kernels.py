@@ -1,6 +1,7 @@
 """Compile every kernel once, when the project is installed: by fitting a small data set with each engine."""
 
 import time
+from multiprocessing import get_context
 
 import numpy as np
 
@@ -14,29 +15,56 @@ from lmm.model.terms import Grouping, Terms
 from lmm.moments.accumulate import compute
 from lmm.moments.several_accumulate import compute_several
 
+NAMES = ("Intercept", "x")
+
 
 def main() -> None:
-    """Fit 40 rows in 8 groups; what is compiled on the way stays in the caches of numba and PyTensor."""
+    """Fit 40 rows in 8 groups, and 40 rows of two crossed factors in a process beside this one.
+
+    What is compiled on the way stays in the caches of numba and PyTensor.
+    """
     start = time.perf_counter()
+    beside = get_context("spawn").Process(target=several_factors)
+    beside.start()
+    one_factor()
+    beside.join()
+    if beside.exitcode:
+        raise SystemExit(beside.exitcode)
+    print(f"Kernels compiled in {time.perf_counter() - start:.0f} s")
+
+
+def rows() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Response, model matrix and codes of 8 groups."""
     rng = np.random.default_rng(1)
     codes = np.repeat(np.arange(8), 5)
     W = np.column_stack([np.ones(40), rng.standard_normal(40)])
     y = W.sum(axis=1) + rng.standard_normal(8)[codes] + rng.standard_normal(40)
-    names = ("Intercept", "x")
-    terms = Terms.one(names, (("Intercept",), ("x",)), "g", names)
+    return y, W, codes
+
+
+def one_factor() -> None:
+    """By reml and PyMC, with the checks of the posterior."""
+    y, W, codes = rows()
+    terms = Terms.one(NAMES, (("Intercept",), ("x",)), "g", NAMES)
     moments = compute(terms, y, W, codes, np.array([f"{j}" for j in range(8)]))
-    reml.fit(moments, names, (names,))
-    again = [np.arange(40) % 5, np.arange(40) // 10]
-    several = Terms(names, tuple(Grouping((g,), (names,)) for g in "gh"), names)
-    levels = [np.array([f"{j}" for j in range(own.max() + 1)]) for own in again]
-    crossed = compute_several(several, y, W, again, levels, moments.basis)
-    for sparse in (False, True):
-        optimum(build(crossed, names, [grouping.blocks for grouping in several.groupings], sparse))
+    reml.fit(moments, NAMES, (NAMES,))
     settings = Pymc(tune=100, draws=100, priors={"fixed": "flat", "sd": "uniform(0, 100)", "sigma": "flat"})
     options = settings.plain() | {"conf_level": 0.95}
-    _, tree = fit.fit(moments, names, terms.blocks, options)
-    stage.criticise(moments, names, terms.blocks, tree, options)
-    print(f"Kernels compiled in {time.perf_counter() - start:.0f} s")
+    _, tree = fit.fit(moments, NAMES, terms.blocks, options)
+    stage.criticise(moments, NAMES, terms.blocks, tree, options)
+
+
+def several_factors() -> None:
+    """By both ways to eliminate what is left of the factors."""
+    y, W, codes = rows()
+    terms = Terms.one(NAMES, (("Intercept",), ("x",)), "g", NAMES)
+    basis = compute(terms, y, W, codes, np.array([f"{j}" for j in range(8)])).basis
+    again = [np.arange(40) % 5, np.arange(40) // 10]
+    several = Terms(NAMES, tuple(Grouping((g,), (NAMES,)) for g in "gh"), NAMES)
+    levels = [np.array([f"{j}" for j in range(own.max() + 1)]) for own in again]
+    crossed = compute_several(several, y, W, again, levels, basis)
+    for sparse in (False, True):
+        optimum(build(crossed, NAMES, [grouping.blocks for grouping in several.groupings], sparse))
 
 
 if __name__ == "__main__":

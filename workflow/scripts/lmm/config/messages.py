@@ -85,7 +85,8 @@ def _describe(item: Mapping[str, Any]) -> str:
     if kind == "unknown_key":
         return f"a mapping with {context['hint'].rpartition(': ')[2]}"
     if kind == "too_short":
-        return f"at least {context['min_length']} entry"
+        least = context["min_length"]
+        return f"at least {least} {'entry' if least == 1 else 'entries'}"
     return item["msg"][:1].lower() + item["msg"][1:]
 
 

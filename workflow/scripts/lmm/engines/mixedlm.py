@@ -19,7 +19,7 @@ from lmm.engines import reml as exact
 from lmm.engines.base import Fitted, Task
 from lmm.engines.lme4_summary import correlations, identity_error, lme4_summary
 from lmm.engines.random_effects import Given, coef, given_rows, ranef_table
-from lmm.inference.identified import not_identified
+from lmm.inference.unidentified import not_identified
 from lmm.inference.variance_explained import covariance_of
 from lmm.model.terms import Terms
 

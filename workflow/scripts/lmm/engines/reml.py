@@ -17,9 +17,9 @@ from lmm.engines.reml_tables import ENGINE, diagnostics_of, f_tests, fixed_table
 from lmm.inference.degrees_of_freedom import fixed_effects
 from lmm.inference.derivatives import by_group
 from lmm.inference.exact import tested_by
-from lmm.inference.identified import unidentified
 from lmm.inference.intervals import profile_intervals, standard_errors, variance_values, wald_intervals
 from lmm.inference.optimum import Optimum, fill, optimum
+from lmm.inference.unidentified import unidentified
 from lmm.likelihood.conditional import conditional
 from lmm.likelihood.problem import Problem, problem_of
 from lmm.model.terms import Terms

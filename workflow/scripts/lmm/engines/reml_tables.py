@@ -12,7 +12,7 @@ from lmm.core.tidy import Diagnostics, truth_of
 from lmm.core.versions import versions_of
 from lmm.inference.degrees_of_freedom import FixedEffects, p_of
 from lmm.inference.hypotheses import TYPES, contrasts, terms_of
-from lmm.inference.identified import not_identified
+from lmm.inference.unidentified import not_identified
 from lmm.model.design import Design
 
 ENGINE = "reml"

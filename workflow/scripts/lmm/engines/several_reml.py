@@ -14,11 +14,11 @@ from lmm.core.tidy import Fit, ranef_frame
 from lmm.engines.base import Fitted, Task
 from lmm.engines.reml_tables import ENGINE, diagnostics_of, f_tests, fixed_table, parameters_table
 from lmm.inference.degrees_of_freedom import fixed_effects
-from lmm.inference.identified import unidentified
 from lmm.inference.intervals import wald_intervals
 from lmm.inference.several_derivatives import by_factors
 from lmm.inference.several_intervals import names, profile_intervals, standard_errors, values
 from lmm.inference.several_optimum import SeveralOptimum, optimum
+from lmm.inference.unidentified import unidentified
 from lmm.likelihood.several_conditional import conditional
 from lmm.likelihood.several_problem import SeveralProblem, build
 from lmm.moments.several import SeveralMoments, narrowed

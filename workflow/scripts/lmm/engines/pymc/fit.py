@@ -27,7 +27,7 @@ from lmm.engines.pymc.summary import (
     seconds_of,
 )
 from lmm.engines.pymc.tables import ENGINE, parameters_table, posterior_tree, ranef_table
-from lmm.inference.identified import unidentified_at
+from lmm.inference.unidentified import unidentified_at
 from lmm.inference.variance_explained import Component
 from lmm.likelihood.marginal import pack_problem
 from lmm.likelihood.problem import Problem, problem_of

@@ -23,7 +23,7 @@ from lmm.engines.pymc.groups import group_draws
 from lmm.engines.pymc.model import Sampler, Setting, covariance_root, positive
 from lmm.engines.pymc.priors import CENTRED, Priors, resolve
 from lmm.engines.pymc.tables import ENGINE, labelled, posterior_tree, summarise
-from lmm.inference.identified import unidentified_at
+from lmm.inference.unidentified import unidentified_at
 from lmm.likelihood.problem import problem_of, roots_of
 from lmm.model.terms import INTERCEPT
 from lmm.moments.moments import Moments

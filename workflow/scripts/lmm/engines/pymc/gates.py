@@ -12,7 +12,7 @@ from scipy.special import ndtri
 from scipy.stats import rankdata
 
 from lmm.core import engines
-from lmm.inference.identified import not_identified
+from lmm.inference.unidentified import not_identified
 
 RHAT = 1.01
 ESS_PER_CHAIN = 100

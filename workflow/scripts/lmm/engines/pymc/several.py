@@ -20,16 +20,16 @@ from lmm.engines.pymc.several_chains import SeveralChains
 from lmm.engines.pymc.several_draws import given_at
 from lmm.engines.pymc.several_priors import SeveralPriors
 from lmm.engines.pymc.unconstrained import Space
-from lmm.inference.identified import unidentified
 from lmm.inference.several_derivatives import by_factors
 from lmm.inference.several_intervals import values as variance_values
 from lmm.inference.several_optimum import SeveralOptimum, optimum
+from lmm.inference.unidentified import unidentified
 from lmm.likelihood.several_marginal import SeveralMarginal
 from lmm.likelihood.several_problem import SeveralProblem
 from lmm.moments.several import SeveralMoments
 
 # Points of importance sampling: as many as cost about this many products of two numbers, some tens of seconds.
-WORK = 5e11
+WORK = 4e11
 
 
 @dataclass(frozen=True)
