@@ -174,7 +174,9 @@ def _some(results: Results) -> np.ndarray:
 
 
 def _groups(ax, results: Results, fitted: Fitted, engine: str, panel: Panel) -> bool:
-    """Thin lines of the groups, where the predictor is the one with a random slope."""
+    """Thin lines of the groups of one factor, where the predictor is the one with a random slope."""
+    if len(results.groups) > 1:
+        return False
     varying = any(panel.name in term.replace("`", "").split(":") for term in results.random_terms)
     if not varying or fitted.x != panel.name or engine not in results.mixed:
         return False
