@@ -46,7 +46,7 @@ def test_simulated_data_bring_their_truth():
     again, _ = simulate("y ~ x + (1 | g)", 3, **design, sigma=1)
     pd.testing.assert_frame_equal(rows, again)
     assert rows["g"].nunique() == 8
-    table = fit("y ~ x + (1 | g)", rows, truth=truth, profile=False).parameters.set_index("term")
+    table = fit("y ~ x + (1 | g)", rows, truth=truth, intervals="wald").parameters.set_index("term")
     assert table["truth"].to_dict() == {"Intercept": 1, "x": 2, "sd__Intercept": 1, "sd__Observation": 1}
 
 

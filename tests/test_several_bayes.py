@@ -134,7 +134,7 @@ def test_penicillin_against_quadrature():
     assert tree["posterior"]["ranef|plate"].dims == ("chain", "draw", "level|plate", "term|plate")
 
 
-@pytest.mark.parametrize("name", ["penicillin", "pastes"])
+@pytest.mark.parametrize("name", ["penicillin"])
 def test_nuts_agrees(name):
     """NUTS over the same model within four Monte Carlo errors, in parameters and all random effects."""
     model = reference(name)

@@ -228,7 +228,7 @@ def test_what_takes_a_second_is_no_job_where_no_study_is_large(project, change, 
         "study_report",
         "report",
     }
-    assert local == {"verdict", "pdf"} | (after_fits if short else set())
+    assert local == {"verdict", "pdf", "new_rows"} | (after_fits if short else set())
 
 
 def test_no_rule_knows_of_a_scheduler():

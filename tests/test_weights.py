@@ -203,7 +203,7 @@ def test_the_key_is_written_into_every_formula(tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"engines": {"pymc": {"model": "full"}}}, "has no weights; expected marginal"),
+        ({"engines": {"pymc": {"model": "full"}}}, "has no weights; expected the marginal model"),
         ({"models": {"a": PLAIN, "b": "Reaction ~ Days + offset(o) + (1 | Subject)"}}, "response is"),
         ({"weights": "Subject"}, "also the response or a grouping factor"),
     ],

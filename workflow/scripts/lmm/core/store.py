@@ -8,7 +8,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,3 +106,9 @@ def read_table(path: str | Path, text: Sequence[str] = ()) -> pd.DataFrame:
         na_values=numbers,
         keep_default_na=False,
     )
+
+
+def existing(paths: Mapping[str, Any]) -> dict[str, str]:
+    """The single files among a job's inputs that are there; lists of files (the library, templates) are left out."""
+    single = {name: str(path) for name, path in paths.items() if path and isinstance(path, str | Path)}
+    return {name: path for name, path in single.items() if Path(path).exists()}

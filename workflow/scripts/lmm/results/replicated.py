@@ -3,13 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lmm.core.store import read_table
+from lmm.core.store import existing, read_table
 from lmm.core.tidy import RESIDUAL
 from lmm.core.words import counted, given, listed, titled
 from lmm.recovery.grid import place
@@ -201,7 +200,7 @@ def read(study: str, settings: Mapping[str, Any], paths: Mapping[str, Any]) -> R
     paths : mapping
         performance, failures, and where they exist calibration, replicates, ranks.
     """
-    there = {name: str(path) for name, path in paths.items() if path and Path(str(path)).exists()}
+    there = existing(paths)
     tables = {name: read_table(there[name], text=["df"]) for name in TABLES if name in there}
     tables["performance"] = _with_factors(tables["performance"])
     if "calibration" in tables:  # its level is a number, unlike that of a grouping factor

@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ import pandas as pd
 
 from lmm.comparison.engines import lead, pair
 from lmm.core import engines
-from lmm.core.store import read_json, read_table
+from lmm.core.store import existing, read_json, read_table
 from lmm.core.tidy import RESIDUAL, Diagnostics, Fit, realised_of
 from lmm.data.levels import level_names
 from lmm.inference.effects import grid_name
@@ -304,7 +303,7 @@ def read(study: str, settings: Mapping[str, Any], paths: Mapping[str, Any]) -> R
         data_json, data (the rows), truth, <engine>_parameters, <engine>_diagnostics, <engine>_ranef, coef,
         posterior, and those of `TABLES` and `NOTES`; what is missing from it or from the disk is left out.
     """
-    there = {name: str(path) for name, path in paths.items() if path and Path(str(path)).exists()}
+    there = existing(paths)
     data = read_json(there["data_json"])
     rows = pd.read_parquet(there["data"]) if "data" in there and data.get("copied", True) else None
     names = [name.removesuffix("_parameters") for name in there if name.endswith("_parameters")]
