@@ -45,7 +45,7 @@ def test_a_replicate_of_own_data_is_written_as_rows(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "words.csv"
     file.write_bytes((REFERENCE / "words.csv").read_bytes())
-    config = {"formula": FORMULA, "data": "words.csv", "replicates": 3}
+    config = {"formula": FORMULA, "data": "words.csv", "replicates": 3, "engines": {"ols": {}, "reml": {}}}
     study = load({"studies": {"s": config}}).studies["s"]
     planned = plan.study_plan(study)
     formula = parse(FORMULA)

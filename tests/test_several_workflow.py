@@ -43,5 +43,5 @@ def test_own_data_and_replicates_end_in_a_report(project):
     )
     summary = json.loads((results / "summary.json").read_text())
     assert summary["studies"]["words"]["groups"] == {"subj": 40, "item": 24}
-    assert "Random effects of item" in (results / "report.html").read_text()
+    assert "item: Random effects of every group" in (results / "report.html").read_text()
     assert project.planned() == {}
