@@ -1,4 +1,4 @@
-# make | make report | make test | make mutate | make lint | make bench | make lock | make schema; ARGS goes to the tool as it is.
+# make | make report | make test | make thorough | make mutate | make lint | make bench | make lock | make schema; ARGS goes to the tool as it is.
 # Own data: make new STUDY=name DATA=file.csv; two runs: make compare A=old/results B=results.
 # On a cluster: make slurm-check | make ARGS="--profile profiles/slurm" | make resume | make faults; see docs/cluster.md.
 ARGS ?=
@@ -16,7 +16,7 @@ export MPLBACKEND = Agg
 unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONHOME
 
-.PHONY: run report test mutate lint bench replay lock schema clean-results slurm-check resume faults new compare
+.PHONY: run report test thorough mutate lint bench replay lock schema clean-results slurm-check resume faults new compare
 
 run: .venv/stamp
 	@$(BIN)/python workflow/tools/run.py $(ARGS)
@@ -30,8 +30,12 @@ report: .venv/stamp
 # Files side by side; then those that start a cluster, alone: while it is there, every Snakemake on the machine asks it.
 # Status 5: ARGS left nothing to do for one of the two.
 test: .venv/stamp
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slurm and not faults" $(ARGS) || [ $$? -eq 5 ]
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slurm and not faults and not long" $(ARGS) || [ $$? -eq 5 ]
 	@$(BIN)/python -m pytest -m "slurm and not faults" $(ARGS) || [ $$? -eq 5 ]
+
+# The long tests, beside those of `make test`.
+thorough: .venv/stamp
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "long and not faults" $(ARGS)
 
 # Share of a random sample of errors in the numerical code that the tests notice; takes an hour or two.
 mutate: .venv/stamp

@@ -33,6 +33,41 @@ TINY = {
 }
 
 
+# What takes ten seconds and more, and what a quicker test looks at too: left to `make thorough`.
+LONG = (
+    "test_bayes.py::test_the_full_model_agrees",
+    "test_benchmarks.py::test_a_tiny_run_from_the_command_line",
+    "test_compile.py::test_another_nutpie_compiles_by_its_own_wrappers[other arguments]",
+    "test_compile.py::test_the_lean_compilation_draws_what_nutpies_own_draws[|]",
+    "test_faults.py::test_a_cut_artifact_is_noticed_and_made_anew",
+    "test_faults.py::test_a_folder_that_cannot_be_written_is_named",
+    "test_faults.py::test_a_killed_fit_is_made_again",
+    "test_faults.py::test_a_killed_local_run_is_resumed",
+    "test_messages.py::test_message[configuration file: deep]",
+    "test_own_data.py::test_many_large_files_are_scattered_over_jobs",
+    "test_own_data.py::test_other_rows_to_predict_are_predicted_without_a_new_fit",
+    "test_prior_coordinates.py::test_the_full_model_has_the_same_coordinates",
+    "test_recovery_workflow.py::test_a_replay_of_own_data_has_the_replicates_fits_and_the_whole_report",
+    "test_replicate.py::test_rows_and_moments_have_the_same_distribution",
+    "test_sbc.py::test_a_likelihood_left_out_is_caught_by_what_depends_on_the_data_alone",
+    "test_sbc.py::test_a_prior_that_is_not_the_simulators_is_caught",
+    "test_schedulers.py::test_jobs_are_submitted_asked_for_and_come_again_with_more",
+    "test_schedulers.py::test_stopped_by_hand_it_cancels_its_jobs",
+    "test_several_bayes.py::test_nuts_agrees",
+    "test_several_simulation.py::test_replicates_recover_what_they_were_simulated_from",
+    "test_text.py::test_any_name_survives_from_file_to_page",
+    "test_until.py::test_a_study_ends_design_by_design",
+    "test_workflow.py::test_tables_are_the_same_bytes_in_another_environment",
+)
+
+
+def pytest_collection_modifyitems(items) -> None:
+    """Mark the long tests."""
+    for item in items:
+        if item.nodeid.removeprefix("tests/").startswith(LONG):
+            item.add_marker(pytest.mark.long)
+
+
 @dataclass(frozen=True)
 class Project:
     """A copy of the workflow in a directory of its own."""

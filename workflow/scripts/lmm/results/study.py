@@ -153,7 +153,7 @@ class Results(Reported):
     def by_group(self, group: str) -> str:
         """` by school`, where several factors need it; else empty."""
         groups = {key[0] for key in self.components if key[1] != RESIDUAL}
-        return f" by {self.labels.column(group)}" if len(groups) > 1 else ""
+        return f" by {self.labels.column(group)}" if len(groups) > 1 and group in groups else ""
 
     def parameter(self, engine: str, group: str, term: str) -> dict[str, Any]:
         """A row of an engine's parameters by its key; empty where it is not there."""
