@@ -50,6 +50,7 @@ LONG = (
     "test_recovery_workflow.py::test_a_replay_of_own_data_has_the_replicates_fits_and_the_whole_report",
     "test_replicate.py::test_rows_and_moments_have_the_same_distribution",
     "test_sbc.py::test_a_likelihood_left_out_is_caught_by_what_depends_on_the_data_alone",
+    "test_sbc.py::test_a_sign_error_in_the_conditional_of_the_random_effects_is_caught",
     "test_sbc.py::test_a_prior_that_is_not_the_simulators_is_caught",
     "test_schedulers.py::test_jobs_are_submitted_asked_for_and_come_again_with_more",
     "test_schedulers.py::test_stopped_by_hand_it_cancels_its_jobs",
@@ -57,6 +58,7 @@ LONG = (
     "test_several_simulation.py::test_replicates_recover_what_they_were_simulated_from",
     "test_text.py::test_any_name_survives_from_file_to_page",
     "test_until.py::test_a_study_ends_design_by_design",
+    "test_workflow.py::test_the_workflow_is_a_module_of_another_one",
     "test_workflow.py::test_tables_are_the_same_bytes_in_another_environment",
 )
 
