@@ -9,7 +9,7 @@ import pytest
 import inference_cases as cases
 from lmm.comparison import responses
 from lmm.comparison.models import Comparison, criteria
-from lmm.comparison.models import tests as tests_of
+from lmm.comparison.models import tests as nested_tests
 from lmm.core.errors import StudyError
 from lmm.engines.pymc import models as elpd
 from lmm.inference.exact import optimum_of, problem_for
@@ -161,7 +161,7 @@ def test_a_models_likelihood_of_a_transformed_response_is_one_of_the_response():
     )
     assert table.AIC["seconds"] == pytest.approx(table.AIC["plain"], abs=1e-6)
     assert table.weight.sum() == pytest.approx(1.0)
-    tested = tests_of(every)
+    tested = nested_tests(every)
     assert tested[["null", "alternative"]].to_numpy().tolist() == [["log", "log_slope"]]
     assert "the response is np.log(Reaction)" in every[1].notes()[-1]
 

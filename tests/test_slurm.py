@@ -225,6 +225,7 @@ def test_what_takes_a_second_is_no_job_where_no_study_is_large(project, change, 
         "recovery",
         "recovery_ranked",
         "recovery_figures",
+        "batch_judged",
         "study_report",
         "report",
     }
