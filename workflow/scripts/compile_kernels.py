@@ -13,6 +13,7 @@ from lmm.inference.several_optimum import optimum
 from lmm.likelihood.several_problem import build
 from lmm.model.terms import Grouping, Terms
 from lmm.moments.accumulate import compute
+from lmm.moments.moments import Moments
 from lmm.moments.several_accumulate import compute_several
 
 NAMES = ("Intercept", "x")
@@ -33,20 +34,19 @@ def main() -> None:
     print(f"Kernels compiled in {time.perf_counter() - start:.0f} s")
 
 
-def rows() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Response, model matrix and codes of 8 groups."""
+def grouped() -> tuple[np.ndarray, np.ndarray, Terms, Moments]:
+    """Response, model matrix, terms and moments of 8 groups."""
     rng = np.random.default_rng(1)
     codes = np.repeat(np.arange(8), 5)
     W = np.column_stack([np.ones(40), rng.standard_normal(40)])
     y = W.sum(axis=1) + rng.standard_normal(8)[codes] + rng.standard_normal(40)
-    return y, W, codes
+    terms = Terms.one(NAMES, (("Intercept",), ("x",)), "g", NAMES)
+    return y, W, terms, compute(terms, y, W, codes, np.array([f"{j}" for j in range(8)]))
 
 
 def one_factor() -> None:
     """By reml and PyMC, with the checks of the posterior."""
-    y, W, codes = rows()
-    terms = Terms.one(NAMES, (("Intercept",), ("x",)), "g", NAMES)
-    moments = compute(terms, y, W, codes, np.array([f"{j}" for j in range(8)]))
+    _, _, terms, moments = grouped()
     reml.fit(moments, NAMES, (NAMES,))
     settings = Pymc(tune=100, draws=100, priors={"fixed": "flat", "sd": "uniform(0, 100)", "sigma": "flat"})
     options = settings.plain() | {"conf_level": 0.95}
@@ -56,13 +56,11 @@ def one_factor() -> None:
 
 def several_factors() -> None:
     """By both ways to eliminate what is left of the factors."""
-    y, W, codes = rows()
-    terms = Terms.one(NAMES, (("Intercept",), ("x",)), "g", NAMES)
-    basis = compute(terms, y, W, codes, np.array([f"{j}" for j in range(8)])).basis
+    y, W, _, moments = grouped()
     again = [np.arange(40) % 5, np.arange(40) // 10]
     several = Terms(NAMES, tuple(Grouping((g,), (NAMES,)) for g in "gh"), NAMES)
     levels = [np.array([f"{j}" for j in range(own.max() + 1)]) for own in again]
-    crossed = compute_several(several, y, W, again, levels, basis)
+    crossed = compute_several(several, y, W, again, levels, moments.basis)
     for sparse in (False, True):
         optimum(build(crossed, NAMES, [grouping.blocks for grouping in several.groupings], sparse))
 
