@@ -37,7 +37,9 @@ def of_one_engine(settings: StudySettings) -> StudySettings:
         what = not_among(name, able, "an engine that a search can use (its replicates are compiled)")
         raise StudyError("search.engine", f"'{name}': {what}")
     if "engines" in settings.model_fields_set and list(listed) != [name]:
-        what = f"{', '.join(listed) or 'none'}: a search fits {name} alone; expected engines: {{{name}: {{}}}}"
+        what = (
+            f"{', '.join(listed) or 'none'}: a search fits {name} alone; expected engines: {{{name}: {{}}}}"
+        )
         raise StudyError("engines", what)
     others = dict.fromkeys(other for other in engines.ENGINES if other != name)
     return settings.model_copy(update={"engines": settings.engines.model_copy(update=others)})
@@ -57,7 +59,9 @@ def smallest(search: Search, raw: Mapping[str, Any]) -> dict[str, Any]:
         return {**raw}
     for name in (*search.varied, "rows"):
         if name in simulate:
-            what = "the search varies it" if name in search.varied else "spreads the same rows over more groups"
+            what = (
+                "the search varies it" if name in search.varied else "spreads the same rows over more groups"
+            )
             raise StudyError(f"simulate.{name}", f"{what}; expected no such key")
     return {**raw, "simulate": {**simulate, **{name: low for name, (low, _) in search.bounds.items()}}}
 
@@ -70,7 +74,9 @@ def check_bounds(search: Search) -> None:
     if isinstance(search.between, dict) != (len(given) > 1) or set(search.bounds) != set(given):
         example = ", ".join(f"{name}: [2, 100]" for name in given)
         form = "[10, 400]" if len(given) == 1 else f"{{{example}}}"
-        raise StudyError("search.between", f"{search.between}: expected bounds of {' and '.join(given)}: {form}")
+        raise StudyError(
+            "search.between", f"{search.between}: expected bounds of {' and '.join(given)}: {form}"
+        )
     count = 1
     for name, (low, high) in search.bounds.items():
         least = 2 if name == "groups" else 1
@@ -170,9 +176,13 @@ def check_terms(search: Search, simulated: Terms, fitted: Terms) -> None:
     if search.term in fitted.fixed:
         return
     if search.measure == "power":
-        what = f"'{search.term}': power is of a fixed effect's test; expected one of {', '.join(fitted.fixed)}"
+        what = (
+            f"'{search.term}': power is of a fixed effect's test; expected one of {', '.join(fitted.fixed)}"
+        )
         raise StudyError("search.term", what)
     if engines.row(search.engine).family == engines.POOLED:
-        what = "its residual SD is of another model" if search.term == RESIDUAL else "it has no random effects"
+        what = (
+            "its residual SD is of another model" if search.term == RESIDUAL else "it has no random effects"
+        )
         raise StudyError("search.term", f"'{search.term}': {search.engine} takes rows as independent, and {what}; "
                          f"expected one of {', '.join(fitted.fixed)}")  # fmt: skip

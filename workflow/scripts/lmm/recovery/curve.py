@@ -1,11 +1,11 @@
 """A measure as a monotone function of a design's size, fitted to replicates of a few designs near the target.
 
 With n groups of m rows the variance of an estimate is near (a + b / m) / n, so its information is proportional to
-t^2 = n m / (1 + r m). Power is Phi(b0 + b1 t), as that of a Wald test; coverage is Phi(b0 - b1 / t^2), its error being
-of the order of 1 / n; RMSE and the width of intervals are exp(b0 - b1 log t). b1 > 0 makes them monotone. r, the ratio
-of the variance between groups to that of a row, is estimated where rows per group vary, with a weak prior around
-the middle of their range. Only designs near the target are used (`Curve.used`), where two parameters describe every
-such measure; how well they do is tested.
+t^2 = n m / (1 + r m). Power is Phi(b0 + b1 t), as that of a Wald test; coverage is Phi(b0 - b1 / t^2), its error
+being of the order of 1 / n; RMSE and the width of intervals are exp(b0 - b1 log t). b1 >= 0 makes them monotone. r,
+the ratio of the variance between groups to that of a row, is estimated where rows per group vary, with a weak prior
+around the middle of their range. Only designs near the target are used (`Curve.used`), where so few parameters
+describe every such measure; how well they do is tested.
 """
 
 from collections.abc import Callable
@@ -128,6 +128,9 @@ def fit(
     -------
     Curve
     """
+    if rises(measure):  # no line has an infinite probit: a share of 0 or 1 is moved by half an event
+        certain = (estimate <= 0.0) | (estimate >= 1.0)
+        estimate = np.where(certain, (n * estimate + 0.5) / (n + 1.0), estimate)
     there = (n > 1) & np.isfinite(estimate) & (np.isfinite(mcse) | rises(measure))
     whole = _fit(measure, at, estimate, mcse, n, ratio, there)
     if centre is None:
@@ -142,7 +145,9 @@ def fit(
         if best.p > FITS:
             return best
     # too few designs for a narrower window, or none fits: the band takes the misfit as noise
-    inflated = best.covariance * max(best.chi2 / best.df, 1.0) if best.df and best.p <= FITS else best.covariance
+    inflated = (
+        best.covariance * max(best.chi2 / best.df, 1.0) if best.df and best.p <= FITS else best.covariance
+    )
     return Curve(measure, best.values, inflated, best.scale, best.used, best.chi2, best.df)
 
 

@@ -1,4 +1,4 @@
-"""The cheapest design that reaches a target: replicates where a monotone fit needs them, until it is known well enough.
+"""The cheapest design that reaches a target: replicates where a monotone fit needs them, until it is well known.
 
 Designs are first doubled from the smallest until the target is passed. Then the measure is fitted (`curve`), more
 replicates are drawn at the cheapest design that reaches the target by this fit and on both sides of it, and so on,
@@ -55,14 +55,14 @@ class Space:
 
     Attributes
     ----------
-    at : (k, 2) int array
+    designs : (k, 2) int array
         Groups and rows per group of every design.
     cost : (k,) array
     vary : tuple of bool
         Whether groups, and rows per group, vary.
     """
 
-    at: np.ndarray
+    designs: np.ndarray
     cost: np.ndarray
     vary: tuple[bool, bool]
 
@@ -72,7 +72,10 @@ class Space:
 
         Parameters
         ----------
-        groups, rows : (low, high)
+        groups : (low, high)
+            Bounds of the number of groups.
+        rows : (low, high)
+            Bounds of rows per group.
         cost : callable, optional
             Of arrays of groups and of rows per group; the number of rows where there is none.
         """
@@ -83,7 +86,7 @@ class Space:
 
     def ends(self, dimension: int) -> Design:
         """Smallest and largest value of a dimension."""
-        return int(self.at[:, dimension].min()), int(self.at[:, dimension].max())
+        return int(self.designs[:, dimension].min()), int(self.designs[:, dimension].max())
 
     @property
     def first(self) -> int:
@@ -92,7 +95,7 @@ class Space:
 
     def along(self, best: int) -> np.ndarray:
         """Designs that differ from one in the first dimension only, smallest first."""
-        return np.flatnonzero(self.at[:, 1 - self.first] == self.at[best, 1 - self.first])
+        return np.flatnonzero(self.designs[:, 1 - self.first] == self.designs[best, 1 - self.first])
 
 
 @dataclass
@@ -137,11 +140,13 @@ def search(
     Parameters
     ----------
     space : Space
+        The designs and what they cost.
     evaluate : callable
         A design and a number of replicates to add to those that it has -> all of them.
     measure : str
         power, coverage, rmse or interval_width.
     target : float
+        What the measure is to reach.
     tolerance : int
         Half-width of the interval that ends the search.
     at_most : int
@@ -206,20 +211,22 @@ def _passed(found: Measured, measure: str, target: float) -> bool:
 
 def _fitted(space, designs, measure, target, best) -> tuple[Curve, int]:
     at = np.array(list(designs))
-    estimate, mcse = (np.array([getattr(own, name) for own in designs.values()]) for name in ("estimate", "mcse"))
+    estimate, mcse = (
+        np.array([getattr(own, name) for own in designs.values()]) for name in ("estimate", "mcse")
+    )
     n = np.array([own.n for own in designs.values()])
     if not np.isfinite(estimate).any():
         what = f"no replicate of {len(designs)} designs gives a {measure}; expected larger bounds or a simpler model"
         raise StudyError("search", what)
     if best is None:
         best = cheapest(space, fit(measure, at, estimate, mcse, n, space.vary[1]), measure, target)
-    curve = fit(measure, at, estimate, mcse, n, space.vary[1], space.at[best])
+    curve = fit(measure, at, estimate, mcse, n, space.vary[1], space.designs[best])
     return curve, cheapest(space, curve, measure, target)
 
 
 def cheapest(space: Space, curve: Curve, measure: str, target: float) -> int:
-    """The cheapest design that reaches the target by the fit, the better one of two; else the one that gets nearest."""
-    value = curve.value(space.at)[0]
+    """The cheapest design that reaches the target by the fit, the better of two; else the one that gets nearest."""
+    value = curve.value(space.designs)[0]
     better = -value if rises(measure) else value
     there = np.flatnonzero(reached(measure, value, target))
     if not len(there):
@@ -230,31 +237,33 @@ def cheapest(space: Space, curve: Curve, measure: str, target: float) -> int:
 def _answer(space, curve, best, measure, target, designs) -> Found:
     """The answer with its interval: where the band's ends reach the target, in the first dimension."""
     line = space.along(best)
-    value, *band = curve.value(space.at[line])
+    value, *band = curve.value(space.designs[line])
     if not rises(measure):
         band.reverse()
     ends: list[int | None] = []
     for bound in reversed(band):  # the hopeful end of the band reaches the target first
         there = np.flatnonzero(reached(measure, bound, target))
-        ends.append(int(space.at[line[there[0]], space.first]) if len(there) else None)
+        ends.append(int(space.designs[line[there[0]], space.first]) if len(there) else None)
     own = int(np.flatnonzero(line == best)[0])
     status = "reached" if reached(measure, value[own : own + 1], target)[0] else "not reached"
     if status == "reached" and best == int(np.argmin(space.cost)):
         status = "smallest"
-    n, m = space.at[best].tolist()
+    n, m = space.designs[best].tolist()
     return Found(status, (n, m), *ends, curve, designs)
 
 
 def _beside(space: Space, curve: Curve, best: int, measure: str, target: float) -> list[Design]:
     """The answer and designs on both sides of it; where both dimensions vary also others that reach the target."""
-    chosen = [_moved(space, space.at[best], space.first, share) for share in (1.0, 1 - BESIDE, 1 + BESIDE)]
+    chosen = [
+        _moved(space, space.designs[best], space.first, share) for share in (1.0, 1 - BESIDE, 1 + BESIDE)
+    ]
     if all(space.vary):
-        value = curve.value(space.at)[0]
+        value = curve.value(space.designs)[0]
         for share in (1 - ROWS_BESIDE, 1 + ROWS_BESIDE):
-            rows = _moved(space, space.at[best], 1, share)[1]
-            line = np.flatnonzero((space.at[:, 1] == rows))
+            rows = _moved(space, space.designs[best], 1, share)[1]
+            line = np.flatnonzero(space.designs[:, 1] == rows)
             there = line[reached(measure, value[line], target)]
-            chosen.append((int(space.at[there[0] if len(there) else line[-1], 0]), rows))
+            chosen.append((int(space.designs[there[0] if len(there) else line[-1], 0]), rows))
     return list(dict.fromkeys(chosen))
 
 

@@ -95,7 +95,9 @@ def of_pilot(settings: Mapping[str, Any], paths: Mapping[str, Any]) -> Sources:
             own[model.fixed.index(term)] = value
         key = design_key({"data": True, "groups": at[0], "fixed": dict(truth)})
         root = root_of(structure, own[p:])
-        drawn = Resized(moments, at[0], model.fixed, own[:p], model.random, root, own[-1], settings["seed"], key)
+        drawn = Resized(
+            moments, at[0], model.fixed, own[:p], model.random, root, own[-1], settings["seed"], key
+        )
         said = truth_of_values(model, structure, own, np.zeros((0, len(structure.random))), np.zeros(0))
         return key, Source(drawn, said), engines
 
@@ -118,8 +120,16 @@ class Evaluator:
         Of the intervals.
     """
 
-    def __init__(self, sources: Sources, truth: Mapping[str, float], wanted: Search, measure: str, level: float):
-        self.sources, self.truth, self.wanted, self.measure, self.level = sources, truth, wanted, measure, level
+    def __init__(
+        self, sources: Sources, truth: Mapping[str, float], wanted: Search, measure: str, level: float
+    ):
+        self.sources, self.truth, self.wanted, self.measure, self.level = (
+            sources,
+            truth,
+            wanted,
+            measure,
+            level,
+        )
         self._designs: dict[Design, tuple[str, compact.Design]] = {}
         self._parts: dict[Design, list[tuple[pd.DataFrame, pd.DataFrame]]] = {}
         self._drawn: dict[Design, int] = {}
@@ -141,9 +151,7 @@ class Evaluator:
         estimate, mcse, n = (float(value[0]) for value in measures[self.measure])
         ended = pd.concat([own for _, own in parts]).groupby("status")["count"].sum()
         failed = sum(int(ended.get(status, 0)) for status in compact.STATUSES[2:])
-        return Measured(
-            estimate, mcse, int(n), first + count, failed, int(ended.get("singular", 0)), key
-        )
+        return Measured(estimate, mcse, int(n), first + count, failed, int(ended.get("singular", 0)), key)
 
 
 def run(
@@ -184,7 +192,9 @@ def run(
     pairs = list(zip(wanted.truths, found, strict=True))
     designs = pd.concat([_designs(k, truth, own, wanted, each) for k, (truth, own) in enumerate(pairs)])
     curves = pd.concat([_curve(k, own, space, each) for k, own in enumerate(found)])
-    checked = pd.DataFrame(null, columns=list(NULL)).assign(rows_per_group=lambda t: t["rows_per_group"].map(each))
+    checked = pd.DataFrame(null, columns=list(NULL)).assign(
+        rows_per_group=lambda t: t["rows_per_group"].map(each)
+    )
     scenarios = [_scenario(truth, own, found[0], space, wanted, each) for truth, own in pairs]
     about = {"vary": wanted.varied, "between": {name: list(ends) for name, ends in wanted.bounds.items()}}
     about |= {"measure": wanted.measure, "term": wanted.term, "engine": wanted.engine, "target": wanted.goal}
@@ -192,7 +202,17 @@ def run(
     return designs, curves, checked, about | {"status": found[0].status, "scenarios": scenarios}
 
 
-NULL = ("groups", "rows_per_group", "design", "replicates", "failed", "singular", "n_used", "estimate", "mcse")
+NULL = (
+    "groups",
+    "rows_per_group",
+    "design",
+    "replicates",
+    "failed",
+    "singular",
+    "n_used",
+    "estimate",
+    "mcse",
+)
 
 
 def _null(sources: Sources, wanted: Search, level: float, at: Design) -> tuple:
@@ -226,7 +246,9 @@ def _designs(scenario: int, truth: Mapping[str, float], found: Found, wanted: Se
     """A row for each design that was simulated, smallest first."""
     at = np.array(list(found.designs))
     own = list(found.designs.values())
-    table = pd.DataFrame({"scenario": scenario, "groups": at[:, 0], "rows_per_group": [each(m) for m in at[:, 1]]})
+    table = pd.DataFrame(
+        {"scenario": scenario, "groups": at[:, 0], "rows_per_group": [each(m) for m in at[:, 1]]}
+    )
     for term, value in truth.items():
         table[f"fixed__{term}"] = value
     if wanted.cost is not None:
@@ -242,8 +264,8 @@ def _designs(scenario: int, truth: Mapping[str, float], found: Found, wanted: Se
 
 def _line(found: Found, space: Space) -> np.ndarray:
     """Designs of the curve: through the answer, as far as the designs that its fit used; (k, 2)."""
-    best = int(np.flatnonzero((space.at == found.best).all(axis=1))[0])
-    line = space.at[space.along(best)]
+    best = int(np.flatnonzero((space.designs == found.best).all(axis=1))[0])
+    line = space.designs[space.along(best)]
     sizes = found.curve.size(np.array(list(found.designs))[found.curve.used])
     own = found.curve.size(line)
     near = np.flatnonzero((own >= sizes.min() * (1 - 1e-9)) & (own <= sizes.max() * (1 + 1e-9)))
@@ -254,7 +276,9 @@ def _curve(scenario: int, found: Found, space: Space, each) -> pd.DataFrame:
     at = _line(found, space)
     value, low, high = found.curve.value(at)
     names = {"groups": at[:, 0], "rows_per_group": [each(m) for m in at[:, 1]]}
-    return pd.DataFrame({"scenario": scenario, **names, "estimate": value, "conf_low": low, "conf_high": high})
+    return pd.DataFrame(
+        {"scenario": scenario, **names, "estimate": value, "conf_low": low, "conf_high": high}
+    )
 
 
 def _scenario(
@@ -264,7 +288,12 @@ def _scenario(
     at = np.array([found.best])
     value, low, high = (float(own[0]) for own in found.curve.value(at))
     said: dict[str, Any] = {"fixed": dict(truth), "status": found.status, "groups": found.best[0]}
-    said |= {"rows_per_group": each(found.best[1]), "low": found.low, "high": found.high, "exact": found.exact}
+    said |= {
+        "rows_per_group": each(found.best[1]),
+        "low": found.low,
+        "high": found.high,
+        "exact": found.exact,
+    }
     if wanted.cost is not None:
         said["cost"] = float(cost_of(wanted.cost, *map(float, found.best)))
         said["frontier"] = _frontier(found, space, wanted)
@@ -281,9 +310,11 @@ def _scenario(
 
 def _frontier(found: Found, space: Space, wanted: Search) -> list[dict[str, Any]]:
     """Of each number of rows per group the fewest groups that reach the target, and their cost."""
-    there = space.at[reached(wanted.measure, found.curve.value(space.at)[0], wanted.goal)]
+    there = space.designs[reached(wanted.measure, found.curve.value(space.designs)[0], wanted.goal)]
     out = []
     for m in np.unique(there[:, 1]):
         n = int(there[there[:, 1] == m, 0].min())
-        out.append({"rows_per_group": int(m), "groups": n, "cost": float(cost_of(wanted.cost, float(n), float(m)))})
+        out.append(
+            {"rows_per_group": int(m), "groups": n, "cost": float(cost_of(wanted.cost, float(n), float(m)))}
+        )
     return out

@@ -101,7 +101,9 @@ def _headline(studies: list) -> str:
     """What the report is about, if no title is given: a single study's title; a question where there is a truth."""
     if len(studies) == 1:
         return studies[0].title
-    if any(isinstance(study, recovered.Recovered | search_results.Searched) or study.truth for study in studies):
+    if any(
+        isinstance(study, recovered.Recovered | search_results.Searched) or study.truth for study in studies
+    ):
         return "Do the models recover the variances?"
     return "Linear mixed models by several engines"
 

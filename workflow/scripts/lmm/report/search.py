@@ -18,7 +18,9 @@ def card(searched: Searched) -> Card:
     shown = "not within the bounds" if tone == "bad" else text.size(searched, found)
     lines = [("plain", f"{name} {text.value(searched, found['value'])}")]
     if tone != "bad":
-        lines.insert(0, ("plain", f"interval {text.interval(searched, found)} {text.PLURALS[searched.first]}"))
+        lines.insert(
+            0, ("plain", f"interval {text.interval(searched, found)} {text.PLURALS[searched.first]}")
+        )
     return Card("search", tone, f"How many for {text.target(searched)}?", shown, tuple(lines))
 
 

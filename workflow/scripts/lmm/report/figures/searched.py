@@ -5,9 +5,21 @@ from typing import Any
 
 import pandas as pd
 
-from lmm.core.words import given, titled
+from lmm.core.words import capital, given, titled
 from lmm.report.figures import Drawn, Figure
-from lmm.report.figures.style import CHAINS, COLOURS, INK, MUTED, ONE, TWO, Drawing, canvas, dots, key, segments
+from lmm.report.figures.style import (
+    CHAINS,
+    COLOURS,
+    INK,
+    MUTED,
+    ONE,
+    TWO,
+    Drawing,
+    canvas,
+    dots,
+    key,
+    segments,
+)
 from lmm.report.figures.svg import to_svg
 from lmm.report.text.search import NAMES, PLURALS, answers, size, target
 from lmm.results.searched import Searched, read
@@ -47,7 +59,7 @@ def curve(searched: Searched) -> Drawing:
         if low is not None and high is not None:
             ax.axvspan(low, high, color=MUTED, alpha=0.12, lw=0)
     name = NAMES[searched.answer["measure"]]
-    title = f"{name[:1].upper()}{name[1:]}"
+    title = capital(name)
     ax.set(xlabel=PLURALS[searched.first], ylabel=f"{title} (%)" if searched.proportion else title)
     if len(colours) > 1:
         names = [scenario_name(searched, k) for k in range(len(colours))]
@@ -75,10 +87,14 @@ def cost(searched: Searched) -> Drawing:
     frame = pd.DataFrame(found["frontier"])
     figure, axes = canvas(ONE, 240)
     ax = axes[0, 0]
-    ax.plot(frame["rows_per_group"], frame["cost"], color=COLOURS[searched.engine], marker="o", ms=3.5, lw=1.2)
+    ax.plot(
+        frame["rows_per_group"], frame["cost"], color=COLOURS[searched.engine], marker="o", ms=3.5, lw=1.2
+    )
     ax.plot([found["rows_per_group"]], [found["cost"]], "o", ms=9, mfc="none", mec=INK)
     ax.set(xlabel=PLURALS["rows_per_group"], ylabel=f"cost: {searched.answer['cost']}")
-    caption = f"For each number of rows per group: the cost of the fewest groups that have {target(searched)}."
+    caption = (
+        f"For each number of rows per group: the cost of the fewest groups that have {target(searched)}."
+    )
     alt = f"The cheapest design is {size(searched, found)} at a cost of {given(round(found['cost'], 6))}."
     return Drawing(figure, "Cost against rows per group", caption, alt)
 

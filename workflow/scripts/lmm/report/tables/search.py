@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from lmm.core.words import given
+from lmm.core.words import capital, given
 from lmm.report.tables.table import Column, Table, table
 from lmm.report.text.search import NAMES
 from lmm.results.replicated import axis_name
@@ -14,7 +14,10 @@ ENDINGS = [Column("failed", "Failed", decimals=0), Column("singular", "Singular"
 
 def _sizes(frame: pd.DataFrame) -> list[Column]:
     each = pd.api.types.is_numeric_dtype(frame["rows_per_group"])
-    return [Column("groups", "Groups", decimals=0), Column("rows_per_group", "Rows per group", each, 0 if each else None)]
+    return [
+        Column("groups", "Groups", decimals=0),
+        Column("rows_per_group", "Rows per group", each, 0 if each else None),
+    ]
 
 
 def designs(searched: Searched) -> Table | None:
@@ -32,10 +35,12 @@ def designs(searched: Searched) -> Table | None:
     columns = [
         *(Column(own, axis_name(own).capitalize(), False) for own in truths), *_sizes(frame), Column("cost", "Cost"),
         Column("replicates", "Replicates", decimals=0), *ENDINGS,
-        Column("estimate", f"{name[:1].upper()}{name[1:]}{unit}", decimals=places), Column("mcse", "±", decimals=places),
+        Column("estimate", f"{capital(name)}{unit}", decimals=places), Column("mcse", "±", decimals=places),
         Column("fitted", f"Fitted{unit}", decimals=places), Column("used", "Used by the fit", False),
     ]  # fmt: skip
-    caption = "Designs that were simulated, ± Monte Carlo standard error. The fit uses the designs near the answer."
+    caption = (
+        "Designs that were simulated, ± Monte Carlo standard error. The fit uses the designs near the answer."
+    )
     return table("search", caption, frame, columns)
 
 

@@ -33,7 +33,7 @@ def target(searched: Searched) -> str:
 def size(searched: Searched, found: dict[str, Any]) -> str:
     """A design in words: `27 groups of 10 rows`; only what is varied, where rows differ between groups."""
     groups, each = counted(found["groups"], "group"), found["rows_per_group"]
-    if isinstance(each, (int, float)):
+    if isinstance(each, (int, float)) and each == each:  # NaN where a table has none
         return f"{groups} of {counted(int(each), 'row')}"
     return groups
 
@@ -60,14 +60,19 @@ def _assumed(searched: Searched) -> list[str]:
     estimated = f"{value(searched, found['value'])} ({level} {_band(searched, found)})"
     if found["status"] == "not reached":
         bound = "the largest design" if not _inside(searched, found) else "the best design found"
-        return [f"Not reached: within the bounds no design has {what}. With {where}, {bound}, {name} is {estimated}."]
+        return [
+            f"Not reached: within the bounds no design has {what}. With {where}, {bound}, {name} is {estimated}."
+        ]
     cheapest = searched.answer["cost"] is not None
     verb = "are the cheapest design with" if cheapest else "are enough for"
     if found["status"] == "smallest":
         verb = "are enough, the smallest design allowed, for"
     span = f"{level} {interval(searched, found)} {PLURALS[searched.first]}"
     paid = f"cost {given(round(found['cost'], 6))}; " if cheapest else ""
-    said = [f"{where} {verb} {what} by {label(searched.engine)} ({paid}{span}).", f"There, {name} is {estimated}."]
+    said = [
+        f"{where} {verb} {what} by {label(searched.engine)} ({paid}{span}).",
+        f"There, {name} is {estimated}.",
+    ]
     if not found["exact"]:
         said.append(
             f"The interval is wider than asked for: the search ended with {found['replicates']:,} replicates, the "
@@ -117,7 +122,9 @@ def other(searched: Searched, scenario: int) -> str:
     if found["status"] == "smallest":
         told = f"{size(searched, found)}, the smallest design allowed, are enough"
     if found["status"] == "not reached":
-        reached = f"with {size(searched, found)}, the best design found, it is {value(searched, found['value'])}"
+        reached = (
+            f"with {size(searched, found)}, the best design found, it is {value(searched, found['value'])}"
+        )
         told = f"the target is not reached within the bounds ({reached})"
     said = f"If {listed(changed)}, {told}"
     at = found["at_answer"]
@@ -133,7 +140,9 @@ def failures(searched: Searched) -> str:
         sum(int(table[name].sum()) for table in parts) for name in ("replicates", "failed", "singular")
     )
     rest = "all were usable" if not failed else f"{failed:,} could not be used and were left out"
-    return f"Of {total:,} simulated data sets and fits, {rest}; {singular:,} fits were singular and were used."
+    return (
+        f"Of {total:,} simulated data sets and fits, {rest}; {singular:,} fits were singular and were used."
+    )
 
 
 def methods(searched: Searched) -> str:
@@ -145,7 +154,8 @@ def methods(searched: Searched) -> str:
     name = NAMES[answer["measure"]]
     said = [
         f"We searched {listed(bounds)} for the smallest design with {target(searched)}, fitting "
-        f"{searched.settings.get('formula', 'the model')} by {label(searched.engine)} to data simulated from {origin}."
+        f"{searched.settings.get('formula', 'the model')} by {label(searched.engine)} to data simulated from "
+        f"{origin}."
     ]
     if len(searched.tables["null"]):
         count = int(searched.tables["null"]["replicates"].iloc[0])
