@@ -53,7 +53,9 @@ def finished(name):
 def shown(wildcards):
     """All that a study's page is made from, its name in front: its tables and figures."""
     name, study = wildcards.study, studies[wildcards.study]
-    kind = recovered if study["recovery"] else searched if study["search"] else everything
+    kind = (
+        recovered if study["recovery"] else searched if study["search"] else everything
+    )
     inputs = kind(wildcards)
     if study["predicted"] and study["predict"]:
         inputs["predictions"] = f"results/{name}/predictions/predictions.json"
