@@ -23,7 +23,8 @@ rule plan:
         mem_mb=growing(1000),
         runtime=growing(5),
     params:
-        # a function of `output` is not compared with that of an earlier run: another plan is no reason to run
+        # a function of `output` is not compared with that of an earlier run: another plan is no reason to run, for
+        # of a job that runs, Snakemake asks nothing downstream whether it has reasons of its own
         plan=lambda wildcards, output: studies[wildcards.study]["recovery"]["plan"],
     message:
         "{wildcards.study}: plan"

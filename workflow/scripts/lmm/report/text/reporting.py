@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from lmm.config.designs import label as design_label
-from lmm.core.words import counted, listed, percent
+from lmm.core.words import capital, counted, listed, percent
 from lmm.recovery.grid import STATUSES, USABLE
 from lmm.recovery.protocol import deviations, digest, leaves
 from lmm.report.plan_page import before
@@ -28,7 +28,8 @@ class Item(NamedTuple):
 
 def items(recovered: Recovered) -> list[Item]:
     """Every item with its answer."""
-    said = dict(sentence.split(": ", 1) for sentence in recovery.ademp(recovered))
+    parts = (sentence.split(": ", 1) for sentence in recovery.ademp(recovered))
+    said = {part: capital(answer) for part, answer in parts}
     plan = recovered.settings.get("plan")
     found = [
         _words(plan, "aims", "Aims"),
