@@ -19,7 +19,7 @@ STUDY = {
     "replicates_per_job": 2,
     "engines": {"ols": {}, "reml": {}},
 }
-ALL = {"all", "report_of_all_studies", "study_report"}
+ALL = {"all", "report_of_all_studies", "replicated_report"}
 
 
 def changed(**keys):

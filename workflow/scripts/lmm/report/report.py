@@ -16,6 +16,8 @@ from lmm.core.words import label, listed
 from lmm.report import adequacy, answer, graph, methods, recovery, references, sections
 from lmm.report.figures.svg import panels
 from lmm.report.page import assemble
+from lmm.report.tables import documents
+from lmm.report.tables.paper import Paper
 from lmm.report.text import quote
 from lmm.report.verdicts import headline
 from lmm.results import replicated as recovered
@@ -31,10 +33,13 @@ class Page:
     html : str
     summary : dict
         Every verdict and headline number on it, as plain types.
+    papers : tuple of Paper
+        Its tables that are files, too.
     """
 
     html: str
     summary: dict[str, Any]
+    papers: tuple[Paper, ...] = ()
 
 
 def render(
@@ -89,7 +94,8 @@ def render(
         bibtex=references.bibtex(references.used(read_studies)),
         references=references.formatted(references.used(read_studies)),
     )
-    return Page(html, summary)
+    parts = [part for study in shown for part in study["sections"]]
+    return Page(html, summary, tuple(one for part in parts for one in part["papers"]))
 
 
 def _headline(studies: list) -> str:
@@ -101,10 +107,12 @@ def _headline(studies: list) -> str:
     return "Linear mixed models by several engines"
 
 
-def write(page: Page, html: str | Path, summary: str | Path) -> None:
-    """Write the page and its verdicts."""
+def write(page: Page, html: str | Path, summary: str | Path, tables: str | Path | None = None) -> None:
+    """Write the page, its verdicts and, to a directory of their own, its tables."""
     write_text(html, page.html)
     write_json(summary, page.summary)
+    if tables is not None:
+        documents.write(page.papers, tables)
 
 
 def _figures(directory: Path) -> dict[str, dict[str, Any]]:
