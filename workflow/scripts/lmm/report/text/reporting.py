@@ -61,7 +61,11 @@ def items(recovered: Recovered) -> list[Item]:
             "configuration makes the same tables; `make replay` makes any replicate again.",
             COMPUTED,
         ),
-        Item("Results of all designs and methods", "The tables of performance above; all measures are in recovery/performance.csv.", COMPUTED),
+        Item(
+            "Results of all designs and methods",
+            "The tables of performance above; all measures are in recovery/performance.csv.",
+            COMPUTED,
+        ),
         Item("Interpretation, and what it does not say", "Not answered by this report.", MISSING),
     ]
 
