@@ -57,6 +57,8 @@ def shown(wildcards):
         recovered if study["recovery"] else searched if study["search"] else everything
     )
     inputs = kind(wildcards)
+    if study["recovery"]:
+        inputs["plan"] = f"results/{name}/recovery/plan.json"
     if study["predicted"] and study["predict"]:
         inputs["predictions"] = f"results/{name}/predictions/predictions.json"
     inputs["figures"] = f"results/{name}/figures"
