@@ -125,7 +125,7 @@ def profile_intervals(problem: Problem, best: Optimum, level: float) -> tuple[np
             ordered[start:stop, start:stop] = lower(scaled[start:stop, start:stop])
         phi = np.append(ordered[structure.rows, structure.cols], best.phi[-1])
         transform = np.ascontiguousarray((back * unit)[:, order])
-        pair = NONE
+        pair = int(NONE)
         if kind == "sigma":
             at, edges = len(phi) - 1, (-np.inf, np.inf)
         else:
