@@ -78,6 +78,7 @@ def render(
             shown.append(_study(results, directory, provenance))
             headlines[name] = headline(results)
         read_studies.append(results)
+    _share_data(shown)
     summary = plain(
         {
             "title": settings.get("title") or _headline(read_studies),
@@ -96,6 +97,19 @@ def render(
     )
     parts = [part for study in shown for part in study["sections"]]
     return Page(html, summary, tuple(one for part in parts for one in part["papers"]))
+
+
+def _share_data(shown: list[dict[str, Any]]) -> None:
+    """Refer to an earlier study's section on the data where a later one would say and show the same, in place."""
+    seen: dict[tuple, tuple[str, str]] = {}
+    for study in shown:
+        for part in study["sections"]:
+            figures = tuple((figure["alt"], figure["caption"]) for figure in part["figures"])
+            content = (study.get("data_sources"), *part["text"], *part["points"], figures)
+            if part["key"] == "data" and content in seen:
+                part |= {"same": seen[content], "text": [], "points": [], "figures": []}
+            elif part["key"] == "data":
+                seen[content] = (study["name"], study["title"])
 
 
 def _headline(studies: list) -> str:
@@ -155,6 +169,7 @@ def _study(results: Results, directory: Path, provenance: Mapping[str, Any]) -> 
         "name": results.study,
         "title": results.title,
         "formula": results.settings.get("formula", ""),
+        "data_sources": tuple(results.data["sources"]),
         "answer": {
             "title": "Answer",
             "text": answer.sentences(results),
