@@ -33,7 +33,7 @@ TINY = {
 }
 
 
-# What takes ten seconds and more and a quicker test looks at too, and more results of a kind: left to `make thorough`.
+# What takes ten seconds and more while a quicker test looks at it too, and further cases of a kind: `make thorough`.
 LONG = (
     "test_bayes.py::test_the_full_model_agrees",
     "test_benchmarks.py::test_a_tiny_run_from_the_command_line",
