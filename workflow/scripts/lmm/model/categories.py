@@ -98,6 +98,7 @@ def example(formula: Formula, levels: Mapping[str, list], ends: Mapping[str, lis
     Parameters
     ----------
     formula : Formula
+        Whose predictors they are.
     levels : mapping
         Categorical predictor to its levels.
     ends : mapping
