@@ -56,6 +56,7 @@ def with_levels(df: pd.DataFrame, formula: Formula, levels: Mapping[str, list]) 
     df : DataFrame
         Rows with the formula's predictors.
     formula : Formula
+        Whose predictors they are.
     levels : mapping
         Categorical predictor to its levels, in order.
 
