@@ -14,6 +14,7 @@ from conftest import ROOT, copy_project
 from lmm.config.load import load
 from lmm.config.search import cost_of
 from lmm.core.store import write_json, write_table
+from lmm.core.words import label
 from lmm.data.levels import encode
 from lmm.model.design import numeric_design
 from lmm.model.formula import parse
@@ -225,8 +226,8 @@ def test_sentences_say_what_the_tables_have(found, tmp_path):
     own, other = searched.scenarios
     said = [line.replace("\xa0", " ") for line in text.answers(searched)]
     assert said[0] == (
-        f"{own['groups']} groups of 5 rows are enough for a power of 80 % for the fixed effect of x by reml (95 % "
-        f"Monte Carlo interval {own['low']} to {own['high']} groups)."
+        f"{own['groups']} groups of 5 rows are enough for a power of 80 % for the fixed effect of x by "
+        f"{label('reml')} (95 % Monte Carlo interval {own['low']} to {own['high']} groups)."
     )
     assert said[1] == (
         f"There, power is {100 * own['value']:.1f} % (95 % Monte Carlo interval {100 * own['value_low']:.1f} to "
@@ -339,10 +340,8 @@ def test_two_dimensions_on_the_page(tmp_path):
     assert (least["groups"], least["rows_per_group"]) == (own["groups"], own["rows_per_group"])
     assert own["cost"] == 50 * own["groups"] + 2 * own["groups"] * own["rows_per_group"]
     said = text.answers(searched)[0].replace("\xa0", " ")
-    assert (
-        f"are the cheapest design with an RMSE of at most 0.25 for the fixed effect of x by reml (cost {own['cost']:g}"
-        in said
-    )
+    assert "are the cheapest design with an RMSE of at most 0.25 for the fixed effect of x by" in said
+    assert f"(cost {own['cost']:g}; " in said
     assert list(draw("s", {}, artifacts(tmp_path, found)).figures) == ["curve", "cost"]
     tables = [table.key for part in page.sections(searched, {}) for table in part["tables"]]
     assert tables == ["search", "frontier"]
