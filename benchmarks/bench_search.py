@@ -22,6 +22,7 @@ def measure(options: Options) -> Iterator[Row]:
     project = clone(options.scratch / "project")
     (project / "config" / "config.yaml").write_text(CONFIGURATION.read_text())
     empty(project)
+    watch([sys.executable, "workflow/scripts/compile_kernels.py"], project)  # as an installation does
     run = watch([SNAKEMAKE, "--cores", str(options.cores)], project)
     yield Row("three searches, from empty results to the report", run.seconds, "s")
     count = str(1000 if options.smoke else REPLICATES)
