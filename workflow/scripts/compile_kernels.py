@@ -9,7 +9,9 @@ from lmm.config.engines import Pymc
 from lmm.criticism import stage
 from lmm.engines import reml
 from lmm.engines.pymc import fit
+from lmm.inference import compact
 from lmm.inference.several_optimum import optimum
+from lmm.likelihood.problem import layout
 from lmm.likelihood.several_problem import build
 from lmm.model.terms import Grouping, Terms
 from lmm.moments.accumulate import compute
@@ -45,13 +47,28 @@ def grouped() -> tuple[np.ndarray, np.ndarray, Terms, Moments]:
 
 
 def one_factor() -> None:
-    """By reml and PyMC, with the checks of the posterior."""
+    """By reml, as data and as a replicate, and by PyMC, with the checks of the posterior."""
     _, _, terms, moments = grouped()
     reml.fit(moments, NAMES, (NAMES,))
+    replicate(moments)
     settings = Pymc(tune=100, draws=100, priors={"fixed": "flat", "sd": "uniform(0, 100)", "sigma": "flat"})
     options = settings.plain() | {"conf_level": 0.95}
     _, tree = fit.fit(moments, NAMES, terms.blocks, options)
     stage.criticise(moments, NAMES, terms.blocks, tree, options)
+
+
+def replicate(moments: Moments) -> None:
+    """By the loop over replicates."""
+    structure = layout((NAMES,))
+    model = compact.Model.of(moments.basis, NAMES, structure, False)
+    lanes, pairs = compact.lanes_for(8, 2, 2), np.array(structure.correlations)
+    rows = int(moments.n.sum())
+    total = compact.packed(moments.gram, moments.total, model.combine_x, model.combine_z, lanes)
+    compact.least_squares(total, rows, model.x_map, np.empty(5))
+    compact.reml(
+        np.array(structure.blocks), structure.rows, structure.cols, pairs, lanes, total, rows,
+        model.x_map, model.z_map, model.y_scale, model.ml, np.empty(14),
+    )  # fmt: skip
 
 
 def several_factors() -> None:
