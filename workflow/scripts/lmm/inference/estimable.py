@@ -13,10 +13,10 @@ from lmm.model.terms import INTERCEPT, Terms
 from lmm.moments.moments import Moments
 from lmm.moments.several import SeveralMoments, narrowed
 
-# A response of whose variance groups and fixed effects leave no more than this share is determined by them. Where rows
-# were read twice, values of doubles leave 1e-32, and residual sd's of 1e-8 of the groups' keep six digits ...
+# A response of whose variance groups and fixed effects leave no more than this share is determined by them. Where
+# rows were read twice, rounding of the values leaves 1e-32, and residual sd's of 1e-8 of the groups' keep their digits;
 DETERMINED = 1e-17
-# ... else sums of squares carry relative errors of about 1e-15.
+# else sums of squares carry relative errors of about 1e-15.
 DETERMINED_SUMS = 1e-14
 # A column of which groups leave no more than this share of the square does not vary within them: rounding.
 CONSTANT = 1e-11

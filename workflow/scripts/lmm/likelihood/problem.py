@@ -1,6 +1,6 @@
 """A model over moments in the kernel's coordinates, and the way back to the user's units."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -228,6 +228,25 @@ class Problem:
         """`gram` and `total` that the criterion is computed from, at the factor `reduced`."""
         return (self.gram, self.total) if self.white is None else (self.white.gram, self.white.total)
 
+    def with_sums(self, gram: np.ndarray, total: np.ndarray, n_rows: int, n_groups: int) -> "Problem":
+        """The problem with other `sums`, of other rows: for its optimum alone.
+
+        Parameters
+        ----------
+        gram, total : arrays
+            In place of `sums`.
+        n_rows, n_groups : int
+            That they are of.
+
+        Returns
+        -------
+        Problem
+        """
+        counts = {"n_rows": n_rows, "n_groups": n_groups}
+        if self.white is None:
+            return replace(self, gram=gram, total=total, **counts)
+        return replace(self, white=self.white._replace(gram=gram, total=total), **counts)
+
     def reduced(self, factor: np.ndarray) -> np.ndarray:
         """The relative factor that belongs to `sums`: of D / sigma^2 less the floor.
 
@@ -283,7 +302,7 @@ def problem_of(
         whole[:q, :q], whole[q:, q:] = turn, change
         gram, total = turn.T @ gram @ whole, change.T @ total @ change
         offset = offset - back_x @ change[:p, p] * (y_scale / change[p, p])
-        y_scale /= change[p, p]
+        back_x, y_scale = back_x @ change[:p, :p], y_scale / change[p, p]
         spans = [slice(start, stop) for start, stop in structure.blocks]
         back_z = [back @ turn[own, own] for back, own in zip(back_z, spans, strict=True)]
     return Problem.build(

@@ -33,19 +33,17 @@ class Whitened(NamedTuple):
     total : (p + 1, p + 1) array
     floor : (q, k) array
         A root of G_0 in the kernel's coordinates.
-    chol : (J, q, q) array
-        Lower triangular roots of I + R_j G_0 R_j', R_j'R_j = Z_j'Z_j.
+    columns : (m + 2, q + p + 1) array
+        [Z X y] in the kernel's coordinates as combinations of E.
+    logdet : (J,) array
+        log|V_0| of each group.
     """
 
     gram: np.ndarray
     total: np.ndarray
     floor: np.ndarray
-    chol: np.ndarray
-
-    @property
-    def logdet(self) -> np.ndarray:
-        """log|V_0| of each group, (J,)."""
-        return 2.0 * np.log(np.abs(np.einsum("jaa->ja", self.chol))).sum(axis=1)
+    columns: np.ndarray
+    logdet: np.ndarray
 
 
 class Coordinates(NamedTuple):
@@ -56,8 +54,8 @@ class Coordinates(NamedTuple):
     turn : (q, q) array
         Z's columns times this have estimated G about I, or less.
     change : (p + 1, p + 1) array
-        [X y] times this are X and what generalised least squares at the estimated G leaves of y, in units of about
-        the residual sd.
+        [X y] times this are columns with the span of X, orthonormal at the estimated G, and what they leave of y by
+        generalised least squares, in units of about the residual sd.
     white : Whitened
     """
 
@@ -198,17 +196,41 @@ def coordinates_of(
     edge, rest = edge @ change, change.T @ rest @ change
     for _ in range(2):  # the second time for what rounding left
         half = np.linalg.solve(_roots(own), edge).reshape(-1, p + 1)
-        inner = rest + half.T @ half
-        scale = np.sqrt(np.diag(inner)[:p])
+        left = triangles(np.ascontiguousarray(rest[None]), np.array([p + 1]), 0.0, np.zeros((1, p + 1)))[0]
+        root = np.linalg.qr(np.concatenate([half, left]), mode="r")
         less = np.eye(p + 1)
-        less[:p, p] = -np.linalg.solve(inner[:p, :p] / np.outer(scale, scale), inner[:p, p] / scale) / scale
+        less[:p, :p] = np.linalg.inv(root[:p, :p])
+        less[:p, p] = -less[:p, :p] @ root[:p, p]
         edge, rest, change = edge @ less, less.T @ rest @ less, change @ less
     chol = _roots(own @ floor)
     half, above = np.linalg.solve(chol, own), np.linalg.solve(chol, edge)
     total = rest + np.einsum("jka,jkb->ab", above, above, optimize=True)
     gram = np.concatenate([half, above], axis=2)
     gram = np.einsum("jka,jkb->jab", half, gram, optimize=True)
-    return Coordinates(turn, change, Whitened(pack(gram), total, floor, chol))
+    logdet = 2.0 * np.log(np.abs(np.einsum("jaa->ja", chol))).sum(axis=1)
+    columns = np.hstack([columns[:, :q] @ turn, columns[:, q:] @ change])
+    return Coordinates(turn, change, Whitened(pack(gram), total, floor, columns, logdet))
+
+
+def whitened_groups(moments: Moments, white: Whitened) -> np.ndarray:
+    """Gram matrix of [Z X y] of every group, of rows that are multiplied by roots of V_0^-1.
+
+    Parameters
+    ----------
+    moments : Moments
+        With the groups' whole triangular factors, those that `white` is of.
+    white : Whitened
+        From `coordinates_of`.
+
+    Returns
+    -------
+    (J, q + p + 1, q + p + 1) array
+    """
+    q = len(white.floor)
+    own = np.linalg.qr(moments.factor @ white.columns, mode="r")
+    half = np.linalg.solve(_roots(own[:, :q, :q] @ white.floor), own[:, :q])
+    rows = np.concatenate([half, own[:, q:]], axis=1)
+    return np.einsum("jka,jkb->jab", rows, rows, optimize=True)
 
 
 def _roots(columns: np.ndarray) -> np.ndarray:
