@@ -426,8 +426,10 @@ def fitted(root: Path, frame: pd.DataFrame, formula: str, study: str = "own", tr
     write_json(base / "reml/influence.json", about)
     labels = {name for columns in parsed.keys for name in columns} - set(parsed.predictors)
     columns = {
-        name: {"type": "categorical", "levels": sorted(frame[name].unique().tolist())}
-        if not pd.api.types.is_numeric_dtype(frame[name]) or name in (*labels, *parsed.categorical)
+        name: {"type": "group"}
+        if name in labels
+        else {"type": "categorical", "levels": sorted(frame[name].unique().tolist())}
+        if not pd.api.types.is_numeric_dtype(frame[name]) or name in parsed.categorical
         else {
             "type": "numeric",
             "min": frame[name].min(),

@@ -90,7 +90,7 @@ class Run:
         self.script("draw_figures", shown, {"figures": "figures"}, "figures")
         shown |= {"predictions": predicted["details"], "figures": "figures"}
         shown = {f"{self.name}/{key}": file for key, file in shown.items()}
-        page = {"page": "report.html", "summary": "summary.json"}
+        page = {"page": "report.html", "summary": "summary.json", "tables": "tables"}
         own = {"settings": {}, "studies": {self.name: self.study["stages"]["report"]}}
         self.script("write_report", shown, page, **own)
         return (self.base / page["page"]).read_text()

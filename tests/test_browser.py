@@ -1,6 +1,7 @@
 """The report in a real browser: from a file, without network, with keyboard, narrow, dark, printed."""
 
 import shutil
+import zipfile
 
 import pytest
 
@@ -111,6 +112,13 @@ def test_csv_has_full_precision(desktop):
     with desktop.expect_download() as download:
         desktop.locator('[data-key="coffee-posterior"] button').click()
     assert "9.14125325918124" in download.value.path().read_text()
+
+
+def test_a_papers_table_is_saved_as_a_file(desktop):
+    with desktop.expect_download() as download:
+        desktop.locator("#coffee-results a.file", has_text="Word").click()
+    assert download.value.suggested_filename == "coffee-results.docx"
+    assert zipfile.is_zipfile(download.value.path())
 
 
 def test_a_group_opens_by_mouse_and_keyboard(desktop):

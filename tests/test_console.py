@@ -100,5 +100,9 @@ def test_the_last_line_is_the_page_or_its_print(tmp_path, monkeypatch):
     assert closing(["a", "b"], {}) == ["Report: results/b/report.html"]
     (tmp_path / "results/report.html").write_text("")
     assert closing(["a", "b"], {}) == ["Report: results/report.html"]
+    (tmp_path / "results/b/tables").mkdir()
+    assert closing(["a", "b"], {}) == ["Report: results/report.html", "Tables: results/b/tables"]
+    (tmp_path / "results/a/tables").mkdir()
+    assert closing(["a", "b"], {})[-1] == "Tables: results/*/tables"
     (tmp_path / "results/report.pdf").write_text("")
     assert closing(["a", "b"], {})[-1] == "PDF: results/report.pdf"

@@ -73,6 +73,47 @@ def test_emmeans(model, method, name):
     agree(found, cases.R["effects"][method][name])
 
 
+def with_offset(text):
+    return cases.Model(f"y ~ A * x + {text} + (x | g)", cases.ROWS)
+
+
+@pytest.mark.parametrize("name", ["A", "A_at_x", "pairs"])
+def test_means_are_at_the_offsets_mean(name):
+    """By emmeans' default: estimates include the offset, contrasts do not."""
+    model, pairs = with_offset("offset(o)"), Request("means", ("A",), contrasts="pairwise", adjust="tukey")
+    request = REQUESTS.get(name, pairs)
+    found = estimates(functions(grid_of(model), request)[-1], model.fixed("satterthwaite"), 0.95)
+    agree(found, cases.R["effects"]["offset"][name])
+
+
+def test_an_offset_that_is_a_predictor_is_at_its_values():
+    """The same model without the offset has a slope larger by 1: its means are the same, wherever they are."""
+    moving, plain = with_offset("offset(x)"), cases.Model("y ~ A * x + (x | g)", cases.ROWS)
+    for name in ("A_at_x", "x", "pairs_x"):
+        found, expected = (
+            estimates(functions(grid_of(model), REQUESTS[name])[-1], model.fixed("satterthwaite"), 0.95)
+            for model in (moving, plain)
+        )
+        # two optima, each to 1e-8 or so
+        assert found.estimate.to_numpy() == pytest.approx(expected.estimate.to_numpy(), rel=1e-6)
+        assert found.std_error.to_numpy() == pytest.approx(expected.std_error.to_numpy(), rel=1e-6)
+
+
+def test_draws_have_the_offset_and_slopes_what_moves_with_it():
+    model, rng = with_offset("offset(o)"), np.random.default_rng(1)
+    means = functions(grid_of(model), REQUESTS["A"])[0]
+    draws = rng.normal(size=(4000, len(model.terms.fixed)))
+    found = summaries(means, draws, 0.95)
+    values = draws @ means.rows.T + cases.ROWS.o.mean()
+    assert found.estimate.to_numpy() == pytest.approx(values.mean(axis=0), rel=1e-12)
+    assert found.conf_low.to_numpy() == pytest.approx(np.quantile(values, 0.025, axis=0), rel=1e-12)
+    above = (values > 0).mean(axis=0)
+    assert found.prob_direction.to_numpy() == pytest.approx(np.maximum(above, 1 - above), rel=1e-12)
+    for text, moved in (("offset(o)", 0.0), ("offset(x)", 1.0)):
+        (slopes,) = functions(grid_of(with_offset(text)), REQUESTS["x"])
+        assert slopes.offset.tolist() == [moved] * 3
+
+
 @pytest.mark.parametrize("adjust", ADJUSTMENTS)
 def test_adjustments(model, adjust):
     request = Request("means", ("A",), contrasts="pairwise", adjust=adjust)

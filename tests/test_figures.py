@@ -15,7 +15,7 @@ from lmm.report.figures.diagnostics import density, normal_quantiles
 from lmm.report.figures.prior import prior_density
 from lmm.report.figures.rows import chosen
 from lmm.report.figures.style import COLOURS
-from lmm.report.figures.svg import compact
+from lmm.report.figures.svg import compact, panels
 from lmm.report.text import fits
 from lmm.results.study import natural, read
 
@@ -75,8 +75,8 @@ def test_svg_is_well_formed_accessible_and_free_of_waste(coffee):
 
 def test_figures_of_the_coffee_study_are_small(coffee):
     sizes = {name: len(figure.svg) for name, figure in coffee[1].figures.items()}
-    # 1000 rows in 100 panels at 10 bytes a point, lines, frames and labels; matplotlib's own would be 400 kB
-    assert sizes["groups"] < 60_000
+    # 1000 rows in 100 panels at 10 bytes a point, lines, frames, axes of nine blocks; matplotlib's would be 400 kB
+    assert sizes["groups"] < 70_000
     assert sum(sizes.values()) < 400_000
 
 
@@ -103,7 +103,30 @@ def test_alternative_texts_state_what_the_data_say(coffee, rows):
 
 def test_groups_can_be_pointed_at(coffee):
     levels = re.findall(r'data-level="([^"]+)"', coffee[1].figures["groups"].svg)
-    assert levels == [str(k) for k in range(1, 101)]
+    assert sorted(levels, key=int) == [str(k) for k in range(1, 101)]
+    # a page shows two blocks of twelve at once: groups whose slopes have ranks that are evenly spread
+    shown = panels(coffee[1].figures["groups"].svg)[: coffee[1].figures["groups"].first]
+    seen = [re.findall(r'data-level="([^"]+)"', panel) for panel in shown]
+    assert [*map(len, seen)] == [12, 12]
+    assert levels[:24] == seen[0] + seen[1]
+
+
+def test_a_page_shows_every_panel_of_few_groups_at_once(tmp_path):
+    frame = pd.read_csv(made_results.REFERENCE.parents[1] / "config/data/sleepstudy.csv")
+    settings, paths = made_results.fitted(tmp_path, frame, "Reaction ~ Days + (Days | Subject)")
+    figure = figures.draw("own", settings, paths).figures["groups"]
+    assert len(panels(figure.svg)) == figure.first == 2
+    # common axes: labels below each of three columns of two blocks, left of each of three lines
+    assert figure.svg.count(">5</text>") == 2 * 3
+    assert figure.svg.count(">300</text>") == 2 * 3
+
+
+def test_another_grouping_factor_is_no_predictor(tmp_path):
+    frame = pd.read_csv(made_results.REFERENCE / "penicillin.csv")
+    settings, paths = made_results.fitted(tmp_path, frame, "diameter ~ 1 + (1 | plate) + (1 | sample)")
+    drawn = figures.draw("own", settings, paths).figures
+    assert drawn["groups-1"].alt.startswith("diameter by plate, 24 groups in order of their level")
+    assert drawn["groups-2"].alt.startswith("diameter by sample, 6 groups in order of their level")
 
 
 def test_detail_has_rows_lines_and_effects_of_each_group(coffee, rows):
@@ -159,7 +182,9 @@ def test_thousands_of_groups_become_summaries(tmp_path):
     )
     assert drawn.groups is None, "a page does not carry the detail of 3000 groups"
     assert "Only the 25 lowest and highest of 3,000" in drawn.figures["caterpillar"].caption
-    assert "144 of 3,000" in drawn.figures["groups"].caption
+    assert "Shown first: 24 groups, evenly spread over their slopes; 144 of 3,000 are drawn." in (
+        drawn.figures["groups"].caption
+    )
     assert sum(len(figure.svg) for figure in drawn.figures.values()) < 1_000_000
     assert results.levels[:3] == ["0", "1", "2"]
 

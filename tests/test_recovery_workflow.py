@@ -19,7 +19,7 @@ STUDY = {
     "replicates_per_job": 2,
     "engines": {"ols": {}, "reml": {}},
 }
-ALL = {"all", "report_of_all_studies", "study_report"}
+ALL = {"all", "report_of_all_studies", "replicated_report"}
 
 
 def changed(**keys):
@@ -44,6 +44,10 @@ def test_a_run_makes_the_tables_and_the_report(finished):
     results = finished.root / "results"
     for name in ("replicates.parquet", "performance.csv", "failures.csv", "diagnostics.json"):
         assert (results / "grid/recovery" / name).is_file()
+    frozen = json.loads((results / "grid/recovery/plan.json").read_text())
+    assert frozen["chunks_before"] == 0, "the plan is there before any replicate"
+    assert frozen["plan"]["replicates"] == {"each": 4} and (results / "grid/recovery/plan.html").is_file()
+    assert json.loads((results / "summary.json").read_text())["studies"]["grid"]["plan"]["deviations"] == []
     assert not (results / "grid/recovery/calibration.csv").exists()
     assert not (results / "grid/data").exists(), "the stages of a single study are not run"
     assert list((results / "grid/figures").glob("*.svg"))
@@ -77,7 +81,7 @@ def test_snakemakes_own_report_has_figures_categories_labels_and_captions(finish
 def test_more_replicates_compute_only_the_new_ones(finished):
     finished.configure(changed(replicates=6), "config/more.yaml")
     planned = finished.planned("--configfile", "config/more.yaml")
-    assert planned["replicates"] == 1
+    assert planned["replicates"] == 1 and "plan" not in planned, "the first plan is kept"
     finished.configure(changed(replicates_per_job=3), "config/other.yaml")
     assert "replicates" not in finished.planned("--configfile", "config/other.yaml")
     wider = deepcopy(STUDY["simulate"]) | {"groups": [6, 7, 8]}
@@ -87,7 +91,8 @@ def test_more_replicates_compute_only_the_new_ones(finished):
 
 def test_a_setting_of_the_fits_computes_all_again(finished):
     finished.configure(changed(conf_level=0.9), "config/level.yaml")
-    assert finished.planned("--configfile", "config/level.yaml")["replicates"] == 2
+    planned = finished.planned("--configfile", "config/level.yaml")
+    assert planned["replicates"] == 2 and "plan" not in planned
 
 
 def test_a_killed_run_goes_on_with_the_chunks_that_it_lacks(finished):

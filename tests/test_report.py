@@ -75,7 +75,7 @@ def card(page, key, study="coffee"):
 
 def test_the_page_fetches_nothing_and_is_small(coffee):
     page = Text(coffee.html)
-    assert [link for link in page.links if not link.startswith(("#", "data:,"))] == []
+    assert [link for link in page.links if not link.startswith(("#", "data:"))] == []
     assert "@import" not in coffee.html
     assert not re.search(r"url\(\s*['\"]?https?:", coffee.html)
     assert len(coffee.html) < 2_500_000
@@ -89,6 +89,25 @@ def test_contents_lead_to_sections(coffee):
     assert {
         f"coffee-{name}" for name in ("answer", "checks", "results", "data", "methods", "appendix")
     } <= set(targets)
+
+
+def test_two_studies_of_the_same_data_describe_them_once(tmp_path):
+    inputs = {}
+    for name in ("one", "two", "other"):
+        root = tmp_path / name
+        frame = pd.read_csv(made_results.REFERENCE.parents[1] / "config/data/sleepstudy.csv")
+        frame = frame[frame["Days"] > 0] if name == "other" else frame
+        slope = "Days" if name != "two" else "1"
+        settings, paths = made_results.fitted(root, frame, f"Reaction ~ Days + ({slope} | Subject)", name)
+        figures.write(figures.draw(name, settings, paths), root / name / "figures")
+        inputs |= {f"{name}/{key}": path for key, path in paths.items()}
+        inputs[f"{name}/figures"] = str(root / name / "figures")
+    studies = {name: settings | {"title": name} for name in ("one", "two", "other")}
+    page = report.render(studies, inputs, {"title": "Three"}, PROVENANCE).html
+    text = Text(page).text
+    assert text.count("The data have 180 rows") == 1
+    assert page.count('The same as in <a href="#one-data">one</a>.') == 1
+    assert [f'id="{name}-figure-groups"' in page for name in studies] == [True, False, True]
 
 
 def test_verdicts_come_first(coffee):

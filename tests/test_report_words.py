@@ -8,11 +8,12 @@ import pytest
 import made_results
 from lmm.core import words
 from lmm.recovery.calibration import verdicts
-from lmm.report import figures, report
+from lmm.report import answer, figures, report
 from lmm.report import verdicts as report_verdicts
 from lmm.report.page import assemble
 from lmm.report.tables import fits
 from lmm.report.tables import table as report_table
+from lmm.report.text import effects
 from lmm.report.text import fits as report_text
 from lmm.results import replicated
 from lmm.results.study import read
@@ -53,6 +54,67 @@ def test_the_report_has_no_name_of_a_table_s_column_in_its_text(coffee):
 )
 def test_group_names_are_shortened_where_they_tell_groups_apart(levels, most, short):
     assert words.short_levels(levels, most) == short
+
+
+CONTRAST = {"effect": "arm", "kind": "contrast", "contrast": "drug - placebo"}
+SLOPE = {"effect": "x", "kind": "slope", "contrast": ""}
+STEP = "when x increases by one unit (95 % CI"
+SIZES = [
+    (SLOPE, (-5.9, -11.9, -0.04), f"y decreases by 5.9 {STEP} 0.0 to 11.9); the interval excludes 0."),
+    (SLOPE, (5.9, 2.0, 9.8), f"y increases by 5.9 {STEP} 2.0 to 9.8); the interval excludes 0."),
+    (
+        SLOPE,
+        (-1.0, -4.0, 2.0),
+        f"y decreases by 1.0 {STEP} a decrease of 4.0 to an increase of 2.0); the interval includes 0.",
+    ),
+    (
+        CONTRAST,
+        (-5.9, -11.9, -0.04),
+        "y is 5.9 lower at drug than at placebo (95 % CI 0.0 to 11.9 lower); the interval excludes 0.",
+    ),
+    (
+        CONTRAST,
+        (1.0, -2.0, 4.0),
+        "y is 1.0 higher at drug than at placebo (95 % CI 2.0 lower to 4.0 higher); the interval includes 0.",
+    ),
+]
+
+
+def with_effects(results, formula="y ~ x + (x | group)", **row):
+    """The coffee study with one row of effects."""
+    numbers = {"df": 20.0, "statistic": 2.0, "p_value": 0.04, "p_adjusted": 0.04, "std_error": 2.9}
+    table = pd.DataFrame([{"engine": "reml", **numbers, "prob_direction": float("nan"), **row}])
+    columns = results.data["columns"] | {
+        "arm": {"type": "categorical", "levels": ["placebo", "drug"]},
+        "o": {"type": "numeric", "min": 0.0, "max": 10.0, "mean": 2.345},
+    }
+    return replace(
+        results,
+        tables=results.tables | {"effects": table},
+        data=results.data | {"columns": columns},
+        settings=results.settings | {"formula": formula},
+    )
+
+
+@pytest.mark.parametrize(("effect", "numbers", "said"), SIZES)
+def test_a_size_in_one_direction_has_an_interval_in_it(coffee, effect, numbers, said):
+    ends = dict(zip(("estimate", "conf_low", "conf_high"), numbers, strict=True))
+    found = answer.sentences(with_effects(coffee[1], **effect, **ends))[0]
+    assert found.replace("\u00a0", " ") == said
+
+
+def test_means_at_the_offsets_mean_are_called_so(coffee):
+    row = {
+        "effect": "arm",
+        "kind": "mean",
+        "contrast": "",
+        "estimate": 1.0,
+        "conf_low": 0.0,
+        "conf_high": 2.0,
+    }
+    said = effects.effects(with_effects(coffee[1], "y ~ arm + offset(o) + (1 | group)", **row))
+    assert said[1] == "Means are predicted with the offset at its mean (o at 2.3)."
+    assert len(effects.effects(with_effects(coffee[1], **row))) == 1
 
 
 def test_digits_are_as_many_as_mean_something():

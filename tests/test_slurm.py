@@ -227,6 +227,7 @@ def test_what_takes_a_second_is_no_job_where_no_study_is_large(project, change, 
         "recovery_figures",
         "batch_judged",
         "study_report",
+        "replicated_report",
         "report",
     }
     assert local == {"verdict", "pdf", "new_rows"} | (after_fits if short else set())

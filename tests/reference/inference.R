@@ -87,6 +87,10 @@ curved <- lmer(y ~ A + x + I(x^2) + (1 | g), rows, control = tight)
 effects$curved <- list(
   A = table_of(summary(suppressMessages(emmeans(curved, ~ A, lmer.df = "satterthwaite")))),
   x = table_of(summary(suppressMessages(emtrends(curved, ~ 1, var = "x", lmer.df = "satterthwaite", delta.var = 1e-4)))))
+beside <- lmer(y ~ A * x + offset(o) + (x | g), rows, control = tight)
+em <- function(...) table_of(summary(suppressMessages(emmeans(beside, ..., lmer.df = "satterthwaite"))))
+effects$offset <- list(A = em(~ A), A_at_x = em(~ A | x, at = list(x = c(0, 2.5))),
+  pairs = table_of(summary(pairs(suppressMessages(emmeans(beside, ~ A, lmer.df = "satterthwaite"))), infer = TRUE)))
 compare <- function(small, large, data, REML) {
   fits <- lapply(c(small, large), function(f) lmer(as.formula(f), data, REML = REML, control = tight))
   a <- anova(fits[[1]], fits[[2]], refit = FALSE)

@@ -108,29 +108,50 @@ def excludes(row, said):
     assert (said == "excludes") == (not row["conf_low"] <= 0 <= row["conf_high"])
 
 
+def sizes(row, up, text, ways):
+    """An interval in the sentence's direction; where 0 is in it, each end with the direction that it has."""
+    low, high = row["conf_low"], row["conf_high"]
+    down, rise = ways
+    if low <= 0 <= high:
+        found = re.fullmatch(rf"{down.format(f'({N})')} to {rise.format(f'({N})')}", text)
+        agree(found[1], -low)
+        agree(found[2], high)
+        return
+    way = (rise if up else down).replace("{}", "")
+    found = re.fullmatch(rf"({N}) to ({N})(.*)", text)
+    assert found[3] == (way if way.startswith(" ") else "")
+    for end, value in zip((found[1], found[2]), sorted(map(abs, (low, high))), strict=True):
+        agree(end, value)
+
+
 @checks(
-    rf"(.+) (increases|decreases) by ({N}) when (.+) increases by one unit \({CI}\); the interval "
-    r"(includes|excludes) 0\."
+    r"(.+) (increases|decreases) by ("
+    + N
+    + r") when (.+) increases by one unit \((\d+) % (CI|CrI) ([^()]+)\); the "
+    r"interval (includes|excludes) 0\."
 )
 def _(r, m):
-    row = rows(r, f"Effect of {m[4]}")[lead(r)]
-    assert m[1] == r.data["response"] and (m[2] == "increases") == (row["estimate"] >= 0)
+    row, up = rows(r, f"Effect of {m[4]}")[lead(r)], m[2] == "increases"
+    assert m[1] == r.data["response"] and up == (row["estimate"] >= 0)
     agree(m[3], abs(row["estimate"]))
     digits(m[3], row)
     assert float(m[5]) == 100 * r.conf_level and (m[6] == "CrI") == (lead(r) == "pymc")
-    interval(row, m[7], m[8])
-    excludes(row, m[9])
+    sizes(row, up, m[7], ("a decrease of {}", "an increase of {}"))
+    excludes(row, m[8])
 
 
-@checks(rf"(.+) is ({N}) (higher|lower) at (.+) than at (.+) \({CI}\); the interval (includes|excludes) 0\.")
+@checks(
+    r"(.+) is (" + N + r") (higher|lower) at (.+) than at (.+) \((\d+) % (CI|CrI) ([^()]+)\); the interval "
+    r"(includes|excludes) 0\."
+)
 def _(r, m):
     name = next(name for name, about in r.data["columns"].items() if m[4] in about.get("levels", []))
-    row = rows(r, f"{name}: {m[4]} vs {m[5]}")[lead(r)]
+    row, up = rows(r, f"{name}: {m[4]} vs {m[5]}")[lead(r)], m[3] == "higher"
     agree(m[2], abs(row["estimate"]))
-    assert m[1] == r.data["response"] and (m[3] == "higher") == (row["estimate"] >= 0)
+    assert m[1] == r.data["response"] and up == (row["estimate"] >= 0)
     assert float(m[6]) == 100 * r.conf_level
-    interval(row, m[8], m[9])
-    excludes(row, m[10])
+    sizes(row, up, m[8], ("{} lower", "{} higher"))
+    excludes(row, m[9])
 
 
 @checks(rf"(.+?) is ({N}) \({CI}\)(?:; the interval (includes|excludes) 0)?\.")

@@ -49,6 +49,8 @@ def shown(wildcards):
     """All that a study's page is made from, its name in front: its tables and figures."""
     name, study = wildcards.study, studies[wildcards.study]
     inputs = (recovered if study["recovery"] else everything)(wildcards)
+    if study["recovery"]:
+        inputs["plan"] = f"results/{name}/recovery/plan.json"
     if study["predicted"] and study["predict"]:
         inputs["predictions"] = f"results/{name}/predictions/predictions.json"
     inputs["figures"] = f"results/{name}/figures"

@@ -18,6 +18,8 @@ wildcard_constraints:
 rule replicates:
     input:
         unpack(replicates_from),
+        # written before, and once: it makes no replicate run again
+        plan=ancient("results/{study}/recovery/plan.json"),
         lib=fitting,
     output:
         replicates=ensure(

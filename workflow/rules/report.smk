@@ -1,6 +1,7 @@
 """Self-contained pages, of each study and of all of them, and their verdicts for machines.
 
-a study's artifacts    -> <study>/report.html, <study>/summary.json, as soon as its own stages are done
+a study's artifacts    -> <study>/report.html, <study>/summary.json, as soon as its own stages are done; of one data
+                          set <study>/tables/, the page's tables as files
 all studies' artifacts -> report.html, summary.json
 every engine's diagnostics -> verdict.txt, where a bad fit shall be an error
 report.html -> report.pdf, where it is asked for
@@ -15,10 +16,13 @@ rule study_report:
     output:
         page="results/{study}/report.html",
         summary="results/{study}/summary.json",
+        tables=directory("results/{study}/tables"),
     log:
         "results/{study}/logs/report.log",
     benchmark:
         "results/{study}/benchmarks/report.tsv"
+    wildcard_constraints:
+        study=those(lambda study: not study["recovery"]),
     localrule: short()
     conda:
         "../../environment.yml"
@@ -35,6 +39,16 @@ rule study_report:
         "{wildcards.study}: report"
     script:
         "../scripts/write_report.py"
+
+
+use rule study_report as replicated_report with:
+    output:
+        page="results/{study}/report.html",
+        summary="results/{study}/summary.json",
+    wildcard_constraints:
+        study=those(lambda study: study["recovery"]),
+    # not taken over from the rule that is used
+    localrule: short()
 
 
 rule report:

@@ -19,7 +19,7 @@ def main(job) -> None:
     # Read now and not given as a parameter: a commit is no reason to run anything again.
     provenance = report_provenance.collect(Path(__file__).parents[2], results, studies)
     page = report.render(studies, dict(job.input.items()), job.params.settings, provenance)
-    report.write(page, job.output.page, job.output.summary)
+    report.write(page, job.output.page, job.output.summary, job.output.get("tables"))
 
 
 run(main, snakemake)  # noqa: F821

@@ -39,6 +39,7 @@
   const made = [];
   for (const box of all(".table")) {
     const table = $("table", box), name = `${box.dataset.key}.csv`;
+    if (box.classList.contains("paper")) continue; // links to files of its own
     if (!table.classList.contains("interactive")) {
       const button = Object.assign(document.createElement("button"), { type: "button", className: "quiet csv", textContent: "CSV" });
       const about = $("caption", table).textContent;

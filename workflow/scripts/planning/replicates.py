@@ -3,6 +3,7 @@
 from typing import Any
 
 from lmm.core import engines
+from lmm.recovery import protocol
 from lmm.recovery.plan import seconds
 from lmm.recovery.until import ends
 
@@ -37,13 +38,15 @@ def recovery(study, stages: dict[str, Any], starts: list[str]) -> dict[str, Any]
         "engines": fitted,
     }
     stages["report"]["replicates"] = stages["figures"]["replicates"] = settings.replicates
-    stages["report"] |= {"until": list(study.until), "record": record}
+    plan = protocol.protocol(study, stages["replicates"])
+    stages["report"] |= {"until": list(study.until), "record": record, "plan": plan}
     costs = []
     for design in study.designs:
         simulated = design.settings
         groups, rows = (simulated.n_groups, simulated.n_rows) if simulated else (1000, 0)
         costs.append(seconds(fitted, groups, rows, record != "full"))
     return {
+        "plan": plan,
         "count": settings.replicates,
         "until": list(study.until),
         "ends": ends(settings.replicates, record == "sums") if study.until else [settings.replicates],

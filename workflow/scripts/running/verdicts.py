@@ -49,7 +49,7 @@ def problems(endings: Mapping[str, str]) -> list[tuple[str, str, str]]:
 
 
 def closing(studies: Iterable[str], endings: Mapping[str, str]) -> list[str]:
-    """What a run ends with: the answers, fits that did not end well, and where the pages are.
+    """What a run ends with: the answers, fits that did not end well, and where pages and tables are.
 
     Parameters
     ----------
@@ -71,9 +71,13 @@ def closing(studies: Iterable[str], endings: Mapping[str, str]) -> list[str]:
     lines += [f"{study} {where}: {what}" for study, where, what in problems(made)]
     page, paper = results / "report.html", results / "report.pdf"
     shown = [page] if page.exists() else [own for own in pages.values() if own.exists()]
+    lines += [f"Report: {own}" for own in shown]
+    tables = [own.with_name("tables") for own in pages.values() if own.with_name("tables").exists()]
+    if tables:
+        lines.append(f"Tables: {tables[0] if len(tables) == 1 else results / '*/tables'}")
     if paper.exists() and page.exists() and paper.stat().st_mtime >= page.stat().st_mtime:
-        return [*lines, f"Report: {page}", f"PDF: {paper}"]
-    return lines + [f"Report: {own}" for own in shown]
+        lines.append(f"PDF: {paper}")
+    return lines
 
 
 def answer(path: str | Path) -> list[str]:

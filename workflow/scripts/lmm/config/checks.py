@@ -345,6 +345,9 @@ def check_replicates(settings: StudySettings, designs: Sequence[DesignPoint]) ->
             if getattr(settings, key) and type(getattr(settings, key)) is not int:
                 value = str(getattr(settings, key)).lower()
                 raise StudyError(key, f"{value}: is for a study with `replicates`; expected both or neither")
+        for key in ("aims", "rationale"):
+            if getattr(settings, key) is not None:
+                raise StudyError(key, "is of the plan of a study with `replicates`; expected both or neither")
         return
     bayes, name = settings.engines.first(engines.BAYES), engines.first(engines.ENGINES, engines.BAYES)
     if settings.calibration and bayes is None:

@@ -118,11 +118,26 @@ class Until(Settings):
     """Replicates of each design at most."""
 
 
+class Rationale(Settings):
+    """Reasons for the choices of a study with replicates, in its author's words."""
+
+    data: str = ""
+    """Why these data-generating mechanisms, and what their values are based on."""
+    methods: str = ""
+    """Why these engines and settings, and which others were considered."""
+    measures: str = ""
+    """Why these performance measures, and which of them decide."""
+
+
 class StudySettings(Settings):
     """One study: a formula, and either data or how to simulate them."""
 
     title: str = ""
     """Headline of the study's section in the report; the formula where it is empty."""
+    aims: Names | None = None
+    """With `replicates`: the study's aims in its author's words, for the plan (recovery/plan.json) and the report."""
+    rationale: Rationale | None = None
+    """With `replicates`: reasons for the choices of the plan, in its author's words."""
     formula: str
     """lme4's: (x | g), (1 | g), (x || g), (0 + x | g), ... for one grouping factor."""
     data: str | list[str] | None = None

@@ -41,7 +41,7 @@ class Functions:
         Names of contrasts; empty texts else.
     rows : (k, p) array
     offset : (k,) array
-        What is added to rows @ beta.
+        What is added to rows @ beta: the model's offset, at its mean.
     families : (k,) int array
         Functions whose p values are adjusted together.
     means : int
@@ -137,7 +137,10 @@ def _functions(grid: ReferenceGrid, request: Request) -> list[Functions]:
     frame = grid.frame(request.at)
     matrix = grid.derivative(frame, request.of[0]) if slopes else grid.matrix(frame)
     matrix = np.hstack([matrix, grid.unknown(frame, request.of[0] if slopes else "")])
-    offset = np.zeros(len(frame))
+    if slopes:  # an offset that is a predictor, too, has a slope of 1
+        offset = np.full(len(frame), float(request.of[0] in grid.design.formula.offsets))
+    else:
+        offset = grid.offset(frame)
     apart = [name for name in request.at if name not in (*request.of, *request.by)]
     # the levels that contrasts compare change fastest
     compared = list(request.by) if slopes else list(request.of)
@@ -235,11 +238,10 @@ def estimates(group: Functions, fixed: FixedEffects, level: float) -> pd.DataFra
         estimate, std_error, df, conf_low, conf_high, statistic, p_value, p_adjusted, behind the grid's
         columns.
     """
-    estimate = group.rows @ fixed.beta
+    estimate = group.rows @ fixed.beta + group.offset
     std_error = fixed.std_error(group.rows)
     df = fixed.df(group.rows)
-    shifted = estimate + group.offset
-    statistic = shifted / std_error
+    statistic = estimate / std_error
     p = 2.0 * stats.t.sf(np.abs(statistic), df)
     adjusted, reach = np.empty(len(p)), np.empty(len(p))
     for number in range(int(group.families.max()) + 1):
@@ -248,11 +250,11 @@ def estimates(group: Functions, fixed: FixedEffects, level: float) -> pd.DataFra
         reach[at] = critical(group.adjust, level, df[at], group.means)
     table = pd.DataFrame(
         {
-            "estimate": shifted,
+            "estimate": estimate,
             "std_error": std_error,
             "df": df,
-            "conf_low": shifted - reach * std_error,
-            "conf_high": shifted + reach * std_error,
+            "conf_low": estimate - reach * std_error,
+            "conf_high": estimate + reach * std_error,
             "statistic": statistic,
             "p_value": p,
             "p_adjusted": adjusted if group.kind == "contrast" else np.nan,
@@ -278,16 +280,16 @@ def summaries(group: Functions, draws: np.ndarray, level: float) -> pd.DataFrame
     DataFrame
         estimate, median, std_error, conf_low, conf_high, prob_direction, behind the grid's columns.
     """
-    values = draws @ group.rows.T
+    values = draws @ group.rows.T + group.offset
     tail = (1.0 - level) / 2.0
     low, high = np.quantile(values, [tail, 1.0 - tail], axis=0)
     table = pd.DataFrame(
         {
-            "estimate": values.mean(axis=0) + group.offset,
-            "median": np.median(values, axis=0) + group.offset,
+            "estimate": values.mean(axis=0),
+            "median": np.median(values, axis=0),
             "std_error": values.std(axis=0, ddof=1),
-            "conf_low": low + group.offset,
-            "conf_high": high + group.offset,
+            "conf_low": low,
+            "conf_high": high,
             "prob_direction": np.maximum((values > 0.0).mean(axis=0), (values < 0.0).mean(axis=0)),
         }
     )

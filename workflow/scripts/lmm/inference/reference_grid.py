@@ -128,6 +128,13 @@ class ReferenceGrid:
         terms = self.design.terms
         return self.design.predictors(frame)[:, [terms.columns.index(name) for name in terms.fixed]]
 
+    def offset(self, frame: pd.DataFrame) -> np.ndarray:
+        """The offsets at the rows of a frame, (n,): at their means, as emmeans has it, unless they are predictors."""
+        found = np.zeros(len(frame))
+        for name in self.design.formula.offsets:
+            found += frame[name].to_numpy(float) if name in self.predictors else self.columns[name]["mean"]
+        return found
+
     def unknown(self, frame: pd.DataFrame, name: str = "") -> np.ndarray:
         """`Design.unknown` of a frame's rows, or its derivative in a numeric predictor, (n, d)."""
         if not name:

@@ -1,5 +1,7 @@
 """The answer: cards and sentences that come before everything else."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from scipy import stats
 
@@ -273,16 +275,27 @@ def _sentence(results: Results, one: Interest) -> str:
     where = f"At {where}, " if where else ""
     if one.kind == "contrast" and one.words[2] and not one.title.startswith("Effect of"):
         _, a, b = one.words
-        return (
-            f"{where}{response} is {size} {'higher' if up else 'lower'} at {a} than at {b} ({inside}){end}."
-        )
+        way, named = "higher" if up else "lower", interval_name(results, lead)
+        sizes = _sizes(row, "{} lower", "{} higher", f"{{}} to {{}} {way}")
+        return f"{where}{response} is {size} {way} at {a} than at {b} ({named} {sizes}){end}."
     if one.kind == "slope":
         per = one.unit.partition(" per ")[2] or "unit"
+        sizes = _sizes(row, "a decrease of {}", "an increase of {}", "{} to {}")
         return (
             f"{where}{response} {'increases' if up else 'decreases'} by {size} when {one.words[0]} increases by one "
-            f"{per} ({inside}){end}."
+            f"{per} ({interval_name(results, lead)} {sizes}){end}."
         )
     return f"{one.title} is {estimated(value, decimals)} ({inside}){end}."
+
+
+def _sizes(row: Mapping[str, float], down: str, up: str, alike: str) -> str:
+    """An interval's ends as sizes in the sentence's direction; each with its direction where 0 is between them."""
+    decimals = interest.decimals_of(row)
+    low, high = row["conf_low"], row["conf_high"]
+    first, last = (estimated(abs(end), decimals) for end in (low, high))
+    if low <= 0 <= high:
+        return f"{down.format(first)} to {up.format(last)}"
+    return alike.format(first, last) if low > 0 else alike.format(last, first)
 
 
 def _spread(results: Results) -> list[str]:

@@ -4,6 +4,7 @@ A slope for each numeric predictor, differences between the levels of each categ
 Without a table of effects, the fixed effects themselves; without predictors, the mean.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import permutations
@@ -195,7 +196,8 @@ def _interactions(results: Results) -> list[Interest]:
 
 def bare(part: str) -> str:
     """The column of a factor of a term: `C(week)` is of week."""
-    return part.removeprefix("C(").partition(",")[0].removesuffix(")").strip("`")
+    called = re.fullmatch(r"C\((`[^`]+`|[^\s,()`]+).*\)", part)
+    return (called[1] if called else part).strip("`")
 
 
 # ---- numbers in words

@@ -15,6 +15,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from lmm.report.tables.documents import links
 from lmm.report.tables.table import Table
 
 TEMPLATES = Path(__file__).parents[3] / "report" / "templates"
@@ -39,6 +40,7 @@ def assemble(template: str, **values: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters["table_json"] = table_json
+    environment.filters["links"] = links
     datatables, style = _datatables()
     style += _read("report.css")
     scripts = {"theme": _read("theme.js"), "datatables": datatables, "script": _read("report.js")}

@@ -11,7 +11,7 @@ from lmm.core.words import fixed, label, listed, p_said, p_value, titled
 from lmm.report import graph
 from lmm.report.card import Card
 from lmm.report.tables import recovery as tables
-from lmm.report.text import recording
+from lmm.report.text import recording, reporting
 from lmm.report.text import recovery as text
 from lmm.results.replicated import Recovered, quantity_name
 
@@ -114,12 +114,12 @@ def sections(recovered: Recovered, figures: Mapping[str, Any]) -> list[dict[str,
     measures = ("summary", "bias", "coverage", "rmse", "grid", "zip")
     effects = [tables.ranef(recovered), tables.explained(recovered)]
     performance = [tables.performance(recovered), tables.methods(recovered)]
-    aims = [*text.ademp(recovered), *recording.said(recovered)]
+    plan = [tables.reporting(recovered), tables.deviations(recovered), tables.designs(recovered)]
     made = [
         ("performance", "Performance by design, term and engine", [], performance, measures),
         ("effects", "Group effects and variance explained", text.effects(recovered), effects, ()),
         ("failures", "How the fits ended", text.failures(recovered), [tables.endings(recovered)], ("endings",)),
-        ("aims", "Aims, data, methods (ADEMP)", aims, [tables.designs(recovered)], ()),
+        ("aims", "Plan and reporting (ADEMP)", recording.said(recovered), plan, ()),
     ]  # fmt: skip
     if "calibration" in recovered.tables:
         blocks = [tables.verdicts(recovered)]
@@ -129,7 +129,7 @@ def sections(recovered: Recovered, figures: Mapping[str, Any]) -> list[dict[str,
          "tables": [block for block in blocks if block is not None],
          "figures": [figures[name] for name in names if name in figures]}
         for key, title, said, blocks, names in made
-        if said or key in ("performance", "calibration")
+        if said or key in ("performance", "calibration", "aims")
     ]  # fmt: skip
 
 
@@ -152,6 +152,7 @@ def headline(recovered: Recovered) -> dict[str, Any]:
         "designs": len(recovered.designs),
         "cards": [card.plain() for card in cards(recovered)],
         "answers": text.answers(recovered),
+        "plan": reporting.summary(recovered),
         "worst": numbers,
         "calibration": None
         if verdicts is None

@@ -79,6 +79,12 @@ PERFORMANCE = {
   title = {Using simulation studies to evaluate statistical methods}, journal = {Statistics in Medicine},
   year = {2019}, volume = {38}, number = {11}, pages = {2074--2102}, doi = {10.1002/sim.8086}
 }""",
+    "siepe2024": """@article{siepe2024,
+  author = {Siepe, Bj{\\"o}rn S. and Barto{\\v{s}}, Franti{\\v{s}}ek and Morris, Tim P. and Boulesteix, Anne-Laure and
+    Heck, Daniel W. and Pawel, Samuel},
+  title = {Simulation studies for methodological research in psychology: A standardized template for planning,
+    preregistration, and reporting}, journal = {Psychological Methods}, year = {2024}, doi = {10.1037/met0000695}
+}""",
     "rucker2014": """@article{rucker2014,
   author = {R{\\"u}cker, Gerta and Schwarzer, Guido},
   title = {Presenting simulation results in a nested loop plot},

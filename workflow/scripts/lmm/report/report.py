@@ -16,6 +16,8 @@ from lmm.core.words import label, listed
 from lmm.report import adequacy, answer, graph, methods, recovery, references, sections
 from lmm.report.figures.svg import panels
 from lmm.report.page import assemble
+from lmm.report.tables import documents
+from lmm.report.tables.paper import Paper
 from lmm.report.text import quote
 from lmm.report.verdicts import headline
 from lmm.results import replicated as recovered
@@ -31,10 +33,13 @@ class Page:
     html : str
     summary : dict
         Every verdict and headline number on it, as plain types.
+    papers : tuple of Paper
+        Its tables that are files, too.
     """
 
     html: str
     summary: dict[str, Any]
+    papers: tuple[Paper, ...] = ()
 
 
 def render(
@@ -73,6 +78,7 @@ def render(
             shown.append(_study(results, directory, provenance))
             headlines[name] = headline(results)
         read_studies.append(results)
+    _share_data(shown)
     summary = plain(
         {
             "title": settings.get("title") or _headline(read_studies),
@@ -89,7 +95,21 @@ def render(
         bibtex=references.bibtex(references.used(read_studies)),
         references=references.formatted(references.used(read_studies)),
     )
-    return Page(html, summary)
+    parts = [part for study in shown for part in study["sections"]]
+    return Page(html, summary, tuple(one for part in parts for one in part["papers"]))
+
+
+def _share_data(shown: list[dict[str, Any]]) -> None:
+    """Refer to an earlier study's section on the data where a later one would say and show the same, in place."""
+    seen: dict[tuple, tuple[str, str]] = {}
+    for study in shown:
+        for part in study["sections"]:
+            figures = tuple((figure["alt"], figure["caption"]) for figure in part["figures"])
+            content = (study.get("data_sources"), *part["text"], *part["points"], figures)
+            if part["key"] == "data" and content in seen:
+                part |= {"same": seen[content], "text": [], "points": [], "figures": []}
+            elif part["key"] == "data":
+                seen[content] = (study["name"], study["title"])
 
 
 def _headline(studies: list) -> str:
@@ -101,10 +121,12 @@ def _headline(studies: list) -> str:
     return "Linear mixed models by several engines"
 
 
-def write(page: Page, html: str | Path, summary: str | Path) -> None:
-    """Write the page and its verdicts."""
+def write(page: Page, html: str | Path, summary: str | Path, tables: str | Path | None = None) -> None:
+    """Write the page, its verdicts and, to a directory of their own, its tables."""
     write_text(html, page.html)
     write_json(summary, page.summary)
+    if tables is not None:
+        documents.write(page.papers, tables)
 
 
 def _figures(directory: Path) -> dict[str, dict[str, Any]]:
@@ -147,6 +169,7 @@ def _study(results: Results, directory: Path, provenance: Mapping[str, Any]) -> 
         "name": results.study,
         "title": results.title,
         "formula": results.settings.get("formula", ""),
+        "data_sources": tuple(results.data["sources"]),
         "answer": {
             "title": "Answer",
             "text": answer.sentences(results),

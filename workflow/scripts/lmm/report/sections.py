@@ -59,10 +59,14 @@ def section(
 
 
 def _results(results: Results) -> dict:
-    papers = [paper.results_table(results), report_effects.effects(results)]
+    papers = [
+        paper.results_table(results),
+        report_effects.effects(results),
+        report_effects.tests(results),
+    ]
     said = [*text.explained(results, results.leading), *effects.effects(results)]
     shown = ("effects",)
-    return section("results", "Results", said, [report_effects.tests(results)], shown, papers)
+    return section("results", "Results", said, [], shown, papers)
 
 
 def _random(results: Results) -> dict:

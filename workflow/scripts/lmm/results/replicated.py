@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lmm.core.store import existing, read_table
+from lmm.core.store import existing, read_json, read_table
 from lmm.core.tidy import RESIDUAL
 from lmm.core.words import counted, given, listed, titled
 from lmm.recovery.grid import place
@@ -67,11 +67,14 @@ class Recovered(Reported):
         Path of replicates.parquet: read in parts, since it may have millions of rows.
     ranks : DataFrame or None
         ranks.parquet.
+    plan : dict or None
+        plan.json: the plan that was frozen before the first replicate; `settings["plan"]` is that of this run.
     """
 
     tables: dict[str, pd.DataFrame]
     replicates: str | None = None
     ranks: pd.DataFrame | None = None
+    plan: dict[str, Any] | None = None
 
     @cached_property
     def performance(self) -> pd.DataFrame:
@@ -198,7 +201,7 @@ def read(study: str, settings: Mapping[str, Any], paths: Mapping[str, Any]) -> R
     settings : mapping
         As in `Recovered`.
     paths : mapping
-        performance, failures, and where they exist calibration, replicates, ranks.
+        performance, failures, and where they exist calibration, replicates, ranks, plan.
     """
     there = existing(paths)
     tables = {name: read_table(there[name], text=["df"]) for name in TABLES if name in there}
@@ -208,7 +211,8 @@ def read(study: str, settings: Mapping[str, Any], paths: Mapping[str, Any]) -> R
     for name in [name for name in tables["performance"].columns if name not in COLUMNS[1:]]:
         tables["performance"][name] = _settled(tables["performance"][name])
     ranks = pd.read_parquet(there["ranks"]) if "ranks" in there else None
-    return Recovered(study, dict(settings), tables, there.get("replicates"), ranks)
+    plan = read_json(there["plan"]) if "plan" in there else None
+    return Recovered(study, dict(settings), tables, there.get("replicates"), ranks, plan)
 
 
 def _with_factors(table: pd.DataFrame) -> pd.DataFrame:

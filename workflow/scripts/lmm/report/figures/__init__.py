@@ -16,7 +16,7 @@ from typing import Any
 from lmm.core import engines as catalogue
 from lmm.core.store import write_json, write_text
 from lmm.model.formula import parse
-from lmm.report.figures import comparison, criticism, diagnostics, predictors, prior, ranef, rows
+from lmm.report.figures import comparison, criticism, diagnostics, multiples, predictors, prior, ranef, rows
 from lmm.report.figures.detail import detail
 from lmm.report.figures.fits import Fitted
 from lmm.report.figures.style import MUTED, ONE, Drawing, canvas
@@ -25,7 +25,7 @@ from lmm.report.text.criticism import left_out
 from lmm.results.study import Results, read
 
 FIGURES = {
-    "groups": rows.groups,
+    "groups": multiples.groups,
     "pooled": rows.pooled,
     "residuals": diagnostics.residuals,
     "influence": criticism.influence,
@@ -57,6 +57,7 @@ class Figure:
     alt: str
     width: float
     svg: str
+    first: int = 0
 
 
 def names(settings: Mapping[str, Any]) -> list[str]:
@@ -159,7 +160,13 @@ def _finish(name: str, results: Results, fitted: Fitted) -> Figure:
         drawing = replace(drawing, title=f"{results.group}: {drawing.title}", hits=())
     width = round(drawing.canvas.get_figwidth() * 72, 1)
     return Figure(
-        name, drawing.title, drawing.caption, drawing.alt, width, to_svg(drawing, f"{results.study}-{name}")
+        name,
+        drawing.title,
+        drawing.caption,
+        drawing.alt,
+        width,
+        to_svg(drawing, f"{results.study}-{name}"),
+        drawing.first,
     )
 
 
@@ -195,7 +202,7 @@ def _note(text: str) -> Drawing:
 
 
 def write(drawn: Drawn, directory: str | Path) -> None:
-    """Write `<name>.svg`, figures.json (name, title, caption, alt, width) and groups.json into `directory`."""
+    """Write `<name>.svg`, figures.json (name, title, caption, alt, width, first) and groups.json into `directory`."""
     Path(directory).mkdir(parents=True, exist_ok=True)
     for figure in drawn.figures.values():
         write_text(Path(directory) / f"{figure.name}.svg", figure.svg)

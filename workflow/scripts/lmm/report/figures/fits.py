@@ -38,10 +38,10 @@ class Fitted:
 
     @cached_property
     def averaged(self) -> frozenset[str]:
-        """Columns whose mean is a value that they may have: numbers, but not those that stand for categories."""
+        """Columns whose mean is a value that they may have: numbers that stand for no categories."""
         columns = self.results.data["columns"]
-        categories = {name for name, about in columns.items() if about.get("type") == "categorical"}
-        return frozenset(columns) - categories - self.results.label_columns
+        numbers = {name for name, about in columns.items() if about.get("type") == "numeric"}
+        return frozenset(numbers) - self.results.label_columns
 
     @cached_property
     def x(self) -> str | None:

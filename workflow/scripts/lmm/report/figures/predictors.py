@@ -59,8 +59,8 @@ def effects(results: Results, fitted: Fitted) -> Drawing:
             continue
         draw = _curve if panel.numeric else _points
         if panel.numeric:
-            thin |= _groups(ax, results, fitted, engine, panel)
-        draw(ax, results, fitted, panel, found, colour(engine))
+            thin |= _groups(ax, results, fitted, grid, engine, panel)
+        draw(ax, results, fitted.response() + grid.offset(results.rows), panel, found, colour(engine))
         said.append(_said(results, panel, found))
         if panel.others:
             named = [_level(results, panel.other, value) for value in panel.others]
@@ -173,7 +173,7 @@ def _some(results: Results) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, min(count, ROWS)).round().astype(int))
 
 
-def _groups(ax, results: Results, fitted: Fitted, engine: str, panel: Panel) -> bool:
+def _groups(ax, results: Results, fitted: Fitted, grid: ReferenceGrid, engine: str, panel: Panel) -> bool:
     """Thin lines of the groups of one factor, where the predictor is the one with a random slope."""
     if len(results.groups) > 1:
         return False
@@ -181,27 +181,31 @@ def _groups(ax, results: Results, fitted: Fitted, engine: str, panel: Panel) -> 
     if not varying or fitted.x != panel.name or engine not in results.mixed:
         return False
     lines = fitted.lines(engine)
+    frame = fitted.grid[0].iloc[:1]
+    for line in lines if fitted.design.formula.offsets else ():
+        there = frame.iloc[[0] * len(line)].assign(**{panel.name: line[:, 0]})
+        line[:, 1] += grid.offset(there)
     slopes = lines[:, -1, 1] - lines[:, 0, 1]
     polylines(ax, lines[chosen(slopes, LINES)], color=MUTED, lw=0.6, alpha=0.55)
     return True
 
 
-def _curve(ax, results: Results, fitted: Fitted, panel: Panel, found: pd.DataFrame, shade: str) -> None:
+def _curve(ax, results: Results, y: np.ndarray, panel: Panel, found: pd.DataFrame, shade: str) -> None:
     keep = _some(results)
     x = results.rows[panel.name].to_numpy(float)[keep]
-    dots(ax, x, fitted.response()[keep], size=2.2, color=FAINT, alpha=0.8)
+    dots(ax, x, y[keep], size=2.2, color=FAINT, alpha=0.8)
     for k, (_, part) in enumerate(found.groupby("other", sort=False)):
         line = CHAINS[k % len(CHAINS)] if panel.others else shade
         ax.fill_between(part["x"].astype(float), part["low"], part["high"], color=line, alpha=0.2, lw=0)
         polylines(ax, [part[["x", "mean"]].to_numpy(float)], color=line, lw=2.2)
 
 
-def _points(ax, results: Results, fitted: Fitted, panel: Panel, found: pd.DataFrame, shade: str) -> None:
+def _points(ax, results: Results, y: np.ndarray, panel: Panel, found: pd.DataFrame, shade: str) -> None:
     levels = [str(level) for level in panel.values]
     keep = _some(results)
     at = pd.Index(levels).get_indexer(results.rows[panel.name].astype(str).to_numpy()[keep])
     jitter = np.random.default_rng(1).uniform(-0.28, 0.28, len(keep))
-    dots(ax, at + jitter, fitted.response()[keep], size=2.2, color=FAINT, alpha=0.8)
+    dots(ax, at + jitter, y[keep], size=2.2, color=FAINT, alpha=0.8)
     parts = list(found.groupby("other", sort=False))
     shifts = np.linspace(-0.18, 0.18, len(parts)) if len(parts) > 1 else [0.0]
     for k, ((_, part), shift) in enumerate(zip(parts, shifts, strict=True)):

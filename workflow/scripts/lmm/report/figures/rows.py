@@ -1,4 +1,4 @@
-"""Figures of the data: a small multiple for each group, and all rows with the one OLS line."""
+"""Figures of the data: the response by group, and all rows with the one OLS line."""
 
 import re
 
@@ -10,7 +10,6 @@ from lmm.report.figures.fits import Fitted
 from lmm.report.figures.style import (
     COLOURS,
     FAINT,
-    GRID,
     INK,
     MUTED,
     ONE,
@@ -23,13 +22,12 @@ from lmm.report.figures.style import (
 )
 from lmm.results.study import Results
 
-PANELS = 144  # more groups than this: panels of a choice of them
 ROWS = 20_000  # more rows than this: a grid of counts instead of dots
 BINS = 60
 DOTS = 2000
 
 
-def chosen(values: np.ndarray, limit: int = PANELS) -> np.ndarray:
+def chosen(values: np.ndarray, limit: int) -> np.ndarray:
     """Positions of all groups, or of `limit` of them spread evenly over the ranks of `values`."""
     if len(values) <= limit:
         return np.arange(len(values))
@@ -37,91 +35,7 @@ def chosen(values: np.ndarray, limit: int = PANELS) -> np.ndarray:
     return np.sort(ranks[np.linspace(0, len(values) - 1, limit).round().astype(int)])
 
 
-def groups(results: Results, fitted: Fitted) -> Drawing:
-    """Small multiples: the rows of each group with the group's own least-squares line.
-
-    One axes with shifted panels: a hundred axes take matplotlib seconds.
-    """
-    x_name, y_name = fitted.x, results.response
-    if results.rows is None or x_name is None:
-        return _strips(results, fitted)
-    y, x, codes = fitted.response(), results.rows[x_name].to_numpy(float), fitted.codes
-    intercept, slope = fitted.own
-    shown = chosen(np.nan_to_num(slope))
-    columns = int(np.ceil(np.sqrt(len(shown)))) if len(shown) > 6 else max(len(shown), 2)
-    lines = int(np.ceil(len(shown) / columns))
-    width, panel = 760.0, 760.0 / columns
-    high = min(panel * 0.9, 200)
-    figure, axes = canvas(width, lines * high + 6)
-    figure.set_layout_engine("none")
-    ax = axes[0, 0]
-    ax.set_position([0, 0, 1, 1])
-    ax.set(xlim=(0, width), ylim=(lines * high + 6, 0))
-    ax.axis("off")
-
-    place = np.full(len(results.levels), -1)
-    place[shown] = np.arange(len(shown))
-    left, top = (np.arange(len(shown)) % columns) * panel, (np.arange(len(shown)) // columns) * high
-    head = min(13.0, high * 0.2)
-    (x_low, x_high), (y_low, y_high) = (np.nanmin(x), np.nanmax(x)), (np.nanmin(y), np.nanmax(y))
-    inner_w, inner_h = panel - 6, high - head - 6
-
-    def across(values, at):
-        return left[at] + 3 + 2 + (values - x_low) / ((x_high - x_low) or 1) * (inner_w - 4)
-
-    def down(values, at):
-        return top[at] + head + 2 + (y_high - values) / ((y_high - y_low) or 1) * (inner_h - 4)
-
-    mine = place[codes] >= 0
-    at = place[codes][mine]
-    frames = np.stack(
-        [
-            np.column_stack([left + 3 + a * inner_w, top + head + b * inner_h])
-            for a, b in ((0, 0), (1, 0), (1, 1), (0, 1), (0, 0))
-        ],
-        axis=1,
-    )
-    polylines(ax, frames, color=GRID, lw=0.8)
-    dots(ax, across(x[mine], at), down(y[mine], at), size=min(2.8, panel / 20), color=INK, alpha=0.8)
-    own = fitted.own_lines()[shown]
-    k = np.arange(len(shown))[:, None]
-    drawn = np.stack([across(own[..., 0], k), down(own[..., 1], k)], axis=2)
-    polylines(ax, drawn[np.isfinite(slope[shown])], color=COLOURS["no_pooling"], lw=1.4)
-    size = float(np.clip(panel / 8, 6, 10))
-    names = short_levels([results.levels[p] for p in shown], int(np.clip((panel - 6) / (0.6 * size), 3, 14)))
-    for j, name in enumerate(names):
-        ax.text(left[j] + 4, top[j] + head - 2.5, name, fontsize=size, color=MUTED)
-    ax.set(xlim=(0, width), ylim=(lines * high + 6, 0))
-
-    valid = slope[np.isfinite(slope)]
-    some = (
-        ""
-        if len(shown) == len(results.levels)
-        else f" Shown: {len(shown)} of {len(results.levels):,}, evenly spread over their slopes."
-    )
-    alt = f"{y_name} against {x_name} in {counted(len(results.levels), 'group')}"
-    caption = (
-        f"{y_name} (vertical, {ends(y_low, y_high)}) against {x_name} (horizontal, {ends(x_low, x_high)}), "
-        "one panel per group, common axes."
-    )
-    if len(valid):
-        rise, own = np.mean(valid > 0), intercept[np.isfinite(slope)]
-        each = "each with its" if len(valid) == len(slope) else f"{len(valid):,} of them with their"
-        alt += (
-            f", {each} own least-squares line: {percent(rise, 0)} of the lines rise; the slopes run from "
-            f"{ends(valid.min(), valid.max(), 2)} and the intercepts from {ends(own.min(), own.max(), 2)}."
-        )
-        caption += " Line: ordinary least squares in that group alone, which is noisy where rows are few."
-        level = len(slope) - len(valid)
-        caption += f" No line: {counted(level, 'group')} in which {x_name} does not vary." if level else ""
-    else:
-        alt += f"; {x_name} varies in none of them, so there are no lines."
-    caption += some
-    hits = tuple((results.levels[p], left[j], top[j], panel, high) for j, p in enumerate(shown))
-    return Drawing(figure, f"{y_name} against {x_name}, group by group", caption, alt, hits)
-
-
-def _strips(results: Results, fitted: Fitted) -> Drawing:
+def strips(results: Results, fitted: Fitted) -> Drawing:
     """The response by group where there is no numeric predictor (or no rows: the groups' estimated means)."""
     figure, axes = canvas(ONE, 260)
     ax = axes[0, 0]

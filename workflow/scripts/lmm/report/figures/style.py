@@ -77,6 +77,8 @@ class Drawing:
         A heading; estimand, estimator and caveat; the finding, for those who do not see the figure.
     hits : tuple of (level, x, y, width, height)
         Areas that stand for a group, in points from the top left corner: the report opens the group's detail.
+    first : int
+        Number of panels that a page shows at once, the others on demand; 0: all of them.
     """
 
     canvas: Canvas
@@ -84,6 +86,7 @@ class Drawing:
     caption: str
     alt: str
     hits: tuple[tuple[str, float, float, float, float], ...] = ()
+    first: int = 0
 
 
 def colour(engine: str, others: Sequence[str] = ()) -> str:

@@ -31,6 +31,7 @@ SCALE = 1.2  # pixels of the page per point of a figure
 def to_svg(drawing: Drawing, name: str) -> str:
     """The SVG text of a drawing; `name` prefixes its ids. Its panels are groups that `panels` takes apart."""
     boxes = _mark(drawing)
+    legends = {f"panel-{k}" for k in range(len(drawing.canvas.legends))}
     buffer = io.StringIO()
     FigureCanvasSVG(drawing.canvas).print_svg(buffer, metadata={"Date": None, "Creator": None})
     root = ET.fromstring(re.sub(r"<!DOCTYPE[^>]*>", "", _legal(buffer.getvalue())))
@@ -41,7 +42,8 @@ def to_svg(drawing: Drawing, name: str) -> str:
     x0, y0, width, height = root.get("viewBox").split()
     for panel in root.iter(f"{SVG}g"):
         if box := boxes.get(panel.get("class", "").removeprefix("panel ")):
-            panel.set("class", "panel")
+            legend = panel.get("class").removeprefix("panel ") in legends
+            panel.set("class", "panel legend" if legend else "panel")
             panel.set("data-box", " ".join(_round(str(value)) for value in box))
             panel.extend(_hits(drawing, box))
     body = "".join(_write(child) for child in root)
@@ -71,7 +73,7 @@ def _mark(drawing: Drawing) -> dict[str, Box]:
 
 
 def panels(svg: str) -> list[str]:
-    """The panels of a figure as SVGs of their own, which a page sets side by side or below each other.
+    """The panels of a figure as SVGs of their own, which a page sets side by side or below each other; legends apart.
 
     Parameters
     ----------
@@ -81,7 +83,7 @@ def panels(svg: str) -> list[str]:
     ET.register_namespace("", SVG[1:-1])
     root = ET.fromstring(svg)
     found, places = [], {}
-    for panel in root.findall(f"{SVG}g[@class='panel']"):
+    for panel in (one for one in root.findall(f"{SVG}g") if one.get("class", "").startswith("panel")):
         places[panel] = tuple(float(value) for value in panel.attrib["data-box"].split())
     # as one reads: a legend first, wherever it stands in the file; rows of panels by their lower edges
     for panel in sorted(
@@ -94,7 +96,8 @@ def panels(svg: str) -> list[str]:
         )
         # definitions that stand outside the panels are found anywhere on the page
         shared = "" if found else "".join(_write(child) for child in root.findall(f"{SVG}defs"))
-        found.append(head + shared + "".join(_write(child) for child in panel) + "</svg>")
+        whole = head + shared + "".join(_write(child) for child in panel) + "</svg>"
+        found.append(f'<div class="legend">{whole}</div>' if "legend" in panel.attrib["class"] else whole)
     return found
 
 

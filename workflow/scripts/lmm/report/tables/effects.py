@@ -7,11 +7,10 @@ import numpy as np
 import pandas as pd
 
 from lmm.core import engines
-from lmm.core.words import estimated, fixed, label, listed, number, p_value, places
+from lmm.core.words import estimated, fixed, given, label, listed, p_value, places
 from lmm.inference.effects import FIRST, LAST
 from lmm.report.interest import bare, compared, degrees
-from lmm.report.tables.paper import Block, Paper, Part
-from lmm.report.tables.table import Column, Table, table
+from lmm.report.tables.paper import Block, Paper, Part, caption
 from lmm.results.labels import factors
 from lmm.results.study import Results
 
@@ -19,7 +18,7 @@ KINDS = {"mean": "Estimated marginal means", "slope": "Average slopes", "contras
 SAME = 0.05  # of a standard error: a slope that is a fixed effect, by draws or not
 
 
-def tests(results: Results) -> Table | None:
+def tests(results: Results) -> Paper | None:
     """F tests of the terms, type III, where a term has several columns or interacts."""
     frame = results.tables.get("tests")
     if frame is None or not len(frame):
@@ -27,16 +26,19 @@ def tests(results: Results) -> Table | None:
     frame = frame[frame["type"] == "III"]
     if (frame["num_df"] == 1).all() and not any(len(factors(term)) > 1 for term in frame["term"]):
         return None  # the t tests of the results table
-    said = [" × ".join(results.labels.column(bare(part)) for part in factors(term)) for term in frame["term"]]
-    columns = [
-        Column("named", "Term", False),
-        Column("F", "F", decimals=2),
-        Column("num_df", "Num. df", decimals=0),
-        Column("den_df", "Den. df", decimals=1),
-        Column("p_value", "p", said=p_value),
-    ]
-    by = label(engines.first(results.fits, engines.EXACT) or "")
-    return table("tests", f"{by}: F tests of terms, type III.", frame.assign(named=said), columns)
+    rows = tuple(
+        (
+            " × ".join(results.labels.column(bare(part)) for part in factors(row["term"])),
+            fixed(row["F"], 2),
+            fixed(row["num_df"], 0),
+            degrees(row["den_df"]),
+            p_value(row["p_value"]),
+        )
+        for row in frame.to_dict("records")
+    )
+    note = f"By {label(engines.first(results.fits, engines.EXACT) or '')}, type III."
+    blocks = (Block("", ("F", "Num. df", "Den. df", "p")),)
+    return Paper("tests", caption("F tests of terms", results.title), note, blocks, (Part("", rows),))
 
 
 def _adds(results: Results, frame: pd.DataFrame) -> bool:
@@ -82,7 +84,7 @@ def effects(results: Results) -> Paper | None:
             parts.append(Part(title, tuple(lines)))
     adjusted = (frame["kind"] == "contrast") & (frame["p_adjusted"] - frame["p_value"]).abs().gt(1e-12)
     note = "p and intervals of contrasts are adjusted for several comparisons." if adjusted.any() else ""
-    return Paper("effects", f"{results.title}: means, slopes and contrasts", note, blocks, tuple(parts))
+    return Paper("effects", caption("Means, slopes and contrasts", results.title), note, blocks, tuple(parts))
 
 
 def _name(results: Results, row: Mapping[str, Any], grid: list[str]) -> str:
@@ -149,7 +151,7 @@ def models(results: Results) -> Paper | None:
         note += f" elpd: {label(engines.of_family(engines.ENGINES, engines.BAYES)[0])}, leave-one-group-out."
     note += "".join(f" {row.model}: {row.status}." for row in odd.itertuples())
     blocks = (Block("", tuple(title for _, title, _ in numbers)),)
-    return Paper("models", f"{results.title}: comparison of models", note, blocks, (Part("", rows),))
+    return Paper("models", caption("Comparison of models", results.title), note, blocks, (Part("", rows),))
 
 
 def model_tests(results: Results) -> Paper | None:
@@ -166,11 +168,11 @@ def model_tests(results: Results) -> Paper | None:
             f"{row['null']} within {row['alternative']}",
             row["method"],
             fixed(row["chisq"], 2),
-            number(row["df"]),
+            given(row["df"]),
             *(p_value(row[name]) for name, _ in tails),
         )
         for row in frame.to_dict("records")
     )
     blocks = (Block("", ("By", "χ²", "df", *(title for _, title in tails))),)
-    title = f"{results.title}: likelihood-ratio tests of nested models"
+    title = caption("Likelihood-ratio tests of nested models", results.title)
     return Paper("model_tests", title, "", blocks, (Part("", rows),))

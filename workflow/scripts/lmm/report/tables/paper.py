@@ -65,13 +65,21 @@ class Paper:
         return 1 + sum(len(block.columns) for block in self.blocks)
 
     def flat(self) -> list[list[str]]:
-        """All rows with one line of headings, for CSV."""
+        """All rows with one line of headings, each with its part's title in front where parts have one."""
         heads = [
             f"{block.title}: {name}" if block.title else name
             for block in self.blocks
             for name in block.columns
         ]
-        return [["", *heads], *([*row] for part in self.parts for row in part.rows)]
+        named = any(part.title for part in self.parts)
+        rows = [[*[part.title] * named, *row] for part in self.parts for row in part.rows]
+        return [["Part"] * named + ["Row", *heads], *rows]
+
+
+def caption(what: str, title: str) -> str:
+    """What a table has, and of which study: `Results: Does it work?`; a full stop ends it where nothing else does."""
+    said = f"{what}: {title}"
+    return said if said.endswith(("?", ".", "!")) else f"{said}."
 
 
 def results_table(results: Results) -> Paper | None:
@@ -105,7 +113,7 @@ def results_table(results: Results) -> Paper | None:
                 rows.append((name, *row))
         if rows:
             parts.append(Part(title, tuple(rows)))
-    return Paper("results", f"{results.title}: results", _note(results), tuple(blocks), tuple(parts))
+    return Paper("results", caption("Results", results.title), _note(results), tuple(blocks), tuple(parts))
 
 
 def _keys(results: Results) -> list[tuple[str, list[tuple[tuple[str, ...], str]]]]:

@@ -1,11 +1,14 @@
 """Tables of a study with replicates: performance, random effects, endings, calibration."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
 from lmm.core.words import decimals, label, p_value
 from lmm.report.tables.fits import SHORT
 from lmm.report.tables.table import Column, Table, table
+from lmm.report.text.reporting import changes, items
 from lmm.results.replicated import Recovered, axis_name, quantity_name
 
 
@@ -23,6 +26,27 @@ def designs(recovered: Recovered) -> Table | None:
         if len(recovered.axes) > 1
         else None
     )
+
+
+def reporting(recovered: Recovered) -> Table | None:
+    """Items of reporting with their answers."""
+    frame = pd.DataFrame(items(recovered))
+    columns = [
+        Column("asked", "Item", False), Column("answer", "Answer", False), Column("source", "Source", False)
+    ]  # fmt: skip
+    caption = "Items of reporting (Morris et al. 2019; Siepe et al. 2024)."
+    found = table("reporting", caption, frame.rename(columns={"item": "asked"}), columns)
+    return found and replace(found, paged=False)
+
+
+def deviations(recovered: Recovered) -> Table | None:
+    """Where this run departs from the plan that was frozen; None where it does not."""
+    frame = pd.DataFrame(changes(recovered), columns=["part", "what", "planned", "done"])
+    columns = [
+        Column("part", "Part", False), Column("what", "What", False), Column("planned", "As planned", False),
+        Column("done", "As carried out", False),
+    ]  # fmt: skip
+    return table("deviations", "Deviations from the plan.", frame, columns)
 
 
 def wide(recovered: Recovered, effects: tuple[str, ...], measures: tuple[str, ...]) -> pd.DataFrame:

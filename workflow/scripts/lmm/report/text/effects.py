@@ -1,6 +1,7 @@
 """Sentences on means, slopes and contrasts, and on models that are compared."""
 
-from lmm.core.words import counted, number
+from lmm.core.words import counted, listed, number, scaled
+from lmm.model.formula import parse
 from lmm.report.tables.effects import effects as table
 from lmm.results.study import Results
 
@@ -9,7 +10,17 @@ def effects(results: Results) -> list[str]:
     """How means and slopes are averaged, where the results have some that are not fixed effects."""
     if table(results) is None:
         return []
-    return ["Means and slopes average over the other predictors' levels with equal weights."]
+    said = ["Means and slopes average over the other predictors' levels with equal weights."]
+    offsets = parse(results.settings["formula"]).offsets
+    if offsets and (results.tables["effects"]["kind"] == "mean").any():
+        where = [f"{results.labels.column(name)} at {_mean(results, name)}" for name in offsets]
+        said.append(f"Means are predicted with the offset at its mean ({listed(where)}).")
+    return said
+
+
+def _mean(results: Results, column: str) -> str:
+    about = results.data["columns"][column]
+    return scaled(about["mean"], about["max"] - about["min"])
 
 
 def models(results: Results) -> list[str]:

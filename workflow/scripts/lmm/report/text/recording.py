@@ -1,5 +1,8 @@
 """What a study with replicates kept of them, and where its replicates ended, in sentences."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from lmm.core.words import counted, listed
 from lmm.recovery.compact import KEPT
 from lmm.recovery.until import judged
@@ -27,11 +30,6 @@ def said(recovered: Recovered) -> list[str]:
         )
     if not until:
         return found
-    wanted = []
-    for criterion in until:
-        of = " ".join(f"of {criterion[key]}" for key in ("engine", "term") if criterion.get(key))
-        name = MEASURES.get(criterion["measure"], criterion["measure"])
-        wanted.append(" ".join(filter(None, [name, of, f"at most {criterion['mcse']:g}"])))
     table = recovered.tables["performance"]
     ends = table.groupby("design")["n_replicates"].max()
     met = judged(table, until).groupby("design")["met"].all()
@@ -39,9 +37,16 @@ def said(recovered: Recovered) -> list[str]:
     took = f"after {low:,} replicates" if low == high else f"after {low:,} to {high:,} replicates"
     found.append(
         f"Replicates of a design ended with the first batch after which its Monte Carlo errors were small enough "
-        f"({listed(wanted)}), {took}. {_met(int(met.sum()), len(met))}"
+        f"({listed([wanted(criterion) for criterion in until])}), {took}. {_met(int(met.sum()), len(met))}"
     )
     return found
+
+
+def wanted(criterion: Mapping[str, Any]) -> str:
+    """A Monte Carlo error to reach: `coverage of reml of x at most 0.005`."""
+    of = " ".join(f"of {criterion[key]}" for key in ("engine", "term") if criterion.get(key))
+    name = MEASURES.get(criterion["measure"], criterion["measure"])
+    return " ".join(filter(None, [name, of, f"at most {criterion['mcse']:g}"]))
 
 
 def _met(count: int, designs: int) -> str:
