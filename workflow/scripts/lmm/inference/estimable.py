@@ -14,7 +14,7 @@ from lmm.moments.moments import Moments
 from lmm.moments.several import SeveralMoments, narrowed
 
 # A response of whose variance groups and fixed effects leave no more than this share is determined by them. Where
-# rows were read twice, rounding of the values leaves 1e-32, and residual sd's of 1e-8 of the groups' keep their digits;
+# rows were read twice, values' rounding leaves 1e-32, and residual sd's of 1e-8 of the groups' keep their digits;
 DETERMINED = 1e-17
 # else sums of squares carry relative errors of about 1e-15.
 DETERMINED_SUMS = 1e-14

@@ -242,10 +242,10 @@ class Problem:
         -------
         Problem
         """
-        counts = {"n_rows": n_rows, "n_groups": n_groups}
+        other = replace(self, n_rows=n_rows, n_groups=n_groups)
         if self.white is None:
-            return replace(self, gram=gram, total=total, **counts)
-        return replace(self, white=self.white._replace(gram=gram, total=total), **counts)
+            return replace(other, gram=gram, total=total)
+        return replace(other, white=self.white._replace(gram=gram, total=total))
 
     def reduced(self, factor: np.ndarray) -> np.ndarray:
         """The relative factor that belongs to `sums`: of D / sigma^2 less the floor.
