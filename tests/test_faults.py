@@ -122,6 +122,7 @@ def hit(begun):
 
 
 @pytest.mark.slurm
+@pytest.mark.faults
 def test_a_run_begins_whose_jobs_are_to_be_hit(begun):
     run, _, _ = begun
     assert run.until(lambda: run.jobs("pymc"))
@@ -257,6 +258,7 @@ def test_an_input_cut_in_mid_run_is_not_read(half):
 
 
 @pytest.mark.slurm
+@pytest.mark.faults
 def test_a_run_hit_four_times_ends_well_with_the_same_results(hit, undisturbed):
     run, project = hit
     run.expect(0)
@@ -265,6 +267,7 @@ def test_a_run_hit_four_times_ends_well_with_the_same_results(hit, undisturbed):
 
 
 @pytest.mark.slurm
+@pytest.mark.faults
 def test_a_job_out_of_memory_comes_again_with_more(hit, slurm):
     if not slurm.memory_is_limited:
         pytest.skip("this machine has no control groups that could limit memory")
@@ -278,6 +281,7 @@ def test_a_job_out_of_memory_comes_again_with_more(hit, slurm):
 
 
 @pytest.mark.slurm
+@pytest.mark.faults
 def test_a_job_over_its_time_limit_comes_again_with_more(hit, slurm):
     assert states(slurm, hit[0], "pymc") == ["TIMEOUT", "COMPLETED"]
     limits = [job["TimeLimit"] for job in slurm.jobs() if job["JobId"] in hit[0].jobs("pymc")]
@@ -285,11 +289,13 @@ def test_a_job_over_its_time_limit_comes_again_with_more(hit, slurm):
 
 
 @pytest.mark.slurm
+@pytest.mark.faults
 def test_a_cancelled_job_comes_again(hit, slurm):
     assert states(slurm, hit[0], "mixedlm") == ["CANCELLED", "COMPLETED"]
 
 
 @pytest.mark.slurm
+@pytest.mark.faults
 def test_a_job_that_fails_once_comes_again(hit, slurm):
     assert (hit[1].root / "failed-once").exists()
     assert states(slurm, hit[0], "ols") == ["FAILED", "COMPLETED"]
@@ -372,7 +378,8 @@ def test_a_stopped_run_goes_on_without_any_help(slurm, small, tmp_path, number, 
 
 
 @pytest.mark.slurm
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.faults)])
+@pytest.mark.faults
+@pytest.mark.parametrize("kills", [3, 20])
 def test_a_killed_run_is_resumed_by_one_command(slurm, small, tmp_path, kills):
     rng = np.random.default_rng(kills)
     options = (*ON_SLURM[2:], "--", ALL_TABLES)

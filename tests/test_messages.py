@@ -50,7 +50,7 @@ from lmm.moments import pilot
 from lmm.moments.stage import designs, of_rows, of_sources
 from lmm.prediction import new_rows
 from lmm.proposal import model
-from lmm.recovery import performance, replay, replay_rows
+from lmm.recovery import performance, replay, replay_rows, search, searches
 from lmm.report import printing
 from lmm.results import runs
 from planning import configuration as configurations
@@ -93,6 +93,49 @@ def rep(**changes):
     return SIM | {"replicates": 5} | changes
 
 
+def hunt(study=None, **changes):
+    """A study with a search, with keys of `search` and of the study changed."""
+    simulate = {"rows_per_group": 5, "fixed": {"Intercept": 0, "x": 1}}
+    base = {
+        "formula": SIM["formula"],
+        "simulate": simulate,
+        "search": {"between": [5, 50], "term": "x"} | changes,
+    }
+    return base | (study or {})
+
+
+BOTH = {"vary": ["groups", "rows_per_group"], "between": {"groups": [5, 50], "rows_per_group": [2, 9]}}
+
+
+def unfitted(root):
+    """A search none of whose replicates can be fitted."""
+    nothing = search.Measured(np.nan, np.nan, 0, 250, 250)
+    search.search(search.Space.between((5, 20), (1, 1)), lambda at, count: nothing, "power", 0.8)
+
+
+def large_pilot(root):
+    """A search of own data whose moments were not kept group by group."""
+    study = own(search={"between": [5, 50], "term": "x"}, formula="y ~ x + (1 | g)")
+    settings = {
+        "formula": study["formula"],
+        "formulas": [study["formula"]],
+        "search": study["search"] | {"engine": "reml"},
+    }
+    settings |= {"engines": {"reml": {"formula": study["formula"]}}}
+    terms = Terms.one(("Intercept", "x"), (("Intercept",),), "g", ("Intercept", "x"))
+    moments = SimpleNamespace(whole=False, n_groups=30_000)
+    with (
+        mock.patch.object(searches, "read_terms", return_value=terms),
+        mock.patch.object(searches.Moments, "read", return_value=moments),
+    ):
+        searches.of_pilot(settings, {"design": "", "moments": "", "moments_details": ""})
+
+
+def strict_search(root):
+    (root / "a.json").write_text('{"status": "not reached"}')
+    verdict({"s/search": str(root / "a.json"), "lib": [], "page": "p"}, root)
+
+
 def own(**changes):
     """A study of own data."""
     return OWN | changes
@@ -132,7 +175,7 @@ CONFIGURATIONS = [
     (own(formula='Reaction ~ 1 + (1 | Subject) + (1 | Days)', engines={'pymc': {'sampler': 'full'}}), "studies.s.engines.pymc.sampler: 'full': is for one grouping factor, not Subject, Days; expected auto, importance or nuts"),
     (sim(engines={'pymc': {'sampler': 'importance', 'model': 'full'}}), "studies.s.engines.pymc.sampler: 'importance': contradicts model: full; expected one of the two keys"),
     (sim(engines={'pymc': {'priors': {'sd': {'g': {'x': 'flat'}}}}}), "studies.s.engines.pymc.priors.sd.g: {'x': 'flat'}: a mapping by factor is for several grouping factors; expected a prior"),
-    (sim(tittle='x'), "studies.s.tittle: unknown key; did you mean 'title'? expected one of: title, aims, rationale, formula, data, truth, simulate, designs, missing, missing_values, csv, rank_deficient, weights, predict, engines, effects, models, labels, conf_level, on_failed_gate, replicates, replicates_per_job, record, simulate_from, bootstrap, calibration"),
+    (sim(tittle='x'), "studies.s.tittle: unknown key; did you mean 'title'? expected one of: title, aims, rationale, formula, data, truth, simulate, designs, missing, missing_values, csv, rank_deficient, weights, predict, engines, effects, models, labels, conf_level, on_failed_gate, replicates, search, replicates_per_job, record, simulate_from, bootstrap, calibration"),
     (drawn(row=3), "studies.s.simulate.row: unknown key; did you mean 'rows'? expected one of: generator, seed, address, groups, rows, rows_per_group, fixed, sd, corr, sigma, predictors, random_effects, errors"),
     (sim(engines={'stan': {}}), 'studies.s.engines.stan: unknown key; expected one of: ols, mixedlm, reml, pymc'),
     (sim(engines={'ols': 3}), 'studies.s.engines.ols: 3: expected a mapping without keys: {}'),
@@ -238,6 +281,34 @@ CONFIGURATIONS = [
     (rep(replicates={'until': {'measure': 'coverage', 'mcse': 0.01, 'engine': 'lme4'}}), "studies.s.replicates.until.engine: not an engine of the study; expected one of: ols, mixedlm, reml, pymc"),
     (rep(replicates={'until': {'measure': 'coverage', 'mcse': 0.01}}, calibration=True), "studies.s.replicates.until: calibration needs the replicates that it needs; expected a number"),
     (rep(replicates={'until': {'measure': 'coverage', 'mcse': 0}}), "studies.s.replicates.until.mcse: 0: expected more than 0"),
+    (hunt(engine='pymc'), "studies.s.search.engine: 'pymc': not an engine that a search can use (its replicates are compiled); expected one of: ols, reml"),
+    (hunt({'engines': {'ols': {}, 'reml': {}}}), "studies.s.engines: ols, reml: a search fits reml alone; expected engines: {reml: {}}"),
+    (hunt({'simulate': {'groups': 10}}), "studies.s.simulate.groups: the search varies it; expected no such key"),
+    (hunt({'simulate': {'rows': 100}}), "studies.s.simulate.rows: spreads the same rows over more groups; expected no such key"),
+    (hunt(vary=['groups', 'groups']), "studies.s.search.vary: groups, groups: one is there twice; expected each once"),
+    (hunt(between={'groups': [5, 50]}), "studies.s.search.between: {'groups': [5, 50]}: expected bounds of groups: [10, 400]"),
+    (hunt(vary=['groups', 'rows_per_group']), "studies.s.search.between: [5, 50]: expected bounds of groups and rows_per_group: {groups: [2, 100], rows_per_group: [2, 100]}"),
+    (hunt(between=[50, 5]), "studies.s.search.between: [50, 5] for groups: expected the smaller bound, at least 2, and then the larger"),
+    (hunt(between=[1, 50]), "studies.s.search.between: [1, 50] for groups: expected the smaller bound, at least 2, and then the larger"),
+    (hunt(**BOTH | {'between': {'groups': [5, 50000], 'rows_per_group': [2, 900]}}), "studies.s.search.between: 44,946,404 designs; expected at most 1,000,000"),
+    (hunt(**BOTH), "studies.s.search.cost: is missing; two dimensions need it; expected it with vary: [groups, rows_per_group]"),
+    (hunt(cost='groups'), "studies.s.search.cost: is for two dimensions; expected it with vary: [groups, rows_per_group]"),
+    (hunt(**BOTH, cost='100 - groups'), "studies.s.search.cost: '100 - groups': expected a positive cost that grows with groups and with rows_per_group"),
+    (hunt(**BOTH, cost='2 * pupils'), "studies.s.search.cost: '2 * pupils': expected arithmetic of groups, rows_per_group, rows, such as 50 * groups + 2 * rows"),
+    (hunt({'replicates': 5}), "studies.s.replicates: is for a study without `search`; expected one of the two"),
+    (own(search={'vary': 'rows_per_group', 'between': [2, 9], 'term': 'Days'}), "studies.s.search.vary: rows_per_group: own data keep their groups' rows; expected vary: groups"),
+    (hunt({'engines': {'reml': {'df': 'kenward-roger'}}}), "studies.s.search: the compiled path has no Kenward-Roger degrees of freedom; expected a study that it can fit"),
+    (hunt(fixed={'x': [1.0 + k for k in range(20)]}), "studies.s.search.fixed: crosses into 20 scenarios; expected at most 12"),
+    (hunt(fixed={'x': 0.0}), "studies.s.search.fixed.x: 0: there is no effect to detect; expected the smallest effect of interest"),
+    (hunt({'simulate': {'rows_per_group': 5}}), "studies.s.simulate.fixed.x: 0: there is no effect to detect; expected the smallest effect of interest"),
+    (hunt(measure='rmse'), "studies.s.search.target: is missing; expected the rmse to reach"),
+    (hunt(measure='coverage', target=1.0), "studies.s.search.target: 1: coverage is a proportion; expected less than 1"),
+    (hunt(target=0.04), "studies.s.search.target: 0.04: not more than the test's Type I error, 0.05; expected more"),
+    (hunt(fixed={'z': 1.0}), "studies.s.search.fixed.z: not a fixed effect; expected one of: Intercept, x"),
+    (hunt(term='z'), "studies.s.search.term: 'z': not a parameter; expected one of: Intercept, x, sd__Intercept, sd__x, cor__Intercept.x, sd__Observation"),
+    (hunt(term='sd__x'), "studies.s.search.term: 'sd__x': power is of a fixed effect's test; expected one of Intercept, x"),
+    (hunt(term='sd__x', measure='coverage', target=0.94, engine='ols'), "studies.s.search.term: 'sd__x': ols takes rows as independent, and it has no random effects; expected one of Intercept, x"),
+    (hunt(term='sd__Observation', measure='rmse', target=0.1, engine='ols'), "studies.s.search.term: 'sd__Observation': ols takes rows as independent, and its residual SD is of another model; expected one of Intercept, x"),
     (rep(record='sums', engines={'pymc': {}}), "studies.s.record: 'sums': the compiled path has ols and reml, not pymc; expected full or auto"),
     (rep(record='parameters', engines={'reml': {'df': 'kenward-roger'}}), "studies.s.record: 'parameters': the compiled path has no Kenward-Roger degrees of freedom; expected full or auto"),
     (rep(record='parameters', engines={'reml': {'intervals': 'profile'}}), "studies.s.record: 'parameters': the compiled path has no profile intervals; expected full or auto"),
@@ -869,6 +940,9 @@ OTHERS = {
     "failed gate as an error": (strict_verdict, "studies.s.engines.pymc: failed its convergence gates: rhat_max 1.02 (limit 1.01); on_failed_gate is 'error'"),
     "failed replicates as an error": (strict_replicates, "studies.s.replicates: pymc failed in 1,000 of 1,000 replicates of design b2 (1000 gate-failed); pymc failed in 12 of 1,000 "
                                       "replicates of design a1 (10 gate-failed, 2 error); all of them are in <tmp>/f.csv; on_failed_gate is 'error'"),
+    "search: nothing to fit": (unfitted, "search: no replicate of 3 designs gives a power; expected larger bounds or a simpler model"),
+    "search: large pilot": (large_pilot, "data: 30,000 groups: too many for each to be drawn again; expected a pilot study"),
+    "search: not reached": (strict_search, "studies.s.search: the target is not reached within the bounds; on_failed_gate is 'error'"),
     "half an artifact": (half_an_input, "studies.s.results/s/moments.parquet: not a whole Parquet file; run again, it is then made anew"),
     "disk full": (scripted(failing(errno.ENOSPC)), "studies.s.<tmp>: the disk is full: make room, then run again; what is finished stays"),
     "quota": (scripted(failing(errno.EDQUOT)), "studies.s.<tmp>: the disk quota is used up: make room, then run again; what is finished stays"),

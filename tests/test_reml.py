@@ -7,11 +7,12 @@ from scipy import optimize, stats
 import problems
 from lmm.engines import reml
 from lmm.inference import intervals
-from lmm.inference import newton as newton_module
 from lmm.inference import optimum as optimum_module
+from lmm.inference import profile as profile_module
 from lmm.inference.intervals import profile_intervals, standard_errors
-from lmm.inference.newton import newton
+from lmm.inference.newton import NONE, newton
 from lmm.inference.optimum import fill, optimum
+from lmm.inference.profile import INNER
 from lmm.likelihood.marginal import log_density, pack_problem
 from lmm.likelihood.problem import problem_of
 from lmm.model.terms import Terms
@@ -141,7 +142,7 @@ def test_orthodonts_saddle_is_left():
     held = int(np.flatnonzero((structure.rows == 1) & (structure.cols == 1))[0])
     model = problem.model(np.eye(2))
     start = np.array([1.0, 0.5, 0.0, 0.0])
-    phi, value, *_ = newton(start, held, -1, *model, 200)
+    phi, value, *_ = newton(start, held, NONE, *model, INNER)
     stuck = value + problem.constant
     assert stuck == pytest.approx(443.8485, abs=1e-4)
     best = optimum(problem, [fill(structure, phi) / np.exp(phi[-1])])
@@ -290,12 +291,12 @@ def test_a_limit_whose_search_did_not_converge_is_reported_and_left_empty(monkey
     problem = study_problem("dyestuff")
     best = optimum(problem)
     expected, _ = profile_intervals(problem, best, 0.95)
-    monkeypatch.setattr(intervals, "profile_limit", newton_module.profile_limit.py_func)
+    monkeypatch.setattr(intervals, "profile_limit", profile_module.profile_limit.py_func)
     found, warnings = profile_intervals(problem, best, 0.95)
     np.testing.assert_allclose(found, expected, rtol=1e-9)  # where the search stops, 1e-9 of the rise
     assert warnings == []
-    monkeypatch.setattr(newton_module, "newton", unsure)
-    monkeypatch.setattr(newton_module, "_all_at_once", lambda *arguments: (0.0, False))
+    monkeypatch.setattr(profile_module, "newton", unsure)
+    monkeypatch.setattr(profile_module, "_all_at_once", lambda *arguments: (0.0, False))
     found, warnings = profile_intervals(problem, best, 0.95)
     assert np.isnan(found).all()
     assert [text.split(" has ")[0] for text in warnings] == [

@@ -352,7 +352,9 @@ def test_every_rule_with_a_script_takes_that_scripts_modules():
             script = re.search(r"scripts/(\w+)\.py", rule)
             if script and wiring.modules(script.group(1)):
                 # the engines' modules are loaded by name, beside the script's
-                named = f'lib=lib("{script.group(1)}"' in rule or "lib=fitting" in rule
+                named = (
+                    f'lib=lib("{script.group(1)}"' in rule or "lib=fitting" in rule or "lib=searching" in rule
+                )
                 assert named, f"{file.name}: {script.group(1)}"
 
 

@@ -23,11 +23,16 @@ def targets():
     ]
     for name, study in studies.items():
         base = f"results/{name}"
-        wanted += [f"{base}/effects/effects.csv"] * (study["recovery"] is None)
+        wanted += [f"{base}/effects/effects.csv"] * fitted_once(study)
         wanted += [
             f"{base}/models/{table}.csv" for table in ("models", "tests")
         ] * bool(study["models"])
     return wanted + ["results/verdict.txt"] * strict
+
+
+def fitted_once(study):
+    """Is it about one data set, and not about replicates?"""
+    return study["recovery"] is None and study["search"] is None
 
 
 def reported():
@@ -48,7 +53,10 @@ def finished(name):
 def shown(wildcards):
     """All that a study's page is made from, its name in front: its tables and figures."""
     name, study = wildcards.study, studies[wildcards.study]
-    inputs = (recovered if study["recovery"] else everything)(wildcards)
+    kind = (
+        recovered if study["recovery"] else searched if study["search"] else everything
+    )
+    inputs = kind(wildcards)
     if study["recovery"]:
         inputs["plan"] = f"results/{name}/recovery/plan.json"
     if study["predicted"] and study["predict"]:
@@ -89,6 +97,8 @@ def endings(name, study):
     """How a study's fits ended: every engine's diagnostics, or the table of replicates that failed."""
     if study["recovery"]:
         return {f"{name}/replicates": f"results/{name}/recovery/failures.csv"}
+    if study["search"]:
+        return {f"{name}/search": f"results/{name}/search/answer.json"}
     return {
         f"{name}/{engine}": f"results/{name}/{engine}/diagnostics.json"
         for engine in study["engines"]

@@ -22,7 +22,7 @@ rule figures:
     benchmark:
         "results/{study}/benchmarks/figures.tsv"
     wildcard_constraints:
-        study=those(lambda study: not study["recovery"]),
+        study=those(lambda study: not study["recovery"] and not study["search"]),
     localrule: short()
     conda:
         "../../environment.yml"

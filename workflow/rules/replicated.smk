@@ -1,4 +1,4 @@
-"""What rules about replicates share: which studies have them, their chunks, what is read of them."""
+"""What rules about replicates and searches share: which studies have them, their chunks, what is read of them."""
 
 import json
 from functools import partial
@@ -73,3 +73,21 @@ def recovered(wildcards):
     if studies[wildcards.study]["recovery"]["ranked"]:
         names += ["calibration.csv", "ranks.parquet"]
     return {name.partition(".")[0]: f"{base}/{name}" for name in names}
+
+
+def searched_from(wildcards):
+    """What a search of own data resizes: their moments."""
+    return moments(wildcards) if studies[wildcards.study]["search"]["own"] else {}
+
+
+def searching(wildcards):
+    """The modules that a search uses, its engine's among them."""
+    fitted = studies[wildcards.study]["engines"]
+    return lib("run_search", *(engines.row(name).module for name in fitted))
+
+
+def searched(wildcards):
+    """All that figures and report read of a study with a search, under the names of `lmm.results.searched.read`."""
+    base = f"results/{wildcards.study}/search"
+    tables = {name: f"{base}/{name}.csv" for name in ("search", "curve", "null")}
+    return tables | {"answer": f"{base}/answer.json"}

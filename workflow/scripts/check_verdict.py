@@ -10,7 +10,7 @@ def main(job) -> None:
 
     endings = {name: path for name, path in job.input.items() if "/" in name}  # neither lib nor the page
     found = [
-        (study, engine if engine == "replicates" else f"engines.{engine}", what)
+        (study, engine if engine in ("replicates", "search") else f"engines.{engine}", what)
         for study, engine, what in problems(endings)
         if not what.startswith("skipped")
     ]

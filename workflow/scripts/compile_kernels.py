@@ -9,7 +9,9 @@ from lmm.config.engines import Pymc
 from lmm.criticism import stage
 from lmm.engines import reml
 from lmm.engines.pymc import fit
+from lmm.inference import compact
 from lmm.inference.several_optimum import optimum
+from lmm.likelihood.problem import layout
 from lmm.likelihood.several_problem import build
 from lmm.model.terms import Grouping, Terms
 from lmm.moments.accumulate import compute
@@ -34,24 +36,40 @@ def main() -> None:
     print(f"Kernels compiled in {time.perf_counter() - start:.0f} s")
 
 
-def grouped() -> tuple[np.ndarray, np.ndarray, Terms, Moments]:
-    """Response, model matrix, terms and moments of 8 groups."""
+def grouped(apart: float = 1.0) -> tuple[np.ndarray, np.ndarray, Terms, Moments]:
+    """Response, model matrix, terms and moments of 8 groups that differ by so many residual sd's."""
     rng = np.random.default_rng(1)
     codes = np.repeat(np.arange(8), 5)
     W = np.column_stack([np.ones(40), rng.standard_normal(40)])
-    y = W.sum(axis=1) + rng.standard_normal(8)[codes] + rng.standard_normal(40)
+    y = W.sum(axis=1) + apart * rng.standard_normal(8)[codes] + rng.standard_normal(40)
     terms = Terms.one(NAMES, (("Intercept",), ("x",)), "g", NAMES)
     return y, W, terms, compute(terms, y, W, codes, np.array([f"{j}" for j in range(8)]))
 
 
 def one_factor() -> None:
-    """By reml and PyMC, with the checks of the posterior."""
+    """By reml, also where groups are far apart and as a replicate, and by PyMC, with the checks of the posterior."""
     _, _, terms, moments = grouped()
     reml.fit(moments, NAMES, (NAMES,))
+    reml.fit(grouped(1e7)[-1], NAMES, terms.blocks)
+    replicate(moments)
     settings = Pymc(tune=100, draws=100, priors={"fixed": "flat", "sd": "uniform(0, 100)", "sigma": "flat"})
     options = settings.plain() | {"conf_level": 0.95}
     _, tree = fit.fit(moments, NAMES, terms.blocks, options)
     stage.criticise(moments, NAMES, terms.blocks, tree, options)
+
+
+def replicate(moments: Moments) -> None:
+    """By the loop over replicates."""
+    structure = layout((NAMES,))
+    model = compact.Model.of(moments.basis, NAMES, structure, False)
+    lanes, pairs = compact.lanes_for(8, 2, 2), np.array(structure.correlations)
+    rows = int(moments.n.sum())
+    total = compact.packed(moments.gram, moments.total, model.combine_x, model.combine_z, lanes)
+    compact.least_squares(total, rows, model.x_map, np.empty(5))
+    compact.reml(
+        np.array(structure.blocks), structure.rows, structure.cols, pairs, lanes, total, rows,
+        model.x_map, model.z_map, model.y_scale, model.ml, np.empty(14),
+    )  # fmt: skip
 
 
 def several_factors() -> None:

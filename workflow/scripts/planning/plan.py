@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lmm.core import engines
-from planning import files, kept, replicates
+from planning import files, kept, replicates, searches
 
 # Beyond either, sampling takes longer than its imports and compilation: chains then have a thread each.
 MANY_GROUPS, MANY_BYTES = 2_000, 20_000_000
@@ -83,6 +83,7 @@ def study_plan(study) -> dict[str, Any]:
         "parts": files.parts(sizes),
         "predict": settings.predict,
         "predicted": settings.replicates is None
+        and settings.search is None
         and (copied or settings.predict is not None)
         and bool(stages["predictions"]["engines"]),
         "chains_at_a_time": bayes.chains if bayes and many else 1,
@@ -94,6 +95,7 @@ def study_plan(study) -> dict[str, Any]:
         "models": _models(settings.models),
         "responses": _responses(settings.models),
         "recovery": replicates.recovery(study, stages, starts(study)),
+        "search": searches.search(study, stages),
         "stages": stages,
     }
 

@@ -27,7 +27,8 @@ def problems(endings: Mapping[str, str]) -> list[tuple[str, str, str]]:
     Parameters
     ----------
     endings : mapping
-        `<study>/<engine>` to the path of its diagnostics.json, `<study>/replicates` to that of failures.csv.
+        `<study>/<engine>` to the path of its diagnostics.json, `<study>/replicates` to that of failures.csv,
+        `<study>/search` to that of answer.json.
 
     Returns
     -------
@@ -40,6 +41,10 @@ def problems(endings: Mapping[str, str]) -> list[tuple[str, str, str]]:
             found += [(study, engine, said) for said in [failed_replicates(path)] if said]
             continue
         fit = json.loads(Path(path).read_text())
+        if engine == "search":
+            if fit["status"] == "not reached":
+                found.append((study, engine, "the target is not reached within the bounds"))
+            continue
         failed = [gate for gate in fit["gates"] if not gate["passed"]]
         gates = ", ".join(f"{gate['name']} {gate['value']} (limit {gate['limit']})" for gate in failed)
         if fit["status"] != "ok":

@@ -27,6 +27,7 @@ from lmm.config.checks import (
 from lmm.config.designs import DesignPoint, expand, point
 from lmm.config.messages import message
 from lmm.config.recording import recorded
+from lmm.config.search_checks import check_search, of_one_engine, smallest
 from lmm.config.simulation import Simulation
 from lmm.config.simulation_checks import check_simulation
 from lmm.config.study import Configuration, Criterion, Report, StudySettings, Until
@@ -198,6 +199,8 @@ def _study(name: str, raw: Any, root: Path) -> Study:
     rest = {key: value for key, value in raw.items() if key not in ("simulate", "designs")}
     settings = _validated(StudySettings, rest, ())
     settings = _with_weights(settings)
+    if settings.search is not None:
+        settings, raw = of_one_engine(settings), smallest(settings.search, raw)
     until: list[Criterion] = []
     if isinstance(settings.replicates, Until):
         until = settings.replicates.until
@@ -242,6 +245,8 @@ def _study(name: str, raw: Any, root: Path) -> Study:
     check_effects(settings, formula)
     check_labels(settings, formula)
     check_models(settings, formula, simulated)
+    if settings.search is not None:
+        check_search(settings, formula, designs)
     return Study(name, settings, designs, files, tuple(criterion.plain() for criterion in until))
 
 

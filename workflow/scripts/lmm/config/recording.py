@@ -28,7 +28,7 @@ def recorded(settings: StudySettings, formula: Formula, designs: Sequence[Design
         return "full"
     if settings.record == "full":
         return "full"
-    reason = _only_full(settings, formula, designs)
+    reason = only_full(settings, formula, designs)
     if settings.record != "auto":
         if reason:
             raise StudyError("record", f"'{settings.record}': {reason}; expected full or auto")
@@ -38,7 +38,7 @@ def recorded(settings: StudySettings, formula: Formula, designs: Sequence[Design
     return "parameters" if settings.replicates * len(designs) <= MOST_KEPT else "sums"
 
 
-def _only_full(settings: StudySettings, formula: Formula, designs: Sequence[DesignPoint]) -> str:
+def only_full(settings: StudySettings, formula: Formula, designs: Sequence[DesignPoint]) -> str:
     """Why replicates cannot take the compiled path; empty if they can."""
     able = engines.of_family(engines.ENGINES, engines.POOLED, engines.EXACT)
     for name in settings.engines.names:

@@ -8,6 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from lmm.config.base import Settings
 from lmm.config.engines import Engines
+from lmm.config.search import Search
 from lmm.config.simulation import Simulation
 from lmm.core.engines import ENGINES
 
@@ -188,6 +189,9 @@ class StudySettings(Settings):
     replicates: Annotated[int, Field(ge=1, le=10**7)] | Until | None = None
     """Data sets of each design; makes the study a recovery study. A number, or {until: {measure: coverage,
     mcse: 0.005}, at_most: 20000}: batches until every design meets it."""
+    search: Search | None = None
+    """How large must the design be? The smallest one that reaches a power, a coverage, an error or a width of
+    intervals, by simulation. Instead of `replicates`, for `simulate` and for `data` (a pilot study)."""
     replicates_per_job: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     """Replicates that one job computes; results do not depend on it."""
     record: Literal["auto", "full", "parameters", "sums"] = "auto"

@@ -13,8 +13,8 @@ import pandas as pd
 
 from lmm.core.tidy import group_of
 from lmm.inference.intervals import standard_errors, variance_values
-from lmm.inference.newton import criterion
-from lmm.inference.optimum import PLAIN, Optimum, fill, optimum
+from lmm.inference.newton import NONE, criterion
+from lmm.inference.optimum import Optimum, fill, optimum
 from lmm.likelihood.by_group import by_group, log_densities
 from lmm.likelihood.problem import Problem, problem_of
 from lmm.moments.moments import Moments
@@ -193,6 +193,6 @@ def one_step(problem: Problem, gram: np.ndarray, rows: np.ndarray, full: Optimum
         [variance_values(r, s, structure.correlations) for r, s in zip(roots, sigmas, strict=True)]
     )
     jacobian = ((values[p : p + m] - values[2 * p + m :]) / (2.0 * steps[p:, None])).T
-    information = 0.5 * criterion(full.phi, PLAIN, *problem.model(np.eye(problem.q)))[3]
+    information = 0.5 * criterion(full.phi, NONE, *problem.model(np.eye(problem.q)))[3]
     moved = -scores[:, p:] @ np.linalg.pinv(information, rcond=1e-10, hermitian=True) @ jacobian.T
     return np.hstack([-scores[:, :p] @ full.cov_beta, moved])

@@ -8,12 +8,12 @@ in D is positive semidefinite in every block (docs/statistics.md, section 3).
 import numpy as np
 
 from lmm.core.compiled import kernel
-from lmm.inference.newton import newton
+from lmm.inference.newton import NONE, newton
 from lmm.likelihood.grouped import reml_terms
 
 SINGULAR = 1e-5  # smallest diagonal element of the relative factor, cf. lme4's isSingular (1e-4)
 GRID = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # Lambda = c I, in the kernel's units, where columns have unit scale
-ITERATIONS = 200  # of Newton's method, at most
+ITERATIONS = np.int64(200)  # of Newton's method, at most
 ROUNDS = 20  # of Newton's method and escapes from a saddle, at most
 GOING_ON, CERTIFIED, GIVEN_UP = 0, 1, 2
 
@@ -134,7 +134,7 @@ def advance(phi, iterations, spans, rows, cols, gram, total, df, ml):
     """
     q = gram.shape[1]
     found, value, slope, hessian, converged, _ = newton(
-        phi, -1, -1, rows, cols, np.eye(q), gram, total, df, ml, iterations
+        phi, NONE, NONE, rows, cols, np.eye(q), gram, total, df, ml, iterations
     )
     if not converged:
         moved = iterations < ITERATIONS and np.any(found != phi)

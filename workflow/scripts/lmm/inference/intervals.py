@@ -6,8 +6,9 @@ import numpy as np
 from scipy import stats
 
 from lmm.core.progress import Progress
-from lmm.inference.newton import criterion, profile_limit
-from lmm.inference.optimum import PLAIN, Optimum, lower
+from lmm.inference.newton import NONE, criterion
+from lmm.inference.optimum import Optimum, lower
+from lmm.inference.profile import profile_limit
 from lmm.inference.wald import errors_at, values_at
 from lmm.likelihood.problem import Problem
 
@@ -45,7 +46,7 @@ def standard_errors(problem: Problem, best: Optimum) -> np.ndarray:
     NaN for every parameter of D where the optimum is singular: a quadratic approximation says nothing there.
     """
     rows, cols, *_ = model = problem.model(np.eye(problem.q))
-    hessian = criterion(best.phi, PLAIN, *model)[3]
+    hessian = criterion(best.phi, NONE, *model)[3]
     pairs = np.array(problem.structure.correlations, dtype=np.int64).reshape(-1, 2)
     _, jacobian = values_at(best.phi, rows, cols, pairs, problem.z_map, problem.y_scale)
     return errors_at(hessian, best.singular, jacobian)
@@ -124,7 +125,7 @@ def profile_intervals(problem: Problem, best: Optimum, level: float) -> tuple[np
             ordered[start:stop, start:stop] = lower(scaled[start:stop, start:stop])
         phi = np.append(ordered[structure.rows, structure.cols], best.phi[-1])
         transform = np.ascontiguousarray((back * unit)[:, order])
-        pair = PLAIN
+        pair = int(NONE)
         if kind == "sigma":
             at, edges = len(phi) - 1, (-np.inf, np.inf)
         else:

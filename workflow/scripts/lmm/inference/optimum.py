@@ -23,7 +23,6 @@ from lmm.likelihood.problem import Problem, Structure
 
 ROUNDING = 8 * np.finfo(float).eps  # of a sum of squares, relative; errors of its terms largely cancel
 DIGITS = 1e-4  # of the residual sd, relative: what rounding may change it by
-PLAIN = -1  # no correlation among the coordinates
 WATCHED = 1_000_000  # groups x q^2 from which an optimum takes seconds
 
 

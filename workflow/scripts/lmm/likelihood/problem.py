@@ -50,7 +50,7 @@ def layout(blocks: tuple[tuple[str, ...], ...]) -> Structure:
         spans.append((start, stop))
         free += [(a, b) for a in range(start, stop) for b in range(start, a + 1)]
         start = stop
-    rows, cols = np.array(free).T
+    rows, cols = np.array(free).T.copy()  # contiguous for any number: a kernel is compiled for each layout
     return Structure(tuple(name for block in blocks for name in block), tuple(spans), rows, cols)
 
 

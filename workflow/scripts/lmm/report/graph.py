@@ -11,11 +11,14 @@ from lmm.core.store import plain
 from lmm.results.base import Reported
 
 # In the middle of the engines' lanes; every other stage has a lane of its own, those that are none of these below.
-SHARED = ("data", "moments", "replicates", "performance", "comparison", "figures", "report")
+SHARED = ("data", "moments", "replicates", "performance", "search", "comparison", "figures", "report")
 ENGINES = ("ols", "mixedlm", "reml", "pymc")
 CHECKS = ("influence", "criticism", "calibration")
 # Rules whose name is not their stage's.
-STAGE = {"simulate": "data", "ingest": "data", "recovery": "performance", "recovery_figures": "figures"}
+STAGE = {
+    "simulate": "data", "ingest": "data", "recovery": "performance", "recovery_figures": "figures",
+    "search_figures": "figures",
+}  # fmt: skip
 WIDE, HIGH, ROW, ACROSS = 88, 38, 52, 760  # of a box, of a lane, of the picture, in its own units
 MARGIN = 7  # above the first lane
 

@@ -6,6 +6,7 @@ from unicodedata import normalize
 
 from lmm.core import engines
 from lmm.results.replicated import Recovered
+from lmm.results.searched import Searched
 from lmm.results.study import Results
 
 ENTRIES = {
@@ -92,6 +93,24 @@ PERFORMANCE = {
   doi = {10.1186/1471-2288-14-129}
 }""",
 }
+SEARCH = {
+    "green2016": """@article{green2016,
+  author = {Green, Peter and MacLeod, Catriona J.},
+  title = {{SIMR}: An {R} package for power analysis of generalized linear mixed models by simulation},
+  journal = {Methods in Ecology and Evolution}, year = {2016}, volume = {7}, number = {4}, pages = {493--498},
+  doi = {10.1111/2041-210X.12504}
+}""",
+    "chalmers2024": """@article{chalmers2024,
+  author = {Chalmers, R. Philip},
+  title = {Solving variables with {Monte} {Carlo} simulation experiments: A stochastic root-solving approach},
+  journal = {Psychological Methods}, year = {2024}, doi = {10.1037/met0000689}
+}""",
+    "zimmer2023": """@article{zimmer2023,
+  author = {Zimmer, Felix and Debelak, Rudolf},
+  title = {Simulation-based design optimization for statistical power: Utilizing machine learning},
+  journal = {Psychological Methods}, year = {2023}, doi = {10.1037/met0000611}
+}""",
+}
 CALIBRATION = {
     "talts2018": """@misc{talts2018,
   author = {Talts, Sean and Betancourt, Michael and Simpson, Daniel and Vehtari, Aki and Gelman, Andrew},
@@ -120,7 +139,7 @@ def cited_replicated(studies: Iterable[Recovered]) -> list[str]:
     return keys + (list(CALIBRATION) if any("calibration" in study.tables for study in studies) else [])
 
 
-def used(studies: Iterable[Results | Recovered]) -> list[str]:
+def used(studies: Iterable[Results | Recovered | Searched]) -> list[str]:
     """Keys of the entries that these studies rest on."""
     studies = list(studies)
     names = {name for results in studies for name in results.fits}
@@ -138,6 +157,7 @@ def used(studies: Iterable[Results | Recovered]) -> list[str]:
     if any("sensitivity" not in note.get("left_out", "sensitivity") for note in notes):
         keys.append("kallioinen2024")
     keys += cited_replicated([study for study in studies if isinstance(study, Recovered)])
+    keys += list(SEARCH) if any(isinstance(study, Searched) for study in studies) else []
     return [*keys, "molder2021"]
 
 
@@ -152,7 +172,7 @@ def formatted(keys: Iterable[str]) -> list[str]:
 
 
 FAMILIES = (engines.POOLED, engines.EXACT, engines.LIKELIHOOD, engines.BAYES)
-ALL = ENTRIES | PERFORMANCE | CALIBRATION
+ALL = ENTRIES | PERFORMANCE | SEARCH | CALIBRATION
 ACCENTS = {'"': "\u0308", "'": "\u0301", "v": "\u030c"}
 
 

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from lmm.core.store import plain, read_json, write_json, write_text
 from lmm.core.words import label, listed
-from lmm.report import adequacy, answer, graph, methods, recovery, references, sections
+from lmm.report import adequacy, answer, graph, methods, recovery, references, search, sections
 from lmm.report.figures.svg import panels
 from lmm.report.page import assemble
 from lmm.report.tables import documents
@@ -21,6 +21,7 @@ from lmm.report.tables.paper import Paper
 from lmm.report.text import quote
 from lmm.report.verdicts import headline
 from lmm.results import replicated as recovered
+from lmm.results import searched as search_results
 from lmm.results.study import Results, read
 
 
@@ -56,8 +57,8 @@ def render(
         Name -> settings as plain types: title, formula, engines, conf_level, configuration (the study's, validated).
     paths : mapping
         `<study>/<input>` -> path, inputs as `results.read` names them (for a study with replicates, which has
-        `performance` among them, as `recovered.read` does), and `<study>/figures`, the directory that
-        `figures.write` filled.
+        `performance` among them, as `recovered.read` does, with a search, which has `answer`, as
+        `search_results.read` does), and `<study>/figures`, the directory that `figures.write` filled.
     settings : mapping
         The report's: title.
     provenance : mapping
@@ -73,6 +74,10 @@ def render(
             results = recovered.read(name, own, mine)
             shown.append(recovery.study(results, _figures(directory), provenance))
             headlines[name] = recovery.headline(results)
+        elif "answer" in mine:
+            results = search_results.read(name, own, mine)
+            shown.append(search.study(results, _figures(directory), provenance))
+            headlines[name] = search.headline(results)
         else:
             results = read(name, own, mine)
             shown.append(_study(results, directory, provenance))
@@ -116,7 +121,9 @@ def _headline(studies: list) -> str:
     """What the report is about, if no title is given: a single study's title; a question where there is a truth."""
     if len(studies) == 1:
         return studies[0].title
-    if any(isinstance(study, recovered.Recovered) or study.truth for study in studies):
+    if any(
+        isinstance(study, recovered.Recovered | search_results.Searched) or study.truth for study in studies
+    ):
         return "Do the models recover the variances?"
     return "Linear mixed models by several engines"
 

@@ -211,7 +211,11 @@ def predictor_drawn(how: Predictor, levels: int, codes: np.ndarray, rng: np.rand
     (N,) array
     """
     if how.distribution == "sequence":
-        return how.start + how.step * pd.Series(codes).groupby(codes).cumcount().to_numpy(np.float64)
+        order = np.argsort(codes, kind="stable")
+        counts = np.bincount(codes)
+        place = np.empty(len(codes))  # of a row within its level
+        place[order] = np.arange(len(codes)) - np.repeat(np.cumsum(counts) - counts, counts)
+        return how.start + how.step * place
     size = levels if how.between else len(codes)
     if how.distribution == "normal":
         values = rng.normal(how.mean, how.sd, size)

@@ -1,0 +1,320 @@
+"""A study's search from its settings: where replicates come from, and the tables of what was found."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from lmm.config.designs import label, point
+from lmm.config.search import Search, cost_of
+from lmm.config.search_checks import check_terms
+from lmm.config.simulation import Simulation
+from lmm.core.errors import StudyError
+from lmm.core.streams import design_key
+from lmm.data.rows import read_terms
+from lmm.engines import reml
+from lmm.likelihood.problem import layout
+from lmm.moments.moments import Moments
+from lmm.recovery import compact, job, sums
+from lmm.recovery.curve import reached
+from lmm.recovery.data import estimates_of, root_of, truth_of_values
+from lmm.recovery.search import ENOUGH, Design, Found, Measured, Space, search
+from lmm.simulation.resized import Resized
+
+AT_NULL = 4000  # replicates of the Type I error: an MCSE of 0.0034 at 5 %
+MOST_DRAWN = 200  # points of a curve
+SUMMED = {"interval_width": "width"}
+
+
+class Source(NamedTuple):
+    """What `compact.Design` takes of a design: replicates, and what they are simulated from."""
+
+    replicates: Any
+    truth: Mapping[str, Any]
+
+    def compact(self) -> Any:
+        """Replicates for the compiled path."""
+        return self.replicates
+
+    def parameters_in_words(self) -> Mapping[str, Any]:
+        """fixed, sd, corr and sigma that every replicate is simulated from."""
+        return self.truth
+
+
+Sources = Callable[[Mapping[str, float], Design], tuple[str, Any, Mapping[str, Any]]]
+
+
+def of_simulation(settings: Mapping[str, Any]) -> Sources:
+    """Simulated designs: fixed effects and a size -> key, source, engines, as a recovery study has them."""
+    varied = Search.from_plain(settings["search"]).varied
+
+    def source(truth: Mapping[str, float], at: Design) -> tuple[str, Any, Mapping[str, Any]]:
+        plain = dict(settings["simulate"])
+        plain |= {name: at[k] for k, name in enumerate(("groups", "rows_per_group")) if name in varied}
+        if truth:
+            known = plain.get("fixed") or dict.fromkeys(settings["fixed"], 0.0)
+            plain["fixed"] = known | dict(truth)
+        design = point(Simulation.from_plain(plain), {})
+        sources, engines = job.simulated(settings, [design.plain()])
+        return design.key, sources[design.key], engines
+
+    return source
+
+
+def of_pilot(settings: Mapping[str, Any], paths: Mapping[str, Any]) -> Sources:
+    """Own data with other numbers of groups: the same, simulated from reml's estimates.
+
+    Parameters
+    ----------
+    settings : mapping
+        Of the search's stage.
+    paths : mapping
+        moments, moments_details, design.
+
+    Raises
+    ------
+    StudyError
+        The search is of a term that the data do not have, or the moments do not say how groups differ.
+    """
+    terms = {text: read_terms(paths["design"], text) for text in settings["formulas"]}
+    model, wanted = terms[settings["formula"]], Search.from_plain(settings["search"])
+    check_terms(wanted, model, terms[settings["engines"][wanted.engine]["formula"]])
+    moments = Moments.read(paths["moments"], paths["moments_details"])
+    if not moments.whole:
+        what = f"{moments.n_groups:,} groups: too many for each to be drawn again; expected a pilot study"
+        raise StudyError("data", what)
+    _, best = reml.fit(moments, model.fixed, model.blocks, profile=False, ranef=False)
+    structure = layout(model.blocks)
+    values, p = estimates_of(best, structure)[0], len(model.fixed)
+    engines = job.engines(settings, terms)
+
+    def source(truth: Mapping[str, float], at: Design) -> tuple[str, Any, Mapping[str, Any]]:
+        own = values.copy()
+        for term, value in truth.items():
+            own[model.fixed.index(term)] = value
+        key = design_key({"data": True, "groups": at[0], "fixed": dict(truth)})
+        root = root_of(structure, own[p:])
+        drawn = Resized(
+            moments, at[0], model.fixed, own[:p], model.random, root, own[-1], settings["seed"], key
+        )
+        said = truth_of_values(model, structure, own, np.zeros((0, len(structure.random))), np.zeros(0))
+        return key, Source(drawn, said), engines
+
+    return source
+
+
+class Evaluator:
+    """Replicates of designs in one scenario, more of them whenever they are asked for.
+
+    Parameters
+    ----------
+    sources : callable
+        From `of_simulation` or `of_pilot`.
+    truth : mapping
+        Fixed effects of the scenario.
+    wanted : Search
+    measure : str
+        As `sums.measures` calls it.
+    level : float
+        Of the intervals.
+    """
+
+    def __init__(
+        self, sources: Sources, truth: Mapping[str, float], wanted: Search, measure: str, level: float
+    ):
+        self.sources, self.truth, self.wanted, self.measure, self.level = (
+            sources,
+            truth,
+            wanted,
+            measure,
+            level,
+        )
+        self._designs: dict[Design, tuple[str, compact.Design]] = {}
+        self._parts: dict[Design, list[tuple[pd.DataFrame, pd.DataFrame]]] = {}
+        self._drawn: dict[Design, int] = {}
+
+    def __call__(self, at: Design, count: int) -> Measured:
+        """All replicates of a design after `count` more."""
+        if at not in self._designs:
+            key, source, engines = self.sources(self.truth, at)
+            self._designs[at] = key, compact.Design(source, engines, self.level)
+        key, design = self._designs[at]
+        first = self._drawn.get(at, 0)
+        self._drawn[at] = first + count
+        parts, name = self._parts.setdefault(at, []), self.wanted.engine
+        with np.errstate(all="ignore"):
+            parts += [sums.of_block(key, block, name) for block in design.blocks(first, first + count)]
+        whole = sums.added(pd.concat([own for own, _ in parts]))
+        own = whole[(whole["subset"] == "usable") & (whole["term"] == self.wanted.term)]
+        measures = sums.measures(own, own["effect"].iloc[0], self.wanted.term)
+        estimate, mcse, n = (float(value[0]) for value in measures[self.measure])
+        ended = pd.concat([own for _, own in parts]).groupby("status")["count"].sum()
+        failed = sum(int(ended.get(status, 0)) for status in compact.STATUSES[2:])
+        return Measured(estimate, mcse, int(n), first + count, failed, int(ended.get("singular", 0)), key)
+
+
+def run(
+    settings: Mapping[str, Any], paths: Mapping[str, Any]
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    """The search of a study.
+
+    Parameters
+    ----------
+    settings : mapping
+        formula, formulas, conf_level, seed, engines, simulate (None for own data), fixed (terms of the formula),
+        search.
+    paths : mapping
+        Of own data: as for `of_pilot`.
+
+    Returns
+    -------
+    designs, curves, null, answer
+        search.csv, curve.csv, null.csv and answer.json.
+    """
+    wanted, level = Search.from_plain(settings["search"]), settings["conf_level"]
+    simulate = settings["simulate"]
+    sources = of_simulation(settings) if simulate else of_pilot(settings, paths)
+    groups, rows = _bounds(wanted, simulate)
+    text = wanted.cost
+    space = Space.between(groups, rows, None if text is None else lambda n, m: cost_of(text, n, m))
+    null = [_null(sources, wanted, level, (groups[0], rows[0]))] if wanted.measure == "power" else []
+    found: list[Found] = []
+    measure = SUMMED.get(wanted.measure, wanted.measure)
+    for truth in wanted.truths:
+        evaluate = Evaluator(sources, truth, wanted, measure, level)
+        known = [(found[0].best, ENOUGH)] if found else []
+        own = search(space, evaluate, wanted.measure, wanted.goal, wanted.tolerance, wanted.at_most, known)
+        found.append(own)
+    if null and found[0].best != (groups[0], rows[0]):
+        null.append(_null(sources, wanted, level, found[0].best))
+    each = _rows_per_group(wanted, simulate)
+    pairs = list(zip(wanted.truths, found, strict=True))
+    designs = pd.concat([_designs(k, truth, own, wanted, each) for k, (truth, own) in enumerate(pairs)])
+    curves = pd.concat([_curve(k, own, space, each) for k, own in enumerate(found)])
+    checked = pd.DataFrame(null, columns=list(NULL)).assign(
+        rows_per_group=lambda t: t["rows_per_group"].map(each)
+    )
+    scenarios = [_scenario(truth, own, found[0], space, wanted, each) for truth, own in pairs]
+    about = {"vary": wanted.varied, "between": {name: list(ends) for name, ends in wanted.bounds.items()}}
+    about |= {"measure": wanted.measure, "term": wanted.term, "engine": wanted.engine, "target": wanted.goal}
+    about |= {"cost": text, "tolerance": wanted.tolerance, "at_most": wanted.at_most, "conf_level": level}
+    return designs, curves, checked, about | {"status": found[0].status, "scenarios": scenarios}
+
+
+NULL = (
+    "groups",
+    "rows_per_group",
+    "design",
+    "replicates",
+    "failed",
+    "singular",
+    "n_used",
+    "estimate",
+    "mcse",
+)
+
+
+def _null(sources: Sources, wanted: Search, level: float, at: Design) -> tuple:
+    """The Type I error of the test where the effect is 0, all else as the search assumes."""
+    evaluate = Evaluator(sources, wanted.truths[0] | {wanted.term: 0.0}, wanted, "type_1_error", level)
+    own = evaluate(at, AT_NULL)
+    return (*at, own.key, own.replicates, own.failed, own.singular, own.n, own.estimate, own.mcse)
+
+
+def _bounds(wanted: Search, simulate: Mapping[str, Any] | None) -> tuple[Design, Design]:
+    """Bounds of groups and of rows per group; equal where that is not varied, 1 where rows differ between groups."""
+    groups, rows = wanted.bounds.get("groups"), wanted.bounds.get("rows_per_group")
+    if simulate is None:
+        return groups, (1, 1)
+    own = Simulation.from_plain(simulate)
+    each = own.group_rows if isinstance(own.group_rows, int) else 1
+    return groups or (own.n_groups, own.n_groups), rows or (each, each)
+
+
+def _rows_per_group(wanted: Search, simulate: Mapping[str, Any] | None) -> Callable[[int], Any]:
+    """Rows per group as tables say them: a number, or how they are drawn; nothing of own data."""
+    if simulate is None:
+        return lambda m: None
+    own = Simulation.from_plain(simulate).group_rows
+    if "rows_per_group" in wanted.varied or isinstance(own, int):
+        return lambda m: m
+    return lambda m: label(own.plain())
+
+
+def _designs(scenario: int, truth: Mapping[str, float], found: Found, wanted: Search, each) -> pd.DataFrame:
+    """A row for each design that was simulated, smallest first."""
+    at = np.array(list(found.designs))
+    own = list(found.designs.values())
+    table = pd.DataFrame(
+        {"scenario": scenario, "groups": at[:, 0], "rows_per_group": [each(m) for m in at[:, 1]]}
+    )
+    for term, value in truth.items():
+        table[f"fixed__{term}"] = value
+    if wanted.cost is not None:
+        table["cost"] = cost_of(wanted.cost, at[:, 0].astype(float), at[:, 1].astype(float))
+    table["design"], table["measure"] = [one.key for one in own], wanted.measure
+    for name in ("replicates", "failed", "singular"):
+        table[name] = [getattr(one, name) for one in own]
+    table["n_used"] = [one.n for one in own]
+    table["estimate"], table["mcse"] = [one.estimate for one in own], [one.mcse for one in own]
+    table["fitted"], table["used"] = found.curve.value(at)[0], found.curve.used
+    return table.iloc[np.lexsort((at[:, 0], at[:, 1]))]
+
+
+def _line(found: Found, space: Space) -> np.ndarray:
+    """Designs of the curve: through the answer, as far as the designs that its fit used; (k, 2)."""
+    best = int(np.flatnonzero((space.designs == found.best).all(axis=1))[0])
+    line = space.designs[space.along(best)]
+    sizes = found.curve.size(np.array(list(found.designs))[found.curve.used])
+    own = found.curve.size(line)
+    near = np.flatnonzero((own >= sizes.min() * (1 - 1e-9)) & (own <= sizes.max() * (1 + 1e-9)))
+    return line[near[np.unique(np.linspace(0, len(near) - 1, MOST_DRAWN).round().astype(int))]]
+
+
+def _curve(scenario: int, found: Found, space: Space, each) -> pd.DataFrame:
+    at = _line(found, space)
+    value, low, high = found.curve.value(at)
+    names = {"groups": at[:, 0], "rows_per_group": [each(m) for m in at[:, 1]]}
+    return pd.DataFrame(
+        {"scenario": scenario, **names, "estimate": value, "conf_low": low, "conf_high": high}
+    )
+
+
+def _scenario(
+    truth: Mapping[str, float], found: Found, assumed: Found, space: Space, wanted: Search, each
+) -> dict[str, Any]:
+    """What answer.json says of a scenario."""
+    at = np.array([found.best])
+    value, low, high = (float(own[0]) for own in found.curve.value(at))
+    said: dict[str, Any] = {"fixed": dict(truth), "status": found.status, "groups": found.best[0]}
+    said |= {
+        "rows_per_group": each(found.best[1]),
+        "low": found.low,
+        "high": found.high,
+        "exact": found.exact,
+    }
+    if wanted.cost is not None:
+        said["cost"] = float(cost_of(wanted.cost, *map(float, found.best)))
+        said["frontier"] = _frontier(found, space, wanted)
+    said |= {"value": value, "value_low": low, "value_high": high, "replicates": found.replicates}
+    own = found.designs.values()
+    said |= {name: sum(getattr(one, name) for one in own) for name in ("failed", "singular")}
+    curve = found.curve
+    said["fit"] = {"designs": int(curve.used.sum()), "chi2": curve.chi2, "df": curve.df, "p": curve.p}
+    for name, design in (("simulated", found.best), ("at_answer", assumed.best)):
+        if (one := found.designs.get(design)) is not None:
+            said[name] = {"estimate": one.estimate, "mcse": one.mcse, "replicates": one.replicates}
+    return said
+
+
+def _frontier(found: Found, space: Space, wanted: Search) -> list[dict[str, Any]]:
+    """Of each number of rows per group the fewest groups that reach the target, and their cost."""
+    there = space.designs[reached(wanted.measure, found.curve.value(space.designs)[0], wanted.goal)]
+    out = []
+    for m in np.unique(there[:, 1]):
+        n = int(there[there[:, 1] == m, 0].min())
+        out.append(
+            {"rows_per_group": int(m), "groups": n, "cost": float(cost_of(wanted.cost, float(n), float(m)))}
+        )
+    return out

@@ -1,0 +1,59 @@
+"""Replicates of a user's own design with another number of groups: a pilot study made larger, or smaller.
+
+Of n groups, every group of the pilot data is there n // J times, and n % J of them once more, drawn anew for each
+replicate: with n = J it is the design itself, with a multiple of J what simr's `extend` makes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from lmm.core.streams import repeated
+from lmm.moments.moments import Moments
+from lmm.simulation.batch import Drawn, OwnReplicates
+from lmm.simulation.moments import prepare
+
+
+class Resized(OwnReplicates):
+    """Replicates with `n_groups` groups; see `OwnReplicates`.
+
+    Parameters
+    ----------
+    moments : Moments
+        Of the pilot data, each group's whole Gram matrix in them.
+    n_groups : int
+    fixed, beta, random, root, sigma : as for `OwnReplicates`
+    seed : int
+    key : str
+        The design's.
+    """
+
+    def __init__(
+        self, moments: Moments, n_groups: int, fixed: Sequence[str], beta, random: Sequence[str], root, sigma,
+        seed: int, key: str,
+    ):  # fmt: skip
+        self._pilot, (copies, self._more) = moments, divmod(n_groups, moments.n_groups)
+        self._all = np.tile(np.arange(moments.n_groups), copies)
+        self._chosen = repeated(seed, key, "groups")
+        super().__init__(prepare(self.moments(0)), fixed, beta, random, root, sigma, seed, key)
+
+    def moments(self, replicate: int) -> Moments:
+        """Moments of a replicate's groups; their response is the pilot's."""
+        pilot, at = self._pilot, self._all
+        if self._more:
+            chosen = self._chosen.at(replicate).permutation(pilot.n_groups)[: self._more]
+            at = np.concatenate([at, np.sort(chosen)])
+        gram = pilot.gram[at]
+        levels = np.arange(1, len(at) + 1).astype(str).astype(object)
+        return replace(pilot, levels=levels, n=pilot.n[at], gram=gram, total=gram.sum(axis=0))
+
+    def draw(self, replicate: int) -> Drawn:
+        """One replicate; from 0."""
+        if self._more:
+            self.made = prepare(self.moments(replicate))
+            m1 = self.made.half.shape[2]
+            self.n_rows = self.made.moments.n_rows
+            self._gram[:, :, :-1] = self.made.b
+            self._total[:m1, :m1] = self.made.moments.total[:m1, :m1]
+        return super().draw(replicate)
