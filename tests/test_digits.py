@@ -12,7 +12,7 @@ import pytest
 from lmm.core.errors import StudyError
 from lmm.criticism.influence import influence
 from lmm.data import ingest
-from lmm.engines import reml
+from lmm.engines import reml, several_reml
 from lmm.inference import estimable
 from lmm.inference.optimum import optimum
 from lmm.likelihood.by_group import by_group, log_densities
@@ -25,6 +25,7 @@ from lmm.moments.moments import Moments
 from lmm.moments.pilot import basis_of
 from lmm.moments.stage import of_rows
 from lmm.simulation.moments import draw, prepare
+from several import model_of
 
 INTERCEPTS, SLOPES, APART = "y ~ t + (1 | g)", "y ~ t + (t | g)", "y ~ t + (t || g)"
 # The criterion keeps ten digits, of which an sd gets about nine.
@@ -312,3 +313,24 @@ def test_a_response_that_groups_and_predictors_determine_is_refused(formula, noi
         "d.csv: column 'y': determined by the groups of 'g' and t: what they leave"
     )
     assert "; expected a response that varies within groups" in str(error.value)
+
+
+@pytest.mark.parametrize("levels", [(10, 10), (40, 12), (12, 40)])
+def test_crossed_factors_that_differ_a_thousandfold_are_the_closed_form(levels):
+    """Balanced two-way analysis of variance, one row per cell."""
+    rng = np.random.default_rng(3)
+    a, b = levels
+    cells = 1e3 * (rng.normal(size=(a, 1)) + rng.normal(size=(1, b))) + rng.normal(size=(a, b))
+    names = [f"{k:02d}" for k in range(40)]
+    frame = pd.DataFrame({"g": np.repeat(names[:a], b), "h": np.tile(names[:b], a), "y": cells.ravel()})
+    model = model_of(frame, "y ~ 1 + (1 | g) + (1 | h)")
+    fit, _, best = several_reml.fit(model.moments, model.terms.fixed, model.blocks, profile=False)
+    assert fit.diagnostics.status == "ok", fit.diagnostics.message
+    y = cells.astype(np.longdouble)
+    rows, columns = y.mean(axis=1, keepdims=True), y.mean(axis=0, keepdims=True)
+    within = ((y - rows - columns + y.mean()) ** 2).sum() / ((a - 1) * (b - 1))
+    sds = [np.sqrt(rows.var(ddof=1) - within / b), np.sqrt(columns.var(ddof=1) - within / a)]
+    assert best.sigma == pytest.approx(float(np.sqrt(within)), rel=1e-6)
+    # sums of squares 1e6 times as large as what is left give the criterion a noise of about 1e-8, and it rises by
+    # some J times the square of an sd's relative error
+    assert [float(root[0, 0]) for root in best.roots] == pytest.approx([float(sd) for sd in sds], rel=1e-5)
