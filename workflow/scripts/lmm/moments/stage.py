@@ -11,7 +11,8 @@ from lmm.core.progress import Progress
 from lmm.data import checks, finite, ingest
 from lmm.data.levels import encode, level_names
 from lmm.model.design import Design, build
-from lmm.model.formula import Formula, parse, together
+from lmm.model.formula import parse, together
+from lmm.model.parts import Formula
 from lmm.moments import pilot
 from lmm.moments.accumulate import accumulate, compute, keeps_whole, merge
 from lmm.moments.centred import cancels, merge_factors, refined
