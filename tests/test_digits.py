@@ -24,6 +24,7 @@ from lmm.moments.centred import cancels, merge_factors, refined
 from lmm.moments.moments import Moments
 from lmm.moments.pilot import basis_of
 from lmm.moments.stage import of_rows
+from lmm.prediction.predict import predict
 from lmm.simulation.moments import draw, prepare
 from several import model_of
 
@@ -210,6 +211,17 @@ def test_intervals_and_standard_errors_scale_with_the_ratio():
     means = table(1e7).groupby("g")["y"].mean()
     np.testing.assert_allclose(fit.ranef["estimate"], means - means.mean(), rtol=1e-7)
     assert best.exact
+
+
+def test_predictions_have_the_errors_of_the_closed_form():
+    """Balanced: of a new group's mean, and of one in the data, whose own mean says all but sigma^2 / n."""
+    frame = table(1e7)
+    moments, fit, best = fitted(INTERCEPTS, frame)
+    terms = build(parse(INTERCEPTS), frame).terms
+    rows = pd.DataFrame({"source": "d.csv", "row": [1, 2], "level": ["new", "g03"], "estimable": True})
+    found = predict(fit, moments, terms, np.array([[1.0, 2.5], [1.0, 2.5]]), rows, 0.95)
+    new = math.sqrt(best.root[0, 0] ** 2 * 31 / 30 + best.sigma**2 / 180)
+    assert found["std_error"].tolist() == pytest.approx([new, best.sigma / math.sqrt(6)], rel=1e-6)
 
 
 @pytest.mark.parametrize("text", [INTERCEPTS, "y ~ I(t * 1) + (1 | g)"])
