@@ -126,7 +126,7 @@ def test_least_squares_is_weighted_and_mixedlm_skipped():
     expected = np.linalg.solve(X.T @ (W * X), X.T @ (W[:, 0] * rows.Reaction))
     found = ols.Fitter({"conf_level": 0.95}, design.terms).fit(task)
     assert found.parameters["estimate"].to_numpy()[:2] == pytest.approx(expected, rel=1e-10)
-    limits = {"conf_level": 0.95, "max_rows": 1000, "max_groups": 100}
+    limits = {"conf_level": 0.95, "max_rows": 1000, "max_groups": 100, "max_dense_rows": 100}
     skipped = mixedlm.Fitter(limits, design.terms).fit(task)
     assert skipped.diagnostics.status == "skipped"
     assert skipped.diagnostics.message == "statsmodels' MixedLM has no weights"
