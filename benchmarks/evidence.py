@@ -1,6 +1,7 @@
 """Keeps what a large study found, as the pipeline itself made it: configuration, tables and figures."""
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from harness import HERE
@@ -29,4 +30,22 @@ def keep(project: Path, study: str, configuration: Path, name: str) -> None:
     results = project / "results" / study
     for path in [*(results / "recovery" / table for table in TABLES), *(results / "figures").glob("*.svg")]:
         if path.exists():
+            shutil.copyfile(path, folder / path.name)
+
+
+def keep_search(project: Path, studies: Iterable[str]) -> None:
+    """Copy searches from a finished run to benchmarks/evidence/search/<study>, beside their configuration.
+
+    Parameters
+    ----------
+    project : Path
+        Where they ran.
+    studies : iterable of str
+        Their names in the configuration.
+    """
+    for study in studies:
+        folder, results = HERE / "evidence" / "search" / study, project / "results" / study
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(results / "search", folder, ignore=shutil.ignore_patterns(".*"))
+        for path in (results / "figures").glob("*.svg"):
             shutil.copyfile(path, folder / path.name)

@@ -59,6 +59,7 @@ LONG = (
     "test_sbc.py::test_a_sign_error_in_the_conditional_of_the_random_effects_is_caught",
     "test_schedulers.py::test_jobs_are_submitted_asked_for_and_come_again_with_more",
     "test_schedulers.py::test_stopped_by_hand_it_cancels_its_jobs",
+    "test_search.py::test_a_pilot_study_from_its_file_to_the_closing_line",
     "test_sentences.py::test_every_sentence_is_true_of_the_tables[MixedLM alone]",
     "test_sentences.py::test_every_sentence_is_true_of_the_tables[a covariate of the groups]",
     "test_sentences.py::test_every_sentence_is_true_of_the_tables[criticised]",

@@ -13,12 +13,11 @@ from lmm.engines.pymc import loo
 from lmm.engines.pymc.coordinates import transformed
 from lmm.engines.pymc.posterior import fixed_draws, given_draws
 from lmm.engines.pymc.priors import resolve
-from lmm.likelihood.by_group import log_densities
+from lmm.likelihood.by_group import by_group, log_densities
 from lmm.likelihood.marginal import log_density, pack_problem
 from lmm.likelihood.problem import problem_of
 from lmm.model.terms import Terms
 from lmm.moments.accumulate import compute
-from lmm.moments.moments import by_group
 
 NAMES = ("Intercept", "x")
 FLAT = {"fixed": "flat", "sd": "uniform(0, 20)", "sigma": "uniform(0, 20)"}
@@ -45,9 +44,7 @@ def test_a_groups_log_density_is_that_of_the_dense_normal(shift, scale):
     roots = np.tril(rng.normal(size=(3, 2, 2))) / np.array([1.0, scale])[:, None]
     roots[2, :, 1] = 0.0  # a singular D
     sigmas = np.array([0.5, 1.5, 3.0])
-    found = log_densities(
-        problem, by_group(moments, terms.fixed, terms.blocks), moments.n, beta, roots, sigmas
-    )
+    found = log_densities(problem, by_group(moments, problem), moments.n, beta, roots, sigmas)
     for s in range(3):
         for j in range(8):
             mine = codes == j
@@ -60,7 +57,8 @@ def test_a_groups_log_density_is_that_of_the_dense_normal(shift, scale):
 
 def test_without_whole_moments_there_are_no_cross_products():
     data = made(5)
-    assert by_group(compute(*data, whole=False), data[0].fixed, data[0].blocks) is None
+    moments = compute(*data, whole=False)
+    assert by_group(moments, problem_of(moments, data[0].fixed, data[0].blocks)) is None
 
 
 # --- leave one group out ---
@@ -95,7 +93,7 @@ def test_loo_is_the_exact_predictive_density_of_the_group_left_out():
         exact.append(logsumexp(values) - logsumexp(grid_posterior(rest, terms)[0]))
     problem = problem_of(moments, terms.fixed, terms.blocks)
     weights = np.exp(values - logsumexp(values)).ravel()
-    gram, runs = by_group(moments, terms.fixed, terms.blocks), []
+    gram, runs = by_group(moments, problem), []
     for _ in range(8):
         t, s = np.unravel_index(rng.choice(len(weights), 4000, p=weights), values.shape)
         roots, sigmas = tau[t][:, None, None].copy(), sigma[s].copy()

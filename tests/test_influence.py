@@ -13,13 +13,13 @@ from lmm.engines import several_reml
 from lmm.inference.intervals import variance_values
 from lmm.inference.optimum import optimum
 from lmm.inference.several_optimum import optimum as several_optimum
+from lmm.likelihood.by_group import by_group
 from lmm.likelihood.problem import problem_of
 from lmm.model.design import build
 from lmm.model.formula import parse
 from lmm.model.terms import Terms
 from lmm.moments import stage
 from lmm.moments.accumulate import compute
-from lmm.moments.moments import by_group
 
 
 def without(data, j):
@@ -104,7 +104,7 @@ def test_one_step_is_the_first_order_of_the_exact_change():
     moments, terms = compute(*data), data[0]
     problem = problem_of(moments, terms.fixed, terms.blocks)
     full = optimum(problem)
-    gram = by_group(moments, terms.fixed, terms.blocks)
+    gram = by_group(moments, problem)
     steps = one_step(problem, gram, moments.n, full)
     change = wide(influence(moments, terms.fixed, terms.blocks)[0], "change")
     for step, exact in zip(steps.T, change.T, strict=True):

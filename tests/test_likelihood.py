@@ -5,7 +5,7 @@ import pytest
 
 import problems
 from lmm.inference.optimum import optimum
-from lmm.likelihood.by_group import log_densities
+from lmm.likelihood.by_group import by_group, log_densities
 from lmm.likelihood.conditional import conditional
 from lmm.likelihood.grouped import differentiate, eliminate, reml_terms
 from lmm.likelihood.grouped_pairs import differentiate_pairs, eliminate_pairs
@@ -14,7 +14,6 @@ from lmm.likelihood.marginal import log_density, pack_problem
 from lmm.likelihood.problem import problem_of
 from lmm.model.terms import Terms
 from lmm.moments.accumulate import compute
-from lmm.moments.moments import by_group
 
 CASES = {
     # sizes, fixed, random, blocks: one row in a group, no intercept, more random than fixed, three effects
@@ -218,9 +217,9 @@ def test_a_model_with_fewer_fixed_effects_than_its_moments(fixed, whole):
     X = W[:, [names.index(name) for name in fixed]]
     assert moments.ols(fixed).beta == pytest.approx(np.linalg.lstsq(X, y, rcond=None)[0], rel=1e-10)
     if whole:
-        gram = by_group(moments, fixed, terms.blocks)
+        problem = problem_of(moments, fixed, terms.blocks)
         density = log_densities(
-            problem_of(moments, fixed, terms.blocks), gram, moments.n,
+            problem, by_group(moments, problem), moments.n,
             best.beta[None], best.root[None], np.array([best.sigma]),
         )  # fmt: skip
         own_rows = codes == 4

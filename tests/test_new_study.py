@@ -340,6 +340,25 @@ def test_crossed_identifiers_are_factors_and_never_predictors(tmp_path):
     assert why["trial"] == "numbers the rows of each group; add it where their order matters"
 
 
+def test_what_is_known_of_a_subject_is_not_the_response(tmp_path):
+    """The one number of lme4's VerbAgg is each subject's anger score; its response is text."""
+    frame = words().drop(columns=["rt", "trial"])
+    frame["anger"] = frame["subject"].str[1:].astype(int) * 3 + 11
+    frame["said"] = np.where(frame.index % 3, "no", "yes")
+    with pytest.raises(StudyError, match="cannot tell the response: none of"):
+        proposed(frame, tmp_path)
+
+
+def test_times_are_no_grouping_factor_where_there_is_another(tmp_path):
+    """Rats on days, both numbers that come back: nlme's BodyWeight."""
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame(
+        [(rat, day) for rat in range(1, 17) for day in range(1, 78, 7)], columns=["rat", "day"]
+    )
+    frame["grams"] = 240 + frame["day"] * 0.6 + rng.normal(0, 3, len(frame)).round(1)
+    assert proposed(frame, tmp_path).formula == "grams ~ day + (day | rat)"
+
+
 def test_classes_with_names_of_their_own_are_nested(tmp_path):
     frame = pupils()
     frame["class"] = frame["school"].astype(str) + frame["class"]

@@ -15,9 +15,10 @@ import pandas as pd
 import pytest
 from jinja2 import Environment, FileSystemLoader
 
+from lmm.core.store import read_json
 from lmm.report.page import TEMPLATES
 from lmm.report.tables import documents, effects
-from lmm.report.tables.paper import Block, Paper, Part
+from lmm.report.tables.paper import Block, Paper, Part, together
 from stages import Run
 
 ODD = ["5 % & more", "a_b {c} \\d", "<i>$x^2$</i>", "#1 ~ [n] | *"]
@@ -147,11 +148,15 @@ def ran(tmp_path_factory):
 
 
 def test_files_have_the_pages_cells(ran):
-    _, page = ran
+    run, page = ran
     for key in ("results", "effects", "tests"):
         rows = same(page, key)
         assert len(rows) > 3
     assert rows[-1][0] == "x_1 & <b> × arm, 50%"
+    slope = next(row for row in page.tables["own-table-effects"] if row[0].startswith("x_1"))
+    assert slope[0] == "x_1 & <b>"
+    (answer,) = read_json(run.base / "summary.json")["studies"].values()
+    assert sum("depends on arm, 50%" in one for one in answer["answer"]) == 1
     names = {row[0] for row in page.tables["own-table-results"]}
     assert "x_1 & <b>" in names
     assert any("<i>$x^2$</i>" in name and "arm, 50%" in name for name in names)
@@ -193,6 +198,19 @@ def test_comparisons_of_models_are_files():
     page = page_of(effects.models(compared()), effects.model_tests(compared()))
     assert same(page, "models")[2][:2] == ["no_x: y ~ 1 + (1 | g)", "3"]
     assert same(page, "model_tests")[1] == ["no_x within full", "ML", "8.50", "1", ".004"]
+
+
+def test_engines_share_columns_unless_a_number_differs_by_as_much_as_is_shown():
+    row = {"estimate": -0.61, "conf_low": -1.06, "conf_high": -0.1650001, "std_error": 0.22}
+    other = row | {"conf_high": -0.1649999}  # rounds to another last digit
+    unknown = row | {"std_error": np.nan}
+    far = row | {"estimate": -0.6097}
+    heads = ("Estimate", "95 % CI")
+    engines = {"a": (heads, {"x": row}), "b": (heads, {"x": other}), "c": (heads, {"x": unknown})}
+    assert together(engines) == [["a", "b", "c"]]
+    assert together({"a": engines["a"], "b": (heads, {"x": far})}) == [["a"], ["b"]]
+    assert together({"a": engines["a"], "b": (("Estimate",), {"x": row})}) == [["a"], ["b"]]
+    assert together({"a": engines["a"], "b": (heads, {"y": row})}) == [["a"], ["b"]]
 
 
 def test_any_text_is_escaped():

@@ -14,6 +14,7 @@ from conftest import ROOT, copy_project
 from lmm.config.load import load
 from lmm.config.search import cost_of
 from lmm.core.store import write_json, write_table
+from lmm.core.words import label
 from lmm.data.levels import encode
 from lmm.model.design import numeric_design
 from lmm.model.formula import parse
@@ -225,8 +226,8 @@ def test_sentences_say_what_the_tables_have(found, tmp_path):
     own, other = searched.scenarios
     said = [line.replace("\xa0", " ") for line in text.answers(searched)]
     assert said[0] == (
-        f"{own['groups']} groups of 5 rows are enough for a power of 80 % for the fixed effect of x by reml (95 % "
-        f"Monte Carlo interval {own['low']} to {own['high']} groups)."
+        f"{own['groups']} groups of 5 rows are enough for a power of 80 % for the fixed effect of x by "
+        f"{label('reml')} (95 % Monte Carlo interval {own['low']} to {own['high']} groups)."
     )
     assert said[1] == (
         f"There, power is {100 * own['value']:.1f} % (95 % Monte Carlo interval {100 * own['value_low']:.1f} to "
@@ -242,7 +243,9 @@ def test_sentences_say_what_the_tables_have(found, tmp_path):
         f"{100 * at['estimate']:.1f} % ± {100 * at['mcse']:.1f} %."
     )
     total = sum(int(searched.tables[name]["replicates"].sum()) for name in ("search", "null"))
-    assert said[4].startswith(f"Of {total:,} simulated data sets and fits, all were usable;")
+    singular = sum(int(searched.tables[name]["singular"].sum()) for name in ("search", "null"))
+    counted = f"{singular:,} singular ones were used" if singular else "none was singular"
+    assert said[4] == f"Of {total:,} fits, none could not be used; {counted}."
     shown = page.study(searched, {}, {"run_times": []})
     assert shown["answer"]["cards"][0].value == f"{own['groups']} groups of 5 rows"
     assert [part["key"] for part in shown["sections"]] == ["search", "null"]
@@ -304,3 +307,41 @@ def test_the_ready_made_configuration_is_whole():
     study = load(yaml.safe_load((ROOT / "config/search.yaml").read_text())).studies["search"]
     assert study.engines == ("reml",)
     assert study.settings.search.truths == [{"x": 0.5}, {"x": 0.6}]
+
+
+def test_intervals_that_are_not_there_are_counted(tmp_path):
+    # the SD of the intercepts is 0.2 beside errors of 1: many estimates are 0 and have no Wald interval
+    study = EXACT | {"simulate": EXACT["simulate"] | {"sd": {"Intercept": 0.2}}}
+    found = run(study, measure="coverage", term="sd__Intercept", target=0.9, between=[8, 12], at_most=2000)
+    table = found[0]
+    missing = int((table["replicates"] - table["failed"] - table["n_used"]).sum())
+    assert missing >= int(table["singular"].sum()) > 0
+    said = text.answers(read("s", {}, artifacts(tmp_path, found)))
+    assert f"{missing:,} usable ones have no interval" in said[-1]
+
+
+def test_two_dimensions_on_the_page(tmp_path):
+    simulate = {"fixed": {"Intercept": 1, "x": 0.5}, "sd": {"Intercept": 1, "x": 1}, "sigma": 2}
+    study = {"formula": "y ~ x + (x | group)", "simulate": simulate, "search": EXACT["search"]}
+    both = {"groups": [5, 120], "rows_per_group": [3, 40]}
+    cost = "50 * groups + 2 * rows"
+    found = run(
+        study,
+        vary=["groups", "rows_per_group"],
+        between=both,
+        cost=cost,
+        measure="rmse",
+        target=0.25,
+        at_most=3000,
+    )
+    searched = read("s", {"formula": study["formula"]}, artifacts(tmp_path, found))
+    own = searched.scenarios[0]
+    least = min(own["frontier"], key=lambda row: row["cost"])
+    assert (least["groups"], least["rows_per_group"]) == (own["groups"], own["rows_per_group"])
+    assert own["cost"] == 50 * own["groups"] + 2 * own["groups"] * own["rows_per_group"]
+    said = text.answers(searched)[0].replace("\xa0", " ")
+    assert "are the cheapest design with an RMSE of at most 0.25 for the fixed effect of x by" in said
+    assert f"(cost {own['cost']:g}; " in said
+    assert list(draw("s", {}, artifacts(tmp_path, found)).figures) == ["curve", "cost"]
+    tables = [table.key for part in page.sections(searched, {}) for table in part["tables"]]
+    assert tables == ["search", "frontier"]

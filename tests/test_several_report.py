@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import made_results
-from lmm.report import figures, sections, verdicts
+from lmm.report import answer, figures, sections, verdicts
 from lmm.report.figures.fits import Fitted
 from lmm.report.text import fits as text
 from lmm.report.text import quote
@@ -55,6 +55,15 @@ def test_residuals_are_what_all_factors_leave(words):
     ]  # fmt: skip
     # sums of five numbers of size 500
     np.testing.assert_allclose(Fitted(results).residuals("reml"), rows["rt"] - fit, atol=1e-10)
+
+
+def test_the_residual_sd_is_said_once(words):
+    *_, results = words
+    said = [one for one in answer.sentences(results) if "SD between levels" in one]
+    assert [one.partition(" is ")[0] for one in said] == [
+        "The SD between levels of subj", "The SD between levels of item"
+    ]  # fmt: skip
+    assert [one.count("residual SD") for one in said] == [1, 0]
 
 
 def test_every_factor_has_its_figures_and_its_section(words):

@@ -225,12 +225,13 @@ def test_what_takes_a_second_is_no_job_where_no_study_is_large(project, change, 
         "recovery",
         "recovery_ranked",
         "recovery_figures",
+        "search_figures",
         "batch_judged",
         "study_report",
         "replicated_report",
         "report",
     }
-    assert local == {"verdict", "pdf", "new_rows"} | (after_fits if short else set())
+    assert local == {"verdict", "pdf", "new_rows", "plan"} | (after_fits if short else set())
 
 
 def test_no_rule_knows_of_a_scheduler():

@@ -251,7 +251,7 @@ def _(f, m):
 def _(f, m):
     others = [t for t in fixed(f.r, ENGINE[m[1]]).index if t not in random_terms(f.r)]
     assert (m[2] is not None) == bool(others) or not drawn(f, "no_pooling")
-    assert all(term in (m[3] or "") for term in others)
+    assert all(f.r.labels.term(term) in (m[3] or "") for term in others)
     assert ("lines join" in m[0]) == drawn(f, "no_pooling")
 
 

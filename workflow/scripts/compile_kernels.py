@@ -36,20 +36,21 @@ def main() -> None:
     print(f"Kernels compiled in {time.perf_counter() - start:.0f} s")
 
 
-def grouped() -> tuple[np.ndarray, np.ndarray, Terms, Moments]:
-    """Response, model matrix, terms and moments of 8 groups."""
+def grouped(apart: float = 1.0) -> tuple[np.ndarray, np.ndarray, Terms, Moments]:
+    """Response, model matrix, terms and moments of 8 groups that differ by so many residual sd's."""
     rng = np.random.default_rng(1)
     codes = np.repeat(np.arange(8), 5)
     W = np.column_stack([np.ones(40), rng.standard_normal(40)])
-    y = W.sum(axis=1) + rng.standard_normal(8)[codes] + rng.standard_normal(40)
+    y = W.sum(axis=1) + apart * rng.standard_normal(8)[codes] + rng.standard_normal(40)
     terms = Terms.one(NAMES, (("Intercept",), ("x",)), "g", NAMES)
     return y, W, terms, compute(terms, y, W, codes, np.array([f"{j}" for j in range(8)]))
 
 
 def one_factor() -> None:
-    """By reml, as data and as a replicate, and by PyMC, with the checks of the posterior."""
+    """By reml, also where groups are far apart and as a replicate, and by PyMC, with the checks of the posterior."""
     _, _, terms, moments = grouped()
     reml.fit(moments, NAMES, (NAMES,))
+    reml.fit(grouped(1e7)[-1], NAMES, terms.blocks)
     replicate(moments)
     settings = Pymc(tune=100, draws=100, priors={"fixed": "flat", "sd": "uniform(0, 100)", "sigma": "flat"})
     options = settings.plain() | {"conf_level": 0.95}

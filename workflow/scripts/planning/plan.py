@@ -130,6 +130,7 @@ def starts(study) -> list[str]:
 
 def _stages(study) -> dict[str, dict[str, Any]]:
     """Settings of each stage, no more than change its artifacts: one that it does not use must not rerun it."""
+    from lmm.config.designs import stream_key
     from lmm.model.formula import parse
 
     texts = [study.formula.text, *(study.formula_for(engine).text for engine in study.engines)]
@@ -166,8 +167,8 @@ def _stages(study) -> dict[str, dict[str, Any]]:
         own = ("formula", "conf_level", "priors", "seed")
         stages["criticism"] = {name: stages[bayes][name] for name in own}
     if study.simulate:
-        design = study.designs[0].key
-        stages["simulate"] = common | {"design": design, "simulate": study.simulate.plain()}
+        streams = stream_key(study.simulate)
+        stages["simulate"] = common | {"design": streams, "simulate": study.simulate.plain()}
     else:
         every = list(dict.fromkeys([*formulas, *models.values()]))
         own = study.settings.plain()

@@ -17,7 +17,8 @@ from lmm.core import engines
 from lmm.core.errors import StudyError
 from lmm.core.store import read_json
 from lmm.model.design import Terms, numeric_design
-from lmm.model.formula import Formula, parse
+from lmm.model.formula import parse
+from lmm.model.parts import Formula
 from lmm.model.priors import Prior, parse_prior
 
 BRACES = re.compile(r"\{[^{}]+\}")  # what Snakemake takes for a wildcard

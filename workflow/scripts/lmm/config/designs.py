@@ -61,6 +61,16 @@ def point(settings: Simulation, values: dict[str, Any]) -> DesignPoint:
     return DesignPoint(design_key(canonical), values, settings)
 
 
+def stream_key(settings: Simulation) -> str:
+    """What a design's random streams are addressed by: the key of the same design with normal effects and errors.
+
+    Designs that differ in these shapes alone share groups, predictors and all draws that have the same shape.
+    """
+    shapes = ("random_effects", "errors")
+    canonical = settings.model_dump(mode="json", exclude_defaults=True, exclude={*SINGLE, *shapes})
+    return design_key(canonical)
+
+
 def axes(simulate: Mapping[str, Any], path: tuple = ()) -> Iterator[tuple[tuple, list]]:
     """Key paths of the lists that cross, in the order of the configuration."""
     for key, value in simulate.items():

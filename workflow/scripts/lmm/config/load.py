@@ -34,7 +34,8 @@ from lmm.config.study import Configuration, Criterion, Report, StudySettings, Un
 from lmm.core import engines
 from lmm.core.errors import StudyError
 from lmm.core.streams import design_key
-from lmm.model.formula import Formula, parse
+from lmm.model.formula import parse
+from lmm.model.parts import Formula
 
 NAME = re.compile(r"[a-z0-9_-]+")
 

@@ -6,7 +6,7 @@ from lmm.config.designs import DesignPoint
 from lmm.config.study import StudySettings
 from lmm.core import engines
 from lmm.core.errors import StudyError
-from lmm.model.formula import Formula
+from lmm.model.parts import Formula
 
 # Replicates of a design up to which all that engines estimate is kept, and fits up to which replicates are kept
 MOST_FULL, MOST_KEPT = 10_000, 100_000

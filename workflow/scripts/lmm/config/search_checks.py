@@ -16,7 +16,8 @@ from lmm.core import engines
 from lmm.core.errors import StudyError
 from lmm.core.tidy import RESIDUAL, cor_name, sd_name
 from lmm.model.design import numeric_design
-from lmm.model.formula import Formula, parse
+from lmm.model.formula import parse
+from lmm.model.parts import Formula
 from lmm.model.terms import Terms
 
 ALONE = ("replicates", "models", "effects", "predict", "truth", "designs")

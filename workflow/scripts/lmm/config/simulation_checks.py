@@ -10,7 +10,7 @@ from lmm.config.simulation import Nested, Predictor, Simulation, Sizes
 from lmm.core.errors import StudyError
 from lmm.core.tidy import corr_key
 from lmm.model.design import Terms, numeric_design
-from lmm.model.formula import Formula
+from lmm.model.parts import Formula
 
 # Predictors of any design.
 OTHERS = "normal, uniform or binary"

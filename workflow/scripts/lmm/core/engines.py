@@ -172,6 +172,11 @@ def mixed(names: Iterable[str]) -> list[str]:
     return [name for name in ordered(names) if name not in ENGINES or "ranef" in ENGINES[name].yields]
 
 
+def pooled(name: str) -> bool:
+    """Whether an engine takes the rows as independent."""
+    return name in ENGINES and ENGINES[name].family == POOLED
+
+
 def of_rows() -> list[str]:
     """Engines that cannot be fitted from moments."""
     return [name for name, engine in ENGINES.items() if engine.needs == "rows"]

@@ -6,7 +6,6 @@ certified like it. Above `REFITS` groups only those are left out whose one-step 
 full optimum, O(J) for all groups together) is largest.
 """
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,9 @@ from lmm.core.tidy import group_of
 from lmm.inference.intervals import standard_errors, variance_values
 from lmm.inference.newton import NONE, criterion
 from lmm.inference.optimum import Optimum, fill, optimum
-from lmm.likelihood.by_group import log_densities
+from lmm.likelihood.by_group import by_group, log_densities
 from lmm.likelihood.problem import Problem, problem_of
-from lmm.moments.moments import Moments, by_group
+from lmm.moments.moments import Moments
 
 REFITS = 2_000  # groups; all refits together cost O(J^2): a few seconds there
 CHOSEN = 20  # groups refitted where there are more
@@ -64,11 +63,11 @@ def influence(
     if moments.n_groups < FEWEST:
         about["left_out"] = f"it needs at least {FEWEST} groups"
         return empty, about
-    gram = by_group(moments, fixed, blocks)
+    problem = problem_of(moments, fixed, blocks)
+    gram = by_group(moments, problem)
     if gram is None:
         about["left_out"] = "the groups are too many for the moments that it needs"
         return empty, about
-    problem = problem_of(moments, fixed, blocks)
     full = optimum(problem)
     estimates = _estimates(problem, full)
     errors = np.append(np.sqrt(np.diag(full.cov_beta)), standard_errors(problem, full))
@@ -91,7 +90,7 @@ def influence(
         dtype=object,
     )
     found, status = np.empty((len(which), len(names))), []
-    packed = problem.gram.copy()
+    packed = problem.sums[0].copy()
     for row, j in enumerate(which):
         block, lane = divmod(int(j), packed.shape[3])
         kept = packed[block, :, :, lane].copy()
@@ -125,13 +124,11 @@ def _refit(
 ) -> tuple[np.ndarray, str]:
     """Estimates without a group, whose Gram matrix is `own` and whose lane of `packed` is already 0; its status."""
     q, p = problem.q, problem.p
-    total = problem.total - own[q:, q:]
+    total = problem.sums[1] - own[q:, q:]
     nothing = np.full(p + len(problem.structure.terms), np.nan)
     if problem.n_rows - rows <= p or collinear(total[:p, :p]):
         return nothing, "not estimable"
-    less = replace(
-        problem, gram=packed, total=total, n_rows=problem.n_rows - rows, n_groups=problem.n_groups - 1
-    )
+    less = problem.with_sums(packed, total, problem.n_rows - rows, problem.n_groups - 1)
     best = optimum(less, starts)
     return _estimates(less, best), status_of(best)
 
@@ -172,7 +169,7 @@ def one_step(problem: Problem, gram: np.ndarray, rows: np.ndarray, full: Optimum
     problem : Problem
         The model over moments, in the kernel's coordinates.
     gram : (J, q + p + 1, q + p + 1) array
-        Gram matrices of [Z X y], from `moments.by_group`.
+        Gram matrices of [Z X y], from `by_group.by_group`.
     rows : (J,) int array
         n_j.
     full : Optimum

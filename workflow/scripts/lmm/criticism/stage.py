@@ -17,8 +17,9 @@ from lmm.criticism import predictive, sensitivity
 from lmm.criticism.predictive import Parameters
 from lmm.engines.pymc import loo
 from lmm.engines.pymc.priors import Priors, resolve
+from lmm.likelihood.by_group import by_group
 from lmm.likelihood.problem import Problem, problem_of, roots_of
-from lmm.moments.moments import Moments, by_group
+from lmm.moments.moments import Moments
 
 GROUPS = 10_000  # more groups than this: nothing here is computed
 CHECKS = ("loo", "predictive", "prior_predictive", "sensitivity")
@@ -116,7 +117,7 @@ def criticise(
         own = draws | loo.draws_of(tree["posterior_centred"], tuple(priors.moved), moments.n_groups)
     parameters = _parameters(problem, priors, draws, own)
     found: dict[str, Any] = {}
-    gram = by_group(moments, fixed, blocks)
+    gram = by_group(moments, problem)
     if gram is None:
         left |= dict.fromkeys(("loo", "sensitivity"), "the groups are too many for the moments that it needs")
     else:

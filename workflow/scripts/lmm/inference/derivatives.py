@@ -168,15 +168,14 @@ def given(problem: Problem, factor: np.ndarray, sigma: float) -> Derivatives:
     -------
     Derivatives
     """
-    factor = np.ascontiguousarray(factor)
-    ridge = np.zeros_like(problem.total)
-    _, rss, beta, root, _, _ = reml_terms(problem.gram, problem.total, factor, ridge, False)
+    (gram, total), own = problem.sums, problem.reduced(factor)
+    _, rss, beta, root, _, _ = reml_terms(gram, total, own, np.zeros_like(total), False)
     rows, cols = problem.structure.rows, problem.structure.cols
     m, p = len(rows), problem.p
     shapes = ((m, p, p), (m, m, p, p), (m,), (m, m), (m,), (m, m), (m, p))
     p_, q_, trace, traces, form, forms, moved = (np.zeros(shape) for shape in shapes)
     _over_groups(
-        problem.gram, factor, beta, problem.n_groups, rows, cols,
+        gram, own, beta, problem.n_groups, rows, cols,
         p_, q_, trace, traces, form, forms, moved,
     )  # fmt: skip
     half = np.linalg.solve(root, moved.T)

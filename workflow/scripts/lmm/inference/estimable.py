@@ -7,18 +7,17 @@ import numpy as np
 
 from lmm.core.errors import StudyError
 from lmm.inference.identified import Information, information
-from lmm.likelihood.lanes import unpack
-from lmm.likelihood.problem import problem_of
+from lmm.likelihood.whitened import columns_of, residual_square, rows_of
 from lmm.model.design import Design, sides
 from lmm.model.terms import INTERCEPT, Terms
 from lmm.moments.moments import Moments
 from lmm.moments.several import SeveralMoments, narrowed
 
-# A response of whose variance groups and fixed effects leave no more than this share: sums of squares carry relative
-# errors of about 1e-15, so a residual sd of 1e-7 of the response's cannot be told from rounding.
-DETERMINED = 1e-14
-# Directions of a group's columns, or of X within groups, with less than this share of their square are rounding.
-NO_LENGTH = 1e-10
+# A response of whose variance groups and fixed effects leave no more than this share is determined by them. Where
+# rows were read twice, values' rounding leaves 1e-32, and residual sd's of 1e-8 of the groups' keep their digits;
+DETERMINED = 1e-17
+# else sums of squares carry relative errors of about 1e-15.
+DETERMINED_SUMS = 1e-14
 # A column of which groups leave no more than this share of the square does not vary within them: rounding.
 CONSTANT = 1e-11
 # Of fewer groups the variance between them is hardly determined.
@@ -84,23 +83,15 @@ def _determined(moments: Moments | SeveralMoments, design: Design, where: str) -
     fixed, group = design.terms.fixed, design.terms.group
     own = narrowed(moments, (group,))
     assert isinstance(own, Moments)
-    problem = problem_of(own, fixed, design.terms.blocks)
-    q, p = problem.q, problem.p
-    sums = unpack(problem.gram, problem.n_groups)
-    values, vectors = np.linalg.eigh(sums[:, :, :q])
-    real = values > NO_LENGTH * np.maximum(values[:, -1:], 1e-300)
-    along = np.einsum("jak,jac->jkc", vectors, sums[:, :, q:])
-    along *= np.where(real, 1.0 / np.sqrt(np.where(real, values, 1.0)), 0.0)[:, :, None]
-    left = problem.total - np.einsum("jka,jkb->ab", along, along)
-    size = np.sqrt(np.maximum(np.diag(problem.total)[:p], 1e-300))
-    values, vectors = np.linalg.eigh(left[:p, :p] / np.outer(size, size))
-    inner = values > NO_LENGTH
-    parts = (vectors[:, inner].T @ (left[:p, p] / size)) / np.sqrt(values[inner])
-    df = own.n_rows - int(real.sum()) - int(inner.sum())
+    own = own.within(fixed)
+    columns = columns_of(own.basis, fixed, design.terms.blocks)
+    tops, rest = rows_of(own, columns, sum(map(len, design.terms.blocks)))
+    square, df = residual_square(own, columns, tops, rest)
     if df <= 0:
         return  # no row is left to tell by
-    sd = float(np.sqrt(max(left[p, p] - parts @ parts, 0.0) / df)) * own.basis.y_scale
-    if sd**2 > DETERMINED * own.y_sd**2:
+    sd = float(np.sqrt(square / df)) * own.basis.y_scale
+    least = DETERMINED_SUMS if own.factor is None else DETERMINED
+    if sd**2 > least * own.y_sd**2:
         return
     by = " and ".join([f"the groups of {group!r}", *(name for name in fixed if name != INTERCEPT)])
     what = f"column {design.formula.response!r}: determined by {by}: what they leave has an sd of {sd:.1e}, "

@@ -10,6 +10,7 @@ import numpy as np
 from lmm.core.compiled import kernel
 from lmm.likelihood.curvature import second_terms
 from lmm.likelihood.grouped import reml_terms
+from lmm.likelihood.whitened import without_floor
 
 # numbers of a NumPy type: numba compiles a function once more for each Python number that it is given as a constant
 NONE = np.int64(-1)  # no coordinate
@@ -32,8 +33,9 @@ def criterion(phi, pair, rows, cols, transform, gram, total, df, ml):
         negative then (the criterion is infinite): with one of them below 0 the correlation is -r.
     rows, cols : (t,) int arrays
         Places of the free elements.
-    transform : (q, q) array
-        The kernel's Lambda is transform @ L / sigma.
+    transform : (q, q) or (q, q + k) array
+        A root of D / sigma^2 is transform[:, :q] @ L / sigma in the kernel's coordinates. Behind it a root of the
+        floor, which is subtracted from D / sigma^2 in the kernel's Lambda (`likelihood.whitened`).
     gram : packed (blocks, q, q + p + 1, lanes) array
         A_j, B_j and c_j of each group, by `lanes.pack`; kernel's coordinates.
     total : (p + 1, p + 1) array
@@ -70,13 +72,18 @@ def criterion(phi, pair, rows, cols, transform, gram, total, df, ml):
     for e in range(t):
         for a in range(q):
             factor[a, cols[e]] += transform[a, rows[e]] * elements[e] / sigma
-    logdet, rss, beta, root, d_logdet, d_rss = reml_terms(gram, total, factor, np.zeros_like(total), True, ml)
+    own = factor
+    if transform.shape[1] > q:
+        own, found = without_floor(factor, np.ascontiguousarray(transform[:, q:]))
+        if not found:
+            return np.inf, gradient, slope, hessian
+    logdet, rss, beta, root, d_logdet, d_rss = reml_terms(gram, total, own, np.zeros_like(total), True, ml)
     s2 = sigma * sigma
     value = df * np.log(2.0 * np.pi * s2) + logdet + rss / s2
     if not np.isfinite(value):
         return np.inf, gradient, slope, hessian
     slope += d_logdet + d_rss / s2
-    d2_logdet, d2_rss, _ = second_terms(gram, factor, beta, root, ml)
+    d2_logdet, d2_rss, _ = second_terms(gram, own, beta, root, ml)
     _chain(elements, rows, cols, transform, factor, sigma, slope, d2_logdet + d2_rss / s2, gradient, hessian)
     for e in range(t + 1):  # sigma beside D / sigma^2: df log sigma^2 + rss / sigma^2
         moved = _along(e, rows, cols, transform, factor, sigma)

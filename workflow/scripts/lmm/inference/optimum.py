@@ -47,7 +47,7 @@ class Optimum:
     exact : bool
         Sums of squares have digits enough for the residual sd: rounding changes it by less than `DIGITS`.
     phi : (t + 1,) array
-        Free elements of L and log sigma in the kernel's coordinates.
+        Free elements of L and log sigma in the kernel's coordinates; L L' = D, whatever its floor.
     """
 
     root: np.ndarray
@@ -102,16 +102,19 @@ def fill(structure: Structure, phi: np.ndarray) -> np.ndarray:
     return out
 
 
-def _blocks_lower(structure: Structure, matrix: np.ndarray) -> np.ndarray:
-    """`lower` of each diagonal block."""
-    out = np.zeros_like(matrix)
+def _blocks_lower(structure: Structure, matrix: np.ndarray, floor: np.ndarray | None = None) -> np.ndarray:
+    """`lower` of each diagonal block, or of the root of its square plus a floor's, (q, k)."""
+    out, beside = np.zeros_like(matrix), np.zeros((len(matrix), 0)) if floor is None else floor
     for start, stop in structure.blocks:
-        out[start:stop, start:stop] = lower(matrix[start:stop, start:stop])
+        own = slice(start, stop)
+        out[own, own] = lower(np.hstack([matrix[own, own], beside[own]]))
     return out
 
 
 def starting_points(problem: Problem, starts: list[np.ndarray] | None = None) -> np.ndarray:
     """phi at relative factors with the best sigma there, (n, t + 1); by default those of `grid_of_starts`.
+
+    Where D / sigma^2 has a floor, phi is of what is above it.
 
     Parameters
     ----------
@@ -124,17 +127,10 @@ def starting_points(problem: Problem, starts: list[np.ndarray] | None = None) ->
     -------
     (n, t + 1) array
     """
-    data = (
-        problem.structure.rows,
-        problem.structure.cols,
-        problem.gram,
-        problem.total,
-        problem.df,
-        problem.ml,
-    )
+    data = (problem.structure.rows, problem.structure.cols, *problem.sums, problem.df, problem.ml)
     if starts is None:
         return grid_of_starts(*data)
-    return np.array([profiled(factor, *data)[1] for factor in starts])
+    return np.array([profiled(problem.reduced(factor), *data)[1] for factor in starts])
 
 
 def _best_stop(starts: np.ndarray, *model) -> tuple[np.ndarray, float, np.ndarray, bool]:
@@ -182,12 +178,12 @@ def optimum(problem: Problem, starts: list[np.ndarray] | None = None) -> Optimum
     search = best_stop if problem.n_groups * problem.q**2 < WATCHED else _best_stop
     phi, value, _, certified = search(starting_points(problem, starts), *model)
     sigma = np.exp(phi[-1])
-    factor = _blocks_lower(structure, fill(structure, phi)) / sigma
-    _, _, gamma, root_x, _, _ = reml_terms(
-        problem.gram, problem.total, factor, np.zeros_like(problem.total), False
-    )
+    own = _blocks_lower(structure, fill(structure, phi)) / sigma
+    gram, total = problem.sums
+    _, _, gamma, root_x, _, _ = reml_terms(gram, total, own, np.zeros_like(total), False)
     half = np.linalg.solve(root_x, problem.x_map.T)
-    exact = bool(ROUNDING * problem.total[-1, -1] <= 2.0 * DIGITS * sigma**2 * problem.df)
+    exact = bool(ROUNDING * total[-1, -1] <= 2.0 * DIGITS * sigma**2 * problem.df)
+    factor = own if problem.white is None else _blocks_lower(structure, own, problem.white.floor)
     root = _blocks_lower(structure, problem.z_map @ factor * sigma)
     root[np.sqrt((root**2).sum(axis=1)) < ZERO * sigma * np.abs(np.diag(problem.z_map))] = 0.0
     return Optimum(
@@ -196,7 +192,7 @@ def optimum(problem: Problem, starts: list[np.ndarray] | None = None) -> Optimum
         beta=problem.x_map @ gamma + problem.offset,
         cov_beta=sigma**2 * half.T @ half,
         criterion=float(value + problem.constant),
-        singular=bool(np.diag(factor).min() < SINGULAR),
+        singular=bool(np.diag(own).min() < SINGULAR),
         certified=bool(certified) and exact,
         exact=exact,
         phi=np.append(factor[structure.rows, structure.cols] * sigma, phi[-1]),

@@ -24,7 +24,7 @@ NEAR = 1e-2
 SLOW = 1e-2
 # Where values are enough, average information serves while each step promises at most this share.
 LINEAR = 0.1
-LONGEST = 3.0  # of a step, in coordinates of order 1
+LONGEST = 3.0  # of a step, in coordinates of order 1, else relative to the largest
 ITERATIONS = 200
 SADDLE = 1e-7  # negative eigenvalues of a Hessian down to this share of the largest are rounding
 
@@ -278,7 +278,8 @@ def minimise(objective: Objective, point: Point, held: int | None = None, enough
         promised = decrement
         if saddle and decrement < 1e-8:  # stationary, and no minimum: leave along the steepest bend
             move = move + 0.5 * along
-        move *= min(1.0, LONGEST / max(np.abs(move).max(), 1e-300))
+        longest = LONGEST * max(1.0, np.abs(point.phi).max())
+        move *= min(1.0, longest / max(np.abs(move).max(), 1e-300))
         slack = ROUND * (abs(point.value) + df)
         following, reach = None, 1.0
         for _ in range(30):

@@ -6,6 +6,33 @@ from lmm.core.compiled import kernel
 from lmm.likelihood.elimination import factorise, project, solve_lower
 from lmm.likelihood.lanes import pack
 from lmm.likelihood.problem import Problem
+from lmm.likelihood.whitened import columns_of, whitened_groups
+from lmm.moments.moments import Moments
+
+
+def by_group(moments: Moments, problem: Problem) -> np.ndarray | None:
+    """Gram matrix of [Z X y] of every group in the problem's coordinates, of the rows that `Problem.sums` are of.
+
+    Parameters
+    ----------
+    moments : Moments
+        That the problem is of.
+    problem : Problem
+        The model over moments, in the kernel's coordinates.
+
+    Returns
+    -------
+    (J, q + p + 1, q + p + 1) array or None
+        None where moments do not hold each group's whole Gram matrix (`Moments.whole`).
+    """
+    if not moments.whole:
+        return None
+    moments = moments.within(problem.fixed)
+    if problem.white is not None:
+        return whitened_groups(moments, problem.white)
+    blocks = [problem.structure.random[start:stop] for start, stop in problem.structure.blocks]
+    columns = columns_of(moments.basis, problem.fixed, blocks)
+    return columns.T @ moments.gram @ columns
 
 
 @kernel
@@ -87,8 +114,10 @@ def log_densities(
     gamma = np.linalg.solve(problem.x_map, (beta - problem.offset).T).T
     own = np.asarray(sigmas, dtype=float) / problem.y_scale
     factors = np.linalg.solve(problem.z_map, roots) / own[:, None, None]
+    factors = np.stack([problem.reduced(factor) for factor in factors])
     packed, n_groups = pack(gram), len(gram)
     counts = np.zeros(len(packed) * packed.shape[3])
     counts[:n_groups] = rows
     found = _densities(packed, counts, np.ascontiguousarray(factors), np.ascontiguousarray(gamma), own)
-    return found[:, :n_groups] - counts[:n_groups] * np.log(problem.y_scale)
+    logdet = 0.0 if problem.white is None else 0.5 * problem.white.logdet
+    return found[:, :n_groups] - counts[:n_groups] * np.log(problem.y_scale) - logdet

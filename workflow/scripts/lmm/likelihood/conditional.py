@@ -253,8 +253,9 @@ def conditional(problem: Problem, factor: np.ndarray, sigma: float) -> Condition
     Conditional
     """
     factor = np.ascontiguousarray(factor)
-    ridge = np.zeros_like(problem.total)
-    _, _, beta, root, _, _ = reml_terms(problem.gram, problem.total, factor, ridge, False)
+    factor = np.ascontiguousarray(factor)
+    gram, total = problem.sums
+    _, _, beta, root, _, _ = reml_terms(gram, total, problem.reduced(factor), np.zeros_like(total), False)
     found = Conditional(*(np.empty((problem.n_groups, problem.q)) for _ in range(3)))
     _over_blocks(problem.gram, factor, problem.z_map, beta, half_of(root, sigma), sigma, *found)
     return found

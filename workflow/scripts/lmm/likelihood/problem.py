@@ -1,11 +1,12 @@
 """A model over moments in the kernel's coordinates, and the way back to the user's units."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lmm.core.tidy import RESIDUAL, cor_name, sd_name
 from lmm.likelihood.lanes import pack
+from lmm.likelihood.whitened import Whitened, columns_of, coordinates_of, without_floor
 from lmm.moments.moments import Moments
 
 
@@ -98,6 +99,8 @@ class Problem:
         What -2 log L gains by the change of coordinates.
     ml : bool
         Whether the criterion is that of maximum likelihood, not REML's.
+    white : Whitened or None
+        What the criterion is computed from where random effects are so large that sums of squares lose digits.
     """
 
     gram: np.ndarray
@@ -112,6 +115,7 @@ class Problem:
     y_scale: float
     constant: float
     ml: bool = False
+    white: Whitened | None = None
 
     @classmethod
     def build(
@@ -127,6 +131,7 @@ class Problem:
         y_scale,
         ml=False,
         log_weights=0.0,
+        white=None,
     ) -> "Problem":
         """Pack the groups and fold y's scale into the maps (see `problem_of`).
 
@@ -154,6 +159,8 @@ class Problem:
             The criterion of maximum likelihood instead of REML's.
         log_weights : float
             Sum of the logarithms of the rows' weights.
+        white : Whitened or None
+            See `Problem`.
 
         Returns
         -------
@@ -165,6 +172,8 @@ class Problem:
         constant = 2.0 * n_rows * np.log(y_scale) - log_weights
         if not ml:
             constant -= 2.0 * (len(fixed) * np.log(y_scale) + np.linalg.slogdet(back_x)[1])
+        if white is not None:
+            constant += float(white.logdet.sum())
         return cls(
             gram=pack(gram),
             total=total,
@@ -178,6 +187,7 @@ class Problem:
             y_scale=y_scale,
             constant=constant,
             ml=ml,
+            white=white,
         )
 
     @property
@@ -206,10 +216,51 @@ class Problem:
         Returns
         -------
         tuple
-            rows, cols, transform, gram, total, df, ml.
+            rows, cols, transform, gram, total, df, ml; the floor's root stands behind transform where there is one.
         """
         rows, cols = self.structure.rows, self.structure.cols
-        return rows, cols, transform, self.gram, self.total, self.df, self.ml
+        if self.white is not None:
+            transform = np.hstack([transform, self.white.floor])
+        return rows, cols, transform, *self.sums, self.df, self.ml
+
+    @property
+    def sums(self) -> tuple[np.ndarray, np.ndarray]:
+        """`gram` and `total` that the criterion is computed from, at the factor `reduced`."""
+        return (self.gram, self.total) if self.white is None else (self.white.gram, self.white.total)
+
+    def with_sums(self, gram: np.ndarray, total: np.ndarray, n_rows: int, n_groups: int) -> "Problem":
+        """The problem with other `sums`, of other rows: for its optimum alone.
+
+        Parameters
+        ----------
+        gram, total : arrays
+            In place of `sums`.
+        n_rows, n_groups : int
+            That they are of.
+
+        Returns
+        -------
+        Problem
+        """
+        other = replace(self, n_rows=n_rows, n_groups=n_groups)
+        if self.white is None:
+            return replace(other, gram=gram, total=total)
+        return replace(other, white=self.white._replace(gram=gram, total=total))
+
+    def reduced(self, factor: np.ndarray) -> np.ndarray:
+        """The relative factor that belongs to `sums`: of D / sigma^2 less the floor.
+
+        Parameters
+        ----------
+        factor : (q, q) array
+            A root of D / sigma^2 in the kernel's coordinates.
+
+        Returns
+        -------
+        (q, q) array
+        """
+        factor = np.ascontiguousarray(factor)
+        return factor if self.white is None else without_floor(factor, self.white.floor)[0]
 
 
 def problem_of(
@@ -235,19 +286,36 @@ def problem_of(
     moments = moments.within(fixed)
     combine_x, back_x = moments.basis.stable(fixed)
     parts = [moments.basis.stable(block) for block in blocks]
-    gram = moments.products(np.hstack([combine for combine, _ in parts]), combine_x)
+    combine_z, back_z = np.hstack([combine for combine, _ in parts]), [back for _, back in parts]
+    gram = moments.products(combine_z, combine_x)
     columns = np.zeros((len(moments.total), len(fixed) + 1))
     columns[:-1, :-1], columns[-1, -1] = combine_x, 1.0
+    total = columns.T @ moments.total @ columns
+    structure, y_scale, white = layout(blocks), moments.basis.y_scale, None
+    offset, found = moments.pilot_beta(fixed), None
+    if moments.factor is not None:
+        found = coordinates_of(moments, columns_of(moments.basis, fixed, blocks), structure.blocks)
+    if found is not None:
+        turn, change, white = found
+        q, p = len(turn), len(fixed)
+        whole = np.eye(q + p + 1)
+        whole[:q, :q], whole[q:, q:] = turn, change
+        gram, total = turn.T @ gram @ whole, change.T @ total @ change
+        offset = offset - back_x @ change[:p, p] * (y_scale / change[p, p])
+        back_x, y_scale = back_x @ change[:p, :p], y_scale / change[p, p]
+        spans = [slice(start, stop) for start, stop in structure.blocks]
+        back_z = [back @ turn[own, own] for back, own in zip(back_z, spans, strict=True)]
     return Problem.build(
         gram=gram,
-        total=columns.T @ moments.total @ columns,
+        total=total,
         n_rows=moments.n_rows,
-        structure=layout(blocks),
+        structure=structure,
         fixed=fixed,
         back_x=back_x,
-        offset=moments.pilot_beta(fixed),
-        back_z=[back for _, back in parts],
-        y_scale=moments.basis.y_scale,
+        offset=offset,
+        back_z=back_z,
+        y_scale=y_scale,
         ml=ml,
         log_weights=moments.log_weights,
+        white=white,
     )

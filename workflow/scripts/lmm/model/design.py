@@ -20,8 +20,10 @@ from formulaic.errors import FormulaicError
 from formulaic.transforms import TRANSFORMS
 
 from lmm.core.errors import StudyError
-from lmm.model.formula import Formula, parse
-from lmm.model.syntax import SHADOW, evaluable, hide, hide_level, hide_name, labels, original, shown
+from lmm.model.categories import checked_levels, example, is_category, levels_of, with_levels
+from lmm.model.formula import parse
+from lmm.model.parts import Formula
+from lmm.model.syntax import SHADOW, evaluable, hide, hide_name, labels, original, shown
 from lmm.model.terms import Grouping, Terms
 
 FUNCTIONS = {
@@ -101,7 +103,7 @@ class Design:
 
     def _evaluated(self, df: pd.DataFrame) -> dict[str, np.ndarray]:
         """Every column of the model matrices, dropped ones too."""
-        frame = _with_levels(df, self.formula, self.levels)
+        frame = with_levels(df, self.formula, self.levels)
         found: dict[str, np.ndarray] = {}
         for spec, names in zip(self.specs, self.names, strict=True):
             if not set(names) <= found.keys():
@@ -214,17 +216,17 @@ def build(
         if name not in schema:
             present = ", ".join(map(str, schema)) or "none"
             raise StudyError("formula", f"column '{name}' is not there; expected one of: {present}")
-        if name in known or _is_category(schema[name]):
+        if name in known or is_category(schema[name]):
             categorical.add(name)
         if name in categorical and name not in known:
-            known[name] = _levels_of(schema[name])
-    checked = {name: _checked_levels(name, known[name]) for name in formula.predictors if name in categorical}
+            known[name] = levels_of(schema[name])
+    checked = {name: checked_levels(name, known[name]) for name in formula.predictors if name in categorical}
     transforms, ends = ["{}"] * (1 + len(sides(formula, checked))), {}
     if formula.stateful:
         if not isinstance(schema, pd.DataFrame):
             what = f"'{formula.stateful[0]}' depends on all rows; expected a formula without it here"
             raise StudyError("formula", what)
-        specs = _specs(formula, checked, _with_levels(schema, formula, checked), transforms)
+        specs = _specs(formula, checked, with_levels(schema, formula, checked), transforms)
         transforms = [repr(_builtin(spec.transform_state)) for spec in specs]
         numeric = [name for name in formula.predictors if name not in checked]
         ends = {name: [float(schema[name].min()), float(schema[name].max())] for name in numeric}
@@ -274,9 +276,7 @@ def _finish(
     formula: Formula, levels: dict[str, list], transforms: list[str], ends: dict[str, list[float]]
 ) -> Design:
     """The design whose categories are those of `levels`, whatever rows were there."""
-    specs = _specs(
-        formula, levels, _with_levels(_example(formula, levels, ends), formula, levels), transforms
-    )
+    specs = _specs(formula, levels, with_levels(example(formula, levels, ends), formula, levels), transforms)
     named, plain = _named(specs, formula)
     fixed, *found = named
     blocks: list[list[tuple[str, ...]]] = [[] for _ in formula.factors]
@@ -356,72 +356,6 @@ def _quietly(spec: ModelSpec, frame: pd.DataFrame) -> Any:
 
 def _evaluate(spec: ModelSpec, frame: pd.DataFrame) -> np.ndarray:
     return np.asarray(_quietly(spec, frame), dtype=np.float64)
-
-
-def _is_category(column: Any) -> bool:
-    """Whether a column is categorical by its type."""
-    if isinstance(column, pd.Series):
-        return isinstance(column.dtype, pd.CategoricalDtype) or not pd.api.types.is_numeric_dtype(
-            column.dtype
-        )
-    return (column.get("type") if isinstance(column, Mapping) else column) == "categorical"
-
-
-def _levels_of(column: Any) -> list | None:
-    """Levels of a column where they can be known."""
-    if isinstance(column, pd.Series):
-        if isinstance(column.dtype, pd.CategoricalDtype):
-            return column.cat.categories.tolist()
-        return sorted(column.dropna().unique().tolist())
-    return column.get("levels") if isinstance(column, Mapping) else None
-
-
-def _checked_levels(name: str, values: list | None) -> list:
-    if values is None or len(values) < 2:
-        met = "unknown levels" if values is None else f"levels {values}"
-        raise StudyError("formula", f"categorical predictor '{name}' has {met}; expected at least two")
-    return sorted(values) if _are_numbers(values) else list(values)
-
-
-def _are_numbers(levels: list) -> bool:
-    return all(isinstance(value, (int, float)) for value in levels)
-
-
-def _with_levels(df: pd.DataFrame, formula: Formula, levels: Mapping[str, list]) -> pd.DataFrame:
-    """The predictors, categorical ones with all their levels, others as float64."""
-    out = {}
-    for name in formula.predictors:
-        if name not in levels:
-            out[name] = df[name].to_numpy(dtype=np.float64)
-            continue
-        codes = pd.Index(levels[name]).get_indexer(df[name].to_numpy())
-        strange = np.flatnonzero((codes < 0) & df[name].notna().to_numpy())
-        if len(strange):
-            value = df[name].iloc[strange[0]]
-            known = ", ".join(map(str, levels[name][:10])) + (", ..." if len(levels[name]) > 10 else "")
-            what = f"column '{name}': value {value!r} is not among its levels; expected one of: {known}"
-            raise StudyError("data", what)
-        if name in formula.categorical and _are_numbers(levels[name]):
-            # C(Days) makes categories of numbers, and (Days | Subject) may stand beside it
-            out[name] = df[name].to_numpy(dtype=np.asarray(levels[name]).dtype)
-        else:
-            names = [hide_level(level) if isinstance(level, str) else level for level in levels[name]]
-            out[name] = pd.Categorical.from_codes(codes, categories=names)
-    # as formulas name them, in backticks, and as expressions do, such as np.log(Observation)
-    both = out | {hide_name(name): values for name, values in out.items()}
-    return pd.DataFrame(both, index=df.index)
-
-
-def _example(formula: Formula, levels: Mapping[str, list], ends: Mapping[str, list[float]]) -> pd.DataFrame:
-    """Rows with every level: formulaic names the columns and fixes the categories by them.
-
-    Numbers are any, but inside `ends`, beyond which a spline is not defined.
-    """
-    size = max([2, *map(len, levels.values())])
-    known = dict(ends) | dict(levels)
-    given = {name: known.get(name, [0.25, 0.5]) for name in formula.predictors}
-    rows = {name: [values[i % len(values)] for i in range(size)] for name, values in given.items()}
-    return pd.DataFrame(rows, index=range(size))
 
 
 def _builtin(value: Any) -> Any:

@@ -16,11 +16,10 @@ from lmm.data.cells import quoted
 from lmm.data.levels import in_order, level_names, union
 from lmm.data.source import BATCH_ROWS, Part, Source, each_part, level_of, quote
 from lmm.data.summary import group_sizes
-from lmm.moments.moments import Basis, Moments
+from lmm.moments.centred import CentredSums, cancels, read_only, rebased
+from lmm.moments.moments import BLOCK, Basis, Moments
 from lmm.moments.pilot import finite_matrix, of_rows
 
-# Rows whose products are added up before they join the totals: keeps the rounding of long sums small.
-BLOCK = 4096
 # Numbers kept for leave-one-group-out work, 160 MB of them; beyond it only what fits need.
 WHOLE_LIMIT = 20_000_000
 
@@ -85,8 +84,8 @@ def add_rows(
     """
     first = W.shape[1] - len(basis.columns)
     nothing = np.zeros_like(basis.pilot)
-    codes, y, W = _read_only(codes, np.int64), _read_only(y, np.float64), _read_only(W, np.float64)
-    weights = _read_only(np.zeros(0), np.float64)
+    codes, y, W = read_only(codes, np.int64), read_only(y, np.float64), read_only(W, np.float64)
+    weights = read_only(np.zeros(0), np.float64)
     _add(
         codes, W, first, y, weights, basis.center, 1.0 / basis.scale, nothing, 1.0 / basis.y_scale, n, gram, total
     )  # fmt: skip
@@ -132,8 +131,8 @@ class Sums:
             Precision weights, positive.
         """
         basis = self.basis
-        codes, y, W = _read_only(codes, np.int64), _read_only(y, np.float64), _read_only(W, np.float64)
-        weights = _read_only(np.zeros(0) if weights is None else weights, np.float64)
+        codes, y, W = read_only(codes, np.int64), read_only(y, np.float64), read_only(W, np.float64)
+        weights = read_only(np.zeros(0) if weights is None else weights, np.float64)
         self.log_weights += float(np.log(weights).sum())
         first = W.shape[1] - len(basis.columns)
         inverse, y_inverse = 1.0 / basis.scale, 1.0 / basis.y_scale
@@ -146,13 +145,6 @@ class Sums:
         """What has been added so far."""
         found = _finished(group, self.levels, self.n, self.gram, self.total, self.basis)
         return replace(found, log_weights=self.log_weights)
-
-
-def _read_only(values: np.ndarray, dtype: type) -> np.ndarray:
-    """A C-ordered read-only view: numba compiles for those and for writeable ones apart, and rows come as both."""
-    view = np.ascontiguousarray(values, dtype=dtype).view()
-    view.flags.writeable = False
-    return view
 
 
 def _finished(group, levels, n, gram, total, basis) -> Moments:
@@ -214,7 +206,12 @@ def compute(
         basis = of_rows(terms, y, W)
     sums = Sums(basis, levels, whole)
     sums.add(codes, y, W, weights)
-    return sums.moments(terms.group)
+    found = sums.moments(terms.group)
+    if not cancels(found):
+        return found
+    again = CentredSums(found)
+    again.add(codes, y, W, weights)
+    return again.moments()
 
 
 def merge(parts: Iterable[Moments]) -> Moments:
@@ -223,15 +220,16 @@ def merge(parts: Iterable[Moments]) -> Moments:
     Raises
     ------
     ValueError
-        The parts' bases differ, or what they keep by group.
+        The parts' bases differ in more than their pilot fits, or what they keep by group.
     """
     whole = None
     for part in parts:
         if whole is None:
             whole = part
             continue
-        if part.basis.plain() != whole.basis.plain() or part.gram.shape[1:] != whole.gram.shape[1:]:
-            raise ValueError("moments in different bases cannot be merged")
+        part = rebased(part, whole.basis)
+        if part.gram.shape[1:] != whole.gram.shape[1:]:
+            raise ValueError("moments that keep different products cannot be merged")
         levels, at, other = union(whole.levels, part.levels)
         n, gram = np.zeros(len(levels), dtype=np.int64), np.zeros((len(levels), *whole.gram.shape[1:]))
         n[at], gram[at] = whole.n, whole.gram
@@ -272,7 +270,12 @@ def accumulate(
         A term is not finite in some row, for example np.log(x) where x is 0.
     """
     by = _by_sql if design.plain is not None and not design.formula.weights else _by_batches
-    return by(source, design, basis, whole, threads, memory_mb)
+    found = by(source, design, basis, whole, threads, memory_mb)
+    if not cancels(found):
+        return found
+    again = CentredSums(found)
+    _each_batch(source, design, found.levels, memory_mb, "moments about the groups' own fits", again.add)
+    return again.moments()
 
 
 def _by_sql(source: Source, design, basis: Basis, whole: bool, threads: int, memory_mb: int) -> Moments:
@@ -379,17 +382,23 @@ def columns_of_e(
 def _by_batches(source: Source, design, basis: Basis, whole: bool, threads: int, memory_mb: int) -> Moments:
     """Model matrices of one batch of rows after the other; the groups are known from a pass before."""
     levels, _ = group_sizes(source, source.keys[0], threads, memory_mb)
-    index = pd.Index(levels)
     sums = Sums(basis, levels, whole)
+    _each_batch(source, design, levels, memory_mb, "moments", sums.add)
+    return sums.moments(source.group)
+
+
+def _each_batch(
+    source: Source, design, levels: np.ndarray, memory_mb: int, label: str, add: Callable[..., None]
+) -> None:
+    """Give every batch of rows to `add`: group numbers, response, model matrix, weights."""
+    index = pd.Index(levels)
 
     def read(connection, sql: str) -> None:
         for batch in connection.sql(sql).to_arrow_reader(BATCH_ROWS):
             frame = batch.to_pandas()
             y, W = finite_matrix(design, frame)
-            codes = index.get_indexer(level_names(frame, source.keys[0]))
-            sums.add(codes, y, W, design.weights(frame))
+            add(index.get_indexer(level_names(frame, source.keys[0])), y, W, design.weights(frame))
 
     # One part at a time, because all add to the same sums.
-    for _ in each_part(source, source.typed, "moments", 1, memory_mb, read):
+    for _ in each_part(source, source.typed, label, 1, memory_mb, read):
         pass
-    return sums.moments(source.group)

@@ -2,8 +2,9 @@
 
 They are kept as Gram matrices in a *basis* of centred and scaled columns, E = [1, (w_1 - c_1)/s_1, ..., y*], where
 y* is the response less a pilot least-squares fit, over its scale. Sums of raw squares would cancel (a shift of
-y by 1e8 destroys them silently); these do not, and they still add up over any split of the rows
-(docs/statistics.md, section 1).
+y by 1e8 destroys them silently); these do not, and they still add up over any split of the rows. Where groups differ
+so much that these cancel too, triangular factors of the groups' rows stand beside them (`triangular`,
+docs/statistics.md, section 1).
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,10 @@ import pandas as pd
 
 from lmm.core.store import read_json, read_table, write_json, write_table
 from lmm.model.terms import INTERCEPT
+from lmm.moments.triangular import PIVOT, triangles
+
+# Rows whose products are added up before they join the totals: keeps the rounding of long sums small.
+BLOCK = 4096
 
 
 @dataclass(frozen=True)
@@ -153,6 +158,11 @@ class Moments:
     log_weights : float
         Sum over the rows of the logarithms of their precision weights; the products are weighted then, as if each
         row were multiplied by the root of its weight. 0 without weights.
+    factor : (J, r, m + 2) array or None
+        The first r rows of each group's triangular factor (T_j'T_j is the Gram matrix of E), where sums of squares
+        would lose digits: `gram` is theirs then.
+    rest : (m + 2, m + 2) array or None
+        With `factor`: Gram matrix, over all groups, of the rows of the factors that it does not keep.
     """
 
     group: str
@@ -162,6 +172,47 @@ class Moments:
     total: np.ndarray
     basis: Basis
     log_weights: float = 0.0
+    factor: np.ndarray | None = None
+    rest: np.ndarray | None = None
+
+    @classmethod
+    def of_factor(cls, group, levels, n, factor, rest, basis, log_weights=0.0) -> "Moments":
+        """Moments whose triangular factors are known, and not only their products.
+
+        Parameters
+        ----------
+        group, levels, n, factor, rest, basis, log_weights : str, arrays, Basis, float
+            See `Moments`.
+
+        Returns
+        -------
+        Moments
+        """
+        rows, flat = factor.shape[1], factor.reshape(-1, factor.shape[2])
+        gram = np.einsum("jka,jkb->jab", factor[:, :, :rows], factor, optimize=True)
+        return cls(group, levels, n, gram, flat.T @ flat + rest, basis, log_weights, factor, rest)
+
+    def changed(self, change: np.ndarray, basis: Basis) -> "Moments":
+        """The moments in the columns E @ change, which differ in the response alone.
+
+        Parameters
+        ----------
+        change : (m + 2, m + 2) array
+            The identity but for its last column.
+        basis : Basis
+            Of the new columns.
+
+        Returns
+        -------
+        Moments
+        """
+        about = (self.group, self.levels, self.n)
+        if self.factor is not None:
+            rest = change.T @ self.rest @ change
+            return Moments.of_factor(*about, self.factor @ change, rest, basis, self.log_weights)
+        half = self.gram @ change
+        gram = change.T @ half if self.whole else half
+        return Moments(*about, gram, change.T @ self.total @ change, basis, self.log_weights)
 
     @property
     def n_rows(self) -> int:
@@ -183,6 +234,38 @@ class Moments:
     def whole(self) -> bool:
         """Whether each group's whole Gram matrix was kept."""
         return self.gram.shape[1] == self.gram.shape[2]
+
+    @cached_property
+    def heads(self) -> tuple[np.ndarray, np.ndarray]:
+        """`triangular` in the constant and all random effects' columns."""
+        return self.triangular(1 + self.basis.n_random)
+
+    def triangular(self, rows: int) -> tuple[np.ndarray, np.ndarray]:
+        """The first rows of each group's triangular factor, and the Gram matrix of all that they leave.
+
+        Parameters
+        ----------
+        rows : int
+            At most those of `gram`.
+
+        Returns
+        -------
+        factor : (J, rows, m + 2) array
+        rest : (m + 2, m + 2) array
+            Summed over groups; 0 in the first `rows` columns.
+        """
+        if self.factor is not None:
+            below = self.factor[:, rows:].reshape(-1, self.factor.shape[2])
+            return self.factor[:, :rows], self.rest + below.T @ below
+        gram = np.ascontiguousarray(self.gram[:, :rows])
+        size = np.ascontiguousarray(np.einsum("jaa->ja", gram[:, :, :rows]))
+        factor = triangles(gram, np.asarray(self.n, dtype=np.int64), PIVOT, size)
+        flat = factor.reshape(-1, factor.shape[2])
+        rest = self.total - flat.T @ flat
+        rest[:rows] = rest[:, :rows] = 0.0
+        if np.count_nonzero(np.einsum("jaa->ja", factor[:, :, :rows])) == self.n_rows:
+            rest[:] = 0.0  # no row is left
+        return factor, rest
 
     @cached_property
     def covariance(self) -> np.ndarray:
@@ -258,13 +341,7 @@ class Moments:
         pilot[own] = found
         if INTERCEPT not in fixed:
             pilot[0] = np.sum(pilot[1:] * (basis.center / basis.scale))
-        half = self.gram @ change
-        return replace(
-            self,
-            gram=change.T @ half if self.whole else half,
-            total=change.T @ self.total @ change,
-            basis=replace(basis, pilot=pilot),
-        )
+        return self.changed(change, replace(basis, pilot=pilot))
 
     def pilot_beta(self, names: tuple[str, ...]) -> np.ndarray:
         """The pilot fit's coefficients on the fixed effects `names`, in original units; see `within`."""
@@ -294,13 +371,17 @@ class Moments:
         )
 
     def write(self, table: str, details: str) -> None:
-        """Write moments.parquet (one row per group) and moments.json (global sums, basis)."""
-        rows = self.gram.shape[1]
+        """Write moments.parquet (one row per group) and moments.json (global sums, basis).
+
+        A column `a * b` has the groups' sums of products or, where moments.json has `rest`, the elements of their
+        triangular factors, in the row of `a`.
+        """
+        rows, kept = self.gram.shape[1], self.gram if self.factor is None else self.factor
         columns: dict[str, np.ndarray] = {"level": self.levels, "n": self.n}
-        columns |= {name: self.gram[:, a, b] for name, a, b in _products(self.basis, rows)}
+        columns |= {name: kept[:, a, b] for name, a, b in _products(self.basis, rows)}
         write_table(table, pd.DataFrame(columns))
         value = {"group": self.group, "rows": rows, "basis": self.basis.plain(), "total": self.total}
-        value["log_weights"] = self.log_weights
+        value |= {"log_weights": self.log_weights, "rest": self.rest}
         write_json(details, value | {"n_rows": self.n_rows, "n_groups": self.n_groups})
 
     @classmethod
@@ -308,42 +389,15 @@ class Moments:
         """Read what `write` wrote."""
         frame, value = read_table(table), read_json(details)
         basis = Basis.from_plain(value["basis"])
-        gram = np.empty((len(frame), value["rows"], len(basis.columns) + 2))
+        kept = np.zeros((len(frame), value["rows"], len(basis.columns) + 2))
         for name, a, b in _products(basis, value["rows"]):
-            gram[:, a, b] = frame[name]
-            if b < value["rows"]:
-                gram[:, b, a] = gram[:, a, b]
-        levels = frame["level"].to_numpy(dtype=object)
-        total, logs = np.array(value["total"]), value["log_weights"]
-        return cls(value["group"], levels, frame["n"].to_numpy(), gram, total, basis, logs)
-
-
-def by_group(
-    moments: Moments, fixed: tuple[str, ...], blocks: tuple[tuple[str, ...], ...]
-) -> np.ndarray | None:
-    """Gram matrix of [Z X y] of every group in the coordinates of `likelihood.problem.problem_of`.
-
-    Parameters
-    ----------
-    moments : Moments
-        Sufficient statistics of the rows.
-    fixed : tuple of str
-        Names of X's columns.
-    blocks : tuple of tuple of str
-        Names of Z's columns in each block of random effects.
-
-    Returns
-    -------
-    (J, q + p + 1, q + p + 1) array or None
-        None where moments do not hold each group's whole Gram matrix (`Moments.whole`).
-    """
-    if not moments.whole:
-        return None
-    moments = moments.within(fixed)
-    parts = [moments.basis.stable(names)[0] for names in (*blocks, fixed)]
-    columns = np.zeros((len(moments.total), sum(part.shape[1] for part in parts) + 1))
-    columns[:-1, :-1], columns[-1, -1] = np.hstack(parts), 1.0
-    return columns.T @ moments.gram @ columns
+            kept[:, a, b] = frame[name]
+        about = value["group"], frame["level"].to_numpy(dtype=object), frame["n"].to_numpy()
+        if value["rest"] is not None:
+            return cls.of_factor(*about, kept, np.array(value["rest"]), basis, value["log_weights"])
+        for a in range(value["rows"]):
+            kept[:, a, :a] = kept[:, :a, a]
+        return cls(*about, kept, np.array(value["total"]), basis, value["log_weights"])
 
 
 def _products(basis: Basis, rows: int) -> list[tuple[str, int, int]]:

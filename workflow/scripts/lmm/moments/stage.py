@@ -11,9 +11,11 @@ from lmm.core.progress import Progress
 from lmm.data import checks, finite, ingest
 from lmm.data.levels import encode, level_names
 from lmm.model.design import Design, build
-from lmm.model.formula import Formula, parse, together
+from lmm.model.formula import parse, together
+from lmm.model.parts import Formula
 from lmm.moments import pilot
 from lmm.moments.accumulate import accumulate, compute, keeps_whole, merge
+from lmm.moments.centred import cancels, merge_factors, refined
 from lmm.moments.moments import Moments
 from lmm.moments.several import SeveralMoments
 from lmm.moments.several import merge as merge_several
@@ -214,5 +216,7 @@ def merged(
                 yield kind.read(*part)
                 progress.advance()
 
-    moments = (merge_several if several else merge)(read())
+    moments: Any = (merge_several if several else merge)(read())
+    if not several and cancels(moments):
+        moments = merge_factors(read(), refined(moments))
     return moments, checked(moments, own, data, rank_deficient)

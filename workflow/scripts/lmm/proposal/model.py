@@ -128,7 +128,10 @@ def propose(patterns: str | Sequence[str], response: str = "", group: str = "") 
     }
     left = _left_out(frame, columns, found_group)
     rest = [column for column in columns if column.name not in left or column.name == response]
-    found_response = _response(source, rest, found_group, inside_group, response)
+    measured = {
+        name for name, varies in inside_group.items() if varies and not _of_a_unit(name, columns, frame)
+    }
+    found_response = _response(source, rest, found_group, measured, response)
     roles = left | {found_group.name: found_group, found_response.name: found_response}
     roles[found_response.name] = found_response
     chosen = _predictors(frame, [column for column in columns if column.name not in roles])
@@ -267,6 +270,14 @@ def _varies(values: pd.Series, level: pd.Series) -> bool:
     return bool((inside.max() > inside.min()).mean() >= 0.5)
 
 
+def _of_a_unit(name: str, columns: list[Column], frame: pd.DataFrame) -> bool:
+    """Whether a number is the same in all rows of a subject, an item, ...: known of it, not measured on it."""
+    units = [
+        c for c in columns if labels_units(c) and c.name != name and GROUPS <= c.levels <= len(frame) / 2
+    ]
+    return any(not _varies(frame[name], frame[unit.name]) for unit in units)
+
+
 def _group(source: Source, frame: pd.DataFrame, columns: list[Column], named: str, response: str) -> Column:
     """The grouping factor: levels that come back, enough of them, named like one, text rather than numbers."""
     rows = len(frame)
@@ -291,6 +302,7 @@ def _group(source: Source, frame: pd.DataFrame, columns: list[Column], named: st
     ]
     known = [column for column in possible if labels_units(column)]
     possible = [column for column in possible if not pooled(column, known, frame)]
+    possible = [column for column in possible if not column.words & (TIME_WORDS | DOSE_WORDS)] or possible
     scores = {
         column.name: (
             labels_units(column) and column.levels >= GROUPS,
@@ -311,9 +323,7 @@ def _group(source: Source, frame: pd.DataFrame, columns: list[Column], named: st
     raise StudyError(source.files[0], _undecided("grouping factor", "GROUP", best, columns))
 
 
-def _response(
-    source: Source, columns: list[Column], group: Column, varies: dict[str, bool], named: str
-) -> Column:
+def _response(source: Source, columns: list[Column], group: Column, measured: set[str], named: str) -> Column:
     """The response: a number that differs within groups, named like one, or the only continuous one."""
     if named:
         column = next(column for column in columns if column.name == named)
@@ -321,7 +331,7 @@ def _response(
             what = "is the grouping factor" if column.name == group.name else "is not a number that differs"
             raise StudyError(source.files[0], f"RESPONSE={named}: {what}, expected a column of numbers")
         return replace(column, role="response", why="as you said")
-    possible = [c for c in columns if varies.get(c.name) and not c.counts_rows]
+    possible = [c for c in columns if c.name in measured and not c.counts_rows]
     possible = [c for c in possible if not c.words & (TIME_WORDS | DOSE_WORDS)] or possible
     hinted = [column for column in possible if column.words & RESPONSE_WORDS]
     broken = [column for column in possible if not column.whole]

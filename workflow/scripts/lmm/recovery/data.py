@@ -46,7 +46,7 @@ class Simulated:
     formulas : list of str
         The study's formula first, then those of its engines.
     key : str
-        The design's.
+        What its streams are addressed by: `lmm.config.designs.stream_key`.
     settings : Simulation
     seed : int
     from_moments : bool

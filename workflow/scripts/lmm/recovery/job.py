@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lmm.config.designs import stream_key
 from lmm.config.simulation import Simulation
 from lmm.core.engines import BAYES, first
 from lmm.core.errors import StudyError
@@ -44,17 +45,10 @@ def simulated(
         own = settings["engines"][first(settings["engines"], BAYES)]
         priors = own["priors"] | {"blocks": terms[own["formula"]].blocks}
     formulas = [settings["formula"], *(text for text in settings["formulas"] if text != settings["formula"])]
-    sources = {
-        design["key"]: Simulated(
-            formulas,
-            design["key"],
-            Simulation.from_plain(design["settings"]),
-            settings["seed"],
-            settings["simulate_from"] == "moments",
-            priors,
-        )
-        for design in designs
-    }
+    moments, sources = settings["simulate_from"] == "moments", {}
+    for design in designs:
+        own = Simulation.from_plain(design["settings"])
+        sources[design["key"]] = Simulated(formulas, stream_key(own), own, settings["seed"], moments, priors)
     for source in sources.values():
         check(source, list(models.values()))
     return sources, engines(settings, terms)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lmm.config.designs import DesignPoint
+from lmm.config.designs import DesignPoint, stream_key
 from lmm.config.load import Studies, Study
 from lmm.core import engines
 from lmm.core.errors import StudyError
@@ -54,10 +54,11 @@ def simulation(study: Study, point: DesignPoint, replicate: int) -> dict[str, An
     """A configuration that simulates a replicate's rows again; fits and samples of PyMC are its own to the bit."""
     terms = {engine: study.formula_for(engine).text for engine in study.engines}
     formulas = list(dict.fromkeys([study.formula.text, *terms.values()]))
-    source = Simulated(formulas, point.key, point.settings, study.seed, priors=_priors(study))
+    streams = stream_key(point.settings)
+    source = Simulated(formulas, streams, point.settings, study.seed, priors=_priors(study))
     simulate = source.parameters(replicate).plain() | {
         "seed": study.seed,
-        "address": {"design": point.key, "replicate": replicate},
+        "address": {"design": streams, "replicate": replicate},
     }
     return _configuration(study, point, replicate, {"simulate": simulate})
 

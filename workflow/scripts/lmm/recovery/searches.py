@@ -145,10 +145,10 @@ class Evaluator:
         parts, name = self._parts.setdefault(at, []), self.wanted.engine
         with np.errstate(all="ignore"):
             parts += [sums.of_block(key, block, name) for block in design.blocks(first, first + count)]
-        whole = sums.added(pd.concat([own for own, _ in parts]))
-        own = whole[(whole["subset"] == "usable") & (whole["term"] == self.wanted.term)]
-        measures = sums.measures(own, own["effect"].iloc[0], self.wanted.term)
-        estimate, mcse, n = (float(value[0]) for value in measures[self.measure])
+            whole = sums.added(pd.concat([own for own, _ in parts]))
+            own = whole[(whole["subset"] == "usable") & (whole["term"] == self.wanted.term)]
+            measures = sums.measures(own, own["effect"].iloc[0], self.wanted.term)
+            estimate, mcse, n = (float(value[0]) for value in measures[self.measure])
         ended = pd.concat([own for _, own in parts]).groupby("status")["count"].sum()
         failed = sum(int(ended.get(status, 0)) for status in compact.STATUSES[2:])
         return Measured(estimate, mcse, int(n), first + count, failed, int(ended.get("singular", 0)), key)

@@ -26,7 +26,7 @@ from lmm.report.interest import Interest
 from lmm.results.labels import INTERCEPT, factors
 from lmm.results.study import Results
 
-MOST_CARDS, MOST_SENTENCES = 6, 4
+MOST_CARDS, MOST_SENTENCES, MOST_TESTS = 6, 4, 2
 
 
 def interval_name(results: Results, engine: str | None) -> str:
@@ -220,9 +220,8 @@ def _agreement(results: Results) -> Card | None:
             share = abs(found["difference"]) / error if error > 0 else np.nan
             shares.append(share)
             small = f" ({in_errors(share)})" if np.isfinite(share) else ""
-            said = (
-                f"random effects of {term}, {first} − {second}: at most {number(abs(found['difference']), 2)}"
-            )
+            which = f"random effects of {term}{results.by_group(own.group)}"
+            said = f"{which}, {first} − {second}: at most {number(abs(found['difference']), 2)}"
             tone = "warn" if np.isfinite(share) and share >= interest.AGREE else "plain"
             lines.append((tone, f"{said}{noise}{small}"))
     known = [share for share in shares if np.isfinite(share)]
@@ -240,7 +239,9 @@ def _agreement(results: Results) -> Card | None:
 def sentences(results: Results) -> list[str]:
     """The answer in words: effects, the groups' spread around them, how many more effects there are."""
     shown = [one for one in interest.interests(results) if one.lead(results)]
-    said = [_sentence(results, one) for one in shown[:MOST_SENTENCES]]
+    tests = [one for one in shown if one.kind == "test"][:MOST_TESTS]
+    others = [one for one in shown if one.kind != "test"][: MOST_SENTENCES - len(tests)]
+    said = [_sentence(results, one) for one in (*others, *tests)]
     said += _spread(results)
     more = len(shown) - MOST_CARDS
     if more > 0:
@@ -312,9 +313,12 @@ def _spread(results: Results) -> list[str]:
         named, decimals = results.labels.column(group), sd_places(row)
         if name == INTERCEPT:
             residual = results.parameter(lead, "Residual", RESIDUAL)
-            said.append(
-                f"The SD between levels of {named} is {sd_said(row)}, the residual SD {sd_said(residual)}."
+            first = (
+                f", the residual SD {sd_said(residual)}"
+                if not any("residual SD" in one for one in said)
+                else ""
             )
+            said.append(f"The SD between levels of {named} is {sd_said(row)}{first}.")
             continue
         joint = any(name in factors(other) and name != other for other in fixed)
         begin = (

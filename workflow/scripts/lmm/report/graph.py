@@ -7,12 +7,12 @@ from typing import Any
 import yaml
 from markupsafe import Markup
 
+from lmm.core import engines as catalogue
 from lmm.core.store import plain
 from lmm.results.base import Reported
 
 # In the middle of the engines' lanes; every other stage has a lane of its own, those that are none of these below.
 SHARED = ("data", "moments", "replicates", "performance", "search", "comparison", "figures", "report")
-ENGINES = ("ols", "mixedlm", "reml", "pymc")
 CHECKS = ("influence", "criticism", "calibration")
 # Rules whose name is not their stage's.
 STAGE = {
@@ -27,15 +27,16 @@ def edges(engines: Iterable[str]) -> list[tuple[str, str]]:
     """What leads to what in a study with these engines."""
     engines = list(engines)
     found, checks = [("data", "moments")], []
+    exact, bayes = (catalogue.first(engines, family) for family in (catalogue.EXACT, catalogue.BAYES))
     for engine in engines:
         found.append(("moments", engine))
-        if engine == "mixedlm" and "reml" in engines:
-            found.append(("reml", "mixedlm"))
+        if exact and engine in catalogue.ENGINES and catalogue.row(engine).starts:
+            found.append((exact, engine))
         found.append((engine, "comparison"))
-    if "reml" in engines:
+    if exact:
         checks += [("moments", "influence"), ("influence", "figures")]
-    if "pymc" in engines:
-        checks += [("pymc", "criticism"), ("criticism", "figures")]
+    if bayes:
+        checks += [(bayes, "criticism"), ("criticism", "figures")]
     return [*found, *checks, ("comparison", "figures"), ("figures", "report")]
 
 
@@ -103,7 +104,7 @@ def _places(depth: Mapping[str, int], gap: float) -> tuple[dict[str, tuple[float
     A stage a lane, so that no line runs behind a box; what all engines share stands in the middle of their lanes.
     """
     engines = [name for name in depth if name not in SHARED + CHECKS]
-    engines.sort(key=lambda name: ENGINES.index(name) if name in ENGINES else len(ENGINES))
+    engines = catalogue.ordered(engines)
     lanes = [*engines, *(name for name in CHECKS if name in depth)]
     if not engines:
         lanes = ["", *lanes]  # the shared stages have the first

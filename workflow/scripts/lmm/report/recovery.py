@@ -11,7 +11,7 @@ from lmm.core.words import fixed, label, listed, p_said, p_value, titled
 from lmm.report import graph
 from lmm.report.card import Card
 from lmm.report.tables import recovery as tables
-from lmm.report.text import recording, reporting
+from lmm.report.text import recording, reporting, shapes
 from lmm.report.text import recovery as text
 from lmm.results.replicated import Recovered, quantity_name
 
@@ -115,8 +115,10 @@ def sections(recovered: Recovered, figures: Mapping[str, Any]) -> list[dict[str,
     effects = [tables.ranef(recovered), tables.explained(recovered)]
     performance = [tables.performance(recovered), tables.methods(recovered)]
     plan = [tables.reporting(recovered), tables.deviations(recovered), tables.designs(recovered)]
+    beside = shapes.said(recovered)
     made = [
         ("performance", "Performance by design, term and engine", [], performance, measures),
+        ("shapes", "Random effects or errors that are not normal", beside, [tables.misspecified(recovered)], ()),
         ("effects", "Group effects and variance explained", text.effects(recovered), effects, ()),
         ("failures", "How the fits ended", text.failures(recovered), [tables.endings(recovered)], ("endings",)),
         ("aims", "Plan and reporting (ADEMP)", recording.said(recovered), plan, ()),

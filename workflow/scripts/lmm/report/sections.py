@@ -13,6 +13,7 @@ from lmm.report.tables import fits as tables
 from lmm.report.tables.table import Table
 from lmm.report.text import criticism, effects
 from lmm.report.text import fits as text
+from lmm.results.labels import INTERCEPT
 from lmm.results.study import Results
 
 PARAGRAPH = 4  # findings that read well as running text; more of them are a list
@@ -65,7 +66,9 @@ def _results(results: Results) -> dict:
         report_effects.tests(results),
     ]
     said = [*text.explained(results, results.leading), *effects.effects(results)]
-    shown = ("effects",)
+    # without predictors there is nothing to draw, which is no finding
+    predicted = results.leading and set(results.fixed(results.leading)) - {INTERCEPT}
+    shown = ("effects",) if predicted else ()
     return section("results", "Results", said, [], shown, papers)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from lmm.core.store import existing, read_json, read_table
 from lmm.core.tidy import RESIDUAL
 from lmm.core.words import counted, given, listed, titled
-from lmm.recovery.grid import place
+from lmm.recovery.grid import VALUES, place
 from lmm.recovery.performance import COLUMNS, reference_engine
 from lmm.results.base import Reported
 
@@ -190,6 +190,16 @@ def _values(column: pd.Series) -> list:
     values = list(dict.fromkeys(column))
     numeric = all(isinstance(v, (int, float, np.number)) for v in values)
     return sorted(values) if numeric else values
+
+
+def replicate_rows(recovered: Recovered, designs: Sequence[str]) -> pd.DataFrame:
+    """Fixed effects and variance parameters of the replicates of some designs, by the first method of df."""
+    wanted = [("design", "in", list(designs)), ("effect", "in", ["fixed", "ran_pars"])]
+    columns = ["design", "replicate", "engine", "effect", "group", "term", "df", "status", *VALUES]
+    table = pd.read_parquet(recovered.replicates, columns=columns, filters=wanted)
+    names = ["design", "engine", "effect", "group", "term", "df", "status"]
+    table[names] = table[names].astype(str)
+    return _with_factors(table[first_method(table)])
 
 
 def read(study: str, settings: Mapping[str, Any], paths: Mapping[str, Any]) -> Recovered:

@@ -12,7 +12,7 @@ import pandas as pd
 from lmm.config.simulation import Poisson, Predictor, Simulation
 from lmm.core.streams import repeated
 from lmm.model.design import Design
-from lmm.model.formula import Formula
+from lmm.model.parts import Formula
 from lmm.moments.accumulate import add_rows
 from lmm.moments.moments import Basis
 from lmm.moments.pilot import pilot

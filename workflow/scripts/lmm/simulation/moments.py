@@ -244,7 +244,7 @@ def draw(
     total[:m1, :m1] = total_e
     total[:m1, -1] = total[-1, :m1] = (total_e @ offset + linear) / basis.y_scale
     total[-1, -1] = square / basis.y_scale**2
-    return replace(old, gram=gram, total=total, basis=basis)
+    return replace(old, gram=gram, total=total, basis=basis, factor=None, rest=None)
 
 
 def together(first: Moments, second: Moments) -> Moments:

@@ -46,7 +46,9 @@ class Resized(OwnReplicates):
             at = np.concatenate([at, np.sort(chosen)])
         gram = pilot.gram[at]
         levels = np.arange(1, len(at) + 1).astype(str).astype(object)
-        return replace(pilot, levels=levels, n=pilot.n[at], gram=gram, total=gram.sum(axis=0))
+        return replace(
+            pilot, levels=levels, n=pilot.n[at], gram=gram, total=gram.sum(axis=0), factor=None, rest=None
+        )
 
     def draw(self, replicate: int) -> Drawn:
         """One replicate; from 0."""

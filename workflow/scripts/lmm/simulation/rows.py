@@ -16,7 +16,7 @@ from lmm.core.streams import address, stream
 from lmm.core.tidy import corr_key
 from lmm.data.levels import encode, level_names
 from lmm.model.design import Design, Terms, numeric_design
-from lmm.model.formula import Formula
+from lmm.model.parts import Formula
 from lmm.simulation import layout
 from lmm.simulation.r_random import RRandom
 

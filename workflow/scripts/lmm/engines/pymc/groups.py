@@ -6,9 +6,9 @@ posterior.nc under one name, with the observed means (`az.loo`, `az.plot_ppc_dis
 
 import numpy as np
 
-from lmm.likelihood.by_group import log_densities
+from lmm.likelihood.by_group import by_group, log_densities
 from lmm.likelihood.problem import Problem
-from lmm.moments.moments import Moments, by_group
+from lmm.moments.moments import Moments
 
 
 def observed_means(moments: Moments) -> np.ndarray:
@@ -87,8 +87,7 @@ def group_draws(
     if len(draws[-1]) * moments.n_groups > most:
         return {}
     structure = problem.structure
-    blocks = tuple(structure.random[start:stop] for start, stop in structure.blocks)
-    gram, found = by_group(moments, problem.fixed, blocks), {}
+    gram, found = by_group(moments, problem), {}
     if gram is not None:
         found["log_likelihood"] = log_densities(problem, gram, moments.n, *draws)
     found["posterior_predictive"] = replicated_means(moments, problem.fixed, structure.random, *draws, rng)

@@ -8,9 +8,10 @@ import pandas as pd
 
 from lmm.engines.pymc import loo
 from lmm.engines.pymc.fit import fit
+from lmm.likelihood.by_group import by_group
 from lmm.likelihood.problem import problem_of
 from lmm.model.terms import Terms
-from lmm.moments.moments import Moments, by_group
+from lmm.moments.moments import Moments
 from lmm.moments.several import SeveralMoments
 
 
@@ -87,10 +88,8 @@ def of_model(moments: Moments, terms: Terms, posterior: Any) -> tuple[pd.DataFra
     tuple[pd.DataFrame, dict[str, Any]] or None
     """
     moments = moments.within(terms.fixed)
-    problem, gram = (
-        problem_of(moments, terms.fixed, terms.blocks),
-        by_group(moments, terms.fixed, terms.blocks),
-    )
+    problem = problem_of(moments, terms.fixed, terms.blocks)
+    gram = by_group(moments, problem)
     if gram is None:
         return None
     draws = loo.draws_of(posterior, (*terms.fixed, *problem.structure.terms), moments.n_groups)

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from lmm.core.engines import pooled
 from lmm.core.words import counted, fixed, label, listed, titled
 from lmm.recovery.calibration.verdicts import LEVEL, ecdf
 from lmm.recovery.grid import USABLE
@@ -23,7 +24,7 @@ from lmm.results.replicated import Recovered, first_method, quantity_name
 
 MOST_PANELS, COLUMNS = 24, 4
 MOST_INTERVALS = 100  # of a panel of the zip plot
-BAD = COLOURS["pymc"]
+BAD = COLOURS["bad"]
 
 
 def ranks(recovered: Recovered, _: str = "") -> Drawing:
@@ -104,7 +105,7 @@ def zipped(recovered: Recovered, _: str = "") -> Drawing:
         line[0].set_ylabel(f"{titled(term)}\ncentile", color=INK)
     for ax, engine in zip(axes[0], engines, strict=True):
         ax.set_title(label(engine))
-    mixed = [item for item in found if item[2] != "ols"] or found
+    mixed = [item for item in found if not pooled(item[2])] or found
     share, term, engine = min(mixed)
     row = recovered.designs.set_index("design").loc[design]
     alt = (
@@ -126,7 +127,7 @@ def zipped(recovered: Recovered, _: str = "") -> Drawing:
 def worst_design(recovered: Recovered) -> str:
     """The design in which the coverage of a mixed model is furthest from nominal; else the first."""
     rows = recovered.rows("coverage")
-    rows = rows[rows["engine"] != "ols"]
+    rows = rows[~rows["engine"].map(pooled).astype(bool)]
     if not len(rows):
         return str(recovered.designs["design"].iloc[0])
     return str(rows.loc[(rows["estimate"] - recovered.conf_level).abs().idxmax(), "design"])

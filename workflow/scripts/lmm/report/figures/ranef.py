@@ -215,7 +215,11 @@ def shrinkage(results: Results, _: Fitted) -> Drawing:
     caption = f"Each group's coefficients (fixed effect + random effect) by {label(engine)}"
     if raw:
         others = [term for term in fixed if term not in results.random_terms]
-        less = f", less the model's fixed part of {listed(others)}" if others else ""
+        less = (
+            f", less the model's fixed part of {listed([results.labels.term(term) for term in others])}"
+            if others
+            else ""
+        )
         caption += (
             f" and by its own least squares{less}; lines join the two. A group moves the more, the less its own rows "
             "determine its coefficients"

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from lmm.core.engines import UNIDENTIFIED
+from lmm.core.engines import UNIDENTIFIED, pooled
 from lmm.core.words import fixed, label, listed, number, titled
 from lmm.recovery.grid import STATUSES, USABLE
 from lmm.report.figures.style import (
@@ -208,7 +208,7 @@ def _series(ax, at: np.ndarray, value: np.ndarray, error: np.ndarray, engine: st
 
 def limits(table: pd.DataFrame, ideal: float) -> tuple[float, float]:
     """Axis limits around what the mixed models do: OLS, which knows no groups, may be far out."""
-    mixed = table[table["engine"] != "ols"]
+    mixed = table[~table["engine"].map(pooled).astype(bool)]
     used = mixed if len(mixed) else table
     error = 1.96 * used["error"].fillna(0)
     low, high = min((used["value"] - error).min(), ideal), max((used["value"] + error).max(), ideal)
@@ -231,10 +231,10 @@ def legend(figure, engines: Iterable[str]) -> None:
 
 def worst(recovered: Recovered, name: str, terms: list[str]) -> str:
     """The finding of a figure: the value furthest from the ideal among mixed models, with its Monte Carlo error."""
-    parts = []
+    parts, alone = [], all(map(pooled, recovered.engines))
     for term in terms:
         table, unit, ideal = shown_measure(recovered, name, term)
-        mixed = table[(table["engine"] != "ols") | (set(recovered.engines) == {"ols"})]
+        mixed = table[~table["engine"].map(pooled).astype(bool) | alone]
         parts.append(mixed.assign(off=(mixed["value"] - ideal).abs(), unit=unit))
     table = pd.concat(parts)
     relative = table["unit"].str.startswith("%")
@@ -252,7 +252,7 @@ def worst(recovered: Recovered, name: str, terms: list[str]) -> str:
         "rmse": f"largest {'relative ' * bool(row['unit'])}RMSE",
     }[name]
     drawn = "" if set(recovered.terms) <= set(terms) else " of the terms drawn"
-    whose = "" if set(recovered.engines) == {"ols"} else " among the mixed models"
+    whose = "" if alone else " among the mixed models"
     return (
         f"The {what}{drawn}{whose} is {value} ± {error} {row['unit']}".rstrip()
         + f" ({titled(row['term'])}, {label(row['engine'])}{where})."

@@ -18,6 +18,7 @@ from matplotlib.path import Path
 from lmm.core.engines import ENGINES
 
 COLOURS = {name: engine.colour for name, engine in ENGINES.items()} | {
+    "bad": "#d55e00",
     "truth": "#1b1f24",
     "realised": "#5f6772",
     "no_pooling": "#cc79a7",

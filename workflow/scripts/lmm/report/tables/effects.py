@@ -10,7 +10,7 @@ from lmm.core import engines
 from lmm.core.words import estimated, fixed, given, label, listed, p_value, places
 from lmm.inference.effects import FIRST, LAST
 from lmm.report.interest import bare, compared, degrees
-from lmm.report.tables.paper import Block, Paper, Part, caption
+from lmm.report.tables.paper import Block, Paper, Part, caption, together
 from lmm.results.labels import factors
 from lmm.results.study import Results
 
@@ -63,10 +63,10 @@ def effects(results: Results) -> Paper | None:
         name: _cells(results, name, {key: by[name] for key, by in rows.items() if name in by})
         for name in engines.ordered(frame["engine"].unique())
     }
-    merged: dict[str, list[str]] = {}
-    for name in own:
-        alike = next((first for first in merged if own[first] == own[name]), name)
-        merged.setdefault(alike, []).append(name)
+    numbers = {
+        name: (own[name][0], {key: by[name] for key, by in rows.items() if name in by}) for name in own
+    }
+    merged = {(results.exact if results.exact in same else same[0]): same for same in together(numbers)}
     blocks = tuple(
         Block(listed([label(one) for one in same]), own[first][0]) for first, same in merged.items()
     )
@@ -89,9 +89,7 @@ def effects(results: Results) -> Paper | None:
 
 def _name(results: Results, row: Mapping[str, Any], grid: list[str]) -> str:
     labels, effect = results.labels, str(row["effect"])
-    cells = {
-        name.strip("`"): row[name] for name in grid if isinstance(row[name], str) or row[name] == row[name]
-    }
+    cells = {name.strip("`"): row[name] for name in grid if row[name] == row[name] and row[name] != ""}
     values = [f"{labels.column(name)} = {labels.level(name, _text(value))}" for name, value in cells.items()]
     if row["kind"] == "mean":
         return listed(values) or f"{labels.column(effect)}"

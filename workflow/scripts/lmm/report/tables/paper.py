@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from lmm.core import engines
 from lmm.core.tidy import RESIDUAL
@@ -16,6 +17,8 @@ from lmm.report.answer import sd_places
 from lmm.report.interest import degrees
 from lmm.results.study import Results
 
+SHOWN = ("estimate", "conf_low", "conf_high")
+SAME = 1e-3  # of a standard error: less than is shown of it
 SHARES = {
     "icc": "ICC, predictors at 0",
     "johnson": "ICC, mean over rows",
@@ -88,16 +91,14 @@ def results_table(results: Results) -> Paper | None:
     if not shown:
         return None
     own = {name: _engine(results, name) for name in shown}
-    merged: dict[str, list[str]] = {}
-    for name in shown:
-        alike = next((first for first in merged if own[first] == own[name]), name)
-        merged.setdefault(alike, []).append(name)
+    numbers = {name: _numbers(results.fits[name].parameters) for name in shown}
+    merged = together({name: (own[name][0], numbers[name]) for name in shown})
     blocks, cells = [], []
     if results.truth:
         blocks.append(Block("", ("True value", "Drawn")))
         cells.append(_truth(results))
-    for first, names in merged.items():
-        columns, content = own[first]
+    for names in merged:
+        columns, content = own[results.exact if results.exact in names else names[0]]
         blocks.append(Block(listed([label(name) for name in names]), columns))
         cells.append(content)
     parts = []
@@ -114,6 +115,46 @@ def results_table(results: Results) -> Paper | None:
         if rows:
             parts.append(Part(title, tuple(rows)))
     return Paper("results", caption("Results", results.title), _note(results), tuple(blocks), tuple(parts))
+
+
+def _numbers(table: pd.DataFrame) -> dict[tuple[str, ...], Mapping[str, Any]]:
+    """An engine's parameters by the row's key."""
+    rows = table.to_dict("records")
+    return {(str(row["group"]) if isinstance(row["group"], str) else "", row["term"]): row for row in rows}
+
+
+def together(engines: Mapping[str, tuple[tuple[str, ...], Mapping]]) -> list[list[str]]:
+    """Engines that share columns, because no number of theirs differs by as much as is shown.
+
+    Parameters
+    ----------
+    engines : mapping
+        Engine to its columns and to its rows by key, which have estimate, conf_low, conf_high and std_error.
+    """
+    merged: list[list[str]] = []
+    for name, (columns, rows) in engines.items():
+        alike = [
+            names
+            for names in merged
+            if engines[names[0]][0] == columns and _alike(engines[names[0]][1], rows)
+        ]
+        if alike:
+            alike[0].append(name)
+        else:
+            merged.append([name])
+    return merged
+
+
+def _alike(first: Mapping, second: Mapping) -> bool:
+    if set(first) != set(second):
+        return False
+    for key, row in first.items():
+        pair = [[float(own[name]) for name in SHOWN] for own in (row, second[key])]
+        widths = [row["std_error"], second[key]["std_error"], (row["conf_high"] - row["conf_low"]) / 4]
+        error = max((width for width in widths if width > 0), default=0.0)
+        if not np.allclose(*pair, rtol=1e-9, atol=SAME * error, equal_nan=True):
+            return False
+    return True
 
 
 def _keys(results: Results) -> list[tuple[str, list[tuple[tuple[str, ...], str]]]]:

@@ -8,6 +8,7 @@ import pandas as pd
 from lmm.core.words import decimals, label, p_value
 from lmm.report.tables.fits import SHORT
 from lmm.report.tables.table import Column, Table, table
+from lmm.report.text import shapes
 from lmm.report.text.reporting import changes, items
 from lmm.results.replicated import Recovered, axis_name, quantity_name
 
@@ -120,6 +121,41 @@ def performance(recovered: Recovered) -> Table | None:
         "point."
     )
     return table("performance", caption, frame, columns)
+
+
+def misspecified(recovered: Recovered) -> Table | None:
+    """Designs with other than normal effects or errors beside the normal design; None without any."""
+    frame = shapes.compared(recovered)
+    if not len(frame):
+        return None
+    order = {term: k for k, term in enumerate(recovered.terms)}
+    frame = recovered.designs.merge(frame, on="design", validate="one_to_many")
+    frame = frame.sort_values("term", key=lambda t: t.map(order), kind="stable")
+    place = {design: k for k, design in enumerate(recovered.designs["design"])}
+    frame = frame.sort_values("design", key=lambda d: d.map(place), kind="stable")
+    frame["engine"] = frame["engine"].map(label)
+    percents = [name for name in frame if name.startswith(("relative_bias", "coverage"))]
+    frame[percents] *= 100
+    columns = [*_axes(recovered), Column("term", "Term", False), Column("engine", "Engine", False)]
+    for measure, title in (("relative_bias", "Bias %"), ("coverage", "Coverage %")):
+        columns += [
+            Column(f"{measure}_normal", f"{title}, normal", decimals=1),
+            Column(measure, f"{title}, this", decimals=1),
+            Column(f"{measure}_difference", "Difference", decimals=1, coarse=True),
+            Column(f"{measure}_difference_mcse", "±", decimals=1),
+        ]  # fmt: skip
+    columns += [*_pair("precision", "Precision %", 1), Column("n_used", "Used", decimals=0)]
+    how = (
+        "as if both had independent data, since single replicates are not kept"
+        if recovered.settings.get("record") == "sums"
+        else "paired over replicates with the same random streams"
+    )
+    caption = (
+        "Designs with random effects or errors of another shape beside the normal design that is otherwise the same. "
+        f"Difference: this less normal, ± its Monte Carlo standard error, {how}. Precision: gain over the normal "
+        "design."
+    )
+    return table("misspecified", caption, frame, columns)
 
 
 METHODS = {"satterthwaite": "Satterthwaite", "kenward-roger": "Kenward-Roger", "normal": "normal"}

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from lmm.core import engines as catalogue
 from lmm.core.tidy import RESIDUAL
 from lmm.core.words import capital, counted, fixed, label, listed, number, p_said, p_value, percent, spoken
 from lmm.recovery.grid import STATUSES, USABLE
@@ -77,7 +78,7 @@ def answers(recovered: Recovered) -> list[str]:
     engines = mixed_engines(recovered)
     for term in recovered.random_terms():
         said += _of_term(recovered, term, engines) + _where_there_is_none(recovered, term, engines)
-    said += [text for text in [_ols(recovered)] if text]
+    said += [text for text in [_pooled(recovered)] if text]
     judged = [
         judge(recovered, recovered.rows("coverage", engine=name, effect=effect), kind)
         for name in engines
@@ -147,17 +148,18 @@ def _covers(recovered: Recovered, term: str, engine: str, design: str) -> str:
     return f" (its {level} interval covers {share(row['estimate'].iloc[0], row['mcse'].iloc[0])})"
 
 
-def _ols(recovered: Recovered) -> str:
-    """OLS's worst interval of a fixed effect, where it is far from nominal."""
-    rows = recovered.rows("coverage", engine="ols", effect="fixed")
+def _pooled(recovered: Recovered) -> str:
+    """The worst interval of a fixed effect of the engine that ignores groups, where it is far from nominal."""
+    engine = catalogue.first(recovered.engines, catalogue.POOLED)
+    rows = recovered.rows("coverage", engine=engine, effect="fixed") if engine else ()
     if not len(rows):
         return ""
     row = rows.loc[rows["estimate"].idxmin()]
     if not short(recovered, rows).any():
-        return f"OLS's intervals of fixed effects cover at least {share(row['estimate'], row['mcse'])}."
+        return f"{label(engine)}'s intervals of fixed effects cover at least {share(row['estimate'], row['mcse'])}."
     where = f" with {recovered.describe(row)}" if recovered.axes else ""
     return (
-        f"OLS, which takes rows as independent, covers {spoken(row['term'])} only "
+        f"{label(engine)}, which takes rows as independent, covers {spoken(row['term'])} only "
         f"{share(row['estimate'], row['mcse'])} of the time{where}."
     )
 

@@ -68,6 +68,8 @@ def _assumed(searched: Searched) -> list[str]:
     if found["status"] == "smallest":
         verb = "are enough, the smallest design allowed, for"
     span = f"{level} {interval(searched, found)} {PLURALS[searched.first]}"
+    if found["low"] == found["high"]:
+        span = f"no other number is in the {level}"
     paid = f"cost {given(round(found['cost'], 6))}; " if cheapest else ""
     said = [
         f"{where} {verb} {what} by {label(searched.engine)} ({paid}{span}).",
@@ -139,10 +141,16 @@ def failures(searched: Searched) -> str:
     total, failed, singular = (
         sum(int(table[name].sum()) for table in parts) for name in ("replicates", "failed", "singular")
     )
-    rest = "all were usable" if not failed else f"{failed:,} could not be used and were left out"
-    return (
-        f"Of {total:,} simulated data sets and fits, {rest}; {singular:,} fits were singular and were used."
-    )
+    said = f"Of {total:,} fits, {f'{failed:,}' if failed else 'none'} could not be used"
+    said += f"; {singular:,} singular ones were used." if singular else "; none was singular."
+    own = searched.tables["search"]
+    missing = int((own["replicates"] - own["failed"] - own["n_used"]).sum())
+    if missing:
+        name = NAMES[searched.answer["measure"]]
+        said += (
+            f" {missing:,} usable ones have no interval (estimates at a boundary): {name} is of the others."
+        )
+    return said
 
 
 def methods(searched: Searched) -> str:
