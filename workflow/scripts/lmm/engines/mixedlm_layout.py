@@ -7,7 +7,6 @@ components of one group of all rows. Variance components are independent, and th
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,16 +14,12 @@ import pandas as pd
 from scipy.linalg import block_diag
 from statsmodels.regression.mixed_linear_model import MixedLM, MixedLMParams, VCSpec
 
-from lmm.core.tidy import RESIDUAL, Fit, ranef_frame, variable
-from lmm.inference.variance_explained import covariance_of, values_of
+from lmm.core.tidy import RESIDUAL, Fit, group_of, ranef_frame
+from lmm.inference.variance_explained import covariance_of
 from lmm.model.terms import Grouping, Terms
 
 # Variances below 1e-10 sigma^2 are where statsmodels goes wrong (issue #10239): a start is kept above.
 FLOOR = 1.21e-10
-
-
-def _named(group: str, groups: Sequence[str], term: str) -> str:
-    return variable(group, term, groups)
 
 
 @dataclass(frozen=True)
@@ -50,13 +45,14 @@ class Start:
         -------
         Start
         """
-        groups = [own.group for own in terms.groupings]
-        values = values_of(fit.parameters, groups)
-        covariances = []
-        for group, random in zip(groups, (own.random for own in terms.groupings), strict=True):
-            named = partial(_named, group, groups)
-            covariances.append(covariance_of(values, random, named))
-        return cls(np.array([values[term] for term in terms.fixed]), covariances, values[RESIDUAL])
+        values, covariances = fit.parameters.set_index("group"), []
+        for own in terms.groupings:
+            mine = values.loc[[own.group]]
+            covariances.append(
+                covariance_of(dict(zip(mine["term"], mine["estimate"], strict=True)), own.random)
+            )
+        sigma = values.loc[group_of(RESIDUAL, ""), "estimate"]
+        return cls(np.array([fit.fixed[term] for term in terms.fixed]), covariances, float(sigma))
 
 
 @dataclass(frozen=True)
@@ -210,13 +206,7 @@ class Layout:
         return np.bincount(self.codes)
 
     def lacking(self) -> str:
-        """Which part of the model statsmodels has not; '' if it has all.
-
-        Returns
-        -------
-        str
-            The reason, in a line.
-        """
+        """The reason, in a line, why statsmodels has not all of the model; '' if it has."""
         for k, factor in enumerate(self.factors):
             for block in factor.grouping.blocks:
                 if k != self.outer and len(block) > 1:
