@@ -18,7 +18,7 @@ from lmm.report.interest import degrees
 from lmm.results.study import Results
 
 SHOWN = ("estimate", "conf_low", "conf_high")
-SAME = 1e-3  # of a standard error: less than is shown of it
+SAME = 5e-3  # of a standard error, two digits of which are shown: less than half of the last one
 SHARES = {
     "icc": "ICC, predictors at 0",
     "johnson": "ICC, mean over rows",
