@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
@@ -33,6 +34,7 @@ from conftest import ROOT
 from lmm import frames
 from lmm.comparison.responses import log_derivative
 from lmm.config.load import load
+from lmm.core.engines import ENGINES
 from lmm.core.errors import StudyError
 from lmm.data import checks, ingest
 from lmm.data.dialect import Reading
@@ -170,7 +172,6 @@ CONFIGURATIONS = [
     (two() | {'replicates': 3, 'simulate_from': 'moments'}, "studies.s.simulate_from: 'moments': are drawn of one grouping factor, not a, b; expected rows"),
     (own(formula='Reaction ~ 1 + (1 | Subject) + (1 | Days)', engines={'reml': {}}, replicates=3, bootstrap='posterior'), "studies.s.bootstrap: 'posterior': is drawn from with one grouping factor, not Subject, Days; expected reml"),
     (own(formula='Reaction ~ Days + (1 | Subject) + (1 | Days)'), "studies.s.formula: 'Reaction ~ Days + (1 | Subject) + (1 | Days)': the grouping factor 'Days' is also a predictor, which would explain all that its groups differ in; drop one of the two, or copy it under another name where its numbers are a trend"),
-    (own(formula='Reaction ~ 1 + (1 | Subject) + (1 | Days)', engines={'reml': {}, 'mixedlm': {}}), "studies.s.engines.mixedlm: does not fit several grouping factors (Subject, Days); expected engines among ols, reml, pymc"),
     (sim(formula='y ~ x + (x | a) + (1 | b)', simulate={'groups': {'a': 10, 'b': 8}}, replicates=4, calibration=True, engines={'pymc': {}}), "studies.s.calibration: true: is for one grouping factor, not a, b; expected no such key"),
     (own(formula='Reaction ~ 1 + (1 | Subject) + (1 | Days)', engines={'pymc': {'sampler': 'full'}}), "studies.s.engines.pymc.sampler: 'full': is for one grouping factor, not Subject, Days; expected auto, importance or nuts"),
     (sim(engines={'pymc': {'sampler': 'importance', 'model': 'full'}}), "studies.s.engines.pymc.sampler: 'importance': contradicts model: full; expected one of the two keys"),
@@ -606,6 +607,14 @@ def replayed(study: dict, replicate: int = 0, name: str = "s", design=None) -> C
     return lambda root: replay.find(load({"studies": {"s": study}}, ROOT), name, replicate, design)
 
 
+def engine_of_one_factor(root):
+    """An engine of somebody else's that fits one grouping factor."""
+    alone = replace(ENGINES["reml"], several=False)
+    with mock.patch.dict(ENGINES, {"reml": alone}):
+        formula = "Reaction ~ 1 + (1 | Subject) + (1 | Days)"
+        load({"studies": {"s": OWN | {"formula": formula, "engines": {"reml": {}}}}}, ROOT)
+
+
 def two_factors():
     """Moments of two crossed factors."""
     return moments("y ~ x + (1 | g) + (1 | h)", many().assign(h=np.arange(len(many())) % 3))
@@ -910,6 +919,7 @@ OTHERS = {
                          "engines.pymc.priors.fixed.w: no such term; expected one of Intercept, x"),
     "prior without closed form": (lambda root: resolve({"fixed": "student_t(3, 0, 1)"}, moments("y ~ x + (x | g)", many()), ("Intercept", "x"), (("Intercept", "x"),), True),
                                   "engines.pymc.priors.fixed.Intercept: student_t(3, 0, 1) has no closed form in the marginal model; expected flat or normal(mean, sd), or sampler: full"),
+    "engine of one factor": (engine_of_one_factor, "studies.s.engines.reml: does not fit several grouping factors (Subject, Days); expected engines among ols, mixedlm, pymc"),
     "prior of no factor": (lambda root: resolve_several({"sd": {"i": "flat"}}, two_factors(), ("Intercept", "x"), [(("Intercept",),)] * 2),
                            "engines.pymc.priors.sd.i: no such grouping factor; expected one of g, h"),
     "prior of no term of a factor": (lambda root: resolve_several({"sd": {"g": {"x": "flat"}}}, two_factors(), ("Intercept", "x"), [(("Intercept",),)] * 2),

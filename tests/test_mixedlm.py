@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from lmm.core.tidy import PARAMETERS, Diagnostics, Fit
-from lmm.engines import lme4_summary, mixedlm, random_effects, reml
+from lmm.engines import lme4_summary, mixedlm, mixedlm_layout, random_effects, reml
 from lmm.model.design import Terms
 from lmm.moments import accumulate
 
@@ -49,6 +49,10 @@ def exact_fit(name, terms):
         parameters["cor__" + ".".join(terms.random)] = reference["corr"][0]
     parameters["sd__Observation"] = reference["sigma"]
     table = pd.DataFrame({"term": list(parameters), "estimate": list(parameters.values())})
+    table["effect"] = ["fixed"] * len(terms.fixed) + ["ran_pars"] * (len(table) - len(terms.fixed))
+    table["group"] = (
+        [""] * len(terms.fixed) + [terms.group] * (len(table) - len(terms.fixed) - 1) + ["Residual"]
+    )
     table["conf_low"], table["conf_high"] = table["estimate"] - 0.25, table["estimate"] + 0.5
     table["df"] = np.inf
     about = Diagnostics("reml", criterion=reference["criterion"], df="normal")
@@ -125,7 +129,7 @@ def test_another_optimum_than_remls_is_told_and_gets_no_profile_intervals():
     exact = exact_fit("orthodont", data[0])
     assert mixedlm.fit(*data).diagnostics.summary["reml_gap"] is None
     off = exact.parameters.assign(estimate=exact.parameters["estimate"] * 1.001)
-    start = mixedlm.Start.of(exact, data[0].fixed, data[0].random)
+    start = mixedlm.Start.of(exact, data[0])
     fit = mixedlm.fit(*data, reml=Fit("reml", off, None, exact.diagnostics), start=start)
     gap = fit.diagnostics.summary["reml_gap"]
     assert not gap["reached"]
@@ -181,7 +185,7 @@ def test_coef_is_fixef_plus_ranef_in_statsmodels_own_predictions(coffee):
     (terms, _, W, codes, levels), fit = coffee
     # 1e-9: y is of size 30, twenty operations a row
     assert fit.diagnostics.summary["coef_identity_max_error"] < 1e-9
-    own = levels[codes]
+    own = [levels[codes]]
     wrong = fit.ranef.assign(estimate=fit.ranef["estimate"] + 0.01)
     fitted = random_effects.predict(fit.parameters, fit.ranef, terms, W, own)["conditional"].to_numpy()
     assert lme4_summary.identity_error(fit.parameters, wrong, terms, W, own, fitted) > 0.009
@@ -190,7 +194,7 @@ def test_coef_is_fixef_plus_ranef_in_statsmodels_own_predictions(coffee):
 def test_prediction_for_old_and_new_groups(coffee):
     (terms, *_), fit = coffee
     new = np.array([[1.0, 2.0], [1.0, 2.0]])
-    out = random_effects.predict(fit.parameters, fit.ranef, terms, new, ["1", "a new group"])
+    out = random_effects.predict(fit.parameters, fit.ranef, terms, new, [["1", "a new group"]])
     printed = COFFEE["lmer_printed_by_the_post"]
     # the post's printed coef of group 1 and fixed effects, at x = 2; 1e-5 as above, times 1 + 2
     assert out["conditional"][0] == pytest.approx(printed["coef_group_1"] @ new[0], abs=3e-5)
@@ -230,9 +234,9 @@ def test_the_units_of_a_predictor_do_not_decide_the_fit():
 
 def test_issue_10239_is_caught(monkeypatch):
     """A variance below 1e-10: statsmodels returns an intercept of exactly 0 and says converged."""
-    monkeypatch.setattr(mixedlm, "FLOOR", 1e-12)
+    monkeypatch.setattr(mixedlm_layout, "FLOOR", 1e-12)
     terms, y, W, codes, levels = rows("dyestuff2")
-    start = mixedlm.Start(np.array([5.6656]), np.array([[0.0]]), 3.7157)
+    start = mixedlm.Start(np.array([5.6656]), [np.array([[0.0]])], 3.7157)
     fit = mixedlm.fit(terms, y, W, codes, levels, start=start)
     assert estimates(fit)["Intercept"] == 0.0  # the bug is there: else this test says nothing
     assert fit.diagnostics.status == "non-converged"
@@ -241,8 +245,8 @@ def test_issue_10239_is_caught(monkeypatch):
 
 
 def test_a_stop_of_statsmodels_is_data(monkeypatch):
-    monkeypatch.setattr(mixedlm, "FLOOR", 0.0)
-    start = mixedlm.Start(np.array([5.6656]), np.array([[0.0]]), 3.7157)
+    monkeypatch.setattr(mixedlm_layout, "FLOOR", 0.0)
+    start = mixedlm.Start(np.array([5.6656]), [np.array([[0.0]])], 3.7157)
     fit = mixedlm.fit(*rows("dyestuff2"), start=start)
     assert fit.diagnostics.status == "error"
     assert "ingular" in fit.diagnostics.message
@@ -306,7 +310,7 @@ def test_a_stop_far_from_the_optimum_is_not_called_good(three):
     """statsmodels' default start, D = I in its units; it stops far above the minimum and says converged."""
     terms = three[0]
     exact, _ = reml.fit(accumulate.compute(*three), terms.fixed, terms.blocks)
-    start = mixedlm.Start(np.zeros(3), np.diag([1.0, 2048.0**-2, 1.0]), 1.0)
+    start = mixedlm.Start(np.zeros(3), [np.diag([1.0, 2048.0**-2, 1.0])], 1.0)
     details = mixedlm.fit(*three, reml=exact, start=start).diagnostics
     assert details.summary["reml_gap"]["criterion"] > 1.0
     assert not details.summary["reml_gap"]["reached"]
@@ -316,7 +320,7 @@ def test_a_stop_far_from_the_optimum_is_not_called_good(three):
 
 def test_a_cold_start_on_the_coffee_data_ends_near_the_optimum_and_says_how_near(coffee):
     data, _ = coffee
-    start = mixedlm.Start(np.zeros(2), np.eye(2), 1.0)
+    start = mixedlm.Start(np.zeros(2), [np.eye(2)], 1.0)
     details = mixedlm.fit(*data, reml=exact_fit("coffee", data[0]), start=start).diagnostics
     gap = details.summary["reml_gap"]
     assert details.status == "ok"

@@ -112,7 +112,7 @@ def study(**changes):
 def test_lists_cross_over_levels_of_a_factor():
     loaded = load(study(simulate=CROSSED | {"groups": {"a": [6, 12], "b": 8}})).studies["s"]
     assert [design.values for design in loaded.designs] == [{"groups.a": 6}, {"groups.a": 12}]
-    assert loaded.engines == ("ols", "reml", "pymc")
+    assert loaded.engines == ("ols", "mixedlm", "reml", "pymc")
     columns = [Simulated([FORMULA], d.key, d.settings, 1).columns() for d in loaded.designs]
     assert [own["groups__a"] for own in columns] == [6, 12]
     assert columns[0]["sd__x|a"] == 1.0

@@ -9,7 +9,7 @@ import inference_cases as cases
 from lmm.config.load import load
 from lmm.core.errors import StudyError
 from lmm.data import ingest
-from lmm.data.rows import Rows
+from lmm.data.rows import Rows, rows_of
 from lmm.engines import mixedlm, ols, reml, several_reml
 from lmm.engines.base import Task
 from lmm.model.formula import parse
@@ -101,8 +101,9 @@ def test_weighted_least_squares_with_several_factors(tmp_path):
     design, moments, rows = moments_of(penicillin(tmp_path), text)
     X, w = np.column_stack([np.ones(144), rows.x]), rows.w.to_numpy()[:, None]
     expected = np.linalg.solve(X.T @ (w * X), X.T @ (w[:, 0] * rows.y))
-    found = ols.Fitter({"conf_level": 0.95}, design.terms).fit(Task(moments))
-    assert found.parameters["estimate"].to_numpy()[:2] == pytest.approx(expected, rel=1e-10)
+    for read in (None, lambda: rows_of(design, rows)):
+        found = ols.Fitter({"conf_level": 0.95}, design.terms).fit(Task(moments, read))
+        assert found.parameters["estimate"].to_numpy()[:2] == pytest.approx(expected, rel=1e-10)
 
 
 def test_an_offset_is_subtracted_in_sql_too():
@@ -126,7 +127,7 @@ def test_least_squares_is_weighted_and_mixedlm_skipped():
     expected = np.linalg.solve(X.T @ (W * X), X.T @ (W[:, 0] * rows.Reaction))
     found = ols.Fitter({"conf_level": 0.95}, design.terms).fit(task)
     assert found.parameters["estimate"].to_numpy()[:2] == pytest.approx(expected, rel=1e-10)
-    limits = {"conf_level": 0.95, "max_rows": 1000, "max_groups": 100}
+    limits = {"conf_level": 0.95, "max_rows": 1000, "max_groups": 100, "max_dense_rows": 100}
     skipped = mixedlm.Fitter(limits, design.terms).fit(task)
     assert skipped.diagnostics.status == "skipped"
     assert skipped.diagnostics.message == "statsmodels' MixedLM has no weights"

@@ -28,6 +28,9 @@ class Mixedlm(Override):
     """More rows than this: skipped, and the report says so."""
     max_groups: int = Field(5_000, ge=1)
     """More groups than this: skipped (it loops over groups in Python, 50 s an evaluation at 20,000)."""
+    max_dense_rows: int = Field(2_000, ge=1)
+    """Of several grouping factors: skipped where more rows than this are one dense block. These are all rows if the
+    factors cross, and the rows of a level of the outermost factor if they are nested."""
 
 
 class Reml(Override):

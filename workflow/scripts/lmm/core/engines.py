@@ -112,7 +112,7 @@ ENGINES: dict[str, Engine] = {
             name="mixedlm", label="MixedLM", title="MixedLM", family=LIKELIHOOD, module="lmm.engines.mixedlm",
             colour="#0072b2", marker="o", settings="lmm.config.engines:Mixedlm", needs="rows", starts=True,
             yields=frozenset({"ranef", "intervals", "criterion"}), artifacts={"coef": "coef.parquet"},
-            packages=("numpy", "scipy", "statsmodels"),
+            several=True, packages=("numpy", "scipy", "statsmodels"),
             predicts="normal, at its estimates of the variances; prediction errors with the fixed effects' "
             "uncertainty",
             cost=(0.05, 3e-3, 0.0, 0.0), megabytes=2000, minutes=60, priority=1,

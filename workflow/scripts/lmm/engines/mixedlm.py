@@ -3,13 +3,11 @@
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 from scipy import stats
-from statsmodels.regression.mixed_linear_model import MixedLM, MixedLMParams
 
 from lmm.core import engines
 from lmm.core.store import write_table
@@ -18,102 +16,24 @@ from lmm.core.versions import versions_of
 from lmm.engines import reml as exact
 from lmm.engines.base import Fitted, Task
 from lmm.engines.lme4_summary import correlations, identity_error, lme4_summary
-from lmm.engines.random_effects import Given, coef, given_rows, ranef_table
+from lmm.engines.mixedlm_layout import Given, Layout, Start
+from lmm.engines.random_effects import coef
 from lmm.inference.unidentified import not_identified
-from lmm.inference.variance_explained import covariance_of
 from lmm.model.terms import Terms
 
 ENGINE = "mixedlm"
 # Every evaluation is a Python loop over groups: about a minute a fit at these sizes (docs/statistics.md, section 4).
 MAX_ROWS = 1_000_000
 MAX_GROUPS = 20_000
-# Variances below 1e-10 sigma^2 are where statsmodels goes wrong (issue #10239): a start is kept above.
-FLOOR = 1.21e-10
+# Dense matrices of all these rows by all their levels: 6 s with 500 levels.
+MAX_DENSE_ROWS = 2_000
 # lme4's isSingular: a direction of the random effects below 1e-4 sigma, its predictor scaled to unit size.
 SINGULAR = 1e-4
 # Both at one optimum: lme4's own optimisers scatter by 2e-6 in the sd's.
 SAME_CRITERION, SAME_SD = 1e-6, 1e-5
 # A criterion this far above the minimum moves no estimate by more than a tenth of its standard error.
 GOOD_CRITERION = 0.01
-
-
-@dataclass(frozen=True)
-class Start:
-    """Where MixedLM starts: beta (p,), D (q, q) in the data's units, sigma."""
-
-    beta: np.ndarray
-    D: np.ndarray
-    sigma: float
-
-    @classmethod
-    def of(cls, fit: Fit, fixed: Sequence[str], random: Sequence[str]) -> "Start":
-        """The estimates of another engine's fit.
-
-        Parameters
-        ----------
-        fit : Fit
-            Another engine's.
-        fixed : tuple of str
-            Names of X's columns.
-        random : tuple of str
-            Names of Z's columns.
-
-        Returns
-        -------
-        Start
-        """
-        values = dict(zip(fit.parameters["term"], fit.parameters["estimate"], strict=True))
-        beta = np.array([values[term] for term in fixed], float)
-        return cls(beta, covariance_of(values, random), float(values[RESIDUAL]))
-
-
-@dataclass(frozen=True)
-class _Design:
-    """X and Z in units near 1: statsmodels' tolerances are absolute, its likelihood has no unit.
-
-    The units are powers of 2, so that nothing is rounded on the way there and back.
-    """
-
-    fixed: list[str]
-    random: list[str]
-    X: np.ndarray
-    Z: np.ndarray
-    unit_x: np.ndarray
-    unit_z: np.ndarray
-    mask: np.ndarray
-
-    @classmethod
-    def of(cls, terms: Any, W: np.ndarray) -> "_Design":
-        """From the distinct columns W; `mask` is 1 where D may differ from 0."""
-        block = np.repeat(np.arange(len(terms.blocks)), [len(names) for names in terms.blocks])
-        mask = (block[:, None] == block).astype(float)
-        columns = list(terms.columns)
-        length = np.sqrt(np.mean(W**2, axis=0))
-        unit = 2.0 ** np.round(np.log2(np.where(length > 0, length, 1.0)))
-        x, z = ([columns.index(name) for name in names] for names in (terms.fixed, terms.random))
-        return cls(
-            list(terms.fixed),
-            list(terms.random),
-            W[:, x] / unit[x],
-            W[:, z] / unit[z],
-            unit[x],
-            unit[z],
-            mask,
-        )
-
-    def start(self, start: Start | None) -> MixedLMParams | None:
-        """statsmodels' form of a start, kept off the boundary, where its likelihood is not defined."""
-        if start is None:
-            return None
-        values, vectors = np.linalg.eigh(start.D * np.outer(self.unit_z, self.unit_z) / start.sigma**2)
-        theta = (vectors * np.maximum(values, FLOOR)) @ vectors.T * self.mask
-        return MixedLMParams.from_components(start.beta * self.unit_x, theta)
-
-    def free(self) -> MixedLMParams | None:
-        """Which elements of D are estimated: None for all of them."""
-        if self.mask.all():
-            return None
-        return MixedLMParams.from_components(np.ones(len(self.fixed)), self.mask)
+KEY = ["group", "term"]
 
 
 class Fitter:
@@ -121,35 +41,39 @@ class Fitter:
 
     def __init__(self, settings: Mapping[str, Any], terms: Terms):
         self.level, self.terms = settings["conf_level"], terms
-        self.limits = {name: settings[name] for name in ("max_rows", "max_groups")}
+        self.limits = {name: settings[name] for name in ("max_rows", "max_groups", "max_dense_rows")}
 
     def fit(self, task: Task) -> Fitted:
         """From the rows, started at the exact optimum, which is computed where it is not at hand."""
         terms, moments, start = self.terms, task.moments, task.start
+        reason = beyond("rows", moments.n_rows, self.limits["max_rows"])
+        if not terms.several:  # of several factors the rows must say which are nested
+            reason = reason or beyond("groups", moments.n_groups, self.limits["max_groups"])
         if moments.weighted:
             reason = "statsmodels' MixedLM has no weights"
-            found = skipped(reason, moments.n_rows, moments.n_groups, self.level)
-        elif reason := beyond(moments.n_rows, moments.n_groups, **self.limits):
-            found = skipped(reason, moments.n_rows, moments.n_groups, self.level)
         elif task.rows is None:
-            found = skipped("the rows are not at hand", moments.n_rows, moments.n_groups, self.level)
+            reason = reason or "the rows are not at hand"
+        if reason or task.rows is None:
+            found = skipped(reason, moments.n_rows, moments.n_groups, self.level)
         else:
             rows = task.rows()
             if start is None:
-                start, _ = exact.fit(moments, terms.fixed, terms.blocks, self.level)
+                settings = {"conf_level": self.level}
+                start = exact.Fitter(settings, terms).fit(Task(moments)).fit
             found = fit(
-                terms, rows.y, rows.W, rows.codes, rows.levels, reml=start, conf_level=self.level,
+                terms, rows.y, rows.W, rows.codes, rows.levels, rows.others, reml=start, conf_level=self.level,
                 truth=task.truth, **self.limits,
             )  # fmt: skip
         return Fitted(found, {"coef": lambda path: write_table(path, coef(found.parameters, found.ranef))})
 
 
 def fit(
-    terms: Any,
+    terms: Terms,
     y: np.ndarray,
     W: np.ndarray,
     codes: np.ndarray,
     levels: Sequence[str] | np.ndarray,
+    others: Sequence[tuple[np.ndarray, Any]] = (),
     *,
     reml: Fit | None = None,
     start: Start | None = None,
@@ -157,19 +81,22 @@ def fit(
     truth: dict[str, Any] | None = None,
     max_rows: int = MAX_ROWS,
     max_groups: int = MAX_GROUPS,
+    max_dense_rows: int = MAX_DENSE_ROWS,
 ) -> Fit:
-    """Fit a linear mixed model with one grouping factor by statsmodels' MixedLM, REML.
+    """Fit a linear mixed model by statsmodels' MixedLM, REML.
 
     Parameters
     ----------
     terms : Terms
-        Names: `fixed`, `blocks` (correlated within, independent between), `group`, `columns` (of W).
+        Names: `fixed`, `groupings` (blocks of effects correlated within, independent between), `columns` (of W).
     y, W : (N,) and (N, K) arrays
         The rows; W's columns are `terms.columns`.
     codes : (N,) int array
         Each row's group, an index into `levels`.
     levels : sequence of str, length J
         Names of the groups.
+    others : sequence of (codes, levels)
+        The same of further grouping factors.
     reml : Fit, optional
         The exact fit: the start, what the result is held against (`summary["reml_gap"]`), and the source
         of the sd's profile intervals where both are at the same optimum.
@@ -179,8 +106,9 @@ def fit(
         Of the intervals, between 0 and 1.
     truth : dict, optional
         truth.json's content.
-    max_rows, max_groups : int
-        Beyond either the fit is skipped: status `skipped`, empty tables.
+    max_rows, max_groups, max_dense_rows : int
+        Beyond any of them the fit is skipped: status `skipped`, empty tables. The last is of several grouping
+        factors: rows of one of MixedLM's groups, which are all rows where factors cross.
 
     Returns
     -------
@@ -191,27 +119,33 @@ def fit(
         `skipped`.
     """
     began = time.perf_counter()
-    too_many = beyond(len(y), len(levels), max_rows, max_groups)
-    nothing = skipped(too_many, len(y), len(levels), conf_level)
+    layout = Layout.of(terms, W, [(codes, levels), *others])
+    n_groups: Any = {own.group: len(own.levels) for own in layout.factors} if others else len(levels)
+    reason = (
+        beyond("rows", len(y), max_rows)
+        or layout.lacking()
+        or beyond("groups", len(layout.sizes), max_groups)
+    )
+    if others and not reason:
+        what = "rows that are one dense block" if layout.outer is None else "rows of the largest group"
+        reason = beyond("dense_rows", int(layout.sizes.max()), max_dense_rows, what)
+    nothing = skipped(reason, len(y), n_groups, conf_level)
     about = nothing.diagnostics
-    if too_many:
+    if reason:
         return nothing
-    design = _Design.of(terms, W)
+    blocks = layout.blocks()
     if start is None and reml is not None:
-        start = Start.of(reml, terms.fixed, design.random)
+        start = Start.of(reml, terms)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            model = MixedLM(y, design.X, codes, exog_re=design.Z)
-            result = model.fit(start_params=design.start(start), free=design.free())
-            fitted, _ = (
-                np.asarray(result.fittedvalues),
-                result.bse_fe,
-            )  # both kept by statsmodels once computed
+            model = layout.model(y, blocks)
+            result = model.fit(start_params=layout.start(start), free=layout.free())
+            # both are kept by statsmodels once computed
+            fitted, _ = np.asarray(result.fittedvalues), result.bse_fe
             # statsmodels' own conditional covariances lack beta's share and fail at the boundary
-            given = given_rows(
-                y, design.X, design.Z, codes, result.cov_re, np.sqrt(result.scale), result.fe_params
-            )
+            covariances = layout.covariances(result)
+            given = layout.given(y, blocks, covariances, np.sqrt(result.scale), result.fe_params)
             failure = ""
         except (np.linalg.LinAlgError, ValueError, FloatingPointError) as problem:
             failure = f"statsmodels stopped: {problem}"
@@ -221,16 +155,16 @@ def fit(
         about.status, about.message = "error", failure
         return nothing
     z = stats.norm.ppf((1 + conf_level) / 2)
-    own = np.asarray(levels).astype(str)[codes]
-    random = ranef_table(given, terms, levels, design.unit_z, z, truth)
-    parameters = _parameters(terms, design, result, z, truth)
+    own = [factor.levels[factor.codes] for factor in layout.factors]
+    random = layout.ranef_table(given, z, truth)
+    parameters = _parameters(layout, result, covariances, z, truth)
     # log|X'V^-1 X| in the data's units
-    criterion = float(-2 * result.llf + 2 * np.log(design.unit_x).sum())
-    gap = None if reml is None else _gap(parameters, criterion, reml, design)
+    criterion = float(-2 * result.llf + 2 * np.log(layout.unit_x).sum())
+    gap = None if reml is None else _gap(parameters, criterion, reml, layout)
     reached = gap is not None and gap["reached"]
     if reml is not None and reached:
         parameters = _with_df(_with_profiles(parameters, reml.parameters), reml, conf_level)
-    cov = result.cov_params()[: len(design.fixed), : len(design.fixed)]
+    cov = result.cov_params()[: len(terms.fixed), : len(terms.fixed)]
     summary = lme4_summary(parameters, random, terms, y, W, own)
     summary |= {
         "corr_fixed": (cov / np.outer(result.bse_fe, result.bse_fe)).tolist(),
@@ -244,11 +178,11 @@ def fit(
     }
     about.criterion, about.summary = criterion, summary
     about.unidentified = [] if reml is None else list(reml.diagnostics.unidentified)
-    _judge(about, result, design, given, gap)
+    _judge(about, result, layout, covariances, given, gap)
     return Fit(ENGINE, parameters, random, about)
 
 
-def skipped(reason: str, n_rows: int, n_groups: int, conf_level: float) -> Fit:
+def skipped(reason: str, n_rows: int, n_groups: int | dict[str, int], conf_level: float) -> Fit:
     """Empty tables and why.
 
     Parameters
@@ -257,8 +191,8 @@ def skipped(reason: str, n_rows: int, n_groups: int, conf_level: float) -> Fit:
         Why it is not fitted.
     n_rows : int
         N.
-    n_groups : int
-        J.
+    n_groups : int or dict
+        J; by factor where there are several.
     conf_level : float
         Of the intervals, between 0 and 1.
 
@@ -279,43 +213,45 @@ def skipped(reason: str, n_rows: int, n_groups: int, conf_level: float) -> Fit:
     return Fit(ENGINE, pd.DataFrame(columns=PARAMETERS), pd.DataFrame(columns=RANEF), about)
 
 
-def beyond(n_rows: int, n_groups: int, max_rows: int, max_groups: int) -> str:
-    """Which limit these data are above; '' for none.
+def beyond(kind: str, count: int, limit: int, what: str = "") -> str:
+    """That a limit is exceeded; '' if it is not.
 
     Parameters
     ----------
-    n_rows : int
-        N.
-    n_groups : int
-        J.
-    max_rows : int
-        The largest N.
-    max_groups : int
-        The largest J.
+    kind : str
+        `rows`, `groups` or `dense_rows`.
+    count : int
+        Of the data.
+    limit : int
+        The setting `max_<kind>`.
+    what : str
+        What is counted, where `kind` does not say it.
 
     Returns
     -------
     str
-        Empty if they are within both.
+        Empty if the count is within the limit.
     """
-    for count, limit, name in ((n_rows, max_rows, "max_rows"), (n_groups, max_groups, "max_groups")):
-        if count > limit:
-            return f"{count:,} {name.removeprefix('max_')} are above {name} = {limit}"
-    return ""
+    return f"{count:,} {what or kind} are above max_{kind} = {limit}" if count > limit else ""
 
 
 def _judge(
-    about: Diagnostics, result: Any, design: _Design, given: Given, gap: dict[str, Any] | None
+    about: Diagnostics,
+    result: Any,
+    layout: Layout,
+    covariances: Sequence[np.ndarray],
+    given: Given,
+    gap: dict[str, Any] | None,
 ) -> None:
     """Status by our own measure: statsmodels' boundary warning depends on y's unit, `converged` is unreliable."""
     reasons = []
     if not result.converged:
         reasons.append("statsmodels' optimiser did not converge")
-    smallest = np.linalg.eigvalsh(result.cov_re / result.scale)[0]
+    smallest = min(np.linalg.eigvalsh(D / result.scale)[0] for D in covariances)
     singular = bool(smallest < SINGULAR**2)
     # at an honest optimum the two agree to rounding
     off = np.abs(result.fe_params - given.beta) > 1e-3 * given.beta_se
-    wrong = ", ".join(name for name, bad in zip(design.fixed, off, strict=True) if bad)
+    wrong = ", ".join(name for name, bad in zip(layout.fixed, off, strict=True) if bad)
     if wrong or not np.isfinite(result.bse_fe).all():
         reasons.append(
             f"its fixed effects ({wrong or 'standard errors'}) are wrong for the variances it gives"
@@ -339,43 +275,48 @@ def _judge(
 
 
 def _parameters(
-    terms: Any, design: _Design, result: Any, z: float, truth: dict[str, Any] | None
+    layout: Layout, result: Any, covariances: Sequence[np.ndarray], z: float, truth: dict[str, Any] | None
 ) -> pd.DataFrame:
     """The tidy parameters; sd's have no interval yet, and no standard error: statsmodels' are not usable."""
-    beta, se = result.fe_params / design.unit_x, result.bse_fe / design.unit_x
+    beta, se = result.fe_params / layout.unit_x, result.bse_fe / layout.unit_x
     table = pd.DataFrame(
-        {"effect": "fixed", "group": "", "term": design.fixed, "estimate": beta, "std_error": se}
+        {"effect": "fixed", "group": "", "term": layout.fixed, "estimate": beta, "std_error": se}
     )
     table["statistic"] = beta / se
     table["df"] = np.inf
     table["p_value"] = 2 * stats.norm.sf(np.abs(table["statistic"]))
     table["conf_low"], table["conf_high"] = beta - z * se, beta + z * se
-    sd = np.sqrt(np.diag(result.cov_re))
-    estimates = dict(zip(map(sd_name, design.random), sd / design.unit_z, strict=True))
-    for first, second in correlations(terms):
-        a, b = design.random.index(first), design.random.index(second)
-        estimates[cor_name(first, second)] = result.cov_re[a, b] / (sd[a] * sd[b])
-    estimates[RESIDUAL] = np.sqrt(result.scale)
-    spread = pd.DataFrame({"term": list(estimates), "estimate": list(estimates.values())})
-    spread["effect"] = "ran_pars"
-    spread["group"] = [group_of(term, terms.group) for term in spread["term"]]
+    rows: list[tuple[str, str, float]] = []
+    for factor, D in zip(layout.factors, covariances, strict=True):
+        group, random, sd = factor.group, factor.random, np.sqrt(np.diag(D))
+        rows += [(group, *own) for own in zip(map(sd_name, random), sd / factor.unit, strict=True)]
+        for first, second in correlations(factor.grouping):
+            a, b = random.index(first), random.index(second)
+            rows.append((group, cor_name(first, second), D[a, b] / (sd[a] * sd[b])))
+    rows.append((group_of(RESIDUAL, ""), RESIDUAL, np.sqrt(result.scale)))
+    spread = pd.DataFrame(rows, columns=["group", "term", "estimate"]).assign(effect="ran_pars")
     table = pd.concat([table, spread], ignore_index=True)
     table["engine"] = ENGINE
-    table["truth"] = [truth_of(truth, terms.group, term) for term in table["term"]]
+    table["truth"] = [truth_of(truth, *key) for key in zip(table["group"], table["term"], strict=True)]
     return table.reindex(columns=PARAMETERS)
 
 
-def _gap(parameters: pd.DataFrame, criterion: float, reml: Fit, design: _Design) -> dict[str, Any]:
+def _gap(parameters: pd.DataFrame, criterion: float, reml: Fit, layout: Layout) -> dict[str, Any]:
     """How far from the exact optimum: in the criterion, and in the sd's relative to them.
 
     An sd counts as no smaller than a thousandth of sigma; two sd's both 0 by `SINGULAR` are the same.
     """
-    ours = parameters.set_index("term")["estimate"]
-    exact = reml.parameters.set_index("term")["estimate"]
-    sigma, worst = exact[RESIDUAL], 0.0
-    for term, unit in [*zip(map(sd_name, design.random), design.unit_z, strict=True), (RESIDUAL, 1.0)]:
-        if max(ours[term], exact[term]) * unit > SINGULAR * sigma:
-            worst = max(worst, abs(ours[term] - exact[term]) / max(exact[term], 1e-3 * sigma / unit))
+    ours, exact = (table.set_index(KEY)["estimate"] for table in (parameters, reml.parameters))
+    residual = group_of(RESIDUAL, ""), RESIDUAL
+    sigma, worst = exact[residual], 0.0
+    scaled = [
+        ((factor.group, sd_name(term)), unit)
+        for factor in layout.factors
+        for term, unit in zip(factor.random, factor.unit, strict=True)
+    ]
+    for key, unit in [*scaled, (residual, 1.0)]:
+        if max(ours[key], exact[key]) * unit > SINGULAR * sigma:
+            worst = max(worst, abs(ours[key] - exact[key]) / max(exact[key], 1e-3 * sigma / unit))
     difference = criterion - cast(float, reml.diagnostics.criterion)
     same = abs(difference) <= SAME_CRITERION * max(1.0, abs(criterion)) and worst <= SAME_SD
     limits = {"criterion_relative": SAME_CRITERION, "sd_relative": SAME_SD}
@@ -384,10 +325,11 @@ def _gap(parameters: pd.DataFrame, criterion: float, reml: Fit, design: _Design)
 
 def _with_profiles(parameters: pd.DataFrame, reml: pd.DataFrame) -> pd.DataFrame:
     """reml's profile-likelihood intervals: the same optimum has the same profile."""
-    parameters, at = parameters.copy(), reml.set_index("term")
+    parameters, at = parameters.copy(), reml.set_index(KEY)
     mine = parameters["effect"] == "ran_pars"
+    keys = pd.MultiIndex.from_frame(parameters.loc[mine, KEY])
     for column in ("conf_low", "conf_high"):
-        parameters.loc[mine, column] = parameters.loc[mine, "term"].map(at[column])
+        parameters.loc[mine, column] = at[column].reindex(keys).to_numpy(float)
     return parameters
 
 
@@ -396,7 +338,8 @@ def _with_df(parameters: pd.DataFrame, reml: Fit, level: float) -> pd.DataFrame:
 
     The standard errors stay statsmodels', but for Kenward and Roger's, which are a part of the method.
     """
-    parameters, at = parameters.copy(), reml.parameters.set_index("term")
+    parameters, theirs = parameters.copy(), reml.parameters
+    at = theirs[theirs["effect"] == "fixed"].set_index("term")
     mine = parameters["effect"] == "fixed"
     fixed = parameters[mine]
     se, df = fixed["std_error"].to_numpy(float), at["df"].reindex(fixed["term"]).to_numpy(float)

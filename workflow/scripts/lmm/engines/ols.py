@@ -33,15 +33,10 @@ class Fitter:
     def fit(self, task: Task) -> Fitted:
         """From the rows where they are at hand and few, else from moments."""
         data: tuple[np.ndarray, ...] = ()
-        if task.rows is not None and task.moments.n_rows <= ROWS_LIMIT and not _weighted(task.moments):
+        if task.rows is not None and task.moments.n_rows <= ROWS_LIMIT and not task.moments.weighted:
             rows = task.rows()
             data = (rows.y, rows.columns(self.fixed))
         return Fitted(fit(self.fixed, *data, moments=task.moments, conf_level=self.level, truth=task.truth))
-
-
-def _weighted(moments: Any) -> bool:
-    """Whether the rows have weights: the moments then say it all."""
-    return getattr(moments, "weighted", False)
 
 
 def fit(

@@ -4,6 +4,7 @@ from lmm.inference import several_optimum
 from lmm.inference.degrees_of_freedom import FixedEffects, fixed_effects
 from lmm.inference.derivatives import by_group
 from lmm.inference.optimum import Optimum, optimum
+from lmm.inference.several_derivatives import by_factors
 from lmm.inference.several_optimum import SeveralOptimum
 from lmm.likelihood import several_problem
 from lmm.likelihood.problem import Problem, problem_of
@@ -43,20 +44,24 @@ def optimum_of(problem: Problem | SeveralProblem, ml: bool = False) -> Optimum |
     return optimum(problem)
 
 
-def tested_by(method: str, problem: Problem, best: Optimum) -> FixedEffects:
-    """The fixed effects of a fit of one factor with degrees of freedom by one of `degrees_of_freedom.METHODS`.
+def tested_by(method: str, problem: Problem | SeveralProblem, best: Optimum | SeveralOptimum) -> FixedEffects:
+    """The fixed effects of a fit (of several factors, by REML) with degrees of freedom.
 
     Parameters
     ----------
     method : str
         One of `degrees_of_freedom.METHODS`.
-    problem : Problem
+    problem : Problem or SeveralProblem
         The model over moments, in the kernel's coordinates.
-    best : Optimum
+    best : Optimum or SeveralOptimum
         The optimum of the same problem.
 
     Returns
     -------
     FixedEffects
     """
+    if isinstance(problem, SeveralProblem):
+        assert isinstance(best, SeveralOptimum)
+        return fixed_effects(method, best.beta, by_factors(problem, best))
+    assert isinstance(best, Optimum)
     return fixed_effects(method, best.beta, by_group(problem, best), problem.ml)

@@ -127,6 +127,11 @@ class SeveralMoments:
         return self.factors[0].cov_fixed(names)
 
     @property
+    def weighted(self) -> bool:
+        """Whether rows have weights that are not all 1."""
+        return self.factors[0].weighted
+
+    @property
     def log_weights(self) -> float:
         """Sum over the rows of the logarithms of their precision weights; 0 without weights."""
         return self.factors[0].log_weights
