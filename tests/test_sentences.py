@@ -349,6 +349,7 @@ GRIDS = {
     "OLS and PyMC": {"engines": ("ols", "pymc")},
     "no failures": {"failed": 0.0},
     "a true sd of 0": {"sd_x": 0.0},
+    "a true sd near 0": {"sd_x": 0.0625},
     "calibrated": {"rows": (10,), "groups": (30,), "ranks": 1.0},
     "not calibrated": {"rows": (10,), "groups": (30,), "ranks": 1.6},
     "own data": {"rows": (10,), "groups": (30,), "settings": {"simulate": False}},

@@ -83,7 +83,9 @@ def test_tables_are_the_same_bytes_in_another_environment(finished, tmp_path, mo
     assert len(found) > 15, "the check would notice nothing"
     before = os.umask(0o077)
     try:
-        run = project.snakemake("--cores", "1", *map(str, found))
+        # a study's tables for papers are one output, the folder
+        wanted = {path.parent if path.parent.name == "tables" else path for path in found}
+        run = project.snakemake("--cores", "1", *map(str, sorted(wanted)))
     finally:
         os.umask(before)
     assert run.returncode == 0, run.stdout + run.stderr

@@ -7,7 +7,7 @@ import numpy as np
 
 from lmm.results.replicated import quantity_name
 from said.reading import ENGINE, Checks, E, N, agree, p_says, percents, term_of
-from said.replicates import SHARE, at, checks, described, of, only, says, table, too_low
+from said.replicates import SHARE, at, checks, described, far, of, only, says, table, too_low
 
 # ---- cards
 
@@ -26,6 +26,7 @@ def _(s, m):
 @checks(rf"largest bias ([−]?{N}) % ± ({N}) % \((.+)\)")
 def _(s, m):
     rows = of(table(s, "relative_bias"), engine=s.engine)
+    rows = rows[far(s, rows)]
     rows = rows[rows["effect"] != "explained"]
     rows = rows[rows["effect"] != "ran_pars"] if s.engine == "ols" else rows
     row = rows.loc[rows["estimate"].abs().idxmax()]

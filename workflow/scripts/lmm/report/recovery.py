@@ -44,6 +44,8 @@ def worst(recovered: Recovered, engine: str, measure: str) -> pd.Series | None:
     if engine in engines.of_family([engine], engines.POOLED):
         rows = rows[rows["effect"] != "ran_pars"]  # its residual sd is of another model
     rows = rows[rows["effect"] != "explained"]
+    if measure == "relative_bias":
+        rows = rows[recovered.far_from_zero(rows)]
     if not len(rows):
         return None
     value = rows["estimate"].abs() if measure == "relative_bias" else rows["estimate"]

@@ -161,6 +161,13 @@ class Recovered(Reported):
             keep &= table[column] == value
         return table[keep]
 
+    def far_from_zero(self, rows: pd.DataFrame) -> pd.Series:
+        """Which rows have a truth of at least one empirical SE: a bias relative to a smaller one says little."""
+        keys = ["design", "engine", "effect", "group", "term", "df"]
+        errors = self.rows("empirical_se").set_index(keys)["estimate"]
+        size = errors.reindex(pd.MultiIndex.from_frame(rows[keys])).to_numpy()
+        return rows["truth"].abs() >= size
+
     def describe(self, row: Mapping[str, Any], only: Sequence[str] = ()) -> str:
         """A design in words: `30 groups of 5, sd of x 0.5`; `only` names the axes to speak of."""
         axes = list(only) or self.axes

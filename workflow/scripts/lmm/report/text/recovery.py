@@ -84,6 +84,9 @@ def answers(recovered: Recovered) -> list[str]:
         for name in engines
         for effect, kind in (("fixed", "fixed effects"), ("ran_pars", "variance parameters"))
     ]
+    judged += [
+        judge(recovered, recovered.rows("ranef_coverage", engine=name), "group effects") for name in engines
+    ]
     judged = [text for text in judged if text]
     return [*said, rule(recovered), *judged] if judged else said
 
@@ -91,8 +94,10 @@ def answers(recovered: Recovered) -> list[str]:
 def _of_term(recovered: Recovered, term: str, engines: list[str]) -> list[str]:
     """The design that is hardest for the reference engine, and what every engine makes of it."""
     bias = recovered.rows("relative_bias", term=term)
-    bias = bias if len(bias) else recovered.rows("bias", term=term)
     bias = bias[bias["engine"].isin(engines)]
+    if not len(bias) or not recovered.far_from_zero(bias).all():
+        bias = recovered.rows("bias", term=term)
+        bias = bias[bias["engine"].isin(engines)]
     if not len(bias):
         return []
     lead = next(name for name in (recovered.reference, *engines) if name in set(bias["engine"]))
@@ -210,22 +215,17 @@ def _lowest(recovered: Recovered, rows: pd.DataFrame) -> str:
 
 
 def effects(recovered: Recovered) -> list[str]:
-    """How well the groups' own effects are recovered; empty where no engine estimates them."""
-    rows = recovered.rows("ranef_coverage")
-    if not len(rows):
-        return []
-    said = [judge(recovered, rows[rows["engine"] == name], "group effects") for name in recovered.engines]
-    said = [rule(recovered), *filter(None, said)]
+    """How well the groups' own effects are ranked; empty where no engine estimates them."""
     rank = recovered.rows("ranef_rank_correlation")
-    if len(rank):
-        low, high = rank.loc[rank["estimate"].idxmin()], rank.loc[rank["estimate"].idxmax()]
-        ends = [
-            f"{fixed(row['estimate'], 2)} ({row['term']}, {label(row['engine'])}"
-            + (f" with {recovered.describe(row)})" if recovered.axes else ")")
-            for row in (low, high)
-        ]
-        said.append(f"Their rank correlation with the true effects runs from {ends[0]} to {ends[1]}.")
-    return said
+    if not len(rank):
+        return []
+    low, high = rank.loc[rank["estimate"].idxmin()], rank.loc[rank["estimate"].idxmax()]
+    ends = [
+        f"{fixed(row['estimate'], 2)} ({row['term']}, {label(row['engine'])}"
+        + (f" with {recovered.describe(row)})" if recovered.axes else ")")
+        for row in (low, high)
+    ]
+    return [f"The rank correlation of group effects with the true ones runs from {ends[0]} to {ends[1]}."]
 
 
 def failures(recovered: Recovered) -> list[str]:
@@ -265,11 +265,12 @@ def calibration(recovered: Recovered) -> list[str]:
         source = (
             "the posterior of the observed data, and fitted with these and new data together (posterior SBC)"
         )
-    said = [
+    how = (
         f"In each of {n:,} replicates the parameters were drawn from {source}, and the true values ranked among the "
         "posterior draws, thinned to their effective sample size. If sampler and model "
         "agree with the simulator, all ranks are uniform."
-    ]
+    )
+    said = []
     if judged and not len(wrong):
         said.append(
             f"All {judged} quantities are calibrated: none leaves what uniform ranks would do together with "
@@ -282,6 +283,7 @@ def calibration(recovered: Recovered) -> list[str]:
     ]
     if len(wrong) > MOST_MESSAGES:
         said.append(f"{len(wrong) - MOST_MESSAGES} more quantities are not calibrated; see the table.")
+    said.append(how)
     if len(few):
         said.append(
             f"{counted(len(few), 'quantity has', 'quantities have')} too few usable replicates to be judged."
