@@ -82,7 +82,7 @@ def test_simulated_rows_come_from_the_streams_of_their_purposes(study):
 
 def test_parameters_of_calibration_come_from_their_stream(study):
     priors = {"fixed": "normal(0, 2)", "sd": "half_normal(1)", "sigma": "half_normal(1)", "corr": "lkj(2)"}
-    priors["blocks"] = [["Intercept", "x"]]
+    priors["blocks"] = {"group": [["Intercept", "x"]]}
     source = Simulated([STUDY["formula"]], KEY, study.simulate, SEED, priors=priors)
     expected = simulation_from_priors(own("parameters"), study.simulate, source.terms, priors)
     assert source.parameters(REPLICATE) == expected

@@ -19,7 +19,7 @@ from lmm.core.store import read_json
 from lmm.model.design import Terms, numeric_design
 from lmm.model.formula import parse
 from lmm.model.parts import Formula
-from lmm.model.priors import Prior, parse_prior
+from lmm.model.priors import Prior, of_factor, parse_prior
 
 BRACES = re.compile(r"\{[^{}]+\}")  # what Snakemake takes for a wildcard
 
@@ -138,10 +138,9 @@ def check_several(settings: StudySettings, formula: Formula) -> None:
                 f"does not fit several grouping factors ({groups}); expected engines among {', '.join(able)}"
             )
             raise StudyError(f"engines.{name}", what)
-    if settings.calibration:
-        raise StudyError(
-            "calibration", f"true: is for one grouping factor, not {groups}; expected no such key"
-        )
+    if settings.calibration and settings.data is not None:
+        what = f"true: with `data` it is for one grouping factor, not {groups}; expected `simulate`"
+        raise StudyError("calibration", what)
     bayes, name = settings.engines.first(engines.BAYES), engines.first(engines.ENGINES, engines.BAYES)
     if bayes is not None and bayes.full:
         what = f"'full': is for one grouping factor, not {groups}; expected auto, importance or nuts"
@@ -320,8 +319,21 @@ def all_priors(priors: Priors, terms: Terms | None, where: str) -> list[tuple[st
             for name, text in by_term.items():
                 path = f"{kind}.{name}"
                 found.append((path, parse_prior(text, kind, f"{where}.{path}")))
+        if kind == "sd" and terms is not None and terms.several:
+            found += _left_out(value, terms)
     single = [(kind, getattr(priors, kind)) for kind in ("sigma", "corr")]
     return found + [(kind, parse_prior(text, kind, f"{where}.{kind}")) for kind, text in single]
+
+
+def _left_out(setting: Mapping[str, Any], terms: Terms) -> list[tuple[str, Prior]]:
+    """Of several grouping factors, sd's that a mapping does not name: their priors are automatic."""
+    return [
+        (f"sd.{own.group}.{term}", parse_prior("auto", "sd", ""))
+        for own in terms.groupings
+        if not isinstance(known := of_factor(setting, own.group, own.random), str)
+        for term in own.random
+        if term not in known
+    ]
 
 
 def check_until(until: Sequence[Criterion], settings: StudySettings) -> None:

@@ -206,7 +206,7 @@ class StudySettings(Settings):
     the posterior (default under calibration). With `models`: data sets of the parametric bootstrap of each test."""
     calibration: bool = False
     """Draw the parameters of each replicate from pymc's priors: simulation-based calibration; with `data`
-    from the posterior, fitting data and replicate together (posterior calibration)."""
+    from the posterior, fitting data and replicate together (posterior calibration, of one grouping factor)."""
 
 
 class Report(Settings):

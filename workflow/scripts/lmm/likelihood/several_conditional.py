@@ -44,7 +44,7 @@ def conditional(information: Information, sigma: float) -> list[Conditional]:
         whole = given + K @ terms.phi @ K.transpose(0, 2, 1)
         z_map = problem.z_maps[k]
         variances = [
-            sigma**2 * np.einsum("ab,jbc,ac->ja", z_map, matrix, z_map, optimize=True)
+            sigma**2 * ((z_map @ matrix) * z_map).sum(axis=-1)  # the diagonal of z_map M z_map'
             for matrix in (whole, given)
         ]
         out.append(Conditional(mean @ z_map.T, *variances))

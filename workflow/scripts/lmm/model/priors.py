@@ -6,8 +6,9 @@ distribution (density, draws) is here, for tables, figures, tests and simulation
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -268,3 +269,28 @@ def signature(name: str) -> str:
     """How a family is written, e.g. `normal(mean, sd)`."""
     arguments = FAMILIES[name].arguments
     return f"{name}({', '.join(arguments)})" if arguments else name
+
+
+def of_factor(setting: str | Mapping[str, Any], group: str, random: Sequence[str]) -> str | dict[str, str]:
+    """The part of `priors.sd` that is of one factor: by factor, or by terms that this factor has.
+
+    Parameters
+    ----------
+    setting : str or mapping
+        `priors.sd`: a text for all, or a mapping by factor (a text, or a mapping by term) or by term.
+    group : str
+        The factor.
+    random : sequence of str
+        Its terms.
+
+    Returns
+    -------
+    str or dict
+        For each of its terms, or one for all.
+    """
+    if isinstance(setting, str):
+        return setting
+    if group in setting:
+        own = setting[group]
+        return own if isinstance(own, str) else dict(own)
+    return {term: prior for term, prior in setting.items() if term in random and isinstance(prior, str)}

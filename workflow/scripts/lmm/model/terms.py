@@ -94,6 +94,11 @@ class Terms:
         return grouping
 
     @property
+    def by_group(self) -> dict[str, tuple[tuple[str, ...], ...]]:
+        """Blocks of random effects of each grouping factor."""
+        return {own.group: own.blocks for own in self.groupings}
+
+    @property
     def several(self) -> bool:
         """Whether there are several grouping factors."""
         return len(self.groupings) > 1

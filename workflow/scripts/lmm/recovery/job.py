@@ -43,7 +43,7 @@ def simulated(
     priors = None
     if settings["calibration"]:
         own = settings["engines"][first(settings["engines"], BAYES)]
-        priors = own["priors"] | {"blocks": terms[own["formula"]].blocks}
+        priors = own["priors"] | {"blocks": terms[own["formula"]].by_group}
     formulas = [settings["formula"], *(text for text in settings["formulas"] if text != settings["formula"])]
     moments, sources = settings["simulate_from"] == "moments", {}
     for design in designs:

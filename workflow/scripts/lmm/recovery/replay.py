@@ -140,5 +140,5 @@ def _priors(study: Study) -> dict[str, Any] | None:
     from lmm.model.design import numeric_design
 
     bayes = engines.first(study.engines, engines.BAYES)
-    blocks = numeric_design(study.formula_for(bayes)).terms.blocks
+    blocks = numeric_design(study.formula_for(bayes)).terms.by_group
     return study.engine(bayes)["priors"] | {"blocks": blocks}

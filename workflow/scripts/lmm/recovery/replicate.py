@@ -107,10 +107,14 @@ class Engine:
         ranked = None
         if self.ranked:
             from lmm.recovery.calibration.ranks import ranks
+            from lmm.recovery.calibration.several_ranks import several_ranks
 
             rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2,)))
             chains = found.chains
-            ranked = ranks(chains, data.moments, data.own, data.truth, chains.measures["ess_bulk"], rng)
+            if self.terms.several:
+                ranked = several_ranks(chains, narrowed(data.rows, self.terms), data.truth, rng)
+            else:
+                ranked = ranks(chains, data.moments, data.own, data.truth, chains.measures["ess_bulk"], rng)
         return Outcome(found.fit, explained, ranked, found.further)
 
     def _explained(self, fit: Fit, moments: Moments | SeveralMoments) -> dict[str, dict[str, float]]:

@@ -46,7 +46,11 @@ def quantity_name(quantity: str) -> str:
     start, _, rest = quantity.partition("__")
     if start == "ranef":
         term, _, level = rest.rpartition("__")
-        return f"random {term} of group {level}"
+        level, _, group = level.partition("|")
+        return f"random {term} of {group or 'group'} {level}"
+    if "|" in quantity:
+        of, _, group = quantity.rpartition("|")
+        return f"{quantity_name(of)} ({group})"
     return QUANTITIES.get(quantity, titled(quantity))
 
 

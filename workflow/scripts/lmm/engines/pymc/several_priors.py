@@ -10,6 +10,7 @@ import pandas as pd
 from lmm.core.errors import StudyError
 from lmm.core.tidy import RESIDUAL, variable
 from lmm.engines.pymc.priors import Priors, resolve
+from lmm.model.priors import of_factor
 from lmm.moments.several import SeveralMoments
 
 
@@ -94,31 +95,6 @@ class SeveralPriors:
             table.iloc[fixed:-1].assign(group=group) for group, table in zip(self.groups, tables, strict=True)
         ]
         return pd.concat([*parts, tables[0].iloc[-1:].assign(group="Residual")], ignore_index=True)
-
-
-def of_factor(setting: str | Mapping[str, Any], group: str, random: Sequence[str]) -> str | dict[str, str]:
-    """The part of `priors.sd` that is of one factor: by factor, or by terms that this factor has.
-
-    Parameters
-    ----------
-    setting : str or mapping
-        `priors.sd`: a text for all, or a mapping by factor (a text, or a mapping by term) or by term.
-    group : str
-        The factor.
-    random : sequence of str
-        Its terms.
-
-    Returns
-    -------
-    str or dict
-        As `priors.resolve` takes it.
-    """
-    if isinstance(setting, str):
-        return setting
-    if group in setting:
-        own = setting[group]
-        return own if isinstance(own, str) else dict(own)
-    return {term: prior for term, prior in setting.items() if term in random and isinstance(prior, str)}
 
 
 def check_keys(setting: str | Mapping[str, Any], terms: Mapping[str, Sequence[str]], where: str) -> None:
