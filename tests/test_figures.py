@@ -75,9 +75,10 @@ def test_svg_is_well_formed_accessible_and_free_of_waste(coffee):
 
 def test_figures_of_the_coffee_study_are_small(coffee):
     sizes = {name: len(figure.svg) for name, figure in coffee[1].figures.items()}
-    # 1000 rows in 100 panels at 10 bytes a point, lines, frames, axes of nine blocks; matplotlib's would be 400 kB
+    # 1000 rows in 100 panels at 10 bytes a point, lines, frames, axes of nine blocks; matplotlib's would be 400 kB.
+    # All together are a quarter of what a page may weigh, 2 MB
     assert sizes["groups"] < 70_000
-    assert sum(sizes.values()) < 400_000
+    assert sum(sizes.values()) < 500_000
 
 
 def test_colours_are_the_engines(coffee):
