@@ -30,7 +30,7 @@ report: .venv/stamp
 # Files side by side; then those that start a cluster, alone: while it is there, every Snakemake on the machine asks it.
 # Status 5: ARGS left nothing to do for one of the two.
 test: .venv/stamp
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slurm and not faults and not long" $(ARGS) || [ $$? -eq 5 ]
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slurm and not faults and not long" $(ARGS) || [ $$? -eq 5 ]
 	@$(BIN)/python -m pytest -m "slurm and not faults" $(ARGS) || [ $$? -eq 5 ]
 
 # The long tests, beside those of `make test`.

@@ -92,11 +92,20 @@ LONG = (
 )
 
 
+# Files of a minute and more, the longest first: a worker that began one last would leave the other idle.
+FIRST = (
+    "test_workflow.py", "test_sentences.py", "test_recovery_workflow.py", "test_several_workflow.py", "test_docs.py",
+    "test_figures.py", "test_new_engine.py", "test_report.py",
+)  # fmt: skip
+
+
 def pytest_collection_modifyitems(items) -> None:
-    """Mark the long tests."""
+    """Mark the long tests, and put the long files first."""
     for item in items:
         if item.nodeid.removeprefix("tests/").startswith(LONG):
             item.add_marker(pytest.mark.long)
+    place = {name: at for at, name in enumerate(FIRST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
 
 
 @dataclass(frozen=True)
