@@ -269,3 +269,22 @@ def test_a_study_in_which_every_fit_fails_still_has_a_report(tmp_path):
     page = report.render({"bad": SETTINGS}, paths, {"title": "All failed"}, PROVENANCE)
     assert "LinAlgError: no" in page.html and "of 12 fits 12 error (100.00\u00a0% not usable)" in page.html
     assert page.summary["studies"]["bad"]["cards"][0]["tone"] == "bad"
+
+
+def test_replicates_of_which_only_sums_are_kept_have_no_group_effects_and_no_variance_explained(tmp_path):
+    table = made_replicates.table(
+        np.random.default_rng(5), rows=(5,), groups=(10,), replicates=12, engines=("reml",), failed=0
+    )
+    table = table[table["effect"].isin(["fixed", "ran_pars"])]
+    found = {"performance": tmp_path / "performance.csv", "failures": tmp_path / "failures.csv"}
+    write_table(found["performance"], performance(table))
+    write_table(found["failures"], failures(table))
+    read = recovered.read("sums", SETTINGS, found)
+    assert report_recovery_tables.ranef(read) is None
+    assert report_recovery_tables.explained(read) is None
+
+
+def test_a_small_monte_carlo_error_is_no_zero():
+    assert report_recovery_text.share(0.9123, 0.01) == "91.2\u00a0% ± 1.0\u00a0%"
+    assert report_recovery_text.share(0.94812, 0.00022) == "94.81\u00a0% ± 0.02\u00a0%"
+    assert report_recovery_text.share(1.0, 0.0) == "100.0\u00a0% ± 0.0\u00a0%"

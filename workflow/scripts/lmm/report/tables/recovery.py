@@ -211,6 +211,8 @@ def ranef(recovered: Recovered) -> Table | None:
 def explained(recovered: Recovered) -> Table | None:
     """Performance of the measures of variance explained."""
     frame = wide(recovered, ("explained",), ("bias", "empirical_se", "rmse", "coverage"))
+    if not len(frame):  # replicates of which parameters alone are kept
+        return None
     frame[["coverage", "coverage_mcse"]] *= 100
     parts = frame["term"].str.partition("|")
     name, group = parts[0], parts[2]  # empty of a measure of the whole model

@@ -16,7 +16,9 @@ NAMED = 3  # coverages named in a sentence
 
 
 def share(estimate: float, mcse: float, digits: int = 1) -> str:
-    """`91.2 % ± 1.0 %`: a share with its Monte Carlo standard error."""
+    """`91.2 % ± 1.0 %`: a share with its Monte Carlo standard error, with more digits where that would be 0.0 %."""
+    if 0.0 < 100 * mcse < 0.05:
+        digits = max(digits, int(np.ceil(-np.log10(100 * mcse))))
     return f"{percent(estimate, digits)} ± {percent(mcse, digits)}"
 
 
