@@ -59,6 +59,13 @@ class Figure:
     svg: str
     first: int = 0
 
+    @classmethod
+    def of(cls, drawing: Drawing, study: str, name: str) -> "Figure":
+        """A drawing as the study's figure of a name."""
+        width = round(drawing.canvas.get_figwidth() * 72, 1)
+        svg = to_svg(drawing, f"{study}-{name}")
+        return cls(name, drawing.title, drawing.caption, drawing.alt, width, svg, drawing.first)
+
 
 def names(settings: Mapping[str, Any]) -> list[str]:
     """The figures that a study has, known from its settings alone.
@@ -158,16 +165,7 @@ def _finish(name: str, results: Results, fitted: Fitted) -> Figure:
     drawing = _note(missing) if missing else FIGURES[kind](results, fitted)
     if number:  # no group can be pointed at: the page has the detail of one factor's groups
         drawing = replace(drawing, title=f"{results.group}: {drawing.title}", hits=())
-    width = round(drawing.canvas.get_figwidth() * 72, 1)
-    return Figure(
-        name,
-        drawing.title,
-        drawing.caption,
-        drawing.alt,
-        width,
-        to_svg(drawing, f"{results.study}-{name}"),
-        drawing.first,
-    )
+    return Figure.of(drawing, results.study, name)
 
 
 def _missing(name: str, results: Results, fitted: Fitted) -> str:

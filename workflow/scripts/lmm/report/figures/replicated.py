@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from lmm.report.figures import Drawn, Figure, calibration, nested, recovery
-from lmm.report.figures.svg import to_svg
 from lmm.results.replicated import Recovered, read
 
 FIGURES = {
@@ -43,8 +42,5 @@ def draw(study: str, settings: Mapping[str, Any], paths: Mapping[str, Any]) -> D
     drawn = {}
     for name in names(recovered):
         function, measure = FIGURES[name]
-        drawing = function(recovered, measure)
-        width = round(drawing.canvas.get_figwidth() * 72, 1)
-        svg = to_svg(drawing, f"{study}-{name}")
-        drawn[name] = Figure(name, drawing.title, drawing.caption, drawing.alt, width, svg)
+        drawn[name] = Figure.of(function(recovered, measure), study, name)
     return Drawn(drawn, None)

@@ -20,7 +20,6 @@ from lmm.report.figures.style import (
     key,
     segments,
 )
-from lmm.report.figures.svg import to_svg
 from lmm.report.text.search import NAMES, PLURALS, answers, size, target
 from lmm.results.searched import Searched, read
 
@@ -112,10 +111,4 @@ def draw(study: str, settings: Mapping[str, Any], paths: Mapping[str, Any]) -> D
     made = {"curve": curve}
     if searched.scenarios[0].get("frontier"):
         made["cost"] = cost
-    drawn = {}
-    for name, function in made.items():
-        drawing = function(searched)
-        width = round(drawing.canvas.get_figwidth() * 72, 1)
-        svg = to_svg(drawing, f"{study}-{name}")
-        drawn[name] = Figure(name, drawing.title, drawing.caption, drawing.alt, width, svg)
-    return Drawn(drawn, None)
+    return Drawn({name: Figure.of(function(searched), study, name) for name, function in made.items()}, None)
