@@ -10,8 +10,9 @@ from lmm.comparison.effects import prepared, table
 from lmm.core.errors import StudyError
 from lmm.inference import reference_grid, studentized_range
 from lmm.inference.degrees_of_freedom import fixed_effects
-from lmm.inference.effects import Functions, estimates, functions, summaries
+from lmm.inference.effects import estimates, summaries
 from lmm.inference.exact import optimum_of, problem_for
+from lmm.inference.functions import Functions, functions
 from lmm.inference.multiplicity import ADJUSTMENTS
 from lmm.inference.reference_grid import ReferenceGrid, Request, outside
 from lmm.inference.several_derivatives import by_factors

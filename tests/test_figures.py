@@ -15,7 +15,8 @@ from lmm.report.figures.diagnostics import density, normal_quantiles
 from lmm.report.figures.prior import prior_density
 from lmm.report.figures.rows import chosen
 from lmm.report.figures.style import COLOURS
-from lmm.report.figures.svg import compact, panels
+from lmm.report.figures.svg import compact
+from lmm.report.panels import panels
 from lmm.report.text import fits
 from lmm.results.study import natural, read
 

@@ -42,7 +42,7 @@ from lmm.engines import ols
 from lmm.engines.pymc.priors import resolve
 from lmm.engines.pymc.several_priors import resolve_several
 from lmm.inference import estimable
-from lmm.inference.effects import functions
+from lmm.inference.functions import functions
 from lmm.inference.reference_grid import ReferenceGrid, Request
 from lmm.likelihood import several_problem
 from lmm.model.design import build

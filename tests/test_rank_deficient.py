@@ -8,7 +8,7 @@ from lmm import frames
 from lmm.core.errors import StudyError
 from lmm.data import checks
 from lmm.engines import reml
-from lmm.inference.effects import functions, not_estimable
+from lmm.inference.functions import functions, not_estimable
 from lmm.inference.hypotheses import contrasts, terms_of
 from lmm.inference.reference_grid import ReferenceGrid, Request
 from lmm.model.design import build, rebuild

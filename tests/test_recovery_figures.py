@@ -17,7 +17,7 @@ from lmm.recovery.performance import failures, performance
 from lmm.report import recovery, report
 from lmm.report.figures import calibration as calibration_figures
 from lmm.report.figures import replicated, write
-from lmm.report.figures.svg import panels
+from lmm.report.panels import panels
 from lmm.report.tables import recovery as report_recovery_tables
 from lmm.report.text import recovery as report_recovery_text
 from lmm.results import replicated as recovered

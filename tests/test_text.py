@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from lmm.core.store import read_json, read_table
+from lmm.core.tidy import grid_name
 from lmm.data import cells
-from lmm.inference.effects import grid_name
 from lmm.model.syntax import term_of
 from lmm.results import study
 from stages import Run

@@ -10,8 +10,8 @@ def main(job) -> None:
     from lmm.core.tidy import Fit
     from lmm.data.rows import read_terms
     from lmm.engines.pymc.draws import fixed_draws
-    from lmm.inference.degrees_of_freedom import FixedEffects
-    from lmm.inference.effects import Functions
+    from lmm.inference.fixed_effects import FixedEffects
+    from lmm.inference.functions import Functions
     from lmm.moments.several import read_any
 
     settings = job.params.settings

@@ -7,19 +7,11 @@ import numpy as np
 import pandas as pd
 
 from lmm.core import engines
-from lmm.core.tidy import Fit
-from lmm.inference.degrees_of_freedom import FixedEffects
-from lmm.inference.effects import (
-    FIRST,
-    LAST,
-    Functions,
-    estimates,
-    functions,
-    grid_name,
-    not_estimable,
-    summaries,
-)
+from lmm.core.tidy import EFFECTS_FIRST, EFFECTS_LAST, Fit, grid_name
+from lmm.inference.effects import estimates, summaries
 from lmm.inference.exact import optimum_of, problem_for, tested_by
+from lmm.inference.fixed_effects import FixedEffects
+from lmm.inference.functions import Functions, functions, not_estimable
 from lmm.inference.reference_grid import ReferenceGrid, Request, outside
 from lmm.model.design import rebuild
 from lmm.model.terms import Terms
@@ -142,7 +134,7 @@ def table(
             by = estimates if isinstance(own, FixedEffects) else summaries
             parts.append(by(group, own, level).assign(engine=engine))
     grid = list(dict.fromkeys(grid_name(name) for group in groups for name in group.cells))
-    columns = [*FIRST, *grid, *LAST]
+    columns = [*EFFECTS_FIRST, *grid, *EFFECTS_LAST]
     return (
         pd.concat(parts, ignore_index=True).reindex(columns=columns)
         if parts

@@ -20,6 +20,12 @@ PARAMETERS = [
 DRAWS = ["median", "sd", "mad", "q5", "q95", "rhat", "ess_bulk", "ess_tail", "mcse_mean"]
 RANEF = ["group", "level", "term", "estimate", "std_error", "cond_sd", "conf_low", "conf_high", "truth"]
 RESIDUAL = "sd__Observation"
+# effects.csv: before and behind the predictors' columns
+EFFECTS_FIRST = ["engine", "effect", "kind"]
+EFFECTS_LAST = [
+    "contrast", "estimate", "std_error", "df", "conf_low", "conf_high", "statistic", "p_value", "p_adjusted",
+    "median", "prob_direction",
+]  # fmt: skip
 OWN_ROWS = 100_000  # up to this many rows of a study get fitted values; beyond it those of `predict` alone
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of residuals, as R's summaries print them
 
@@ -57,6 +63,11 @@ def pair_of(term: str) -> tuple[str, str]:
             return name[:at], name[at + 1 :]
     first, _, second = name.partition(".")
     return first, second
+
+
+def grid_name(column: str) -> str:
+    """A predictor's column in effects.csv: in backticks where one of the table's own has its name."""
+    return f"`{column}`" if column in (*EFFECTS_FIRST, *EFFECTS_LAST) else column
 
 
 def group_of(term: str, group: str) -> str:

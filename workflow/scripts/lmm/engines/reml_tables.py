@@ -10,7 +10,8 @@ from scipy import stats
 from lmm.core import engines
 from lmm.core.tidy import Diagnostics, truth_of
 from lmm.core.versions import versions_of
-from lmm.inference.degrees_of_freedom import FixedEffects, p_of
+from lmm.inference.degrees_of_freedom import p_of
+from lmm.inference.fixed_effects import FixedEffects
 from lmm.inference.hypotheses import TYPES, contrasts, terms_of
 from lmm.inference.unidentified import not_identified
 from lmm.model.design import Design

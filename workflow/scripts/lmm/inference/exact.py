@@ -1,8 +1,9 @@
 """The exact fit of a model with one grouping factor or several, and its fixed effects with degrees of freedom."""
 
 from lmm.inference import several_optimum
-from lmm.inference.degrees_of_freedom import FixedEffects, fixed_effects
+from lmm.inference.degrees_of_freedom import fixed_effects
 from lmm.inference.derivatives import by_group
+from lmm.inference.fixed_effects import FixedEffects
 from lmm.inference.optimum import Optimum, optimum
 from lmm.inference.several_derivatives import by_factors
 from lmm.inference.several_optimum import SeveralOptimum

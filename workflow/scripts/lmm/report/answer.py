@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtri
 
 from lmm.comparison.engines import verdict
 from lmm.core import engines
@@ -304,7 +304,7 @@ def _spread(results: Results) -> list[str]:
     lead = results.leading
     if lead not in results.mixed:
         return []
-    said, z = [], stats.norm.isf((1 - results.conf_level) / 2)
+    said, z = [], ndtri((1 + results.conf_level) / 2)
     fixed = results.fixed(lead)
     for group, term in results.components:
         name, row = term.removeprefix("sd__"), results.parameter(lead, group, term)

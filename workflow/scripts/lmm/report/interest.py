@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from lmm.core import engines
+from lmm.core.tidy import EFFECTS_FIRST, EFFECTS_LAST
 from lmm.core.words import estimated, fixed, listed, p_said, p_value, places
-from lmm.inference.effects import FIRST, LAST
 from lmm.results.labels import INTERCEPT, factors
 from lmm.results.study import Results
 
@@ -77,7 +77,7 @@ def _of_effects(results: Results) -> list[Interest]:
     if table is None or not len(table):
         return []
     table = table[table["kind"].isin(["slope", "contrast"])]
-    grid = [name for name in table if name not in (*FIRST, *LAST)]
+    grid = [name for name in table if name not in (*EFFECTS_FIRST, *EFFECTS_LAST)]
     keys = ["effect", "kind", *grid, "contrast"]
     text = table[keys].fillna("").astype(str)
     found = []

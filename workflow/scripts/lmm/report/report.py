@@ -13,9 +13,9 @@ from markupsafe import Markup
 
 from lmm.core.store import plain, read_json, write_json, write_text
 from lmm.core.words import label, listed
-from lmm.report import adequacy, answer, graph, methods, recovery, references, search, sections
-from lmm.report.figures.svg import panels
+from lmm.report import adequacy, answer, graph, methods, references, search, sections
 from lmm.report.page import assemble
+from lmm.report.panels import panels
 from lmm.report.tables import documents
 from lmm.report.tables.paper import Paper
 from lmm.report.text import quote
@@ -71,6 +71,8 @@ def render(
         }
         directory = Path(str(mine["figures"]))
         if "performance" in mine:
+            from lmm.report import recovery  # of simulation: slow to import, and most pages are on data
+
             results = recovered.read(name, own, mine)
             shown.append(recovery.study(results, _figures(directory), provenance))
             headlines[name] = recovery.headline(results)

@@ -16,9 +16,8 @@ import pandas as pd
 from lmm.comparison.engines import lead, pair
 from lmm.core import engines
 from lmm.core.store import existing, read_json, read_table
-from lmm.core.tidy import RESIDUAL, Diagnostics, Fit, realised_of
+from lmm.core.tidy import RESIDUAL, Diagnostics, Fit, grid_name, realised_of
 from lmm.data.levels import level_names
-from lmm.inference.effects import grid_name
 from lmm.results.base import Reported
 from lmm.results.labels import Labels
 
@@ -181,11 +180,18 @@ class Results(Reported):
 
     def wide(self, engine: str, column: str = "estimate") -> pd.DataFrame:
         """An engine's random effects, one row per level (in `levels`' order) and one column per term."""
-        table = self.mixed[engine].ranef
-        wide = table.assign(level=table["level"].astype(str)).pivot_table(
-            index="level", columns="term", values=column, aggfunc="first"
-        )
-        return wide.reindex(index=self.levels, columns=self.random_terms)
+        if (engine, column) not in self._wide:
+            table = self.mixed[engine].ranef
+            wide = table.assign(level=table["level"].astype(str)).pivot_table(
+                index="level", columns="term", values=column, aggfunc="first"
+            )
+            self._wide[engine, column] = wide.reindex(index=self.levels, columns=self.random_terms)
+        return self._wide[engine, column]
+
+    @cached_property
+    def _wide(self) -> dict[tuple[str, str], pd.DataFrame]:
+        """What `wide` found; figures and tables ask for it thirty times."""
+        return {}
 
     def estimate(self, engine: str, term: str, column: str = "estimate") -> float:
         """One number of an engine's parameters; NaN where it is not there."""

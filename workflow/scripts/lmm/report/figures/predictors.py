@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from lmm.core.errors import StudyError
 from lmm.core.tidy import by_term
 from lmm.core.words import estimated, label, listed, places, scaled, short_levels
-from lmm.inference.degrees_of_freedom import FixedEffects
-from lmm.inference.effects import functions
+from lmm.inference.fixed_effects import FixedEffects
+from lmm.inference.functions import functions
 from lmm.inference.reference_grid import ReferenceGrid, Request
 from lmm.report.figures.fits import Fitted
 from lmm.report.figures.rows import chosen
@@ -161,7 +161,7 @@ def _bands(results: Results, fitted: Fitted, engine: str) -> Bands:
 
     def of_estimates(rows: np.ndarray) -> tuple:
         mean, error = rows @ fixed.beta, fixed.std_error(rows)
-        reach = stats.t.isf((1.0 - level) / 2.0, fixed.df(rows)) * error
+        reach = stdtrit(fixed.df(rows), (1.0 + level) / 2.0) * error
         return mean, mean - reach, mean + reach, error
 
     return of_estimates

@@ -4,6 +4,7 @@ import numpy as np
 
 from lmm.core.words import counted, label, listed, number, percent, short_levels
 from lmm.report.figures.fits import Fitted
+from lmm.report.figures.layout import lay_out
 from lmm.report.figures.style import (
     COLOURS,
     FAINT,
@@ -15,7 +16,6 @@ from lmm.report.figures.style import (
     colour,
     dots,
     key,
-    lay_out,
     segments,
 )
 from lmm.results.study import Results

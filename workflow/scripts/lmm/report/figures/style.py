@@ -16,6 +16,7 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
 from lmm.core.engines import ENGINES
+from lmm.report.figures.layout import Margins
 
 COLOURS = {name: engine.colour for name, engine in ENGINES.items()} | {
     "bad": "#d55e00",
@@ -102,22 +103,16 @@ def canvas(
     width: float, height: float, rows: int = 1, columns: int = 1, **options
 ) -> tuple[Canvas, np.ndarray]:
     """A figure of `width` x `height` points with a grid of axes (always a 2-d array)."""
-    figure = Canvas(figsize=(width / 72, height / 72), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.04, h_pad=0.04, wspace=0.03, hspace=0.05)
+    figure = Canvas(figsize=(width / 72, height / 72), layout=Margins())
     figure.patch.set_visible(False)
     axes = figure.subplots(rows, columns, squeeze=False, **options)
     for ax in axes.flat:
         ax.patch.set_visible(False)
+        for spine in ax.spines.values():  # measured as a line, without the ticks, which are measured anyway
+            spine.axis = None
         if options.get("sharex") or options.get("sharey"):  # a page may set panels below each other
             ax.tick_params(labelbottom=True, labelleft=True)
     return figure, axes
-
-
-def lay_out(figure: Canvas) -> None:
-    """Place the axes for good: the layout takes as long as the drawing, and need not be found twice."""
-    if figure.get_layout_engine() is not None:
-        figure.get_layout_engine().execute(figure)
-        figure.set_layout_engine("none")
 
 
 def abreast(count: int, height: float, most: int = 2, **options) -> tuple[Canvas, np.ndarray]:
@@ -138,7 +133,7 @@ def dots(ax: Axes, x: Iterable[float], y: Iterable[float], size: float = 3.0, **
         return
     codes = np.tile([Path.MOVETO, Path.LINETO], len(points))
     path = Path(np.repeat(points, 2, axis=0), codes)
-    ax.add_patch(PathPatch(path, fill=False, lw=size, capstyle="round", **{"alpha": 0.7, **style}))
+    ax.add_artist(PathPatch(path, fill=False, lw=size, capstyle="round", **{"alpha": 0.7, **style}))
     ax.update_datalim(points)
     ax.autoscale_view()
 
@@ -150,7 +145,7 @@ def segments(ax: Axes, x0, y0, x1, y1, **style) -> None:
     if not len(ends):
         return
     codes = np.tile([Path.MOVETO, Path.LINETO], len(ends))
-    ax.add_patch(PathPatch(Path(ends.reshape(-1, 2), codes), fill=False, **{"lw": 1.0, **style}))
+    ax.add_artist(PathPatch(Path(ends.reshape(-1, 2), codes), fill=False, **{"lw": 1.0, **style}))
     ax.update_datalim(ends.reshape(-1, 2))
     ax.autoscale_view()
 
@@ -162,7 +157,7 @@ def polylines(ax: Axes, lines: Iterable[np.ndarray], **style) -> None:
         return
     codes = np.concatenate([[Path.MOVETO] + [Path.LINETO] * (len(line) - 1) for line in lines])
     points = np.concatenate(lines)
-    ax.add_patch(PathPatch(Path(points, codes), fill=False, **{"lw": 1.2, **style}))
+    ax.add_artist(PathPatch(Path(points, codes), fill=False, **{"lw": 1.2, **style}))
     ax.update_datalim(points)
     ax.autoscale_view()
 

@@ -13,9 +13,11 @@ from html import escape
 
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 
-from lmm.report.figures.style import Drawing, lay_out
+from lmm.report.figures.layout import lay_out
+from lmm.report.figures.style import Drawing
+from lmm.report.panels import SVG, written
 
-SVG, XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
+XLINK = "{http://www.w3.org/1999/xlink}href"
 _TOKEN = re.compile(r"[MLCQZzHV]|-?\d+\.?\d*(?:e-?\d+)?")
 _NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -25,7 +27,6 @@ _DEFAULTS = {"stroke-linecap": "butt", "stroke-linejoin": "round", "stroke-opaci
 
 Box = tuple[float, float, float, float]
 MARGIN = 2.0  # points around a panel
-SCALE = 1.2  # pixels of the page per point of a figure
 
 
 def to_svg(drawing: Drawing, name: str) -> str:
@@ -46,7 +47,7 @@ def to_svg(drawing: Drawing, name: str) -> str:
             panel.set("class", "panel legend" if legend else "panel")
             panel.set("data-box", " ".join(_round(str(value)) for value in box))
             panel.extend(_hits(drawing, box))
-    body = "".join(_write(child) for child in root)
+    body = "".join(written(child) for child in root)
     return _legal(
         f'<svg xmlns="http://www.w3.org/2000/svg" class="figure" viewBox="{x0} {y0} {_round(width)} {_round(height)}"'
         f' width="{_round(width)}" height="{_round(height)}" role="img" aria-label="{escape(drawing.alt)}"'
@@ -58,47 +59,18 @@ def to_svg(drawing: Drawing, name: str) -> str:
 def _mark(drawing: Drawing) -> dict[str, Box]:
     """Give each panel (axes, legend) an id; id -> its box in points from the top left corner."""
     figure = drawing.canvas
-    lay_out(figure)
+    inside = lay_out(figure)
     scale, height = 72 / figure.dpi, figure.get_figheight() * 72
     parts = [*figure.legends, *(ax for ax in figure.axes if ax.get_visible())]
     boxes = {}
     for k, part in enumerate(parts):
         part.set_gid(f"panel-{k}")
-        found = part.get_window_extent() if part in figure.legends else part.get_tightbbox()
+        found = part.get_window_extent() if part in figure.legends else inside[part]
         left, right, low, high = (value * scale for value in (found.x0, found.x1, found.y0, found.y1))
         boxes[f"panel-{k}"] = (
             left - MARGIN, height - high - MARGIN, right - left + 2 * MARGIN, high - low + 2 * MARGIN,
         )  # fmt: skip
     return boxes
-
-
-def panels(svg: str) -> list[str]:
-    """The panels of a figure as SVGs of their own, which a page sets side by side or below each other; legends apart.
-
-    Parameters
-    ----------
-    svg : str
-        As `to_svg` writes it.
-    """
-    ET.register_namespace("", SVG[1:-1])
-    root = ET.fromstring(svg)
-    found, places = [], {}
-    for panel in (one for one in root.findall(f"{SVG}g") if one.get("class", "").startswith("panel")):
-        places[panel] = tuple(float(value) for value in panel.attrib["data-box"].split())
-    # as one reads: a legend first, wherever it stands in the file; rows of panels by their lower edges
-    for panel in sorted(
-        places, key=lambda one: (round((places[one][1] + places[one][3]) / 40), places[one][0])
-    ):
-        x, y, width, height = places[panel]
-        head = (
-            f'<svg class="figure" viewBox="{x:g} {y:g} {width:g} {height:g}" width="{SCALE * width:.0f}" '
-            'aria-hidden="true" stroke-linejoin="round">'
-        )
-        # definitions that stand outside the panels are found anywhere on the page
-        shared = "" if found else "".join(_write(child) for child in root.findall(f"{SVG}defs"))
-        whole = head + shared + "".join(_write(child) for child in panel) + "</svg>"
-        found.append(f'<div class="legend">{whole}</div>' if "legend" in panel.attrib["class"] else whole)
-    return found
 
 
 def _legal(text: str) -> str:
@@ -225,14 +197,6 @@ def _rename(root: ET.Element, name: str) -> None:
                 element.set("href", f"#{names[value[1:]]}")
             elif value.startswith("url(#"):
                 element.set(key, f"url(#{names[value[5:-1]]})")
-
-
-def _write(element: ET.Element) -> str:
-    tag = element.tag.removeprefix(SVG)
-    attributes = "".join(f' {key}="{escape(value)}"' for key, value in element.attrib.items())
-    inner = escape(element.text or "", quote=False) if tag in ("text", "tspan", "title") else ""
-    inner += "".join(_write(child) for child in element)
-    return f"<{tag}{attributes}>{inner}</{tag}>" if inner else f"<{tag}{attributes}/>"
 
 
 def _hits(drawing: Drawing, box: Box) -> list[ET.Element]:

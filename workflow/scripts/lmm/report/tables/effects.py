@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from lmm.core import engines
+from lmm.core.tidy import EFFECTS_FIRST, EFFECTS_LAST
 from lmm.core.words import estimated, fixed, given, label, listed, p_value, places
-from lmm.inference.effects import FIRST, LAST
 from lmm.report.interest import bare, compared, degrees
 from lmm.report.tables.paper import Block, Paper, Part, caption, together
 from lmm.results.labels import factors
@@ -55,7 +55,7 @@ def effects(results: Results) -> Paper | None:
     frame = results.tables.get("effects")
     if frame is None or not len(frame) or not _adds(results, frame):
         return None
-    grid = [name for name in frame if name not in (*FIRST, *LAST)]
+    grid = [name for name in frame if name not in (*EFFECTS_FIRST, *EFFECTS_LAST)]
     rows: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
     for row in frame.to_dict("records"):
         rows.setdefault((row["kind"], _name(results, row, grid)), {})[row["engine"]] = row
