@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import made_results
-from lmm.report import answer, figures, sections, verdicts
+from lmm.report import adequacy, answer, figures, sections, verdicts
 from lmm.report.figures.fits import Fitted
 from lmm.report.text import fits as text
 from lmm.report.text import quote
@@ -64,6 +64,22 @@ def test_the_residual_sd_is_said_once(words):
         "The SD between levels of subj", "The SD between levels of item"
     ]  # fmt: skip
     assert [one.count("residual SD") for one in said] == [1, 0]
+
+
+def test_influence_names_the_factor_whose_level_is_left_out(words):
+    *_, results = words
+    check = next(card for card in adequacy.checks(results) if card.key == "influence")
+    said = [line for _, line in check.lines]
+    table = results.tables["influence"]
+    for factor in ("subj", "item"):
+        mine = table[(table["group"] == factor) & (table["term_group"] == factor)]
+        worst = mine.loc[mine[mine["term"] == "sd__Intercept"]["change"].abs().idxmax(), "level"]
+        assert any(line.startswith(f"Leaving out {factor} {worst} would") for line in said), said
+    assert not any("group" in line for line in said)
+    far = table["standardised"].abs() > 1
+    assert int(re.match(r"no|\d+", check.value)[0].replace("no", "0")) == len(
+        set(zip(table.loc[far, "group"], table.loc[far, "level"], strict=True))
+    )
 
 
 def test_every_factor_has_its_figures_and_its_section(words):

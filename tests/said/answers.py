@@ -24,6 +24,7 @@ from said.reading import (
     share,
 )
 from said.rows import checks as figures
+from said.rows import drawn
 
 NUMBERS = ["estimate", "std_error", "df", "conf_low", "conf_high", "statistic", "p_value", "prob_direction"]
 CI = rf"(\d+) % (CI|CrI) \[?({N})(?: to |, )({N})\]?"
@@ -407,9 +408,13 @@ def advice(r, card):
 
 @figures(
     rf"Line or point: predicted mean by ({E}), other predictors averaged over; band or bar: (\d+) % "
-    rf"(confidence|credible) interval; grey dots: rows(; thin lines: groups)?\."
+    rf"(confidence|credible) interval; grey dots: rows(; thin lines: groups)?"
+    rf"(?:; dashed, with its interval: ((?:{E})(?:(?:, | and )(?:{E}))*), where it differs)?\."
 )
 def _(f, m):
+    apart = {ENGINE[name] for name in re.findall(E, m[5] or "")}
+    assert lead(f.r) not in apart
+    assert apart == {name for name in ENGINE.values() if name != lead(f.r) and drawn(f, name)}
     assert ENGINE[m[1]] == lead(f.r) and float(m[2]) == 100 * f.r.conf_level
     assert (m[3] == "credible") == (lead(f.r) == "pymc")
 

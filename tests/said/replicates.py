@@ -2,6 +2,8 @@
 
 import re
 
+import pandas as pd
+
 from lmm.core.words import spoken, titled
 from lmm.results.replicated import quantity_name
 from said.reading import (
@@ -123,44 +125,49 @@ def _(s, m):
 
 BIAS = (
     rf"(?:(over|under)estimated by ({N})(?: %)? ± ({N})(?: %)?|estimated without bias beyond 2 Monte Carlo "
-    rf"standard errors \(({N})(?: %)? ± ({N})(?: %)?\)) by ({E}) \((?:its (\d+) % interval covers {SHARE}|no "
-    rf"interval)\)"
+    rf"standard errors \(({N})(?: %)? ± ({N})(?: %)?\)) by ({E})"
 )
 
 
-@checks(
-    rf"With (.+?), (the sd of \S+) is ((?:(?:{BIAS})(?:, | and )?)+)\.(?: ({E}) estimates it as exactly 0 in "
-    rf"{SHARE} of these\.)?"
-)
-def _(s, m):
-    term = term_of(m[2], s.terms)
+def biases(s, term):
+    """The measure by which a term's bias is reported, its rows, and the factor of its numbers."""
     relative = of(table(s, "relative_bias"), term=term)
     relative = relative[relative["engine"] != "ols"]
-    measure = "relative_bias" if len(relative) and far(s, relative).all() else "bias"
-    scale = 100 if measure == "relative_bias" and "calibration" not in s.tables else 1
-    measure = measure if scale == 100 else "bias"
-    for way, size, error, none, its, engine, level, cover, noise in re.findall(BIAS, m[3]):
-        mine = of(table(s, measure), term=term, engine=ENGINE[engine])
-        row = only(at(s, mine, m[1]))
+    if len(relative) and far(s, relative).all() and "calibration" not in s.tables:
+        return "relative_bias", relative, 100
+    return "bias", of(table(s, "bias"), term=term), 1
+
+
+def hardest(s):
+    """The reference engine's largest bias of an sd, in percent of the truth where some sd has such a bias."""
+    found = [biases(s, name) for name in s.terms if name.startswith("sd__") and name != "sd__Observation"]
+    found = [each for each in found if each[0] == "relative_bias"] or found[:1]
+    rows = pd.concat([of(each[1], engine=s.reference) for each in found])
+    return rows.loc[rows["estimate"].abs().idxmax()]
+
+
+@checks(rf"With (.+?), (the sd of \S+) is ((?:(?:{BIAS})(?:, | and )?)+)\.")
+def _(s, m):
+    worst = hardest(s)
+    assert term_of(m[2], s.terms) == worst["term"]
+    assert not s.axes or described(s, worst) in m[1]
+    _, rows, scale = biases(s, worst["term"])
+    for way, size, error, none, its, engine in re.findall(BIAS, m[3]):
+        row = only(at(s, of(rows, engine=ENGINE[engine], design=worst["design"]), m[1]))
         agree(size or none, scale * abs(row["estimate"]))
         agree(error or its, scale * row["mcse"])
         if none:
             assert abs(row["estimate"]) <= 2 * row["mcse"]
         else:
             assert (way == "over") == (row["estimate"] > 0) and abs(row["estimate"]) > 2 * row["mcse"]
-        if cover:
-            assert float(level) == 100 * s.conf_level
-            covers = of(table(s, "coverage"), term=term, engine=ENGINE[engine])
-            says(cover, noise, only(at(s, covers, m[1])))
-    # the design is the hardest for the reference engine
-    lead = of(table(s, measure), term=term, engine=s.reference)
-    worst = lead.loc[lead["estimate"].abs().idxmax()]
-    if s.axes:
-        assert described(s, worst) in m[1]
-    zero = m.groups()[-3:]
-    if zero[0]:
-        row = only(at(s, of(table(s, "p_zero"), term=term, engine=ENGINE[zero[0]]), m[1]))
-        says(zero[1], zero[2], row)
+
+
+@checks(rf"({E}) estimates it as exactly 0 in {SHARE} of these replicates\.")
+def _(s, m):
+    worst = hardest(s)
+    zero = of(table(s, "p_zero"), term=worst["term"], design=worst["design"], engine=s.reference)
+    assert ENGINE[m[1]] == s.reference
+    says(m[2], m[3], only(zero))
 
 
 @checks(r"Where (.+) is 0 in truth, it is estimated as exactly 0 in at least (.+)\.")
@@ -201,39 +208,33 @@ def _(s, m):
 
 
 @checks(
-    rf"({E})'s intervals of (fixed effects|variance parameters|group effects): coverage too low in (none|\d+) "
-    rf"of (\d+) (combinations of design and term|terms)(?: \((.+?)\))?(?:; below ({P}), within that allowance, "
-    rf"in (\d+) \((.+)\)|; the lowest is (.+))?\."
+    rf"({E})'s (\d+) % intervals: coverage too low in (none|\d+) of (\d+) (combinations of design and term|terms)"
+    rf"(?: \((.+?)\)|; the lowest is (.+?))(?:; below ({P}) within Monte Carlo error in (\d+))?\."
 )
 def _(s, m):
-    if m[2] == "group effects":
-        rows = table(s, "ranef_coverage")
-    else:
-        rows = table(s, "coverage")
-        rows = rows[rows["effect"] == {"fixed effects": "fixed", "variance parameters": "ran_pars"}[m[2]]]
-    rows = rows[rows["engine"] == ENGINE[m[1]]]
+    rows = of(pd.concat([table(s, "coverage"), table(s, "ranef_coverage")]), engine=ENGINE[m[1]])
+    rows = rows[rows["effect"] != "explained"]
     bad = too_low(s, rows)
     below = rows["estimate"] < s.conf_level - POINTS / 100
+    assert int(m[2]) == 100 * s.conf_level
     assert (0 if m[3] == "none" else int(m[3]), int(m[4])) == (bad.sum(), len(rows))
-    assert (m[5] == "terms") == (s.performance["design"].nunique() == 1)
-    assert int(m[8] or 0) == (below & ~bad).sum(), "a coverage below the limit is left out"
-    if m[7]:
-        percents(m[7], s.conf_level - POINTS / 100)
-    lowest = rows if m[10] else None
-    for text, these in ((m[6], rows[bad]), (m[9], rows[below & ~bad]), (m[10], lowest)):
-        if text is None:
-            assert these is None or not len(these)
-            continue
-        named = re.findall(rf"{SHARE} for (.+?)(?: with (\d+ groups of \d+))?(?=, | and |$)", text)
-        assert named
-        for (share, error, words, where), (_, row) in zip(
-            named, these.nsmallest(len(named), "estimate").iterrows(), strict=True
-        ):
-            says(share, error, row)
-            assert words == (row["term"] if m[2] == "group effects" else spoken(row["term"]))
-            assert not where or where == described(s, row)
-        more = re.search(r"and (\d+) more", text)
-        assert len(named) + int(more[1] if more else 0) == (1 if text == m[10] else len(these))
+    assert (m[5] == "terms") == (len(s.designs) == 1)
+    assert int(m[9] or 0) == (below & ~bad).sum(), "a coverage below the limit is left out"
+    if m[8]:
+        percents(m[8], s.conf_level - POINTS / 100)
+    assert (m[6] is None) == (not bad.any())
+    these = rows[bad] if m[6] else rows.nsmallest(1, "estimate")
+    named = re.findall(rf"{SHARE} for (.+?)(?: with (\d+ groups of \d+))?(?=, | and |$)", m[6] or m[7])
+    assert named
+    for (share, error, words, where), (_, row) in zip(
+        named, these.nsmallest(len(named), "estimate").iterrows(), strict=True
+    ):
+        says(share, error, row)
+        own = f"the group effects of {row['term']}" if row["effect"] == "ranef" else spoken(row["term"])
+        assert words == own
+        assert not where or where == described(s, row)
+    more = re.search(r"and (\d+) more", m[6] or "")
+    assert len(named) + int(more[1] if more else 0) == len(these)
 
 
 @checks(

@@ -68,11 +68,10 @@ def ranks(recovered: Recovered, _: str = "") -> Drawing:
            else "all stay within the band: no sign of miscalibration." if len(judged) else "too few to judge.")
     )  # fmt: skip
     caption = (
-        "Estimand: the distribution function of the true value's rank among posterior draws, minus that of uniform "
-        "ranks (horizontal: rank as a share). Grey: where a calibrated quantity stays, at every point at once, with "
-        f"probability 95 %; dashed: where all quantities together do with probability {100 * level:g} %. A ∩ says "
-        "that the posterior lies too high, a ∪ too low, an N that it is too narrow, its mirror image too wide "
-        "(Säilynoja et al. 2022)."
+        "Distribution function of the true value's rank among posterior draws, minus that of uniform ranks; grey: "
+        "where a calibrated quantity stays with probability 95 %; dashed: where all quantities together do with "
+        f"probability {100 * level:g} % (Säilynoja et al. 2022); ∩: the posterior lies too high, ∪: too low, N: it "
+        "is too narrow, mirrored N: too wide."
     )
     if len(there) > len(shown):
         caption += f" Shown: {len(shown)} of {len(there)}, those that leave the band first."
@@ -115,8 +114,7 @@ def zipped(recovered: Recovered, _: str = "") -> Drawing:
     caption = (
         "Zip plot (Morris et al. 2019): each line is a replicate's interval minus the truth (vertical line), at the "
         "height of its centile by distance from the truth in units of the interval's own arm; coloured lines miss "
-        "it. "
-        "Dashed: the nominal level, where they should begin. "
+        "it; dashed: the nominal level, where they should begin. "
         f"At most {MOST_INTERVALS} of a panel's intervals are drawn, evenly spaced."
     )
     if len(recovered.designs) > 1:

@@ -94,8 +94,8 @@ def variances(results: Results, _: Fitted) -> Drawing:
         alt += f" The largest relative error is {percent(worst[0])} ({titled(worst[1])}, {label(worst[2])})."
     dashed = "; dashed: their values in this one draw" if len(entries) > 1 else ""
     caption = (
-        f"Estimand: the sd's and correlations simulated from (solid line){dashed}. Point and "
-        f"{level} interval by engine{_kinds(results, engines)}. One data set: coverage needs many."
+        f"Solid line: the values simulated from{dashed}; point and {level} interval by "
+        f"engine{_kinds(results, engines)}."
     )
     return Drawing(figure, "Were the variances recovered?", caption, alt)
 

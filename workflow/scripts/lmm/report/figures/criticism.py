@@ -72,8 +72,8 @@ def influence(results: Results, _: Fitted) -> Drawing:
     about = results.notes["influence_about"]
     rest = f" {capital(about['left_out'])}." if about["left_out"] else ""
     caption = (
-        "Each dot is an exact REML refit without one group; the line is the estimate from all groups. The largest "
-        f"changes are named. Groups that move an sd far are worth a look, not removal.{rest}"
+        "Each dot is an exact REML refit without one group, the line the estimate from all groups; the largest "
+        f"changes are named.{rest}"
     )
     alt = f"Influence of each group on {label(results.exact)}'s variances: {'; '.join(words)}."
     hits = areas(figure, places) if len(places[0][1]) <= POINTED else ()
@@ -111,9 +111,8 @@ def loo(results: Results, _: Fitted) -> Drawing:
         ax.grid(axis="x", visible=False)
     low = int(np.argmin(row))
     caption = (
-        "Estimand: log density of a group's rows given all other groups, its random effects integrated out; "
-        "estimated by Pareto-smoothed importance sampling from the one fit (Vehtari et al. 2017). Dashed: the k "
-        "above which that fails. A low density per row marks a group that the model did not expect."
+        "Log density of a group's rows given all other groups, by Pareto-smoothed importance sampling from the one "
+        "fit (Vehtari et al. 2017); dashed: the k above which that fails."
     )
     alt = (
         f"{' '.join(said.loo(results))} Per row, group {levels[low]} is predicted worst, "
@@ -159,9 +158,8 @@ def predictive(results: Results, _: Fitted) -> Drawing:
     count = results.notes["criticism"]["replicates"]
     caption = (
         f"Filled: statistics of {counted(count, 'data set')} replicated from the posterior, with new random effects "
-        "in the same design; line: the data. p: share of the replicates at least as large. Statistics that the "
-        "model has a parameter for are fitted, and their p is near one half by construction; extremes, skewness, "
-        "inequality and correlation check what the model assumes."
+        "in the same design; line: the data; p: share of the replicates at least as large, near one half by "
+        "construction where the model has a parameter for the statistic."
     )
     alt = f"Posterior predictive check. {said.predictive(results)[0]}"
     return Drawing(figure, "Does the model make data like these?", caption, alt)
@@ -171,8 +169,8 @@ def prior_predictive(results: Results, _: Fitted) -> Drawing:
     """Prior predictive check: what the priors expected before the data."""
     figure = _replicated(results, "prior", MUTED)
     caption = (
-        "Filled: statistics of data sets replicated from the priors; line: the data. Priors should make data "
-        "like these possible without being certain of them; default priors are wide on purpose."
+        "Filled: statistics of data sets replicated from the priors, which should make data like these possible "
+        "without being certain of them; line: the data."
     )
     alt = f"Prior predictive check. {said.predictive(results)[-1]}"
     return Drawing(figure, "What did the priors expect?", caption, alt)

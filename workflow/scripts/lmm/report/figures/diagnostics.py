@@ -85,9 +85,8 @@ def residuals(results: Results, fitted: Fitted) -> Drawing:
         ax.set(title=f"random {term}", xlabel="normal quantile")
     what = [f"residuals{' (random effects included)' * bool(terms)}"] if results.rows is not None else []
     what += ["predicted random effects"] if terms else []
-    caption = f"{label(engine)}'s {listed(what)}, standardised. Points near the line: close to normal."
-    if terms:
-        caption += " Predicted random effects are shrunken, so their quantiles hide mild departures."
+    caption = f"{label(engine)}'s {listed(what)}, standardised; points near the line: close to normal"
+    caption += ", though shrunken random effects hide mild departures." if terms else "."
     if len(every) > len(terms):
         caption += f" Drawn: the first {len(terms)} of {len(every)} random effects."
     if results.rows is not None and len(left) > DRAWN:
@@ -148,7 +147,7 @@ def traces(results: Results, _: Fitted) -> Drawing:
     return Drawing(
         figure,
         "Traces",
-        f"Draws after warm-up, a colour a chain, {shown} of them. Chains should lie on one another."
+        f"Draws after warm-up, a colour a chain, {shown} of them; chains should lie on one another."
         + others(results),
         alt,
     )
@@ -200,9 +199,8 @@ def ranks(results: Results, _: Fitted) -> Drawing:
     )
     alt = f"Rank plots of {len(draws)} parameters: {verdict}."
     caption = (
-        "Each chain's rank ECDF minus the uniform's; grey: simultaneous 95 % band for chains that mix, "
-        "at the effective sample "
-        "size (Säilynoja et al. 2022). The chains of one parameter in twenty leave it by chance."
+        "Each chain's rank ECDF minus the uniform's; grey: simultaneous 95 % band at the effective sample size, "
+        "which the chains of one parameter in twenty leave by chance (Säilynoja et al. 2022)."
         + others(results)
     )
     return Drawing(figure, "Do the chains agree? Ranks", caption, alt)

@@ -36,7 +36,7 @@ def nested(recovered: Recovered, _: str = "") -> Drawing:
     axes_said = listed([axis_name(axis) for axis in recovered.axes])
     caption = (
         f"Nested-loop plot (Rücker & Schwarzer 2014): every one of the {many} designs is a step, in the order of "
-        f"{axes_said} (grey steps below: low to high), the last changing fastest. Error bars: see the figures above."
+        f"{axes_said} (grey steps below: low to high), the last changing fastest."
     )
     alt = f"{counted(many, 'design')} side by side. {worst(recovered, 'coverage', terms)}"
     return Drawing(figure, "The whole grid", caption, alt)

@@ -20,6 +20,8 @@ from lmm.results.labels import INTERCEPT, factors
 from lmm.results.study import Results
 
 POINTS, ROWS, LINES, LEVELS, PANELS = 25, 2000, 40, 6, 8
+APART = 0.1  # standard errors, and shares of one, from which on two engines' means are told apart
+DASHED, DOTTED = {"lw": 1.6, "ls": (0, (4, 2))}, {"lw": 0.9, "ls": (0, (4, 2))}
 Bands = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]
 
 
@@ -47,13 +49,12 @@ def effects(results: Results, fitted: Fitted) -> Drawing:
     """Predicted mean and interval over each predictor: lines, or points of categories; interactions by colour."""
     engine = results.leading
     grid = ReferenceGrid(fitted.design, results.data["columns"], results.data["rows"])
-    terms, bands = list(results.fixed(engine)), _bands(results, fitted, engine)
-    place = [list(fitted.design.terms.fixed).index(term) for term in terms]
+    by_engine = _by_engine(results, fitted)
     shown = _panels(results, grid)
     figure, axes = abreast(len(shown), 265)
-    said, entries, thin = [], [], False
+    said, entries, thin, apart = [], [], False, []
     for ax, panel in zip(axes.flat, shown, strict=False):
-        found = _predicted(grid, panel, place, bands)
+        found = _predicted(grid, panel, *by_engine[engine])
         if found is None:
             ax.text(0.5, 0.5, "too many combinations", transform=ax.transAxes, ha="center", color=MUTED)
             continue
@@ -62,6 +63,11 @@ def effects(results: Results, fitted: Fitted) -> Drawing:
             thin |= _groups(ax, results, fitted, grid, engine, panel)
         draw(ax, results, fitted.response() + grid.offset(results.rows), panel, found, colour(engine))
         said.append(_said(results, panel, found))
+        for name in [] if panel.others else [name for name in by_engine if name != engine]:
+            theirs = _predicted(grid, panel, *by_engine[name])
+            if _differ(found, theirs):
+                apart += [name] if name not in apart else []
+                (_curve_of if panel.numeric else _points_of)(ax, panel, theirs, name, apart.index(name))
         if panel.others:
             named = [_level(results, panel.other, value) for value in panel.others]
             entries += [
@@ -69,15 +75,57 @@ def effects(results: Results, fitted: Fitted) -> Drawing:
                 for k, name in enumerate(named)
             ]
         ax.set(xlabel=results.labels.titled(panel.name), ylabel=results.labels.titled(results.response))
+    entries += [(label(name), {"color": colour(name), **DASHED}) for name in apart]
+    entries += [(label(engine), {"color": colour(engine), "lw": 2.2})] if apart else []
     key(axes[0, 0], list(dict(entries).items()))
     kind = "credible" if engine == results.bayes else "confidence"
     caption = (
         f"Line or point: predicted mean by {label(engine)}, other predictors averaged over; band or bar: "
-        f"{results.level} {kind} interval; grey dots: rows{'; thin lines: groups' if thin else ''}."
+        f"{results.level} {kind} interval; grey dots: rows{'; thin lines: groups' if thin else ''}"
+        f"{f'; dashed, with its interval: {listed(list(map(label, apart)))}, where it differs' if apart else ''}."
     )
     response = results.labels.column(results.response)
     alt = " ".join(f"Predicted mean of {response} by {one}" for one in said)
     return Drawing(figure, "Effects of the predictors", caption, alt or "No effect could be drawn.")
+
+
+def _by_engine(results: Results, fitted: Fitted) -> dict[str, tuple[list[int], Bands]]:
+    """Engines that estimate the leading one's fixed effects: where those stand in the design, and their bands."""
+    columns = list(fitted.design.terms.fixed)
+    wanted, sampled = set(results.fixed(results.leading)), results.posterior is not None
+    some = [
+        name
+        for name, fit in results.fits.items()
+        # a mixed model's intervals need the covariances of its estimates
+        if name in (results.leading, results.pooled)
+        or "corr_fixed" in fit.diagnostics.summary
+        or (name == results.bayes and sampled)
+    ]
+    return {
+        name: ([columns.index(term) for term in results.fixed(name)], _bands(results, fitted, name))
+        for name in some
+        if set(results.fixed(name)) == wanted
+    }
+
+
+def _differ(found: pd.DataFrame, theirs: pd.DataFrame) -> bool:
+    """Whether another engine's means or their standard errors are visibly not the same."""
+    error = found["error"].to_numpy(float)
+    means = np.abs(found["mean"] - theirs["mean"]).to_numpy(float) / error
+    errors = np.abs(theirs["error"].to_numpy(float) / error - 1.0)
+    return bool(max(means.max(), errors.max()) > APART)
+
+
+def _curve_of(ax, panel: Panel, found: pd.DataFrame, engine: str, _: int) -> None:
+    for column, style in (("mean", DASHED), ("low", DOTTED), ("high", DOTTED)):
+        polylines(ax, [found[["x", column]].to_numpy(float)], color=colour(engine), **style)
+
+
+def _points_of(ax, panel: Panel, found: pd.DataFrame, engine: str, number: int) -> None:
+    levels = pd.Index([str(level) for level in panel.values])
+    where = levels.get_indexer(found["x"].astype(str)) + 0.12 * (number + 1)
+    ax.vlines(where, found["low"], found["high"], color=colour(engine), **DASHED)
+    dots(ax, where, found["mean"], size=5, color=colour(engine), alpha=1)
 
 
 def _panels(results: Results, grid: ReferenceGrid) -> list[Panel]:
@@ -155,7 +203,9 @@ def _bands(results: Results, fitted: Fitted, engine: str) -> Bands:
             columns = list(fitted.design.terms.columns)
             _, matrix = fitted.design.matrix(results.rows)
             X = matrix[:, [columns.index(term) for term in results.fixed(engine)]]
-            inverse = np.linalg.inv(X.T @ X)
+            weights = fitted.design.formula.weights
+            W = results.rows[weights].to_numpy(float) if weights else np.ones(len(X))
+            inverse = np.linalg.inv((X.T * W) @ X)
             covariance = inverse * np.mean(error**2 / np.diag(inverse))
         fixed = FixedEffects.with_df(beta, covariance, np.inf)
 

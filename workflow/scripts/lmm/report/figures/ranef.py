@@ -75,7 +75,7 @@ def caterpillar(results: Results, _: Fitted) -> Drawing:
     points = [f"BLUP ({listed(blups)})"] if blups else []
     points += [f"posterior mean ({label(results.bayes)})"] if results.bayes in names else []
     caption = (
-        f"Estimand: each group's random effects. Point: {listed(points)}; bar: "
+        f"Point: {listed(points)}; bar: "
         f"{100 * results.conf_level:g} % interval from the prediction error, uncertainty of the fixed "
         f"effects included.{rest}"
     )
@@ -128,14 +128,8 @@ def differences(results: Results, _: Fitted) -> Drawing:
         noise = f", Monte Carlo error {number(error[worst], 1)}" if drawn else ""
         said.append(f"{term}: at most {number(abs(d[worst]), 2)} (group {mine['level'].iloc[worst]}{noise})")
     alt = f"Differences of the random effects between {label(first)} and {label(second)}. {'; '.join(said)}."
-    caption = f"Estimand: {label(first)}'s random effect minus {label(second)}'s"
-    caption += (
-        " posterior mean, one dot per group; bar: two Monte Carlo standard errors. A slope in the cloud is real: the "
-        "posterior averages over the uncertainty of the variances, so it shrinks by a little more or less than a fit "
-        "at the estimates does."
-        if drawn
-        else ", one dot per group."
-    )
+    caption = f"One dot per group: {label(first)}'s random effect minus {label(second)}'s"
+    caption += " posterior mean; bar: two Monte Carlo standard errors." if drawn else "."
     if len(results.levels) > DRAWN:
         caption += f" Drawn: the {DRAWN:,} largest of {len(results.levels):,}."
     return Drawing(
@@ -220,10 +214,7 @@ def shrinkage(results: Results, _: Fitted) -> Drawing:
             if others
             else ""
         )
-        caption += (
-            f" and by its own least squares{less}; lines join the two. A group moves the more, the less its own rows "
-            "determine its coefficients"
-        )
+        caption += f" and by its own least squares{less}; lines join the two"
     caption += "."
     none = int(np.sum(~np.isfinite(np.sum(own, axis=0)))) if raw else 0
     caption += f" Not determined by its own rows: {counted(none, 'group')}." if none else ""

@@ -27,7 +27,7 @@ STATUS_COLOURS = {
     "singular": "#56b4e9", UNIDENTIFIED: "#d55e00", "non-converged": "#cc79a7", "gate-failed": "#e69f00",
     "error": INK, "skipped": FAINT,
 }  # fmt: skip
-MCSE = "Bars: 1.96 Monte Carlo standard errors either side."
+MCSE = "bars: 1.96 Monte Carlo standard errors either side"
 
 
 def shown_measure(recovered: Recovered, name: str, term: str) -> tuple[pd.DataFrame, str, float]:
@@ -58,9 +58,9 @@ TITLES = {
     "rmse": "Root mean squared error",
 }
 ABOUT = {
-    "bias": "Estimand: mean estimate minus truth, in percent of the truth (where that is 0: in the estimate's unit).",
-    "coverage": "Estimand: share of intervals that hold the truth; line: the nominal level.",
-    "rmse": "Estimand: root mean squared error, in percent of the truth (where that is 0: in the estimate's unit).",
+    "bias": "Mean estimate minus truth, in percent of the truth (where that is 0: in the estimate's unit)",
+    "coverage": "Share of intervals that contain the truth (line: the nominal level)",
+    "rmse": "Root mean squared error, in percent of the truth (where that is 0: in the estimate's unit)",
 }
 
 
@@ -104,7 +104,7 @@ def against(recovered: Recovered, name: str) -> Drawing:
         if len(shown) < len(facets)
         else ""
     )
-    caption = f"{ABOUT[name]} {MCSE} {recovered.n_replicates:,} replicates per design.{part}"
+    caption = f"{ABOUT[name]}, of {recovered.n_replicates:,} replicates per design; {MCSE}.{part}"
     return Drawing(
         figure, f"{TITLES[name]} against {axis_name(axis)}", caption, worst(recovered, name, terms)
     )
@@ -147,7 +147,7 @@ def overview(recovered: Recovered, _: str = "") -> Drawing:
     legend(figure, engines)
     alt = " ".join(worst(recovered, name, terms) for name in ("bias", "coverage"))
     caption = (
-        f"{recovered.n_replicates:,} replicates. {MCSE} Bias and RMSE in percent of the truth (where that is 0: in "
+        f"{recovered.n_replicates:,} replicates; {MCSE}; bias and RMSE in percent of the truth (where that is 0: in "
         "the estimate's unit); what lies beyond a frame is in the table."
     )
     return Drawing(figure, "Bias, coverage and error by term", caption, alt)
@@ -183,8 +183,8 @@ def endings(recovered: Recovered, _: str = "") -> Drawing:
     alt += f" and {singular:,} are singular." if singular else "."
     rest = int((table["bad"] > 0).sum()) - len(some)
     caption = (
-        "Only designs and engines with other than ok fits. A singular fit (a variance of 0, a correlation of ±1) is "
-        "a result and is used; the others are counted and not used."
+        "Only designs and engines with other than ok fits; a singular fit (a variance of 0, a correlation of ±1) is "
+        "a result and is used, the others are counted and not used."
         + (f" {rest} more not shown." if rest else "")
     )
     return Drawing(figure, "How the fits ended", caption, alt)

@@ -9,12 +9,14 @@ from lmm.results.study import Results
 NAMED = 5  # groups named at most in one sentence
 
 
-def _named(levels: list[str]) -> str:
-    """`group 3`, `groups 3, 5 and 12 others`."""
+def _named(levels: list[str], group: str = "group") -> str:
+    """`group 3`, `groups 3, 5 and 12 others`; of another factor than the only one `levels 3 and 5 of plate`."""
     shown = [str(level) for level in levels[:NAMED]]
     if len(levels) > NAMED:
         shown.append(f"{len(levels) - NAMED:,} others")
-    return f"{'group' if len(levels) == 1 else 'groups'} {listed(shown)}"
+    if group != "group" and len(levels) > 1:
+        return f"levels {listed(shown)} of {group}"
+    return f"{group if len(levels) == 1 else 'groups'} {listed(shown)}"
 
 
 def strongest(results: Results, term: str) -> dict | None:
@@ -26,13 +28,13 @@ def strongest(results: Results, term: str) -> dict | None:
     return None if mine.empty else mine.loc[mine["change"].abs().idxmax()].to_dict()
 
 
-def moved(found: dict) -> str:
+def moved(found: dict, group: str = "group") -> str:
     """`leaving out group 24 would lower the sd of x from 0.90 to 0.86, 0.5 of its standard error`."""
     before, after = found["estimate_without"] - found["change"], found["estimate_without"]
     shared = max(3, int(np.ceil(-np.log10(max(abs(after - before) / max(abs(before), 1e-300), 1e-9)))) + 1)
     digits = min(shared, 6)
     share = found["standardised"]
-    said = f"leaving out group {found['level']} would {'lower' if after < before else 'raise'} "
+    said = f"leaving out {group} {found['level']} would {'lower' if after < before else 'raise'} "
     ends = [number(value, digits) for value in (before, after)]
     if found["term"].startswith("cor__"):  # a correlation near 0 has no significant digits to speak of
         places = int(np.clip(np.ceil(-np.log10(max(abs(after - before), 1e-9))) + 1, 3, 6))
@@ -41,35 +43,44 @@ def moved(found: dict) -> str:
     return said + (f", {number(abs(share), 2)} of its standard error" if np.isfinite(share) else "")
 
 
-def influence(results: Results) -> list[str]:
-    """Which groups drive the variances, and whether any group moves an estimate by a standard error."""
+def influence(results: Results, group: str = "group") -> list[str]:
+    """Which groups drive the variances, and whether any group moves an estimate by a standard error.
+
+    Parameters
+    ----------
+    results : Results
+        Of one grouping factor, as `Results.by_factor` has them.
+    group : str
+        What a level is called: the factor's name where there are several.
+    """
     about, table = results.notes.get("influence_about"), results.tables.get("influence")
     if about is None:
         return []
     if table is None or table.empty:
-        return [f"Influence of each group is left out: {about['left_out']}."]
+        return [f"Influence of each {group} is left out: {about['left_out']}."]
     terms = [term for term in dict.fromkeys(table["term"]) if term.startswith("sd__")]
     found = [one for one in (strongest(results, term) for term in terms) if one]
     said = [
-        f"{capital(moved(one))}{', more than without any other' * (k == 0)}." for k, one in enumerate(found)
+        f"{capital(moved(one, group))}{', more than without any other' * (k == 0)}."
+        for k, one in enumerate(found)
     ]
     large = table[table["standardised"].abs() > 1.0]
     known = table.groupby("term", sort=False)["standardised"].count()
     unknown = listed([spoken(term) for term in known.index[known == 0]])
     if large.empty and known.any():
         but = f" ({unknown} aside, without one)" if unknown else ""
-        said.append(f"No single group moves an estimate by more than its standard error{but}.")
+        said.append(f"No single {group} moves an estimate by more than its standard error{but}.")
     elif large.empty:
         said.append("No estimate has a standard error to judge the changes by.")
     else:
         levels = list(dict.fromkeys(large.sort_values("standardised", key=np.abs, ascending=False)["level"]))
         said.append(
-            f"{capital(_named(levels))} {'moves' if len(levels) == 1 else 'move'} an estimate by more than its "
-            "standard error: look at the data there."
+            f"{capital(_named(levels, group))} {'moves' if len(levels) == 1 else 'move'} an estimate by more than "
+            "its standard error: look at the data there."
         )
     gone = table.loc[table["status"] == "not estimable", "level"].unique()
     if len(gone):
-        said.append(f"Without {_named(list(gone))} a fixed effect could not be estimated at all.")
+        said.append(f"Without {_named(list(gone), group)} a fixed effect could not be estimated at all.")
     if about["left_out"]:
         said.append(f"{capital(about['left_out'])}.")
     return said

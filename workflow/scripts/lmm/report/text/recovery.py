@@ -75,52 +75,51 @@ def ademp(recovered: Recovered) -> list[str]:
 
 
 def answers(recovered: Recovered) -> list[str]:
-    """What a planner wants to know: where recovery is worst, how bad, by which engine, and where it is good."""
-    said = []
+    """What a planner wants to know: whether intervals cover, and where not; how biased the sd's are at worst."""
     engines = mixed_engines(recovered)
+    judged = [text for name in engines if (text := judge(recovered, name))]
+    said = [*judged, *_hardest(recovered, engines)]
     for term in recovered.random_terms():
-        said += _of_term(recovered, term, engines) + _where_there_is_none(recovered, term, engines)
+        said += _where_there_is_none(recovered, term, engines)
     said += [text for text in [_pooled(recovered)] if text]
-    judged = [
-        judge(recovered, recovered.rows("coverage", engine=name, effect=effect), kind)
-        for name in engines
-        for effect, kind in (("fixed", "fixed effects"), ("ran_pars", "variance parameters"))
-    ]
-    judged += [
-        judge(recovered, recovered.rows("ranef_coverage", engine=name), "group effects") for name in engines
-    ]
-    judged = [text for text in judged if text]
-    return [*said, rule(recovered), *judged] if judged else said
+    return [*said, rule(recovered)] if judged else said
 
 
-def _of_term(recovered: Recovered, term: str, engines: list[str]) -> list[str]:
-    """The design that is hardest for the reference engine, and what every engine makes of it."""
+def _hardest(recovered: Recovered, engines: list[str]) -> list[str]:
+    """The design and sd whose bias is largest for the reference engine, and what every engine makes of them."""
+    found = [bias for term in recovered.random_terms() if len(bias := _biases(recovered, term, engines))]
+    if not found:
+        return []
+    # biases in percent of the truth compare; an sd without truth to compare with is spoken of if there is no other
+    found = [bias for bias in found if set(bias["measure"]) == {"relative_bias"}] or found[:1]
+    leads = [bias[bias["engine"] == _lead(recovered, bias, engines)] for bias in found]
+    bias, mine = max(zip(found, leads, strict=True), key=lambda pair: pair[1]["estimate"].abs().max())
+    worst = mine.loc[mine["estimate"].abs().idxmax()]
+    where = recovered.describe(recovered.designs.set_index("design").loc[worst["design"]])
+    there = bias[bias["design"] == worst["design"]].drop_duplicates("engine").set_index("engine")
+    parts = [f"{_bias(there.loc[name])} by {label(name)}" for name in engines if name in there.index]
+    said = [f"With {where}, {spoken(worst['term'])} is {listed(parts)}."]
+    zero = recovered.rows("p_zero", term=worst["term"])
+    zero = zero[(zero["engine"] == worst["engine"]) & (zero["design"] == worst["design"])]
+    if len(zero) and zero["estimate"].iloc[0] >= 0.02:
+        row = zero.iloc[0]
+        times = share(row["estimate"], row["mcse"])
+        said.append(f"{label(row['engine'])} estimates it as exactly 0 in {times} of these replicates.")
+    return said
+
+
+def _lead(recovered: Recovered, rows: pd.DataFrame, engines: list[str]) -> str:
+    return next(name for name in (recovered.reference, *engines) if name in set(rows["engine"]))
+
+
+def _biases(recovered: Recovered, term: str, engines: list[str]) -> pd.DataFrame:
+    """A term's biases by design and engine: in percent of the truth where that is far from 0."""
     bias = recovered.rows("relative_bias", term=term)
     bias = bias[bias["engine"].isin(engines)]
     if not len(bias) or not recovered.far_from_zero(bias).all():
         bias = recovered.rows("bias", term=term)
         bias = bias[bias["engine"].isin(engines)]
-    if not len(bias):
-        return []
-    lead = next(name for name in (recovered.reference, *engines) if name in set(bias["engine"]))
-    design = bias.loc[bias[bias["engine"] == lead]["estimate"].abs().idxmax(), "design"]
-    where = recovered.describe(recovered.designs.set_index("design").loc[design])
-    parts = []
-    for engine in engines:
-        row = bias[(bias["engine"] == engine) & (bias["design"] == design)]
-        if len(row):
-            parts.append(
-                _bias(row.iloc[0]) + f" by {label(engine)}" + _covers(recovered, term, engine, design)
-            )
-    said = [f"With {where}, {spoken(term)} is {listed(parts)}."]
-    zero = recovered.rows("p_zero", term=term)
-    zero = zero[(zero["engine"] == lead) & (zero["design"] == design)]
-    if len(zero) and zero["estimate"].iloc[0] >= 0.02:
-        row = zero.iloc[0]
-        said[0] += (
-            f" {label(lead)} estimates it as exactly 0 in {share(row['estimate'], row['mcse'])} of these."
-        )
-    return said
+    return bias
 
 
 def _where_there_is_none(recovered: Recovered, term: str, engines: list[str]) -> list[str]:
@@ -144,15 +143,6 @@ def _bias(row: pd.Series) -> str:
     if not abs(value) > 2 * error:
         return f"estimated without bias beyond 2 Monte Carlo standard errors ({size})"
     return f"{'over' if value > 0 else 'under'}estimated by {size}"
-
-
-def _covers(recovered: Recovered, term: str, engine: str, design: str) -> str:
-    rows = recovered.rows("coverage", term=term)
-    row = rows[(rows["engine"] == engine) & (rows["design"] == design)]
-    if not len(row):
-        return " (no interval)"
-    level = f"{100 * recovered.conf_level:g} %"
-    return f" (its {level} interval covers {share(row['estimate'].iloc[0], row['mcse'].iloc[0])})"
 
 
 def _pooled(recovered: Recovered) -> str:
@@ -184,24 +174,26 @@ def rule(recovered: Recovered) -> str:
     )
 
 
-def judge(recovered: Recovered, rows: pd.DataFrame, kind: str) -> str:
-    """Where one engine's coverage of a kind of parameters is too low, and where it is low within the allowance."""
+def judge(recovered: Recovered, engine: str) -> str:
+    """Where one engine's coverage is too low, and where it is low within the allowance; empty without intervals."""
+    rows = pd.concat([recovered.rows(name, engine=engine) for name in ("coverage", "ranef_coverage")])
+    rows = rows[rows["effect"].isin(["fixed", "ran_pars", "ranef"])]
     if not len(rows):
         return ""
-    low = recovered.conf_level - rows["estimate"] > NEAR
     bad = short(recovered, rows)
+    within = int(((recovered.conf_level - rows["estimate"] > NEAR) & ~bad).sum())
     of = "combinations of design and term" if len(recovered.designs) > 1 else "terms"
     said = (
-        f"{label(rows['engine'].iloc[0])}'s intervals of {kind}: coverage too low in {int(bad.sum()) or 'none'} of "
-        f"{len(rows)} {of}"
+        f"{label(engine)}'s {recovered.level} intervals: coverage too low in {int(bad.sum()) or 'none'} of "
     )
-    said += f" ({_lowest(recovered, rows[bad])})" if bad.any() else ""
-    within = rows[low & ~bad]
-    if len(within):
-        limit = percent(recovered.conf_level - NEAR)
-        said += f"; below {limit}, within that allowance, in {len(within)} ({_lowest(recovered, within)})"
-    elif not bad.any():
+    said += f"{len(rows)} {of}"
+    if bad.any():
+        said += f" ({_lowest(recovered, rows[bad])})"
+    else:
         said += f"; the lowest is {_lowest(recovered, rows.nsmallest(1, 'estimate'))}"
+    if within:
+        limit = percent(recovered.conf_level - NEAR)
+        said += f"; below {limit} within Monte Carlo error in {within}"
     return f"{said}."
 
 
@@ -209,7 +201,8 @@ def _lowest(recovered: Recovered, rows: pd.DataFrame) -> str:
     """The lowest coverages with term and design; how many more there are."""
     named = []
     for _, row in rows.nsmallest(NAMED, "estimate").iterrows():
-        term = row["term"] if row["effect"] == "ranef" else spoken(row["term"])
+        own = row["effect"] == "ranef"
+        term = f"the group effects of {row['term']}" if own else spoken(row["term"])
         where = f" with {recovered.describe(row)}" if recovered.axes else ""
         named.append(f"{share(row['estimate'], row['mcse'])} for {term}{where}")
     more = [f"{len(rows) - NAMED} more"] if len(rows) > NAMED else []
