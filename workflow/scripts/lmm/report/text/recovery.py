@@ -97,8 +97,16 @@ def _hardest(recovered: Recovered, engines: list[str]) -> list[str]:
     worst = mine.loc[mine["estimate"].abs().idxmax()]
     where = recovered.describe(recovered.designs.set_index("design").loc[worst["design"]])
     there = bias[bias["design"] == worst["design"]].drop_duplicates("engine").set_index("engine")
-    parts = [f"{_bias(there.loc[name])} by {label(name)}" for name in engines if name in there.index]
-    said = [f"With {where}, {spoken(worst['term'])} is {listed(parts)}."]
+    lead = worst["engine"]
+    others = [
+        f"{label(name)}'s is {_bias(there.loc[name])}"
+        for name in engines
+        if name in there.index and name != lead
+    ]
+    said = [
+        f"{label(lead)}'s largest bias of a random effect's sd is {_bias(worst)}, for {spoken(worst['term'])} with "
+        f"{where}{f'; {listed(others)} there' if others else ''}."
+    ]
     zero = recovered.rows("p_zero", term=worst["term"])
     zero = zero[(zero["engine"] == worst["engine"]) & (zero["design"] == worst["design"])]
     if len(zero) and zero["estimate"].iloc[0] >= 0.02:
@@ -135,14 +143,10 @@ def _where_there_is_none(recovered: Recovered, term: str, engines: list[str]) ->
 
 def _bias(row: pd.Series) -> str:
     value, error = row["estimate"], row["mcse"]
-    size = (
-        share(abs(value), error)
-        if row["measure"] == "relative_bias"
-        else f"{number(abs(value))} ± {number(error, 2)}"
-    )
-    if not abs(value) > 2 * error:
-        return f"estimated without bias beyond 2 Monte Carlo standard errors ({size})"
-    return f"{'over' if value > 0 else 'under'}estimated by {size}"
+    sign = "−" if value < 0 else ""
+    if row["measure"] == "relative_bias":
+        return sign + share(abs(value), error)
+    return f"{sign}{number(abs(value))} ± {number(error, 2)}"
 
 
 def _pooled(recovered: Recovered) -> str:
