@@ -102,10 +102,17 @@ def solved(A: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, Decimal]:
 
 
 class Dense:
-    """-2 log L_REML of y ~ t + (t | g), or of independent intercepts and slopes, to 50 digits."""
+    """-2 log L_REML of y ~ t + (t | g), or of independent intercepts and slopes, to 50 digits.
 
-    def __init__(self, frame: pd.DataFrame, correlated: bool):
+    With `root`, beta is not flat but root beta ~ N(0, I). `constant` is what the value lacks.
+    """
+
+    def __init__(self, frame: pd.DataFrame, correlated: bool, root: np.ndarray | None = None):
         self.correlated, self.rows, self.groups = correlated, len(frame), []
+        self.prior = decimals(np.zeros((2, 2)) if root is None else root.T @ root)
+        self.constant = (self.rows - 2) * math.log(2 * math.pi)
+        if root is not None:
+            self.constant += 2 * math.log(2 * math.pi) - 2 * np.linalg.slogdet(root)[1]
         for _, own in frame.groupby("g"):
             Z = np.column_stack([np.ones(len(own)), own["t"]])
             z, w = decimals(Z), decimals(np.column_stack([Z, own["y"]]))
@@ -121,6 +128,7 @@ class Dense:
             through, det = solved(s2 * decimals(np.eye(2)) + D @ A, D @ B)
             value += (n - 2) * s2.ln() + det.ln()
             total = total + (C - B.T @ through) / s2
+        total[:2, :2] = total[:2, :2] + self.prior
         beta, det = solved(total[:2, :2], total[:2, 2])
         return value + det.ln() + total[2, 2] - beta @ total[:2, 2]
 
