@@ -14,7 +14,6 @@ from lmm.criticism.influence import influence
 from lmm.data import ingest
 from lmm.engines import reml, several_reml
 from lmm.inference import estimable
-from lmm.inference.optimum import optimum
 from lmm.likelihood.by_group import by_group, log_densities
 from lmm.likelihood.problem import problem_of
 from lmm.model.design import build
@@ -25,7 +24,6 @@ from lmm.moments.moments import Moments
 from lmm.moments.pilot import basis_of
 from lmm.moments.stage import of_rows
 from lmm.prediction.predict import predict
-from lmm.simulation.moments import draw, prepare
 from several import model_of
 
 INTERCEPTS, SLOPES, APART = "y ~ t + (1 | g)", "y ~ t + (t | g)", "y ~ t + (t || g)"
@@ -306,7 +304,7 @@ def test_a_second_pass_is_for_those_who_need_it():
 
 
 def test_lost_digits_are_a_status():
-    """Of sums of squares alone, as replicates drawn from moments have them."""
+    """Of sums of squares alone."""
     moments = fitted(INTERCEPTS, table(1e7))[0]
     plain = replace(moments, factor=None, rest=None)
     assert cancels(plain)
@@ -314,12 +312,6 @@ def test_lost_digits_are_a_status():
     assert not best.exact
     assert fit.diagnostics.status == "non-converged"
     assert "rounding" in fit.diagnostics.message
-    drawn = draw(
-        np.random.default_rng(1), prepare(moments), ("Intercept", "t"), np.array([1e8, 0.5]), ("Intercept",),
-        1e7 * np.random.default_rng(2).normal(size=(30, 1)), 1.0,
-    )  # fmt: skip
-    assert drawn.factor is None
-    assert not optimum(problem_of(drawn, ("Intercept", "t"), (("Intercept",),))).certified
 
 
 @pytest.mark.parametrize("noise", [0.0, 1e-12, 1e-10, 1e-9])
