@@ -56,7 +56,8 @@ class Results(Reported):
         By engine, in the order ols, mixedlm, reml, pymc, then any other.
     tables : dict of DataFrame
         The comparison's tables, `coef`, and those of influence and criticism.
-    posterior : DataTree or None
+    posterior_file : str or None
+        posterior.nc.
     notes : dict of dict
         influence.json (as influence_about), criticism.json, models.json (as models_about), the exact engine's
         fixed_effects.json and, where rows were to be predicted, predictions.json.
@@ -67,8 +68,17 @@ class Results(Reported):
     truth: dict[str, Any] | None
     fits: dict[str, Fit]
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
-    posterior: Any = None
+    posterior_file: str | None = None
     notes: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @cached_property
+    def posterior(self) -> Any:
+        """The Bayesian fit's draws, a DataTree; None without. Opened when asked for: most pages need no draws."""
+        if self.posterior_file is None:
+            return None
+        import xarray  # a third of a second
+
+        return xarray.open_datatree(self.posterior_file)
 
     @property
     def group(self) -> str:
@@ -329,11 +339,6 @@ def read(study: str, settings: Mapping[str, Any], paths: Mapping[str, Any]) -> R
         tables["coef"] = read_table(there["coef"])
     _without_rounding(fits, tables)
     tables = {name: table for name, table in tables.items() if table is not None}
-    posterior = None
-    if "posterior" in there:
-        import xarray  # a third of a second that studies without a Bayesian fit need not spend
-
-        posterior = xarray.open_datatree(there["posterior"])
     truth = read_json(there["truth"]) if "truth" in there else None
     notes = {name: read_json(there[name]) for name in NOTES if name in there}
-    return Results(study, dict(settings), data, rows, truth, fits, tables, posterior, notes)
+    return Results(study, dict(settings), data, rows, truth, fits, tables, there.get("posterior"), notes)
