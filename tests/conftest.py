@@ -1,10 +1,10 @@
 """What several test files share: a project to run in, and a way to run it."""
 
-import os
+import atexit
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ import yaml
 
 from cluster import lab
 from lmm.core.compiled import CACHE
+from warm import Warm
 
 ROOT = Path(__file__).parents[1]
 TINY = {
@@ -108,6 +109,14 @@ def pytest_collection_modifyitems(items) -> None:
     items.sort(key=lambda item: place.get(item.path.name, len(place)))
 
 
+@cache
+def warm() -> Warm:
+    """The process that all of this one's runs of Snakemake come from."""
+    started = Warm()
+    atexit.register(started.end)
+    return started
+
+
 @dataclass(frozen=True)
 class Project:
     """A copy of the workflow in a directory of its own."""
@@ -116,11 +125,7 @@ class Project:
 
     def snakemake(self, *options: str) -> subprocess.CompletedProcess:
         """Run Snakemake there as a user would; stdout and stderr come back as text."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("SNAKEMAKE")}
-        command = [sys.executable, "-m", "snakemake", *options]
-        return subprocess.run(
-            command, cwd=self.root, env=environment, capture_output=True, text=True, timeout=300
-        )
+        return warm().run(options, self.root)
 
     def configure(self, studies: dict, name: str = "config/config.yaml", **top) -> None:
         """Write a configuration."""
