@@ -27,7 +27,7 @@ def sizes(settings: Simulation, rng: np.random.Generator, count: int) -> np.ndar
     if isinstance(each, Sizes):
         return np.resize(each.sizes, count)
     if isinstance(each, Poisson):
-        from scipy import stats  # half a second of every start of the workflow, which imports this module to plan
+        from scipy import stats  # half a second of every start: the workflow imports this module to plan
 
         # without its zero: quantiles of uniforms above P(0), so that every group has at least one row
         u = rng.uniform(np.exp(-each.poisson), 1.0, size=count)
