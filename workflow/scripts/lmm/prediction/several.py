@@ -19,12 +19,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
+from lmm.core.compiled import kernel
 from lmm.core.progress import Progress
 from lmm.engines.random_effects import wide
 from lmm.inference.spreads import Spreads, spaced_draws, spreads_of
 from lmm.inference.variance_explained import values_of
-from lmm.likelihood.remainder import scaled_rows
 from lmm.likelihood.several_conditional import conditional
 from lmm.likelihood.several_information import Information
 from lmm.likelihood.several_marginal import SeveralMarginal
@@ -34,7 +35,7 @@ from lmm.prediction.predict import DRAWS, PLAIN, Beside, Errors, table
 
 ELEMENTS = 20_000_000  # of the matrix of a batch of rows: 160 MB
 WORK = 1e11  # products of two numbers that draws of a posterior may cost; beyond it, fewer are looked at ...
-FEWEST = 20  # ... but not fewer than these
+FEWEST = 5  # ... but not fewer than these
 
 
 def errors(
@@ -100,43 +101,73 @@ def _variances(
 ) -> np.ndarray:
     """Prediction error variances relative to sigma^2, of rows in the kernel's coordinates."""
     problem, terms, factors = information.problem, information.terms, information.factors
-    lead, lams, first = problem.lead, problem.packed(factors), problem.order[0]
+    lead, first = problem.lead, problem.order[0]
     factor = factors[first]
     M = np.eye(len(factor)) + factor.T @ lead.A @ factor
     V = factor @ np.linalg.solve(M, np.broadcast_to(factor.T, M.shape))
-    variance = np.empty(len(x))
-    size = max(ELEMENTS // problem.columns, 1)
-    for start in range(0, len(x), size):
-        rows = slice(start, start + size)
-        d, found = x[rows].copy(), np.zeros(len(x[rows]))
-        t = np.zeros((problem.columns, len(d)))
-        for k, levels in enumerate(codes):
-            known = np.flatnonzero(levels[rows] >= 0)
-            there, zs = levels[rows][known], z[k][rows]
-            spread = np.einsum("na,ab,nb->n", zs, factors[k] @ factors[k].T, zs)
-            if k == first:
-                weights = np.einsum("nab,nb->na", V[there], zs[known])
-                spread[known] = np.einsum("na,na->n", weights, zs[known])
-                d[known] -= np.einsum("nab,na->nb", lead.edge[there, :, :-1], weights)
-                _subtract_met(lead, there, weights, known, t)
-            else:
-                spread[known] = 0.0
-                for a in range(zs.shape[1]):
-                    t[problem.places[k][there, a], known] += zs[known, a]
-            found += spread
-        scaled = scaled_rows(problem.layout, lams, t)
-        found += np.einsum("rn,rn->n", scaled, problem.solve(terms, scaled))
-        d -= scaled.T @ terms.u[:, :-1]
-        variance[rows] = found + np.einsum("na,ab,nb->n", d, terms.phi, d)
-    return variance
+    d, found, parts = x.copy(), np.zeros(len(x)), []
+    for k, levels in enumerate(codes):
+        known = np.flatnonzero(levels >= 0)
+        there, zs = levels[known], z[k][known]
+        spread = np.einsum("na,ab,nb->n", z[k], factors[k] @ factors[k].T, z[k])
+        if k == first:
+            weights = np.einsum("nab,nb->na", V[there], zs)
+            spread[known] = np.einsum("na,na->n", weights, zs)
+            d[known] -= np.einsum("nab,na->nb", lead.edge[there, :, :-1], weights)
+            parts.append(_met(lead, there, weights, known))
+        else:
+            spread[known] = 0.0
+            columns = problem.places[k][there]
+            parts.append((np.repeat(known, columns.shape[1]), columns.ravel(), zs.ravel()))
+        found += spread
+    row, column, value = (np.concatenate(own) for own in zip(*parts, strict=True))
+    t = sparse.csr_array((value, (row, column)), shape=(len(x), problem.columns))
+    scaled = sparse.csr_array(t @ _lambda(problem, factors))
+    if problem.pattern is None:
+        inverse = terms.inverse.reshape(problem.columns, problem.columns)
+        found += _quadratic(scaled.indptr, scaled.indices, scaled.data, inverse)
+    else:
+        size = max(ELEMENTS // problem.columns, 1)
+        for start in range(0, len(x), size):
+            own = np.ascontiguousarray(scaled[start : start + size].toarray().T)
+            found[start : start + size] += np.einsum("rn,rn->n", own, problem.solve(terms, own))
+    d -= scaled @ terms.u[:, :-1]
+    return found + np.einsum("na,ab,nb->n", d, terms.phi, d)
 
 
-def _subtract_met(lead: Any, there: np.ndarray, weights: np.ndarray, at: np.ndarray, t: np.ndarray) -> None:
-    """Subtract C_j'V_j z_0 of each row from its column of t."""
+@kernel
+def _quadratic(indptr, columns, values, matrix):
+    """t'matrix t of each row t of a sparse matrix."""
+    out = np.zeros(len(indptr) - 1)
+    for n in range(len(out)):
+        for a in range(indptr[n], indptr[n + 1]):
+            right = 0.0
+            for b in range(indptr[n], indptr[n + 1]):
+                right += matrix[columns[a], columns[b]] * values[b]
+            out[n] += values[a] * right
+    return out
+
+
+def _lambda(problem: SeveralProblem, factors: Sequence[np.ndarray]) -> sparse.csr_array:
+    """Lambda of the remainder, (R, R): a block for each level."""
+    parts = []
+    for k, factor in enumerate(factors):
+        if k != problem.order[0]:
+            place, q = problem.places[k], len(factor)
+            value = np.broadcast_to(factor, (len(place), q, q))
+            parts.append((np.repeat(place, q, axis=1).ravel(), np.tile(place, q).ravel(), value.ravel()))
+    row, column, value = (np.concatenate(own) for own in zip(*parts, strict=True))
+    return sparse.csr_array((value, (row, column)), shape=(problem.columns,) * 2)
+
+
+def _met(
+    lead: Any, there: np.ndarray, weights: np.ndarray, at: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """-C_j'V_j z_0 of rows: position of each element's row, its column, its value."""
     counts = lead.ptr[there + 1] - lead.ptr[there]
     row = np.repeat(np.arange(len(there)), counts)
     cell = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + lead.ptr[there][row]
-    t[lead.cols[cell], at[row]] -= np.einsum("ca,ca->c", lead.vals[cell], weights[row])
+    return at[row], lead.cols[cell], -np.einsum("ca,ca->c", lead.vals[cell], weights[row])
 
 
 def predict(
@@ -206,7 +237,8 @@ def predict(
 
 def cost_of(problem: SeveralProblem, rows: int) -> float:
     """About how many products of two numbers the errors of so many rows cost per set of parameters."""
-    per_row = problem.columns**2 if problem.pattern is None else 2 * len(problem.pattern.rows)
+    most = int(np.diff(problem.lead.ptr).max(initial=1))
+    per_row = most**2 if problem.pattern is None else 2 * len(problem.pattern.rows)
     return 5.0 * problem.cost + float(per_row) * rows
 
 
