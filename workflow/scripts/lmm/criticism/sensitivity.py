@@ -47,7 +47,19 @@ def log_prior(priors: Priors, draws: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def log_prior_shared(priors: Priors, draws: Mapping[str, np.ndarray]) -> np.ndarray:
-    """`log_prior` of the fixed effects and sigma, which all factors share."""
+    """`log_prior` of the fixed effects and sigma, which all factors share.
+
+    Parameters
+    ----------
+    priors : Priors
+        Of any factor.
+    draws : mapping
+        As for `log_prior`.
+
+    Returns
+    -------
+    array of the draws' shape
+    """
     total = priors.sigma.logpdf(draws[RESIDUAL])
     for term, prior in priors.fixed.items():
         total = total + prior.logpdf(draws[term])
@@ -55,7 +67,19 @@ def log_prior_shared(priors: Priors, draws: Mapping[str, np.ndarray]) -> np.ndar
 
 
 def log_prior_random(priors: Priors, draws: Mapping[str, np.ndarray]) -> np.ndarray:
-    """`log_prior` of a factor's standard deviations and correlations."""
+    """`log_prior` of a factor's standard deviations and correlations.
+
+    Parameters
+    ----------
+    priors : Priors
+        Of the factor.
+    draws : mapping
+        As for `log_prior`, of the factor's terms.
+
+    Returns
+    -------
+    array of the draws' shape
+    """
     structure = priors.structure
     total = np.sum([prior.logpdf(draws[sd_name(term)]) for term, prior in priors.sd.items()], axis=0)
     for start, stop in structure.blocks:

@@ -12,7 +12,18 @@ from lmm.model.terms import Terms
 
 
 def root_of(D: np.ndarray) -> np.ndarray:
-    """L with D = L L' for covariance matrices (..., q, q), singular ones included."""
+    """Roots of covariance matrices, singular ones included.
+
+    Parameters
+    ----------
+    D : (..., q, q) array
+        Positive semi-definite.
+
+    Returns
+    -------
+    (..., q, q) array
+        L with D = L L'.
+    """
     values, vectors = np.linalg.eigh(D)
     return vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
 

@@ -66,7 +66,7 @@ def influence(results: Results, _: Fitted) -> Drawing:
         ax.set_xticks([])
         ax.grid(axis="x", visible=False)
         places.append((ax, levels, x))
-        words.append(said.moved(said.strongest(results, term)))
+        words.append(said.moved(said.strongest(results, term), results.one_of_several))
     for ax in axes[-1, :]:
         ax.set_xlabel(f"{results.group} left out")
     about = results.notes["influence_about"]

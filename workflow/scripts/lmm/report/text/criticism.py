@@ -37,11 +37,10 @@ def strongest(results: Results, term: str) -> dict | None:
     return None if mine.empty else mine.loc[mine["change"].abs().idxmax()].to_dict()
 
 
-def moved(found: dict) -> str:
+def moved(found: dict, factor: str = "") -> str:
     """`leaving out group 24 would lower the sd of x from 0.90 to 0.86, 0.5 of its standard error`."""
     before, after = found["estimate_without"] - found["change"], found["estimate_without"]
-    factor = found.get("group", "")
-    term = f"{found['term']}|{factor}" if found.get("term_group", "") == factor != "" else found["term"]
+    term = f"{found['term']}|{factor}" if factor and found["term_group"] == factor else found["term"]
     shared = max(3, int(np.ceil(-np.log10(max(abs(after - before) / max(abs(before), 1e-300), 1e-9)))) + 1)
     digits = min(shared, 6)
     share = found["standardised"]
@@ -65,7 +64,8 @@ def influence(results: Results) -> list[str]:
     terms = [term for term in dict.fromkeys(table["term"]) if term.startswith("sd__")]
     found = [one for one in (strongest(results, term) for term in terms) if one]
     said = [
-        f"{capital(moved(one))}{', more than without any other' * (k == 0)}." for k, one in enumerate(found)
+        f"{capital(moved(one, factor))}{', more than without any other' * (k == 0)}."
+        for k, one in enumerate(found)
     ]
     large = table[table["standardised"].abs() > 1.0]
     known = table.groupby("term", sort=False)["standardised"].count()
