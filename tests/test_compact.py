@@ -123,6 +123,31 @@ def test_the_compiled_path_is_the_full_path(source):
         np.testing.assert_allclose(mine[near], theirs[near], rtol=tolerance, atol=tolerance, err_msg=column)
 
 
+@pytest.mark.parametrize("source", ["moments", "rows"])
+@pytest.mark.parametrize(
+    ("keys", "statuses"),
+    [
+        ({"groups": 4, "rows_per_group": {"poisson": 2.5}}, {"ok", "singular", "unidentified"}),
+        ({"groups": 12, "sd": {"Intercept": 1e7, "x": 0.4}}, {"ok", "singular"}),
+    ],
+)
+def test_few_rows_and_lost_digits_are_told_as_by_the_full_path(source, keys, statuses):
+    settings, designs = study(simulate_from=source, simulate=HARD | keys)
+    engines = {"ols": {}, "reml": METHODS | {"intervals": "wald"}}
+    full, _ = study("full", simulate_from=source, simulate=HARD | keys, engines=engines)
+    table = compiled(settings, designs, 0, 60)[0].to_pandas()
+    whole = chunks.run(*job.simulated(full, designs), 1, 0, 60)[0].to_pandas()
+    both = whole.merge(table, on=KEYS, suffixes=("", "_compiled"))
+    assert len(both) == len(table)
+    assert (both["status"] == both["status_compiled"]).all()
+    assert (both["message"] == both["message_compiled"]).all()
+    assert set(both["status"]) == statuses
+    known = both["estimate"].notna()
+    np.testing.assert_allclose(
+        both["estimate_compiled"][known], both["estimate"][known], rtol=1e-6, atol=1e-6
+    )
+
+
 def test_own_data_are_drawn_alike():
     table = read_table(ROOT / "config/data/sleepstudy.csv")
     design = build(parse("Reaction ~ Days + (Days | Subject)"), table)

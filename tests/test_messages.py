@@ -179,6 +179,7 @@ CONFIGURATIONS = [
     (sim(engines={'pymc': {'priors': {'sd': {'g': {'x': 'flat'}}}}}), "studies.s.engines.pymc.priors.sd.g: {'x': 'flat'}: a mapping by factor is for several grouping factors; expected a prior"),
     (sim(tittle='x'), "studies.s.tittle: unknown key; did you mean 'title'? expected one of: title, aims, rationale, formula, data, truth, simulate, designs, missing, missing_values, csv, rank_deficient, weights, predict, engines, effects, models, loo, labels, conf_level, on_failed_gate, replicates, search, replicates_per_job, record, simulate_from, bootstrap, calibration"),
     (drawn(row=3), "studies.s.simulate.row: unknown key; did you mean 'rows'? expected one of: generator, seed, address, groups, rows, rows_per_group, fixed, sd, corr, sigma, predictors, random_effects, errors"),
+    (sim(**{'a\nb\x1b': 1}), r'studies.s.a\nb\x1b: unknown key; expected'),
     (sim(engines={'stan': {}}), 'studies.s.engines.stan: unknown key; expected one of: ols, mixedlm, reml, pymc'),
     (sim(engines={'ols': 3}), 'studies.s.engines.ols: 3: expected a mapping without keys: {}'),
     (sim(engines={'reml': {'df': 'kenward'}}), "studies.s.engines.reml.df: 'kenward': expected 'satterthwaite', 'kenward-roger' or 'normal' or a list"),

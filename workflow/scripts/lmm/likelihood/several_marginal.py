@@ -64,8 +64,8 @@ class SeveralMarginal:
         transforms = tuple(problem.y_scale * np.linalg.solve(z_map, own) for z_map, own in pairs)
         prior, constant = np.zeros_like(problem.total), problem.constant(True)
         if root is not None:
-            prior, _, proper = prior_of_fixed(problem, mean, root)
-            constant = constant if proper is None else proper
+            prior, _, gain = prior_of_fixed(problem, mean, root)
+            constant += gain
         return cls(problem, transforms, prior, constant)
 
     def factors(

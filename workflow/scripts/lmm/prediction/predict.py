@@ -12,7 +12,6 @@ variance.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -88,7 +87,7 @@ def errors(
     ----------
     problem : Problem
     packed : (n,) array
-        From `density.pack_problem`, of `Problem.sums`: with the prior of beta where there is one.
+        From `marginal.pack_problem`, with the prior of beta where there is one.
     roots, sigmas : (S, q, q), (S,) arrays
         L and sigma, original units; S = 1 for an estimate.
     X, Z : (N, p), (N, q) arrays
@@ -100,8 +99,6 @@ def errors(
     n = len(sigmas)
     scale = (sigmas / problem.y_scale)[:, None, None]
     factors = np.linalg.solve(problem.z_map, roots) / scale
-    if problem.white is not None:  # what is packed is of D less its floor
-        roots = problem.z_map @ np.stack([problem.reduced(factor) for factor in factors]) * scale
     beta, _, half, _, _ = given_draws(
         packed, np.ascontiguousarray(roots), np.ascontiguousarray(sigmas), np.zeros((n, p)), np.ones(n, bool)
     )
@@ -232,8 +229,7 @@ def predict(
     X, Z = W[:, [at[name] for name in terms.fixed]], W[:, [at[name] for name in terms.random]]
     codes = pd.Index(moments.levels).get_indexer(rows["level"])
     problem = problem_of(moments, terms.fixed, terms.blocks)
-    gram, total = problem.sums
-    packed = pack_problem(replace(problem, gram=gram, total=total, white=None), **(prior or {}))
+    packed = pack_problem(problem, **(prior or {}))
     if posterior is None:
         roots, sigmas = parameters_of(fit.parameters, terms.random)
     else:
