@@ -101,7 +101,6 @@ def differences(name: str) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("name", list(PRIORS))
 def test_three_samplers_agree(name):
     """Every mean within four Monte Carlo errors: of 70 to 160 means, half of them of effects that hang together."""
