@@ -1009,6 +1009,9 @@ def provoked(name: str) -> tuple[str, frozenset[tuple[str, int]]]:
                 at = at.tb_next
             lines.add((at.tb_frame.f_code.co_filename, at.tb_lineno))
 
+    # as in a process that has not imported PyTensor, which raises it tenfold: ten thousand levels take 15 s
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(1000)
     with tempfile.TemporaryDirectory() as folder:
         sys.monitoring.use_tool_id(tool, "messages")
         sys.monitoring.register_callback(tool, sys.monitoring.events.RAISE, raised)
@@ -1021,6 +1024,7 @@ def provoked(name: str) -> tuple[str, frozenset[tuple[str, int]]]:
         finally:
             sys.monitoring.set_events(tool, 0)
             sys.monitoring.free_tool_id(tool)
+            sys.setrecursionlimit(limit)
     return message, frozenset(lines)
 
 
