@@ -80,6 +80,8 @@ LONG = (
     "test_sentences.py::test_every_sentence_on_replicates_is_true_of_the_tables[not calibrated]",
     "test_sentences.py::test_every_sentence_on_replicates_is_true_of_the_tables[one design, coverage too low]",
     "test_several_bayes.py::test_nuts_agrees",
+    "test_several_full.py",
+    "test_several_sbc.py::test_a_likelihood_without_one_factor_is_caught",
     "test_several_sbc.py::test_a_prior_of_one_factor_that_is_not_the_simulators_is_caught",
     "test_several_sbc.py::test_a_sign_error_in_the_conditional_of_the_random_effects_is_caught",
     "test_several_sbc.py::test_the_engine_is_calibrated[500]",
