@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 import made_results
-from lmm.report import adequacy, answer, figures, sections, verdicts
+from lmm.report import answer, figures, sections, verdicts
 from lmm.report.figures.fits import Fitted
+from lmm.report.text import criticism, quote
 from lmm.report.text import fits as text
-from lmm.report.text import quote
 from lmm.results.study import read
 from said.reading import agree
 from several import REFERENCE
@@ -66,22 +66,6 @@ def test_the_residual_sd_is_said_once(words):
     assert [one.count("residual SD") for one in said] == [1, 0]
 
 
-def test_influence_names_the_factor_whose_level_is_left_out(words):
-    *_, results = words
-    check = next(card for card in adequacy.checks(results) if card.key == "influence")
-    said = [line for _, line in check.lines]
-    table = results.tables["influence"]
-    for factor in ("subj", "item"):
-        mine = table[(table["group"] == factor) & (table["term_group"] == factor)]
-        worst = mine.loc[mine[mine["term"] == "sd__Intercept"]["change"].abs().idxmax(), "level"]
-        assert any(line.startswith(f"Leaving out {factor} {worst} would") for line in said), said
-    assert not any("group" in line for line in said)
-    far = table["standardised"].abs() > 1
-    assert int(re.match(r"no|\d+", check.value)[0].replace("no", "0")) == len(
-        set(zip(table.loc[far, "group"], table.loc[far, "level"], strict=True))
-    )
-
-
 def test_every_factor_has_its_figures_and_its_section(words):
     settings, paths, results = words
     drawn = figures.draw("words", settings, paths).figures
@@ -115,6 +99,12 @@ def test_sentences_name_the_factor(words):
         ("SD of Intercept by item", ("item", "sd__Intercept")),
     ):
         agree(re.search(rf"{words_} = ([\d.]+)", said)[1], table[key])
+    for own, label in zip(results.by_factor, ("subj", "item"), strict=True):
+        said = criticism.influence(own)
+        assert all(f" of {label}" in one for one in said), said
+        assert re.match(
+            rf"Leaving out level \S+ of {label} would \w+ the sd of Intercept of {label} from", said[0]
+        )
     summary = verdicts.headline(results)
     assert summary["groups"] == {"subj": 40, "item": 24}
     assert summary["estimates"]["reml"]["sd__Intercept|item"] == table["item", "sd__Intercept"]

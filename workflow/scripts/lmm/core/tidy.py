@@ -19,6 +19,7 @@ PARAMETERS = [
 ]  # fmt: skip
 DRAWS = ["median", "sd", "mad", "q5", "q95", "rhat", "ess_bulk", "ess_tail", "mcse_mean"]
 RANEF = ["group", "level", "term", "estimate", "std_error", "cond_sd", "conf_low", "conf_high", "truth"]
+CORRELATIONS = "correlation matrix"  # of a factor's random effects: what a prior of correlations is of
 RESIDUAL = "sd__Observation"
 # effects.csv: before and behind the predictors' columns
 EFFECTS_FIRST = ["engine", "effect", "kind"]

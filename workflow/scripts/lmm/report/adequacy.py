@@ -146,18 +146,14 @@ def _loo(results: Results) -> Card | None:
 
 def _influence(results: Results) -> Card | None:
     """Whether a single group moves an estimate."""
-    several = len(results.by_factor) > 1
-    said = [
-        sentence
-        for own in results.by_factor
-        for sentence in criticism.influence(own, results.labels.column(own.group) if several else "group")
-    ]
+    said = [sentence for own in results.by_factor for sentence in criticism.influence(own)]
     if not said:
         return None
     title, table = "Does a single group drive the results?", results.tables.get("influence")
     if table is None or table.empty:
         return Card("influence", "plain", title, "not checked", _lines("plain", said))
-    large = len(table.loc[table["standardised"].abs() > 1.0, ["group", "level"]].drop_duplicates())
+    keys = [name for name in ("group", "level") if name in table]
+    large = len(table.loc[table["standardised"].abs() > 1.0, keys].drop_duplicates())
     advice = (
         "Without such a group the conclusion could be another. Next: check its rows, and report the results with and "
         "without it.",
