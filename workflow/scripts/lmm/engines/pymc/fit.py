@@ -36,7 +36,7 @@ from lmm.moments.moments import Moments
 
 # Draws that the random effects' summaries of a replicate look at: their Monte Carlo error is then below a tenth of
 # what a replicate tells of RMSE or coverage, and parameters use all draws.
-RANEF_DRAWS, RANEF_MIXTURE = 100, 100
+RANEF_DRAWS, RANEF_MIXTURE = 100, 50
 
 
 class Fitter:

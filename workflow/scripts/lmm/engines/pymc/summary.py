@@ -156,8 +156,10 @@ def explained_summary(
     flat = chains.values.reshape(len(chains.values), -1)
     values = dict(zip(names, [*chains.fixed.draws.T, *flat], strict=True))
     tails, groups = [0.5 - level / 2, 0.5 + level / 2], [factor.group for factor in factors]
-    out = {}
-    for key, draws in explained(values, chains.problem.fixed, factors, cov_fixed).items():
-        low, high = np.quantile(draws, tails)
-        out[variable(*key, groups)] = {"estimate": np.mean(draws), "conf_low": low, "conf_high": high}
-    return out
+    found = explained(values, chains.problem.fixed, factors, cov_fixed)
+    draws = np.array(list(found.values()))
+    rows = np.column_stack([draws.mean(axis=1), *np.quantile(draws, tails, axis=1)])
+    return {
+        variable(*key, groups): dict(zip(("estimate", "conf_low", "conf_high"), row, strict=True))
+        for key, row in zip(found, rows, strict=True)
+    }
