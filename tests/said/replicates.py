@@ -119,6 +119,27 @@ def _(s, m):
     assert float(m[2]) == 100 * s.conf_level
 
 
+@checks(
+    rf"({E})'s draws are those of (?:(NUTS)\.|importance sampling, which passed its gates in every usable fit\.)"
+)
+def _(s, m):
+    own = s.settings["configuration"]["engines"][ENGINE[m[1]]]["sampler"]
+    assert own == "nuts" if m[2] else own in ("auto", "importance")
+    assert not s.tables["failures"]["message"].str.startswith("importance sampling failed a gate").any()
+
+
+@checks(
+    rf"({E})'s draws are those of importance sampling, and of NUTS in the ({N}) usable fits? of ({N}) in which it "
+    r"failed a gate\."
+)
+def _(s, m):
+    rows = of(s.tables["failures"], engine=ENGINE[m[1]])
+    replaced = rows[rows["message"].str.startswith("importance sampling failed a gate", na=False)]
+    assert set(replaced["status"]) == {"ok"}
+    agree(m[2], replaced["count"].sum())
+    agree(m[3], rows["count"].sum())
+
+
 # ---- answers
 
 BIAS = (

@@ -82,7 +82,7 @@ class Fitter:
             compiled.of(lambda: Sampler(priors, marginal_model(priors, packed))),
         )
         setting = Setting.of({**self.settings, "seed": task.seed})
-        found = sampled(posterior, setting, sampler_of(self.settings))
+        found = sampled(posterior, setting, sampler_of(self.settings, brief=True))
         chains = found.chains
         parameters = parameters_table(chains, keys_of(problem, moments), task.truth, level)
         ranef = ranef_table(chains, moments, level, task.truth, None, most=RANEF_DRAWS, mixture=RANEF_MIXTURE)

@@ -21,8 +21,8 @@ def full(settings: Mapping[str, Any]) -> bool:
     return "full" in (settings["model"], settings["sampler"])
 
 
-def sampler_of(settings: Mapping[str, Any], several: bool = False) -> str:
-    """importance or nuts; auto is nuts for one grouping factor and importance for several.
+def sampler_of(settings: Mapping[str, Any], several: bool = False, brief: bool = False) -> str:
+    """importance or nuts; auto is nuts for one grouping factor, and importance for several and for replicates.
 
     Parameters
     ----------
@@ -30,12 +30,14 @@ def sampler_of(settings: Mapping[str, Any], several: bool = False) -> str:
         The engine's.
     several : bool
         Whether there are several grouping factors.
+    brief : bool
+        Whether the data set is a replicate.
 
     Returns
     -------
     str
     """
-    automatic = "importance" if several else "nuts"
+    automatic = "importance" if several or brief else "nuts"
     return automatic if settings["sampler"] == "auto" else settings["sampler"]
 
 
@@ -58,6 +60,8 @@ def brief_diagnostics(found: Sampled, level: float, clock: float, lost: list[str
     Diagnostics
     """
     status, message = status_of(found.gates, lost)
+    if found.replaced and not message:
+        message = engines.REPLACED
     return Diagnostics(
         ENGINE, status, message, status == "ok", gates=found.gates, unidentified=lost, warnings=found.warnings,
         summary=found.about, seconds={"sample": time.perf_counter() - clock}, conf_level=level,
