@@ -174,27 +174,25 @@ def sample(target: Target, start: np.ndarray, count: int, rng: np.random.Generat
     pool.add(mode, root, first)
     for size in others:
         pool.add(*adapted(pool.points, pool.weights), size)
-    pool.smooth()
     for _ in range(ROUNDS):
         if pool.k < PARETO_K:
             break
         # where the weights are above their mean, the proposals so far are too low
         excess = np.maximum(pool.weights - 1.0 / len(pool.weights), 0.0)
         pool.add(*adapted(pool.points, excess / excess.sum()), int(MORE * count))
-        pool.smooth()
     given = tuple(np.concatenate(parts) for parts in zip(*pool.given, strict=True))
     return Sample(pool.points, pool.density, given, pool.weights, pool.k, evaluations)
 
 
 class _Pool:
-    """Points of all proposals so far, with their weights; and, once these are smoothed, their Pareto k."""
+    """Points of all proposals so far, with their weights and the Pareto k of these."""
 
     def __init__(self, target: Target, rng: np.random.Generator, size: int):
         self.target, self.rng = target, rng
         self.proposals: list[Proposal] = []
         self.points, self.density = np.empty((0, size)), np.empty(0)
         self.given: list[tuple[np.ndarray, ...]] = []
-        self.log_ratios, self.weights, self.k = np.empty(0), np.empty(0), np.inf
+        self.weights, self.k = np.empty(0), np.inf
 
     def add(self, centre: np.ndarray, root: np.ndarray, count: int) -> None:
         """Draw from another proposal, and weight all points anew.
@@ -211,12 +209,7 @@ class _Pool:
         value, found = self.target.evaluate(new)
         self.points, self.density = np.concatenate([self.points, new]), np.append(self.density, value)
         self.given.append(found)
-        self.log_ratios = self.density - mixture(self.proposals, self.points)
-        self.weights = raw(self.log_ratios)
-
-    def smooth(self) -> None:
-        """Pareto smooth the weights."""
-        self.weights, self.k = smoothed(self.log_ratios)
+        self.weights, self.k = smoothed(self.density - mixture(self.proposals, self.points))
 
 
 def laplace(target: Target, start: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
@@ -276,15 +269,6 @@ def mixture(proposals: list[Proposal], points: np.ndarray) -> np.ndarray:
     parts = [np.log(own.size / total) + own.log_density(points) for own in proposals]
     most = np.maximum.reduce(parts)
     return most + np.log(sum(np.exp(part - most) for part in parts))
-
-
-def raw(log_ratios: np.ndarray) -> np.ndarray:
-    """Weights with sum 1, (N,), from `smoothed`'s ratios; all equal where none is known."""
-    known = np.isfinite(log_ratios)
-    if not known.any():
-        return np.full(len(log_ratios), 1.0 / len(log_ratios))
-    weights = np.where(known, np.exp(log_ratios - log_ratios[known].max()), 0.0)
-    return weights / weights.sum()
 
 
 def smoothed(log_ratios: np.ndarray) -> tuple[np.ndarray, float]:
