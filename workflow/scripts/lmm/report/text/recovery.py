@@ -65,8 +65,9 @@ def ademp(recovered: Recovered) -> list[str]:
         said.append(
             f"Estimands: {truths(recovered)}; variance explained; the random effects of each replicate."
         )
-    said.append(f"Methods: {listed([label(name) for name in recovered.engines])}, with {level} intervals.")
-    said += [sampler(recovered, name) for name in catalogue.of_family(recovered.engines, catalogue.BAYES)]
+    methods = [f"Methods: {listed([label(name) for name in recovered.engines])}, with {level} intervals."]
+    drawn = [sampler(recovered, name) for name in catalogue.of_family(recovered.engines, catalogue.BAYES)]
+    said.append(" ".join(methods + drawn))
     said.append(
         "Performance: bias, empirical and model-based standard error, root mean squared error, coverage, power, "
         "precision against "
