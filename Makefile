@@ -33,9 +33,9 @@ test: .venv/stamp
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slurm and not faults and not long" $(ARGS) || [ $$? -eq 5 ]
 	@$(BIN)/python -m pytest -m "slurm and not faults" $(ARGS) || [ $$? -eq 5 ]
 
-# The long tests, beside those of `make test`.
+# The long tests, beside those of `make test`, and new random examples for the property-based ones.
 thorough: .venv/stamp
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "long and not faults" $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "(long or hypothesis) and not faults" --hypothesis-profile default $(ARGS)
 
 # Share of a random sample of errors in the numerical code that the tests notice; takes an hour or two.
 mutate: .venv/stamp

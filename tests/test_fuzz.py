@@ -40,7 +40,7 @@ values = st.recursive(
 
 def one_line(error: StudyError) -> None:
     """A message for users: one line, and never a traceback."""
-    assert "\n" not in str(error) and str(error).strip()
+    assert str(error).isprintable() and str(error).strip()
     assert "Traceback" not in str(error)
 
 
@@ -54,6 +54,8 @@ def answered(call, *arguments) -> None:
 
 @FUZZ
 @given(values)
+@example({"\n": None})
+@example({"studies": {"a\nb": {"\ud800": "\x1b[31m"}}})
 def test_any_configuration(tmp_path, value):
     answered(load, value, tmp_path)
     if isinstance(value, dict):

@@ -6,6 +6,7 @@ from scipy import stats
 
 import problems
 from lmm.config.engines import Pymc
+from lmm.engines import reml
 from lmm.engines.base import Task
 from lmm.engines.pymc import fit as bayes
 from lmm.engines.pymc import importance
@@ -195,3 +196,20 @@ def test_a_replicate_needs_no_compilation():
     columns = ["term", "estimate", "std_error", "conf_low", "conf_high"]
     assert brief.fit.parameters[columns].equals(whole.parameters[columns])
     assert brief.diagnostics.summary["pareto_k"] < 0.5
+
+
+def test_many_fixed_effects_are_sampled_by_importance():
+    """NUTS would evaluate a likelihood that is cubic in them 10^5 times; flat priors: beta's means are GLS."""
+    rng = np.random.default_rng(6)
+    names = ("Intercept", *(f"x{k}" for k in range(99)))
+    data = problems.simulated(rng, [20] * 30, names, names[:1], np.eye(1), 1.0, np.ones(100))
+    moments = compute(*data)
+    flat = {"priors": {"fixed": "flat", "sd": "flat", "sigma": "flat"}, "draws": 500}
+    auto = Pymc(**flat).plain() | {"conf_level": 0.95}
+    fit, _ = bayes.fit(moments, names, (names[:1],), auto)
+    assert fit.diagnostics.status == "ok", fit.diagnostics.message
+    assert fit.diagnostics.summary["sampler"] == "importance"
+    exact = reml.fit(moments, names, (names[:1],), profile=False)[0].parameters
+    # GLS at draws of the variances differs from GLS at REML's by the little that beta depends on them
+    away = (fit.parameters["estimate"] - exact["estimate"])[:100] / exact["std_error"][:100]
+    assert away.abs().max() < 0.05

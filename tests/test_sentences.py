@@ -1,11 +1,7 @@
 """Reports of constructed results: each sentence, line, caption and alternative text says what the tables say."""
 
-import atexit
 import re
-import shutil
-import tempfile
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -42,19 +38,11 @@ def own(formula, rows):
     return lambda root: made_results.fitted(root, rows, formula)
 
 
-@cache
-def coffee_made():
-    """The coffee study's artifacts, made once: the directory to copy."""
-    kept = tempfile.TemporaryDirectory()
-    atexit.register(kept.cleanup)
-    return made_results.coffee(Path(kept.name))
-
-
 def engines(*names):
     """The coffee study by some engines only."""
 
     def make(root):
-        shutil.copytree(coffee_made(), root, dirs_exist_ok=True)
+        made_results.coffee(root)
         made_results.compare(root / "coffee", read_json(root / "coffee/data/truth.json"), names)
         keep = {"data", "data_json", "truth", "variance_recovery", "ranef_differences", "variance_explained"}
         keep |= {"influence", "influence_about"} if "reml" in names else set()

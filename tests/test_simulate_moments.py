@@ -130,3 +130,51 @@ def test_data_sets_put_together_have_both_sums():
     other = simulate_moments.draw(rng, made, TERMS.fixed, BETA, TERMS.random, effects, 1.0)
     with pytest.raises(ValueError, match="different bases"):
         simulate_moments.together(first, other)
+
+
+@pytest.mark.parametrize("same_basis", [False, True])
+def test_triangular_draws_are_the_same_draws(monkeypatch, same_basis):
+    """Where sums of squares have the digits, both forms are the same numbers."""
+    codes, W, levels = unbalanced()
+    made = simulate_moments.prepare(design(codes, W, levels, whole=False))
+    effects = np.random.default_rng(1).normal(size=(6, 2)) * [20.0, 0.3]
+    drawn = []
+    for lost in (0.0, np.inf):
+        monkeypatch.setattr(simulate_moments, "LOST", lost)
+        rng = np.random.default_rng(2)
+        drawn.append(
+            simulate_moments.draw(rng, made, TERMS.fixed, BETA, TERMS.random, effects, 1.5, same_basis)
+        )
+    plain, triangular = drawn
+    assert (plain.factor is None, triangular.factor is None) == (True, False)
+    np.testing.assert_allclose(triangular.gram, plain.gram, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(triangular.total, plain.total, rtol=1e-9, atol=1e-9)
+    together = [simulate_moments.together(own, own) for own in drawn]
+    np.testing.assert_allclose(together[1].total, together[0].total, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(together[1].gram, together[0].gram, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_groups_that_differ_ten_million_times_as_much_as_rows_are_drawn_with_their_digits(own):
+    """300 draws of (1 | g): between groups and within they are chi squares, of the sd's that they are drawn with."""
+    codes, W, levels = unbalanced()
+    terms = Terms.one(("Intercept", "x"), (("Intercept",),), "g", ("Intercept", "x"))
+    y = W[:, 1] + np.random.default_rng(0).normal(size=len(W))
+    if own:  # of a user's data that have such groups themselves
+        y = y + 3e7 * np.random.default_rng(1).normal(size=6)[codes]
+    made = simulate_moments.prepare(accumulate.compute(terms, y, W[:, :2], codes, levels))
+    residual = []
+    for k in range(300):
+        rng = np.random.default_rng([3, k])
+        effects = 1e7 * rng.normal(size=(6, 1))
+        drawn = simulate_moments.draw(rng, made, terms.fixed, BETA[:2], terms.random, effects, 1.5)
+        fit, best = reml.fit(drawn, terms.fixed, terms.blocks, profile=False, ranef=False)
+        assert fit.diagnostics.status == "ok", fit.diagnostics.message
+        residual.append(best.sigma**2 / 1.5**2)
+        if k == 0:
+            twice = simulate_moments.together(drawn, drawn)
+            again = reml.fit(twice, terms.fixed, terms.blocks, profile=False, ranef=False)[1]
+            # the same rows twice: the sum of squares doubles, and 28 - 6 - 1 degrees of freedom become 43
+            assert again.sigma**2 == pytest.approx(best.sigma**2 * 2 * 21 / 43, rel=1e-6)
+    # 28 rows less 6 group means and a slope
+    assert stats.kstest(np.array(residual) * 21, stats.chi2(21).cdf).pvalue > LEVEL

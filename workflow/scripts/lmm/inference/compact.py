@@ -10,13 +10,17 @@ import numpy as np
 
 from lmm.core.compiled import kernel
 from lmm.inference.descent import best_stop, grid_of_starts, is_singular, profiled, relative_factor
-from lmm.inference.optimum import lower
+from lmm.inference.newton import cholesky_of
+from lmm.inference.optimum import DIGITS, ROUNDING, lower
 from lmm.inference.wald import errors_at, fixed_effects_at, values_at
 from lmm.likelihood.lanes import LANES, VECTOR
 from lmm.likelihood.problem import Structure, roots_of
 from lmm.moments.moments import Basis
 
-OK, SINGULAR, NOT_CONVERGED = 0, 1, 2
+OK, SINGULAR, UNIDENTIFIED, NOT_CONVERGED = 0, 1, 2, 3
+UNSURE = -1  # for the full path to tell
+# A pivot of the criterion's Hessian, scaled to a unit diagonal, up to which some direction may have no information.
+FLAT = 1e-6
 
 
 @dataclass(frozen=True)
@@ -232,7 +236,8 @@ def reml(spans, rows, cols, pairs, start, gram, total, n_rows, x_map, z_map, y_s
     Returns
     -------
     int
-        `OK`, `SINGULAR` or `NOT_CONVERGED`.
+        `OK`, `SINGULAR` or `NOT_CONVERGED`; `UNSURE` where rounding may have cost the residual sd its digits, or the
+        data do not seem to determine all variance parameters.
     """
     p, k = len(x_map), len(z_map) + len(pairs) + 1
     df = n_rows if ml else n_rows - p
@@ -249,4 +254,8 @@ def reml(spans, rows, cols, pairs, start, gram, total, n_rows, x_map, z_map, y_s
     found[:p], found[p : 2 * p], found[2 * p : 3 * p] = beta, errors, dfs
     found[3 * p : 3 * p + k] = values
     found[3 * p + k :] = errors_at(hessian, singular, jacobian)
+    p1 = len(total) - 1
+    exact = ROUNDING * total[p1, p1] <= 2.0 * DIGITS * np.exp(2.0 * phi[-1]) * df
+    if not exact or not cholesky_of(hessian, FLAT)[2]:
+        return UNSURE
     return NOT_CONVERGED if not certified else SINGULAR if singular else OK

@@ -13,8 +13,10 @@ import numpy as np
 from lmm.core.compiled import c_function, digest_of, kernel
 from lmm.likelihood.grouped import reml_terms, solve_triangle
 from lmm.likelihood.problem import Problem
+from lmm.likelihood.whitened import without_floor
 
-HEADER = 8  # q, p, blocks of groups, N - p, y's scale, constant, groups per block, normal priors of beta
+# q, p, blocks of groups, N - p, y's scale, constant, groups per block, normal priors of beta, columns of the floor
+HEADER = 9
 DIGEST = digest_of(__file__)
 SYMBOL = f"lmm_log_density_{DIGEST}"
 
@@ -44,28 +46,30 @@ def pack_problem(
     -------
     (n,) array
         Header, the map from L to the kernel's coordinates, Gram matrices of the rows and of the prior, a root of
-        the latter, the groups.
+        the latter, the groups; where there is a floor (`Problem.white`), its root and the groups' plain moments.
     """
     q, p = problem.q, problem.p
     prior, spread, constant, rank = np.zeros((p + 1, p + 1)), np.zeros((p, p)), problem.constant, 0
     if root is not None:
         rank = len(root)
-        prior, upper, proper = prior_of_fixed(problem, mean, root)
+        prior, upper, gain = prior_of_fixed(problem, mean, root)
         spread[:, : len(upper)] = upper.T
-        constant = problem.constant if proper is None else proper
+        constant += gain
+    gram, total = problem.sums
+    floor = np.zeros((q, 0)) if problem.white is None else problem.white.floor
     header = [
-        q, p, len(problem.gram), problem.n_rows - p, problem.y_scale, constant, problem.gram.shape[-1], rank
+        q, p, len(gram), problem.n_rows - p, problem.y_scale, constant, gram.shape[-1], rank, floor.shape[1]
     ]  # fmt: skip
     transform = np.linalg.inv(problem.z_map)
     if random_map is not None:
         transform = transform @ random_map
-    parts = [transform, problem.total, prior, spread, problem.gram]
+    parts = [transform, total, prior, spread, gram, *([] if problem.white is None else [floor, problem.gram])]
     return np.concatenate([np.array(header, dtype=float), *[part.ravel() for part in parts]])
 
 
 def prior_of_fixed(
     problem: Any, mean: np.ndarray | None, root: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, float | None]:
+) -> tuple[np.ndarray, np.ndarray, float]:
     """The normal prior of beta in the kernel's coordinates.
 
     Parameters
@@ -81,32 +85,41 @@ def prior_of_fixed(
         Gram matrix of root [X y].
     (min(r, p), p) array
         Upper triangular root of its part for beta.
-    float or None
-        What -2 log p(y | L, sigma) gains by the change of coordinates and the prior's constant; None where the prior
-        leaves a direction flat, and the density is defined up to a factor.
+    float
+        What -2 log p(y | L, sigma) is above its value with a flat prior; 0 where the prior leaves a direction flat,
+        and the density is defined up to a factor.
     """
     p = problem.p
     columns = np.column_stack([root @ problem.x_map, root @ (mean - problem.offset)])
     upper = np.linalg.qr(columns[:, :p], mode="r")
-    constant = None
+    gain = 0.0
     if len(root) == p:
-        constant = 2.0 * problem.n_rows * np.log(problem.y_scale) + p * np.log(2.0 * np.pi)
-        constant -= 2.0 * np.log(np.abs(np.diag(upper))).sum()
-    return columns.T @ columns, upper, constant
+        scales = np.abs(np.diag(upper))
+        gain = p * np.log(2.0 * np.pi) + 2.0 * (np.linalg.slogdet(problem.x_map)[1] - np.log(scales).sum())
+    return columns.T @ columns, upper, gain
 
 
 @kernel
 def views(data):
-    """The views of a packed vector: the map of L, the rows' Gram matrices, the prior's, its root, the groups'.
+    """The views of a packed vector.
 
     Parameters
     ----------
-    data : array
+    data : (n,) array
         From `pack_problem`.
 
     Returns
     -------
-    array
+    transform : (q, q) array
+        The map of L.
+    total, prior, spread : (p + 1, p + 1), (p + 1, p + 1), (p, p) arrays
+        Gram matrices of the rows and of the prior, and a root of the latter.
+    gram : packed (blocks, q, q + p + 1, lanes) array
+        The groups, as the density takes them.
+    floor : (q, k) array
+        A root of what the density takes off D / sigma^2; k = 0 without one.
+    plain : packed (blocks, q, q + p + 1, lanes) array
+        The groups, as random effects given D and sigma take them.
     """
     q, p, blocks, lanes = int(data[0]), int(data[1]), int(data[2]), int(data[6])
     w = p + 1
@@ -117,30 +130,28 @@ def views(data):
     at += 2 * w * w
     spread = data[at : at + p * p].reshape((p, p))
     at += p * p
-    gram = data[at : at + blocks * q * (q + w) * lanes].reshape((blocks, q, q + w, lanes))
-    return transform, total, prior, spread, gram
+    size, k = blocks * q * (q + w) * lanes, int(data[8])
+    gram = data[at : at + size].reshape((blocks, q, q + w, lanes))
+    floor = data[at + size : at + size + q * k].reshape((q, k))
+    at += (size + q * k) * min(k, 1)
+    plain = data[at : at + size].reshape((blocks, q, q + w, lanes))
+    return transform, total, prior, spread, gram, floor, plain
 
 
 @kernel
-def terms_at(transform, total, prior, gram, y_scale, root, sigma, derive=True):
+def terms_at(transform, total, prior, gram, floor, y_scale, root, sigma, derive=True):
     """`reml_terms` at L (`root`) and sigma in original units; the relative factor and sigma in the kernel's.
 
     The matrices come from `views`: dividing the vector takes time that a loop over draws can save.
 
     Parameters
     ----------
-    transform : (q, q) array
-        From `views`: the map of L.
-    total : array
-        Number of draws.
-    prior : (p + 1, p + 1) array
-        From `views`: Gram matrix of the normal prior.
-    gram : array
-        From `by_group` of the same moments.
+    transform, total, prior, gram, floor : arrays
+        From `views`.
     y_scale : float
         Scale of the response.
-    root : array
-        Lower Cholesky factor.
+    root : (q, q) array
+        L.
     sigma : float
         Residual sd, original units.
     derive : bool
@@ -148,7 +159,8 @@ def terms_at(transform, total, prior, gram, y_scale, root, sigma, derive=True):
 
     Returns
     -------
-    array
+    tuple, (q, q) array, float
+        log|V| is infinite where D / sigma^2 is below the floor.
     """
     q = len(transform)
     own = sigma / y_scale
@@ -157,7 +169,11 @@ def terms_at(transform, total, prior, gram, y_scale, root, sigma, derive=True):
         for b in range(q):
             for k in range(q):
                 factor[a, b] += transform[a, k] * root[k, b] / own
-    return reml_terms(gram, total, factor, prior * (own * own), derive), factor, own
+    if floor.shape[1] == 0:
+        return reml_terms(gram, total, factor, prior * (own * own), derive), factor, own
+    reduced, found = without_floor(factor, floor)
+    logdet, rss, beta, root_x, d_logdet, d_rss = reml_terms(gram, total, reduced, prior * (own * own), derive)
+    return (logdet if found else np.inf, rss, beta, root_x, d_logdet, d_rss), factor, own
 
 
 @kernel
@@ -211,12 +227,13 @@ def _density(data_, root_, sigma, out_):
     """Log density and its derivatives: out = [log p(y | L, sigma), d/dL (q x q), d/dsigma]."""
     q, p, blocks, lanes = int(data_[0]), int(data_[1]), int(data_[2]), int(data_[6])
     w = p + 1
-    size = HEADER + q * q + 2 * w * w + p * p + blocks * q * (q + w) * lanes
+    groups, k = blocks * q * (q + w) * lanes, int(data_[8])
+    size = HEADER + q * q + 2 * w * w + p * p + groups + (groups + q * k) * min(k, 1)
     data = numba.carray(data_, (size,))
     root = numba.carray(root_, (q, q))
     out = numba.carray(out_, (q * q + 2,))
-    transform, total, prior, spread, gram = views(data)
-    found, factor, own = terms_at(transform, total, prior, gram, data[4], root, sigma)
+    transform, total, prior, spread, gram, floor, _ = views(data)
+    found, factor, own = terms_at(transform, total, prior, gram, floor, data[4], root, sigma)
     logdet, rss, beta, root_x, d_logdet, d_rss = found
     df, s2 = data[3], own * own
     out[0] = log_density_of(logdet, rss, own, df, data[5])

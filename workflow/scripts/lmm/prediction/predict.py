@@ -12,7 +12,6 @@ variance.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +22,7 @@ from lmm.core.progress import Progress
 from lmm.core.tidy import RESIDUAL, by_term
 from lmm.engines.pymc.posterior import given_draws
 from lmm.engines.random_effects import wide
+from lmm.inference.spreads import root_of
 from lmm.inference.variance_explained import covariance_of
 from lmm.likelihood.lanes import unpack
 from lmm.likelihood.marginal import pack_problem
@@ -52,12 +52,6 @@ class Errors(NamedTuple):
 
     mean: np.ndarray
     noise: np.ndarray
-
-
-def root_of(D: np.ndarray) -> np.ndarray:
-    """L with D = L L' for covariance matrices (..., q, q), singular ones included."""
-    values, vectors = np.linalg.eigh(D)
-    return vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
 
 
 def parameters_of(parameters: pd.DataFrame, random: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -93,7 +87,7 @@ def errors(
     ----------
     problem : Problem
     packed : (n,) array
-        From `density.pack_problem`, of `Problem.sums`: with the prior of beta where there is one.
+        From `marginal.pack_problem`, with the prior of beta where there is one.
     roots, sigmas : (S, q, q), (S,) arrays
         L and sigma, original units; S = 1 for an estimate.
     X, Z : (N, p), (N, q) arrays
@@ -105,8 +99,6 @@ def errors(
     n = len(sigmas)
     scale = (sigmas / problem.y_scale)[:, None, None]
     factors = np.linalg.solve(problem.z_map, roots) / scale
-    if problem.white is not None:  # what is packed is of D less its floor
-        roots = problem.z_map @ np.stack([problem.reduced(factor) for factor in factors]) * scale
     beta, _, half, _, _ = given_draws(
         packed, np.ascontiguousarray(roots), np.ascontiguousarray(sigmas), np.zeros((n, p)), np.ones(n, bool)
     )
@@ -237,8 +229,7 @@ def predict(
     X, Z = W[:, [at[name] for name in terms.fixed]], W[:, [at[name] for name in terms.random]]
     codes = pd.Index(moments.levels).get_indexer(rows["level"])
     problem = problem_of(moments, terms.fixed, terms.blocks)
-    gram, total = problem.sums
-    packed = pack_problem(replace(problem, gram=gram, total=total, white=None), **(prior or {}))
+    packed = pack_problem(problem, **(prior or {}))
     if posterior is None:
         roots, sigmas = parameters_of(fit.parameters, terms.random)
     else:

@@ -1,7 +1,7 @@
 """Replicates in blocks through the compiled path: fixed effects and variance parameters by OLS and reml.
 
 The data sets, optima and tests are those of the full path to rounding; what is left out is group effects, variance
-explained and profile intervals.
+explained and profile intervals. A replicate whose digits or information look short is fitted by the full path.
 """
 
 import time
@@ -15,16 +15,24 @@ from scipy import stats
 
 from lmm.core import engines as catalogue
 from lmm.core.tidy import RESIDUAL, group_of, truth_of
+from lmm.engines import reml as exact_fit
 from lmm.inference import compact
 from lmm.inference.intervals import wald_intervals
 from lmm.likelihood.problem import layout
 from lmm.recovery.chunks import REPLICATES
 from lmm.recovery.plan import BLOCK
 from lmm.recovery.replicate import Engine, one_line
+from lmm.simulation.batch import Drawn
 
 KEPT = 1000  # replicates of each design that are kept in full where the others are only summed up
 UNSURE = "no stop of the optimiser passed the second-order test: the estimates may be off"
-STATUSES = ("ok", "singular", "non-converged", "error")
+STATUSES = (
+    "ok",
+    "singular",
+    catalogue.UNIDENTIFIED,
+    "non-converged",
+    "error",
+)  # `compact`'s numbers, and error
 VALUES = ("estimate", "std_error", "conf_low", "conf_high")
 
 
@@ -76,7 +84,7 @@ class Design:
 
     def __init__(self, source: Any, engines: Mapping[str, Engine], level: float):
         self.level, self.engines = level, engines
-        self.source = source.compact()
+        self.replicates, self.source = source, source.compact()
         truth = source.parameters_in_words()
         exact = catalogue.first(engines, catalogue.EXACT)
         first = engines[exact or next(iter(engines))]
@@ -142,6 +150,8 @@ class Design:
                         spans, structure.rows, structure.cols, pairs, self.start, self._lanes, total, drawn.n_rows,
                         model.x_map, model.z_map, model.y_scale, model.ml, reml[at],
                     )  # fmt: skip
+                    if status[name][at] == compact.UNSURE or self._few(drawn):
+                        status[name][at], messages[name][at] = self._in_full(first + at, reml[at])
                     seconds[name][at] = clock() - began
             except Exception as error:  # whatever it is, it is this replicate's result
                 for engine in self.keys:
@@ -155,6 +165,24 @@ class Design:
                 messages[self.exact][int(at)] = UNSURE
             found[self.exact] = self._reml(first, reml, status, seconds, messages)
         return {name: found[name] for name in self.engines}
+
+    def _few(self, drawn: Drawn) -> bool:
+        """Whether a parameter may be lost: hardly any rows beyond one for each random effect, or groups."""
+        sizes, p = drawn.gram[:, 0, 0], len(self.fixed)
+        spare = np.maximum(sizes - len(self.structure.random), 0.0).sum()
+        return bool(spare <= p or np.count_nonzero(sizes) <= p)
+
+    def _in_full(self, replicate: int, found: np.ndarray) -> tuple[int, str]:
+        """Status and message of a replicate by the full path; `found` gets what `compact.reml` writes."""
+        moments, structure, p = self.replicates.draw(replicate).moments, self.structure, len(self.fixed)
+        blocks = tuple(structure.random[start:stop] for start, stop in structure.blocks)
+        fit, _ = exact_fit.fit(
+            moments, self.fixed, blocks, self.level, profile=False, ranef=False, df="satterthwaite", ml=self.model.ml
+        )  # fmt: skip
+        values = fit.parameters[["estimate", "std_error", "df"]].to_numpy(dtype=float)
+        found[: 3 * p] = (values[:p] - [[offset, 0.0, 0.0] for offset in self.offset]).T.ravel()
+        found[3 * p :] = values[p:, :2].T.ravel()
+        return STATUSES.index(fit.diagnostics.status), fit.diagnostics.message
 
     def _ols(self, first, ols, df, status, seconds, messages) -> Fits:
         p = len(self.fixed)

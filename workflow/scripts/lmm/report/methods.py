@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lmm.core import engines
+from lmm.core.tidy import CORRELATIONS
 from lmm.core.words import counted, label, listed, shortened, spoken
 from lmm.report.text.fits import dropped, sizes
 from lmm.results.study import Results
@@ -77,8 +78,8 @@ def _exact(results: Results, level: str, rivals: bool) -> str:
 
 def _of(parameter: str) -> str:
     """A parameter that has a prior, in a sentence."""
-    if parameter == "correlation matrix":
-        return "the correlation matrix"
+    if parameter.startswith(CORRELATIONS):
+        return f"the {parameter}"
     return spoken(parameter) if parameter.startswith("sd__") else parameter
 
 
@@ -116,7 +117,7 @@ def _bayesian(results: Results, level: str, engine: str) -> list[str]:
     by_prior: dict[str, list[str]] = {}
     for row in priors:
         text = f"{shortened(row['prior'])} {row.get('at', '')}".rstrip()
-        by_prior.setdefault(text, []).append(_of(row["parameter"]))
+        by_prior.setdefault(text, []).append(_of(results.prior_name(row)))
     if by_prior:
         said.append(
             f"Priors: {'; '.join(f'{text} for {listed(names)}' for text, names in by_prior.items())}."
@@ -136,7 +137,9 @@ def _bayesian(results: Results, level: str, engine: str) -> list[str]:
     )
     note = results.notes.get("criticism") or {}
     checks = ["posterior predictive checks"] if note.get("replicates") else []
-    checks += ["leave-one-group-out cross-validation (PSIS; Vehtari et al. 2017)"] if note.get("loo") else []
+    if found := note.get("loo"):
+        by, also = (f" by {found['group']}", "; Bürkner et al. 2021") if "group" in found else ("", "")
+        checks.append(f"leave-one-group-out cross-validation{by} (PSIS; Vehtari et al. 2017{also})")
     if note and "sensitivity" not in note["left_out"]:
         checks.append("power-scaling of prior and likelihood (Kallioinen et al. 2024)")
     if checks:

@@ -9,6 +9,10 @@ B_j = R_j'E_j:
 
 and y's moments follow by linearity from y = X beta + Z u + e. Random effects may have any distribution. Roots are
 Cholesky factors: the draws then depend on the columns' order, but not on how they are centred and scaled.
+
+The roots of A_j and S are triangular factors of the columns, and the normals behind t_j and r the errors' rows beside
+them. Where groups differ by far more than their rows do, y's are kept in that form, which has digits for both
+(`moments.triangular`).
 """
 
 from collections.abc import Sequence
@@ -18,7 +22,8 @@ import numpy as np
 
 from lmm.core.compiled import kernel
 from lmm.data.levels import suffix
-from lmm.moments.moments import Moments
+from lmm.moments.centred import LOST
+from lmm.moments.moments import Basis, Moments
 
 # Directions of a group's columns with less than this share of their squared length count as constant; what they
 # carry is then part of S, so that nothing is lost but its attribution to a group.
@@ -235,6 +240,10 @@ def draw(
     groups, linear = np.empty((n_groups, r)), np.empty(m1)
     made = (design.b, design.half, design.rest)
     square = respond(*made, normals, left, chi2, np.ascontiguousarray(v), float(sigma), groups, linear)
+    least = float(chi2 + np.sum(left[np.diag(design.rest) > 0.0] ** 2)) * sigma**2
+    if design.free > 0 and least < LOST * square:
+        below = least, sigma * design.rest @ left
+        return _triangular(design, offset, v + offset[:r], sigma * normals, below, basis)
     total_e = old.total[:m1, :m1]
     square += offset @ total_e @ offset + 2.0 * offset @ linear
     groups = (design.b @ offset + groups) / basis.y_scale
@@ -245,6 +254,51 @@ def draw(
     total[:m1, -1] = total[-1, :m1] = (total_e @ offset + linear) / basis.y_scale
     total[-1, -1] = square / basis.y_scale**2
     return replace(old, gram=gram, total=total, basis=basis, factor=None, rest=None)
+
+
+def _triangular(
+    design: MomentsDesign,
+    offset: np.ndarray,
+    v: np.ndarray,
+    errors: np.ndarray,
+    below: tuple[float, np.ndarray],
+    basis: Basis,
+) -> Moments:
+    """The moments of E offset + R v + e in triangular form.
+
+    Parameters
+    ----------
+    design : MomentsDesign
+        From `prepare`.
+    offset : (m + 1,) array
+        Coefficients that are the same in all groups.
+    v : (J, r) array
+        Of the groups' own columns R_j, in which `offset` is already.
+    errors : (J, r) array
+        The errors' rows beside the groups' roots.
+    below : float, (m + 1,) array
+        e'e and E'e of all other rows.
+    basis : Basis
+        Of the result.
+
+    Returns
+    -------
+    Moments
+    """
+    old, m1 = design.moments, len(offset)
+    factor = np.zeros((*v.shape, m1 + 1))
+    factor[:, :, :-1] = design.half
+    there = np.einsum("jkk->jk", design.half[:, :, : v.shape[1]]) > 0.0
+    own = np.einsum("jka,ja->jk", design.half[:, :, : v.shape[1]], v)
+    own += design.half[:, :, v.shape[1] :] @ offset[v.shape[1] :]
+    factor[:, :, -1] = np.where(there, own + errors, 0.0) / basis.y_scale
+    square, linear = below
+    rest = np.zeros((m1 + 1, m1 + 1))
+    rest[:-1, :-1] = design.rest @ design.rest.T
+    along = rest[:-1, :-1] @ offset
+    rest[:-1, -1] = rest[-1, :-1] = (along + linear) / basis.y_scale
+    rest[-1, -1] = (square + offset @ along + 2.0 * offset @ linear) / basis.y_scale**2
+    return Moments.of_factor(old.group, old.levels, old.n, factor, rest, basis, old.log_weights)
 
 
 def together(first: Moments, second: Moments) -> Moments:
@@ -276,4 +330,8 @@ def together(first: Moments, second: Moments) -> Moments:
     gram = np.concatenate([first.gram[:, :rows], second.gram[:, :rows]])
     n = np.concatenate([first.n, second.n])
     logs = first.log_weights + second.log_weights
+    if first.factor is not None or second.factor is not None:
+        factors, rests = zip(*(own.triangular(rows) for own in (first, second)), strict=True)
+        factor, rest = np.concatenate(factors), rests[0] + rests[1]
+        return Moments.of_factor(first.group, levels, n, factor, rest, first.basis, logs)
     return Moments(first.group, levels, n, gram, first.total + second.total, first.basis, logs)

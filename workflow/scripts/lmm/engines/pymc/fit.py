@@ -82,7 +82,7 @@ class Fitter:
             compiled.of(lambda: Sampler(priors, marginal_model(priors, packed))),
         )
         setting = Setting.of({**self.settings, "seed": task.seed})
-        found = sampled(posterior, setting, sampler_of(self.settings, brief=True))
+        found = sampled(posterior, setting, sampler_of(self.settings, self.terms.fixed, brief=True))
         chains = found.chains
         parameters = parameters_table(chains, keys_of(problem, moments), task.truth, level)
         ranef = ranef_table(chains, moments, level, task.truth, None, most=RANEF_DRAWS, mixture=RANEF_MIXTURE)
@@ -174,7 +174,7 @@ def fit(
     problem, resolved, packed = prepare(moments, fixed, blocks, settings["priors"])
     compiled = Compiled()
     make = compiled.of(lambda: Sampler(resolved, marginal_model(resolved, packed)))
-    found = sampled(Grouped(problem, packed, resolved, moments, make), setting, sampler_of(settings))
+    found = sampled(Grouped(problem, packed, resolved, moments, make), setting, sampler_of(settings, fixed))
     chains = found.chains
     clock.append(time.perf_counter())
     parameters = parameters_table(chains, keys_of(problem, moments), truth, conf_level)

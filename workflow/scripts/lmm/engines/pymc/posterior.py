@@ -46,10 +46,12 @@ def given_draws(data, roots, sigmas, noise, keep):
     n, q, p = len(sigmas), int(data[0]), int(data[1])
     beta, away, half = np.empty((n, p)), np.empty((n, p)), np.empty((keep.sum(), p, p))
     factors, density = np.empty((n, q, q)), np.empty(n)
-    transform, total, prior, _, gram = views(data)
+    transform, total, prior, _, gram, floor, _ = views(data)
     at = 0
     for s in range(n):
-        terms, factor, own = terms_at(transform, total, prior, gram, data[4], roots[s], sigmas[s], False)
+        terms, factor, own = terms_at(
+            transform, total, prior, gram, floor, data[4], roots[s], sigmas[s], False
+        )
         beta[s], factors[s] = terms[2], factor
         density[s] = log_density_of(terms[0], terms[1], own, data[3], data[5])
         root = terms[3]
@@ -99,7 +101,7 @@ def summarise_groups(data, z_map, beta, half, factors, sigmas, mixture, tail, ke
     means : (J, q, S) array
         Conditional means, with `keep`; else empty.
     """
-    _, _, _, _, gram = views(data)
+    gram = views(data)[6]
     lanes, q, n = gram.shape[3], factors.shape[1], len(sigmas)
     n_groups = (last - first) * lanes
     out = np.zeros((6, n_groups, q))
@@ -180,7 +182,7 @@ def draw_groups(data, z_map, n_groups, beta, factors, sigmas, noise):
     (S, J, q) array
         Draws of u_j, original units.
     """
-    _, _, _, _, gram = views(data)
+    gram = views(data)[6]
     lanes, q, n = gram.shape[3], factors.shape[1], len(sigmas)
     out = np.empty((n, n_groups, q))
     at = block_like(gram)

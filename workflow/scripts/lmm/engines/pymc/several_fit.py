@@ -49,7 +49,7 @@ def brief_several(task: Task, terms: Terms, settings: Mapping[str, Any]) -> Fitt
     clock, level = time.perf_counter(), settings["conf_level"]
     posterior = several_of(task.moments, terms, settings["priors"], task.scales)
     setting = Setting.of({**settings, "seed": task.seed})
-    found = sampled(posterior, setting, sampler_of(settings, several=True))
+    found = sampled(posterior, setting, sampler_of(settings, terms.fixed, several=True))
     chains = found.chains
     parameters = parameters_table(chains, keys_of(posterior), task.truth, level)
     ranef = several_table(posterior, chains.ranef(level, FEWEST), task.truth, [])
@@ -87,7 +87,7 @@ def fit_several(
     setting, level, clock = Setting.of(settings, cores), settings["conf_level"], [time.perf_counter()]
     posterior = several_of(moments, terms, settings["priors"])
     moments, priors = posterior.moments, posterior.priors
-    found = sampled(posterior, setting, sampler_of(settings, several=True))
+    found = sampled(posterior, setting, sampler_of(settings, terms.fixed, several=True))
     chains = found.chains
     clock.append(time.perf_counter())
     parameters = parameters_table(chains, keys_of(posterior), truth, level)

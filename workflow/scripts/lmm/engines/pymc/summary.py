@@ -15,19 +15,26 @@ from lmm.engines.pymc.sampling import Sampled
 from lmm.engines.pymc.tables import ENGINE
 from lmm.inference.variance_explained import Component, explained
 
+# Fixed effects from which an evaluation, cubic in them, costs so much that NUTS takes a minute.
+MANY = 100
+
 
 def full(settings: Mapping[str, Any]) -> bool:
     """Whether random effects are sampled, too."""
     return "full" in (settings["model"], settings["sampler"])
 
 
-def sampler_of(settings: Mapping[str, Any], several: bool = False, brief: bool = False) -> str:
-    """importance or nuts; auto is nuts for one grouping factor, and importance for several and for replicates.
+def sampler_of(
+    settings: Mapping[str, Any], fixed: Sequence[str], several: bool = False, brief: bool = False
+) -> str:
+    """importance or nuts; auto is nuts for a single fit of one grouping factor and fewer than `MANY` fixed effects.
 
     Parameters
     ----------
     settings : mapping
         The engine's.
+    fixed : sequence of str
+        Names of X's columns.
     several : bool
         Whether there are several grouping factors.
     brief : bool
@@ -37,7 +44,7 @@ def sampler_of(settings: Mapping[str, Any], several: bool = False, brief: bool =
     -------
     str
     """
-    automatic = "importance" if several or brief else "nuts"
+    automatic = "importance" if several or brief or len(fixed) >= MANY else "nuts"
     return automatic if settings["sampler"] == "auto" else settings["sampler"]
 
 
