@@ -6,6 +6,7 @@ from typing import Any
 from lmm.core import engines
 from lmm.core.tidy import CORRELATIONS
 from lmm.core.words import counted, label, listed, shortened, spoken
+from lmm.model.formula import parse, unweighted
 from lmm.report.text.fits import dropped, sizes
 from lmm.results.study import Results
 
@@ -28,8 +29,11 @@ def methods(results: Results) -> str:
     else:
         lost = dropped(results)
         said.append(f"We analysed {rows} in {groups}{f'; {lost}' * bool(lost)}.")
+    model = results.settings["formula"]
+    weights = parse(model).weights
     said.append(
-        f"The linear mixed model was {results.settings['formula']}, in the notation of lme4 (Bates et al. 2015)."
+        f"The linear mixed model was {unweighted(model)}, in the notation of lme4 (Bates et al. 2015)"
+        f"{f', with the precision weights {results.labels.column(weights)}' * bool(weights)}."
     )
     if results.pooled:
         role = "served as a reference" if results.mixed else "was the only fit"
