@@ -263,7 +263,7 @@ def remarks(moments: Moments | SeveralMoments, terms: Terms) -> list[str]:
 
 
 def _repeated(moments: SeveralMoments) -> list[str]:
-    """Factors whose labels begin anew in each level of another one: the same units, or others of the same name?"""
+    """Factors whose labels begin anew in each level of another one, and may be other units there."""
     said = []
     for (k, m), cells in moments.cells.items():
         for inner, outer, label, place in ((k, m, cells.i, cells.j), (m, k, cells.j, cells.i)):
