@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
+from scipy import integrate, special, stats
 
 import inference_cases as cases
 from lmm.comparison.effects import prepared, table
@@ -212,16 +212,35 @@ def test_studentized_range_is_scipys(means, df):
     """scipy integrates adaptively, one value at a time, to about 1e-11."""
     q = np.array([0.0, 0.5, 2.0, 4.0, 8.0, 30.0])
     expected = stats.studentized_range.sf(q, means, df)
-    np.testing.assert_allclose(studentized_range.survival(q, means, np.full(6, df)), expected, atol=1e-10)
+    found = studentized_range.survival(q, means, np.full(6, df))
+    np.testing.assert_allclose(found, expected, atol=1e-10)
     found = studentized_range.quantile(0.95, means, np.array([df, np.nan, df]))
     assert found[0] == found[2] == pytest.approx(stats.studentized_range.ppf(0.95, means, df), rel=1e-9)
     assert np.isnan(found[1])
 
 
 def test_two_means_have_a_studentized_range_of_t():
-    df, t = np.array([1.5, 7.0, 300.0]), np.array([0.3, 2.0, 3.1])
+    df, t = np.array([1.5, 7.0, 300.0, np.inf]), np.array([0.3, 2.0, 12.0, 8.0])
     found = studentized_range.survival(t * np.sqrt(2.0), 2, df)
-    np.testing.assert_allclose(found, 2.0 * stats.t.sf(t, df), atol=1e-10)
+    np.testing.assert_allclose(found, 2.0 * stats.t.sf(t, df), rtol=1e-12)
+
+
+def test_small_probabilities_of_the_studentized_range():
+    """Of three normal means, by adaptive quadrature, with the difference of squares written as a product."""
+
+    def exact(q):
+        def density(z):
+            below = special.ndtr(z - q)
+            return stats.norm.pdf(z) * below * (2.0 * special.ndtr(z) - below)
+
+        return (
+            3.0 * integrate.quad(density, -15.0, 25.0, epsabs=0.0, epsrel=1e-12, points=[0.0, q / 2.0, q])[0]
+        )
+
+    q = np.array([5.0, 9.0, 12.0])
+    found = studentized_range.survival(q, 3, np.full(3, np.inf))
+    # the spline's error is about 1e-11
+    np.testing.assert_allclose(found, [exact(value) for value in q], rtol=1e-9)
 
 
 def test_draws(model):
