@@ -114,7 +114,7 @@ def study(root, name, level, factor, title, remark):
         paths["reml_diagnostics"],
         details | {"warnings": [remark], "status": "non-converged", "message": remark},
     )
-    return rendered(root, settings | {"title": title}, "own", paths, title=title).html
+    return rendered(root, settings | {"title": title}, "own", paths, title=title, drawn=True).html
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ OPTIONS = [
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
     root = made_results.coffee(tmp_path_factory.mktemp("results"))
-    (root / "report.html").write_text(rendered(root).html, encoding="utf-8")
+    (root / "report.html").write_text(rendered(root, drawn=True).html, encoding="utf-8")
     return root / "report.html"
 
 

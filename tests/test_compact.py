@@ -98,12 +98,12 @@ def test_wald_intervals_are_normal_on_their_scales():
 
 @pytest.mark.parametrize("source", ["moments", "rows"])
 def test_the_compiled_path_is_the_full_path(source):
-    """100 replicates of two small designs each: many fits are singular."""
+    """50 replicates of two small designs each: many fits are singular."""
     settings, designs = study(simulate_from=source)
     engines = {"ols": {}, "reml": METHODS | {"intervals": "wald"}}
     full, _ = study("full", simulate_from=source, engines=engines)
-    table = compiled(settings, designs, 0, 100)[0].to_pandas()
-    whole = chunks.run(*job.simulated(full, designs), 1, 0, 100)[0].to_pandas()
+    table = compiled(settings, designs, 0, 50)[0].to_pandas()
+    whole = chunks.run(*job.simulated(full, designs), 1, 0, 50)[0].to_pandas()
     whole = whole[whole["effect"].isin(["fixed", "ran_pars"])]
     both = whole.merge(table, on=KEYS, suffixes=("", "_compiled"))
     assert len(both) == len(whole) == len(table)
@@ -171,12 +171,12 @@ def test_own_data_are_drawn_alike():
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
-    """2,600 replicates of two designs: as rows, and as sums in two ways of dividing them."""
+    """2,100 replicates of two designs: as rows, and as sums in two ways of dividing them."""
     folder = tmp_path_factory.mktemp("sums")
     settings, designs = study("sums", simulate=HARD | {"rows_per_group": 4})
-    rows = [compiled(settings, designs, 0, 2600)[0]]
+    rows = [compiled(settings, designs, 0, 2100)[0]]
     files = []
-    for name, spans in (("one", [(0, 2600)]), ("two", [(1000, 2000), (2000, 2600), (0, 1000)])):
+    for name, spans in (("one", [(0, 2100)]), ("two", [(1000, 2000), (2000, 2100), (0, 1000)])):
         files.append([])
         for first, stop in spans:
             kept, sums = compiled(settings, designs, first, stop, summed=True)

@@ -20,6 +20,7 @@ from lmm.engines.pymc.compile import LEAN, compile_model, lean_wrappers
 from lmm.engines.pymc.model import Setting
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("blocks", [(("Intercept",), ("x",)), (("Intercept", "x"),)], ids=["||", "|"])
 def test_the_lean_compilation_draws_what_nutpies_own_draws(blocks):
     """Same density, same gradient, same bits: only the way from C to the arrays differs."""
@@ -58,6 +59,10 @@ def draws(compiled) -> np.ndarray:
 @pytest.fixture(scope="module")
 def expected(model) -> np.ndarray:
     return draws(nutpie.compile_pymc_model(model, var_names=["mean"]))
+
+
+def test_the_lean_compilation_of_a_small_model_draws_what_nutpies_own_draws(model, expected):
+    np.testing.assert_array_equal(draws(compile_model(model, ["mean"])), expected)
 
 
 def unused(*arguments):

@@ -1,8 +1,9 @@
 """Faults, each on a real run with real engines: it completes, or says what to do and the next run completes.
 
 Whatever happened, nothing finished is lost, no half-written file is taken for a whole one, and the tables
-and draws are those of a run that nothing disturbed. Every run of the tests has each fault once and three kills,
-within 6 minutes; `make faults` runs all of it, more random moments and 20 kills among it.
+and draws are those of a run that nothing disturbed. Every run of the tests has a cluster that does not answer, a node
+that takes no jobs, a run stopped by hand and a killed one; `make faults` runs all of it, random moments and 20 kills
+among it.
 """
 
 import contextlib
@@ -334,6 +335,7 @@ def test_a_run_outlives_a_restart_of_the_controller(slurm, half, small):
 
 
 @pytest.mark.slurm
+@pytest.mark.faults
 def test_a_run_outlives_the_end_of_a_nodes_daemon(slurm, half, small):
     run = Run(half, *ON_SLURM, "--", ALL_TABLES, lab=slurm)
     run.fit("reml")
@@ -358,8 +360,11 @@ def finished(project) -> dict[Path, int]:
 
 
 @pytest.mark.slurm
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
-@pytest.mark.parametrize("seed", [1, *(pytest.param(k, marks=pytest.mark.faults) for k in range(2, 6))])
+@pytest.mark.parametrize("number, seed", [
+    (signal.SIGINT, 1),
+    *(pytest.param(signal.SIGTERM, k, marks=pytest.mark.faults) for k in range(1, 6)),
+    *(pytest.param(signal.SIGINT, k, marks=pytest.mark.faults) for k in range(2, 6)),
+])  # fmt: skip
 def test_a_stopped_run_goes_on_without_any_help(slurm, small, tmp_path, number, seed):
     project = copy(small, tmp_path, without=("ols", "reml", "comparison"))
     run = Run(project, *ON_SLURM, "--", ALL_TABLES, lab=slurm)

@@ -8,7 +8,7 @@ import pytest
 
 from lmm.core.errors import StudyError
 from lmm.model.design import build, rebuild
-from lmm.model.formula import parse
+from lmm.model.formula import parse, unweighted
 
 
 @pytest.mark.parametrize(
@@ -61,6 +61,11 @@ def test_several_factors(text, factors):
     assert found == factors
     assert list(found) == list(factors)
     assert formula.several == (len(factors) > 1)
+
+
+@pytest.mark.parametrize("left", ["log(y) | weights(w) ~", "log(y)|weights(`a b`)~", "log(y) ~"])
+def test_a_formula_without_its_weights_is_lme4s(left):
+    assert unweighted(f"{left} x + (x | g)") == "log(y) ~ x + (x | g)"
 
 
 def test_columns_of_several_factors():

@@ -44,7 +44,7 @@ from lmm.engines.pymc.several_priors import resolve_several
 from lmm.inference import estimable
 from lmm.inference.effects import functions
 from lmm.inference.reference_grid import ReferenceGrid, Request
-from lmm.likelihood import several_problem
+from lmm.likelihood import several_places
 from lmm.model.design import build
 from lmm.model.formula import parse
 from lmm.model.terms import Terms
@@ -177,7 +177,7 @@ CONFIGURATIONS = [
     (own(formula='Reaction ~ 1 + (1 | Subject) + (1 | Days)', engines={'pymc': {'sampler': 'full'}}), "studies.s.engines.pymc.sampler: 'full': is for one grouping factor, not Subject, Days; expected auto, importance or nuts"),
     (sim(engines={'pymc': {'sampler': 'importance', 'model': 'full'}}), "studies.s.engines.pymc.sampler: 'importance': contradicts model: full; expected one of the two keys"),
     (sim(engines={'pymc': {'priors': {'sd': {'g': {'x': 'flat'}}}}}), "studies.s.engines.pymc.priors.sd.g: {'x': 'flat'}: a mapping by factor is for several grouping factors; expected a prior"),
-    (sim(tittle='x'), "studies.s.tittle: unknown key; did you mean 'title'? expected one of: title, aims, rationale, formula, data, truth, simulate, designs, missing, missing_values, csv, rank_deficient, weights, predict, engines, effects, models, labels, conf_level, on_failed_gate, replicates, search, replicates_per_job, record, simulate_from, bootstrap, calibration"),
+    (sim(tittle='x'), "studies.s.tittle: unknown key; did you mean 'title'? expected one of: title, aims, rationale, formula, data, truth, simulate, designs, missing, missing_values, csv, rank_deficient, weights, predict, engines, effects, models, loo, labels, conf_level, on_failed_gate, replicates, search, replicates_per_job, record, simulate_from, bootstrap, calibration"),
     (drawn(row=3), "studies.s.simulate.row: unknown key; did you mean 'rows'? expected one of: generator, seed, address, groups, rows, rows_per_group, fixed, sd, corr, sigma, predictors, random_effects, errors"),
     (sim(**{'a\nb\x1b': 1}), r'studies.s.a\nb\x1b: unknown key; expected'),
     (sim(engines={'stan': {}}), 'studies.s.engines.stan: unknown key; expected one of: ols, mixedlm, reml, pymc'),
@@ -192,6 +192,7 @@ CONFIGURATIONS = [
     (sim(effects=[{'slopes': 'x'}, {'means': 'w'}]), "studies.s.effects.1: 'w' is not a predictor"),
     (sim(effects=[{'slopes': 'x', 'contrasts': {'a': [1, -1]}, 'adjust': 'tukey'}]), "studies.s.effects.0.adjust: tukey is for pairwise contrasts; expected holm, bonferroni or none"),
     (sim(effects=[{'slopes': 'x'}], replicates=2), "studies.s.effects: is for a study without `replicates`; expected one of the two"),
+    (own(formula='Reaction ~ 1 + (1 | Subject) + (1 | Days)', loo='Day'), "studies.s.loo: 'Day': no grouping factor; expected one of Subject, Days"),
     (sim(bootstrap=10), "studies.s.bootstrap: 10: data sets of a bootstrap are for `models`; expected both or neither"),
     (sim(models={'a': 'y ~ x + (1 | g)', 'b': 'y ~ 1 + (1 | g)'}, replicates=2), "studies.s.models: is for a study without `replicates`; expected one of the two"),
     (sim(models={'a': 'y ~ x + (1 | g)', 'b': 'np.log(y) ~ x + (1 | g)'}), "studies.s.models.b: 'np.log(y) ~ x + (1 | g)': response is 'np.log(y)'; expected the study's, 'y', or a function of its column: likelihoods, AIC and BIC of different data cannot be compared"),
@@ -591,8 +592,8 @@ def large_remainder(root):
         }
     )
     found = moments("y ~ (1 | g) + (1 | h) + (1 | i)", frame)
-    with mock.patch.object(several_problem, "LARGEST", 3):
-        several_problem.build(found, ("Intercept",), [(("Intercept",),)] * 3)
+    with mock.patch.object(several_places, "LARGEST", 3):
+        several_places.check_size(found, [(("Intercept",),)] * 3)
 
 
 def long_table(change) -> Callable:
@@ -1010,6 +1011,9 @@ def provoked(name: str) -> tuple[str, frozenset[tuple[str, int]]]:
                 at = at.tb_next
             lines.add((at.tb_frame.f_code.co_filename, at.tb_lineno))
 
+    # as in a process that has not imported PyTensor, which raises it tenfold: ten thousand levels take 15 s
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(1000)
     with tempfile.TemporaryDirectory() as folder:
         sys.monitoring.use_tool_id(tool, "messages")
         sys.monitoring.register_callback(tool, sys.monitoring.events.RAISE, raised)
@@ -1022,6 +1026,7 @@ def provoked(name: str) -> tuple[str, frozenset[tuple[str, int]]]:
         finally:
             sys.monitoring.set_events(tool, 0)
             sys.monitoring.free_tool_id(tool)
+            sys.setrecursionlimit(limit)
     return message, frozenset(lines)
 
 

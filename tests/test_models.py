@@ -78,7 +78,7 @@ def test_nested_pairs_are_tested_and_others_named(sleep):
     # a line lies in the span of the levels' columns
     assert table.loc[("sleepstudy_intercept", "days_as_levels")].df == 8
     assert len(table) == 5
-    assert "no_days and days_as_levels are not nested" in " ".join(sleep.notes())
+    assert "no_days with days_as_levels" in " ".join(sleep.notes())
 
 
 def test_the_bootstrap_is_there_on_request(sleep):

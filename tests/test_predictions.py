@@ -9,8 +9,10 @@ from lmm.core.tidy import Diagnostics, Fit
 from lmm.data import ingest
 from lmm.data.levels import encode
 from lmm.engines import reml, several_reml
+from lmm.inference.spreads import Spreads, root_of
 from lmm.likelihood.marginal import pack_problem
 from lmm.likelihood.problem import problem_of
+from lmm.likelihood.several_marginal import SeveralMarginal
 from lmm.model.formula import parse
 from lmm.model.terms import Terms
 from lmm.moments.accumulate import compute
@@ -90,7 +92,7 @@ def test_a_posteriors_variance_is_the_mixtures(made):
     D = np.array([[[4.0, 0.5], [0.5, 1.0]], [[1.0, -0.3], [-0.3, 0.4]], [[9.0, 0.0], [0.0, 0.0]]])
     sigmas = np.array([1.0, 1.3, 0.8])
     codes_all = np.append(codes, [0, 8, -1, -1])
-    found = predict.errors(problem, packed, predict.root_of(D), sigmas, W_all, W_all[:, :2], codes_all)
+    found = predict.errors(problem, packed, root_of(D), sigmas, W_all, W_all[:, :2], codes_all)
     fits, variances = [], []
     for d, s in zip(D, sigmas, strict=True):
         _, fit, variance = dense(
@@ -193,6 +195,39 @@ def test_new_groups_and_numbers_of_another_type_are_read(tmp_path):
     assert frame["x"].tolist() == [1.0, 2.0]
 
 
+def dense_several(model, D, sigma, X, Z, codes, mean=0.0, precision=0.0):
+    """Predicted means and their error variances of rows by dense matrices; beta's prior is normal, or flat."""
+    inverse = np.linalg.inv(marginal(model, D, sigma))
+    cov = np.linalg.inv(model.X.T @ inverse @ model.X + precision * np.eye(2))
+    beta = cov @ (model.X.T @ inverse @ model.y + precision * mean)
+    fitted, variance = [], []
+    for row in range(len(X)):
+        c, own = np.zeros(len(model.y)), 0.0
+        for k in range(2):
+            own += Z[k][row] @ D[k] @ Z[k][row]
+            if codes[k][row] >= 0:
+                c += model.Z[k][:, codes[k][row]] @ D[k] @ Z[k][row]
+        d = X[row] - model.X.T @ inverse @ c
+        fitted.append(X[row] @ beta + c @ inverse @ (model.y - model.X @ beta))
+        variance.append(own - c @ inverse @ c + d @ cov @ d)
+    return np.array(fitted), np.array(variance)
+
+
+def asked(model):
+    """Six rows of known, new and newly combined levels of each factor: X, Z, codes, W and their labels."""
+    codes = [np.array([0, 3, -1, 8, -1, 5]), np.array([5, 0, 2, -1, -1, 1])]
+    W = np.random.default_rng(1).normal(size=(6, 3))
+    W[:, 0] = 1.0
+    at = [model.terms.columns.index(name) for name in ("Intercept", "x", "z")]
+    W[:, at] = W.copy()
+    Z = [W[:, [model.terms.columns.index(n) for n in own.random]] for own in model.terms.groupings]
+    X = W[:, [model.terms.columns.index(n) for n in model.terms.fixed]]
+    rows = pd.DataFrame({"source": "predict", "row": range(6)})
+    for g, factor, own in zip("ab", model.moments.factors, codes, strict=True):
+        rows[f"level__{g}"] = np.array([*factor.levels, "new"])[own]
+    return X, Z, codes, W, rows.assign(estimable=True)
+
+
 @pytest.mark.parametrize("sparse", [False, True])
 @pytest.mark.parametrize("kind", ["crossed", "nested"])
 def test_predictions_of_several_factors_are_those_of_the_dense_covariance_matrix(kind, sparse):
@@ -203,38 +238,32 @@ def test_predictions_of_several_factors_are_those_of_the_dense_covariance_matrix
     sd, cor = {g: values.xs(g).filter(like="sd__").to_numpy() for g in "ab"}, values["a", "cor__Intercept.x"]
     D = [np.outer(sd["a"], sd["a"]) * [[1, cor], [cor, 1]], np.diag(sd["b"] ** 2)]
     sigma = values["Residual", "sd__Observation"]
-    codes = [np.array([0, 3, -1, 8, -1, 5]), np.array([5, 0, 2, -1, -1, 1])]
-    W = np.random.default_rng(1).normal(size=(6, 3))
-    W[:, 0] = 1.0
-    at = [model.terms.columns.index(name) for name in ("Intercept", "x", "z")]
-    W[:, at] = W.copy()
-    Z = [W[:, [model.terms.columns.index(n) for n in own.random]] for own in model.terms.groupings]
-    X = W[:, [model.terms.columns.index(n) for n in model.terms.fixed]]
-    inverse = np.linalg.inv(marginal(model, D, sigma))
-    cov = np.linalg.inv(model.X.T @ inverse @ model.X)
-    beta = cov @ model.X.T @ inverse @ model.y
-    fitted, variance = [], []
-    for row in range(6):
-        c, own = np.zeros(len(model.y)), 0.0
-        for k in range(2):
-            own += Z[k][row] @ D[k] @ Z[k][row]
-            if codes[k][row] >= 0:
-                c += model.Z[k][:, codes[k][row]] @ D[k] @ Z[k][row]
-        d = X[row] - model.X.T @ inverse @ c
-        fitted.append(X[row] @ beta + c @ inverse @ (model.y - model.X @ beta))
-        variance.append(own - c @ inverse @ c + d @ cov @ d)
-    problem = model.problem(sparse)
-    found = several.errors(problem, D, sigma, X, Z, codes)
+    X, Z, codes, W, rows = asked(model)
+    fitted, variance = dense_several(model, D, sigma, X, Z, codes)
+    density = SeveralMarginal.of(model.problem(sparse), [np.eye(2), np.eye(2)])
+    spreads = Spreads([own[None] for own in D], np.array([sigma]))
+    found = several.errors(density, spreads, X, Z, codes)
     # inverses of matrices of condition 1e3: 1e-9 leaves room for both ways' rounding
     np.testing.assert_allclose(found.mean, variance, rtol=1e-9)
-    names = {
-        g: np.array([*factor.levels, "new"])[own]
-        for g, factor, own in zip("ab", model.moments.factors, codes, strict=True)
-    }
-    rows = pd.DataFrame(
-        {"source": "predict", "row": range(6), "level__a": names["a"], "level__b": names["b"]}
-    )
-    table = several.predict(fit, model.moments, model.terms, W, rows.assign(estimable=True), 0.95)
+    table = several.predict(fit, model.moments, model.terms, W, rows, 0.95)
     np.testing.assert_allclose(table["fitted"], fitted, rtol=1e-8)
     np.testing.assert_allclose(table["std_error"] ** 2, variance, rtol=1e-8)
     assert table.columns.tolist()[:5] == ["source", "row", "level__a", "level__b", "engine"]
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_predictions_from_draws_of_several_factors_follow_the_law_of_total_variance(sparse):
+    """Two draws of the covariance parameters, a normal prior of beta; by dense matrices at each draw."""
+    model = simulated(4, 90, (9, 6), "y ~ x + (x | a) + (z || b)")
+    X, Z, codes, *_ = asked(model)
+    D = [[np.diag([0.5, 0.2]), np.diag([0.9, 0.1])], [np.diag([0.4, 0.3]), np.diag([0.1, 0.6])]]
+    sigmas, mean, precision = np.array([0.9, 1.2]), 2.0, 4.0
+    each = [
+        dense_several(model, [D[0][s], D[1][s]], sigmas[s], X, Z, codes, mean, precision) for s in range(2)
+    ]
+    means, variances = (np.stack(values) for values in zip(*each, strict=True))
+    prior = {"mean": np.full(2, mean), "root": np.sqrt(precision) * np.eye(2)}
+    density = SeveralMarginal.of(model.problem(sparse), [np.eye(2), np.eye(2)], **prior)
+    found = several.errors(density, Spreads([np.stack(own) for own in D], sigmas), X, Z, codes)
+    np.testing.assert_allclose(found.mean, variances.mean(0) + means.var(0), rtol=1e-8)
+    np.testing.assert_allclose(found.noise, np.mean(sigmas**2), rtol=1e-12)

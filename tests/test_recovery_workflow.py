@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from copy import deepcopy
@@ -10,7 +11,9 @@ import pandas as pd
 import pytest
 
 import snakemake_report
-from conftest import copy_project
+from conftest import ROOT, Project, copy_project
+from lmm.core.errors import StudyError
+from planning import plan
 
 STUDY = {
     "formula": "y ~ x + (x | group)",
@@ -216,13 +219,20 @@ def test_a_replay_of_own_data_has_the_replicates_fits_and_the_whole_report(finis
         (["gird", "0"], "studies: no study 'gird'; expected one of grid"),
     ],
 )
-def test_a_replay_of_what_does_not_exist_says_so_before_any_job(finished, arguments, line):
-    done = replay(finished, *arguments)
-    assert done.returncode == 1
-    assert done.stderr.startswith(line)
-    assert done.stderr.count("\n") == 1
-    assert "Traceback" not in done.stderr
-    assert not list((finished.root / "results").glob("replays/grid-*"))
+def test_a_replay_of_what_does_not_exist_says_so_before_any_job(
+    tmp_path, monkeypatch, capsys, arguments, line
+):
+    (tmp_path / "config").mkdir()
+    Project(tmp_path).configure(changed())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["replay.py", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "workflow/scripts/replay.py"), run_name="__main__")
+    assert ended.value.code == 1
+    said = capsys.readouterr().err
+    assert said.startswith(line)
+    assert said.count("\n") == 1
+    assert not (tmp_path / "results").exists()
 
 
 @pytest.mark.parametrize(
@@ -243,12 +253,7 @@ def test_a_replay_of_what_does_not_exist_says_so_before_any_job(finished, argume
         ({"engines": {"pymc": {"model": "full"}}}, "studies.grid.engines.pymc.model:"),
     ],
 )
-def test_what_cannot_be_replicated_stops_before_any_job(tmp_path, keys, begins):
-    project = copy_project(tmp_path)
-    project.configure(changed(**keys))
-    run = project.snakemake("--cores", "1")
-    said = run.stdout + run.stderr
-    assert run.returncode != 0
-    assert [line for line in said.splitlines() if line.startswith(begins)], said
-    assert "Traceback" not in said
-    assert not list((project.root / "results").iterdir())
+def test_what_cannot_be_replicated_has_no_plan(tmp_path, keys, begins):
+    with pytest.raises(StudyError) as raised:
+        plan.make({"studies": changed(**keys)}, tmp_path)
+    assert str(raised.value).startswith(begins)

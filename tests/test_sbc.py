@@ -17,7 +17,8 @@ from lmm.recovery.calibration.verdicts import calibrate
 
 # Verdicts are simultaneous at 99 % (calibration.LEVEL): with the seeds fixed, one right sampler in a hundred would
 # fail the first test, for good.
-REPLICATES = 150
+# A right sampler is as likely to pass with few (50 have to end well); to catch an error takes more.
+FEW, REPLICATES = 70, 150
 PRIORS = {"fixed": "normal(0, 2)", "sd": "half_normal(1)", "sigma": "half_normal(1)"}
 STUDY = {
     "formula": "y ~ 1 + (1 | group)",
@@ -38,17 +39,18 @@ def made():
     return job.simulated(own, designs)
 
 
-def bad(made):
+def bad(made, count=REPLICATES):
     """Quantities that are not calibrated."""
     sources, engines = made
-    _, ranks = chunks.run(sources, engines, 1, 0, REPLICATES)
+    _, ranks = chunks.run(sources, engines, 1, 0, count)
     verdicts = calibrate(ranks.to_pandas(), np.random.default_rng(1))
     assert set(verdicts["verdict"]) <= {"calibrated", "not calibrated"}
     return set(verdicts.loc[verdicts["verdict"] == "not calibrated", "quantity"])
 
 
-def test_the_engine_is_calibrated(made):
-    assert bad(made) == set()
+@pytest.mark.parametrize("count", [FEW, pytest.param(REPLICATES, marks=pytest.mark.long)])
+def test_the_engine_is_calibrated(made, count):
+    assert bad(made, count) == set()
 
 
 def test_a_prior_that_is_not_the_simulators_is_caught(made, monkeypatch):

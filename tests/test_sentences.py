@@ -1,11 +1,8 @@
 """Reports of constructed results: each sentence, line, caption and alternative text says what the tables say."""
 
-import atexit
 import re
-import shutil
-import tempfile
+from collections import UserString
 from functools import cache, partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +14,7 @@ from lmm.core.store import read_json, write_json, write_table
 from lmm.recovery.calibration.verdicts import calibrate
 from lmm.recovery.performance import failures, performance
 from lmm.report import answer, figures, methods, recovery, sections
+from lmm.report.figures import svg
 from lmm.report.figures.replicated import draw
 from lmm.report.text import quote
 from lmm.report.text import recovery as report_recovery_text
@@ -42,19 +40,11 @@ def own(formula, rows):
     return lambda root: made_results.fitted(root, rows, formula)
 
 
-@cache
-def coffee_made():
-    """The coffee study's artifacts, made once: the directory to copy."""
-    kept = tempfile.TemporaryDirectory()
-    atexit.register(kept.cleanup)
-    return made_results.coffee(Path(kept.name))
-
-
 def engines(*names):
     """The coffee study by some engines only."""
 
     def make(root):
-        shutil.copytree(coffee_made(), root, dirs_exist_ok=True)
+        made_results.coffee(root)
         made_results.compare(root / "coffee", read_json(root / "coffee/data/truth.json"), names)
         keep = {"data", "data_json", "truth", "variance_recovery", "ranef_differences", "variance_explained"}
         keep |= {"influence", "influence_about"} if "reml" in names else set()
@@ -247,6 +237,22 @@ STUDIES = {
     "not identified": changed(not_identified),
     "a failed engine": changed(no_fit),
 }  # fmt: skip
+
+
+class Picture(UserString):
+    """A figure's SVG, made when a check looks at it: most sentences are checked by tables alone."""
+
+    def __init__(self, drawing, name):
+        self.make = cache(partial(svg.to_svg, drawing, name))
+
+    @property
+    def data(self):
+        return self.make()
+
+
+@pytest.fixture(autouse=True)
+def drawn_when_looked_at(monkeypatch):
+    monkeypatch.setattr(figures, "to_svg", Picture)
 
 
 def said_of(settings, paths):

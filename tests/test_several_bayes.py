@@ -9,7 +9,7 @@ from lmm.core.errors import StudyError
 from lmm.core.tidy import by_term
 from lmm.engines.pymc import fit as bayes
 from lmm.engines.pymc.several import Several, Target
-from lmm.engines.pymc.several_draws import conditional_at, draw_effects
+from lmm.engines.pymc.several_draws import conditional_at, draw_effects, given_at
 from lmm.engines.pymc.several_fit import fit_several
 from lmm.engines.pymc.several_priors import resolve_several
 from lmm.likelihood.several_marginal import SeveralMarginal
@@ -81,15 +81,11 @@ def test_exact_draws_of_the_random_effects(crossed, sparse):
         at += size
     mean, covariance = G @ Z.T @ P @ crossed.y, G - G @ Z.T @ P @ Z @ G
     rng = np.random.default_rng(3)
-    _, own, terms = density.at(roots, sigma, False)
-    half = own * np.linalg.cholesky(terms.phi)
     count = 6000
-    drawn = np.array(
-        [
-            np.concatenate([u.ravel() for u in draw_effects(density, roots, sigma, half @ z, rng)])
-            for z in rng.standard_normal((count, 2))
-        ]
-    )
+    many, sigmas = [np.repeat(root[None], count, 0) for root in roots], np.full(count, sigma)
+    beta, away, *_ = given_at(density, many, sigmas, rng.standard_normal((count, 2)))
+    effects = draw_effects(density, many, sigmas, beta + away, rng)
+    drawn = np.concatenate([own.reshape(count, -1) for own in effects], axis=1)
     sd = np.sqrt(np.diag(covariance))
     # five standard errors of 25 means; of 625 covariances at most (1 + r^2) / count each
     assert (np.abs(drawn.mean(axis=0) - mean) < 5 * sd / np.sqrt(count)).all()
@@ -114,13 +110,7 @@ def test_penicillin_against_quadrature():
         own.append(weights)
     grid = np.stack([g.ravel() for g in np.meshgrid(*axes, indexing="ij")])
     weight = np.prod(np.stack([g.ravel() for g in np.meshgrid(*own, indexing="ij")]), axis=0)
-    one = np.eye(1)
-
-    def log_likelihood(a, b, sigma):
-        _, own, terms = posterior.density.at([a * one, b * one], sigma, False)
-        return posterior.density.value(terms, own)
-
-    logs = np.array([log_likelihood(*values) for values in grid.T])
+    logs, *_ = posterior.density.over([grid[k][:, None, None] for k in range(2)], grid[2])
     logs += stats.halfnorm(0, 2).logpdf(grid[0]) + stats.halfcauchy(0, 3).logpdf(grid[1])
     logs += stats.expon().logpdf(grid[2])
     weight = weight * np.exp(logs - logs.max())

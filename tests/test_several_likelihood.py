@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lmm.core.errors import StudyError
-from lmm.likelihood import several_problem
+from lmm.likelihood import several_places, several_problem
 from lmm.likelihood.several_conditional import conditional
 from lmm.likelihood.several_information import LIFT, Information, lifted
 from lmm.likelihood.sparse_pattern import pattern_of
@@ -221,7 +221,8 @@ def test_full_patterns_are_dense():
 
 def test_a_large_crossed_remainder_is_rejected(monkeypatch):
     model = simulated(7, 300, (40, 30), "y ~ x + (1 | a) + (x | b)")
-    monkeypatch.setattr(several_problem, "LARGEST", 30)
-    with pytest.raises(StudyError) as caught:
-        model.problem()
-    assert "40 random effects of a are crossed with b, expected at most 30" in str(caught.value)
+    monkeypatch.setattr(several_places, "LARGEST", 30)
+    for refused in (model.problem, lambda: several_places.check_size(model.moments, model.blocks)):
+        with pytest.raises(StudyError) as caught:
+            refused()
+        assert "40 random effects of a are crossed with b, expected at most 30" in str(caught.value)

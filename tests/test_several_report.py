@@ -9,8 +9,8 @@ import pytest
 import made_results
 from lmm.report import answer, figures, sections, verdicts
 from lmm.report.figures.fits import Fitted
+from lmm.report.text import criticism, quote
 from lmm.report.text import fits as text
-from lmm.report.text import quote
 from lmm.results.study import read
 from said.reading import agree
 from several import REFERENCE
@@ -99,6 +99,12 @@ def test_sentences_name_the_factor(words):
         ("SD of Intercept by item", ("item", "sd__Intercept")),
     ):
         agree(re.search(rf"{words_} = ([\d.]+)", said)[1], table[key])
+    for own, label in zip(results.by_factor, ("subj", "item"), strict=True):
+        said = criticism.influence(own)
+        assert all(f" of {label}" in one for one in said), said
+        assert re.match(
+            rf"Leaving out level \S+ of {label} would \w+ the sd of Intercept of {label} from", said[0]
+        )
     summary = verdicts.headline(results)
     assert summary["groups"] == {"subj": 40, "item": 24}
     assert summary["estimates"]["reml"]["sd__Intercept|item"] == table["item", "sd__Intercept"]

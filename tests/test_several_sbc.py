@@ -1,6 +1,7 @@
 """Calibration with crossed factors by the real engine: a right one passes, and each error is caught."""
 
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from lmm.config.load import load
 from lmm.data.rows import Rows
 from lmm.model.terms import Grouping, Terms
-from lmm.recovery import chunks, job
+from lmm.recovery import chunks, data, job
 from lmm.recovery.calibration import several_ranks as sbc
 from lmm.recovery.calibration.verdicts import calibrate
 from lmm.results.replicated import quantity_name
@@ -72,6 +73,20 @@ def test_a_prior_of_one_factor_that_is_not_the_simulators_is_caught(made, monkey
     found = bad(made, MANY)
     assert "sd__Intercept|b" in found
     assert "sd__Intercept|a" not in found
+
+
+def test_a_likelihood_without_one_factor_is_caught(made, monkeypatch):
+    """The fits see b's labels shuffled: what differs between b's levels is residual to them."""
+    right, rng = data.data_set, np.random.default_rng(3)
+
+    def without_b(rows, truth):
+        ((codes, levels),) = rows.others
+        shuffled = replace(rows, others=((rng.permutation(codes), levels),))
+        return replace(right(shuffled, truth), rows=rows)
+
+    monkeypatch.setattr(data, "data_set", without_b)
+    found = bad(made, FEW)
+    assert {"sd__Intercept|b", "sd__Observation", "ranef__Intercept__1|b", "log_likelihood"} <= found
 
 
 def test_the_log_likelihood_is_the_rows_normal_density():

@@ -16,7 +16,8 @@ def test_own_data_and_replicates_end_in_a_report(project):
     new = pd.DataFrame({"subj": ["s01", "new", "new"], "item": ["other", "i01", "other"], "cond": 0.5})
     new.to_csv(project.root / "new.csv", index=False)
     engines = {"ols": {}, "reml": {}}
-    own = {"formula": FORMULA, "data": "words.csv", "predict": "new.csv", "engines": engines}
+    bayes = engines | {"pymc": {"chains": 2, "draws": 600}}
+    own = {"formula": FORMULA, "data": "words.csv", "predict": "new.csv", "engines": bayes, "loo": "item"}
     simulate = {"groups": {"subj": [8, 10], "item": 6}, "predictors": {"cond": {"latin_square": 2}}}
     replicated = {"formula": FORMULA, "simulate": simulate, "replicates": 4, "engines": engines}
     project.configure({"words": own, "recovery": replicated})
@@ -29,13 +30,23 @@ def test_own_data_and_replicates_end_in_a_report(project):
         for term, truth in terms.items():
             assert abs(table[group, f"sd__{term}"] / truth - 1) < 1e-6
     predictions = pd.read_parquet(results / "words/predictions/predictions.parquet").set_index("source")
-    assert predictions.loc["predict", "level__subj"].tolist() == new["subj"].tolist()
-    errors = predictions.loc["predict", "std_error"].to_numpy()
+    asked = predictions.loc["predict"]
+    assert asked["level__subj"].tolist() == 2 * new["subj"].tolist()
+    both = asked.pivot_table("std_error", "row", "engine")
+    # the posterior's errors have the variances' uncertainty in them
+    assert (both["pymc"] / both["reml"]).between(0.9, 1.6).all()
+    errors = both["reml"].to_numpy()
     assert (np.diff(errors) > 0).all(), (
         "a known subject, a known item, neither: the fewer are known the less is known"
     )
     influence = pd.read_parquet(results / "words/reml/influence.parquet")
     assert influence.groupby("group")["level"].nunique().to_dict() == {"item": 24, "subj": 40}
+    loo = pd.read_parquet(results / "words/pymc/loo.parquet")
+    assert loo["level"].tolist() == [f"i{k:02d}" for k in range(1, 25)]
+    about = json.loads((results / "words/pymc/criticism.json").read_text())
+    assert about["left_out"] == {} and about["loo"]["group"] == "item"
+    checked = pd.read_csv(results / "words/pymc/predictive.csv")["statistic"]
+    assert {"sd_means|subj", "sd_means|item", "sd_slopes:cond|item"} <= set(checked)
     replicates = pd.read_parquet(results / "recovery/recovery/replicates.parquet")
     assert sorted(replicates["groups__subj"].unique()) == [8, 10]
     assert {("subj", "sd__cond"), ("item", "sd__cond")} <= set(

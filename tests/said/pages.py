@@ -37,9 +37,13 @@ def _(r, m):
     assert m[5] is None or int(m[5]) == r.truth["seed"]
 
 
-@checks(r"The linear mixed model was (.+), in the notation of lme4 \(Bates et al\. 2015\)\.")
+@checks(
+    r"The linear mixed model was (.+), in the notation of lme4 \(Bates et al\. 2015\)"
+    r"(?:, with the precision weights (.+))?\."
+)
 def _(r, m):
-    assert m[1] == r.settings["formula"]
+    weights = f" | weights({m[2]})" if m[2] else ""
+    assert m[1].replace(" ~", f"{weights} ~") == r.settings["formula"].replace("`", "")
 
 
 @checks(r"Ordinary least squares, which ignores the groups, (served as a reference|was the only fit)\.")

@@ -302,7 +302,7 @@ def _(f, m):
 def _(f, m):
     agree(m[1], f.r.tables["replicates"].query("kind == 'posterior'")["replicate"].nunique())
     count = f.r.notes["criticism"]["replicates"]
-    found = re.findall(r">(p [&a-z;=<>]+ [\d.]+)<", f.svg)
+    found = re.findall(r">(p [&a-z;=<>]+ [\d.]+)<", str(f.svg))
     assert len(found) == len(f.r.tables["predictive"])
     for text, p in zip(found, f.r.tables["predictive"]["p_value"], strict=True):
         p_says(text.replace("&lt;", "<").replace("&gt;", ">"), p, 1 / count)

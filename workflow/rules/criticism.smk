@@ -1,12 +1,12 @@
 """Criticism of the Bayesian fit: cross-validation by group, predictive checks, sensitivity to the prior.
 
-moments/, pymc/posterior.nc -> pymc/loo.parquet, predictive.csv, replicates.parquet, sensitivity.csv, criticism.json
+moments/, pymc/posterior.nc (several grouping factors: and the rows) -> pymc/loo.parquet, predictive.csv, replicates.parquet, sensitivity.csv, criticism.json
 """
 
 
 rule criticism:
     input:
-        unpack(moments),
+        unpack(criticised),
         posterior=f"results/{{study}}/{BAYES}/posterior.nc",
         lib=lib("criticise_posterior"),
     output:

@@ -6,7 +6,7 @@ moments/ (several grouping factors: and the rows) -> reml/influence.parquet, rem
 
 rule influence:
     input:
-        unpack(influential),
+        unpack(criticised),
         lib=lib("measure_influence"),
     output:
         table=f"results/{{study}}/{EXACT}/influence.parquet",

@@ -47,8 +47,8 @@ def moments(wildcards):
     return found | truth(wildcards)
 
 
-def influential(wildcards):
-    """What influence is measured from: moments, and the rows where there are several grouping factors."""
+def criticised(wildcards):
+    """What influence and criticism of a posterior need: moments, and of several grouping factors the rows."""
     several = studies[wildcards.study]["several"]
     return moments(wildcards) | (rows(wildcards) if several else {})
 

@@ -22,14 +22,15 @@ NAMES = ("Intercept", "x")
 
 
 def main() -> None:
-    """Fit 40 rows in 8 groups, and 40 rows of two crossed factors in a process beside this one.
+    """Fit 40 rows in 8 groups by reml, and in a process beside this one 40 rows of two crossed factors and by PyMC.
 
-    What is compiled on the way stays in the caches of numba and PyTensor.
+    Half of the time each: what both need, the first compiles while the second is at the factors' own kernels. It
+    stays in the caches of numba and PyTensor.
     """
     start = time.perf_counter()
-    beside = get_context("spawn").Process(target=several_factors)
+    beside = get_context("spawn").Process(target=several_factors_and_bayes)
     beside.start()
-    one_factor()
+    exact()
     beside.join()
     if beside.exitcode:
         raise SystemExit(beside.exitcode)
@@ -46,12 +47,17 @@ def grouped(apart: float = 1.0) -> tuple[np.ndarray, np.ndarray, Terms, Moments]
     return y, W, terms, compute(terms, y, W, codes, np.array([f"{j}" for j in range(8)]))
 
 
-def one_factor() -> None:
-    """By reml, also where groups are far apart and as a replicate, and by PyMC, with the checks of the posterior."""
+def exact() -> None:
+    """By reml, also where groups are far apart and as a replicate."""
     _, _, terms, moments = grouped()
     reml.fit(moments, NAMES, (NAMES,))
     reml.fit(grouped(1e7)[-1], NAMES, terms.blocks)
     replicate(moments)
+
+
+def bayes() -> None:
+    """By PyMC, with the checks of the posterior."""
+    _, _, terms, moments = grouped()
     settings = Pymc(tune=100, draws=100, priors={"fixed": "flat", "sd": "uniform(0, 100)", "sigma": "flat"})
     options = settings.plain() | {"conf_level": 0.95}
     _, tree = fit.fit(moments, NAMES, terms.blocks, options)
@@ -72,8 +78,8 @@ def replicate(moments: Moments) -> None:
     )  # fmt: skip
 
 
-def several_factors() -> None:
-    """By both ways to eliminate what is left of the factors."""
+def several_factors_and_bayes() -> None:
+    """By both ways to eliminate what is left of the factors, then by PyMC."""
     y, W, _, moments = grouped()
     again = [np.arange(40) % 5, np.arange(40) // 10]
     several = Terms(NAMES, tuple(Grouping((g,), (NAMES,)) for g in "gh"), NAMES)
@@ -81,6 +87,7 @@ def several_factors() -> None:
     crossed = compute_several(several, y, W, again, levels, moments.basis)
     for sparse in (False, True):
         optimum(build(crossed, NAMES, [grouping.blocks for grouping in several.groupings], sparse))
+    bayes()
 
 
 if __name__ == "__main__":

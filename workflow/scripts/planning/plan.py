@@ -165,7 +165,7 @@ def _stages(study) -> dict[str, dict[str, Any]]:
     stages["effects"] = {"conf_level": study.settings.conf_level, "engines": _effects(study, stages)}
     if bayes:
         own = ("formula", "conf_level", "priors", "seed")
-        stages["criticism"] = {name: stages[bayes][name] for name in own}
+        stages["criticism"] = {name: stages[bayes][name] for name in own} | {"loo": study.settings.loo}
     if study.simulate:
         streams = stream_key(study.simulate)
         stages["simulate"] = common | {"design": streams, "simulate": study.simulate.plain()}

@@ -22,15 +22,13 @@ def _named(text: str) -> Iterator[str]:
             yield f"{package}.{first}" if package else first
 
 
-def _files(name: str) -> Iterator[Path]:
+@cache
+def _files(name: str) -> tuple[Path, ...]:
     """The files that importing a dotted name executes, packages' __init__ included."""
-    at = SCRIPTS
-    for part in name.split("."):
-        at = at / part
-        if at.with_suffix(".py").is_file():
-            yield at.with_suffix(".py")
-        elif (at / "__init__.py").is_file():
-            yield at / "__init__.py"
+    parent, _, _ = name.rpartition(".")
+    at = SCRIPTS.joinpath(*name.split("."))
+    own = [file for file in (at.with_suffix(".py"), at / "__init__.py") if file.is_file()]
+    return (*(_files(parent) if parent else ()), *own[:1])
 
 
 @cache

@@ -7,6 +7,7 @@ import pandas as pd
 
 from lmm.comparison.likelihood_ratio import Nesting, bootstrap, nesting, p_bootstrap, p_values, spans
 from lmm.core.streams import design_key
+from lmm.core.words import listed
 from lmm.engines.reml_tables import information_criteria
 from lmm.inference.exact import optimum_of, problem_for
 from lmm.inference.optimum import Optimum
@@ -141,7 +142,10 @@ class Comparison:
     def notes(self) -> list[str]:
         """Which pairs have no test, and which tests have a known null distribution only by bootstrap."""
         nested, apart = self.pairs()
-        said = [f"{a} and {b} are not nested: compared by criteria, without a test" for a, b in apart]
+        said = []
+        if apart:
+            named = listed([f"{a} with {b}" for a, b in apart])
+            said.append(f"by criteria alone, without a test, since they are not nested: {named}")
         if self.response:
             said.append(
                 f"{' and '.join(self.formulas)}: the response is {self.response}; logLik, AIC and BIC are those of "

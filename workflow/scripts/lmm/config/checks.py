@@ -121,7 +121,10 @@ def check_beside(settings: StudySettings, formula: Formula, simulated: bool) -> 
 
 
 def check_several(settings: StudySettings, formula: Formula) -> None:
-    """Reject what is possible with one grouping factor only."""
+    """Reject what is possible with one grouping factor only, and a factor that is none."""
+    names = [factor.group for factor in formula.factors]
+    if settings.loo is not None and settings.loo not in names:
+        raise StudyError("loo", f"{settings.loo!r}: no grouping factor; expected one of {', '.join(names)}")
     if not formula.several:
         return
     groups = ", ".join(factor.group for factor in formula.factors)

@@ -34,7 +34,7 @@ from lmm.config.study import Configuration, Criterion, Report, StudySettings, Un
 from lmm.core import engines
 from lmm.core.errors import StudyError
 from lmm.core.streams import design_key
-from lmm.model.formula import parse
+from lmm.model.formula import parse, unweighted
 from lmm.model.parts import Formula
 
 NAME = re.compile(r"[a-z0-9_-]+")
@@ -69,7 +69,7 @@ class Study:
     @property
     def title(self) -> str:
         """Headline, the formula where none is configured."""
-        return self.settings.title or self.settings.formula
+        return self.settings.title or unweighted(self.settings.formula)
 
     @property
     def formula(self) -> Formula:

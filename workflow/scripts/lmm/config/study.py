@@ -140,7 +140,8 @@ class StudySettings(Settings):
     rationale: Rationale | None = None
     """With `replicates`: reasons for the choices of the plan, in its author's words."""
     formula: str
-    """lme4's: (x | g), (1 | g), (x || g), (0 + x | g), ... for one grouping factor."""
+    """lme4's: (x | g), (1 | g), (x || g), (0 + x | g), ... for one grouping factor or several: (x | a) + (1 | b),
+    (1 | a/b), (1 | a:b)."""
     data: str | list[str] | None = None
     """Path, list of paths or glob of CSV, TSV or Parquet files, from the project's directory."""
     truth: str | None = None
@@ -178,6 +179,9 @@ class StudySettings(Settings):
     ) = Field(None, min_length=2)
     """Models to compare by name: formulas with the study's response and grouping factor, fitted to the same rows
     (those complete for all of them)."""
+    loo: str | None = None
+    """Of several grouping factors the one whose levels are left out in pymc's cross-validation, such as subject; the
+    one with most levels where nothing is said."""
     labels: dict[str, str | Label] = Field(default_factory=dict)
     """Names and units of the formula's columns for the report: `Reaction: {name: reaction time, unit: ms}`, or a name
     alone. They change no artifact but figures, tables and report."""

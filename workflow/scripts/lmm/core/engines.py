@@ -132,7 +132,7 @@ ENGINES: dict[str, Engine] = {
             rows_if=(("model", "full"), ("sampler", "full")),
             yields=frozenset({"ranef", "intervals", "draws"}), artifacts={"posterior": "posterior.nc"}, several=True,
             packages=("pymc", "nutpie", "pytensor", "arviz", "numba", "numpy"),
-            predicts="posterior mean; normal with the posterior's variance, Rao-Blackwellised over 200 draws",
+            predicts="posterior mean; normal with the posterior's variance, Rao-Blackwellised over up to 200 draws",
             cost=(0.03, 2e-4, 1.05e-5, 8.75e-8), megabytes=2000, minutes=60, priority=3,
         ),
     )

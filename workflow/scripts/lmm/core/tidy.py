@@ -19,6 +19,7 @@ PARAMETERS = [
 ]  # fmt: skip
 DRAWS = ["median", "sd", "mad", "q5", "q95", "rhat", "ess_bulk", "ess_tail", "mcse_mean"]
 RANEF = ["group", "level", "term", "estimate", "std_error", "cond_sd", "conf_low", "conf_high", "truth"]
+CORRELATIONS = "correlation matrix"  # of a factor's random effects: what a prior of correlations is of
 RESIDUAL = "sd__Observation"
 OWN_ROWS = 100_000  # up to this many rows of a study get fitted values; beyond it those of `predict` alone
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of residuals, as R's summaries print them

@@ -203,6 +203,28 @@ def check(
             values[kind]["unequal_residuals"] = _inequality(chi2, df)
     if np.isfinite(unequal):
         observed["unequal_residuals"] = unequal
+    return compared(observed, values, level)
+
+
+def compared(
+    observed: Mapping[str, float], values: Mapping[str, Mapping[str, np.ndarray]], level: float
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Observed statistics against those of replicated data.
+
+    Parameters
+    ----------
+    observed : mapping
+        Statistic to value.
+    values : mapping
+        posterior and, where it is proper, prior: statistic to (R,) array.
+    level : float
+        Of the central intervals.
+
+    Returns
+    -------
+    summary, draws : DataFrame
+        See `check`.
+    """
     tails = [0.5 - level / 2, 0.5 + level / 2]
     rows = []
     for name, value in observed.items():

@@ -43,13 +43,45 @@ def log_prior(priors: Priors, draws: Mapping[str, np.ndarray]) -> np.ndarray:
     -------
     array of the draws' shape
     """
-    total = np.zeros_like(draws[RESIDUAL])
+    return log_prior_shared(priors, draws) + log_prior_random(priors, draws)
+
+
+def log_prior_shared(priors: Priors, draws: Mapping[str, np.ndarray]) -> np.ndarray:
+    """`log_prior` of the fixed effects and sigma, which all factors share.
+
+    Parameters
+    ----------
+    priors : Priors
+        Of any factor.
+    draws : mapping
+        As for `log_prior`.
+
+    Returns
+    -------
+    array of the draws' shape
+    """
+    total = priors.sigma.logpdf(draws[RESIDUAL])
     for term, prior in priors.fixed.items():
-        total += prior.logpdf(draws[term])
-    for term, prior in priors.sd.items():
-        total += prior.logpdf(draws[sd_name(term)])
-    total += priors.sigma.logpdf(draws[RESIDUAL])
+        total = total + prior.logpdf(draws[term])
+    return total
+
+
+def log_prior_random(priors: Priors, draws: Mapping[str, np.ndarray]) -> np.ndarray:
+    """`log_prior` of a factor's standard deviations and correlations.
+
+    Parameters
+    ----------
+    priors : Priors
+        Of the factor.
+    draws : mapping
+        As for `log_prior`, of the factor's terms.
+
+    Returns
+    -------
+    array of the draws' shape
+    """
     structure = priors.structure
+    total = np.sum([prior.logpdf(draws[sd_name(term)]) for term, prior in priors.sd.items()], axis=0)
     for start, stop in structure.blocks:
         if stop - start < 2:
             continue
@@ -58,7 +90,7 @@ def log_prior(priors: Priors, draws: Mapping[str, np.ndarray]) -> np.ndarray:
         for a, first in enumerate(names):
             for b in range(a + 1, len(names)):
                 corr[..., a, b] = corr[..., b, a] = draws[cor_name(first, names[b])]
-        total += (priors.corr.args[0] - 1.0) * np.linalg.slogdet(corr)[1]
+        total = total + (priors.corr.args[0] - 1.0) * np.linalg.slogdet(corr)[1]
     return total
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from lmm.core.errors import StudyError
 from lmm.inference.identified import Information, information
+from lmm.likelihood.several_places import check_size
 from lmm.likelihood.whitened import columns_of, residual_square, rows_of
 from lmm.model.design import Design, sides
 from lmm.model.terms import INTERCEPT, Terms
@@ -66,11 +67,14 @@ def check(moments: Moments | SeveralMoments, designs: Sequence[Design], where: s
     Raises
     ------
     StudyError
-        Groups and fixed effects determine the response; or variance parameters cannot be told apart: it names the
-        random terms, why, and what to write instead.
+        Random effects are too many for memory. Groups and fixed effects determine the response; or variance
+        parameters cannot be told apart: it names the random terms, why, and what to write instead.
     """
     for design in designs:
-        terms = random_terms(design)
+        terms, groupings = random_terms(design), design.terms.groupings
+        own = narrowed(moments, [grouping.group for grouping in groupings])
+        if isinstance(own, SeveralMoments):
+            check_size(own, [grouping.blocks for grouping in groupings])
         found = _information(moments, design.terms.fixed, terms)
         if found.lost:
             raise StudyError(where, _message(moments, design, terms, found))

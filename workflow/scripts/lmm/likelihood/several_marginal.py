@@ -6,12 +6,14 @@ caller's (docs/statistics.md, section 10).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from lmm.likelihood.marginal import log_density_of, prior_of_fixed
 from lmm.likelihood.remainder import Terms
 from lmm.likelihood.several_information import Information
+from lmm.likelihood.several_points import values_at_points
 from lmm.likelihood.several_problem import SeveralProblem
 
 
@@ -66,8 +68,28 @@ class SeveralMarginal:
             constant += gain
         return cls(problem, transforms, prior, constant)
 
-    def at(self, roots: Sequence[np.ndarray], sigma: float, derive: bool) -> tuple[list, float, Terms]:
-        """Relative factors, sigma in the kernel's units, and the criterion's terms.
+    def factors(
+        self, roots: Sequence[np.ndarray], sigmas: np.ndarray | float
+    ) -> tuple[list[np.ndarray], Any]:
+        """Relative factors, and sigma in the kernel's units, of one point or of many.
+
+        Parameters
+        ----------
+        roots : sequence of (..., q_k, q_k) arrays
+            L_k.
+        sigmas : (...) array or float
+            Residual sd, original units.
+
+        Returns
+        -------
+        list of (..., q_k, q_k) arrays, (...) array or float
+        """
+        scale = np.asarray(sigmas)[..., None, None]
+        factors = [transform @ root / scale for transform, root in zip(self.transforms, roots, strict=True)]
+        return factors, sigmas / self.problem.y_scale
+
+    def at(self, roots: Sequence[np.ndarray], sigma: float) -> tuple[list[np.ndarray], float, Terms]:
+        """Relative factors, sigma in the kernel's units, and the criterion's terms with derivatives.
 
         Parameters
         ----------
@@ -75,24 +97,44 @@ class SeveralMarginal:
             L_k.
         sigma : float
             Residual sd, original units.
-        derive : bool
-            Whether derivatives are wanted.
 
         Returns
         -------
         list of (q_k, q_k) arrays, float, Terms
         """
-        factors = [transform @ root / sigma for transform, root in zip(self.transforms, roots, strict=True)]
-        own = sigma / self.problem.y_scale
+        factors, own = self.factors(roots, sigma)
         return (
             factors,
-            own,
-            self.problem.terms(self.problem.packed(factors), True, derive, self.prior * own**2),
+            float(own),
+            self.problem.terms(self.problem.packed(factors), ridge=self.prior * own**2),
         )
 
-    def value(self, terms: Terms, own: float) -> float:
-        """Log density from the terms at sigma = `own`, in the kernel's units."""
-        return float(log_density_of(terms.logdet, terms.rss, own, self.problem.df(True), self.constant))
+    def over(
+        self, roots: Sequence[np.ndarray], sigmas: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Log density and GLS of beta at S points.
+
+        Parameters
+        ----------
+        roots : sequence of (S, q_k, q_k) arrays
+            L_k.
+        sigmas : (S,) array
+            Residual sds, original units.
+
+        Returns
+        -------
+        value : (S,) array
+            NaN where it cannot be evaluated.
+        beta, phi : (S, p), (S, p, p) arrays
+            GLS estimates and (X'V^-1 X)^-1, kernel's coordinates.
+        own : (S,) array
+            sigma in the kernel's units.
+        """
+        factors, own = self.factors(roots, sigmas)
+        lams = self.problem.packed(factors)
+        df = float(self.problem.df(True))
+        found = values_at_points(self.problem.inputs, lams, own, self.prior, df, self.constant)
+        return (*found, own)
 
     def slope(self, roots: Sequence[np.ndarray], sigma: float) -> tuple[float, list[np.ndarray], float]:
         """Log density, and its derivatives in the elements of all L_k and in sigma.
@@ -109,7 +151,7 @@ class SeveralMarginal:
         float, list of (q_k, q_k) arrays, float
             NaN where the density cannot be evaluated.
         """
-        factors, own, terms = self.at(roots, sigma, True)
+        factors, own, terms = self.at(roots, sigma)
         if not np.isfinite(terms.logdet):
             return np.nan, [np.full_like(root, np.nan) for root in roots], np.nan
         information, s2, df = (
@@ -128,4 +170,5 @@ class SeveralMarginal:
         around = np.append(terms.beta, -1.0)  # the prior's share: log|S_X + s2 P| and its quadratic form
         d_own += 2.0 * own * float(np.sum(terms.phi * self.prior[:p, :p]))
         d_own += 2.0 / own * float(around @ self.prior @ around)
-        return self.value(terms, own), d_roots, -0.5 * d_own / self.problem.y_scale
+        value = float(log_density_of(terms.logdet, terms.rss, own, df, self.constant))
+        return value, d_roots, -0.5 * d_own / self.problem.y_scale

@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from lmm.core.errors import StudyError
 from lmm.likelihood.dense_remainder import dense_product, dense_solve, dense_terms
 from lmm.likelihood.leading import Leading
 from lmm.likelihood.problem import Structure, layout
 from lmm.likelihood.remainder import Layout, Terms
-from lmm.likelihood.sparse_pattern import Pattern, pattern_of
+from lmm.likelihood.several_places import levels_met, order_of, remainder
+from lmm.likelihood.several_points import Inputs
+from lmm.likelihood.sparse_pattern import Pattern
 from lmm.likelihood.sparse_remainder import sparse_product, sparse_solve, sparse_terms
 from lmm.moments.several import SeveralMoments
 
-LARGEST = 10_000  # columns of a dense remainder: three square matrices of it take 2.4 GB
 # Levels of the leading factor meet so many columns that C is better formed densely: a scattered product costs about
 # 12 times a product inside BLAS (measured).
 SCATTER = 12.0
@@ -106,23 +106,30 @@ class SeveralProblem:
         constant = 2.0 * self.df(reml) * np.log(self.y_scale) - self.log_weights
         return constant - 2.0 * self.log_det_x if reml else constant
 
+    @property
+    def inputs(self) -> Inputs:
+        """What kernels over many points take."""
+        none = np.empty(0, dtype=np.int64)
+        indptr, rows = (none, none) if self.pattern is None else (self.pattern.indptr, self.pattern.rows)
+        return Inputs(self.lead, self.layout, indptr, rows, self.rest, self.rest_edge, self.total)
+
     def packed(self, factors: Sequence[np.ndarray]) -> np.ndarray:
         """Relative factors of all factors, (q_k, q_k) each, as the kernels take them: (K, m, m).
 
         Parameters
         ----------
-        factors : sequence of (q_k, q_k) arrays
-            lambda_k of each factor, in the formula's order.
+        factors : sequence of (..., q_k, q_k) arrays
+            lambda_k of each factor, in the formula's order; of one point, or of many.
 
         Returns
         -------
-        (K, m, m) array
+        (..., K, m, m) array
         """
-        widest = max(len(factor) for factor in factors)
-        out = np.zeros((len(factors), widest, widest))
+        widest = max(factor.shape[-1] for factor in factors)
+        out = np.zeros((*factors[0].shape[:-2], len(factors), widest, widest))
         for at, k in enumerate(self.order):
-            q = len(factors[k])
-            out[at, :q, :q] = factors[k]
+            q = factors[k].shape[-1]
+            out[..., at, :q, :q] = factors[k]
         return out
 
     def terms(self, lams: np.ndarray, reml: bool = True, derive: bool = True, ridge: Any = None) -> Terms:
@@ -229,14 +236,15 @@ def build(
             z_map[start:stop, start:stop] = back * basis.y_scale
         z_maps.append(z_map)
     grams = [f.products(combine, combine_x) for f, combine in zip(moments.factors, combines, strict=True)]
-    order = tuple(sorted(range(len(grams)), key=lambda k: (-grams[k].shape[0] * grams[k].shape[1], k)))
+    sizes = [gram.shape[:2] for gram in grams]
+    order = order_of(sizes)
     cells = {}
     for (k, m), found in moments.cells.items():
         left, right = combines[k][list(moments.kept[k])], combines[m][list(moments.kept[m])]
         cells[k, m] = np.einsum("ra,crs,sb->cab", left, found.gram, right, optimize=True)
     columns = np.zeros((len(moments.total), len(fixed) + 1))
     columns[:-1, :-1], columns[-1, -1] = combine_x, 1.0
-    place, pattern = _remainder(moments, grams, order, sparse)
+    place, pattern = remainder(moments, sizes, order, sparse)
     lead = _leading(moments, grams, cells, order, place, pattern)
     rest, rest_edge, shape = _rest(moments, grams, cells, order, place, pattern)
     return SeveralProblem(
@@ -262,49 +270,9 @@ def build(
     )
 
 
-def _met(moments: SeveralMoments, k: int, m: int) -> tuple[np.ndarray, np.ndarray]:
-    """Levels of factors k and m that meet."""
-    found = moments.cells[min(k, m), max(k, m)]
-    return (found.i, found.j) if k < m else (found.j, found.i)
-
-
 def _products(cells: dict, k: int, m: int) -> np.ndarray:
     """Z_k'Z_m of the levels that meet, (c, q_k, q_m)."""
     return cells[k, m] if k < m else cells[m, k].transpose(0, 2, 1)
-
-
-def _remainder(
-    moments: SeveralMoments, grams: list[np.ndarray], order: tuple[int, ...], sparse: bool | None
-) -> tuple[list[np.ndarray], Pattern | None]:
-    """Where each factor's random effects stand in the remainder, and the pattern of a sparse one."""
-    sizes = [grams[k].shape[:2] for k in order]
-    starts = np.cumsum([0, *(levels for levels, _ in sizes[1:])])
-    n_levels, n_columns = int(starts[-1]), sum(levels * q for levels, q in sizes[1:])
-    widths = np.repeat([q for _, q in sizes[1:]], [levels for levels, _ in sizes[1:]]).astype(np.int64)
-    pattern = None
-    if sparse is not False:
-        lead = [_met(moments, order[0], m) for m in order[1:]]
-        meetings = [(i, starts[at] + j) for at, (i, j) in enumerate(lead)]
-        edges = [
-            (starts[a] + i, starts[b] + j)
-            for a in range(len(order) - 1)
-            for b in range(a + 1, len(order) - 1)
-            for i, j in (_met(moments, order[a + 1], order[b + 1]),)
-        ]
-        pattern = pattern_of(n_levels, widths, sizes[0][0], meetings, edges, always=bool(sparse))
-    if pattern is None and n_columns > LARGEST:
-        names = ", ".join(moments.groups[k] for k in order[1:])
-        what = (
-            f"{n_columns} random effects of {names} are crossed with {moments.groups[order[0]]}, expected at most "
-            f"{LARGEST}; leave out random slopes or a factor, or fit part of the data"
-        )
-        raise StudyError("formula", what)
-    where = np.cumsum(np.append(0, widths)) if pattern is None else pattern.start_of
-    place = [np.empty((0, 0), dtype=np.int64)] * len(order)
-    for at, k in enumerate(order[1:]):
-        levels, q = sizes[at + 1]
-        place[k] = where[starts[at] : starts[at] + levels, None] + np.arange(q)
-    return place, pattern
 
 
 def _leading(moments, grams, cells, order, place, pattern) -> Leading:
@@ -313,7 +281,7 @@ def _leading(moments, grams, cells, order, place, pattern) -> Leading:
     levels, q = grams[first].shape[:2]
     rows, cols, vals = [], [], []
     for m in order[1:]:
-        i, j = _met(moments, first, m)
+        i, j = levels_met(moments, first, m)
         values = _products(cells, first, m)
         for b in range(values.shape[2]):
             rows.append(i)
@@ -359,7 +327,7 @@ def _rest(moments, grams, cells, order, place, pattern) -> tuple[np.ndarray, np.
         starts.append(place[k][:, 0])
         factors.append(np.full(len(place[k]), at, dtype=np.int64))
         for m in order[at + 1 :]:
-            i, j = _met(moments, k, m)
+            i, j = levels_met(moments, k, m)
             values = _products(cells, k, m)
             for a, b in np.ndindex(values.shape[1:]):
                 put(place[k][i, a], place[m][j, b], values[:, a, b])

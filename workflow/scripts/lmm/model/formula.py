@@ -309,6 +309,11 @@ class _Side:
         return " + ".join(("1" if self.intercept else "0", *self.terms))
 
 
+def unweighted(text: str) -> str:
+    """The formula as lme4 writes it, in which the column of weights is another argument's."""
+    return re.sub(r"\s*\|\s*weights\([^~]*~", " ~", text, count=1)
+
+
 def together(formulas: Sequence[str]) -> Formula:
     """One `Formula` with the columns of all: from its moments each of them can be fitted.
 

@@ -22,6 +22,7 @@ from lmm.core.progress import Progress
 from lmm.core.tidy import RESIDUAL, by_term
 from lmm.engines.pymc.posterior import given_draws
 from lmm.engines.random_effects import wide
+from lmm.inference.spreads import root_of
 from lmm.inference.variance_explained import covariance_of
 from lmm.likelihood.lanes import unpack
 from lmm.likelihood.marginal import pack_problem
@@ -51,12 +52,6 @@ class Errors(NamedTuple):
 
     mean: np.ndarray
     noise: np.ndarray
-
-
-def root_of(D: np.ndarray) -> np.ndarray:
-    """L with D = L L' for covariance matrices (..., q, q), singular ones included."""
-    values, vectors = np.linalg.eigh(D)
-    return vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
 
 
 def parameters_of(parameters: pd.DataFrame, random: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

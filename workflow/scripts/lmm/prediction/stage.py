@@ -71,25 +71,21 @@ def by_all(
             continue
         design = rebuild(designs[spaced(about["formula"])]["state"])
         prior, posterior = {}, None
-        if row(engine).family == BAYES and design.terms.several:
-            left_out[engine] = "predictions from a posterior are for one grouping factor"
-            continue
+        own = narrowed(moments, [grouping.group for grouping in design.terms.groupings])
         if row(engine).family == BAYES:
             try:
-                prior = _normal_prior(about["priors"], moments, design.terms)
+                prior = _normal_prior(about["priors"], own, design.terms)
             except StudyError as error:
                 left_out[engine] = error.what
                 continue
             posterior = _posterior(paths["posterior"])
         if rows is not None:
             W, known = design.predictors(rows), listed.assign(estimable=design.estimable(rows))
-            own, level = narrowed(moments, [g.group for g in design.terms.groupings]), settings["conf_level"]
             weights = design.weights(rows)
             beside = Beside(1.0 if weights is None else weights, design.offset(rows))
-            if isinstance(own, SeveralMoments):
-                tables.append(several.predict(fit, own, design.terms, W, known, level, beside))
-            else:
-                tables.append(predict(fit, own, design.terms, W, known, level, posterior, prior, beside))
+            how = several.predict if isinstance(own, SeveralMoments) else predict
+            level = settings["conf_level"]
+            tables.append(how(fit, own, design.terms, W, known, level, posterior, prior, beside))
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
     methods = {engine: row(engine).predicts for engine in settings["engines"] if engine not in left_out}
     return table, {
@@ -118,10 +114,14 @@ def _met(levels: pd.Series, known: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _normal_prior(priors: Mapping[str, Any], moments: Moments, terms: Any) -> dict[str, Any]:
+def _normal_prior(priors: Mapping[str, Any], moments: Moments | SeveralMoments, terms: Any) -> dict[str, Any]:
     """The fixed effects' joint normal prior; empty for flat ones."""
     from lmm.engines.pymc.priors import resolve
+    from lmm.engines.pymc.several_priors import resolve_several
 
+    if isinstance(moments, SeveralMoments):
+        blocks = [grouping.blocks for grouping in terms.groupings]
+        return resolve_several(priors, moments, terms.fixed, blocks).shared.normal
     return resolve(priors, moments, terms.fixed, terms.blocks, marginal=True).normal
 
 

@@ -152,7 +152,8 @@ def _influence(results: Results) -> Card | None:
     title, table = "Does a single group drive the results?", results.tables.get("influence")
     if table is None or table.empty:
         return Card("influence", "plain", title, "not checked", _lines("plain", said))
-    large = table[table["standardised"].abs() > 1.0]["level"].nunique()
+    keys = [name for name in ("group", "level") if name in table]
+    large = len(table.loc[table["standardised"].abs() > 1.0, keys].drop_duplicates())
     advice = (
         "Without such a group the conclusion could be another. Next: check its rows, and report the results with and "
         "without it.",

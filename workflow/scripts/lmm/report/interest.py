@@ -63,7 +63,7 @@ class Interest:
 
 
 def interests(results: Results) -> list[Interest]:
-    """All effects of interest, in the order of the effects' table, interactions last."""
+    """All effects of interest in the table's order: averages first, then those at one level, interactions last."""
     found = _of_effects(results) or _of_terms(results)
     return (found or _mean(results)) + _interactions(results)
 
@@ -94,7 +94,7 @@ def _of_effects(results: Results) -> list[Interest]:
                 own["p_value"] = row["p_adjusted"]
             numbers[row["engine"]] = own
         found.append(_named(results, effect, kind, cells, key[-1], numbers, adjusted))
-    return found
+    return sorted(found, key=lambda one: bool(one.cells))
 
 
 def _named(

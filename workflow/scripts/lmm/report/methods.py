@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from lmm.core import engines
+from lmm.core.tidy import CORRELATIONS
 from lmm.core.words import counted, label, listed, shortened, spoken
+from lmm.model.formula import parse, unweighted
 from lmm.report.text.fits import dropped, sizes
 from lmm.results.study import Results
 
@@ -27,8 +29,11 @@ def methods(results: Results) -> str:
     else:
         lost = dropped(results)
         said.append(f"We analysed {rows} in {groups}{f'; {lost}' * bool(lost)}.")
+    model = results.settings["formula"]
+    weights = parse(model).weights
     said.append(
-        f"The linear mixed model was {results.settings['formula']}, in the notation of lme4 (Bates et al. 2015)."
+        f"The linear mixed model was {unweighted(model)}, in the notation of lme4 (Bates et al. 2015)"
+        f"{f', with the precision weights {results.labels.column(weights)}' * bool(weights)}."
     )
     if results.pooled:
         role = "served as a reference" if results.mixed else "was the only fit"
@@ -77,8 +82,8 @@ def _exact(results: Results, level: str, rivals: bool) -> str:
 
 def _of(parameter: str) -> str:
     """A parameter that has a prior, in a sentence."""
-    if parameter == "correlation matrix":
-        return "the correlation matrix"
+    if parameter.startswith(CORRELATIONS):
+        return f"the {parameter}"
     return spoken(parameter) if parameter.startswith("sd__") else parameter
 
 
@@ -116,7 +121,7 @@ def _bayesian(results: Results, level: str, engine: str) -> list[str]:
     by_prior: dict[str, list[str]] = {}
     for row in priors:
         text = f"{shortened(row['prior'])} {row.get('at', '')}".rstrip()
-        by_prior.setdefault(text, []).append(_of(row["parameter"]))
+        by_prior.setdefault(text, []).append(_of(results.prior_name(row)))
     if by_prior:
         said.append(
             f"Priors: {'; '.join(f'{text} for {listed(names)}' for text, names in by_prior.items())}."
@@ -136,7 +141,9 @@ def _bayesian(results: Results, level: str, engine: str) -> list[str]:
     )
     note = results.notes.get("criticism") or {}
     checks = ["posterior predictive checks"] if note.get("replicates") else []
-    checks += ["leave-one-group-out cross-validation (PSIS; Vehtari et al. 2017)"] if note.get("loo") else []
+    if found := note.get("loo"):
+        by, also = (f" by {found['group']}", "; Bürkner et al. 2021") if "group" in found else ("", "")
+        checks.append(f"leave-one-group-out cross-validation{by} (PSIS; Vehtari et al. 2017{also})")
     if note and "sensitivity" not in note["left_out"]:
         checks.append("power-scaling of prior and likelihood (Kallioinen et al. 2024)")
     if checks:

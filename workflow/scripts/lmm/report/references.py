@@ -46,6 +46,12 @@ ENTRIES = {
   journal = {Statistics and Computing}, year = {2017}, volume = {27}, pages = {1413--1432},
   doi = {10.1007/s11222-016-9696-4}
 }""",
+    "burkner2021": """@article{burkner2021,
+  author = {B{\\"u}rkner, Paul-Christian and Gabry, Jonah and Vehtari, Aki},
+  title = {Efficient leave-one-out cross-validation for {Bayesian} non-factorized normal and {Student-t} models},
+  journal = {Computational Statistics}, year = {2021}, volume = {36}, pages = {1243--1261},
+  doi = {10.1007/s00180-020-01045-4}
+}""",
     "kallioinen2024": """@article{kallioinen2024,
   author = {Kallioinen, Noa and Paananen, Topi and B{\\"u}rkner, Paul-Christian and Vehtari, Aki},
   title = {Detecting and diagnosing prior and likelihood sensitivity with power-scaling},
@@ -153,7 +159,9 @@ def used(studies: Iterable[Results | Recovered | Searched]) -> list[str]:
     keys += ["kuznetsova2017"] if "satterthwaite" in methods else []
     keys += ["kenward1997"] if "kenward-roger" in methods else []
     notes = [results.notes.get("criticism") or {} for results in single]
-    keys += ["vehtari2017"] if any(note.get("loo") for note in notes) else []
+    left_out = [note["loo"] for note in notes if note.get("loo")]
+    keys += ["vehtari2017"] if left_out else []
+    keys += ["burkner2021"] if any("group" in own for own in left_out) else []
     if any("sensitivity" not in note.get("left_out", "sensitivity") for note in notes):
         keys.append("kallioinen2024")
     keys += cited_replicated([study for study in studies if isinstance(study, Recovered)])

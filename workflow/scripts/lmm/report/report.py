@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from lmm.core.store import plain, read_json, write_json, write_text
 from lmm.core.words import label, listed
+from lmm.model.formula import unweighted
 from lmm.report import adequacy, answer, graph, methods, recovery, references, search, sections
 from lmm.report.figures.svg import panels
 from lmm.report.page import assemble
@@ -175,7 +176,7 @@ def _study(results: Results, directory: Path, provenance: Mapping[str, Any]) -> 
     return {
         "name": results.study,
         "title": results.title,
-        "formula": results.settings.get("formula", ""),
+        "formula": unweighted(results.settings.get("formula", "")),
         "data_sources": tuple(results.data["sources"]),
         "answer": {
             "title": "Answer",

@@ -16,7 +16,7 @@ import pandas as pd
 from lmm.comparison.engines import lead, pair
 from lmm.core import engines
 from lmm.core.store import existing, read_json, read_table
-from lmm.core.tidy import RESIDUAL, Diagnostics, Fit, realised_of
+from lmm.core.tidy import CORRELATIONS, RESIDUAL, Diagnostics, Fit, realised_of, variable
 from lmm.data.levels import level_names
 from lmm.inference.effects import grid_name
 from lmm.results.base import Reported
@@ -80,6 +80,22 @@ class Results(Reported):
     def groups(self) -> list[str]:
         """Names of the grouping factors."""
         return [factor["group"] for factor in self.data["factors"]]
+
+    @property
+    def one_of_several(self) -> str:
+        """The factor that these results are of, where the model has several (see `by_factor`); else empty."""
+        return self.data.get("one_of_several", "")
+
+    def name_of(self, group: str, term: str) -> str:
+        """A parameter's name by its key: the tidy term, with its factor where there are several."""
+        return variable(group, term, self.groups)
+
+    def prior_name(self, row: Mapping[str, Any]) -> str:
+        """The parameter of a recorded prior: `name_of`, or `correlation matrix` (and of which factor)."""
+        name, group = row["parameter"], row.get("group", "")
+        if name == CORRELATIONS:
+            return f"{name} of {group}" if len(self.groups) > 1 else name
+        return self.name_of(group, name)
 
     @property
     def label_columns(self) -> set[str]:
@@ -188,13 +204,17 @@ class Results(Reported):
         return wide.reindex(index=self.levels, columns=self.random_terms)
 
     def estimate(self, engine: str, term: str, column: str = "estimate") -> float:
-        """One number of an engine's parameters; NaN where it is not there."""
+        """One number of an engine's parameters, by tidy term or `name_of`; NaN where it is not there."""
         if engine not in self.fits:
             return np.nan
         table = self.fits[engine].parameters
         if column not in table:
             return np.nan
-        found = table.loc[table["term"] == term, column]
+        mine = table["term"] == term
+        if len(self.groups) > 1:
+            keys = zip(table["group"], table["term"], strict=True)
+            mine |= np.array([self.name_of(*key) == term for key in keys], dtype=bool)
+        found = table.loc[mine, column]
         return float(found.iloc[0]) if len(found) else np.nan
 
     def typical_error(self, term: str) -> float:
@@ -227,6 +247,7 @@ def _of_factor(results: Results, group: str) -> Results:
         "groups": own["levels"],
         "group_rows": own["rows"],
         "group": group,
+        "one_of_several": group,
     }
     shared = ("", "Residual", group)
     fits = {

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
 
 from lmm.config.simulation import Nested, Poisson, Simulation, Sizes
 
@@ -28,6 +27,8 @@ def sizes(settings: Simulation, rng: np.random.Generator, count: int) -> np.ndar
     if isinstance(each, Sizes):
         return np.resize(each.sizes, count)
     if isinstance(each, Poisson):
+        from scipy import stats  # half a second of every start: the workflow imports this module to plan
+
         # without its zero: quantiles of uniforms above P(0), so that every group has at least one row
         u = rng.uniform(np.exp(-each.poisson), 1.0, size=count)
         return np.maximum(stats.poisson.ppf(u, each.poisson), 1).astype(np.int64)

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from lmm.core.errors import StudyError
-from lmm.core.tidy import RESIDUAL, sd_name
+from lmm.core.tidy import CORRELATIONS, RESIDUAL, sd_name
 from lmm.engines.pymc.coordinates import Centred, centred
 from lmm.likelihood.problem import Structure, layout
 from lmm.model.priors import Prior, parse_prior
@@ -151,7 +151,7 @@ class Priors:
             if len(set(where)) > 1:
                 each = zip(where, blocks, strict=True)
                 told = "; ".join(f"{place} for {', '.join(block)}" for place, block in each if place)
-            rows.append(("correlation matrix", self.corr.text, told))
+            rows.append((CORRELATIONS, self.corr.text, told))
         return pd.DataFrame([*rows, (RESIDUAL, self.sigma.text, "")], columns=["parameter", "prior", "at"])
 
 

@@ -151,15 +151,8 @@ class SeveralChains:
 
     def draw_ranef(self) -> list[np.ndarray]:
         """Exact draws of the random effects, (chains, draws, J_k, q_k) per factor."""
-        pairs = zip(self.problem.levels, self.problem.structures, strict=True)
-        total = len(self.sigmas)
-        out = [np.empty((total, len(levels), len(structure.random))) for levels, structure in pairs]
-        for s in range(total):
-            roots = [root[s] for root in self.roots]
-            drawn = draw_effects(self.density, roots, self.sigmas[s], self.away[s], self.rng)
-            for k, own in enumerate(drawn):
-                out[k][s] = own
-        return [own.reshape(*self.shape, *own.shape[1:]) for own in out]
+        drawn = draw_effects(self.density, self.roots, self.sigmas, self.beta + self.away, self.rng)
+        return [own.reshape(*self.shape, *own.shape[1:]) for own in drawn]
 
     def ess_ranef(self, draws: np.ndarray) -> np.ndarray:
         """Effective sample sizes of the means of drawn random effects.

@@ -53,13 +53,8 @@ def random_effects(chains: SeveralChains, at: np.ndarray, rng: np.random.Generat
     list of (S, J_k, q_k) arrays
         Of each factor, original units.
     """
-    drawn = [
-        draw_effects(
-            chains.density, [root[s] for root in chains.roots], float(chains.sigmas[s]), chains.away[s], rng
-        )
-        for s in at
-    ]
-    return [np.stack(own) for own in zip(*drawn, strict=True)]
+    beta = chains.beta[at] + chains.away[at]
+    return draw_effects(chains.density, [root[at] for root in chains.roots], chains.sigmas[at], beta, rng)
 
 
 def several_ranks(

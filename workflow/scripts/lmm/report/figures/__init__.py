@@ -176,6 +176,8 @@ def _missing(name: str, results: Results, fitted: Fitted) -> str:
         return "There are no two engines with random effects to compare."
     if name in ("traces", "ranks", "priors") and results.posterior is None:
         return "There is no posterior: the fit did not end."
+    if name == "ranks" and results.posterior["posterior"].sizes["chain"] == 1:
+        return "There is one chain, and no other to compare it with."
     if name == "influence" and not len(results.tables.get("influence", ())):
         why = (results.notes.get("influence_about") or {}).get("left_out")
         return f"The influence of each group is left out: {why or 'there is no table of it'}."

@@ -66,16 +66,18 @@ def influence(results: Results, _: Fitted) -> Drawing:
         ax.set_xticks([])
         ax.grid(axis="x", visible=False)
         places.append((ax, levels, x))
-        words.append(said.moved(said.strongest(results, term)))
+        words.append(said.moved(said.strongest(results, term), results.one_of_several))
     for ax in axes[-1, :]:
         ax.set_xlabel(f"{results.group} left out")
     about = results.notes["influence_about"]
     rest = f" {capital(about['left_out'])}." if about["left_out"] else ""
+    factor = results.one_of_several
+    what, every = said.any_group(factor), f"levels of {factor}" if factor else "groups"
     caption = (
-        "Each dot is an exact REML refit without one group; the line is the estimate from all groups. The largest "
+        f"Each dot is an exact REML refit without one {what}; the line is the estimate from all {every}. The largest "
         f"changes are named. Groups that move an sd far are worth a look, not removal.{rest}"
     )
-    alt = f"Influence of each group on {label(results.exact)}'s variances: {'; '.join(words)}."
+    alt = f"Influence of each {what} on {label(results.exact)}'s variances: {'; '.join(words)}."
     hits = areas(figure, places) if len(places[0][1]) <= POINTED else ()
     return Drawing(figure, "Which groups drive the variances?", caption, alt, hits)
 
@@ -106,22 +108,27 @@ def loo(results: Results, _: Fitted) -> Drawing:
         dots(ax, x[shown], values[shown], size=3.6, color=colour(results.bayes), alpha=0.85)
         ax.margins(x=0.03, y=0.15)
         _label(ax, x, values, levels, named, np.full(len(x), ax is axes[0, 0]))
-        ax.set(title=title, xlabel=f"{results.group} left out")
+        ax.set(title=title, xlabel=f"{about.get('group') or results.group} left out")
         ax.set_xticks([])
         ax.grid(axis="x", visible=False)
-    low = int(np.argmin(row))
+    low, factor = int(np.argmin(row)), about.get("group", "")
     caption = (
-        "Estimand: log density of a group's rows given all other groups, its random effects integrated out; "
+        f"Estimand: log density of the rows of a level of {factor} given all other rows, its random effects and "
+        "the fixed effects integrated out (Bürkner et al. 2021); "
+        if factor
+        else "Estimand: log density of a group's rows given all other groups, its random effects integrated out; "
+    )
+    caption += (
         "estimated by Pareto-smoothed importance sampling from the one fit (Vehtari et al. 2017). Dashed: the k "
         "above which that fails. A low density per row marks a group that the model did not expect."
     )
     alt = (
-        f"{' '.join(said.loo(results))} Per row, group {levels[low]} is predicted worst, "
+        f"{' '.join(said.loo(results))} Per row, {said.one_group(levels[low], factor)} is predicted worst, "
         f"{number(row[low], 3)} against a median of {number(np.median(row), 3)}."
     )
     places = [(ax, levels, x) for ax in axes.flat]
-    hits = areas(figure, places) if len(x) <= POINTED else ()
-    return Drawing(figure, "Leave one group out", caption, alt, hits)
+    hits = areas(figure, places) if len(x) <= POINTED and not factor else ()
+    return Drawing(figure, f"Leave one {said.any_group(factor)} out", caption, alt, hits)
 
 
 def _replicated(results: Results, kind: str, shade: str):

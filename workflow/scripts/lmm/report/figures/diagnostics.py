@@ -143,12 +143,17 @@ def traces(results: Results, _: Fitted) -> Drawing:
         ax.margins(x=0.01)
     chains, length = next(iter(draws.values())).shape
     worst = _worst(results)
+    importance = results.fits[results.bayes].diagnostics.summary.get("sampler") == "importance"
     shown = "all" if length < 500 else f"one in {length // 250}"
-    alt = f"Traces of {len(draws)} parameters, {chains} chains of {length:,} draws{worst}."
+    alt = f"Traces of {len(draws)} parameters, {counted(chains, 'chain')} of {length:,} draws{worst}."
     return Drawing(
         figure,
         "Traces",
-        f"Draws after warm-up, a colour a chain, {shown} of them. Chains should lie on one another."
+        (
+            f"Draws of the weighted points, in random order, {shown} of them."
+            if importance
+            else f"Draws after warm-up, a colour a chain, {shown} of them. Chains should lie on one another."
+        )
         + others(results),
         alt,
     )

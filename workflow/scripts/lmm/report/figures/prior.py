@@ -3,7 +3,7 @@
 import numpy as np
 
 from lmm.core.errors import StudyError
-from lmm.core.tidy import RESIDUAL
+from lmm.core.tidy import CORRELATIONS, RESIDUAL, by_term
 from lmm.core.words import listed, number, shortened, spoken, titled
 from lmm.model.priors import parse_prior
 from lmm.report.figures.diagnostics import density, few_ticks, grid, others, sampled
@@ -32,13 +32,13 @@ def priors_of(results: Results) -> dict[str, str]:
     """The prior of every parameter as text: as the fit recorded it, with the numbers that `auto` stood for."""
     recorded = results.fits[results.bayes].diagnostics.summary.get("priors") or {}
     if isinstance(recorded, list):
-        recorded = {row["parameter"]: row["prior"] for row in recorded}
-    shared = recorded.get("correlation matrix")
-    table = {}
-    for term in results.fits[results.bayes].parameters["term"]:
-        text = recorded.get(term, shared if term.startswith("cor__") else None)
+        recorded = {results.prior_name(row): row["prior"] for row in recorded}
+    frame, table = results.fits[results.bayes].parameters, {}
+    for group, term in zip(frame["group"], frame["term"], strict=True):
+        own = CORRELATIONS if term.startswith("cor__") else term
+        text = recorded.get(results.prior_name({"parameter": own, "group": group}))
         if text is not None:
-            table[term] = str(text)
+            table[results.name_of(group, term)] = str(text)
     return table
 
 
@@ -47,7 +47,7 @@ def at_means(results: Results) -> dict[str, np.ndarray]:
     if "posterior_centred" not in results.posterior:
         return {}
     group = results.posterior["posterior_centred"]
-    return {str(name): draws.transpose("chain", "draw").to_numpy() for name, draws in group.data_vars.items()}
+    return {name: draws.transpose("chain", "draw").to_numpy() for name, draws in by_term(group).items()}
 
 
 def priors(results: Results, _: Fitted) -> Drawing:

@@ -10,6 +10,8 @@ from lmm.results.study import Results
 def posterior(results: Results) -> Table | None:
     """The summary of what was sampled."""
     frame = results.fits[results.bayes].parameters
+    keys = zip(frame["group"], frame["term"], strict=True)
+    frame = frame.assign(term=[results.name_of(*key) for key in keys])
     names = ["estimate", "median", "sd", "mad", "q5", "q95", "rhat", "ess_bulk", "ess_tail", "mcse_mean"]
     titles = ["Mean", "Median", "SD", "MAD", "q5", "q95", "R-hat", "ESS bulk", "ESS tail", "MCSE"]
     places = {"rhat": 4, "ess_bulk": 0, "ess_tail": 0, "mcse_mean": 5}
@@ -59,5 +61,7 @@ def priors(results: Results) -> Table | None:
         columns.append(Column("at", "Applies", False))
     if centres := results.fits[results.bayes].diagnostics.summary.get("prior_centres"):
         note += f" Means of the predictors: {listed([f'{k} {number(v, 4)}' for k, v in centres.items()])}."
-    rows = [row | {"prior": shortened(row["prior"])} for row in recorded]
+    rows = [
+        row | {"prior": shortened(row["prior"]), "parameter": results.prior_name(row)} for row in recorded
+    ]
     return table("priors", note, pd.DataFrame(rows), columns)

@@ -6,7 +6,7 @@ import pandas as pd
 
 from lmm.core.words import p_value, titled
 from lmm.report.tables.table import Column, Table, table
-from lmm.report.text.criticism import text
+from lmm.report.text.criticism import any_group, text
 from lmm.results.study import Results, natural
 
 
@@ -39,7 +39,8 @@ def influence(results: Results) -> Table | None:
     if (status != "ok").any():
         wide["status"] = wide["level"].map(status)
         columns.append(Column("status", "Fit without it", False))
-    note = "reml without each group: change of every estimate in standard errors of the full fit."
+    what = any_group(results.one_of_several)
+    note = f"reml without each {what}: change of every estimate in standard errors of the full fit."
     return table("influence", f"{note} In their units: reml/influence.parquet.", wide, columns)
 
 
@@ -51,17 +52,20 @@ def loo(results: Results) -> Table | None:
     frame = frame.assign(level=frame["level"].astype(str)).sort_values(
         "level", key=lambda column: column.map(natural)
     )
+    about = results.notes["criticism"]["loo"]
+    factor = about.get("group", "")
     columns = [
-        Column("level", results.group, False),
+        Column("level", factor or results.group, False),
         Column("rows", "Rows", decimals=0),
         Column("elpd", "elpd", decimals=2),
         Column("p_loo", "p_loo", decimals=3),
         Column("pareto_k", "Pareto k", decimals=2, coarse=True),
     ]
-    good = results.notes["criticism"]["loo"]["good_k"]
-    note = "Each group predicted from all others: log predictive density (elpd), what knowing the group "
-    note += "adds (p_loo), and "
-    return table("loo", f"{note}Pareto k, reliable up to {good:.2f}.", frame, columns)
+    note = f"Each {any_group(factor)} predicted from all others: log predictive density (elpd), what knowing the "
+    note += (
+        f"{'level' if factor else 'group'} adds (p_loo), and Pareto k, reliable up to {about['good_k']:.2f}."
+    )
+    return table("loo", note, frame, columns)
 
 
 def predictive(results: Results) -> Table | None:

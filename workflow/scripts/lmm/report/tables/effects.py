@@ -9,6 +9,7 @@ import pandas as pd
 from lmm.core import engines
 from lmm.core.words import estimated, fixed, given, label, listed, p_value, places
 from lmm.inference.effects import FIRST, LAST
+from lmm.model.formula import unweighted
 from lmm.report.interest import bare, compared, degrees
 from lmm.report.tables.paper import Block, Paper, Part, caption, together
 from lmm.results.labels import factors
@@ -140,7 +141,10 @@ def models(results: Results) -> Paper | None:
     ]  # fmt: skip
     numbers = [one for one in numbers if one[0] in frame and frame[one[0]].notna().any()]
     rows = tuple(
-        (f"{row['model']}: {row['formula']}", *(fixed(row[name], decimals) for name, _, decimals in numbers))
+        (
+            f"{row['model']}: {unweighted(row['formula'])}",
+            *(fixed(row[name], decimals) for name, _, decimals in numbers),
+        )
         for row in frame.to_dict("records")
     )
     odd = frame[frame["status"] != "ok"]

@@ -9,12 +9,23 @@ from lmm.results.study import Results
 NAMED = 5  # groups named at most in one sentence
 
 
-def _named(levels: list[str]) -> str:
-    """`group 3`, `groups 3, 5 and 12 others`."""
+def one_group(level: str, factor: str) -> str:
+    """`group 3`; of one of several factors: `level 3 of item`."""
+    return f"level {level} of {factor}" if factor else f"group {level}"
+
+
+def named(levels: list[str], factor: str = "") -> str:
+    """`group 3`, `groups 3, 5 and 12 others`; of one of several factors: `levels 3 and 5 of item`."""
     shown = [str(level) for level in levels[:NAMED]]
     if len(levels) > NAMED:
         shown.append(f"{len(levels) - NAMED:,} others")
-    return f"{'group' if len(levels) == 1 else 'groups'} {listed(shown)}"
+    word = ("level" if factor else "group") + "s" * (len(levels) > 1)
+    return f"{word} {listed(shown)}" + (f" of {factor}" if factor else "")
+
+
+def any_group(factor: str) -> str:
+    """`group`; of one of several factors: `level of item`."""
+    return f"level of {factor}" if factor else "group"
 
 
 def strongest(results: Results, term: str) -> dict | None:
@@ -26,18 +37,19 @@ def strongest(results: Results, term: str) -> dict | None:
     return None if mine.empty else mine.loc[mine["change"].abs().idxmax()].to_dict()
 
 
-def moved(found: dict) -> str:
+def moved(found: dict, factor: str = "") -> str:
     """`leaving out group 24 would lower the sd of x from 0.90 to 0.86, 0.5 of its standard error`."""
     before, after = found["estimate_without"] - found["change"], found["estimate_without"]
+    term = f"{found['term']}|{factor}" if factor and found["term_group"] == factor else found["term"]
     shared = max(3, int(np.ceil(-np.log10(max(abs(after - before) / max(abs(before), 1e-300), 1e-9)))) + 1)
     digits = min(shared, 6)
     share = found["standardised"]
-    said = f"leaving out group {found['level']} would {'lower' if after < before else 'raise'} "
+    said = f"leaving out {one_group(found['level'], factor)} would {'lower' if after < before else 'raise'} "
     ends = [number(value, digits) for value in (before, after)]
     if found["term"].startswith("cor__"):  # a correlation near 0 has no significant digits to speak of
         places = int(np.clip(np.ceil(-np.log10(max(abs(after - before), 1e-9))) + 1, 3, 6))
         ends = [fixed(value, places) for value in (before, after)]
-    said += f"{spoken(found['term'])} from {ends[0]} to {ends[1]}"
+    said += f"{spoken(term)} from {ends[0]} to {ends[1]}"
     return said + (f", {number(abs(share), 2)} of its standard error" if np.isfinite(share) else "")
 
 
@@ -47,29 +59,31 @@ def influence(results: Results) -> list[str]:
     if about is None:
         return []
     if table is None or table.empty:
-        return [f"Influence of each group is left out: {about['left_out']}."]
+        return [f"Influence of each {any_group(results.one_of_several)} is left out: {about['left_out']}."]
+    factor = results.one_of_several
     terms = [term for term in dict.fromkeys(table["term"]) if term.startswith("sd__")]
     found = [one for one in (strongest(results, term) for term in terms) if one]
     said = [
-        f"{capital(moved(one))}{', more than without any other' * (k == 0)}." for k, one in enumerate(found)
+        f"{capital(moved(one, factor))}{', more than without any other' * (k == 0)}."
+        for k, one in enumerate(found)
     ]
     large = table[table["standardised"].abs() > 1.0]
     known = table.groupby("term", sort=False)["standardised"].count()
     unknown = listed([spoken(term) for term in known.index[known == 0]])
     if large.empty and known.any():
         but = f" ({unknown} aside, without one)" if unknown else ""
-        said.append(f"No single group moves an estimate by more than its standard error{but}.")
+        said.append(f"No single {any_group(factor)} moves an estimate by more than its standard error{but}.")
     elif large.empty:
         said.append("No estimate has a standard error to judge the changes by.")
     else:
         levels = list(dict.fromkeys(large.sort_values("standardised", key=np.abs, ascending=False)["level"]))
         said.append(
-            f"{capital(_named(levels))} {'moves' if len(levels) == 1 else 'move'} an estimate by more than its "
-            "standard error: look at the data there."
+            f"{capital(named(levels, factor))} {'moves' if len(levels) == 1 else 'move'} an estimate by more than "
+            "its standard error: look at the data there."
         )
     gone = table.loc[table["status"] == "not estimable", "level"].unique()
     if len(gone):
-        said.append(f"Without {_named(list(gone))} a fixed effect could not be estimated at all.")
+        said.append(f"Without {named(list(gone), factor)} a fixed effect could not be estimated at all.")
     if about["left_out"]:
         said.append(f"{capital(about['left_out'])}.")
     return said
@@ -86,17 +100,18 @@ def loo(results: Results) -> list[str]:
     if not about:
         why = left_out(results, "loo")
         return [f"Cross-validation by group is left out: {why}."] if why else []
+    factor = about.get("group", "")
     said = (
-        f"Predicting every group from all others, the model reaches an expected log predictive density of "
-        f"{fixed(about['elpd'], 0 if about['se'] >= 10 else 1)} ± {number(about['se'], 2)} "
-        f"(leave-one-group-out by PSIS; {number(about['p_loo'], 2)} effective parameters)."
+        f"Predicting every {any_group(factor)} from all others, the model reaches an expected log predictive density "
+        f"of {fixed(about['elpd'], 0 if about['se'] >= 10 else 1)} ± {number(about['se'], 2)} "
+        f"(leave-one-{'level' if factor else 'group'}-out by PSIS; {number(about['p_loo'], 2)} effective parameters)."
     )
     high = about["high"]
     if not high:
         return [said, f"It is reliable: the largest Pareto k is {number(about['largest_k'], 2)}."]
     return [
         said,
-        f"Pareto k exceeds {number(about['good_k'], 2)} for {_named(high)}: without "
+        f"Pareto k exceeds {number(about['good_k'], 2)} for {named(high, factor)}: without "
         f"{'it' if len(high) == 1 else 'them'} the posterior would "
         "be another, so the density there is unreliable, probably too high.",
     ]
@@ -199,11 +214,13 @@ TEXTS = {
 
 def text(statistic: str) -> str:
     """What a statistic is, in words."""
+    statistic, _, factor = statistic.partition("|")
     name, _, column = statistic.partition(":")
+    by = f", {factor}" if factor else ""
     if column:
         kind = {
             "sd_slopes": "sd of the groups' own slopes",
             "cor_mean_slope": "correlation of means and slopes",
         }
-        return f"{kind[name]} of {column}"
-    return TEXTS[name]
+        return f"{kind[name]} of {column}{by}"
+    return TEXTS[name] + by

@@ -312,8 +312,9 @@ def bayes(results: Results) -> list[str]:
     table = fit.parameters
     if "ess_bulk" in table and table["ess_bulk"].notna().any():
         least = table.loc[table["ess_bulk"].idxmin()]
+        name = spoken(results.name_of(least["group"], least["term"]))
         said.append(
-            f"The parameter with the fewest effective draws, {spoken(least['term'])}, has "
+            f"The parameter with the fewest effective draws, {name}, has "
             f"{number(least['ess_bulk'], 4)}; its mean is "
             f"known to ± {number(least['mcse_mean'], 2)} (Monte Carlo standard error)."
         )
