@@ -440,6 +440,8 @@ def test_the_residual_sds_limits_do_not_depend_on_where_a_predictors_zero_is():
 
 def test_a_limit_that_is_not_found_is_said_in_words():
     assert not_found("sd__x", [np.float64(np.nan), 3.0]) == (
-        "the profile of sd__x: no finite lower limit could be found"
+        "the profile of sd__x has no finite lower limit that could be found"
     )
-    assert not_found("sd__x", [np.nan, np.inf]).endswith("no finite lower and no upper limit could be found")
+    assert not_found("sd__x", [np.nan, np.inf]).endswith(
+        "no finite lower and no upper limit that could be found"
+    )

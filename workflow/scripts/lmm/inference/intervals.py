@@ -181,4 +181,4 @@ def not_found(what: str, ends: Sequence[float]) -> str:
     str
     """
     sides = [side for side, end in zip(("lower", "upper"), ends, strict=True) if not np.isfinite(end)]
-    return f"the profile of {what}: no finite {' and no '.join(sides)} limit could be found"
+    return f"the profile of {what} has no finite {' and no '.join(sides)} limit that could be found"
