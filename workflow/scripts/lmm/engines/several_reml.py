@@ -145,7 +145,7 @@ def fit(
     best = optimum(problem, not ml)
     clock.append(time.perf_counter())
     derivatives, keys = by_factors(problem, best), names(problem)
-    lost = unidentified(derivatives, problem.structures, problem.groups)
+    lost = unidentified(derivatives, problem.structures, problem.groups) if best.exact else []
     errors = standard_errors(problem, best) if not lost else np.full(len(keys), np.nan)
     estimates = values(problem, best.roots, best.sigma)
     warnings: list[str] = []
