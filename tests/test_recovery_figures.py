@@ -190,7 +190,7 @@ def test_words_of_bias_and_failures(single, grid):
     row = pd.Series({"estimate": -0.09, "mcse": 0.01, "measure": "relative_bias"})
     assert report_recovery_text._bias(row) == "−9.0\u00a0% ± 1.0\u00a0%"
     row["measure"] = "bias"
-    assert report_recovery_text._bias(row) == "−0.09 ± 0.01"
+    assert report_recovery_text._bias(row) == "−0.0900 ± 0.010"
     said = report_recovery_text.failures(recovered.read("grid", SETTINGS, grid))
     counts = pd.read_csv(grid["failures"])
     bad = counts.loc[(counts["engine"] == "pymc") & (counts["status"] == "gate-failed"), "count"].sum()
