@@ -2,7 +2,8 @@
 
     make mutate                                         # 60 mutants, seed 1
     make mutate ARGS="--seed 2 --number 20"
-    make mutate ARGS="--only likelihood --list"         # what would be changed, without a test
+    make mutate ARGS="--only likelihood --tests tests/test_likelihood.py"
+    make mutate ARGS="--only likelihood inference --list"    # what would be changed, without a test
 
 A mutant is the library with one change: a comparison turned round, another constant, another arithmetic operator, or
 a term left out. It runs in a copy of the project, by the tests that run the changed function, the fastest first: one
@@ -309,10 +310,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--number", type=int, default=60)
-    parser.add_argument("--only", default="", help="modules whose path contains this")
+    parser.add_argument("--only", nargs="*", default=[""], help="modules whose path contains one of these")
+    parser.add_argument("--tests", nargs="*", help="test files to choose tests from")
     parser.add_argument("--list", action="store_true", help="show the sample and end")
     options = parser.parse_args()
-    modules = [path for path in numerical_modules(ROOT) if options.only in str(path)]
+    modules = [path for path in numerical_modules(ROOT) if any(part in str(path) for part in options.only)]
     every = [mutant for module in modules for mutant in mutants_of(module, ROOT)]
     sample = random.Random(options.seed).sample(every, min(options.number, len(every)))
     print(f"{len(sample)} of {len(every)} mutants of {len(modules)} modules, seed {options.seed}", flush=True)
@@ -326,7 +328,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         place, survived = copy_of(ROOT, Path(folder).resolve() / "copy"), 0
         begun = time.perf_counter()
-        coverage = recorded(files_of(place), place)
+        coverage = recorded(options.tests or files_of(place), place)
         seconds = time.perf_counter() - begun
         print(f"{len(coverage.tests)} tests of the unchanged library in {seconds:.0f} s", flush=True)
         for number, mutant in enumerate(sample, 1):

@@ -75,7 +75,7 @@ def replicate(moments: Moments) -> None:
     total = compact.packed(moments.gram, moments.total, model.combine_x, model.combine_z, lanes)
     compact.least_squares(total, rows, model.x_map, np.empty(5))
     compact.reml(
-        np.array(structure.blocks), structure.rows, structure.cols, pairs, lanes, total, rows,
+        np.array(structure.blocks), structure.rows, structure.cols, pairs, np.eye(2), lanes, total, rows,
         model.x_map, model.z_map, model.y_scale, model.ml, np.empty(14),
     )  # fmt: skip
 
