@@ -37,7 +37,7 @@ test: .venv/stamp
 thorough: .venv/stamp
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "(long or hypothesis) and not faults" --hypothesis-profile default $(ARGS)
 
-# Share of a random sample of errors in the numerical code that the tests notice; takes an hour or two.
+# Share of a random sample of errors in the numerical code that the tests notice.
 mutate: .venv/stamp
 	@$(BIN)/python tests/mutate.py $(ARGS)
 

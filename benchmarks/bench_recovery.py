@@ -1,6 +1,7 @@
 """A recovery study of the coffee design: a thousand replicates with three engines, from nothing to the report."""
 
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import rivals_found
 import stan_fits
 import yaml
 from datasets import COFFEE, generate
-from harness import Options, Row, row_of, skipped
+from harness import HERE, Options, Row, environment, row_of, skipped
 from watched import Watched, clone, empty, watch
 
 TITLE = "Recovery: 1000 replicates of the coffee design, OLS, reml with profile intervals and PyMC"
@@ -18,6 +19,10 @@ SETTING = stan_fits.Setting(chains=2, warmup=500, draws=1000)
 MINUTES_3, GB_2 = 180, 2000
 # milliseconds a replicate
 LIMITS = {"pymc": 80, "reml": 15}
+SAMPLERS = {"importance": 15, "nuts": 60}
+AGREE = 4  # Monte Carlo errors
+# data sets of each that simulates and tests the coffee design
+RIVALS = {"mcpower": 2000, "simr": 20}
 STAN_REPLICATES = 5
 SNAKEMAKE = str(Path(sys.executable).with_name("snakemake"))
 
@@ -68,6 +73,8 @@ def measure(options: Options) -> Iterator[Row]:
     limit = None if options.smoke else 15
     yield row_of("Snakemake's own share", shares, "%", at_most=limit, note=note)
     yield from by_engine(project)
+    yield from by_sampler(options)
+    yield from against_power(options)
     if not options.smoke:
         yield from against_stan(options, some, row_of("", seconds).value)
     if options.large:
@@ -101,6 +108,46 @@ def by_engine(project: Path) -> Iterator[Row]:
         note = f"range: 5 to 95 %; mean with compilation {mean:.1f} ms; {usable:.1%} usable"
         limit = LIMITS.get(engine)
         yield Row(f"{engine}, a replicate", median, "ms", low, high, number, at_most=limit, note=note)
+
+
+def measured(script: str, *counts: int) -> dict:
+    """What a script of this folder printed."""
+    command = [sys.executable, str(HERE / script), *map(str, counts)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
+    return json.loads(done.stdout)
+
+
+def by_sampler(options: Options) -> Iterator[Row]:
+    """PyMC by importance sampling and by NUTS on the same data sets."""
+    number = 3 if options.smoke else 200
+    found = measured("fit_samplers.py", number)
+    for sampler, limit in SAMPLERS.items():
+        own = found[sampler]
+        note = (
+            f"smallest bulk ESS {own['ess']:.0f}; not ok: {own['not_ok']}; by NUTS instead: {own['replaced']}"
+        )
+        what = f"pymc by {sampler}, a replicate, CPU time"
+        yield Row(
+            what, own["milliseconds"], "ms", n=number, at_most=None if options.smoke else limit, note=note
+        )
+    note = f"of {found['compared']:,} pairs of posterior means"
+    yield Row("largest difference of the two in Monte Carlo errors", found["apart"], at_most=AGREE, note=note)
+
+
+def against_power(options: Options) -> Iterator[Row]:
+    """The compiled path beside programs that simulate and test the same design for its power."""
+    for source, own in measured("fit_replicates.py", 100 if options.smoke else 5000, 2).items():
+        yield Row(
+            f"simulated as {source}, ols and reml, compiled: a replicate, CPU", own["milliseconds"], "ms"
+        )
+    for name, number in RIVALS.items():
+        what = f"{name}, a replicate, CPU"
+        took = rivals_found.per_data_set(options, name, 10 if options.smoke else number)
+        note = (
+            "intraclass correlation 0.9, its largest, instead of 0.99; one fit" if name == "mcpower" else ""
+        )
+        yield skipped(what, "not installed") if took is None else Row(what, took, "ms", n=number, note=note)
+    yield skipped("mixpower, a replicate, CPU", "neither on PyPI nor in Debian")
 
 
 def against_stan(options: Options, replicates: int, ours: float) -> Iterator[Row]:

@@ -9,7 +9,7 @@ from harness import HERE, Options, Worker, environment
 ASK = """
 import importlib.metadata as m, json
 out = {}
-for name in ("mixedlm-rs", "pystan", "httpstan", "glmm", "mixedlm"):
+for name in ("mixedlm-rs", "pystan", "httpstan", "glmm", "mixedlm", "mcpower"):
     try: out[name] = m.version(name)
     except m.PackageNotFoundError: pass
 print(json.dumps(out))
@@ -26,15 +26,17 @@ def _ask(command: list[str]) -> str:
 
 def versions(options: Options) -> dict[str, str]:
     """Version of each competitor, or `not installed`."""
-    out = {"R": "not installed", "lme4": "not installed", "rstan": "not installed"}
+    packages = ("lme4", "rstan", "simr")
+    out = dict.fromkeys(("R", *packages), "not installed")
     if shutil.which("Rscript"):
         out["R"] = _ask(["Rscript", "-e", "cat(as.character(getRversion()))"])
-        for name in ("lme4", "rstan"):
+        for name in packages:
             found = _ask(["Rscript", "-e", f"cat(as.character(packageVersion('{name}')))"])
             out[name] = found or "not installed"
     here = json.loads(_ask([options.rivals, "-c", ASK]) or "{}") if options.rivals else {}
     return out | {
-        name: here.get(name, "not installed") for name in ("mixedlm-rs", "pystan", "glmm", "mixedlm")
+        name: here.get(name, "not installed")
+        for name in ("mixedlm-rs", "pystan", "glmm", "mixedlm", "mcpower")
     }
 
 
@@ -60,6 +62,14 @@ def mixedlm_rs(options: Options) -> Worker | None:
     if not has(options, "mixedlm-rs"):
         return None
     return Worker("mixedlm-rs", [options.rivals, str(HERE / "rivals" / "fit_mixedlm_rs.py")])
+
+
+def per_data_set(options: Options, name: str, number: int) -> float | None:
+    """Milliseconds of CPU per simulated and tested data set of the coffee design by `mcpower` or `simr`."""
+    script = str(HERE / "rivals" / {"mcpower": "fit_mcpower.py", "simr": "fit_simr.R"}[name])
+    command = [options.rivals, script] if name == "mcpower" else ["Rscript", "--vanilla", script]
+    said = _ask([*command, str(number)]) if has(options, name) else ""
+    return float(said) if said else None
 
 
 def stan(options: Options, name: str) -> list[str] | None:

@@ -17,8 +17,9 @@ import xarray as xr
 
 from lmm.comparison import engines as comparison
 from lmm.comparison import no_pooling
+from lmm.core.columns import RANEF
 from lmm.core.store import write_json, write_table
-from lmm.core.tidy import PARAMETERS, RANEF, Fit
+from lmm.core.tidy import PARAMETERS, Fit
 from lmm.criticism import influence, several_influence, stage
 from lmm.data.levels import encode
 from lmm.data.rows import rows_of

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from lmm.comparison import engines
+from lmm.core.columns import RANEF
 from lmm.core.store import read_table, write_table
-from lmm.core.tidy import PARAMETERS, RANEF, Diagnostics, Fit
+from lmm.core.tidy import PARAMETERS, Diagnostics, Fit
 
 TRUTH = {
     "fixed": {"Intercept": 3.0},

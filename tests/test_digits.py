@@ -327,22 +327,39 @@ def test_a_response_that_groups_and_predictors_determine_is_refused(formula, noi
     assert "; expected a response that varies within groups" in str(error.value)
 
 
-@pytest.mark.parametrize("levels", [(10, 10), (40, 12), (12, 40)])
-def test_crossed_factors_that_differ_a_thousandfold_are_the_closed_form(levels):
-    """Balanced two-way analysis of variance, one row per cell."""
+def crossed(levels: tuple[int, int], ratio: float) -> tuple[pd.DataFrame, np.ndarray, float]:
+    """Rows of a balanced crossed design, one per cell, and REML's sd's and sigma by analysis of variance."""
     rng = np.random.default_rng(3)
     a, b = levels
-    cells = 1e3 * (rng.normal(size=(a, 1)) + rng.normal(size=(1, b))) + rng.normal(size=(a, b))
+    cells = ratio * (rng.normal(size=(a, 1)) + rng.normal(size=(1, b))) + rng.normal(size=(a, b))
     names = [f"{k:02d}" for k in range(40)]
     frame = pd.DataFrame({"g": np.repeat(names[:a], b), "h": np.tile(names[:b], a), "y": cells.ravel()})
-    model = model_of(frame, "y ~ 1 + (1 | g) + (1 | h)")
-    fit, _, best = several_reml.fit(model.moments, model.terms.fixed, model.blocks, profile=False)
-    assert fit.diagnostics.status == "ok", fit.diagnostics.message
     y = cells.astype(np.longdouble)
     rows, columns = y.mean(axis=1, keepdims=True), y.mean(axis=0, keepdims=True)
     within = ((y - rows - columns + y.mean()) ** 2).sum() / ((a - 1) * (b - 1))
-    sds = [np.sqrt(rows.var(ddof=1) - within / b), np.sqrt(columns.var(ddof=1) - within / a)]
-    assert best.sigma == pytest.approx(float(np.sqrt(within)), rel=1e-6)
-    # sums of squares 1e6 times as large as what is left give the criterion a noise of about 1e-8, and it rises by
-    # some J times the square of an sd's relative error
-    assert [float(root[0, 0]) for root in best.roots] == pytest.approx([float(sd) for sd in sds], rel=1e-5)
+    sds = np.sqrt([rows.var(ddof=1) - within / b, columns.var(ddof=1) - within / a]).astype(float)
+    return frame, sds, float(np.sqrt(within))
+
+
+def fit_crossed(frame: pd.DataFrame):
+    model = model_of(frame, "y ~ 1 + (1 | g) + (1 | h)")
+    fit, _, best = several_reml.fit(model.moments, model.terms.fixed, model.blocks, profile=False)
+    return fit.diagnostics, np.array([float(root[0, 0]) for root in best.roots]), best.sigma
+
+
+# sums of squares lose twice the digits of the ratio, and an sd has up to 30 times that error
+@pytest.mark.parametrize(("ratio", "close"), [(1e2, 1e-9), (1e3, 2e-8), (1e4, 2e-6), (2e4, 2e-5)])
+@pytest.mark.parametrize("levels", [(10, 10), (40, 12), (12, 40)])
+def test_crossed_factors_that_differ_by_far_more_than_rows_are_the_closed_form(levels, ratio, close):
+    frame, sds, sigma = crossed(levels, ratio)
+    about, found, own = fit_crossed(frame)
+    assert about.status == "ok", about.message
+    assert own == pytest.approx(sigma, rel=close)
+    np.testing.assert_allclose(found, sds, rtol=close)
+
+
+@pytest.mark.parametrize("ratio", [1e6, 1e7, 1e8])
+def test_crossed_factors_without_digits_are_not_converged(ratio):
+    about, _, _ = fit_crossed(crossed((10, 10), ratio)[0])
+    assert about.status == "non-converged"
+    assert "rounding" in about.message

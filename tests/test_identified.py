@@ -281,5 +281,35 @@ def test_few_groups_and_slopes_of_groups_are_remarked():
     (said,) = estimable.remarks(moments, design.terms)
     assert said.startswith("level: constant within groups of 'g'")
     moments, design = moments_of("y ~ x + (x | g) + (1 | f)", table())
-    (said,) = estimable.remarks(moments, design.terms)
+    said = estimable.remarks(moments, design.terms)[0]
     assert said.startswith("3 groups of 'f'")
+
+
+@pytest.mark.parametrize(
+    ("labels", "remarked"),
+    [
+        ("in all", True),  # every batch has casks a, b and c
+        ("in most", True),  # batches have two or three
+        ("long", False),  # items of an experiment: i01, i02, i03
+        ("nested", False),  # a label occurs in one batch
+    ],
+)
+def test_labels_that_begin_anew_are_remarked(labels, remarked):
+    batch, cask = (part.ravel() for part in np.meshgrid(np.arange(10), np.arange(3)))
+    if labels == "in most":
+        kept = (cask < 2) | (batch % 2 == 0)
+        batch, cask = batch[kept], cask[kept]
+    batch, cask = np.repeat(batch, 2), np.repeat(cask, 2)
+    name = {"long": "i0{}", "nested": "{}x{}"}.get(labels, "{}")
+    frame = pd.DataFrame(
+        {
+            "y": np.random.default_rng(1).normal(size=len(batch)),
+            "batch": [f"b{k}" for k in batch],
+            "cask": [name.format("abc"[k], b) for k, b in zip(cask, batch, strict=True)],
+        }
+    )
+    moments, design = moments_of("y ~ 1 + (1 | batch) + (1 | cask)", frame)
+    said = [one for one in estimable.remarks(moments, design.terms) if "labels in" in one]
+    assert bool(said) == remarked
+    if remarked:
+        assert said[0].startswith("cask has 3 labels in 10 levels of batch: is it (1 | batch/cask)?")

@@ -188,6 +188,9 @@ def test_a_replicate_needs_no_compilation():
     moments, terms = problems.moments_of("sleepstudy")
     fitter = bayes.Fitter(settings(draws=500), terms)
     brief = fitter.fit(Task(moments=moments, seed=123, brief=True))
+    auto = bayes.Fitter(settings(draws=500) | {"sampler": "auto"}, terms)
+    same = auto.fit(Task(moments=moments, seed=123, brief=True))
+    assert same.parameters.equals(brief.parameters)
     assert fitter.compiled.sampler is None
     whole, _ = bayes.fit(moments, terms.fixed, terms.blocks, settings(draws=500))
     columns = ["term", "estimate", "std_error", "conf_low", "conf_high"]

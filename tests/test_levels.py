@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lmm.core.columns import Effects, Factor
 from lmm.core.store import read_table
-from lmm.core.tidy import ranef_frame
 from lmm.data import ingest
 from lmm.data.levels import encode, in_order, union
 from lmm.engines import reml
@@ -168,7 +168,9 @@ def test_results_have_the_order_of_the_moments():
 def test_a_table_of_random_effects_keeps_its_groups_together():
     estimate = np.array([[1.0, -1.0], [2.0, -2.0], [10.0, -10.0]])
     drawn = {"ranef": {"Intercept": {"10": 10.5, "1": 1.5}}}
-    table = ranef_frame("g", np.array(["1", "2", "10"]), ("Intercept", "x"), drawn, estimate=estimate)
+    table = Effects(
+        [Factor("g", np.array(["1", "2", "10"]), ("Intercept", "x"), drawn, {"estimate": estimate})]
+    ).frame()
     assert table["level"].tolist() == ["1", "1", "2", "2", "10", "10"]
     assert table["term"].tolist() == ["Intercept", "x"] * 3
     assert table["estimate"].tolist() == [1.0, -1.0, 2.0, -2.0, 10.0, -10.0]

@@ -977,6 +977,8 @@ OTHERS = {
     "new: which group": (proposed(many().drop(columns="g")), "<tmp>/d.csv: cannot tell the grouping factor: x (numbers, 7 distinct values), z (numbers, 7 distinct values) would do equally well; "
                          "expected one choice: add GROUP=x to `make new`, or write the formula by hand, with both as in (1 | x) + (1 | z) (config/README.md)"),
     "new: response": (proposed(many(), response="g", group="g"), "<tmp>/d.csv: RESPONSE=g: is the grouping factor, expected a column of numbers"),
+    "new: a response with units": (proposed(many().assign(y=[f"{k + 0.5} %" for k in range(24)])), "<tmp>/d.csv: column 'y': '0.5 %' in row 1, like the others: a number with a sign, a unit or separators, "
+                                   "expected plain numbers; correct the file, or add RESPONSE=<column> to `make new` if another column is the response"),
     "new: which response": (proposed(many().drop(columns="y")), "<tmp>/d.csv: cannot tell the response: x (numbers, 7 distinct values), z (numbers, 7 distinct values) would do equally well; "
                             "expected one choice: add RESPONSE=x to `make new`, or write the formula by hand (config/README.md)"),
     "new: ragged": (ragged, "<tmp>/d.csv: cannot be read: "),

@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 import mutate
+from mutants import SCRIPTS, mutants_of
 
 SOURCE = '''"""A text of 3 numbers, 1 and 2: they stay."""
 
@@ -34,7 +35,7 @@ def test_every_change_is_made_where_it_is_said(tmp_path):
     module = Path("module.py")
     (tmp_path / module).write_text(SOURCE, encoding="utf-8")
     found = set()
-    for mutant in mutate.mutants_of(module, tmp_path):
+    for mutant in mutants_of(module, tmp_path):
         changed = mutant.source(tmp_path)
         ast.parse(changed)
         before, after = SOURCE.splitlines(), changed.splitlines()
@@ -46,9 +47,47 @@ def test_every_change_is_made_where_it_is_said(tmp_path):
     assert found == CHANGES
 
 
-def test_a_module_is_tested_by_the_files_that_reach_it():
-    files = mutate.test_files_of(mutate.ROOT)
-    assert files["lmm.engines.pymc.loo"][0] == "tests/test_criticism.py"
-    assert "tests/test_reml.py" in files["lmm.inference.newton"]
-    assert files["lmm.likelihood.elimination"][0] == "tests/test_likelihood.py"
-    assert not any("test_workflow" in file for found in files.values() for file in found)
+LIBRARY = """LIMIT = 3
+
+
+@kernel
+def inner(x):
+    return x + 1
+
+
+@kernel
+def outer(x):
+    return inner(x) * 2
+
+
+def used(x):
+    return outer(x) if x < LIMIT else 0
+
+
+def other(x):
+    return x - 1
+"""
+
+
+def test_a_mutant_is_tested_by_the_tests_that_run_it_the_fastest_first(tmp_path):
+    """A kernel and a constant by those that run who mentions them, over any number of steps."""
+    module = SCRIPTS / "lmm/core/made.py"
+    (tmp_path / module).parent.mkdir(parents=True)
+    (tmp_path / module).write_text(LIBRARY)
+    used, other = (
+        mutate.Function(str(tmp_path / module), 1 + LIBRARY[: LIBRARY.index(f"def {name}")].count("\n"))
+        for name in ("used", "other")
+    )
+    tests = {"slow": (2.0, {used, other}), "fast": (1.0, {used}), "none": (0.1, set())}
+    coverage = mutate.Coverage(tmp_path, tests)
+    found = {mutant.start[0]: coverage.of(mutant, tmp_path) for mutant in mutants_of(module, tmp_path)}
+    assert found == {
+        1: ["fast", "slow"], 6: ["fast", "slow"], 11: ["fast", "slow"], used.line + 1: ["fast", "slow"],
+        other.line + 1: ["slow"],
+    }  # fmt: skip
+
+
+def test_files_that_need_more_than_the_library_are_left_out():
+    files = mutate.files_of(mutate.ROOT)
+    assert {"tests/test_reml.py", "tests/test_likelihood.py", "tests/test_criticism.py"} <= set(files)
+    assert not any("workflow" in file for file in files)

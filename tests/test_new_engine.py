@@ -16,7 +16,7 @@ STUDIES = {
     "design": {
         "formula": "y ~ 1 + (1 | g)",
         "simulate": {
-            "groups": [8, 20],
+            "groups": 8,
             "rows_per_group": 5,
             "fixed": {"Intercept": 1},
             "sd": {"Intercept": 1},

@@ -115,6 +115,10 @@ def test_missing_values_are_left_out_knowingly(tmp_path):
          "would do equally well; expected one choice: add GROUP=p to `make new`, or write the formula by hand"),
         (rows().drop(columns="school"), {}, "cannot tell the grouping factor: none of y (numbers, "),
         (rows().rename(columns={"y": "a", "x": "b"}), {}, "cannot tell the response: a (numbers, 60 distinct"),
+        (rows().assign(y=[f"{k + 0.25:.2f} %" for k in range(60)]), {},
+         "column 'y': '0.25 %' in row 1, like the others: a number with a sign, a unit or separators, expected "),
+        (rows().assign(y=[f"{1000 * k + 1000.5:,.1f}" for k in range(60)]), {},
+         "column 'y': '1,000.5' in row 1, like the others: a number with a sign, a unit or separators, expected "),
         (rows(), {"response": "Y"}, "RESPONSE=Y: no such column, expected one of y, x, school"),
         (rows(), {"group": "g"}, "GROUP=g: no such column, expected one of y, x, school"),
         (rows(), {"response": "school", "group": "school"}, "RESPONSE=school: is the grouping factor, expected"),
@@ -127,6 +131,12 @@ def test_where_it_cannot_be_told_it_says_what_to_do(frame, named, said, tmp_path
         proposed(frame, tmp_path, **named)
     assert caught.value.where == str(tmp_path / "d.csv")
     assert caught.value.what.startswith(said)
+
+
+def test_shares_that_come_back_are_categories(tmp_path):
+    found = proposed(rows(dose=[f"{5 * (k % 3)}%" for k in range(60)]), tmp_path)
+    assert "dose" in found.formula
+    assert found.formula.startswith("y ~ ")
 
 
 def test_a_choice_decides(tmp_path):

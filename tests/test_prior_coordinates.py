@@ -278,7 +278,7 @@ def unit_free(chains, shift, scale) -> pd.DataFrame:
     """Parameters and random effects at the mean of the days, in days, with their Monte Carlo errors."""
     problem = chains.problem
     keys = [*(("", t) for t in problem.fixed), *(("Subject", t) for t in problem.structure.terms)]
-    table = parameters_table(chains, keys, None, 0.95).set_index("term")[["estimate", "mcse_mean"]]
+    table = parameters_table(chains, keys, None, 0.95).frame().set_index("term")[["estimate", "mcse_mean"]]
     rows = table.loc[["Days", "sd__Days"]] * scale
     rows = pd.concat([rows, table.loc[["sd__Observation"]]])
     beta = chains.by_chain(chains.fixed.draws)

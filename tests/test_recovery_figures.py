@@ -3,6 +3,7 @@
 import json
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 
 import made_replicates
+from lmm.core.engines import REPLACED
 from lmm.core.store import write_table
 from lmm.recovery.calibration.verdicts import calibrate
 from lmm.recovery.performance import failures, performance
@@ -194,6 +196,23 @@ def test_words_of_bias_and_failures(single, grid):
     assert "MixedLM: all 150 fits ok." in report_recovery_text.failures(
         recovered.read("single", SETTINGS, single)
     )
+
+
+def test_the_sampler_of_replicates_is_named(single):
+    """10 of 150 fits by NUTS in place of importance sampling: counted by design and engine, and said."""
+    replicates = pd.read_parquet(single["replicates"])
+    rows = (replicates["engine"] == "pymc") & (replicates["replicate"] < 10) & (replicates["status"] == "ok")
+    replicates.loc[rows, "message"] = REPLACED
+    counts = failures(replicates)
+    number = replicates.loc[rows, "replicate"].nunique()
+    assert counts.loc[counts["message"] == REPLACED, "count"].tolist() == [number]
+    read = recovered.read("single", SETTINGS, single)
+    own = replace(read, tables=read.tables | {"failures": counts})
+    said = f"and of NUTS in the {number} usable fits of 150 in which it failed a gate."
+    assert said in report_recovery_text.sampler(own, "pymc")
+    assert "passed its gates in every usable fit" in report_recovery_text.sampler(read, "pymc")
+    settings = {"configuration": {"engines": {"pymc": {"sampler": "nuts"}}}}
+    assert report_recovery_text.sampler(replace(read, settings=settings), "pymc").endswith("those of NUTS.")
 
 
 def test_cards_judge_beyond_monte_carlo_error(grid, single):

@@ -1,6 +1,7 @@
 """REML from moments: published optima, the traps of docs/statistics.md, section 3, profile intervals."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import optimize, stats
 
@@ -9,14 +10,17 @@ from lmm.engines import reml
 from lmm.inference import intervals
 from lmm.inference import optimum as optimum_module
 from lmm.inference import profile as profile_module
-from lmm.inference.intervals import profile_intervals, standard_errors
+from lmm.inference.intervals import not_found, profile_intervals, standard_errors
 from lmm.inference.newton import NONE, newton
 from lmm.inference.optimum import fill, optimum
 from lmm.inference.profile import INNER
 from lmm.likelihood.marginal import log_density, pack_problem
 from lmm.likelihood.problem import problem_of
+from lmm.model.design import build
+from lmm.model.formula import parse
 from lmm.model.terms import Terms
 from lmm.moments.accumulate import compute
+from lmm.moments.stage import of_rows
 
 
 def study_problem(name, **changes):
@@ -415,3 +419,29 @@ def test_the_correlation_with_an_effect_of_no_variance_is_undefined():
     assert (best.root == 0.0).all()
     assert np.isnan(cor["estimate"])
     assert cor[["conf_low", "conf_high"]].tolist() == [-1.0, 1.0]
+
+
+def test_the_residual_sds_limits_do_not_depend_on_where_a_predictors_zero_is():
+    """A correlation of -1 in one and in the other; steps of 1e-6 about 2008 are known to 2e-7 of a step."""
+    rng = np.random.default_rng(0)
+    group, x = np.repeat(np.arange(20), 6), np.tile(np.arange(6.0), 20)
+    y = 5 + 0.5 * x + rng.normal(size=20)[group] + rng.normal(size=120)
+    found = []
+    for values in (x, 2008 + 1e-6 * x):
+        rows = pd.DataFrame({"y": y, "x": values, "id": group.astype(str)})
+        design = build(parse("y ~ x + (x | id)"), rows)
+        fit, best = reml.fit(of_rows(design, rows), design.terms.fixed, design.terms.blocks)
+        assert best.singular
+        found.append(fit.parameters.set_index("term").loc["sd__Observation"])
+        assert np.isfinite(found[-1][["conf_low", "conf_high"]].astype(float)).all()
+    for column in ("estimate", "conf_low", "conf_high"):
+        assert found[1][column] == pytest.approx(found[0][column], rel=1e-5)
+
+
+def test_a_limit_that_is_not_found_is_said_in_words():
+    assert not_found("sd__x", [np.float64(np.nan), 3.0]) == (
+        "the profile of sd__x has no finite lower limit that could be found"
+    )
+    assert not_found("sd__x", [np.nan, np.inf]).endswith(
+        "no finite lower and no upper limit that could be found"
+    )

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from lmm.comparison.effects import of_likelihood
-from lmm.core.tidy import PARAMETERS, RANEF
+from lmm.core.columns import RANEF
+from lmm.core.tidy import PARAMETERS
 from lmm.data.rows import rows_of
 from lmm.engines import mixedlm, several_reml
 from lmm.engines.base import Task

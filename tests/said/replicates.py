@@ -119,6 +119,28 @@ def _(s, m):
     assert float(m[2]) == 100 * s.conf_level
 
 
+@checks(
+    rf"({E})'s draws are those of (?:(NUTS)\.|importance sampling, which passed its gates in every usable fit\.)"
+)
+def _(s, m):
+    configured = (s.settings.get("configuration") or {}).get("engines", {})
+    assert (configured.get(ENGINE[m[1]], {}).get("sampler") == "nuts") == bool(m[2])
+    said = s.tables["failures"]["message"].fillna("")
+    assert not said.str.startswith("importance sampling failed a gate").any()
+
+
+@checks(
+    rf"({E})'s draws are those of importance sampling, and of NUTS in the ({N}) usable fits? of ({N}) in which it "
+    r"failed a gate\."
+)
+def _(s, m):
+    rows = of(s.tables["failures"], engine=ENGINE[m[1]])
+    replaced = rows[rows["message"].str.startswith("importance sampling failed a gate", na=False)]
+    assert set(replaced["status"]) == {"ok"}
+    agree(m[2], replaced["count"].sum())
+    agree(m[3], rows["count"].sum())
+
+
 # ---- answers
 
 BIAS = (

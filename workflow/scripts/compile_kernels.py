@@ -9,6 +9,8 @@ from lmm.config.engines import Pymc
 from lmm.criticism import stage
 from lmm.engines import reml
 from lmm.engines.pymc import fit
+from lmm.engines.pymc.model import Setting
+from lmm.engines.pymc.several_fit import several_of
 from lmm.inference import compact
 from lmm.inference.several_optimum import optimum
 from lmm.likelihood.problem import layout
@@ -73,13 +75,13 @@ def replicate(moments: Moments) -> None:
     total = compact.packed(moments.gram, moments.total, model.combine_x, model.combine_z, lanes)
     compact.least_squares(total, rows, model.x_map, np.empty(5))
     compact.reml(
-        np.array(structure.blocks), structure.rows, structure.cols, pairs, lanes, total, rows,
+        np.array(structure.blocks), structure.rows, structure.cols, pairs, np.eye(2), lanes, total, rows,
         model.x_map, model.z_map, model.y_scale, model.ml, np.empty(14),
     )  # fmt: skip
 
 
 def several_factors_and_bayes() -> None:
-    """By both ways to eliminate what is left of the factors, then by PyMC."""
+    """By both ways to eliminate what is left of the factors and by importance sampling, then by PyMC."""
     y, W, _, moments = grouped()
     again = [np.arange(40) % 5, np.arange(40) // 10]
     several = Terms(NAMES, tuple(Grouping((g,), (NAMES,)) for g in "gh"), NAMES)
@@ -87,6 +89,8 @@ def several_factors_and_bayes() -> None:
     crossed = compute_several(several, y, W, again, levels, moments.basis)
     for sparse in (False, True):
         optimum(build(crossed, NAMES, [grouping.blocks for grouping in several.groupings], sparse))
+    options = Pymc(draws=100).plain()
+    several_of(crossed, several, options["priors"]).by_importance(Setting.of(options)).draw_ranef()
     bayes()
 
 

@@ -70,8 +70,8 @@ class Pymc(Override):
     sampler: Literal["auto", "nuts", "importance", "full"] = "auto"
     """Of the variance parameters, everything else integrated out and drawn exactly afterwards. nuts: the No-U-Turn
     sampler; importance: weighted independent draws around the mode, and nuts where they fail a gate; auto: nuts for
-    one grouping factor and fewer than 100 fixed effects, else importance. full: nuts, random effects sampled too, an
-    oracle."""
+    one grouping factor and fewer than 100 fixed effects, else and for replicates importance. full: nuts, random
+    effects sampled too, an oracle."""
     model: Literal["marginal", "full"] = "marginal"
     """full: the same as `sampler: full`."""
     chains: int = Field(4, ge=2, le=64)

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from lmm.core.columns import Table
 from lmm.core.store import read_json, read_table, write_json, write_table
 
 PARAMETERS = [
@@ -18,7 +18,6 @@ PARAMETERS = [
     "conf_low", "conf_high", "truth",
 ]  # fmt: skip
 DRAWS = ["median", "sd", "mad", "q5", "q95", "rhat", "ess_bulk", "ess_tail", "mcse_mean"]
-RANEF = ["group", "level", "term", "estimate", "std_error", "cond_sd", "conf_low", "conf_high", "truth"]
 CORRELATIONS = "correlation matrix"  # of a factor's random effects: what a prior of correlations is of
 RESIDUAL = "sd__Observation"
 OWN_ROWS = 100_000  # up to this many rows of a study get fitted values; beyond it those of `predict` alone
@@ -145,56 +144,6 @@ def realised_of(truth: Mapping[str, Any] | None, group: str, term: str) -> float
     return np.nan if value is None else float(value)
 
 
-def ranef_frame(
-    group: str,
-    levels: Sequence[str] | np.ndarray,
-    random: tuple[str, ...],
-    truth: dict[str, Any] | None,
-    **columns: Any,
-) -> pd.DataFrame:
-    """Tidy random effects, group by group in the order of `levels`, from (J, q) arrays.
-
-    Parameters
-    ----------
-    group : str
-        Name of the grouping factor.
-    levels : (J,) array of str
-        Names of the groups.
-    random : tuple of str
-        The q terms of the random effects.
-    truth : dict or None
-        truth.json's content.
-    **columns : (J, q) arrays or numbers
-        Columns of the table, or one value for all rows.
-
-    Returns
-    -------
-    DataFrame
-        Columns `RANEF`, then the others; J q rows.
-    """
-    count, q = len(levels), len(random)
-    names = pd.array(np.asarray(levels), dtype="str")
-    drawn = (truth or {}).get("ranef", {})
-    realised: Any = np.nan
-    if group in drawn and group not in random:  # by factor, where there are several
-        drawn = drawn[group]
-    if drawn:
-        known = [pd.Series(drawn.get(term, {}), dtype=float).reindex(names) for term in random]
-        realised = np.column_stack(known).ravel()
-    # columns of text are taken from their few values, not made from an object a row
-    table = pd.DataFrame(
-        {
-            "group": pd.array([group], dtype="str").take(np.zeros(count * q, dtype=int)),
-            "level": names.repeat(q),
-            "term": pd.array(random, dtype="str").take(np.tile(np.arange(q), count)),
-            **{name: np.ravel(value) if np.ndim(value) else value for name, value in columns.items()},
-            "truth": realised,
-        }
-    )
-    extra = [name for name in table if name not in RANEF]
-    return table.reindex(columns=[*RANEF, *extra])
-
-
 def rank_deficient(dropped: Sequence[str]) -> str:
     """The sentence that says which fixed effects were dropped."""
     if len(dropped) == 1:
@@ -311,16 +260,21 @@ class Fit:
     ----------
     engine : str
     parameters : DataFrame
-        Columns `PARAMETERS`, for a Bayesian engine `DRAWS` beside them.
+        Columns `PARAMETERS`, for a Bayesian engine `DRAWS` beside them. May be set as `Columns`.
     ranef : DataFrame or None
-        Columns `RANEF` (a Bayesian engine adds mcse_mean and ess_bulk); None for an engine without random effects.
+        Columns `columns.RANEF` (a Bayesian engine adds mcse_mean and ess_bulk); None for an engine without random
+        effects. May be set as `Effects`.
     diagnostics : Diagnostics
     """
 
     engine: str
-    parameters: pd.DataFrame
-    ranef: pd.DataFrame | None
+    parameters: Any
+    ranef: Any
     diagnostics: Diagnostics
+
+    def as_made(self, name: str) -> Any:
+        """`parameters` or `ranef` as they were set, columns or DataFrame."""
+        return self.__dict__[name]
 
     @property
     def fixed(self) -> dict[str, float]:
@@ -372,3 +326,6 @@ class Fit:
         """
         about = Diagnostics.from_plain(read_json(diagnostics))
         return cls(about.engine, read_table(parameters), read_table(ranef) if ranef else None, about)
+
+
+Fit.parameters, Fit.ranef = Table("parameters"), Table("ranef")

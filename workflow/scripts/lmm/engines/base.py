@@ -63,8 +63,8 @@ class Fitted:
         Of an engine with draws, for replicates: `engines.pymc.chains.Chains`.
     posterior : Any
         Of an engine with draws, for a study: ArviZ's DataTree.
-    further : mapping of str to DataFrame
-        The fixed effects' rows by further methods of degrees of freedom.
+    further : mapping of str to dict
+        Columns of the fixed effects' rows by further methods of degrees of freedom.
     """
 
     fit: Fit
@@ -72,7 +72,7 @@ class Fitted:
     explained: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     chains: Any = None
     posterior: Any = None
-    further: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    further: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def parameters(self) -> pd.DataFrame:

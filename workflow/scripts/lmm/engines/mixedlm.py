@@ -10,8 +10,9 @@ import pandas as pd
 from scipy import stats
 
 from lmm.core import engines
+from lmm.core.columns import RANEF
 from lmm.core.store import write_table
-from lmm.core.tidy import PARAMETERS, RANEF, RESIDUAL, Diagnostics, Fit, cor_name, group_of, sd_name, truth_of
+from lmm.core.tidy import PARAMETERS, RESIDUAL, Diagnostics, Fit, cor_name, group_of, sd_name, truth_of
 from lmm.core.versions import versions_of
 from lmm.engines import reml as exact
 from lmm.engines.base import Fitted, Task

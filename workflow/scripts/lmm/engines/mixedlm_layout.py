@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from scipy.linalg import block_diag
 from statsmodels.regression.mixed_linear_model import MixedLM, MixedLMParams, VCSpec
 
-from lmm.core.tidy import RESIDUAL, Fit, group_of, ranef_frame
+from lmm.core.columns import Effects
+from lmm.core.columns import Factor as Table
+from lmm.core.tidy import RESIDUAL, Fit, group_of
 from lmm.inference.variance_explained import covariance_of
 from lmm.model.terms import Grouping, Terms
 
@@ -361,7 +362,7 @@ class Layout:
         means, givens, wholes = out
         return Given(means, givens, wholes, beta + cov_beta @ score, np.sqrt(np.diag(cov_beta)))
 
-    def ranef_table(self, given: Given, z: float, truth: dict[str, Any] | None) -> pd.DataFrame:
+    def ranef_table(self, given: Given, z: float, truth: dict[str, Any] | None) -> Effects:
         """The tidy random effects, factor by factor and level by level.
 
         Parameters
@@ -375,23 +376,24 @@ class Layout:
 
         Returns
         -------
-        DataFrame
-            Columns RANEF.
+        Effects
         """
         tables = []
         for k, factor in enumerate(self.factors):
             mean, error = given.mean[k] / factor.unit, np.sqrt(given.variance[k]) / factor.unit
             tables.append(
-                ranef_frame(
+                Table(
                     factor.group,
                     factor.levels,
                     factor.random,
                     truth,
-                    estimate=mean,
-                    std_error=error,
-                    cond_sd=np.sqrt(given.cond_variance[k]) / factor.unit,
-                    conf_low=mean - z * error,
-                    conf_high=mean + z * error,
+                    {
+                        "estimate": mean,
+                        "std_error": error,
+                        "cond_sd": np.sqrt(given.cond_variance[k]) / factor.unit,
+                        "conf_low": mean - z * error,
+                        "conf_high": mean + z * error,
+                    },
                 )
             )
-        return pd.concat(tables, ignore_index=True)
+        return Effects(tables)

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import statsmodels.api as sm
 from scipy import stats
 
 from lmm.core import engines
+from lmm.core.columns import Columns
 from lmm.core.errors import StudyError
 from lmm.core.tidy import PARAMETERS, QUANTILES, RESIDUAL, Diagnostics, Fit, truth_of
 from lmm.core.versions import versions_of
@@ -171,25 +171,28 @@ def _summary(
     }
 
 
-def _parameters(numbers: dict[str, Any], conf_level: float, truth: dict[str, Any] | None) -> pd.DataFrame:
+def _parameters(numbers: dict[str, Any], conf_level: float, truth: dict[str, Any] | None) -> Columns:
     """The tidy table: t intervals for the coefficients, the chi-squared interval for sigma."""
-    df, tail = numbers["df_resid"], (1 - conf_level) / 2
-    t = stats.t.ppf(1 - tail, df)
-    rows = [
-        row
-        | {
-            "effect": "fixed",
-            "group": "",
-            "conf_low": row["estimate"] - t * row["std_error"],
-            "conf_high": row["estimate"] + t * row["std_error"],
-        }
-        for row in numbers["coefficients"]
-    ]
-    low, high = numbers["sigma"] * np.sqrt(df / stats.chi2.ppf([1 - tail, tail], df))
-    residual = {"effect": "ran_pars", "group": "Residual", "term": RESIDUAL, "estimate": numbers["sigma"]}
-    rows.append(residual | {"conf_low": low, "conf_high": high})
-    table = pd.DataFrame(rows)
-    table["engine"] = ENGINE
-    table["df"] = np.where(table["effect"] == "fixed", float(df), np.nan)
-    table["truth"] = [truth_of(truth, "", term) for term in table["term"]]
-    return table.reindex(columns=PARAMETERS)
+    df, tail, rows = numbers["df_resid"], (1 - conf_level) / 2, numbers["coefficients"]
+    terms, sigma = [*(row["term"] for row in rows), RESIDUAL], numbers["sigma"]
+    names = ("estimate", "std_error", "statistic", "p_value")
+    estimate, error, statistic, p = (np.array([*(row[name] for row in rows), np.nan]) for name in names)
+    reach = stats.t.ppf(1 - tail, df) * error
+    low, high = estimate - reach, estimate + reach
+    estimate[-1] = sigma
+    low[-1], high[-1] = sigma * np.sqrt(df / stats.chi2.ppf([1 - tail, tail], df))
+    columns = {
+        "engine": [ENGINE] * len(terms),
+        "effect": [*["fixed"] * len(rows), "ran_pars"],
+        "group": [*[""] * len(rows), "Residual"],
+        "term": terms,
+        "estimate": estimate,
+        "std_error": error,
+        "statistic": statistic,
+        "df": np.array([*[float(df)] * len(rows), np.nan]),
+        "p_value": p,
+        "conf_low": low,
+        "conf_high": high,
+        "truth": [truth_of(truth, "", term) for term in terms],
+    }
+    return Columns({name: columns[name] for name in PARAMETERS})

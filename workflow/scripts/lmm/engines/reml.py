@@ -6,11 +6,11 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from scipy import stats
 
+from lmm.core.columns import Effects, Factor
 from lmm.core.store import write_json, write_table
-from lmm.core.tidy import Fit, group_of, ranef_frame
+from lmm.core.tidy import Fit, group_of
 from lmm.engines import several_reml
 from lmm.engines.base import Fitted, Task
 from lmm.engines.reml_tables import ENGINE, diagnostics_of, f_tests, fixed_table, parameters_table
@@ -60,8 +60,8 @@ class Fitter:
 
 def ranef_table(
     problem: Problem, best: Optimum, moments: Moments, level: float, truth: dict | None
-) -> pd.DataFrame:
-    """BLUPs with prediction errors, lme4's conditional sd's and normal intervals (tidy RANEF columns).
+) -> Effects:
+    """BLUPs with prediction errors, lme4's conditional sd's and normal intervals .
 
     Parameters
     ----------
@@ -78,24 +78,20 @@ def ranef_table(
 
     Returns
     -------
-    DataFrame
-        Columns RANEF.
+    Effects
     """
     sigma = best.sigma / problem.y_scale
     given = conditional(problem, fill(problem.structure, best.phi) / sigma, sigma)
     z = stats.norm.ppf(0.5 + level / 2)
     std_error = np.sqrt(given.variance)
-    return ranef_frame(
-        moments.group,
-        moments.levels,
-        problem.structure.random,
-        truth,
-        estimate=given.mean,
-        std_error=std_error,
-        cond_sd=np.sqrt(given.cond_variance),
-        conf_low=given.mean - z * std_error,
-        conf_high=given.mean + z * std_error,
-    )
+    columns = {
+        "estimate": given.mean,
+        "std_error": std_error,
+        "cond_sd": np.sqrt(given.cond_variance),
+        "conf_low": given.mean - z * std_error,
+        "conf_high": given.mean + z * std_error,
+    }
+    return Effects([Factor(moments.group, moments.levels, problem.structure.random, truth, columns)])
 
 
 def fit(

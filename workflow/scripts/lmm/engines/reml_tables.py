@@ -1,6 +1,6 @@
 """Tidy parameters, tests and diagnostics of a REML or ML fit, of one grouping factor or several."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import pandas as pd
 from scipy import stats
 
 from lmm.core import engines
+from lmm.core.columns import Columns
 from lmm.core.tidy import Diagnostics, truth_of
 from lmm.core.versions import versions_of
 from lmm.inference.degrees_of_freedom import FixedEffects, p_of
@@ -30,18 +31,18 @@ WALD = "Wald (normal on the scales of log sd and of Fisher's z)"
 
 
 def parameters_table(
-    effects: pd.DataFrame,
+    effects: Mapping[str, Any],
     keys: Sequence[tuple[str, str]],
     estimates: np.ndarray,
     errors: np.ndarray,
     intervals: np.ndarray,
     truth: dict | None,
-) -> pd.DataFrame:
+) -> Columns:
     """Fixed effects with t statistics and intervals; variance parameters with profile intervals.
 
     Parameters
     ----------
-    effects : DataFrame
+    effects : dict
         From `fixed_table`.
     keys : sequence of (group, term)
         Of the variance parameters; their estimates, errors and intervals are in this order.
@@ -56,30 +57,31 @@ def parameters_table(
 
     Returns
     -------
-    DataFrame
-        Columns PARAMETERS.
+    Columns
+        PARAMETERS.
     """
-    variances = pd.DataFrame(
-        {
-            "effect": "ran_pars",
-            "group": [group for group, _ in keys],
-            "term": [term for _, term in keys],
-            "estimate": estimates,
-            "std_error": errors,
-            "statistic": np.nan,
-            "df": np.nan,
-            "p_value": np.nan,
-            "conf_low": intervals[:, 0],
-            "conf_high": intervals[:, 1],
-        }
-    )
-    out = pd.concat([effects, variances], ignore_index=True)
-    out.insert(0, "engine", ENGINE)
-    out["truth"] = [truth_of(truth, *key) for key in zip(out["group"], out["term"], strict=True)]
-    return out
+    nothing = np.full(len(keys), np.nan)
+    columns = {
+        "engine": [ENGINE] * (len(effects["term"]) + len(keys)),
+        "effect": [*effects["effect"], *["ran_pars"] * len(keys)],
+        "group": [*effects["group"], *(group for group, _ in keys)],
+        "term": [*effects["term"], *(term for _, term in keys)],
+    }
+    variances = {
+        "estimate": estimates,
+        "std_error": errors,
+        "statistic": nothing,
+        "df": nothing,
+        "p_value": nothing,
+        "conf_low": intervals[:, 0],
+        "conf_high": intervals[:, 1],
+    }
+    joined = {name: np.concatenate([effects[name], own]) for name, own in variances.items()}
+    true = [truth_of(truth, *key) for key in zip(columns["group"], columns["term"], strict=True)]
+    return Columns(columns | joined | {"truth": true})
 
 
-def fixed_table(names: tuple[str, ...], tested: FixedEffects, level: float) -> pd.DataFrame:
+def fixed_table(names: tuple[str, ...], tested: FixedEffects, level: float) -> dict[str, Any]:
     """Tidy rows of fixed effects by one method of degrees of freedom.
 
     Parameters
@@ -93,26 +95,24 @@ def fixed_table(names: tuple[str, ...], tested: FixedEffects, level: float) -> p
 
     Returns
     -------
-    DataFrame
-        A row per fixed effect, without engine and truth.
+    dict
+        Columns of a row per fixed effect, without engine and truth.
     """
     eye = np.eye(len(names))
     se, df = tested.std_error(eye), tested.df(eye)
     statistic, reach = tested.beta / se, stats.t.ppf(0.5 + level / 2, df) * se
-    return pd.DataFrame(
-        {
-            "effect": "fixed",
-            "group": "",
-            "term": list(names),
-            "estimate": tested.beta,
-            "std_error": se,
-            "statistic": statistic,
-            "df": df,
-            "p_value": 2.0 * stats.t.sf(np.abs(statistic), df),
-            "conf_low": tested.beta - reach,
-            "conf_high": tested.beta + reach,
-        }
-    )
+    return {
+        "effect": ["fixed"] * len(names),
+        "group": [""] * len(names),
+        "term": list(names),
+        "estimate": tested.beta,
+        "std_error": se,
+        "statistic": statistic,
+        "df": df,
+        "p_value": 2.0 * stats.t.sf(np.abs(statistic), df),
+        "conf_low": tested.beta - reach,
+        "conf_high": tested.beta + reach,
+    }
 
 
 def f_tests(tested: FixedEffects, design: Design, total: np.ndarray, x_map: np.ndarray) -> pd.DataFrame:

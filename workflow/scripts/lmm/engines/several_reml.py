@@ -6,11 +6,11 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from scipy import stats
 
+from lmm.core.columns import Effects, Factor
 from lmm.core.store import write_json, write_table
-from lmm.core.tidy import Fit, ranef_frame
+from lmm.core.tidy import Fit
 from lmm.engines.base import Fitted, Task
 from lmm.engines.reml_tables import ENGINE, diagnostics_of, f_tests, fixed_table, parameters_table
 from lmm.inference.degrees_of_freedom import fixed_effects
@@ -24,10 +24,8 @@ from lmm.likelihood.several_problem import SeveralProblem, build
 from lmm.moments.several import SeveralMoments, narrowed
 
 
-def ranef_table(
-    problem: SeveralProblem, best: SeveralOptimum, level: float, truth: dict | None
-) -> pd.DataFrame:
-    """BLUPs of all factors with prediction errors, lme4's conditional sd's and normal intervals (tidy columns).
+def ranef_table(problem: SeveralProblem, best: SeveralOptimum, level: float, truth: dict | None) -> Effects:
+    """BLUPs of all factors with prediction errors, lme4's conditional sd's and normal intervals .
 
     Parameters
     ----------
@@ -42,27 +40,22 @@ def ranef_table(
 
     Returns
     -------
-    DataFrame
-        Columns RANEF.
+    Effects
     """
     z = stats.norm.ppf(0.5 + level / 2)
-    frames = []
+    parts = []
     for k, given in enumerate(conditional(best.information, best.own_sigma)):
         std_error = np.sqrt(given.variance)
-        frames.append(
-            ranef_frame(
-                problem.groups[k],
-                problem.levels[k],
-                problem.structures[k].random,
-                truth,
-                estimate=given.mean,
-                std_error=std_error,
-                cond_sd=np.sqrt(given.cond_variance),
-                conf_low=given.mean - z * std_error,
-                conf_high=given.mean + z * std_error,
-            )
-        )
-    return pd.concat(frames, ignore_index=True)
+        columns = {
+            "estimate": given.mean,
+            "std_error": std_error,
+            "cond_sd": np.sqrt(given.cond_variance),
+            "conf_low": given.mean - z * std_error,
+            "conf_high": given.mean + z * std_error,
+        }
+        random = problem.structures[k].random
+        parts.append(Factor(problem.groups[k], problem.levels[k], random, truth, columns))
+    return Effects(parts)
 
 
 def fitted(engine: Any, task: Task) -> Fitted:
@@ -152,7 +145,7 @@ def fit(
     best = optimum(problem, not ml)
     clock.append(time.perf_counter())
     derivatives, keys = by_factors(problem, best), names(problem)
-    lost = unidentified(derivatives, problem.structures, problem.groups)
+    lost = unidentified(derivatives, problem.structures, problem.groups) if best.exact else []
     errors = standard_errors(problem, best) if not lost else np.full(len(keys), np.nan)
     estimates = values(problem, best.roots, best.sigma)
     warnings: list[str] = []

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmm.core.compiled import kernel
-from lmm.inference.descent import best_stop, grid_of_starts, is_singular
+from lmm.inference.descent import best_stop, grid_of_starts, is_singular, profiled, relative_factor
 from lmm.inference.newton import cholesky_of
-from lmm.inference.optimum import DIGITS, ROUNDING
+from lmm.inference.optimum import DIGITS, ROUNDING, lower
 from lmm.inference.wald import errors_at, fixed_effects_at, values_at
 from lmm.likelihood.lanes import LANES, VECTOR
-from lmm.likelihood.problem import Structure
+from lmm.likelihood.problem import Structure, roots_of
 from lmm.moments.moments import Basis
 
 OK, SINGULAR, UNIDENTIFIED, NOT_CONVERGED = 0, 1, 2, 3
@@ -74,6 +74,30 @@ class Model:
             z_map[start:stop, start:stop] = back * basis.y_scale
         scale = basis.y_scale
         return cls(structure, np.ascontiguousarray(combine_x), combine_z, back_x * scale, z_map, scale, ml)
+
+    def start(self, values: np.ndarray) -> np.ndarray:
+        """A start of the optimiser at known variance parameters: L / sigma in the kernel's coordinates.
+
+        Parameters
+        ----------
+        values : (k,) array
+            In the order of `Structure.terms`.
+
+        Returns
+        -------
+        (q, q) array
+            NaN, which is no start, where a value is not known, an sd is 0 or a correlation 1.
+        """
+        q, structure = len(self.z_map), self.structure
+        inside = np.abs(values[q:-1]) < 1.0
+        if not (np.all(values[:q] > 0.0) and values[-1] > 0.0 and np.all(inside)):
+            return np.full((q, q), np.nan)
+        roots, sigmas = roots_of(structure, values[:, None])
+        factor = np.linalg.solve(self.z_map, roots[0]) * (self.y_scale / sigmas[0])
+        out = np.zeros((q, q))
+        for start, stop in structure.blocks:
+            out[start:stop, start:stop] = lower(factor[start:stop, start:stop])
+        return out
 
 
 @kernel
@@ -190,13 +214,15 @@ def least_squares(total, n_rows, x_map, found):
 
 
 @kernel
-def reml(spans, rows, cols, pairs, gram, total, n_rows, x_map, z_map, y_scale, ml, found):
-    """The optimum, from the full path's starts, and its inference.
+def reml(spans, rows, cols, pairs, start, gram, total, n_rows, x_map, z_map, y_scale, ml, found):
+    """The optimum, from the full path's starts and another one, and its inference.
 
     Parameters
     ----------
     spans, rows, cols, pairs : int arrays
         Blocks, free elements of L, and effects whose correlation is a parameter.
+    start : (q, q) array
+        From `Model.start`: the first start where the criterion is lower there than at the full path's.
     gram, total : arrays
         From `packed`.
     n_rows : int
@@ -216,6 +242,11 @@ def reml(spans, rows, cols, pairs, gram, total, n_rows, x_map, z_map, y_scale, m
     p, k = len(x_map), len(z_map) + len(pairs) + 1
     df = n_rows if ml else n_rows - p
     starts = grid_of_starts(rows, cols, gram, total, df, ml)
+    own, near = profiled(start, rows, cols, gram, total, df, ml)
+    if own < np.inf:
+        first = relative_factor(starts[0], rows, cols, len(z_map))
+        if own < profiled(first, rows, cols, gram, total, df, ml)[0]:
+            starts = np.concatenate((near.reshape(1, -1), starts))
     phi, _, hessian, certified = best_stop(starts, spans, rows, cols, gram, total, df, ml)
     singular = is_singular(phi, rows, cols)
     beta, errors, dfs = fixed_effects_at(phi, hessian, rows, cols, gram, total, x_map, ml)

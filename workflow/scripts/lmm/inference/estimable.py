@@ -21,6 +21,9 @@ DETERMINED = 1e-17
 DETERMINED_SUMS = 1e-14
 # A column of which groups leave no more than this share of the square does not vary within them: rounding.
 CONSTANT = 1e-11
+# A factor's labels begin anew in another one's levels if so many of these have the first labels of all. Where all
+# levels meet, as in a crossed experiment, labels say nothing but by being short: a, B, 12.
+ANEW, SHORT = 0.9, 2
 # Of fewer groups the variance between them is hardly determined.
 FEW_GROUPS = 5
 
@@ -254,5 +257,27 @@ def remarks(moments: Moments | SeveralMoments, terms: Terms) -> list[str]:
             said.append(
                 f"{', '.join(names)}: constant within groups of {group!r}. A random effect of it is no slope: it "
                 f"says how the variance between groups changes with it; (1 | {group}) is what is usually meant"
+            )
+    own = narrowed(moments, [grouping.group for grouping in terms.groupings])
+    return [*said, *_repeated(own)] if isinstance(own, SeveralMoments) else said
+
+
+def _repeated(moments: SeveralMoments) -> list[str]:
+    """Factors whose labels begin anew in each level of another one, and may be other units there."""
+    said = []
+    for (k, m), cells in moments.cells.items():
+        for inner, outer, label, place in ((k, m, cells.i, cells.j), (m, k, cells.j, cells.i)):
+            own, other = moments.factors[inner], moments.factors[outer]
+            if ":" in own.group + other.group or own.n_groups >= other.n_groups:
+                continue  # a combination is nested as it stands
+            count = np.bincount(place, minlength=other.n_groups)
+            last = np.zeros(other.n_groups, dtype=np.int64)
+            np.maximum.at(last, place, label)
+            complete = len(cells.i) == own.n_groups * other.n_groups
+            if np.mean(last + 1 == count) < ANEW or (complete and max(map(len, own.levels)) > SHORT):
+                continue
+            said.append(
+                f"{own.group} has {own.n_groups} labels in {other.n_groups} levels of {other.group}: is it (1 | "
+                f"{other.group}/{own.group})? Rows with the same label of {own.group} are taken as the same unit"
             )
     return said

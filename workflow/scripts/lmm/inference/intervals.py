@@ -126,7 +126,10 @@ def profile_intervals(problem: Problem, best: Optimum, level: float) -> tuple[np
         phi = np.append(ordered[structure.rows, structure.cols], best.phi[-1])
         transform = np.ascontiguousarray((back * unit)[:, order])
         pair = int(NONE)
-        if kind == "sigma":
+        if (
+            kind == "sigma"
+        ):  # in the kernel's coordinates: at a shifted predictor's 0 effects may be all but the same
+            phi, transform = best.phi.copy(), np.eye(problem.q)
             at, edges = len(phi) - 1, (-np.inf, np.inf)
         else:
             start = next(start for start, stop in structure.blocks if start <= first[0] < stop)
@@ -159,5 +162,23 @@ def profile_intervals(problem: Problem, best: Optimum, level: float) -> tuple[np
         limits((), "sigma")
     for term, ends in zip(structure.terms, out, strict=True):
         if not np.all(np.isfinite(ends)):
-            words.append(f"the profile of {term} has no finite limit that could be found: {ends}")
+            words.append(not_found(term, ends))
     return np.array(out), words
+
+
+def not_found(what: str, ends: Sequence[float]) -> str:
+    """What to say of a profile interval without a finite lower or upper limit.
+
+    Parameters
+    ----------
+    what : str
+        The parameter.
+    ends : sequence of float
+        Its limits.
+
+    Returns
+    -------
+    str
+    """
+    sides = [side for side, end in zip(("lower", "upper"), ends, strict=True) if not np.isfinite(end)]
+    return f"the profile of {what} has no finite {' and no '.join(sides)} limit that could be found"

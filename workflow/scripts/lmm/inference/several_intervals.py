@@ -8,7 +8,7 @@ from scipy import stats
 
 from lmm.core.progress import Progress
 from lmm.core.tidy import RESIDUAL
-from lmm.inference.intervals import SMALL, variance_values
+from lmm.inference.intervals import SMALL, not_found, variance_values
 from lmm.inference.optimum import SINGULAR
 from lmm.inference.several_newton import Objective, Place, Point, minimise
 from lmm.inference.several_optimum import SeveralOptimum, blocks_lower
@@ -310,7 +310,7 @@ def profile_intervals(
                 out.append([-1.0, 1.0] if possible else limits(k, (a, b), (-1.0, 1.0), lambda end, _: end))
         out.append(limits(None, (), (-np.inf, np.inf), lambda end, unit: float(np.exp(end)) * unit))
     messages = [
-        f"the profile of {term} of {group} has no finite limit that could be found: {ends}"
+        not_found(f"{term} of {group}", ends)
         for (group, term), ends in zip(names(problem), out, strict=True)
         if not np.all(np.isfinite(ends))
     ]

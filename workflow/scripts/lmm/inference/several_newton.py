@@ -27,6 +27,9 @@ LINEAR = 0.1
 LONGEST = 3.0  # of a step, in coordinates of order 1, else relative to the largest
 ITERATIONS = 200
 SADDLE = 1e-7  # negative eigenvalues of a Hessian down to this share of the largest are rounding
+EPS = np.finfo(float).eps
+# Twice the fall of the criterion that rounding may hide at the most: 1e-2 standard errors.
+HIDDEN = 1e-4
 
 
 class Place(NamedTuple):
@@ -63,6 +66,11 @@ class Point:
     def s2(self) -> float:
         """sigma^2 in the kernel's units."""
         return self.information.terms.rss / self.df if self.place.s2 is None else self.place.s2
+
+    @property
+    def noise(self) -> float:
+        """Rounding of a row's share in y'P y, a difference of sums of squares, relative to sigma^2."""
+        return float(EPS * self.information.problem.total[-1, -1] / (self.s2 * self.df))
 
     @cached_property
     def value(self) -> float:
@@ -169,10 +177,11 @@ class Objective:
         """
         phi, n = point.phi, len(point.phi)
         out = np.zeros((n, n))
+        share = max(STEP, np.sqrt(point.noise))
         for k in range(n):
             if k == held:
                 continue
-            step = STEP * max(SCALE, abs(phi[k])) * np.eye(n)[k]
+            step = share * max(SCALE, abs(phi[k])) * np.eye(n)[k]
             up = self.at(phi + step)
             if not central and up is not None:
                 out[k] = (up.gradient - point.gradient) / step[k]
@@ -259,28 +268,28 @@ def minimise(objective: Objective, point: Point, held: int | None = None, enough
         return Stop(point, True)
     exact, promised = None, np.inf  # Hessian by differences, and what the last step promised
     for _ in range(ITERATIONS):
-        gradient = point.gradient[others]
+        gradient, size = point.gradient[others], np.maximum(1.0, np.abs(point.phi[others]))
         if exact is None:
-            move, decrement, saddle, along = _step(point.average[np.ix_(others, others)], gradient)
+            move, decrement, saddle, along = _step(point.average[np.ix_(others, others)], gradient, size)
         if exact is not None:
-            move, decrement, saddle, along = _step(exact, gradient)
+            move, decrement, saddle, along = _step(exact, gradient, size)
         fresh = False
         if decrement < enough:
             return Stop(point, True)
         slow = decrement > (SLOW if exact is not None else LINEAR) * promised
         if decrement < NEAR and (slow or (exact is None and enough == 0.0)):
             exact = objective.hessian(point, held)[np.ix_(others, others)]
-            move, decrement, saddle, along = _step(exact, gradient)
+            move, decrement, saddle, along = _step(exact, gradient, size)
             fresh = True
         elif exact is not None and decrement >= NEAR:
             exact = None
-            move, decrement, saddle, along = _step(point.average[np.ix_(others, others)], gradient)
+            move, decrement, saddle, along = _step(point.average[np.ix_(others, others)], gradient, size)
         promised = decrement
         if saddle and decrement < 1e-8:  # stationary, and no minimum: leave along the steepest bend
             move = move + 0.5 * along
         longest = LONGEST * max(1.0, np.abs(point.phi).max())
         move *= min(1.0, longest / max(np.abs(move).max(), 1e-300))
-        slack = ROUND * (abs(point.value) + df)
+        slack, noise = ROUND * (abs(point.value) + df) + df * point.noise, df * point.noise**2
         following, reach = None, 1.0
         for _ in range(30):
             phi = point.phi.copy()
@@ -293,18 +302,22 @@ def minimise(objective: Objective, point: Point, held: int | None = None, enough
                 break
             reach *= 0.4
         if following is None:
-            return Stop(point, decrement < 1e-9 and not saddle and exact is not None)
+            hidden = max(1e-9, min(slack, HIDDEN))
+            return Stop(point, decrement < hidden and not saddle and exact is not None)
         length = np.abs(reach * move).max()
         point = following
-        if exact is not None and not saddle and (decrement < 1e-15 * max(1.0, df * 1e-3) or length < 1e-13):
+        least = max(1e-15 * max(1.0, df * 1e-3), noise)
+        if exact is not None and not saddle and (decrement < least or length < 1e-13):
             return Stop(point, True)
         if fresh and saddle:
             exact = None
     return Stop(point, False)
 
 
-def _step(matrix: np.ndarray, gradient: np.ndarray) -> tuple[np.ndarray, float, bool, np.ndarray]:
-    """Newton's step with absolute eigenvalues.
+def _step(
+    matrix: np.ndarray, gradient: np.ndarray, size: np.ndarray
+) -> tuple[np.ndarray, float, bool, np.ndarray]:
+    """Newton's step with absolute eigenvalues, in coordinates that are divided by `size`.
 
     Returns
     -------
@@ -316,10 +329,11 @@ def _step(matrix: np.ndarray, gradient: np.ndarray) -> tuple[np.ndarray, float, 
     along : (n,) array
         The direction of the least eigenvalue, downhill.
     """
-    roots, vectors = np.linalg.eigh(matrix)
-    size = max(np.abs(roots).max(), 1e-300)
-    bends = np.maximum(np.abs(roots), 1e-9 * size)
-    along = vectors.T @ gradient
-    move = -vectors @ (along / bends)
+    roots, vectors = np.linalg.eigh(matrix * np.outer(size, size))
+    largest = max(np.abs(roots).max(), 1e-200)
+    bends = np.maximum(np.abs(roots), 1e-9 * largest)
+    along = vectors.T @ (gradient * size)
+    move = -size * (vectors @ (along / bends))
     sign = -1.0 if along[0] > 0.0 else 1.0
-    return move, float(along @ (along / bends)), bool(roots[0] < -SADDLE * size), sign * vectors[:, 0]
+    downhill = sign * size * vectors[:, 0]
+    return move, float(along @ (along / bends)), bool(roots[0] < -SADDLE * largest), downhill

@@ -189,12 +189,12 @@ def components(terms: Terms, moments: Any) -> list[Component]:
     return [Component(own.group, own.random, moments.mean_zz(own.random)) for own in terms.groupings]
 
 
-def values_of(parameters: pd.DataFrame, groups: Sequence[str]) -> dict[str, float]:
+def values_of(parameters: Any, groups: Sequence[str]) -> dict[str, float]:
     """Tidy parameters as values by `tidy.variable`.
 
     Parameters
     ----------
-    parameters : DataFrame
+    parameters : DataFrame or Columns
         An engine's table.
     groups : sequence of str
         All grouping factors.

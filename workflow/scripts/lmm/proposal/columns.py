@@ -29,6 +29,8 @@ QUANTITY = re.compile(
 # Other values that are not numbers, of all: up to this share they are slips in a column of numbers.
 FEW = 0.1
 SHOWN = 5  # of them in a message
+# Distinct values, of all rows, above which numbers with signs or units about them are measured, no categories.
+MEASURED = 0.3
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,11 @@ class Odd:
     def is_mark(self) -> bool:
         """Whether it can only mean missing."""
         return bool(MARK.fullmatch(self.value.strip()))
+
+    @property
+    def is_quantity(self) -> bool:
+        """Whether it is a number with a sign, a unit or separators about it."""
+        return bool(re.search("[0-9]", self.value) and QUANTITY.fullmatch(self.value.strip()))
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,8 @@ class Column:
         Levels of a column of text in their order, the reference first; none where they are many.
     odd : tuple of Odd
         Distinct values that are not numbers.
+    quantity : Odd or None
+        The first value of a column of text whose values are measured numbers with a sign, a unit or separators.
     role, why : str
         What it was taken for (response, group, predictor, slope, left out), and the reason.
     """
@@ -87,6 +96,7 @@ class Column:
     dates: bool = False
     categories: tuple[str, ...] = ()
     odd: tuple[Odd, ...] = ()
+    quantity: Odd | None = None
     role: str = "left out"
     why: str = ""
 
@@ -174,7 +184,12 @@ def _column(source: Source, name: str, values: pd.Series, numbers: pd.Series) ->
         order = factors.in_order(source, name, distinct) if len(distinct) <= ingest.MAX_LEVELS else ()
         categories = tuple(map(str, order))
         missing = int(values.isna().sum())
-        return Column(name, False, False, len(distinct), missing, np.nan, np.nan, False, dates, categories)
+        close = strange.isin([odd.value for odd in odd if odd.is_quantity]).sum()
+        measured = close >= (1 - FEW) * len(there) and len(distinct) > MEASURED * len(there)
+        quantity = next((odd for odd in odd if odd.is_quantity), None) if measured and not dates else None
+        return Column(
+            name, False, False, len(distinct), missing, np.nan, np.nan, False, dates, categories, quantity=quantity
+        )  # fmt: skip
     found = numbers.dropna().astype(float)
     whole = bool(np.isfinite(found).all() and (found == np.round(found)).all())
     counts = whole and len(found) > 2 and (found.diff().dropna().abs() == 1).all() and found.is_unique
@@ -186,11 +201,29 @@ def _column(source: Source, name: str, values: pd.Series, numbers: pd.Series) ->
 def _is_number(there: pd.Series, strange: pd.Series, first: pd.Series) -> bool:
     """Whether a column is one of numbers: some are, and those that are not are marks, quantities, or few."""
     marks = first[[bool(MARK.fullmatch(value.strip())) for value in first]]
-    close = first[[bool(re.search("[0-9]", v) and QUANTITY.fullmatch(v.strip())) for v in first]]
+    close = first[[Odd(value, 0).is_quantity for value in first]]
     slips = (~strange.isin([*marks, *close])).sum()
     plain = len(there) - len(strange)
     enough = plain + strange.isin(close).sum() >= len(there) / 2
     return bool(plain and enough and slips <= FEW * len(there))
+
+
+def refuse_quantities(source: Source, columns: Sequence[Column]) -> None:
+    """Any of these columns could be the response; a model could not read it.
+
+    Raises
+    ------
+    StudyError
+        A column has a `quantity`.
+    """
+    for column in columns:
+        if column.quantity:
+            what = (
+                f"column {column.name!r}: {column.quantity.said}, like the others: a number with a sign, a unit or "
+                "separators, expected plain numbers; correct the file, or add RESPONSE=<column> to `make new` if "
+                "another column is the response"
+            )
+            raise StudyError(source.files[0], what)
 
 
 def is_all(source: Source, rows: int) -> bool:

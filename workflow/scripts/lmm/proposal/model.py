@@ -15,7 +15,7 @@ from lmm.core.errors import StudyError
 from lmm.core.words import counted
 from lmm.data.source import Source
 from lmm.model.formula import parse
-from lmm.proposal.columns import Column, is_all, look, notes
+from lmm.proposal.columns import Column, is_all, look, notes, refuse_quantities
 from lmm.proposal.identifiers import labels_units, numbers_rows, pooled
 from lmm.proposal.structure import further, pooling, related, with_intercepts
 
@@ -131,6 +131,8 @@ def propose(patterns: str | Sequence[str], response: str = "", group: str = "") 
     measured = {
         name for name, varies in inside_group.items() if varies and not _of_a_unit(name, columns, frame)
     }
+    if not response:
+        refuse_quantities(source, [column for column in rest if column.name != found_group.name])
     found_response = _response(source, rest, found_group, measured, response)
     roles = left | {found_group.name: found_group, found_response.name: found_response}
     roles[found_response.name] = found_response

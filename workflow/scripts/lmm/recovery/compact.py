@@ -108,6 +108,8 @@ class Design:
             name: np.array([truth_of(truth, group, term) for _, group, term, _ in keys], dtype=float)
             for name, keys in self.keys.items()
         }
+        k = len(self.structure.terms)
+        self.start = self.model.start(self.truth[exact][-k:]) if exact else None
         self._lanes = None
 
     def blocks(self, first: int, stop: int) -> Iterator[dict[str, Fits]]:
@@ -145,7 +147,7 @@ class Design:
                 if self.exact:
                     name, began = self.exact, clock()
                     status[name][at] = compact.reml(
-                        spans, structure.rows, structure.cols, pairs, self._lanes, total, drawn.n_rows,
+                        spans, structure.rows, structure.cols, pairs, self.start, self._lanes, total, drawn.n_rows,
                         model.x_map, model.z_map, model.y_scale, model.ml, reml[at],
                     )  # fmt: skip
                     if status[name][at] == compact.UNSURE or self._few(drawn):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lmm.core.engines import BAYES, EXACT, LIKELIHOOD, POOLED, first
+from lmm.core.engines import BAYES, EXACT, LIKELIHOOD, POOLED, REPLACED, first
 from lmm.recovery import measures as m
 from lmm.recovery.grid import STATUSES, Grid, check, design_columns, fits_of, place
 
@@ -113,13 +113,16 @@ def performance(
 
 
 def failures(replicates: pd.DataFrame) -> pd.DataFrame:
-    """How the fits ended: design's columns, engine, status, message, count; ok ones too, the message empty.
+    """How the fits ended: design's columns, engine, status, message, count; ok ones too, whose message is empty.
+
+    Only that another sampler took the place of the first is said of them.
 
     A message's numbers are kept; equal messages are counted together, the most frequent first.
     """
     check(replicates)
     fits = fits_of(replicates)
-    fits["message"] = fits["message"].fillna("").astype(str).where(fits["status"] != "ok", "")
+    message = fits["message"].fillna("").astype(str)
+    fits["message"] = message.where((fits["status"] != "ok") | (message == REPLACED), "")
     keys = ["design", *design_columns(replicates), "engine", "status", "message"]
     counted = fits.groupby(keys, sort=False, dropna=False, observed=True).size().rename("count").reset_index()
     first = {name: k for k, name in enumerate(pd.unique(replicates["design"]))}

@@ -101,6 +101,8 @@ def _configuration(study: Study, point: DesignPoint, replicate: int, data: dict[
     if (bayes := engines.first(listed, engines.BAYES)) is not None:
         seed = sampler_seed(listed[bayes]["seed"], point.key, replicate)
         listed[bayes] = listed[bayes] | {"seed": seed}
+        if listed[bayes]["sampler"] == "auto":  # which is another one for a study without replicates
+            listed[bayes]["sampler"] = "importance"
     where = ", ".join(f"{path} {value}" for path, value in point.values.items())
     title = f"{study.title}: replicate {replicate}" + (f" of {where}" if where else "")
     own = {

@@ -14,6 +14,7 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from lmm.core import engines
+from lmm.core.columns import by_term
 from lmm.core.tidy import RESIDUAL, Fit, group_of, truth_of, variable
 from lmm.data.rows import Rows
 from lmm.engines.base import Task
@@ -37,14 +38,14 @@ class Outcome(NamedTuple):
         `estimate` and perhaps `conf_low`, `conf_high` of each measure of variance explained.
     ranks : DataFrame or None
         For calibration.
-    further : mapping of method to DataFrame
-        The fixed effects by further methods of degrees of freedom.
+    further : mapping of method to dict
+        Columns of the fixed effects by further methods of degrees of freedom.
     """
 
     fit: Fit
     explained: Mapping[str, Mapping[str, float]]
     ranks: pd.DataFrame | None = None
-    further: Mapping[str, pd.DataFrame] = MappingProxyType({})
+    further: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
 
 class Engine:
@@ -102,7 +103,7 @@ class Engine:
         )
         found = self.fitter.fit(task)
         explained = found.explained
-        if "ranef" in self.row.yields and not explained and len(found.fit.parameters):
+        if "ranef" in self.row.yields and not explained and len(found.fit.as_made("parameters")):
             explained = self._explained(found.fit, data.moments)
         ranked = None
         if self.ranked:
@@ -120,7 +121,7 @@ class Engine:
     def _explained(self, fit: Fit, moments: Moments | SeveralMoments) -> dict[str, dict[str, float]]:
         """Variance explained at the estimates, by `tidy.variable` of group and measure."""
         factors, fixed = components(self.terms, moments), self.terms.fixed
-        values = values_of(fit.parameters, self.groups)
+        values = values_of(fit.as_made("parameters"), self.groups)
         found = explained(values, fixed, factors, moments.cov_fixed(fixed))
         return {variable(*key, self.groups): {"estimate": float(value)} for key, value in found.items()}
 
@@ -140,8 +141,13 @@ def true_explained(data: DataSet, terms: Terms) -> dict[tuple[str, str], float]:
     return {key: float(value) for key, value in found.items()}
 
 
-def ranef_measures(table: pd.DataFrame) -> dict[str, float]:
+def ranef_measures(table: Mapping[str, np.ndarray]) -> dict[str, float]:
     """How well the random effects of one factor and term were recovered.
+
+    Parameters
+    ----------
+    table : mapping of (J,) arrays
+        estimate, conf_low, conf_high and truth of each group.
 
     Returns
     -------
@@ -149,9 +155,7 @@ def ranef_measures(table: pd.DataFrame) -> dict[str, float]:
         rmse of the estimates; coverage of their intervals; shrinkage, 1 - sd(estimates) / sd(true effects);
         rank_correlation (Spearman's) with the true effects. Over the groups whose true effect is known.
     """
-    estimate, low, high, true = (
-        table[name].to_numpy(float) for name in ("estimate", "conf_low", "conf_high", "truth")
-    )
+    estimate, low, high, true = (table[name] for name in ("estimate", "conf_low", "conf_high", "truth"))
     known = np.isfinite(true)
     estimate, low, high, true = estimate[known], low[known], high[known], true[known]
     if not len(true):
@@ -176,15 +180,16 @@ def records(
     """
     found: dict[tuple[str, str, str], tuple] = {}
     by_method: dict[str, dict[tuple[str, str, str], tuple]] = {}
-    if outcome is not None and len(outcome.fit.parameters):
-        found = _values(outcome.fit.parameters)
+    if outcome is not None and len(outcome.fit.as_made("parameters")):
+        found = _values(outcome.fit.as_made("parameters"))
         by_method = {method: _values(table) for method, table in outcome.further.items()}
         for key in keys(engine.groups):
             if value := outcome.explained.get(variable(*key, engine.groups)):
                 ends = value.get("conf_low", np.nan), value.get("conf_high", np.nan)
                 found["explained", *key] = (float(value["estimate"]), np.nan, *map(float, ends))
-        if outcome.fit.ranef is not None:
-            for (group, term), part in outcome.fit.ranef.groupby(["group", "term"], sort=False):
+        effects = outcome.fit.as_made("ranef")
+        if effects is not None:
+            for (group, term), part in by_term(effects):
                 for measure, value in ranef_measures(part).items():
                     found["ranef", group, f"{term}: {measure}"] = (value, np.nan, np.nan, np.nan)
     nothing, truth = (np.nan,) * 4, None if data is None else data.truth
@@ -199,10 +204,10 @@ def records(
     return rows
 
 
-def _values(table: pd.DataFrame) -> dict[tuple[str, str, str], tuple]:
-    """estimate, std_error, conf_low and conf_high of each row of a tidy table."""
+def _values(table: Any) -> dict[tuple[str, str, str], tuple]:
+    """estimate, std_error, conf_low and conf_high of each row of a tidy table, columns or DataFrame."""
     names = ("estimate", "std_error", "conf_low", "conf_high")
-    columns = zip(*(table[name].to_numpy(float).tolist() for name in names), strict=True)
+    columns = zip(*(np.asarray(table[name], float).tolist() for name in names), strict=True)
     return dict(zip(zip(table["effect"], table["group"], table["term"], strict=True), columns, strict=True))
 
 

@@ -127,6 +127,8 @@ class Chains:
         `each` is what an element costs, in groups or draws; where all cost much the spans are many.
         """
         spans = min(self.cores * max(1, total * each // (SPAN * self.cores)), max(total, self.cores))
+        if spans == 1:
+            return list(work(0, total))
         edges = [total * k // spans for k in range(spans + 1)]
         parts = []
         with Progress(label, spans) as progress, ThreadPoolExecutor(self.cores) as pool:

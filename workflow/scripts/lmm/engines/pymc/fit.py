@@ -36,7 +36,7 @@ from lmm.moments.moments import Moments
 
 # Draws that the random effects' summaries of a replicate look at: their Monte Carlo error is then below a tenth of
 # what a replicate tells of RMSE or coverage, and parameters use all draws.
-RANEF_DRAWS, RANEF_MIXTURE = 100, 100
+RANEF_DRAWS, RANEF_MIXTURE = 100, 50
 
 
 class Fitter:
@@ -82,7 +82,7 @@ class Fitter:
             compiled.of(lambda: Sampler(priors, marginal_model(priors, packed))),
         )
         setting = Setting.of({**self.settings, "seed": task.seed})
-        found = sampled(posterior, setting, sampler_of(self.settings, self.terms.fixed))
+        found = sampled(posterior, setting, sampler_of(self.settings, self.terms.fixed, brief=True))
         chains = found.chains
         parameters = parameters_table(chains, keys_of(problem, moments), task.truth, level)
         ranef = ranef_table(chains, moments, level, task.truth, None, most=RANEF_DRAWS, mixture=RANEF_MIXTURE)

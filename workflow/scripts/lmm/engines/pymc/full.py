@@ -14,7 +14,8 @@ import pytensor.tensor as pt
 import xarray as xr
 
 from lmm.core import engines
-from lmm.core.tidy import RESIDUAL, Diagnostics, Fit, group_of, ranef_frame
+from lmm.core.columns import Effects, Factor
+from lmm.core.tidy import RESIDUAL, Diagnostics, Fit, group_of
 from lmm.core.versions import versions_of
 from lmm.data.rows import Rows
 from lmm.engines.pymc.coordinates import transformed
@@ -126,28 +127,21 @@ def fit_full(
         own = convergence(np.stack(list(centred.values())))
         watched = {name: np.append(watched[name], own[name]) for name in watched}
     gates = gate_fit(watched, draws.stats, setting.chains, limit)
-    table = summarise(values, level).assign(
-        rhat=measures["rhat"],
-        ess_bulk=measures["ess_bulk"],
-        ess_tail=measures["ess_tail"],
-    )
+    table = summarise(values, level) | {name: measures[name] for name in ("rhat", "ess_bulk", "ess_tail")}
     table["mcse_mean"] = table["sd"] / np.sqrt(measures["ess_mean"])
     keys = [*(("", term) for term in fixed), *((group_of(t, moments.group), t) for t in structure.terms)]
-    table = labelled(table, keys, truth)
     effects = summarise(flat, level)
-    out = ranef_frame(
-        moments.group,
-        moments.levels,
-        structure.random,
-        truth,
-        estimate=effects["estimate"].to_numpy(),
-        std_error=effects["sd"].to_numpy(),
-        cond_sd=np.nan,
-        conf_low=effects["conf_low"].to_numpy(),
-        conf_high=effects["conf_high"].to_numpy(),
-        mcse_mean=effects["sd"].to_numpy() / np.sqrt(ranef_measures["ess_mean"]),
-        ess_bulk=ranef_measures["ess_bulk"],
-    )
+    columns = {
+        "estimate": effects["estimate"],
+        "std_error": effects["sd"],
+        "cond_sd": np.full(len(flat), np.nan),
+        "conf_low": effects["conf_low"],
+        "conf_high": effects["conf_high"],
+        "mcse_mean": effects["sd"] / np.sqrt(ranef_measures["ess_mean"]),
+        "ess_bulk": ranef_measures["ess_bulk"],
+    }
+    wide = {name: values.reshape(len(moments.levels), -1) for name, values in columns.items()}
+    out = Effects([Factor(moments.group, moments.levels, structure.random, truth, wide)])
     problem = problem_of(moments, fixed, blocks)
     flat_values = draws.values.reshape(len(draws.values), -1)
     roots, sigmas = roots_of(structure, flat_values)
@@ -178,4 +172,4 @@ def fit_full(
             "loose_rule": loose_rule(watched),
         },
     )
-    return Fit(ENGINE, table, out, diagnostics), stored
+    return Fit(ENGINE, labelled(table, keys, truth), out, diagnostics), stored

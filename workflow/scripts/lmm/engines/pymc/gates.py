@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from arviz_stats.base import array_stats
 from scipy.special import ndtri
-from scipy.stats import rankdata
 
 from lmm.core import engines
 from lmm.inference.unidentified import not_identified
@@ -41,16 +40,14 @@ def convergence(draws: np.ndarray, points: np.ndarray | None = None) -> dict[str
     """
     if points is not None:
         flat = draws.reshape(len(draws), -1)
-        ranks = rankdata(flat, axis=1)
-        scores = ndtri((ranks - 0.375) / (flat.shape[1] + 0.25))  # Blom's, as ArviZ has them
-        tails = [
-            ess_of_points((flat <= np.quantile(flat, [q], axis=1).T).astype(float), points) for q in TAILS
-        ]
+        scores = ndtri((_ranks(flat) - 0.375) / (flat.shape[1] + 0.25))  # Blom's, as ArviZ has them
+        tails = [flat <= q[:, None] for q in np.quantile(flat, TAILS, axis=1)]
+        bulk, low, high, mean = ess_of_points(np.concatenate([scores, *tails, flat]), points).reshape(4, -1)
         return {
             "rhat": np.full(len(flat), np.nan),
-            "ess_bulk": ess_of_points(scores, points),
-            "ess_tail": np.minimum(*tails),
-            "ess_mean": ess_of_points(flat, points),
+            "ess_bulk": bulk,
+            "ess_tail": np.minimum(low, high),
+            "ess_mean": mean,
         }
     return {
         "rhat": _where_varying(draws, array_stats.rhat, 1.0),
@@ -58,6 +55,18 @@ def convergence(draws: np.ndarray, points: np.ndarray | None = None) -> dict[str
         "ess_tail": _where_varying(draws, array_stats.ess, _size(draws), method="tail", prob=TAILS),
         "ess_mean": ess_mean(draws),
     }
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks within rows, (k, S), ties their average: SciPy's rankdata in a quarter of its time."""
+    out = np.empty(values.shape)
+    for row, own in zip(out, values, strict=True):
+        order = np.argsort(own)
+        ordered = own[order]
+        first = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+        number = np.diff(np.append(first, len(own)))
+        row[order] = np.repeat(first + 0.5 * (number + 1), number)
+    return out
 
 
 def ess_of_points(draws: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -78,11 +87,9 @@ def ess_of_points(draws: np.ndarray, points: np.ndarray) -> np.ndarray:
         S for what does not vary.
     """
     total = draws.shape[1]
-    order = np.argsort(points, kind="stable")
-    own = points[order]
-    first = np.flatnonzero(np.append(True, own[1:] != own[:-1]))
     away = draws - draws.mean(axis=1, keepdims=True)
-    error = np.sum(np.add.reduceat(away[:, order], first, axis=1) ** 2, axis=1)  # of the mean, times S^2
+    parts = np.array([np.bincount(points, weights=own) for own in away])
+    error = np.sum(parts**2, axis=1)  # of the mean, times S^2
     spread = total * np.sum(away**2, axis=1)
     varies = error > 1e-24 * total * np.max(np.abs(draws), axis=1, initial=1e-300) ** 2
     return np.where(varies, spread / np.where(varies, error, 1.0), float(total))

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from arviz_stats.base import array_stats
 from scipy import optimize
-from scipy.linalg import solve_triangular
 
 from lmm.engines.pymc.gates import PARETO_K
 
@@ -20,6 +19,7 @@ DF = 7.0  # of the t's: their tails are heavier than the exponential ones of a l
 SHARES = (0.15, 0.25, 0.6)  # of the points, per stage
 MORE, ROUNDS = 0.25, 4  # points of each further stage, as a share, and the number of these stages
 STEP = 1e-4  # of differences of the gradient, in coordinates of order 1
+NEAR = 0.1  # Newton decrement up to which one step from the start finds the mode: the density rises by half of it
 FLATTEST = 0.1  # of the curvature of the first proposal: an sd of 3 in the logarithm of an sd
 NEAR_MODE = 1e-2  # gradient at which the search for the mode ends: the proposals need not more
 LEAST = 50  # points that a fit of their tail needs
@@ -94,8 +94,8 @@ class Proposal(NamedTuple):
         -------
         (N,) array
         """
-        z = solve_triangular(self.root, (points - self.centre).T, lower=True)
-        reach = np.einsum("ds,ds->s", z, z)
+        away = (points - self.centre) @ np.linalg.inv(self.root).T
+        reach = np.einsum("sd,sd->s", away, away)
         size = len(self.centre)
         return -0.5 * (DF + size) * np.log1p(reach / DF) - np.log(np.diag(self.root)).sum()
 
@@ -227,7 +227,7 @@ def laplace(target: Target, start: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
     (d,) array, (d, d) array, int
         The mode, a lower triangular root of a covariance matrix, and the number of gradients.
     """
-    calls = 0
+    calls, size = 0, len(start)
 
     def minus(point: np.ndarray) -> tuple[float, np.ndarray]:
         nonlocal calls
@@ -236,14 +236,19 @@ def laplace(target: Target, start: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
         finite = np.isfinite(value) and np.isfinite(gradient).all()
         return (-value, -gradient) if finite else (np.inf, np.zeros_like(point))
 
+    def covariance_at(point: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        hessian = np.array([minus(point + step)[1] - gradient for step in STEP * np.eye(size)]) / STEP
+        values, vectors = np.linalg.eigh(0.5 * (hessian + hessian.T))
+        return (vectors / np.maximum(values, FLATTEST)) @ vectors.T
+
+    value, gradient = minus(start)
+    if np.isfinite(value):
+        covariance = covariance_at(start, gradient)
+        step = covariance @ gradient
+        if gradient @ step < NEAR:
+            return start - step, np.linalg.cholesky(covariance), calls
     found: Any = optimize.minimize(minus, start, jac=True, method="BFGS", options={"gtol": NEAR_MODE})
-    mode, size = found.x, len(start)
-    hessian = np.empty((size, size))
-    for k, step in enumerate(STEP * np.eye(size)):
-        hessian[k] = (minus(mode + step)[1] - minus(mode - step)[1]) / (2.0 * STEP)
-    values, vectors = np.linalg.eigh(0.5 * (hessian + hessian.T))
-    covariance = (vectors / np.maximum(values, FLATTEST)) @ vectors.T
-    return mode, np.linalg.cholesky(covariance), calls
+    return found.x, np.linalg.cholesky(covariance_at(found.x, found.jac)), calls
 
 
 def mixture(proposals: list[Proposal], points: np.ndarray) -> np.ndarray:
@@ -262,7 +267,8 @@ def mixture(proposals: list[Proposal], points: np.ndarray) -> np.ndarray:
     """
     total = sum(proposal.size for proposal in proposals)
     parts = [np.log(own.size / total) + own.log_density(points) for own in proposals]
-    return np.logaddexp.reduce(parts)
+    most = np.maximum.reduce(parts)
+    return most + np.log(sum(np.exp(part - most) for part in parts))
 
 
 def smoothed(log_ratios: np.ndarray) -> tuple[np.ndarray, float]:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from lmm.core.engines import REPLACED
 from lmm.engines.pymc.chains import gates_of, sample_until_passed
 from lmm.engines.pymc.gates import status_of
 from lmm.engines.pymc.importance import Sample
@@ -80,6 +81,11 @@ class Sampled(NamedTuple):
     warnings: list[str]
 
     @property
+    def replaced(self) -> bool:
+        """Whether NUTS took the place of importance sampling."""
+        return any(warning.startswith(REPLACED) for warning in self.warnings)
+
+    @property
     def about(self) -> dict[str, Any]:
         """What diagnostics say of the sampler."""
         draws = self.chains.draws
@@ -116,7 +122,7 @@ def sampled(posterior: Posterior, setting: Setting, sampler: str) -> Sampled:
         status, failed = status_of(gates, ())
         if status == "ok":
             return Sampled(chains, gates, sampler, False, warnings)
-        warnings.append(f"importance sampling failed a gate and NUTS took its place: {failed}")
+        warnings.append(f"{REPLACED}: {failed}")
         print(f"pymc: {warnings[0]}", file=sys.stderr)
     chains, gates, retried = sample_until_passed(posterior.by_nuts, setting)
     if retried:

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
+from lmm.core.columns import Effects
 from lmm.core.tidy import Fit, variable
 from lmm.engines.base import Fitted, Task
 from lmm.engines.pymc.chains import FEWEST, Ranef
@@ -168,7 +168,7 @@ def several_of(
 
 def several_table(
     posterior: Several, summaries: list[Ranef], truth: dict | None, ess: list[np.ndarray]
-) -> pd.DataFrame:
+) -> Effects:
     """Tidy random effects of all factors.
 
     Parameters
@@ -184,12 +184,12 @@ def several_table(
 
     Returns
     -------
-    DataFrame
-        Columns RANEF, mcse_mean and ess_bulk.
+    Effects
     """
     parts = zip(summaries, posterior.moments.factors, posterior.problem.structures, strict=True)
-    tables = [
-        ranef_of(summary, factor, structure.random, truth, ess[k] if ess else None)
-        for k, (summary, factor, structure) in enumerate(parts)
-    ]
-    return pd.concat(tables, ignore_index=True)
+    return Effects(
+        [
+            ranef_of(summary, factor, structure.random, truth, ess[k] if ess else None)
+            for k, (summary, factor, structure) in enumerate(parts)
+        ]
+    )

@@ -24,8 +24,10 @@ def full(settings: Mapping[str, Any]) -> bool:
     return "full" in (settings["model"], settings["sampler"])
 
 
-def sampler_of(settings: Mapping[str, Any], fixed: Sequence[str], several: bool = False) -> str:
-    """importance or nuts; auto is nuts for one grouping factor and fewer than `MANY` fixed effects.
+def sampler_of(
+    settings: Mapping[str, Any], fixed: Sequence[str], several: bool = False, brief: bool = False
+) -> str:
+    """importance or nuts; auto is nuts for a single fit of one grouping factor and fewer than `MANY` fixed effects.
 
     Parameters
     ----------
@@ -35,12 +37,14 @@ def sampler_of(settings: Mapping[str, Any], fixed: Sequence[str], several: bool 
         Names of X's columns.
     several : bool
         Whether there are several grouping factors.
+    brief : bool
+        Whether the data set is a replicate.
 
     Returns
     -------
     str
     """
-    automatic = "importance" if several or len(fixed) >= MANY else "nuts"
+    automatic = "importance" if several or brief or len(fixed) >= MANY else "nuts"
     return automatic if settings["sampler"] == "auto" else settings["sampler"]
 
 
@@ -63,6 +67,8 @@ def brief_diagnostics(found: Sampled, level: float, clock: float, lost: list[str
     Diagnostics
     """
     status, message = status_of(found.gates, lost)
+    if found.replaced and not message:
+        message = engines.REPLACED
     return Diagnostics(
         ENGINE, status, message, status == "ok", gates=found.gates, unidentified=lost, warnings=found.warnings,
         summary=found.about, seconds={"sample": time.perf_counter() - clock}, conf_level=level,
@@ -161,8 +167,10 @@ def explained_summary(
     flat = chains.values.reshape(len(chains.values), -1)
     values = dict(zip(names, [*chains.fixed.draws.T, *flat], strict=True))
     tails, groups = [0.5 - level / 2, 0.5 + level / 2], [factor.group for factor in factors]
-    out = {}
-    for key, draws in explained(values, chains.problem.fixed, factors, cov_fixed).items():
-        low, high = np.quantile(draws, tails)
-        out[variable(*key, groups)] = {"estimate": np.mean(draws), "conf_low": low, "conf_high": high}
-    return out
+    found = explained(values, chains.problem.fixed, factors, cov_fixed)
+    draws = np.array(list(found.values()))
+    rows = np.column_stack([draws.mean(axis=1), *np.quantile(draws, tails, axis=1)])
+    return {
+        variable(*key, groups): dict(zip(("estimate", "conf_low", "conf_high"), row, strict=True))
+        for key, row in zip(found, rows, strict=True)
+    }

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
-from lmm.core.tidy import DRAWS, PARAMETERS, ranef_frame, truth_of, variables
+from lmm.core.columns import Columns, Effects, Factor
+from lmm.core.tidy import DRAWS, PARAMETERS, truth_of, variables
 from lmm.engines.pymc.chains import Chains, Ranef
 from lmm.engines.pymc.gates import ess_mean
 from lmm.engines.pymc.groups import observed_means
@@ -19,7 +19,9 @@ from lmm.moments.several import SeveralMoments
 ENGINE = "pymc"
 
 
-def summarise(draws: np.ndarray, level: float, q: tuple[float, float] = (0.05, 0.95)) -> pd.DataFrame:
+def summarise(
+    draws: np.ndarray, level: float, q: tuple[float, float] = (0.05, 0.95)
+) -> dict[str, np.ndarray]:
     """mean, median, sd, mad, quantiles and interval of draws (k, chains, draws); one row each.
 
     Parameters
@@ -33,31 +35,29 @@ def summarise(draws: np.ndarray, level: float, q: tuple[float, float] = (0.05, 0
 
     Returns
     -------
-    DataFrame
-        A row per parameter: estimate (mean), std_error (sd), conf_low, conf_high, median, sd, mad, q5, q95.
+    dict of (k,) arrays
+        estimate (mean), std_error (sd), conf_low, conf_high, median, sd, mad, q5, q95.
     """
     flat = draws.reshape(len(draws), -1)
-    median = np.median(flat, axis=1)
     low, high = 0.5 - level / 2, 0.5 + level / 2
-    quantiles = np.quantile(flat, [*q, low, high], axis=1)
-    return pd.DataFrame(
-        {
-            "estimate": flat.mean(axis=1),
-            "std_error": flat.std(axis=1, ddof=1),
-            "conf_low": quantiles[2],
-            "conf_high": quantiles[3],
-            "median": median,
-            "sd": flat.std(axis=1, ddof=1),
-            "mad": 1.4826 * np.median(np.abs(flat - median[:, None]), axis=1),  # as R's mad
-            "q5": quantiles[0],
-            "q95": quantiles[1],
-        }
-    )
+    q5, median, q95, conf_low, conf_high = np.quantile(flat, [q[0], 0.5, q[1], low, high], axis=1)
+    sd = flat.std(axis=1, ddof=1)
+    return {
+        "estimate": flat.mean(axis=1),
+        "std_error": sd,
+        "conf_low": conf_low,
+        "conf_high": conf_high,
+        "median": median,
+        "sd": sd,
+        "mad": 1.4826 * np.median(np.abs(flat - median[:, None]), axis=1),  # as R's mad
+        "q5": q5,
+        "q95": q95,
+    }
 
 
 def parameters_table(
     chains: Any, keys: Sequence[tuple[str, str]], truth: dict | None, level: float
-) -> pd.DataFrame:
+) -> Columns:
     """Tidy parameters with R-hat, ESS and Monte Carlo errors.
 
     Parameters
@@ -73,8 +73,8 @@ def parameters_table(
 
     Returns
     -------
-    DataFrame
-        Columns PARAMETERS and DRAWS.
+    Columns
+        PARAMETERS and DRAWS.
     """
     problem = chains.problem
     fixed = chains.by_chain(chains.fixed.draws)
@@ -84,26 +84,23 @@ def parameters_table(
     # fixed effects: Rao-Blackwellised mean and sd; the error of the mean is that of the conditional means
     p = problem.p
     conditional = chains.by_chain(chains.fixed.mean)
-    table.loc[: p - 1, "estimate"] = chains.fixed.mean.mean(axis=0)
-    sd = np.sqrt(np.diag(chains.fixed.covariance))
-    table.loc[: p - 1, "sd"] = sd
-    table.loc[: p - 1, "std_error"] = sd
-    spread = table["sd"].to_numpy(copy=True)
+    table["estimate"][:p] = chains.fixed.mean.mean(axis=0)
+    table["sd"][:p] = np.sqrt(np.diag(chains.fixed.covariance))  # and std_error, which is the same
+    spread = table["sd"].copy()
     spread[:p] = chains.fixed.mean.std(axis=0)
     ess = measures["ess_mean"].copy()
     ess[:p] = ess_mean(conditional, chains.points)
-    table["rhat"], table["ess_bulk"] = measures["rhat"], measures["ess_bulk"]
-    table["ess_tail"], table["mcse_mean"] = measures["ess_tail"], spread / np.sqrt(ess)
-    return labelled(table, keys, truth)
+    table |= {name: measures[name] for name in ("rhat", "ess_bulk", "ess_tail")}
+    return labelled(table | {"mcse_mean": spread / np.sqrt(ess)}, keys, truth)
 
 
-def labelled(table: pd.DataFrame, keys: Sequence[tuple[str, str]], truth: dict | None) -> pd.DataFrame:
+def labelled(table: Mapping[str, np.ndarray], keys: Sequence[tuple[str, str]], truth: dict | None) -> Columns:
     """Tidy PARAMETERS columns in front of the summaries of fixed effects and variance parameters.
 
     Parameters
     ----------
-    table : DataFrame
-        From `summarise`.
+    table : dict of (k,) arrays
+        From `summarise`, and the rest of DRAWS.
     keys : sequence of (group, term)
         One per row; a fixed effect's group is "".
     truth : dict or None
@@ -111,17 +108,19 @@ def labelled(table: pd.DataFrame, keys: Sequence[tuple[str, str]], truth: dict |
 
     Returns
     -------
-    DataFrame
-        Columns PARAMETERS and DRAWS.
+    Columns
+        PARAMETERS and DRAWS.
     """
+    nothing = np.full(len(keys), np.nan)
     names = {
-        "engine": ENGINE,
+        "engine": [ENGINE] * len(keys),
         "effect": ["ran_pars" if group else "fixed" for group, _ in keys],
         "group": [group for group, _ in keys],
         "term": [term for _, term in keys],
         "truth": [truth_of(truth, *key) for key in keys],
     }
-    return table.assign(**names).reindex(columns=[*PARAMETERS, *DRAWS])
+    known = dict(table) | names
+    return Columns({name: known.get(name, nothing) for name in [*PARAMETERS, *DRAWS]})
 
 
 def ranef_table(
@@ -131,7 +130,7 @@ def ranef_table(
     truth: dict | None,
     ess: np.ndarray | None,
     **how: int,
-) -> pd.DataFrame:
+) -> Effects:
     """Tidy random effects with Monte Carlo errors; `how`: see `Chains.ranef`.
 
     Parameters
@@ -151,10 +150,11 @@ def ranef_table(
 
     Returns
     -------
-    DataFrame
-        Columns RANEF, mcse_mean and ess_bulk.
+    Effects
+        With mcse_mean and ess_bulk.
     """
-    return ranef_of(chains.ranef(level, **how), moments, chains.problem.structure.random, truth, ess)
+    summary, random = chains.ranef(level, **how), chains.problem.structure.random
+    return Effects([ranef_of(summary, moments, random, truth, ess)])
 
 
 def ranef_of(
@@ -163,7 +163,7 @@ def ranef_of(
     random: tuple[str, ...],
     truth: dict | None,
     ess: np.ndarray | None,
-) -> pd.DataFrame:
+) -> Factor:
     """Tidy random effects of a factor from their summaries.
 
     Parameters
@@ -181,22 +181,19 @@ def ranef_of(
 
     Returns
     -------
-    DataFrame
-        Columns RANEF, mcse_mean and ess_bulk.
+    Factor
+        With mcse_mean and ess_bulk.
     """
-    return ranef_frame(
-        moments.group,
-        moments.levels,
-        random,
-        truth,
-        estimate=summary.mean,
-        std_error=summary.sd,
-        cond_sd=summary.cond_sd,
-        conf_low=summary.low,
-        conf_high=summary.high,
-        mcse_mean=summary.mcse,
-        ess_bulk=np.nan if ess is None else ess,
-    )
+    columns = {
+        "estimate": summary.mean,
+        "std_error": summary.sd,
+        "cond_sd": summary.cond_sd,
+        "conf_low": summary.low,
+        "conf_high": summary.high,
+        "mcse_mean": summary.mcse,
+        "ess_bulk": np.nan if ess is None else ess,
+    }
+    return Factor(moments.group, moments.levels, random, truth, columns)
 
 
 MEAN = "mean response of each group's rows"

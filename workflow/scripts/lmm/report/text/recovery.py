@@ -65,13 +65,32 @@ def ademp(recovered: Recovered) -> list[str]:
         said.append(
             f"Estimands: {truths(recovered)}; variance explained; the random effects of each replicate."
         )
-    said.append(f"Methods: {listed([label(name) for name in recovered.engines])}, with {level} intervals.")
+    methods = [f"Methods: {listed([label(name) for name in recovered.engines])}, with {level} intervals."]
+    drawn = [sampler(recovered, name) for name in catalogue.of_family(recovered.engines, catalogue.BAYES)]
+    said.append(" ".join(methods + drawn))
     said.append(
         "Performance: bias, empirical and model-based standard error, root mean squared error, coverage, power, "
         "precision against "
         f"{label(recovered.reference)}, each with its Monte Carlo standard error (written after ±)."
     )
     return said
+
+
+def sampler(recovered: Recovered, engine: str) -> str:
+    """Which sampler made the draws."""
+    settings = (recovered.settings.get("configuration") or {}).get("engines", {}).get(engine) or {}
+    if settings.get("sampler") == "nuts":
+        return f"{label(engine)}'s draws are those of NUTS."
+    table = recovered.tables["failures"]
+    mine = table[table["engine"] == engine]
+    replaced = int(mine.loc[mine["message"] == catalogue.REPLACED, "count"].sum())
+    said = f"{label(engine)}'s draws are those of importance sampling"
+    if not replaced:
+        return f"{said}, which passed its gates in every usable fit."
+    return (
+        f"{said}, and of NUTS in the {counted(replaced, 'usable fit')} of {int(mine['count'].sum()):,} in which it "
+        "failed a gate."
+    )
 
 
 def answers(recovered: Recovered) -> list[str]:
