@@ -65,7 +65,9 @@ def model_moments(wildcards):
     several = studies[wildcards.study]["models"] == "several"
     if several:
         found["cells"] = f"{base}/models/cells.parquet"
-    if several or studies[wildcards.study]["responses"] > 1:  # elpd is from rows; each response has moments of its own
+    if (
+        several or studies[wildcards.study]["responses"] > 1
+    ):  # elpd is from rows; each response has moments of its own
         found |= rows(wildcards)
     return found
 
