@@ -11,11 +11,13 @@ from lmm.comparison import responses
 from lmm.comparison.models import Comparison, criteria
 from lmm.comparison.models import tests as nested_tests
 from lmm.core.errors import StudyError
-from lmm.engines.pymc import models as elpd
+from lmm.criticism import elpd
+from lmm.data.rows import rows_of
 from lmm.inference.exact import optimum_of, problem_for
 from lmm.model.design import build
 from lmm.model.formula import parse
 from lmm.moments import stage
+from several import REFERENCE, model_of
 
 SLEEP = {
     "sleepstudy": "Reaction ~ Days + (Days | Subject)",
@@ -130,12 +132,43 @@ def test_groups_that_importance_sampling_fails_are_named(monkeypatch, sleep):
     about = {"high": ["308", "335"], "good_k": 0.7, "largest_k": 0.93}
     monkeypatch.setattr(elpd, "of_model", lambda *given: (scores, about))
     terms = {"sleepstudy": sleep.terms["sleepstudy"]}
-    table, notes = elpd.sampled(sleep.moments, terms, {"priors": {"fixed": "auto", "sd": "auto"}})
+    table, notes = elpd.sampled(sleep.moments, terms, {"priors": {"fixed": "auto", "sd": "auto"}}, None)
     assert notes == [
         "PyMC's fit of sleepstudy: failed: R-hat is 1.2",
         "elpd of sleepstudy: Pareto k is above 0.70 for 308, 335",
     ]
     assert table["largest_pareto_k"].tolist() == [0.93]
+
+
+def test_models_of_several_factors_are_compared_by_the_levels_that_they_share():
+    """With batches of no variance a model of two factors predicts casks as that of one does, through other code."""
+    rows = pd.read_csv(REFERENCE / "pastes.csv")
+    formulas = {"two": "strength ~ 1 + (1 | batch/cask)", "one": "strength ~ 1 + (1 | cask:batch)"}
+    two = model_of(rows, formulas["two"])
+    terms = {name: build(parse(text), rows).terms for name, text in formulas.items()}
+    cask = terms["one"].group
+    assert {own.group for own in terms["two"].groupings} == {"batch", cask}
+    sd = {"batch": "half_normal(0.01)", cask: "half_normal(5)"}
+    settings = {
+        "priors": {"fixed": "auto", "sd": sd, "sigma": "half_normal(5)", "corr": "lkj(2)"}, "chains": 4,
+        "tune": 500, "draws": 1000, "seed": 5, "target_accept": 0.9, "sampler": "importance", "conf_level": 0.95,
+    }  # fmt: skip
+
+    def read(name):
+        return rows_of(build(parse(formulas[name]), rows), rows)
+
+    table, notes = elpd.sampled(two.moments, terms, settings, read)
+    assert notes == [f"elpd leaves out the levels of {cask}"]
+    # importance sampling of 1,000 and of 4,000 draws: 0.5 is many Monte Carlo errors; batches by themselves give 15
+    assert table["delta_elpd"].abs().max() < 0.5
+    sd["batch"] = "half_normal(5)"
+    free, _ = elpd.sampled(two.moments, terms, settings, read)
+    assert (
+        abs(free.set_index("model").loc["one", "elpd"] - table.set_index("model").loc["one", "elpd"]) < 1e-9
+    )
+    apart, why = elpd.sampled(two.moments, terms | {"other": build(parse("strength ~ 1 + (1 | batch)"), rows).terms},
+                              settings, read)  # fmt: skip
+    assert apart is None and why == ["elpd is left out: the models have no grouping factor in common"]
 
 
 def test_a_models_likelihood_of_a_transformed_response_is_one_of_the_response():

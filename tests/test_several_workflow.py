@@ -54,5 +54,9 @@ def test_own_data_and_replicates_end_in_a_report(project):
     )
     summary = json.loads((results / "summary.json").read_text())
     assert summary["studies"]["words"]["groups"] == {"subj": 40, "item": 24}
-    assert "item: Random effects of every group" in (results / "report.html").read_text()
+    page = (results / "report.html").read_text()
+    assert "item: Random effects of every group" in page
+    assert "Predicting every level of item from all others" in page
+    assert "half_normal" in page and "Improper (flat) priors" not in page, "each factor's priors are found"
+    assert "no other to compare it with" not in page
     assert project.planned() == {}

@@ -62,9 +62,12 @@ def model_moments(wildcards):
         "moments_details": f"{base}/models/moments.json",
         "design": f"{base}/models/design.json",
     }
-    if studies[wildcards.study]["models"] == "several":
+    several = studies[wildcards.study]["models"] == "several"
+    if several:
         found["cells"] = f"{base}/models/cells.parquet"
-    if studies[wildcards.study]["responses"] > 1:  # each has moments of its own
+    if (
+        several or studies[wildcards.study]["responses"] > 1
+    ):  # elpd is from rows; each response has moments of its own
         found |= rows(wildcards)
     return found
 

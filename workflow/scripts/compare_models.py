@@ -7,7 +7,7 @@ def main(job) -> None:
     from lmm.comparison.models import Comparison, criteria, tests
     from lmm.comparison.responses import by_response, transformed
     from lmm.core.store import read_json, read_table, write_json, write_table
-    from lmm.data.rows import from_sources, read_terms
+    from lmm.data.rows import from_sources, read_rows, read_terms
     from lmm.moments.several import read_any
 
     settings, data = job.params.settings, read_json(job.input.data)
@@ -17,9 +17,12 @@ def main(job) -> None:
     compared = Comparison(moments, own, terms)
     elpd, said = None, []
     if settings["bayes"] and own:
-        from lmm.engines.pymc.models import sampled
+        from lmm.criticism.elpd import sampled
 
-        elpd, said = sampled(moments, terms, settings["bayes"], job.threads)
+        def read(name: str):
+            return read_rows(job.input, job.input.design, own[name])
+
+        elpd, said = sampled(moments, terms, settings["bayes"], read, job.threads)
     every = [compared]
     if others:
         rows = read_table(job.input.rows) if job.input.get("rows") else from_sources(job.input.data)

@@ -158,7 +158,7 @@ def _stages(study) -> dict[str, dict[str, Any]]:
     bayes = engines.first(study.engines, engines.BAYES)
     if models and bayes and not study.formula.weights:  # elpd would need the weights' densities
         own = ("priors", "chains", "tune", "draws", "seed", "target_accept", "sampler", "conf_level")
-        stages["models"]["bayes"] = {name: stages[bayes][name] for name in own}
+        stages["models"]["bayes"] = {name: stages[bayes][name] for name in own} | {"loo": study.settings.loo}
     if exact := engines.first(study.engines, engines.EXACT):
         stages["influence"] = {"formula": stages[exact]["formula"]}
     stages["effect_functions"] = {"formula": study.formula.text, "effects": study.effects}

@@ -168,7 +168,7 @@ def criteria(compared: Sequence[Comparison], elpd: pd.DataFrame | None = None) -
     compared : sequence of Comparison
         Of each response.
     elpd : DataFrame, optional
-        Of the Bayesian fits by model: see `engines.pymc.models.compared`.
+        Of the Bayesian fits by model: see `criticism.elpd.compared`.
     """
     table = pd.concat([one.likelihoods() for one in compared], ignore_index=True)
     for criterion in ("AIC", "BIC"):

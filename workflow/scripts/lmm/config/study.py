@@ -180,8 +180,8 @@ class StudySettings(Settings):
     """Models to compare by name: formulas with the study's response and grouping factor, fitted to the same rows
     (those complete for all of them)."""
     loo: str | None = None
-    """Of several grouping factors the one whose levels are left out in pymc's cross-validation, such as subject; the
-    one with most levels where nothing is said."""
+    """Of several grouping factors the one whose levels are left out in pymc's cross-validation, such as subject, and
+    in that of `models` where all of them have it; the one with most levels where nothing is said."""
     labels: dict[str, str | Label] = Field(default_factory=dict)
     """Names and units of the formula's columns for the report: `Reaction: {name: reaction time, unit: ms}`, or a name
     alone. They change no artifact but figures, tables and report."""

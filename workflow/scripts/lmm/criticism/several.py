@@ -75,7 +75,9 @@ def criticise(
     else:
         rows = read()
         if "loo" not in left:
-            found["loo"], out.about["loo"] = _loo(rows, moments, priors, draws, settings.get("loo"), left)
+            found["loo"], out.about["loo"] = leave_one_out(
+                rows, moments, priors, draws, settings.get("loo"), left
+            )
         count = int(min(predictive.REPLICATES, max(predictive.FEWEST, REPLICATED // moments.n_rows)))
         out.about["replicates"] = count
         posterior = _thinned(draws, terms, count)
@@ -153,7 +155,7 @@ def _sensitivity(
 # ---- leave one level out
 
 
-def _loo(
+def leave_one_out(
     rows: Rows,
     moments: SeveralMoments,
     priors: SeveralPriors,
@@ -161,7 +163,25 @@ def _loo(
     factor: str | None,
     left: dict[str, str],
 ) -> tuple[Any, dict[str, Any] | None]:
-    """Table and numbers of `loo.leave_one_out` by a factor; None with the reason in `left`."""
+    """`loo.leave_one_out` by the levels of a factor.
+
+    Parameters
+    ----------
+    rows, moments : Rows, SeveralMoments
+        Of the model.
+    priors : SeveralPriors
+        Resolved for these moments.
+    draws : mapping
+        `spaced_draws` of the posterior.
+    factor : str or None
+        Whose levels are left out; None: the one with most levels.
+    left : dict
+        Receives the reason as `loo` where there is no table.
+
+    Returns
+    -------
+    tuple of DataFrame and dict, or of None and None
+    """
     counts = moments.n_groups
     group = factor or max(counts, key=lambda name: counts[name])
     k = moments.groups.index(group)

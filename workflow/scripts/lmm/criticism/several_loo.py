@@ -17,12 +17,12 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
-from scipy.linalg import cho_factor, cho_solve
 
 from lmm.core.progress import Progress
 from lmm.data.rows import Rows
 from lmm.inference.spreads import Spreads
 
+MATRICES = 4_000_000  # numbers in all matrices of a step
 SMALL = 1e-9  # of 1: an eigenvalue of Q below it means that the other rows do not determine some fixed effect
 
 
@@ -98,40 +98,47 @@ class Joint:
         (S, J) array
             NaN where the other rows do not determine the fixed effects.
         """
-        out = np.empty((len(spreads.sigmas), len(self.blocks)))
-        roots = spreads.roots
-        with Progress("cross-validation by level", len(out)) as progress:
-            for s, sigma in enumerate(spreads.sigmas):
-                out[s] = self._at([root[s] / sigma for root in roots], float(sigma))
-                progress.advance()
+        count = len(spreads.sigmas)
+        out = np.empty((count, len(self.blocks)))
+        step = max(1, min(MATRICES // len(self.gram) ** 2, count))
+        with Progress("cross-validation by level", count) as progress:
+            for first in range(0, count, step):
+                some = slice(first, first + step)
+                sigma = spreads.sigmas[some]
+                factors = [root[some] / sigma[:, None, None] for root in spreads.roots]
+                out[some] = self._at(factors, sigma)
+                progress.advance(len(sigma))
         return out
 
-    def _at(self, factors: list[np.ndarray], sigma: float) -> np.ndarray:
-        """See `densities`; of relative factors."""
-        H = self._scaled(self._scaled(self.gram, factors).T, factors)
-        random = len(H) - len(self.precision)
-        H[np.arange(random), np.arange(random)] += 1.0
-        H[random:, random:] += sigma**2 * self.precision
-        inverse = cho_solve(cho_factor(H, lower=True), np.eye(len(H)))
-        G = self._scaled(self._scaled(inverse, factors, transposed=True).T, factors, transposed=True)
-        g = self.y - self.T @ (G @ (self.T.T @ self.y))
-        out = np.empty(len(self.blocks))
+    def _at(self, factors: list[np.ndarray], sigma: np.ndarray) -> np.ndarray:
+        """See `densities`; of c relative factors, (c, q, q)."""
+        square = sigma**2
+        H = self._scaled(np.broadcast_to(self.gram, (len(sigma), *self.gram.shape)), factors)
+        H = self._scaled(H.transpose(0, 2, 1), factors)
+        random = len(self.gram) - len(self.precision)
+        H[:, np.arange(random), np.arange(random)] += 1.0
+        H[:, random:, random:] += square[:, None, None] * self.precision
+        G = self._scaled(np.linalg.inv(H), factors, transposed=True)
+        G = self._scaled(G.transpose(0, 2, 1), factors, transposed=True)
+        g = self.y - (self.T @ (G @ (self.T.T @ self.y)).T).T
+        out = np.empty((len(sigma), len(self.blocks)))
         for j, block in enumerate(self.blocks):
             n = len(block.rows)
-            Q = np.eye(n) - block.T @ G[np.ix_(block.columns, block.columns)] @ block.T.T
+            Q = np.eye(n) - block.T @ G[:, block.columns[:, None], block.columns] @ block.T.T
             values, vectors = np.linalg.eigh(Q)
-            if values[0] < SMALL:
-                out[j] = np.nan
-                continue
-            along = vectors.T @ g[block.rows]
-            square = np.sum(along**2 / values) / sigma**2
-            out[j] = 0.5 * (np.log(values).sum() - square - n * np.log(2.0 * np.pi * sigma**2))
+            along = np.einsum("cnk,cn->ck", vectors, g[:, block.rows])
+            known = values[:, 0] >= SMALL
+            values = np.where(known[:, None], values, 1.0)
+            far = np.sum(along**2 / values, axis=1) / square
+            density = 0.5 * (np.log(values).sum(axis=1) - far - n * np.log(2.0 * np.pi * square))
+            out[:, j] = np.where(known, density, np.nan)
         return out
 
     def _scaled(self, matrix: np.ndarray, factors: list[np.ndarray], transposed: bool = False) -> np.ndarray:
-        """matrix Lambda, or matrix Lambda'."""
+        """matrix Lambda, or matrix Lambda', of c matrices."""
         out = matrix.copy()
         for places, factor in zip(self.places, factors, strict=True):
-            own = matrix[:, places.ravel()].reshape(len(matrix), *places.shape)
-            out[:, places.ravel()] = (own @ (factor.T if transposed else factor)).reshape(len(matrix), -1)
+            own = matrix[:, :, places.ravel()].reshape(len(matrix), -1, places.shape[1])
+            by = factor.transpose(0, 2, 1) if transposed else factor
+            out[:, :, places.ravel()] = (own @ by).reshape(*matrix.shape[:2], -1)
         return out

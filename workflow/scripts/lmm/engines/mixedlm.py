@@ -157,7 +157,7 @@ def fit(
         return nothing
     z = stats.norm.ppf((1 + conf_level) / 2)
     own = [factor.levels[factor.codes] for factor in layout.factors]
-    random = layout.ranef_table(given, z, truth)
+    random = layout.ranef_table(given, z, truth).frame()
     parameters = _parameters(layout, result, covariances, z, truth)
     # log|X'V^-1 X| in the data's units
     criterion = float(-2 * result.llf + 2 * np.log(layout.unit_x).sum())

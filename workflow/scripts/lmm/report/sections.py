@@ -203,4 +203,6 @@ def _bayes(results: Results) -> dict:
         return {}
     blocks = [bayes.posterior(results), bayes.priors(results), bayes.gates(results)]
     title = f"{label(engine)}: posterior, priors and chains"
-    return section(engine, title, text.skewed(results), blocks, ("priors", "ranks", "traces"), folded=True)
+    one = results.posterior is not None and results.posterior["posterior"].sizes["chain"] == 1
+    shown = ("priors", "traces") if one else ("priors", "ranks", "traces")  # one chain agrees with no other
+    return section(engine, title, text.skewed(results), blocks, shown, folded=True)
