@@ -164,6 +164,21 @@ def test_a_heavy_tail_fails_its_gate():
     assert failed == ["Pareto k of the importance weights"]
 
 
+def test_a_density_without_a_finite_spread_fails_its_gate():
+    """A density that grows with the distance: points beyond the largest numbers have no covariance to go on from."""
+
+    class Growing:
+        def evaluate(self, points):
+            return 1e300 * np.abs(points).sum(axis=1), ()
+
+        def slope(self, point):
+            return float(self.evaluate(point[None])[0][0]), 1e300 * np.sign(point)
+
+    with np.errstate(all="ignore"):
+        found = importance.sample(Growing(), np.full(2, 0.3), 400, np.random.default_rng(3))
+    assert found.k == np.inf
+
+
 def test_effective_sample_sizes_of_resampled_points():
     """The variance of the weighted mean over 400 samples is that which the ESS promises."""
     rng = np.random.default_rng(4)

@@ -166,20 +166,24 @@ def sample(target: Target, start: np.ndarray, count: int, rng: np.random.Generat
     Returns
     -------
     Sample
+        Its k is infinite where the points so far lead to no further proposal.
     """
     mode, root, evaluations = laplace(target, start)
     ends = np.round(count * np.cumsum((0.0, *SHARES))).astype(int)
     first, *others = np.diff(ends).tolist()
     pool = _Pool(target, rng, len(start))
     pool.add(mode, root, first)
-    for size in others:
-        pool.add(*adapted(pool.points, pool.weights), size)
-    for _ in range(ROUNDS):
-        if pool.k < PARETO_K:
-            break
-        # where the weights are above their mean, the proposals so far are too low
-        excess = np.maximum(pool.weights - 1.0 / len(pool.weights), 0.0)
-        pool.add(*adapted(pool.points, excess / excess.sum()), int(MORE * count))
+    try:
+        for size in others:
+            pool.add(*adapted(pool.points, pool.weights), size)
+        for _ in range(ROUNDS):
+            if pool.k < PARETO_K:
+                break
+            # where the weights are above their mean, the proposals so far are too low
+            excess = np.maximum(pool.weights - 1.0 / len(pool.weights), 0.0)
+            pool.add(*adapted(pool.points, excess / excess.sum()), int(MORE * count))
+    except np.linalg.LinAlgError:  # the points have no finite covariance: no proposal covers this posterior
+        pool.k = np.inf
     given = tuple(np.concatenate(parts) for parts in zip(*pool.given, strict=True))
     return Sample(pool.points, pool.density, given, pool.weights, pool.k, evaluations)
 
