@@ -62,7 +62,8 @@ def expected(model) -> np.ndarray:
 
 
 def test_the_lean_compilation_of_a_small_model_draws_what_nutpies_own_draws(model, expected):
-    np.testing.assert_array_equal(draws(compile_model(model, ["mean"])), expected)
+    # the same arithmetic; where arrays lie in memory decides in which order a vectorised sum is rounded
+    np.testing.assert_allclose(draws(compile_model(model, ["mean"])), expected, rtol=1e-9)
 
 
 def unused(*arguments):
@@ -84,13 +85,14 @@ def test_this_nutpie_gets_the_lean_wrappers(model, without_lean):
     ("old", "new"),
     [
         ("_make_c_logp_func", "_density"),
-        ("_make_c_expand_func", "_expansion"),
+        pytest.param("_make_c_expand_func", "_expansion", marks=pytest.mark.long),
         ("n_dim, logp_fn, user_data", "logp_fn, n_dim, user_data"),
-        (
+        pytest.param(
             "numba.types.uint64,\n        numba.types.CPointer",
             "numba.types.int64,\n        numba.types.CPointer",
+            marks=pytest.mark.long,
         ),
-        ('"shared"', '"common"'),
+        pytest.param('"shared"', '"common"', marks=pytest.mark.long),
     ],
     ids=["no density", "no expansion", "other arguments", "other C signature", "other record"],
 )

@@ -39,6 +39,11 @@ def test_own_data_and_replicates_end_in_a_report(project):
     assert (np.diff(errors) > 0).all(), (
         "a known subject, a known item, neither: the fewer are known the less is known"
     )
+    effects = pd.read_csv(results / "words/effects/effects.csv").set_index("engine")
+    assert {"reml", "pymc"} <= set(effects.index)
+    # a posterior mean under priors that say little lies within a fifth of a standard error of REML's
+    apart = effects.loc["pymc", "estimate"] - effects.loc["reml", "estimate"]
+    assert (np.abs(apart) < 0.2 * effects.loc["reml", "std_error"]).all()
     influence = pd.read_parquet(results / "words/reml/influence.parquet")
     assert influence.groupby("group")["level"].nunique().to_dict() == {"item": 24, "subj": 40}
     loo = pd.read_parquet(results / "words/pymc/loo.parquet")
