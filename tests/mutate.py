@@ -285,6 +285,8 @@ def outcome(mutant: Mutant, tests: list[str], coverage: Coverage, place: Path) -
     try:
         module.write_text(mutant.source(place), encoding="utf-8")
         failed = in_a_copy(run, place, COMPILATION + 10 * sum(coverage.tests[test][0] for test in tests))
+    except EOFError:  # compiled code that reads beyond an array ends the process
+        return "caught: the process crashes"
     finally:
         module.write_bytes(original)
         for own in set(cache.iterdir()) - compiled:
