@@ -65,9 +65,9 @@ def model_moments(wildcards):
     several = studies[wildcards.study]["models"] == "several"
     if several:
         found["cells"] = f"{base}/models/cells.parquet"
-    if (
-        several or studies[wildcards.study]["responses"] > 1
-    ):  # elpd is from rows; each response has moments of its own
+    # elpd of several factors is from rows; each response has moments of its own
+    sampled = studies[wildcards.study]["stages"]["models"]["bayes"]
+    if (several and sampled) or studies[wildcards.study]["responses"] > 1:
         found |= rows(wildcards)
     return found
 

@@ -102,6 +102,31 @@ class Factor:
         return table.reindex(columns=[*RANEF, *extra])
 
 
+def predicted(
+    mean: np.ndarray, std_error: np.ndarray, cond_sd: np.ndarray, z: float
+) -> dict[str, np.ndarray]:
+    """Columns of random effects with normal intervals.
+
+    Parameters
+    ----------
+    mean, std_error, cond_sd : (J, q) arrays
+        Predictions, their prediction errors and conditional sds.
+    z : float
+        Half-width of the interval, in prediction errors.
+
+    Returns
+    -------
+    dict
+    """
+    return {
+        "estimate": mean,
+        "std_error": std_error,
+        "cond_sd": cond_sd,
+        "conf_low": mean - z * std_error,
+        "conf_high": mean + z * std_error,
+    }
+
+
 class Effects:
     """Random effects of all factors.
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from lmm.core.tidy import RESIDUAL
 from lmm.criticism import several
+from lmm.criticism.stage import STUCK
 from lmm.data.rows import Rows
 from lmm.engines.pymc import loo
 from lmm.engines.pymc.fit import fit
@@ -101,11 +102,11 @@ def _of_several(
     read: Callable[[], Rows],
 ) -> tuple[tuple[pd.DataFrame, dict[str, Any]] | None, str]:
     """`several.leave_one_out` of a posterior, or None and the reason."""
-    if moments.n_rows > several.ROWS:
-        return None, f"{moments.n_rows:,} rows are more than {several.ROWS:,}"
+    if why := several.too_many(moments):
+        return None, why
     draws, left = spaced_draws(tree["posterior"], several.DRAWS), {}
     if np.ptp(draws[RESIDUAL]) == 0.0:
-        return None, "the draws do not vary"
+        return None, STUCK
     blocks = [grouping.blocks for grouping in terms.groupings]
     priors = resolve_several(settings["priors"], moments, terms.fixed, blocks)
     table, about = several.leave_one_out(read(), moments, priors, draws, group, left)

@@ -6,7 +6,7 @@ check little on their own; skewness, extremes, unequal residuals and the correla
 what the model assumes (docs/statistics.md, section 14).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -148,6 +148,11 @@ def replicate(
     for beta, root, sigma in zip(*parameters, strict=True):
         effects = rng.standard_normal((n_groups, q)) @ root.T
         found.append(statistics(draw(rng, design, fixed, beta, random, effects, float(sigma))))
+    return joined(found)
+
+
+def joined(found: Sequence[Mapping[str, float]]) -> dict[str, np.ndarray]:
+    """Statistics that all R data sets have: statistic -> (R,) array."""
     names = [name for name in found[0] if all(name in one for one in found)]
     return {name: np.array([one[name] for one in found]) for name in names}
 

@@ -10,12 +10,12 @@ from lmm.core.tidy import RESIDUAL, sd_name, variable
 from lmm.core.words import listed, titled
 from lmm.criticism import predictive, sensitivity
 from lmm.criticism.several_loo import Joint
-from lmm.criticism.stage import Criticism, prior_parameters, unchecked
+from lmm.criticism.stage import STUCK, Criticism, prior_parameters, unchecked
 from lmm.data.rows import Rows
 from lmm.engines.pymc import loo
 from lmm.engines.pymc.gates import ess_mean
 from lmm.engines.pymc.several_priors import SeveralPriors, resolve_several
-from lmm.inference.spreads import Spreads, spaced_draws, spreads_of
+from lmm.inference.spreads import Spreads, spaced, spaced_draws, spreads_of
 from lmm.likelihood.several_marginal import SeveralMarginal
 from lmm.likelihood.several_problem import build
 from lmm.model.terms import Terms
@@ -65,12 +65,11 @@ def criticise(
     left = out.about["left_out"]
     draws = spaced_draws(tree["posterior"], DRAWS)
     if np.ptp(draws[RESIDUAL]) == 0.0:  # chains that never moved: a failed fit is data, too
-        left |= dict.fromkeys(("loo", "sensitivity"), "the draws do not vary")
+        left |= dict.fromkeys(("loo", "sensitivity"), STUCK)
     else:
         found["sensitivity"] = _sensitivity(density, priors, terms, tree, left)
     rngs = _generators(settings["seed"])
-    if moments.n_rows > ROWS:
-        reason = f"{moments.n_rows:,} rows are more than {ROWS:,}"
+    if reason := too_many(moments):
         left |= dict.fromkeys(("loo", "predictive", "prior_predictive"), reason)
     else:
         rows = read()
@@ -87,6 +86,11 @@ def criticise(
     tables = {name: found.get(name) for name in ("loo", "predictive", "replicates", "sensitivity")}
     known = {name: getattr(out, name) if table is None else table for name, table in tables.items()}
     return Criticism(**known, about=out.about)
+
+
+def too_many(moments: SeveralMoments) -> str:
+    """Why the rows are not read; empty where they are few enough."""
+    return f"{moments.n_rows:,} rows are more than {ROWS:,}" if moments.n_rows > ROWS else ""
 
 
 def _generators(seed: int) -> dict[str, np.random.Generator]:
@@ -191,7 +195,7 @@ def leave_one_out(
         left["loo"] = f"the random effects are too many to leave out every level of {group}"
         return None, None
     total = len(draws[RESIDUAL])
-    at = (np.arange(most) * total) // most
+    at = spaced(total, most)
     some = {name: values[at] for name, values in draws.items()}
     density = joint.densities(spreads_of(some, rows.terms))
     levels = moments.of(group).levels.astype(str)
@@ -285,14 +289,13 @@ def check(
                 u = rng.standard_normal((len(levels), z.shape[1])) @ root[r].T
                 y += np.einsum("na,na->n", z, u[codes])
             drawn.append(statistics(rows, y, basis))
-        names = [name for name in drawn[0] if all(name in one for one in drawn)]
-        values[kind] = {name: np.array([one[name] for one in drawn]) for name in names}
+        values[kind] = predictive.joined(drawn)
     return predictive.compared(statistics(rows, rows.y, basis), values, level)
 
 
 def _thinned(draws: Mapping[str, np.ndarray], terms: Terms, count: int) -> Sets:
     """Sets of parameters from evenly spaced draws."""
-    at = (np.arange(count) * len(draws[RESIDUAL])) // count
+    at = spaced(len(draws[RESIDUAL]), count)
     some = {name: values[at] for name, values in draws.items()}
     spreads = spreads_of(some, terms)
     return Sets(np.stack([some[name] for name in terms.fixed], axis=1), spreads.roots, spreads.sigmas)

@@ -17,12 +17,14 @@ from lmm.criticism import predictive, sensitivity
 from lmm.criticism.predictive import Parameters
 from lmm.engines.pymc import loo
 from lmm.engines.pymc.priors import Priors, resolve
+from lmm.inference.spreads import spaced
 from lmm.likelihood.by_group import by_group
 from lmm.likelihood.problem import Problem, problem_of, roots_of
 from lmm.moments.moments import Moments
 
 GROUPS = 10_000  # more groups than this: nothing here is computed
 CHECKS = ("loo", "predictive", "prior_predictive", "sensitivity")
+STUCK = "the draws do not vary"  # chains that never moved: why checks of draws are left out
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def criticise(
         levels = moments.levels.astype(str)
         still = np.ptp(draws[RESIDUAL]) == 0.0  # chains that never moved: a failed fit is data, too
         if still:
-            left |= dict.fromkeys(("loo", "sensitivity"), "the draws do not vary")
+            left |= dict.fromkeys(("loo", "sensitivity"), STUCK)
         else:
             found["loo"], about["loo"] = loo.leave_one_out(density, levels, moments.n, effective)
         if sensitivity.constant(priors):
@@ -144,7 +146,7 @@ def criticise(
     else:
         prior = prior_parameters(rngs["parameters"], priors, count)
     size = len(parameters.sigmas)
-    chosen = (np.arange(count) * size) // count
+    chosen = spaced(size, count)
     found["predictive"], found["replicates"] = predictive.check(
         moments,
         fixed,

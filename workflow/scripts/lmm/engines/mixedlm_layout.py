@@ -13,7 +13,7 @@ import numpy as np
 from scipy.linalg import block_diag
 from statsmodels.regression.mixed_linear_model import MixedLM, MixedLMParams, VCSpec
 
-from lmm.core.columns import Effects
+from lmm.core.columns import Effects, predicted
 from lmm.core.columns import Factor as Table
 from lmm.core.tidy import RESIDUAL, Fit, group_of
 from lmm.inference.variance_explained import covariance_of
@@ -380,20 +380,11 @@ class Layout:
         """
         tables = []
         for k, factor in enumerate(self.factors):
-            mean, error = given.mean[k] / factor.unit, np.sqrt(given.variance[k]) / factor.unit
-            tables.append(
-                Table(
-                    factor.group,
-                    factor.levels,
-                    factor.random,
-                    truth,
-                    {
-                        "estimate": mean,
-                        "std_error": error,
-                        "cond_sd": np.sqrt(given.cond_variance[k]) / factor.unit,
-                        "conf_low": mean - z * error,
-                        "conf_high": mean + z * error,
-                    },
-                )
+            columns = predicted(
+                given.mean[k] / factor.unit,
+                np.sqrt(given.variance[k]) / factor.unit,
+                np.sqrt(given.cond_variance[k]) / factor.unit,
+                z,
             )
+            tables.append(Table(factor.group, factor.levels, factor.random, truth, columns))
         return Effects(tables)

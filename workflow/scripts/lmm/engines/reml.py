@@ -2,21 +2,18 @@
 
 import time
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from lmm.core.columns import Effects, Factor
-from lmm.core.store import write_json, write_table
+from lmm.core.columns import Effects, Factor, predicted
 from lmm.core.tidy import Fit, group_of
 from lmm.engines import several_reml
 from lmm.engines.base import Fitted, Task
-from lmm.engines.reml_tables import ENGINE, diagnostics_of, f_tests, fixed_table, parameters_table
+from lmm.engines.reml_tables import ENGINE, diagnostics_of, fixed_table, parameters_table, tested_further
 from lmm.inference.degrees_of_freedom import fixed_effects
 from lmm.inference.derivatives import by_group
-from lmm.inference.exact import tested_by
 from lmm.inference.intervals import profile_intervals, standard_errors, variance_values, wald_intervals
 from lmm.inference.optimum import Optimum, fill, optimum
 from lmm.inference.unidentified import unidentified
@@ -45,23 +42,16 @@ class Fitter:
         found, best = fit(
             task.moments, *model, self.level, task.truth, self.profile, df=methods[0], ml=self.ml
         )
-        further, artifacts = {}, {}
-        if len(methods) > 1 or task.design is not None:
-            problem = problem_of(task.moments, *model, self.ml)
-        for method in methods[1:]:
-            further[method] = fixed_table(model[0], tested_by(method, problem, best), self.level)
-        if task.design is not None:
-            tested = tested_by(methods[0], problem, best)
-            tests = f_tests(tested, task.design(), problem.total, problem.x_map)
-            artifacts["tests"] = partial(write_table, table=tests)
-            artifacts["effects"] = partial(write_json, value=tested.plain())
-        return Fitted(found, artifacts, further=further)
+        if len(methods) == 1 and task.design is None:
+            return Fitted(found)
+        problem = problem_of(task.moments, *model, self.ml)
+        return tested_further(self, task, found, problem, best.beta, by_group(problem, best))
 
 
 def ranef_table(
     problem: Problem, best: Optimum, moments: Moments, level: float, truth: dict | None
 ) -> Effects:
-    """BLUPs with prediction errors, lme4's conditional sd's and normal intervals .
+    """BLUPs with prediction errors, lme4's conditional sd's and normal intervals.
 
     Parameters
     ----------
@@ -83,14 +73,7 @@ def ranef_table(
     sigma = best.sigma / problem.y_scale
     given = conditional(problem, fill(problem.structure, best.phi) / sigma, sigma)
     z = stats.norm.ppf(0.5 + level / 2)
-    std_error = np.sqrt(given.variance)
-    columns = {
-        "estimate": given.mean,
-        "std_error": std_error,
-        "cond_sd": np.sqrt(given.cond_variance),
-        "conf_low": given.mean - z * std_error,
-        "conf_high": given.mean + z * std_error,
-    }
+    columns = predicted(given.mean, np.sqrt(given.variance), np.sqrt(given.cond_variance), z)
     return Effects([Factor(moments.group, moments.levels, problem.structure.random, truth, columns)])
 
 

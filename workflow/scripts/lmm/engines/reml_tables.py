@@ -1,6 +1,7 @@
 """Tidy parameters, tests and diagnostics of a REML or ML fit, of one grouping factor or several."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,12 @@ from scipy import stats
 
 from lmm.core import engines
 from lmm.core.columns import Columns
-from lmm.core.tidy import Diagnostics, truth_of
+from lmm.core.store import write_json, write_table
+from lmm.core.tidy import Diagnostics, Fit, truth_of
 from lmm.core.versions import versions_of
-from lmm.inference.degrees_of_freedom import p_of
+from lmm.engines.base import Fitted, Task
+from lmm.inference.degrees_of_freedom import fixed_effects, p_of
+from lmm.inference.derivatives import Derivatives
 from lmm.inference.fixed_effects import FixedEffects
 from lmm.inference.hypotheses import TYPES, contrasts, terms_of
 from lmm.inference.unidentified import not_identified
@@ -139,6 +143,45 @@ def f_tests(tested: FixedEffects, design: Design, total: np.ndarray, x_map: np.n
             test = tested.test(matrix)
             rows.append((term, kind, *test, p_of(test)))
     return pd.DataFrame(rows, columns=["term", "type", "num_df", "den_df", "F", "p_value"])
+
+
+def tested_further(
+    engine: Any, task: Task, found: Fit, problem: Any, beta: np.ndarray, derivatives: Derivatives
+) -> Fitted:
+    """A fit with the rows of further methods of degrees of freedom and, where the design is known, the tests' files.
+
+    Parameters
+    ----------
+    engine : reml.Fitter
+        Its settings.
+    task : Task
+        The data set.
+    found : Fit
+        By the first method.
+    problem : Problem or SeveralProblem
+        The model over moments.
+    beta : (p,) array
+        Fixed effects, original units.
+    derivatives : Derivatives
+        Of the criterion at the optimum.
+
+    Returns
+    -------
+    Fitted
+    """
+
+    def tested(method: str) -> FixedEffects:
+        return fixed_effects(method, beta, derivatives, engine.ml)
+
+    fixed, (first, *others) = engine.terms.fixed, engine.methods
+    further = {method: fixed_table(fixed, tested(method), engine.level) for method in others}
+    artifacts: dict[str, Callable[[str], None]] = {}
+    if task.design is not None:
+        own = tested(first)
+        tests = f_tests(own, task.design(), problem.total, problem.x_map)
+        artifacts["tests"] = partial(write_table, table=tests)
+        artifacts["effects"] = partial(write_json, value=own.plain())
+    return Fitted(found, artifacts, further=further)
 
 
 def diagnostics_of(

@@ -2,17 +2,15 @@
 
 import time
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from lmm.core.columns import Effects, Factor
-from lmm.core.store import write_json, write_table
+from lmm.core.columns import Effects, Factor, predicted
 from lmm.core.tidy import Fit
 from lmm.engines.base import Fitted, Task
-from lmm.engines.reml_tables import ENGINE, diagnostics_of, f_tests, fixed_table, parameters_table
+from lmm.engines.reml_tables import ENGINE, diagnostics_of, fixed_table, parameters_table, tested_further
 from lmm.inference.degrees_of_freedom import fixed_effects
 from lmm.inference.intervals import wald_intervals
 from lmm.inference.several_derivatives import by_factors
@@ -25,7 +23,7 @@ from lmm.moments.several import SeveralMoments, narrowed
 
 
 def ranef_table(problem: SeveralProblem, best: SeveralOptimum, level: float, truth: dict | None) -> Effects:
-    """BLUPs of all factors with prediction errors, lme4's conditional sd's and normal intervals .
+    """BLUPs of all factors with prediction errors, lme4's conditional sd's and normal intervals.
 
     Parameters
     ----------
@@ -45,14 +43,7 @@ def ranef_table(problem: SeveralProblem, best: SeveralOptimum, level: float, tru
     z = stats.norm.ppf(0.5 + level / 2)
     parts = []
     for k, given in enumerate(conditional(best.information, best.own_sigma)):
-        std_error = np.sqrt(given.variance)
-        columns = {
-            "estimate": given.mean,
-            "std_error": std_error,
-            "cond_sd": np.sqrt(given.cond_variance),
-            "conf_low": given.mean - z * std_error,
-            "conf_high": given.mean + z * std_error,
-        }
+        columns = predicted(given.mean, np.sqrt(given.variance), np.sqrt(given.cond_variance), z)
         random = problem.structures[k].random
         parts.append(Factor(problem.groups[k], problem.levels[k], random, truth, columns))
     return Effects(parts)
@@ -85,18 +76,9 @@ def fitted(engine: Any, task: Task) -> Fitted:
         df=methods[0],
         ml=engine.ml,
     )
-    further, artifacts = {}, {}
-    if len(methods) > 1 or task.design is not None:
-        derivatives = by_factors(problem, best)
-    for method in methods[1:]:
-        tested = fixed_effects(method, best.beta, derivatives, engine.ml)
-        further[method] = fixed_table(terms.fixed, tested, engine.level)
-    if task.design is not None:
-        tested = fixed_effects(methods[0], best.beta, derivatives, engine.ml)
-        tests = f_tests(tested, task.design(), problem.total, problem.x_map)
-        artifacts["tests"] = partial(write_table, table=tests)
-        artifacts["effects"] = partial(write_json, value=tested.plain())
-    return Fitted(found, artifacts, further=further)
+    if len(methods) == 1 and task.design is None:
+        return Fitted(found)
+    return tested_further(engine, task, found, problem, best.beta, by_factors(problem, best))
 
 
 def fit(

@@ -126,9 +126,8 @@ def profile_intervals(problem: Problem, best: Optimum, level: float) -> tuple[np
         phi = np.append(ordered[structure.rows, structure.cols], best.phi[-1])
         transform = np.ascontiguousarray((back * unit)[:, order])
         pair = int(NONE)
-        if (
-            kind == "sigma"
-        ):  # in the kernel's coordinates: at a shifted predictor's 0 effects may be all but the same
+        if kind == "sigma":
+            # in the kernel's coordinates: at a shifted predictor's 0 effects may be all but the same
             phi, transform = best.phi.copy(), np.eye(problem.q)
             at, edges = len(phi) - 1, (-np.inf, np.inf)
         else:

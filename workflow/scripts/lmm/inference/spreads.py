@@ -69,6 +69,11 @@ def spreads_of(values: Mapping[str, Any], terms: Terms) -> Spreads:
     return Spreads(covariances, np.asarray(values[RESIDUAL], dtype=float).reshape(-1))
 
 
+def spaced(total: int, count: int) -> np.ndarray:
+    """Places of `count` draws of `total`, evenly spaced."""
+    return (np.arange(count) * total) // count
+
+
 def spaced_draws(posterior: Any, most: int) -> dict[str, np.ndarray]:
     """Evenly spaced draws of a posterior, chain after chain, by `tidy.variable`.
 
@@ -84,8 +89,7 @@ def spaced_draws(posterior: Any, most: int) -> dict[str, np.ndarray]:
     dict of (S,) arrays
     """
     total = posterior.sizes["chain"] * posterior.sizes["draw"]
-    keep = min(total, most)
-    at = (np.arange(keep) * total) // keep
+    at = spaced(total, min(total, most))
     return {
         name: column.transpose("chain", "draw").to_numpy().reshape(-1)[at]
         for name, column in by_term(posterior).items()

@@ -19,10 +19,10 @@ import pandas as pd
 from scipy import stats
 
 from lmm.core.progress import Progress
-from lmm.core.tidy import RESIDUAL, by_term
+from lmm.core.tidy import RESIDUAL
 from lmm.engines.pymc.posterior import given_draws
 from lmm.engines.random_effects import wide
-from lmm.inference.spreads import root_of
+from lmm.inference.spreads import root_of, spaced_draws
 from lmm.inference.variance_explained import covariance_of
 from lmm.likelihood.lanes import unpack
 from lmm.likelihood.marginal import pack_problem
@@ -62,13 +62,7 @@ def parameters_of(parameters: pd.DataFrame, random: Sequence[str]) -> tuple[np.n
 
 def posterior_of(posterior: Any, random: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """L (S, q, q) and sigma (S,) of some draws of a posterior."""
-    total = posterior.sizes["chain"] * posterior.sizes["draw"]
-    keep = min(total, DRAWS)
-    at = (np.arange(keep) * total) // keep
-    values = {
-        term: column.transpose("chain", "draw").to_numpy().reshape(-1)[at]
-        for term, column in by_term(posterior).items()
-    }
+    values = spaced_draws(posterior, DRAWS)
     return root_of(covariance_of(values, random)), np.ascontiguousarray(values[RESIDUAL])
 
 

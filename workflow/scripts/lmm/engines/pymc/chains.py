@@ -16,6 +16,7 @@ from lmm.engines.pymc.posterior import FixedDraws, draw_groups, fixed_draws, giv
 from lmm.engines.pymc.priors import Priors
 from lmm.inference.intervals import variance_values
 from lmm.inference.optimum import optimum
+from lmm.inference.spreads import spaced
 from lmm.likelihood.problem import Problem, roots_of
 
 WORK = 4_000_000  # groups x draws that the random effects' summaries look at; beyond it, draws are thinned
@@ -66,7 +67,7 @@ def thin(total: int, each: int, work: int, most: int | None = None) -> np.ndarra
     array
     """
     keep = min(total, max(FEWEST, work // max(each, 1)), most or total)
-    return (np.arange(keep) * total) // keep
+    return spaced(total, keep)
 
 
 class Chains:

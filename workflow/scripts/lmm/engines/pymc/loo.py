@@ -15,6 +15,7 @@ from arviz_stats.base import array_stats
 
 from lmm.core.tidy import RESIDUAL, by_term
 from lmm.engines.pymc.gates import ess_mean
+from lmm.inference.spreads import spaced
 from lmm.likelihood.by_group import log_densities
 from lmm.likelihood.problem import Problem, roots_of
 from lmm.moments.moments import Moments
@@ -65,7 +66,7 @@ def thinned(chains: int, draws: int, n_groups: int) -> np.ndarray:
     array
     """
     keep = max(1, min(draws, WORK // max(n_groups * chains, 1)))
-    return (np.arange(keep) * draws) // keep
+    return spaced(draws, keep)
 
 
 def densities(
