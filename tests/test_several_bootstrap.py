@@ -191,10 +191,7 @@ MACHINES = {
 def test_a_comparison_draws_for_models_of_one_factor_and_of_several():
     rows = pd.read_csv(REFERENCE / "machines.csv")
     whole = model_of(rows, MACHINES["both"])
-    terms = {
-        name: model_of(rows, text).terms if name == "both" else one(rows, text)
-        for name, text in MACHINES.items()
-    }
+    terms = {name: build(parse(text), rows).terms for name, text in MACHINES.items()}
     compared = Comparison(whole.moments, MACHINES, terms)
     table = compared.tests(19, 4).set_index(["null", "alternative"])
     assert list(table.index) == [("mean", "machine"), ("mean", "both"), ("machine", "both")]
