@@ -152,7 +152,8 @@ def _dense(own: Arranged, total, S, S_edge, S_total) -> tuple[np.ndarray, np.nda
     size[size == 0.0] = 1.0
     left /= size[:, None] * size
     root, order, rank, _ = dpstrf(left, tol=NOTHING, lower=1, overwrite_a=1)
-    rank = int(np.count_nonzero(np.diag(root)[:rank] ** 2 > NOTHING))  # the first pivot is not compared with `tol`
+    # LAPACK does not compare the first pivot with `tol`
+    rank = int(np.count_nonzero(np.diag(root)[:rank] ** 2 > NOTHING))
     out = np.empty((R + m1, rank))
     out[order - 1] = np.tril(root)[:, :rank] * size[order - 1, None]
     return gram, out
