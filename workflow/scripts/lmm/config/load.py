@@ -276,10 +276,10 @@ def _rewritten(settings: StudySettings, written: Callable[[str, str], str]) -> S
         for name in settings.engines.names
         if getattr(own := settings.engines.own(name), "formula", None) is not None
     }
-    models = settings.models and {
-        name: written(text, f"models.{name}") for name, text in settings.models.items()
-    }
-    return settings.model_copy(update={"models": models, "engines": settings.engines.model_copy(update=fits)})
+    changed: dict[str, Any] = {"engines": settings.engines.model_copy(update=fits)} if fits else {}
+    if settings.models:
+        changed["models"] = {name: written(text, f"models.{name}") for name, text in settings.models.items()}
+    return settings.model_copy(update=changed)
 
 
 def _designs(raw: Mapping[str, Any], crosses: bool) -> list[tuple[str, DesignPoint]]:
