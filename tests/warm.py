@@ -20,6 +20,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import warnings
@@ -102,8 +103,11 @@ def end_after(run: Callable[[], object]) -> NoReturn:
         status = 0
     except SystemExit as ended:
         status = ended.code or 0
+        if not isinstance(status, int):
+            print(status, file=sys.stderr)
     except BaseException:
         traceback.print_exc()
+    threading._shutdown()  # waits for its threads, as an interpreter does
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
