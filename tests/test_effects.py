@@ -1,5 +1,7 @@
 """Estimated marginal means, slopes and contrasts against emmeans."""
 
+import io
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -187,6 +189,20 @@ def test_at_gives_a_row_for_each_value_and_by_one_for_each_level(model):
     assert set(means.cells.columns) == {"A", "B", "x"}
     assert len(contrasts.cells) == 3 * 2 * 3
     assert np.bincount(contrasts.families).tolist() == [3] * 6  # adjusted within each combination of B and x
+
+
+def test_values_are_written_as_they_were_asked_for(model):
+    """Beside effects without them, too: 8 is not 8.0."""
+    grid, draws = grid_of(model), np.zeros((3, len(model.design.terms.fixed)))
+    groups = [
+        *functions(grid, Request("means", ("A",), at={"x": [0, 2.5]})),
+        *functions(grid, Request("means", ("B",))),
+    ]
+    text = table(groups, {"pymc": draws}, 0.95).to_csv(index=False)
+    assert (
+        pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False).x.tolist()
+        == ["0"] * 3 + ["2.5"] * 3 + [""] * 2
+    )
 
 
 def test_defaults(model):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import made_results
 from lmm.report import figures
+from lmm.report.figures import layout, style
 from lmm.report.figures.diagnostics import density, normal_quantiles
 from lmm.report.figures.prior import prior_density
 from lmm.report.figures.rows import chosen
@@ -254,3 +255,26 @@ def test_small_helpers():
     assert sorted(["10", "2", "b1", "1"], key=natural) == ["1", "2", "10", "b1"]
     assert len(chosen(np.arange(1000.0), 10)) == 10
     assert normal_quantiles(3)[1] == pytest.approx(0, abs=1e-12)
+
+
+def test_labels_are_placed_where_matplotlib_places_them():
+    figure, axes = style.canvas(style.TWO, 300, 2, 2)
+    for k, ax in enumerate(axes.flat):
+        ax.plot([0, 1], [0, 3e4 * 10.0**k])
+        ax.set(
+            title="above", ylabel="beside\nin two lines", xlabel="below", yscale="log" if k == 3 else "linear"
+        )
+    axes[0, 1].set_yticks([0, 1e5], ["one", "a long name"])
+    ours = layout.lay_out(figure)
+    for ax in axes.flat:
+        before = [
+            text.get_window_extent(layout.RENDERER).extents for text in (ax.xaxis.label, ax.yaxis.label)
+        ]
+        ax._autotitlepos = ax.xaxis._autolabelpos = ax.yaxis._autolabelpos = True
+        theirs = ax.get_tightbbox(layout.RENDERER)
+        after = [text.get_window_extent(layout.RENDERER).extents for text in (ax.xaxis.label, ax.yaxis.label)]
+        # half a line of a spine (0.4), which only Matplotlib measures; nothing leaves the figure
+        np.testing.assert_allclose(before, after, atol=0.5)
+        np.testing.assert_allclose(ours[ax].extents, theirs.extents, atol=0.5)
+        assert (theirs.min >= 0).all() and (theirs.max <= (style.TWO, 300)).all()
+    assert not axes[0, 0].get_tightbbox(layout.RENDERER).overlaps(axes[1, 0].get_tightbbox(layout.RENDERER))

@@ -5,6 +5,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from lmm.config.base import PATTERNS
+
 EXPECTED = {
     "int_type": "a whole number",
     "float_type": "a number",
@@ -76,6 +78,8 @@ def _describe(item: Mapping[str, Any]) -> str:
     if kind in BOUNDS:
         name, words = BOUNDS[kind]
         return f"{words} {context[name]:.15g}"
+    if kind == "string_pattern_mismatch":
+        return PATTERNS[context["pattern"]]
     if kind == "literal_error":
         return context["expected"]
     if kind == "missing":

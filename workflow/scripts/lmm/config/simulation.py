@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from lmm.config.base import Settings, nearest
+from lmm.config.base import DESIGN_KEY, Settings, nearest
 
 Probability = Annotated[float, Field(gt=0, lt=1)]
 
@@ -142,7 +142,7 @@ class Nested(Settings):
 class Address(Settings):
     """Which replicate of which design; `make replay` writes it."""
 
-    design: str = Field(pattern=r"^[0-9a-f]{12}$")
+    design: str = Field(pattern=DESIGN_KEY)
     """The design's key."""
     replicate: int = Field(ge=0, le=10**7)
     """The replicate's number, from 0."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from lmm.config.base import Settings
+from lmm.config.base import NAME, SIGN, Settings
 from lmm.config.engines import Engines
 from lmm.config.search import Search
 from lmm.config.simulation import Simulation
@@ -79,7 +79,7 @@ class Label(Settings):
 class Csv(Settings):
     """How CSV and TSV files are written."""
 
-    delimiter: str | None = Field(None, pattern=r"^([^\w\s\"\\]|\t)$")
+    delimiter: str | None = Field(None, pattern=SIGN)
     """Sign between fields: "," ";" "|" or "\\t", a tab."""
     decimal: Literal[".", ","] | None = None
     """Decimal mark of numbers: a point or a comma."""
@@ -173,10 +173,9 @@ class StudySettings(Settings):
     effects: list[Effect] | None = None
     """Means, slopes and contrasts to estimate. Where nothing is said: every categorical predictor's means with
     pairwise contrasts (of up to 50 levels), and every numeric predictor's slope. An empty list: none."""
-    models: (
-        Annotated[dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")], str], BeforeValidator(_named)]
-        | None
-    ) = Field(None, min_length=2)
+    models: Annotated[dict[Annotated[str, Field(pattern=NAME)], str], BeforeValidator(_named)] | None = Field(
+        None, min_length=2
+    )
     """Models to compare by name: formulas with the study's response and grouping factor, fitted to the same rows
     (those complete for all of them)."""
     loo: str | None = None

@@ -89,5 +89,17 @@ def summaries(group: Functions, draws: np.ndarray, level: float) -> pd.DataFrame
 def _labelled(group: Functions, table: pd.DataFrame) -> pd.DataFrame:
     """A table of estimates behind its grid columns."""
     names = pd.DataFrame({"effect": group.effect, "kind": group.kind}, index=table.index)
-    cells = group.cells.rename(columns=grid_name)
+    cells = pd.DataFrame(
+        {
+            grid_name(name): pd.Series(
+                [_as_written(value) for value in group.cells[name]], table.index, object
+            )
+            for name in group.cells
+        }
+    )
     return pd.concat([names, cells, pd.DataFrame({"contrast": group.contrast}), table], axis=1)
+
+
+def _as_written(value: object) -> object:
+    """A value of a predictor as people write it: 8, which a column with other numbers or gaps makes 8.0."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

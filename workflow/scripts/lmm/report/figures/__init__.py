@@ -19,7 +19,7 @@ from lmm.model.formula import parse
 from lmm.report.figures import comparison, criticism, diagnostics, multiples, predictors, prior, ranef, rows
 from lmm.report.figures.detail import detail
 from lmm.report.figures.fits import Fitted
-from lmm.report.figures.style import MUTED, ONE, Drawing, canvas
+from lmm.report.figures.style import Drawing, note
 from lmm.report.figures.svg import to_svg
 from lmm.report.text.criticism import left_out
 from lmm.results.study import Results, read
@@ -162,7 +162,7 @@ def _finish(name: str, results: Results, fitted: Fitted) -> Figure:
         results = results.by_factor[int(number) - 1]
         fitted = Fitted(results)
     missing = _missing(kind, results, fitted)
-    drawing = _note(missing) if missing else FIGURES[kind](results, fitted)
+    drawing = note(missing) if missing else FIGURES[kind](results, fitted)
     if number:  # no group can be pointed at: the page has the detail of one factor's groups
         drawing = replace(drawing, title=f"{results.group}: {drawing.title}", hits=())
     return Figure.of(drawing, results.study, name)
@@ -191,14 +191,6 @@ def _missing(name: str, results: Results, fitted: Fitted) -> str:
     if name == "groups" and results.rows is None and not results.mixed:
         return "The rows were too many to copy, and no engine estimated random effects."
     return ""
-
-
-def _note(text: str) -> Drawing:
-    figure, axes = canvas(ONE, 60)
-    figure.set_layout_engine("none")
-    axes[0, 0].axis("off")
-    axes[0, 0].text(0.5, 0.5, text, ha="center", va="center", color=MUTED)
-    return Drawing(figure, "Not drawn", text, text)
 
 
 def write(drawn: Drawn, directory: str | Path) -> None:

@@ -7,7 +7,6 @@ from lmm.core.engines import pooled
 from lmm.core.words import counted, fixed, label, listed, titled
 from lmm.recovery.calibration.verdicts import LEVEL, ecdf
 from lmm.recovery.grid import USABLE
-from lmm.report.figures.recovery import nothing
 from lmm.report.figures.style import (
     COLOURS,
     FAINT,
@@ -17,6 +16,7 @@ from lmm.report.figures.style import (
     Drawing,
     canvas,
     colour,
+    note,
     polylines,
     segments,
 )
@@ -37,7 +37,7 @@ def ranks(recovered: Recovered, _: str = "") -> Drawing:
     there = list(dict.fromkeys(zip(curves["design"], curves["quantity"], strict=True))) if len(curves) else []
     shown = sorted(there, key=lambda pair: pair not in wrong)[:MOST_PANELS]
     if not shown:
-        return nothing("No fit can be used: there are no ranks to show.")
+        return note("No fit can be used: there are no ranks to show.")
     lines = int(np.ceil(len(shown) / COLUMNS))
     figure, axes = canvas(760, 30 + 118 * lines, lines, COLUMNS, sharex=True)
     several = len({design for design, _ in there}) > 1
@@ -87,7 +87,7 @@ def zipped(recovered: Recovered, _: str = "") -> Drawing:
     table = _intervals(recovered, design, terms)
     engines = [name for name in recovered.engines if name in set(table["engine"])]
     if not engines:
-        return nothing("No engine has intervals to show.")
+        return note("No engine has intervals to show.")
     figure, axes = canvas(760, 40 + 150 * len(terms), len(terms), len(engines), sharex="row", sharey=True)
     found = []
     for line, term in zip(axes, terms, strict=True):

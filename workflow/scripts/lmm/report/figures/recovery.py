@@ -18,6 +18,7 @@ from lmm.report.figures.style import (
     canvas,
     colour,
     key,
+    note,
     segments,
 )
 from lmm.results.replicated import Recovered, axis_name, axis_value, statuses
@@ -73,7 +74,7 @@ def against(recovered: Recovered, name: str) -> Drawing:
     shown = few if len(facets) > MOST_COLUMNS else facets
     terms = [term for term in recovered.terms if len(shown_measure(recovered, name, term)[0])][:MOST_TERMS]
     if not terms:
-        return nothing("No fit can be used, or none has this: there is nothing to show.")
+        return note("No fit can be used, or none has this: there is nothing to show.")
     figure, axes = canvas(760, 34 + 118 * len(terms), len(terms), len(shown), sharex=True, sharey="row")
     for line, term in zip(axes, terms, strict=True):
         table, unit, ideal = shown_measure(recovered, name, term)
@@ -110,19 +111,11 @@ def against(recovered: Recovered, name: str) -> Drawing:
     )
 
 
-def nothing(text: str) -> Drawing:
-    """A note in a figure's place."""
-    figure, axes = canvas(760, 60)
-    axes[0, 0].axis("off")
-    axes[0, 0].text(0.5, 0.5, text, ha="center", va="center", color=MUTED)
-    return Drawing(figure, "Not drawn", text, text)
-
-
 def overview(recovered: Recovered, _: str = "") -> Drawing:
     """One design: bias, coverage and RMSE of every term by engine, side by side."""
     terms, engines = recovered.terms, recovered.engines
     if not terms or not len(recovered.rows("bias")):
-        return nothing("No fit can be used: there is nothing to show.")
+        return note("No fit can be used: there is nothing to show.")
     figure, axes = canvas(760, 60 + (10 + 13 * len(engines)) * len(terms), 1, 3, sharey=True)
     places = np.arange(len(terms)) * (len(engines) + 1.0)
     for ax, name in zip(axes[0], TITLES, strict=True):

@@ -7,6 +7,7 @@ the report's style sheet maps each of those values to a CSS variable, which is w
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 
 import matplotlib
 import numpy as np
@@ -103,7 +104,8 @@ def canvas(
     width: float, height: float, rows: int = 1, columns: int = 1, **options
 ) -> tuple[Canvas, np.ndarray]:
     """A figure of `width` x `height` points with a grid of axes (always a 2-d array)."""
-    figure = Canvas(figsize=(width / 72, height / 72), layout=Margins())
+    # a pixel is a point, as in the SVG
+    figure = Canvas(figsize=(width / 72, height / 72), dpi=72, layout=Margins())
     figure.patch.set_visible(False)
     axes = figure.subplots(rows, columns, squeeze=False, **options)
     for ax in axes.flat:
@@ -113,6 +115,17 @@ def canvas(
         if options.get("sharex") or options.get("sharey"):  # a page may set panels below each other
             ax.tick_params(labelbottom=True, labelleft=True)
     return figure, axes
+
+
+def note(text: str) -> Drawing:
+    """A sentence in a figure's place."""
+    lines = wrap(text, 70)
+    figure, axes = canvas(ONE, 34 + 14 * len(lines))
+    figure.set_layout_engine("none")
+    axes[0, 0].set_position((0, 0, 1, 1))
+    axes[0, 0].axis("off")
+    axes[0, 0].text(0.5, 0.5, "\n".join(lines), ha="center", va="center", color=MUTED)
+    return Drawing(figure, "Not drawn", text, text)
 
 
 def abreast(count: int, height: float, most: int = 2, **options) -> tuple[Canvas, np.ndarray]:
