@@ -144,7 +144,25 @@ class Sums:
 
 
 def finished(group, levels, n, gram, total, basis) -> Moments:
-    """Moments from upper triangles: both halves, and the totals of what is kept by group."""
+    """Moments from upper triangles: both halves, and the totals of what is kept by group.
+
+    Parameters
+    ----------
+    group : str
+        The grouping factor.
+    levels, n : (J,) arrays
+        Names of the groups, and their numbers of rows.
+    gram : (J, rows, m + 2) array
+        Sums of products of the basis's columns by group, the first `rows` of the matrix.
+    total : (m + 2, m + 2) array
+        Those of the other rows of the matrix, over all groups.
+    basis : Basis
+        Coordinates of the columns.
+
+    Returns
+    -------
+    Moments
+    """
     gram, total = gram.copy(), total.copy()
     rows = gram.shape[1]
     # Column by column in contiguous memory, where NumPy adds pairwise: the sum of 10^5 groups loses nothing.

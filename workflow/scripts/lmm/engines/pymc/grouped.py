@@ -62,16 +62,31 @@ class Grouped:
     def _chains(self, draws: Draws, setting: Setting) -> Chains:
         return Chains(self.problem, self.packed, draws, self.priors, exact_rng(setting), setting.cores)
 
-    def given(
+    def _given(
         self, roots: Sequence[np.ndarray], sigmas: np.ndarray, noise: np.ndarray
     ) -> tuple[np.ndarray, ...]:
-        """`importance.Target.given`."""
         return given_draws(self.packed, roots[0], sigmas, noise, np.ones(len(sigmas), dtype=bool))
 
-    def density(self, roots: Sequence[np.ndarray], sigma: float) -> tuple[float, list[np.ndarray], float]:
-        """`importance.Target.density`."""
+    def _density(self, roots: Sequence[np.ndarray], sigma: float) -> tuple[float, list[np.ndarray], float]:
         found = log_density(self.packed, roots[0], sigma)
         return found[0], [found[1:-1].reshape(roots[0].shape)], found[-1]
+
+    def target(self, sigma: float, rng: np.random.Generator) -> importance.Target:
+        """The log posterior.
+
+        Parameters
+        ----------
+        sigma : float
+            About the residual sd.
+        rng : Generator
+            For the fixed effects.
+
+        Returns
+        -------
+        Target
+        """
+        space = Space((factor_of(self.priors, self.moments, sigma),), self.priors.sigma, sigma)
+        return importance.Target(space, self.problem.p, self._given, self._density, rng)
 
     def by_importance(self, setting: Setting) -> Chains:
         """Draws by importance sampling; fixed effects are drawn with the weighted points.
@@ -86,12 +101,10 @@ class Grouped:
         Chains
         """
         start, rng = start_estimates(self.problem, self.priors), proposal_rng(setting)
-        factor = factor_of(self.priors, self.moments, start[-1])
-        space = Space((factor,), self.priors.sigma, start[-1])
-        target = importance.Target(space, self.problem.p, self.given, self.density, rng)
+        target = self.target(start[-1], rng)
         count = points_of(setting, MATRICES // self.problem.p**2)
-        found = importance.sample(target, space.point(start), count, rng)
-        return self._chains(drawn_at(found, space, rng), setting)
+        found = importance.sample(target, target.space.point(start), count, rng)
+        return self._chains(drawn_at(found, target.space, rng), setting)
 
     def by_nuts(self, setting: Setting) -> Chains:
         """Draws by NUTS.
