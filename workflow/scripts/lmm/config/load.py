@@ -15,7 +15,6 @@ from pydantic import ValidationError
 from lmm.config.base import nearest
 from lmm.config.checks import (
     check_beside,
-    check_data_files,
     check_effects,
     check_engines,
     check_labels,
@@ -25,6 +24,7 @@ from lmm.config.checks import (
     check_until,
 )
 from lmm.config.designs import DesignPoint, expand, point
+from lmm.config.file_checks import check_data_files
 from lmm.config.messages import message
 from lmm.config.recording import recorded
 from lmm.config.search_checks import check_search, of_one_engine, smallest

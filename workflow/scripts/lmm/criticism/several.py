@@ -19,7 +19,7 @@ from lmm.inference.spreads import Spreads, spaced, spaced_draws, spreads_of
 from lmm.likelihood.several_marginal import SeveralMarginal
 from lmm.likelihood.several_problem import build
 from lmm.model.terms import Terms
-from lmm.moments.moments import Basis
+from lmm.moments.basis import Basis
 from lmm.moments.several import SeveralMoments
 from lmm.moments.several_accumulate import compute_several
 
