@@ -61,8 +61,8 @@ def group_draws(
     shape: tuple[int, int],
     rng: np.random.Generator,
     most: int,
-) -> dict[str, np.ndarray]:
-    """Draws of groups for posterior.nc, (chains, draws, J).
+) -> dict[str, dict[str, np.ndarray]]:
+    """Draws of groups for posterior.nc: by name, then by factor, (chains, draws, J).
 
     Parameters
     ----------
@@ -91,4 +91,4 @@ def group_draws(
     if gram is not None:
         found["log_likelihood"] = log_densities(problem, gram, moments.n, *draws)
     found["posterior_predictive"] = replicated_means(moments, problem.fixed, structure.random, *draws, rng)
-    return {name: array.reshape(*shape, -1) for name, array in found.items()}
+    return {name: {moments.group: array.reshape(*shape, -1)} for name, array in found.items()}
