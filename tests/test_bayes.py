@@ -169,7 +169,7 @@ def test_beyond_the_limit_no_draws_of_groups_are_kept():
     assert group_draws(moments, problem, draws, (2, 2), rng, 4 * 18 - 1) == {}
     kept = group_draws(moments, problem, draws, (2, 2), rng, 4 * 18)
     shapes = {name: {group: array.shape for group, array in own.items()} for name, own in kept.items()}
-    assert shapes == dict.fromkeys(("log_likelihood", "posterior_predictive"), {"Subject": (2, 2, 18)})
+    assert shapes == {key: {"Subject": (2, 2, 18)} for key in ("log_likelihood", "posterior_predictive")}
 
 
 def quadrature(packed, priors: dict[str, Prior], ranges, points=20):
