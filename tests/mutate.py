@@ -26,7 +26,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,26 +61,64 @@ class Function:
 
 @dataclass(frozen=True)
 class Definition:
-    """A function or a statement of a module: where it ends, what it is called, the names that it mentions."""
+    """A function or a statement of a module: where it ends, what it is called, what its names mean elsewhere.
+
+    A name is one of a file: `(file, name)`.
+    """
 
     at: Function
     stop: int
-    names: frozenset[str]
-    mentions: frozenset[str]
+    names: frozenset[tuple[str, str]]
+    mentions: frozenset[tuple[str, str]]
     is_run: bool  # as Python, when a test calls it: not so a kernel, a constant, a field of a class
 
 
-def definitions(file: str, text: str) -> list[Definition]:
+def file_of(module: str, root: Path) -> str:
+    """The file of a module of the library or of the tests; empty for another's."""
+    for folder in (root / SCRIPTS, root / "tests"):
+        path = folder.joinpath(*module.split(".")).with_suffix(".py")
+        if path.is_file():
+            return str(path)
+    return ""
+
+
+def imported(tree: ast.AST, root: Path) -> dict[str, tuple[str, str]]:
+    """What the names are that a module imports from others: `(file, name)`, no name where it is the module."""
+    found = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                module = file_of(f"{node.module}.{alias.name}", root)
+                found[alias.asname or alias.name] = (module, "") if module else (
+                    file_of(node.module, root), alias.name
+                )  # fmt: skip
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                found[alias.asname or alias.name] = (file_of(alias.name, root), "")
+    return found
+
+
+def definitions(file: str, text: str, root: Path) -> list[Definition]:
     """Every function of a module, and what stands outside of them."""
-    found = []
+    found, tree = [], ast.parse(text)
+    others = imported(tree, root)
+
+    def mentioned(node: ast.AST) -> Iterator[tuple[str, str]]:
+        for each in ast.walk(node):
+            if isinstance(each, ast.Name):
+                yield others.get(each.id, (file, each.id))
+            elif isinstance(each, ast.Attribute) and isinstance(each.value, ast.Name):
+                module, name = others.get(each.value.id, ("", ""))
+                if not name:
+                    yield module, each.attr
 
     def add(node: ast.AST, names: set[str], is_run: bool) -> None:
         decorators = getattr(node, "decorator_list", [])
         start = min([node.lineno, *(each.lineno for each in decorators)])
-        mentions = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
-        mentions |= {each.attr for each in ast.walk(node) if isinstance(each, ast.Attribute)}
-        at = Function(file, start)
-        found.append(Definition(at, node.end_lineno, frozenset(names), frozenset(mentions), is_run))
+        own = frozenset((file, name) for name in names)
+        found.append(
+            Definition(Function(file, start), node.end_lineno, own, frozenset(mentioned(node)), is_run)
+        )
 
     def visit(node: ast.AST, owner: set[str], inside: bool) -> None:
         for child in ast.iter_child_nodes(node):
@@ -99,9 +137,14 @@ def definitions(file: str, text: str) -> list[Definition]:
             ):
                 names = {each.id for each in ast.walk(child)
                          if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}  # fmt: skip
-                add(child, owner or names, False)
+                # a call changes what it mentions
+                add(
+                    child,
+                    owner or names or {name for place, name in mentioned(child) if place == file},
+                    False,
+                )
 
-    visit(ast.parse(text), set(), False)
+    visit(tree, set(), False)
     return found
 
 
@@ -122,7 +165,7 @@ class Coverage:
             each
             for folder in (root / SCRIPTS / "lmm", root / "tests")
             for path in folder.rglob("*.py")
-            for each in definitions(str(path), path.read_text(encoding="utf-8"))
+            for each in definitions(str(path), path.read_text(encoding="utf-8"), root)
         ]
         self.by_function: dict[Function, list[str]] = {}
         for test, (_, functions) in tests.items():
@@ -323,8 +366,9 @@ def main() -> None:
     if options.list:
         print("\n".join(mutant.described(ROOT) for mutant in sample))
         return
-    # a changed kernel and all that call it are compiled anew: without LLVM's optimisation in a third of the time
-    os.environ |= {"NUMBA_OPT": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+    # a changed kernel and all that call it are compiled anew: without LLVM's optimisation in a third of the time, and
+    # with a look at every index, as a write beyond an array may do nothing that is seen
+    os.environ |= {"NUMBA_OPT": "0", "NUMBA_BOUNDSCHECK": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     for name in IMPORTED:
         importlib.import_module(name)
     with tempfile.TemporaryDirectory() as folder:

@@ -25,9 +25,9 @@ OPTIONS = [
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory):
+def file(coffee_drawn, tmp_path_factory):
     root = made_results.coffee(tmp_path_factory.mktemp("results"))
-    (root / "report.html").write_text(rendered(root, drawn=True).html, encoding="utf-8")
+    (root / "report.html").write_text(rendered(root, drawn=coffee_drawn[1]).html, encoding="utf-8")
     return root / "report.html"
 
 

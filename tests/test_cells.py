@@ -58,16 +58,21 @@ def test_a_writing_is_one_number_or_text_to_make_new(tmp_path):
             np.testing.assert_array_equal(sample[f"x{k}"], [number, 1, 2, 3])
 
 
-def test_the_fit_and_rows_to_predict_take_the_same_writings_for_numbers(tmp_path):
-    file, formula = wide(tmp_path, WRITINGS)
+@pytest.mark.parametrize("first", [0, 15, 30, 45])
+def test_the_fit_and_rows_to_predict_take_the_same_writings_for_numbers(tmp_path, first):
+    # DuckDB plans a query of all 60 columns for seconds
+    writings = dict(list(WRITINGS.items())[first:][: 15 if first < 45 else None])
+    file, formula = wide(tmp_path, writings)
     found = summarise(ingest.inspect(file, formula.variables, "g"), ()).columns
-    for k, number in enumerate(WRITINGS.values()):
+    for k, number in enumerate(writings.values()):
         column = found[f"x{k}"]
         assert (column.text, column.infinite) == (number is TEXT, number in (math.inf, -math.inf))
 
     numbers = {
-        text: number for text, number in WRITINGS.items() if number is not TEXT and math.isfinite(number)
+        text: number for text, number in writings.items() if number is not TEXT and math.isfinite(number)
     }
+    if not numbers:
+        return
     file, formula = wide(tmp_path, numbers)
     source, data = ingest.scan(ingest.inspect(file, formula.variables, "g"), formula)
     with connect(ordered=True) as connection:

@@ -16,10 +16,9 @@ from lmm.results.study import read
 
 
 @pytest.fixture(scope="module")
-def coffee(tmp_path_factory):
-    root = made_results.coffee(tmp_path_factory.mktemp("results"))
-    paths = made_results.paths(root)
-    return read("coffee", made_results.SETTINGS, paths), figures.draw("coffee", made_results.SETTINGS, paths)
+def coffee(coffee_drawn):
+    root, drawn = coffee_drawn
+    return read("coffee", made_results.SETTINGS, made_results.paths(root)), drawn
 
 
 def changed(results, notes=None, **tables):

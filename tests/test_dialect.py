@@ -119,7 +119,7 @@ numbers = st.floats(-1e6, 1e6).map(lambda value: round(value, 3))
 words = st.text("abXY;,.:'\"|%/-üß€é’", min_size=1, max_size=8).map(lambda text: f"w{text}")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     rows=st.lists(st.tuples(numbers, words, st.sampled_from("abc")), min_size=4, max_size=12),
     delimiter=st.sampled_from(",;\t"),

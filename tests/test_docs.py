@@ -8,6 +8,7 @@ configurations; a `row` block is a row of the catalogue of engines (tests/test_n
 import json
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ import pytest
 import yaml
 
 import made_results
-from conftest import ROOT, copy_project
+from conftest import ROOT, Project, copy_project
 from lmm.config.load import load
 from lmm.core.store import write_json
 
@@ -37,6 +38,7 @@ SHOWN_ONLY = {
     "resume",
     "clean-results",
 }
+RUN = runpy.run_path(str(ROOT / "workflow/tools/run.py"))
 DRIVER = """
 import contextlib, io, json, sys
 space, said = {}, []
@@ -74,10 +76,8 @@ def copy(tmp_path_factory):
 
 
 def rehearsed(line: str) -> list[str]:
-    """A command as it is tried here: nothing is installed, and nothing that takes long is run."""
+    """A command of make as it is tried here: nothing is installed, and nothing that takes long is run."""
     words = shlex.split(line)
-    if words[0] == "snakemake":
-        return [sys.executable, "-m", *words, "--dry-run"]
     assert words[0] == "make", f"{line}: expected make or snakemake"
     make = ["make", "-s", "-o", ".venv/stamp", f"BIN={Path(sys.executable).parent}"]
     target = next((word for word in words[1:] if "=" not in word), "run")
@@ -90,6 +90,20 @@ def rehearsed(line: str) -> list[str]:
     return [*make, *given, f"ARGS={options} --dry-run"]
 
 
+def options_of_a_run(line: str, root: Path) -> list[str]:
+    """Snakemake's options in a command that is nothing but a run with options, as make expands it; else none."""
+    words = shlex.split(line)
+    if words[0] == "snakemake":
+        return words[1:]
+    if len(words) != 2 or not words[1].startswith("ARGS="):
+        return []
+    make = ["make", "-s", "-n", "-o", ".venv/stamp", words[1]]
+    shown = subprocess.run(make, cwd=root, capture_output=True, text=True, check=True).stdout
+    python, tool, *options = shlex.split(shown)
+    assert (python, tool) == (".venv/bin/python", "workflow/tools/run.py")
+    return options
+
+
 COMMANDS = list(
     dict.fromkeys(
         line for page in PAGES for block in blocks(page, "sh") for line in block.splitlines() if line.strip()
@@ -98,7 +112,7 @@ COMMANDS = list(
 
 
 @pytest.mark.parametrize("line", COMMANDS)
-def test_a_command_works(copy, line):
+def test_a_command_works(copy, line, monkeypatch):
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("SNAKEMAKE", "MAKE"))
     }
@@ -107,9 +121,15 @@ def test_a_command_works(copy, line):
         written.unlink(missing_ok=True)
     elif written.name in line and not written.exists():  # the line before it was left out
         shutil.copy(ROOT / "config/orthodont.yaml", written)
-    run = subprocess.run(
-        rehearsed(line), cwd=copy, env=environment, capture_output=True, text=True, timeout=120
-    )
+    if options := options_of_a_run(line, copy):
+        monkeypatch.chdir(copy)
+        for file in RUN["files"](options):
+            RUN["check"](file)
+        run = Project(copy).snakemake(*options, "--dry-run")
+    else:
+        run = subprocess.run(
+            rehearsed(line), cwd=copy, env=environment, capture_output=True, text=True, timeout=120
+        )
     assert run.returncode == 0, run.stdout + run.stderr
     if line.startswith("make new"):
         assert "Wrote config/growth" in run.stdout

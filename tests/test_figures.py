@@ -24,10 +24,9 @@ from lmm.results.study import natural, read
 STEP = re.compile(r"([MmLlHhVvzZ])([^MmLlHhVvzZ]*)")
 
 
-@pytest.fixture(scope="module")
-def coffee(tmp_path_factory):
-    root = made_results.coffee(tmp_path_factory.mktemp("results"))
-    return root, figures.draw("coffee", made_results.SETTINGS, made_results.paths(root))
+@pytest.fixture
+def coffee(coffee_drawn):
+    return coffee_drawn
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from lmm.model.formula import parse
 from planning import configuration, kept
 
 FUZZ = settings(
-    max_examples=150,
+    max_examples=75,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

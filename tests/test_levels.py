@@ -73,7 +73,7 @@ names = st.one_of(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(names, unique=True, min_size=1), st.lists(names, unique=True))
 def test_a_union_has_the_order_of_the_whole(first, second):
     a, b = (np.array(some, dtype=object)[in_order(np.array(some, dtype=object))] for some in (first, second))

@@ -119,14 +119,14 @@ def test_the_bootstraps_null_distribution_is_the_mixture():
     moments = compute(terms, *data[1:])
     small, large = (Terms.one(names, blocks, "g", names) for blocks in ((names[:1],), (names[:1], names[1:])))
     _, fitted = statistic(moments, small, large, False)
-    drawn = bootstrap(moments, small, large, False, fitted, 1500, 1, "ab")
+    drawn = bootstrap(moments, small, large, False, fitted, 1000, 1, "ab")
     nested_ = nesting(moments, small, large)
-    error = np.sqrt(0.25 / 1500)
+    error = np.sqrt(0.25 / 1000)
     # half of the statistics are 0 to the rounding of the criteria
     assert abs(np.mean(drawn < 1e-7) - 0.5) < 4 * error
     for level in (0.25, 0.1, 0.05):
         rejected = np.mean([p_values(value, nested_)[1] <= level for value in drawn])
-        assert abs(rejected - level) < 4 * np.sqrt(level * (1 - level) / 1500)
+        assert abs(rejected - level) < 4 * np.sqrt(level * (1 - level) / 1000)
 
 
 def test_the_bootstrap_of_a_fixed_effect_agrees_with_kenward_roger():

@@ -69,20 +69,45 @@ def other(x):
 """
 
 
+# another module's names are its own: `far` runs the kernel, `near` something that is only called so
+CALLERS = """from lmm.core import made
+from lmm.core.made import inner as within
+
+
+def inner(x):
+    return x
+
+
+def near(x):
+    return inner(x)
+
+
+def far(x):
+    return within(x) + made.inner(x)
+"""
+
+
 def test_a_mutant_is_tested_by_the_tests_that_run_it_the_fastest_first(tmp_path):
     """A kernel and a constant by those that run who mentions them, over any number of steps."""
-    module = SCRIPTS / "lmm/core/made.py"
+    module, callers = SCRIPTS / "lmm/core/made.py", SCRIPTS / "lmm/core/callers.py"
     (tmp_path / module).parent.mkdir(parents=True)
     (tmp_path / module).write_text(LIBRARY)
-    used, other = (
-        mutate.Function(str(tmp_path / module), 1 + LIBRARY[: LIBRARY.index(f"def {name}")].count("\n"))
-        for name in ("used", "other")
-    )
-    tests = {"slow": (2.0, {used, other}), "fast": (1.0, {used}), "none": (0.1, set())}
+    (tmp_path / callers).write_text(CALLERS)
+    used, other, near, far = (
+        mutate.Function(str(tmp_path / file), 1 + text[: text.index(f"def {name}")].count("\n"))
+        for file, text, name in [
+            (module, LIBRARY, "used"), (module, LIBRARY, "other"),
+            (callers, CALLERS, "near"), (callers, CALLERS, "far"),
+        ]
+    )  # fmt: skip
+    tests = {
+        "slow": (2.0, {used, other}), "fast": (1.0, {used}), "none": (0.1, set()), "near": (0.2, {near}),
+        "far": (0.3, {far}),
+    }  # fmt: skip
     coverage = mutate.Coverage(tmp_path, tests)
     found = {mutant.start[0]: coverage.of(mutant, tmp_path) for mutant in mutants_of(module, tmp_path)}
     assert found == {
-        1: ["fast", "slow"], 6: ["fast", "slow"], 11: ["fast", "slow"], used.line + 1: ["fast", "slow"],
+        1: ["fast", "slow"], 6: ["far", "fast", "slow"], 11: ["fast", "slow"], used.line + 1: ["fast", "slow"],
         other.line + 1: ["slow"],
     }  # fmt: skip
 

@@ -25,7 +25,7 @@ from lmm.moments.accumulate import compute
 from lmm.moments.stage import of_rows
 
 # (shift, scale) of a predictor: calendar years, thousands and thousandths of the unit
-CHANGES = [(0.0, 1.0), (40.0, 1.0), (2008.0, 1.0), (0.0, 1e3), (0.0, 1e-3)]
+CHANGES = [(0.0, 1.0), (2008.0, 1.0), (0.0, 1e3), (0.0, 1e-3)]
 
 
 def test_what_is_within_a_term():
@@ -294,7 +294,7 @@ def unit_free(chains, shift, scale) -> pd.DataFrame:
 
 
 def test_shifts_and_scales_of_days_change_no_conclusion(shifted):
-    """Two runs differ by their Monte Carlo errors: of 5 x 25 comparisons none is beyond 4.5 once in 1000 seeds."""
+    """Two runs differ by their Monte Carlo errors: of 3 x 25 comparisons none is beyond 4.5 once in 1000 seeds."""
     results = [unit_free(chains, *change) for (chains, _), change in zip(shifted, CHANGES, strict=True)]
     expected = results[0]
     for found in results[1:]:

@@ -56,8 +56,8 @@ CHEAP = {"ols": {}, "reml": {}}
 EVERY = CHEAP | {"mixedlm": {}, "pymc": PYMC}
 
 
-# each run compiles PyMC's model anew
-@pytest.mark.parametrize("engines, parts", [(EVERY, [(2, 4, [1, 0]), (0, 2, [0, 1])]),
+# each run compiles PyMC's model anew: one part of the replicates is enough there
+@pytest.mark.parametrize("engines, parts", [(EVERY, [(2, 4, [1, 0])]),
                                             (CHEAP, [(3, 4, [1, 0]), (0, 3, [1]), (0, 3, [0])])])  # fmt: skip
 def test_results_do_not_depend_on_chunks_or_order(whole, tmp_path, engines, parts):
     _, points = settings(engines)
@@ -69,7 +69,8 @@ def test_results_do_not_depend_on_chunks_or_order(whole, tmp_path, engines, part
     found = chunks.merge(files, keys).to_pandas()
     chunks.write(tmp_path / "whole.parquet", whole)
     together = chunks.merge([tmp_path / "whole.parquet"], keys).to_pandas()
-    together = together[together["engine"].isin(list(engines))].reset_index(drop=True)
+    asked = together["engine"].isin(list(engines)) & together["replicate"].isin(found["replicate"])
+    together = together[asked].reset_index(drop=True)
     assert together.equals(found)  # NaN equal to NaN, and every other number to the bit
     assert list(together["design"].unique()) == keys
     assert together.groupby("design")["groups"].first().to_dict() == dict(zip(keys, [6, 9], strict=True))

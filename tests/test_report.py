@@ -55,11 +55,10 @@ def blank(settings):
     )
 
 
-def rendered(root, settings=made_results.SETTINGS, study="coffee", paths=None, title="A report", drawn=False):
+def rendered(root, settings=made_results.SETTINGS, study="coffee", paths=None, title="A report", drawn=None):
     """The page; with pictures only where a test looks at them."""
     paths = made_results.paths(root, study) if paths is None else paths
-    shown = figures.draw(study, settings, paths) if drawn else blank(settings)
-    figures.write(shown, root / study / "figures")
+    figures.write(drawn or blank(settings), root / study / "figures")
     inputs = {f"{study}/{key}": path for key, path in paths.items()} | {
         f"{study}/figures": str(root / study / "figures")
     }
@@ -67,8 +66,8 @@ def rendered(root, settings=made_results.SETTINGS, study="coffee", paths=None, t
 
 
 @pytest.fixture(scope="module")
-def coffee(tmp_path_factory):
-    return rendered(made_results.coffee(tmp_path_factory.mktemp("results")), drawn=True)
+def coffee(coffee_drawn, tmp_path_factory):
+    return rendered(made_results.coffee(tmp_path_factory.mktemp("results")), drawn=coffee_drawn[1])
 
 
 @pytest.fixture
@@ -263,7 +262,7 @@ def test_thousands_of_groups_travel_as_data(tmp_path):
         {"y": rng.normal(size=2500)[group] + rng.normal(size=7500), "group": group.astype(str)}
     )
     settings, paths = made_results.fitted(tmp_path, frame, "y ~ 1 + (1 | group)")
-    page = rendered(tmp_path, settings, "own", paths, drawn=True)
+    page = rendered(tmp_path, settings, "own", paths, drawn=figures.draw("own", settings, paths))
     rows = re.search(r'<script type="application/json" class="rows">(.*?)</script>', page.html, re.S).group(1)
     assert len(json.loads(rows)) == 2500
     assert json.loads(re.search(r'class="groups">(.*?)</script>', page.html, re.S).group(1)) is None
@@ -275,7 +274,8 @@ def test_names_from_data_cannot_break_the_page(tmp_path):
     frame["group"] = "</script><b>" + frame["group"] + '"&'
     settings, paths = made_results.fitted(tmp_path, frame, "y ~ x + (1 | group)")
     settings["title"] = "<img src=x onerror=alert(1)>"
-    page = rendered(tmp_path, settings, "own", paths, title="a < b & c", drawn=True)
+    drawn = figures.draw("own", settings, paths)
+    page = rendered(tmp_path, settings, "own", paths, title="a < b & c", drawn=drawn)
     assert "<img src=x" not in page.html
     assert "</script><b>" not in page.html
     assert '</script><b>1"&' in Text(page.html).text

@@ -1,6 +1,8 @@
 """What the report calls things, how it rounds, and what it says of large studies and of standard errors."""
 
 from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -241,3 +243,14 @@ def test_a_difference_between_engines_is_judged_by_a_tenth_of_a_standard_error(c
     judged = replace(results, tables={**results.tables, "ranef_differences": table})
     card = next(card for card in report_verdicts.cards(judged) if card.key == "differences")
     assert card.tone == tone
+
+
+def test_a_design_is_named_where_there_are_several():
+    """Of several grouping factors, too: once `1 design (the design)` and `of school with the design`."""
+    row = pd.Series({"groups__school": 30, "groups__class": 120, "sigma": 8.0})
+    one, two = SimpleNamespace(axes=[]), SimpleNamespace(axes=["groups__school"])
+    for reported in (one, two):
+        reported.describe = partial(replicated.Recovered.describe, reported)
+    assert replicated.Recovered.describe(one, row) == "levels of school 30, levels of class 120"
+    assert replicated.Recovered.beside(one, row) == ""
+    assert replicated.Recovered.beside(two, row) == " with levels of school 30"

@@ -166,7 +166,8 @@ def hardest(s):
 
 
 @checks(
-    rf"({E})'s largest bias of a random effect's sd is {BIAS}, for (the sd of \S+) with (.+?)(?:; (.+) there)?\."
+    rf"({E})'s largest bias of a random effect's sd is {BIAS}, for (the sd of [^\s;.]+)(?: with (.+?))?"
+    r"(?:; (.+) there)?\."
 )
 def _(s, m):
     worst = hardest(s)

@@ -3,18 +3,24 @@
 See docs/statistics.md, section 11.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from lmm.core.progress import Progress
 from lmm.core.streams import seed_sequence, stream
-from lmm.inference.optimum import Optimum, optimum
-from lmm.likelihood.problem import layout, problem_of
+from lmm.inference.exact import optimum_of, problem_for
+from lmm.inference.optimum import Optimum
+from lmm.inference.several_optimum import SeveralOptimum
+from lmm.likelihood.problem import layout
+from lmm.likelihood.several_problem import SeveralProblem, with_response
 from lmm.model.terms import Terms
 from lmm.moments.moments import Moments
-from lmm.moments.several import SeveralMoments
+from lmm.moments.several import SeveralMoments, narrowed
+from lmm.simulation import several_moments
 from lmm.simulation.moments import draw, prepare
 
 SPANNED = 1e-9  # share of a standardised column's squares that other columns leave unexplained: rounding
@@ -109,11 +115,11 @@ def p_values(chisq: float, nested: Nesting) -> tuple[float, float]:
 
 
 def bootstrap(
-    moments: Moments,
+    moments: Moments | SeveralMoments,
     small: Terms,
     large: Terms,
     ml: bool,
-    fitted: Optimum,
+    fitted: Optimum | SeveralOptimum,
     count: int,
     seed: int,
     key: str,
@@ -125,31 +131,70 @@ def bootstrap(
 
     Parameters
     ----------
+    moments : Moments or SeveralMoments
+        Of the larger model's grouping factors.
     ml : bool
         ML statistics; else REML's, for models with the same fixed effects.
-    fitted : Optimum
+    fitted : Optimum or SeveralOptimum
         Of the smaller model, by the same criterion.
     seed, key : int, str
         The study's seed and the smaller model's key: data sets do not depend on the larger model.
     """
-    design = prepare(moments)
+    simulate = (_drawn if isinstance(moments, Moments) else _drawn_several)(moments, small, fitted)
+    criteria = [_criterion(moments, terms, ml) for terms in (small, large)]
     out = np.empty(count)
     with Progress("bootstrap", count) as progress:
         for k in range(count):
-            own = seed_sequence(seed, key, k)
-            effects = (
-                stream(own, "ranef").standard_normal((moments.n_groups, len(small.random))) @ fitted.root.T
-            )
-            drawn = draw(
-                stream(own, "moments"), design, small.fixed, fitted.beta, small.random, effects, fitted.sigma
-            )
-            criteria = [
-                optimum(problem_of(drawn, terms.fixed, terms.blocks, ml)).criterion
-                for terms in (small, large)
-            ]
-            out[k] = max(criteria[0] - criteria[1], 0.0)
+            drawn = simulate(seed_sequence(seed, key, k))
+            null, alternative = (criterion(drawn) for criterion in criteria)
+            out[k] = max(null - alternative, 0.0)
             progress.advance()
     return out
+
+
+def _drawn(moments: Moments, small: Terms, fitted: Optimum) -> Callable[[np.random.SeedSequence], Moments]:
+    """Draws of the smaller model with one grouping factor."""
+    design = prepare(moments)
+
+    def simulate(sequence: np.random.SeedSequence) -> Moments:
+        normals = stream(sequence, "ranef").standard_normal((moments.n_groups, len(small.random)))
+        about = small.fixed, fitted.beta, small.random, normals @ fitted.root.T, fitted.sigma
+        return draw(stream(sequence, "moments"), design, *about)
+
+    return simulate
+
+
+def _drawn_several(
+    moments: SeveralMoments, small: Terms, fitted: Optimum | SeveralOptimum
+) -> Callable[[np.random.SeedSequence], SeveralMoments]:
+    """Draws of the smaller model, with one grouping factor or several, where the larger one has several."""
+    design = several_moments.prepare(moments)
+    roots = fitted.roots if isinstance(fitted, SeveralOptimum) else (fitted.root,)
+
+    def simulate(sequence: np.random.SeedSequence) -> SeveralMoments:
+        effects = {}
+        for grouping, root in zip(small.groupings, roots, strict=True):
+            rng = stream(sequence, "ranef", f"{grouping.group}|")
+            normals = rng.standard_normal((moments.n_groups[grouping.group], len(root)))
+            effects[grouping.group] = grouping.random, normals @ root.T
+        about = small.fixed, fitted.beta, effects, fitted.sigma
+        return several_moments.draw(stream(sequence, "moments"), design, *about)
+
+    return simulate
+
+
+def _criterion(moments: Moments | SeveralMoments, terms: Terms, ml: bool) -> Callable[[Any], float]:
+    """-2 log L at the optimum of a model, as a function of moments that differ in the response."""
+    groups = [grouping.group for grouping in terms.groupings]
+    first = problem_for(narrowed(moments, groups), terms, ml)
+
+    def criterion(drawn: Moments | SeveralMoments) -> float:
+        own = narrowed(drawn, groups)
+        again = isinstance(first, SeveralProblem)
+        problem = with_response(first, own) if again else problem_for(own, terms, ml)
+        return float(optimum_of(problem, ml).criterion)
+
+    return criterion
 
 
 def p_bootstrap(chisq: float, statistics: np.ndarray) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """Comparison of models of the same rows: information criteria, and likelihood-ratio tests of nested pairs."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,9 +59,12 @@ class Comparison:
         """A model's optimum by ML or REML."""
         if (name, ml) not in self._fits:
             terms = self.terms[name]
-            own = narrowed(self.moments, [grouping.group for grouping in terms.groupings])
-            self._fits[name, ml] = optimum_of(problem_for(own, terms, ml), ml)
+            self._fits[name, ml] = optimum_of(problem_for(self._narrowed(terms), terms, ml), ml)
         return self._fits[name, ml]
+
+    def _narrowed(self, terms: Terms) -> Any:
+        """The moments of a model's grouping factors."""
+        return narrowed(self.moments, [grouping.group for grouping in terms.groupings])
 
     def likelihoods(self) -> pd.DataFrame:
         """ML's log likelihood, AIC and BIC of every model, with lme4's counts, for the study's response.
@@ -134,7 +138,7 @@ class Comparison:
             if count:
                 key = design_key({"formula": self.formulas[small]})
                 own = self.terms[small], self.terms[large]
-                drawn = bootstrap(self.moments, *own, ml, null, count, seed, key)
+                drawn = bootstrap(self._narrowed(own[1]), *own, ml, null, count, seed, key)
                 row["p_bootstrap"], row["mcse"] = p_bootstrap(chisq, drawn)
             rows.append(row)
         return pd.DataFrame(rows, columns=TESTS)

@@ -285,9 +285,6 @@ def check_models(settings: StudySettings, formula: Formula, simulated: bool) -> 
             if factor.group not in known:
                 what = f"'{text}': '{factor.group}' is no grouping factor of the study; expected {', '.join(known)}"
                 raise StudyError(f"models.{name}", what)
-        if settings.bootstrap and own.several:
-            what = f"{settings.bootstrap}: models.{name} has several grouping factors; expected no bootstrap"
-            raise StudyError("bootstrap", what)
         for column in own.predictors:
             if simulated and column not in formula.predictors:
                 what = not_among(column, formula.predictors, "a predictor that the study simulates")

@@ -1,7 +1,7 @@
 """A model with several grouping factors over moments, in the kernel's coordinates, and the way back."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,15 +10,11 @@ from lmm.likelihood.dense_remainder import dense_product, dense_solve, dense_ter
 from lmm.likelihood.leading import Leading
 from lmm.likelihood.problem import Structure, layout
 from lmm.likelihood.remainder import Layout, Terms
-from lmm.likelihood.several_places import levels_met, order_of, remainder
+from lmm.likelihood.several_arranged import arranged
 from lmm.likelihood.several_points import Inputs
 from lmm.likelihood.sparse_pattern import Pattern
 from lmm.likelihood.sparse_remainder import sparse_product, sparse_solve, sparse_terms
 from lmm.moments.several import SeveralMoments
-
-# Levels of the leading factor meet so many columns that C is better formed densely: a scattered product costs about
-# 12 times a product inside BLAS (measured).
-SCATTER = 12.0
 
 
 @dataclass(frozen=True)
@@ -235,32 +231,23 @@ def build(
         for (start, stop), (_, back) in zip(structure.blocks, parts, strict=True):
             z_map[start:stop, start:stop] = back * basis.y_scale
         z_maps.append(z_map)
-    grams = [f.products(combine, combine_x) for f, combine in zip(moments.factors, combines, strict=True)]
-    sizes = [gram.shape[:2] for gram in grams]
-    order = order_of(sizes)
-    cells = {}
-    for (k, m), found in moments.cells.items():
-        left, right = combines[k][list(moments.kept[k])], combines[m][list(moments.kept[m])]
-        cells[k, m] = np.einsum("ra,crs,sb->cab", left, found.gram, right, optimize=True)
     columns = np.zeros((len(moments.total), len(fixed) + 1))
     columns[:-1, :-1], columns[-1, -1] = combine_x, 1.0
-    place, pattern = remainder(moments, sizes, order, sparse)
-    lead = _leading(moments, grams, cells, order, place, pattern)
-    rest, rest_edge, shape = _rest(moments, grams, cells, order, place, pattern)
+    made = arranged(moments, combines, combine_x, sparse)
     return SeveralProblem(
         groups=moments.groups,
         levels=tuple(factor.levels for factor in moments.factors),
         structures=structures,
         fixed=fixed,
         n_rows=moments.n_rows,
-        order=order,
-        lead=lead,
-        layout=shape,
-        places=tuple(place),
-        rest=rest,
-        rest_edge=rest_edge,
+        order=made.order,
+        lead=made.lead,
+        layout=made.layout,
+        places=made.places,
+        rest=made.rest,
+        rest_edge=made.rest_edge,
         total=columns.T @ moments.total @ columns,
-        pattern=pattern,
+        pattern=made.pattern,
         x_map=back_x * basis.y_scale,
         offset=moments.factors[0].pilot_beta(fixed),
         z_maps=tuple(z_maps),
@@ -270,70 +257,43 @@ def build(
     )
 
 
-def _products(cells: dict, k: int, m: int) -> np.ndarray:
-    """Z_k'Z_m of the levels that meet, (c, q_k, q_m)."""
-    return cells[k, m] if k < m else cells[m, k].transpose(0, 2, 1)
+def with_response(problem: SeveralProblem, moments: SeveralMoments) -> SeveralProblem:
+    """The same model of another response, without arranging anything anew.
 
+    Parameters
+    ----------
+    problem : SeveralProblem
+        From `build`.
+    moments : SeveralMoments
+        Of the same rows with other values of y.
 
-def _leading(moments, grams, cells, order, place, pattern) -> Leading:
-    """The leading factor's moments: its cells row by row, columns ascending."""
-    first = order[0]
-    levels, q = grams[first].shape[:2]
-    rows, cols, vals = [], [], []
-    for m in order[1:]:
-        i, j = levels_met(moments, first, m)
-        values = _products(cells, first, m)
-        for b in range(values.shape[2]):
-            rows.append(i)
-            cols.append(place[m][j, b])
-            vals.append(values[:, :, b])
-    row, col = np.concatenate(rows), np.concatenate(cols)
-    by_place = np.lexsort((col, row))
-    ptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=levels))]).astype(np.int64)
-    col = col[by_place].astype(np.int64)
-    met = np.diff(ptr).astype(float)
-    columns = sum(grams[m].shape[0] * grams[m].shape[1] for m in order[1:])
-    tall = pattern is None and SCATTER * float(met @ met) > levels * float(columns) ** 2
-    pairs = np.empty(0, dtype=np.int64) if pattern is None else pattern.pairs(ptr, col)
-    return Leading(
-        A=np.ascontiguousarray(grams[first][:, :, :q]),
-        edge=np.ascontiguousarray(grams[first][:, :, q:]),
-        ptr=ptr,
-        cols=col,
-        vals=np.ascontiguousarray(np.concatenate(vals)[by_place]),
-        pairs=pairs,
-        tall=int(tall),
+    Returns
+    -------
+    SeveralProblem
+    """
+    moments = moments.within(problem.fixed)
+    basis = moments.basis
+    combine_x, _ = basis.stable(problem.fixed)
+    edge, rest_edge = problem.lead.edge, problem.rest_edge.copy()
+    for k, (factor, structure) in enumerate(zip(moments.factors, problem.structures, strict=True)):
+        parts = [basis.stable(structure.random[start:stop])[0] for start, stop in structure.blocks]
+        combine = np.hstack(parts)[: factor.gram.shape[1]]
+        own = factor.gram[:, : len(combine), -1] @ combine
+        if k == problem.order[0]:
+            edge = np.concatenate([edge[:, :, :-1], own[:, :, None]], axis=2)
+        else:
+            rest_edge[problem.places[k], -1] = own
+    total = problem.total.copy()
+    total[:-1, -1] = total[-1, :-1] = combine_x.T @ moments.total[:-1, -1]
+    total[-1, -1] = moments.total[-1, -1]
+    ratio = basis.y_scale / problem.y_scale
+    return replace(
+        problem,
+        lead=problem.lead._replace(edge=edge),
+        rest_edge=rest_edge,
+        total=total,
+        x_map=problem.x_map * ratio,
+        offset=moments.factors[0].pilot_beta(problem.fixed),
+        z_maps=tuple(z_map * ratio for z_map in problem.z_maps),
+        y_scale=basis.y_scale,
     )
-
-
-def _rest(moments, grams, cells, order, place, pattern) -> tuple[np.ndarray, np.ndarray, Layout]:
-    """Gram matrix of the remainder, its products with [X y], and the layout of its columns."""
-    q = np.array([grams[k].shape[1] for k in order], dtype=np.int64)
-    columns = sum(place[k].size for k in order[1:])
-    edge = np.empty((columns, grams[order[0]].shape[2] - q[0]))
-    rest = np.zeros(columns**2 if pattern is None else len(pattern.rows))
-
-    def put(row: np.ndarray, col: np.ndarray, values: np.ndarray) -> None:
-        low, high = np.minimum(row, col), np.maximum(row, col)
-        at = high * columns + low if pattern is None else pattern.find(high, low)
-        rest[at] = values
-
-    starts, factors = [], []
-    for at, k in enumerate(order[1:], start=1):
-        edge[place[k]] = grams[k][:, :, q[at] :]
-        for a in range(q[at]):
-            for b in range(a + 1):
-                put(place[k][:, a], place[k][:, b], grams[k][:, a, b])
-        starts.append(place[k][:, 0])
-        factors.append(np.full(len(place[k]), at, dtype=np.int64))
-        for m in order[at + 1 :]:
-            i, j = levels_met(moments, k, m)
-            values = _products(cells, k, m)
-            for a, b in np.ndindex(values.shape[1:]):
-                put(place[k][i, a], place[m][j, b], values[:, a, b])
-    start, factor = np.concatenate(starts), np.concatenate(factors)
-    by_place = np.argsort(start)
-    start, factor = start[by_place], factor[by_place]
-    widths = q[factor]
-    shape = Layout(q, np.append(start, columns), factor, np.repeat(factor, widths))
-    return rest, edge, shape

@@ -9,8 +9,10 @@ from lmm.core.compiled import kernel
 
 
 @kernel
-def factorise(indptr, rows, values):
+def factorise(indptr, rows, values, least):
     """Replace a matrix by its Cholesky factor, column after column; whether it is positive definite.
+
+    Of a matrix that is positive semidefinite, columns that are combinations of those before them become 0.
 
     Columns wait in linked lists, each at the row in which its next element stands, so that a column finds those
     that update it.
@@ -23,11 +25,13 @@ def factorise(indptr, rows, values):
         Rows of the elements, column after column.
     values : (places,) array
         The lower triangle; read and written.
+    least : (n,) array
+        Squared pivots that count as 0, at most; empty where the matrix has to be positive definite.
 
     Returns
     -------
     bool
-        Whether it is positive definite.
+        Whether it is positive definite; True, whatever it is, with `least`.
     """
     n = len(indptr) - 1
     head, after, place = np.full(n, -1), np.full(n, -1), np.zeros(n, np.int64)
@@ -46,6 +50,9 @@ def factorise(indptr, rows, values):
                 place[column], row = at + 1, rows[at + 1]
                 after[column], head[row] = head[row], column
             column = following
+        if len(least) > 0 and work[k] <= least[k]:
+            values[start:stop] = 0.0
+            continue
         if not work[k] > 0.0:
             return False
         pivot = np.sqrt(work[k])

@@ -136,7 +136,7 @@ def sparse_terms(lead, layout, indptr, rows, rest, rest_edge, total, lams, ridge
     fixed, e = np.empty((0, p)), np.empty(0)
     beta, phi, u = np.zeros(p), np.zeros((p, p)), np.zeros((R, w))
     rss = np.nan
-    if factorise(indptr, rows, root):
+    if factorise(indptr, rows, root, np.zeros(0)):
         for r in range(R):
             logdet += 2.0 * np.log(root[indptr[r]])
         rhs = scaled_rows(layout, lams, S_edge)

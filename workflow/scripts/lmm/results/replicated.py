@@ -177,8 +177,14 @@ class Recovered(Reported):
         rest = [
             name for name in axes if name not in ("groups", "rows_per_group", "rows") or "groups" not in row
         ]
+        if not axes and "groups" not in row:  # several grouping factors
+            rest = [name for name in dict(row) if name.startswith("groups__")]
         said += [f"{axis_name(name)} {axis_value(row[name])}" for name in rest]
-        return ", ".join(said) or "the design"
+        return ", ".join(said)
+
+    def beside(self, row: Mapping[str, Any]) -> str:
+        """` with 30 groups of 5`: the design that a sentence is about; nothing where there is one."""
+        return f" with {self.describe(row)}" if self.axes else ""
 
 
 def _size(row: Mapping[str, Any]) -> str:

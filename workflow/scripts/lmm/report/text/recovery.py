@@ -119,7 +119,7 @@ def _hardest(recovered: Recovered, engines: list[str]) -> list[str]:
     leads = [bias[bias["engine"] == _lead(recovered, bias, engines)] for bias in found]
     bias, mine = max(zip(found, leads, strict=True), key=lambda pair: pair[1]["estimate"].abs().max())
     worst = mine.loc[mine["estimate"].abs().idxmax()]
-    where = recovered.describe(recovered.designs.set_index("design").loc[worst["design"]])
+    where = recovered.beside(recovered.designs.set_index("design").loc[worst["design"]])
     there = bias[bias["design"] == worst["design"]].drop_duplicates("engine").set_index("engine")
     lead = worst["engine"]
     others = [
@@ -128,7 +128,7 @@ def _hardest(recovered: Recovered, engines: list[str]) -> list[str]:
         if name in there.index and name != lead
     ]
     said = [
-        f"{label(lead)}'s largest bias of a random effect's sd is {_bias(worst)}, for {spoken(worst['term'])} with "
+        f"{label(lead)}'s largest bias of a random effect's sd is {_bias(worst)}, for {spoken(worst['term'])}"
         f"{where}{f'; {listed(others)} there' if others else ''}."
     ]
     zero = recovered.rows("p_zero", term=worst["term"])
@@ -178,7 +178,7 @@ def _pooled(recovered: Recovered) -> str:
     row = rows.loc[rows["estimate"].idxmin()]
     if not short(recovered, rows).any():
         return f"{label(engine)}'s intervals of fixed effects cover at least {share(row['estimate'], row['mcse'])}."
-    where = f" with {recovered.describe(row)}" if recovered.axes else ""
+    where = recovered.beside(row)
     return (
         f"{label(engine)}, which takes rows as independent, covers {spoken(row['term'])} only "
         f"{share(row['estimate'], row['mcse'])} of the time{where}."
@@ -227,7 +227,7 @@ def _lowest(recovered: Recovered, rows: pd.DataFrame) -> str:
     for _, row in rows.nsmallest(NAMED, "estimate").iterrows():
         own = row["effect"] == "ranef"
         term = f"the group effects of {row['term']}" if own else spoken(row["term"])
-        where = f" with {recovered.describe(row)}" if recovered.axes else ""
+        where = recovered.beside(row)
         named.append(f"{share(row['estimate'], row['mcse'])} for {term}{where}")
     more = [f"{len(rows) - NAMED} more"] if len(rows) > NAMED else []
     return listed([*named, *more])
@@ -240,8 +240,7 @@ def effects(recovered: Recovered) -> list[str]:
         return []
     low, high = rank.loc[rank["estimate"].idxmin()], rank.loc[rank["estimate"].idxmax()]
     ends = [
-        f"{fixed(row['estimate'], 2)} ({row['term']}, {label(row['engine'])}"
-        + (f" with {recovered.describe(row)})" if recovered.axes else ")")
+        f"{fixed(row['estimate'], 2)} ({row['term']}, {label(row['engine'])}" + f"{recovered.beside(row)})"
         for row in (low, high)
     ]
     return [f"The rank correlation of group effects with the true ones runs from {ends[0]} to {ends[1]}."]
