@@ -3,14 +3,19 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 
+import made_results
 from lmm.core.words import some
 from lmm.report import interest
+from lmm.report.figures import predictors
+from lmm.report.figures.fits import Fitted
 from lmm.results import order
 from lmm.results.labels import Labels
-from lmm.results.study import Results
+from lmm.results.study import Results, read
 
 LEVELS = ["10 mg", "20 mg", "5 mg", "placebo"]  # as text sorts them
 MEANS = {"10 mg": 2.0, "20 mg": 1.0, "5 mg": 3.0, "placebo": 4.0}
@@ -96,3 +101,32 @@ def test_a_long_list_names_five():
     assert some(letters[:6]) == "a, b, c, d, e and f"
     assert some(letters) == "a, b, c, d, e and 3 more"
     assert some(letters, "results table", most=2) == "a, b and 6 more (results table)"
+
+
+def test_a_levels_line_has_the_colour_that_the_legend_says(tmp_path):
+    rng, slopes = np.random.default_rng(3), {"5 mg": 1.0, "10 mg": 5.0, "20 mg": -4.0}
+    group = np.repeat(np.arange(12), 10)
+    frame = pd.DataFrame({"group": group.astype(str), "x": rng.normal(size=120)})
+    frame["arm"] = np.array([*slopes])[group % 3]
+    frame["y"] = (
+        frame["arm"].map(slopes) * frame["x"] + rng.normal(size=12)[group] + 0.1 * rng.normal(size=120)
+    )
+    settings, paths = made_results.fitted(tmp_path, frame, "y ~ arm * x + (1 | group)")
+    found = read("own", settings, paths)
+    figure = predictors.effects(found, Fitted(found)).canvas
+    (legend,) = figure.legends
+    said = {
+        text.get_text().removeprefix("arm: "): to_hex(handle.get_color())
+        for text, handle in zip(legend.get_texts(), legend.legend_handles, strict=True)
+    }
+    assert list(said)[:3] == ["5 mg", "10 mg", "20 mg"]
+    panel = next(ax for ax in figure.axes if ax.get_xlabel() == "x")
+    drawn = {}
+    for patch in panel.patches:
+        if patch.get_linewidth() == 2.2:
+            (x0, y0), (x1, y1) = patch.get_path().vertices[[0, -1]]
+            drawn[to_hex(patch.get_edgecolor())] = (y1 - y0) / (x1 - x0)
+    for level, slope in slopes.items():
+        assert (
+            abs(drawn[said[level]] - slope) < 0.1
+        )  # noise of 0.1 over 40 rows of a level: a standard error of 0.02

@@ -287,7 +287,21 @@ def share(estimate: float, error: float) -> str:
 
 
 def some(items: Sequence[str], where: str = "", most: int = 5) -> str:
-    """`a, b and c` of few; of many the first and how many more there are (and where): `a, b and 7 more (see x)`."""
+    """`a, b and c` of few; of many the first and how many more there are (and where): `a, b and 7 more (table x)`.
+
+    Parameters
+    ----------
+    items : sequence of str
+        What is listed.
+    where : str
+        Where all of them are.
+    most : int
+        Named of many; one more than that is not worth leaving out.
+
+    Returns
+    -------
+    str
+    """
     items = list(items)
     if len(items) <= most + 1:
         return listed(items)

@@ -167,13 +167,10 @@ def _components(results: Results) -> Card | None:
         said = ", ".join(parts)
         alike.setdefault(said, []).append(label(engine))
     lines = [("plain", f"SDs by {listed(names)}: {said}") for said, names in alike.items()]
-    shares = results.tables.get("variance_explained")
-    value = "–"
-    if shares is not None:
-        whole = (shares["measure"] == "johnson") & (shares["group"].fillna("") == "")
-        found = shares[(shares["engine"] == results.leading) & whole]["estimate"]
-        value = f"{percent(float(found.iloc[0]), 0)} between groups" if len(found) else value
-        if len(found) and set(results.fixed(results.leading)) - {INTERCEPT}:
+    share, value = results.explained(results.leading).get("johnson"), "–"
+    if share is not None:
+        value = f"{percent(share, 0)} between groups"
+        if set(results.fixed(results.leading)) - {INTERCEPT}:
             lines.insert(0, ("plain", "of the variance that the fixed effects leave"))
     if results.fits[results.leading].diagnostics.status == engines.UNIDENTIFIED:
         return Card("variances", "bad", "Where the variance is", "not identified", tuple(lines))

@@ -242,6 +242,14 @@ class Results(Reported):
         """An engine's fixed effects."""
         return self.fits[engine].fixed
 
+    def explained(self, engine: str | None) -> pd.Series:
+        """The whole model's shares of the variance by an engine: measure -> estimate; empty without."""
+        table = self.tables.get("variance_explained")
+        if table is None:
+            return pd.Series(dtype=float)
+        mine = table[(table["engine"] == engine) & (table["group"].fillna("") == "")]
+        return mine.set_index("measure")["estimate"].dropna()
+
     def spread_terms(self) -> list[str]:
         """sd's and correlations that any engine estimates, sd's first, the residual's last of them."""
         seen: dict[str, None] = {}

@@ -28,51 +28,11 @@ def variances(results: Results, _: Fitted) -> Drawing:
     ]
     engines = [name for name in results.fits if any(_known(results, name, term) for term in terms)]
     figure, axes = abreast(len(terms), 46 + 19 * len(engines))
-    covered, total, worst = 0, 0, (0.0, "", "")
     for ax, term in zip(axes.flat, terms, strict=False):
-        here = [name for name in engines if _known(results, name, term)]
-        # least squares has the groups' spread in its residual: an order of magnitude off, it would flatten the others
-        shown = [
-            name
-            for name in here
-            if not (name == results.pooled and len(here) > 1 and _far(results, term, here))
-        ]
-        truth = _truth(results, term)
-        if np.isfinite(truth):
-            ax.axvline(truth, color=COLOURS["truth"], lw=1.4)
-        if np.isfinite(results.realised(term)):
-            ax.axvline(results.realised(term), color=COLOURS["realised"], lw=1.4, ls=(0, (4, 2)))
-        for k, name in enumerate(shown):
-            value, low, high = (
-                results.estimate(name, term, c) for c in ("estimate", "conf_low", "conf_high")
-            )
-            _interval(ax, k, low, high, value, name)
-            if np.isfinite(truth) and np.isfinite(low) and name != results.pooled:
-                total, covered = total + 1, covered + (low <= truth <= high)
-            if (
-                np.isfinite(truth)
-                and truth != 0
-                and name != results.pooled
-                and abs(value / truth - 1) >= abs(worst[0])
-            ):
-                worst = (value / truth - 1, term, name)
-        left = [name for name in here if name not in shown]
-        ax.set_yticks(range(len(shown)), [label(name) for name in shown], color=INK)
-        ax.set_ylim(len(shown) - 0.4, -0.6)
-        ax.set_title(
-            titled(term)
-            + (
-                f"   ({label(results.pooled)}: {number(results.estimate(results.pooled, term))}, off the scale)"
-                if left
-                else ""
-            )
-        )
-        ax.grid(axis="y", visible=False)
-        ax.spines["left"].set_visible(False)
-        ax.margins(x=0.08)
+        _panel(ax, results, term, [name for name in engines if _known(results, name, term)])
     level = f"{100 * results.conf_level:g}\u00a0%"
     if results.truth is None:
-        alt = "Estimated standard deviations and correlations by engine: " + "; ".join(
+        said = [
             f"{titled(term)}: "
             + ", ".join(
                 f"{label(e)} {of_term(term, results.estimate(e, term))}"
@@ -80,24 +40,65 @@ def variances(results: Results, _: Fitted) -> Drawing:
                 if _known(results, e, term)
             )
             for term in terms
-        )
+        ]
+        alt = f"Estimated standard deviations and correlations by engine: {'; '.join(said)}."
         caption = f"Point and {level} interval by engine{_kinds(results, engines)}."
-        return Drawing(figure, "Variance components by engine", caption, alt + ".")
+        return Drawing(figure, "Variance components by engine", caption, alt)
     entries = [("truth", {"color": COLOURS["truth"], "lw": 1.4})]
     if any(np.isfinite(results.realised(term)) for term in terms):
         entries.append(
             ("realised in this draw", {"color": COLOURS["realised"], "lw": 1.4, "ls": (0, (4, 2))})
         )
     key(axes[0, 0], entries)
-    alt = f"Intervals of the mixed models that contain the value simulated from: {covered} of {total}."
-    if worst[1]:
-        alt += f" The largest relative error is {percent(worst[0])} ({titled(worst[1])}, {label(worst[2])})."
     dashed = "; dashed: their values in this one draw" if len(entries) > 1 else ""
     caption = (
         f"Solid line: the values simulated from{dashed}; point and {level} interval by "
         f"engine{_kinds(results, engines)}."
     )
-    return Drawing(figure, "Were the variances recovered?", caption, alt)
+    return Drawing(figure, "Were the variances recovered?", caption, _found(results, terms, engines))
+
+
+def _panel(ax: Axes, results: Results, term: str, here: list[str]) -> None:
+    """A term's estimates and intervals by engine, around its true and its drawn value."""
+    # least squares has the groups' spread in its residual: an order of magnitude off, it would flatten the others
+    left = [results.pooled] if results.pooled in here and len(here) > 1 and _far(results, term, here) else []
+    shown = [name for name in here if name not in left]
+    truth, drawn = _truth(results, term), results.realised(term)
+    if np.isfinite(truth):
+        ax.axvline(truth, color=COLOURS["truth"], lw=1.4)
+    if np.isfinite(drawn):
+        ax.axvline(drawn, color=COLOURS["realised"], lw=1.4, ls=(0, (4, 2)))
+    for k, name in enumerate(shown):
+        value, low, high = (results.estimate(name, term, c) for c in ("estimate", "conf_low", "conf_high"))
+        _interval(ax, k, low, high, value, name)
+    ax.set_yticks(range(len(shown)), [label(name) for name in shown], color=INK)
+    ax.set_ylim(len(shown) - 0.4, -0.6)
+    off = [f"   ({label(name)}: {number(results.estimate(name, term))}, off the scale)" for name in left]
+    ax.set_title("".join([titled(term), *off]))
+    ax.grid(axis="y", visible=False)
+    ax.spines["left"].set_visible(False)
+    ax.margins(x=0.08)
+
+
+def _found(results: Results, terms: list[str], engines: list[str]) -> str:
+    """How many intervals of the mixed models contain the true value, and the largest relative error."""
+    covered, total, worst = 0, 0, (0.0, "", "")
+    for term in terms:
+        truth = _truth(results, term)
+        for name in engines:
+            if name == results.pooled or not (np.isfinite(truth) and _known(results, name, term)):
+                continue
+            value, low, high = (
+                results.estimate(name, term, c) for c in ("estimate", "conf_low", "conf_high")
+            )
+            if np.isfinite(low):
+                total, covered = total + 1, covered + (low <= truth <= high)
+            if truth != 0 and abs(value / truth - 1) >= abs(worst[0]):
+                worst = (value / truth - 1, term, name)
+    said = f"Intervals of the mixed models that contain the value simulated from: {covered} of {total}."
+    if worst[1]:
+        said += f" The largest relative error is {percent(worst[0])} ({titled(worst[1])}, {label(worst[2])})."
+    return said
 
 
 def _kinds(results: Results, engines: list[str]) -> str:

@@ -27,6 +27,7 @@ from lmm.report.figures.style import (
     key,
     segments,
 )
+from lmm.results import order
 from lmm.results.study import Results
 
 MANY = 400  # more groups than this: the extremes and the density of the rest
@@ -226,12 +227,9 @@ def shrinkage(results: Results, _: Fitted) -> Drawing:
     )
     caption = f"Each group's coefficients (fixed effect + random effect) by {label(engine)}"
     if raw:
-        others = [term for term in fixed if term not in results.random_terms]
-        less = (
-            f", less the model's fixed part of {some([results.labels.term(term) for term in others], most=3)}"
-            if others
-            else ""
-        )
+        others = order.terms(term for term in fixed if term not in results.random_terms)
+        names = [results.labels.term(term) for term in others]
+        less = f", less the model's fixed part of {some(names, most=3)}" if others else ""
         caption += f" and by its own least squares{less}; lines join the two"
     caption += "."
     none = int(np.sum(~np.isfinite(np.sum(own, axis=0)))) if raw else 0

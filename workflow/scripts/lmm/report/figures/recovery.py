@@ -234,7 +234,7 @@ def worst(recovered: Recovered, name: str, terms: list[str]) -> str:
         return f"{TITLES[name]}: nothing to show."
     row = table.iloc[int(np.argmax(table["off"]))]
     value = with_error(row["value"], row["error"])
-    where = f" with {recovered.describe(row)}" if recovered.axes else ""
+    where = recovered.beside(row)
     what = {
         "bias": f"largest {'relative ' * bool(row['unit'])}bias",
         "coverage": "coverage furthest from nominal",

@@ -228,11 +228,8 @@ def _engine(results: Results, name: str) -> tuple[tuple[str, ...], dict[tuple[st
             df = degrees(row["df"]) if by_t and np.isfinite(row["df"]) else "–"
             more = ((df,) if by_t else ()) + (p_value(row["p_value"]),)
         cells[(str(row["group"]) if isinstance(row["group"], str) else "", row["term"])] = (*inner, *more)
-    shares = results.tables.get("variance_explained")
-    if shares is not None:
-        for row in shares[(shares["engine"] == name) & (shares["group"].fillna("") == "")].to_dict("records"):
-            if np.isfinite(row["estimate"]):
-                cells["share", row["measure"]] = (fixed(row["estimate"], 3), "", *empty)
+    for measure, share in results.explained(name).items():
+        cells["share", measure] = (fixed(share, 3), "", *empty)
     mixed = name in results.mixed
     for group, count in _counts(results).items() if mixed else ():
         cells["groups", group] = (f"{count:,}", "", *empty)

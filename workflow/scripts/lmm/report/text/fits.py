@@ -203,13 +203,10 @@ def likelihood(results: Results, engine: str) -> list[str]:
 
 def explained(results: Results, engine: str | None) -> list[str]:
     """Shares of the variance: of the random effects in what the fixed effects leave, and of the fixed effects."""
-    table = results.tables.get("variance_explained")
-    if table is None or engine not in results.mixed:
-        return []
-    found = (
-        table[(table["engine"] == engine) & (table["group"] == "")].set_index("measure")["estimate"].dropna()
-    )
-    if not {"post", "johnson", "marginal_r2", "conditional_r2"} <= set(found.index):
+    found = results.explained(engine)
+    if engine not in results.mixed or not {"post", "johnson", "marginal_r2", "conditional_r2"} <= set(
+        found.index
+    ):
         return []
     predictors = set(results.fixed(engine)) - {"Intercept"}
     of = "the variance that the fixed effects leave" if predictors else "the variance"

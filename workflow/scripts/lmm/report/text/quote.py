@@ -98,14 +98,7 @@ def _components(results: Results, lead: str) -> list[str]:
 
 
 def _explained(results: Results, lead: str) -> list[str]:
-    table = results.tables.get("variance_explained")
-    if table is None:
-        return []
-    found = (
-        table[(table["engine"] == lead) & (table["group"].fillna("") == "")]
-        .set_index("measure")["estimate"]
-        .dropna()
-    )
+    found = results.explained(lead)
     names = {"johnson": "ICC", "marginal_r2": "marginal R²", "conditional_r2": "conditional R²"}
     parts = [f"{text} = {fixed(found[name], 2)}" for name, text in names.items() if name in found.index]
     return [f"{capital(', '.join(parts))}."] if parts else []
