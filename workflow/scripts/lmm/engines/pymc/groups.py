@@ -82,12 +82,13 @@ def group_draws(
     Returns
     -------
     dict
-        log_likelihood, where moments allow it (`Moments.whole`), and posterior_predictive.
+        log_likelihood, where moments allow it (`Moments.whole`) and rows have no weights, whose logarithms moments do
+        not hold by group; and posterior_predictive.
     """
     if len(draws[-1]) * moments.n_groups > most:
         return {}
     structure = problem.structure
-    gram, found = by_group(moments, problem), {}
+    gram, found = None if moments.weighted else by_group(moments, problem), {}
     if gram is not None:
         found["log_likelihood"] = log_densities(problem, gram, moments.n, *draws)
     found["posterior_predictive"] = replicated_means(moments, problem.fixed, structure.random, *draws, rng)
