@@ -7,8 +7,10 @@ import xarray as xr
 from scipy import stats
 from scipy.special import logsumexp
 
+import inference_cases
 import problems
 from lmm.criticism import predictive, sensitivity, stage
+from lmm.data.rows import rows_of
 from lmm.engines.pymc import loo
 from lmm.engines.pymc.coordinates import transformed
 from lmm.engines.pymc.posterior import fixed_draws, given_draws
@@ -16,7 +18,10 @@ from lmm.engines.pymc.priors import resolve
 from lmm.likelihood.by_group import by_group, log_densities
 from lmm.likelihood.marginal import log_density, pack_problem
 from lmm.likelihood.problem import problem_of
+from lmm.model.design import build as build_design
+from lmm.model.formula import parse
 from lmm.model.terms import Terms
+from lmm.moments import stage as moments_stage
 from lmm.moments.accumulate import compute
 
 NAMES = ("Intercept", "x")
@@ -470,3 +475,47 @@ def test_the_same_seed_gives_the_same_criticism():
         for _ in range(2)
     )
     pd.testing.assert_frame_equal(one, two)
+
+
+def weighted_sleep():
+    """Rows with weights, and the moments of them."""
+    frame = pd.read_csv(inference_cases.FILES["sleepstudy"]).astype({"Subject": str})
+    frame["w"] = np.random.default_rng(2).uniform(0.2, 3.0, len(frame))
+    design = build_design(parse("Reaction | weights(w) ~ Days + (Days | Subject)"), frame)
+    return rows_of(design, frame), moments_stage.of_rows(design, frame)
+
+
+def test_a_groups_density_has_its_rows_weights():
+    rows, moments = weighted_sleep()
+    problem = problem_of(moments, rows.terms.fixed, rows.terms.blocks)
+    beta, root, sigma = np.array([250.0, 10.0]), np.array([[25.0, 0.0], [2.0, 5.0]]), 26.0
+    gram = by_group(moments, problem)
+    found = log_densities(problem, gram, moments.n, beta[None], root[None], np.array([sigma]))[0]
+    found = found + loo.log_weights(moments, lambda: rows)
+    for j in range(len(rows.levels)):
+        own = rows.codes == j
+        X = rows.columns(rows.terms.fixed)[own]
+        V = X @ root @ root.T @ X.T + sigma**2 * np.diag(1.0 / rows.weights[own])
+        assert found[j] == pytest.approx(
+            stats.multivariate_normal(X @ beta, V).logpdf(rows.y[own]), rel=1e-10
+        )
+
+
+def test_statistics_and_replicates_have_the_rows_weights():
+    rows, moments = weighted_sleep()
+    total = np.bincount(rows.codes, rows.weights)
+    means = np.bincount(rows.codes, rows.weights * rows.y) / total
+    observed = predictive.statistics(moments)
+    assert observed["sd_means"] == pytest.approx(means.std(ddof=1), rel=1e-9)
+    assert observed["lowest_mean"] == pytest.approx(means.min(), rel=1e-9)
+    # errors alone: a weighted mean has variance sigma^2 / sum of weights, and the replicates' mean square is theirs
+    count, sigma = 2000, 26.0
+    sets = predictive.Parameters(
+        np.tile([250.0, 0.0], (count, 1)), np.zeros((count, 2, 2)), np.full(count, sigma)
+    )
+    rng = np.random.default_rng(1)
+    names = rows.terms.fixed, rows.terms.random
+    drawn = predictive.replicate(rng, predictive.prepare(moments), *names, sets)
+    truth = sigma**2 * np.mean(1.0 / total)
+    # mean squares of 17 degrees of freedom: five standard errors
+    assert np.mean(drawn["sd_means"] ** 2) == pytest.approx(truth, rel=5.0 * np.sqrt(2.0 / 17 / count))

@@ -14,6 +14,7 @@ from lmm.config.load import load
 from lmm.core.errors import StudyError
 from lmm.criticism import elpd
 from lmm.data.rows import rows_of
+from lmm.engines.pymc import loo
 from lmm.inference.exact import optimum_of, problem_for
 from lmm.model.design import build
 from lmm.model.formula import parse
@@ -133,7 +134,7 @@ def test_groups_that_importance_sampling_fails_are_named(monkeypatch, sleep):
     about = {"high": ["308", "335"], "good_k": 0.7, "largest_k": 0.93}
     monkeypatch.setattr(elpd, "of_model", lambda *given: (scores, about))
     terms = {"sleepstudy": sleep.terms["sleepstudy"]}
-    table, notes = elpd.sampled(sleep.moments, terms, {"priors": {"fixed": "auto", "sd": "auto"}}, None)
+    table, notes = elpd.sampled(sleep.moments, terms, {"priors": {"fixed": "auto", "sd": "auto"}}, unread)
     assert notes == [
         "PyMC's fit of sleepstudy: failed: R-hat is 1.2",
         "elpd of sleepstudy: Pareto k is above 0.70 for 308, 335",
@@ -172,15 +173,21 @@ def test_models_of_several_factors_are_compared_by_the_levels_that_they_share():
     assert apart is None and why == ["elpd is left out: the models have no grouping factor in common"]
 
 
-def test_elpd_with_weights_is_of_models_with_several_factors(monkeypatch):
+def unread(name):
+    """Rows that must not be read."""
+    raise AssertionError(name)
+
+
+def test_elpd_with_weights_needs_the_rows(monkeypatch):
     """Moments of one factor do not hold the weights of each group."""
+    monkeypatch.setattr(loo, "ROWS", 59)
     rows = pd.read_csv(REFERENCE / "pastes.csv").assign(w=np.linspace(0.5, 2.0, 60))
     two = model_of(rows, "strength | weights(w) ~ 1 + (1 | batch/cask)")
     terms = {"casks": build(parse("strength | weights(w) ~ 1 + (1 | cask:batch)"), rows).terms}
     monkeypatch.setattr(elpd, "fit", lambda *given, **settings: (None, {"posterior": None}))
-    found, why = elpd.sampled(two.moments, terms, {"priors": {"fixed": "auto", "sd": "auto"}}, None)
+    found, why = elpd.sampled(two.moments, terms, {"priors": {"fixed": "auto", "sd": "auto"}}, unread)
     assert found is None
-    assert why == ["elpd is left out: rows have weights, and casks has one grouping factor"]
+    assert why == ["elpd is left out: rows have weights, and are more than 20,000"]
 
 
 def test_a_models_likelihood_of_a_transformed_response_is_one_of_the_response():

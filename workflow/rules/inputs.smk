@@ -48,9 +48,10 @@ def moments(wildcards):
 
 
 def criticised(wildcards):
-    """What influence and criticism of a posterior need: moments, and of several grouping factors the rows."""
-    several = studies[wildcards.study]["several"]
-    return moments(wildcards) | (rows(wildcards) if several else {})
+    """What influence and criticism of a posterior need: moments, and rows of several factors or with weights."""
+    study = studies[wildcards.study]
+    by_rows = study["several"] or study["weighted"]
+    return moments(wildcards) | (rows(wildcards) if by_rows else {})
 
 
 def model_moments(wildcards):
@@ -65,9 +66,10 @@ def model_moments(wildcards):
     several = studies[wildcards.study]["models"] == "several"
     if several:
         found["cells"] = f"{base}/models/cells.parquet"
-    # elpd of several factors is from rows; each response has moments of its own
+    # elpd of several factors or with weights is from rows; each response has moments of its own
     sampled = studies[wildcards.study]["stages"]["models"]["bayes"]
-    if (several and sampled) or studies[wildcards.study]["responses"] > 1:
+    by_rows = several or studies[wildcards.study]["weighted"]
+    if (by_rows and sampled) or studies[wildcards.study]["responses"] > 1:
         found |= rows(wildcards)
     return found
 

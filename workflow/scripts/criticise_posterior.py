@@ -17,11 +17,11 @@ def main(job) -> None:
     every = read_any(job.input.moments, job.input.moments_details, job.input.get("cells"))
     moments = narrowed(every, [grouping.group for grouping in terms.groupings])
     with xarray.open_datatree(job.input.posterior) as tree:
+        read = partial(read_rows, job.input, job.input.design, settings["formula"])
         if terms.several:
-            read = partial(read_rows, job.input, job.input.design, settings["formula"])
             found = several.criticise(moments, terms, tree, settings, read)
         else:
-            found = stage.criticise(moments, terms.fixed, terms.blocks, tree, settings)
+            found = stage.criticise(moments, terms.fixed, terms.blocks, tree, settings, read)
     found.write(**dict(job.output.items()))
 
 

@@ -80,6 +80,7 @@ def study_plan(study) -> dict[str, Any]:
         "notes": notes,
         "copied": copied,
         "several": study.formula.several,
+        "weighted": bool(study.formula.weights),
         "parts": files.parts(sizes),
         "predict": settings.predict,
         "predicted": settings.replicates is None
@@ -158,7 +159,7 @@ def _stages(study) -> dict[str, dict[str, Any]]:
     bayes = engines.first(study.engines, engines.BAYES)
     if bayes and study.formula.several:  # its log likelihood by level is of rows
         stages[bayes]["several"] = True
-    if models and bayes and (study.formula.several or not study.formula.weights):
+    if models and bayes:
         own = ("priors", "chains", "tune", "draws", "seed", "target_accept", "sampler", "conf_level")
         stages["models"]["bayes"] = {name: stages[bayes][name] for name in own} | {"loo": study.settings.loo}
     if exact := engines.first(study.engines, engines.EXACT):

@@ -43,7 +43,8 @@ def sampled(
         The engine's; a prior by term is of the models that have the term. `loo`: the factor whose levels are left out
         (None: of those that all models have, the one with most levels).
     read : callable
-        Rows through the design of a model, by its name; called only for models of several factors.
+        Rows through the design of a model, by its name; called only for models of several factors, and where rows
+        have weights.
     cores : int
         Chains sampled at a time.
 
@@ -66,12 +67,11 @@ def sampled(
         if terms.several:
             fitted, tree = fit_several(mine, terms, own, cores=cores)
             found, why = _of_several(mine, terms, own, tree, group, partial(read, name))
-        elif mine.weighted:
-            found, why = None, f"rows have weights, and {name} has one grouping factor"
         else:
             fitted, tree = fit(mine, terms.fixed, terms.blocks, own, cores=cores)
-            found = of_model(mine, terms, tree["posterior"])
-            why = "the groups are too many for the moments that it needs"
+            logs = loo.log_weights(mine, partial(read, name))
+            found = None if logs is None else of_model(mine, terms, tree["posterior"], logs)
+            why = loo.UNREAD if logs is None else "the groups are too many for the moments that it needs"
         if found is None:
             return None, [f"elpd is left out: {why}"]
         if fitted.diagnostics.status != "ok":
@@ -135,7 +135,9 @@ def _among(prior: Any, names: tuple[str, ...]) -> Any:
     return {term: own for term, own in prior.items() if term in names}
 
 
-def of_model(moments: Moments, terms: Terms, posterior: Any) -> tuple[pd.DataFrame, dict[str, Any]] | None:
+def of_model(
+    moments: Moments, terms: Terms, posterior: Any, log_weights: np.ndarray
+) -> tuple[pd.DataFrame, dict[str, Any]] | None:
     """`loo.leave_one_out` of a posterior; None where the groups are too many for the moments that it needs.
 
     Parameters
@@ -146,6 +148,8 @@ def of_model(moments: Moments, terms: Terms, posterior: Any) -> tuple[pd.DataFra
         Names of the model's columns.
     posterior : Any
         The group `posterior` of a fit.
+    log_weights : (J,) array
+        From `loo.log_weights`.
 
     Returns
     -------
@@ -158,7 +162,7 @@ def of_model(moments: Moments, terms: Terms, posterior: Any) -> tuple[pd.DataFra
         return None
     draws = loo.draws_of(posterior, (*terms.fixed, *problem.structure.terms), moments.n_groups)
     density, effective = loo.densities(problem, gram, moments, draws)
-    return loo.leave_one_out(density, moments.levels.astype(str), moments.n, effective)
+    return loo.leave_one_out(density + log_weights, moments.levels.astype(str), moments.n, effective)
 
 
 def compared(elpds: Mapping[str, np.ndarray]) -> pd.DataFrame:

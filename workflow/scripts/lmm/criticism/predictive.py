@@ -45,10 +45,10 @@ def statistics(moments: Moments) -> dict[str, float]:
     """Statistics of the response, in its units; slopes in those of the response over the predictor.
 
     Group means; within-group variance with divisor N - J; for each column that varies within groups and is kept by
-    group, each group's own least-squares slope, weighted by the column's sum of squares in the group. A statistic
-    that the design does not allow is left out.
+    group, each group's own least-squares slope, weighted by the column's sum of squares in the group. Rows count with
+    their precision weights. A statistic that the design does not allow is left out.
     """
-    basis, n = moments.basis, moments.n
+    basis, n = moments.basis, moments.gram[:, 0, 0]
     response = basis.response.copy()
     response[0] = 0.0  # about the pilot's constant: a shift of y then costs no digits
     sums = moments.gram @ response  # R_j'(y_j - constant)

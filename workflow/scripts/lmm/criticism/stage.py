@@ -4,6 +4,7 @@ Nothing is sampled anew and PyMC is not needed. Each check has a bound on its si
 why, and the report repeats it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from lmm.core.tidy import RESIDUAL, sd_name
 from lmm.core.words import listed, titled
 from lmm.criticism import predictive, sensitivity
 from lmm.criticism.predictive import Parameters
+from lmm.data.rows import Rows
 from lmm.engines.pymc import loo
 from lmm.engines.pymc.priors import Priors, resolve
 from lmm.inference.spreads import spaced
@@ -84,6 +86,7 @@ def criticise(
     blocks: tuple[tuple[str, ...], ...],
     tree: Any,
     settings: dict,
+    read: Callable[[], Rows] | None = None,
 ) -> Criticism:
     """Every check of a fit.
 
@@ -99,6 +102,8 @@ def criticise(
         posterior.nc: its group `posterior`, and `posterior_centred` where priors are at the predictors' means.
     settings : dict
         The engine's priors and seed, and the study's conf_level.
+    read : callable, optional
+        Returns the rows; called only where they have weights, and are few enough.
 
     Returns
     -------
@@ -106,8 +111,6 @@ def criticise(
     """
     if moments.n_groups > GROUPS:
         return unchecked(f"{moments.n_groups:,} groups are more than {GROUPS:,}")
-    if moments.weighted:
-        return unchecked("with one grouping factor they count every row once, and rows have weights")
     problem = problem_of(moments, fixed, blocks)
     names = (*fixed, *problem.structure.terms)
     out = unchecked()
@@ -124,12 +127,15 @@ def criticise(
         left |= dict.fromkeys(("loo", "sensitivity"), "the groups are too many for the moments that it needs")
     else:
         density, effective = loo.densities(problem, gram, moments, draws)
+        logs = loo.log_weights(moments, read)
         levels = moments.levels.astype(str)
         still = np.ptp(draws[RESIDUAL]) == 0.0  # chains that never moved: a failed fit is data, too
         if still:
             left |= dict.fromkeys(("loo", "sensitivity"), STUCK)
+        elif logs is None:
+            left["loo"] = loo.UNREAD
         else:
-            found["loo"], about["loo"] = loo.leave_one_out(density, levels, moments.n, effective)
+            found["loo"], about["loo"] = loo.leave_one_out(density + logs, levels, moments.n, effective)
         if sensitivity.constant(priors):
             left["sensitivity"] = "every prior is flat or uniform, which power-scaling does not change"
         elif not still:

@@ -6,7 +6,7 @@ question and has far worse Pareto k (Merkle, Furr & Rabe-Hesketh 2019, Psychomet
 section 14.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,9 @@ import pandas as pd
 from arviz_stats.base import array_stats
 
 from lmm.core.tidy import RESIDUAL, by_term
+from lmm.data.rows import Rows
 from lmm.engines.pymc.gates import ess_mean
+from lmm.engines.pymc.several_loo import ROWS
 from lmm.inference.spreads import spaced
 from lmm.likelihood.by_group import log_densities
 from lmm.likelihood.problem import Problem, roots_of
@@ -23,6 +25,7 @@ from lmm.moments.moments import Moments
 COLUMNS = ["level", "rows", "elpd", "p_loo", "pareto_k"]
 
 
+UNREAD = f"rows have weights, and are more than {ROWS:,}"
 WORK = 8_000_000  # draws x groups whose densities are held at once (64 MB); beyond it, draws are thinned
 
 
@@ -94,6 +97,29 @@ def densities(
     density = log_densities(problem, gram, moments.n, beta, *roots_of(problem.structure, values))
     effective = float(ess_mean(np.stack(list(draws.values()))).mean()) / draws[RESIDUAL].size
     return density.reshape(*draws[RESIDUAL].shape, -1), effective
+
+
+def log_weights(moments: Moments, read: Callable[[], Rows] | None) -> np.ndarray | None:
+    """What rows' weights add to the log density of each group: half of the sum of their logarithms.
+
+    Parameters
+    ----------
+    moments : Moments
+        The data's.
+    read : callable or None
+        Returns the rows; called only where they have weights, and are few enough.
+
+    Returns
+    -------
+    (J,) array or None
+        None where rows have weights and are not read.
+    """
+    if not moments.weighted:
+        return np.zeros(moments.n_groups)
+    if read is None or moments.n_rows > ROWS:
+        return None
+    rows = read()
+    return 0.5 * np.bincount(rows.codes, np.log(rows.weights), minlength=moments.n_groups)
 
 
 def threshold(draws: int) -> float:
