@@ -1,6 +1,6 @@
 """Criticism of the Bayesian fit: cross-validation by group, predictive checks, sensitivity to the prior.
 
-moments/, pymc/posterior.nc (several grouping factors: and the rows) -> pymc/loo.parquet, predictive.csv, replicates.parquet, sensitivity.csv, criticism.json
+moments/, pymc/posterior.nc (several grouping factors or weights: and the rows) -> pymc/loo.parquet, predictive.csv, replicates.parquet, sensitivity.csv, criticism.json
 """
 
 

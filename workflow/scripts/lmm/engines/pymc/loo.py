@@ -119,6 +119,7 @@ def log_weights(moments: Moments, read: Callable[[], Rows] | None) -> np.ndarray
     if read is None or moments.n_rows > ROWS:
         return None
     rows = read()
+    assert rows.weights is not None, "moments are weighted"
     return 0.5 * np.bincount(rows.codes, np.log(rows.weights), minlength=moments.n_groups)
 
 
