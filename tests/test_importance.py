@@ -10,10 +10,10 @@ from lmm.engines import reml
 from lmm.engines.base import Task
 from lmm.engines.pymc import fit as bayes
 from lmm.engines.pymc import importance
+from lmm.engines.pymc.attempts import Setting
 from lmm.engines.pymc.chains import start_estimates
 from lmm.engines.pymc.gates import convergence, gate_importance
 from lmm.engines.pymc.grouped import Grouped, Target, factor_of
-from lmm.engines.pymc.model import Setting
 from lmm.engines.pymc.sampling import sampled
 from lmm.engines.pymc.unconstrained import Factor, Space
 from lmm.likelihood.problem import layout
