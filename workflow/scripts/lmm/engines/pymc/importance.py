@@ -26,22 +26,8 @@ FLATTER = 5  # square roots of the weights that are tried
 WIDER = 1.1  # of an adapted proposal's covariance
 
 
-class Target(Protocol):
+class Slope(Protocol):
     """A log posterior density in unconstrained coordinates."""
-
-    def evaluate(self, points: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-        """Log density at points, and what else is found there.
-
-        Parameters
-        ----------
-        points : (N, d) array
-            Coordinates.
-
-        Returns
-        -------
-        (N,) array, tuple of arrays of N
-        """
-        ...
 
     def slope(self, point: np.ndarray) -> tuple[float, np.ndarray]:
         """Log density and its gradient at a point.
@@ -54,6 +40,24 @@ class Target(Protocol):
         Returns
         -------
         float, (d,) array
+        """
+        ...
+
+
+class Target(Slope, Protocol):
+    """What importance sampling needs of it: many points at a time."""
+
+    def evaluate(self, points: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """Log density at points, and what else is found there.
+
+        Parameters
+        ----------
+        points : (N, d) array
+            Coordinates.
+
+        Returns
+        -------
+        (N,) array, tuple of arrays of N
         """
         ...
 
@@ -215,12 +219,12 @@ class _Pool:
         self.weights, self.k = smoothed(self.density - mixture(self.proposals, self.points))
 
 
-def laplace(target: Target, start: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+def laplace(target: Slope, start: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
     """The mode and a root of the inverse of minus the Hessian there, not narrower than the density allows.
 
     Parameters
     ----------
-    target : Target
+    target : Slope
         The posterior.
     start : (d,) array
         Where the search starts.

@@ -6,6 +6,7 @@ autocovariances at all lags, of which the first few are used.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from scipy.special import ndtri
@@ -112,9 +113,13 @@ def tail(draws: np.ndarray, probs: tuple[float, float]) -> np.ndarray:
     -------
     (k,) array
     """
-    ends = np.quantile(draws, probs, axis=(1, 2))
-    below = [_of(draws, lambda own=end: split((draws <= own[:, None, None]).astype(float))) for end in ends]
-    return np.minimum(*below)
+    ends = np.quantile(draws, probs, axis=(1, 2))[:, :, None, None]
+    return np.minimum(*(_of(draws, partial(_below, draws, end)) for end in ends))
+
+
+def _below(draws: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Whether draws are below the ends, of halves of chains."""
+    return split((draws <= ends).astype(float))
 
 
 def mean(draws: np.ndarray) -> np.ndarray:

@@ -23,26 +23,23 @@ SPREAD = 2.0  # of the chains' starts, in posterior sd's: wider than the posteri
 # by nutpie's dual averaging the step size would be too small after a short warm-up, and the trees a third larger
 STEPS = {"step_size_adapt_method": "adam", "initial_step": 1.2}
 FIELDS = 4  # of the record: addresses of density, expansion, nutpie's record, and the mode beside the root
+ARGUMENTS = 5  # of each of nutpie's C functions
 
 _word = types.uint64
 
 
-def _called(count: int) -> Any:
-    """An intrinsic that calls the C function at an address with so many addresses or sizes."""
+def _called(_, address, arguments):
+    """Numba's code for a call of the C function at an address, its five arguments addresses or sizes."""
 
-    def typed(_, address, arguments):
-        def generate(context, builder, signature, values):
-            word = ir.IntType(64)
-            function = builder.inttoptr(values[0], ir.FunctionType(word, [word] * count).as_pointer())
-            return builder.call(function, [builder.extract_value(values[1], k) for k in range(count)])
+    def generate(context, builder, signature, values):
+        word = ir.IntType(64)
+        function = builder.inttoptr(values[0], ir.FunctionType(word, [word] * ARGUMENTS).as_pointer())
+        return builder.call(function, [builder.extract_value(values[1], k) for k in range(ARGUMENTS)])
 
-        return types.int64(_word, types.UniTuple(_word, count)), generate
-
-    return intrinsic(typed)
+    return types.int64(_word, types.UniTuple(_word, ARGUMENTS)), generate
 
 
-call_density: Any = _called(5)
-call_expansion: Any = _called(5)
+call: Any = intrinsic(_called)
 
 
 @kernel
@@ -74,7 +71,7 @@ def _density(size, z, gradient, value, record):
     linear = numba.carray(pointer(words[3]), (size, size + 1), np.float64)
     x, slopes = placed(linear, numba.carray(z, (size,))), np.empty(size)
     found = numba.carray(value, (1,))
-    code = call_density(
+    code = call(
         words[0], (size, _word(x.ctypes.data), _word(slopes.ctypes.data), _word(found.ctypes.data), words[2])
     )
     for b in range(size):
@@ -90,7 +87,7 @@ def _expansion(size, kept, z, values, record):
     words = numba.carray(record, (FIELDS,))
     linear = numba.carray(pointer(words[3]), (size, size + 1), np.float64)
     x, out = placed(linear, numba.carray(z, (size,))), numba.carray(values, (kept,))
-    return call_expansion(words[1], (size, kept, _word(x.ctypes.data), _word(out.ctypes.data), words[2]))
+    return call(words[1], (size, kept, _word(x.ctypes.data), _word(out.ctypes.data), words[2]))
 
 
 _CALL = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_uint64, *[ctypes.c_void_p] * 4)
