@@ -36,7 +36,7 @@ from mutants import PACKAGES, SCRIPTS, Mutant, mutants_of, numerical_modules
 
 ROOT = Path(__file__).parents[1]
 # What a test file says that needs more than the library: it is left out.
-SLOW = re.compile(r"\bproject\b|snakemake|playwright|\blab\b|lmm\.report")
+SLOW = re.compile(r"\bproject\b|snakemake|playwright|\blab\b|lmm\.report|\"make\"")
 IMPORTS = re.compile(
     rf"^(?:from|import) lmm\.(?:{'|'.join(PACKAGES[1:])})\b|^import (?:problems|several)\b", re.M
 )

@@ -15,8 +15,9 @@ from lmm.data.source import Source
 from lmm.model import design
 from lmm.model.design import Terms
 from lmm.model.formula import parse
-from lmm.moments.accumulate import Sums, accumulate, compute, merge
+from lmm.moments.accumulate import Sums, compute, merge
 from lmm.moments.pilot import basis_of, pilot, sample
+from lmm.moments.sources import accumulate
 
 SLOPE = Terms.one(("Intercept", "x"), (("Intercept", "x"),), "g", ("Intercept", "x"))
 # y ~ x + z + (x | g): z is X's alone, so that gram need not keep its row
@@ -203,7 +204,7 @@ def opened(tmp_path, text, pattern="*.parquet"):
     "text", ["y ~ x + z + (x | g)", "y ~ x * c + (x | g)", "np.log(y) ~ x + (0 + z | g)"]
 )
 def test_sql_batches_and_arrays_give_the_same_numbers(tmp_path, monkeypatch, text, whole):
-    monkeypatch.setattr("lmm.moments.accumulate.BATCH_ROWS", 700)
+    monkeypatch.setattr("lmm.moments.sources.BATCH_ROWS", 700)
     frame = table(tmp_path)
     source, made, basis = opened(tmp_path, text)
     assert (made.plain is not None) == (text == "y ~ x + z + (x | g)")

@@ -106,6 +106,10 @@ def test_the_compiled_path_is_the_full_path(source):
     table = compiled(settings, designs, 0, 50)[0].to_pandas()
     whole = chunks.run(*job.simulated(full, designs), 1, 0, 50)[0].to_pandas()
     whole = whole[whole["effect"].isin(["fixed", "ran_pars"])]
+    fits = table[["design", "replicate", "engine"]].drop_duplicates()
+    for _, part in fits.groupby("design"):
+        in_order = [(replicate, engine) for replicate in range(50) for engine in ("ols", "reml")]
+        assert list(zip(part["replicate"], part["engine"], strict=True)) == in_order
     both = whole.merge(table, on=KEYS, suffixes=("", "_compiled"))
     assert len(both) == len(whole) == len(table)
     assert (both["status"] == both["status_compiled"]).all()

@@ -6,15 +6,16 @@ from types import SimpleNamespace
 import pytest
 from snakemake_interface_logger_plugins.common import LogEvent
 
-import snakemake_logger_plugin_lmm as plugin
 from lmm.core.store import write_json
+from running import console
 from running.verdicts import answer, closing
+from snakemake_logger_plugin_lmm import LogHandler
 
 
 @pytest.fixture
 def said(capsys):
     """Sends records to a handler; returns what they put on the console."""
-    handler = plugin.LogHandler(SimpleNamespace(show_failed_logs=True), None)
+    handler = LogHandler(SimpleNamespace(show_failed_logs=True), None)
 
     def send(event=None, text="", level=logging.INFO, **own):
         record = logging.LogRecord("snakemake", level, "", 0, text, None, None)
@@ -31,7 +32,7 @@ def start(said, job, rule="engine_reml", message="coffee: REML"):
 
 def test_a_job_is_one_line_with_its_seconds(said, monkeypatch):
     clock = iter([0.0, 10.0, 12.34])
-    monkeypatch.setattr(plugin.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
     start(said, 3)
     assert said(LogEvent.JOB_FINISHED, job_id=3) == ["coffee: REML: 2.3 s"]
     assert said(LogEvent.PROGRESS, done=1, total=3) == []
@@ -45,7 +46,7 @@ def test_a_target_is_no_line(said):
 
 def test_of_many_jobs_every_tenth_is_told_with_what_is_left(said, monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(plugin.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
     said(LogEvent.RUN_INFO, stats={"replicates": 40, "total": 40})
     lines = []
     for job in range(40):
@@ -80,7 +81,7 @@ def test_warnings_and_errors_are_shown_once(said):
     assert said(text="odd", level=logging.WARNING) == []
 
 
-@pytest.mark.parametrize("words", plugin.AGAIN)
+@pytest.mark.parametrize("words", console.AGAIN)
 def test_that_a_job_failed_is_not_told_again(said, words):
     assert said(LogEvent.ERROR, f"Some error: {words} 1.", logging.ERROR) == []
 

@@ -124,12 +124,13 @@ def test_the_priors_expectations_are_told_by_direction(coffee):
     table = results.tables["predictive"].assign(prior_low=-1e9, prior_high=1e9)
     notes = {"left_out": {}}
     said = criticism.predictive(changed(results, notes, predictive=table))
-    assert said[-1] == "All statistics of the data lie within the prior's central 95\u00a0%."
+    assert said[-1] == "All statistics of the data lie within the central 95\u00a0% of prior predictive data."
     table.loc[table["statistic"] == "sd_y", "prior_low"] = 50.0
     table.loc[table["statistic"].isin(["sd_within", "unequal_residuals"]), "prior_high"] = 0.1
     said = criticism.predictive(changed(results, notes, predictive=table))
-    assert said[-1].startswith(
-        "The priors expected larger values of sd of the response and smaller values of pooled sd within groups than"
+    assert said[-1] == (
+        "Outside the central 95\u00a0% of prior predictive data lie sd of the response (below) and pooled sd within "
+        "groups (above)."
     )
 
 

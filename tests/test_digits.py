@@ -18,10 +18,11 @@ from lmm.likelihood.by_group import by_group, log_densities
 from lmm.likelihood.problem import problem_of
 from lmm.model.design import build
 from lmm.model.formula import parse
-from lmm.moments.accumulate import accumulate, compute
+from lmm.moments.accumulate import compute
 from lmm.moments.centred import cancels, merge_factors, refined
 from lmm.moments.moments import Moments
 from lmm.moments.pilot import basis_of
+from lmm.moments.sources import accumulate
 from lmm.moments.stage import of_rows
 from lmm.prediction.predict import predict
 from several import model_of
@@ -232,7 +233,7 @@ def test_predictions_have_the_errors_of_the_closed_form():
 
 @pytest.mark.parametrize("text", [INTERCEPTS, "y ~ I(t * 1) + (1 | g)"])
 def test_sql_and_batches_keep_the_digits(tmp_path, monkeypatch, text):
-    monkeypatch.setattr("lmm.moments.accumulate.BATCH_ROWS", 50)
+    monkeypatch.setattr("lmm.moments.sources.BATCH_ROWS", 50)
     frame = table(1e7)
     frame.to_parquet(tmp_path / "d.parquet", index=False)
     formula = parse(text)

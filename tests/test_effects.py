@@ -231,6 +231,9 @@ def test_studentized_range_is_scipys(means, df):
     expected = stats.studentized_range.sf(q, means, df)
     found = studentized_range.survival(q, means, np.full(6, df))
     np.testing.assert_allclose(found, expected, atol=1e-10)
+    assert (
+        found.min() >= 0.0 and found.max() <= 1.0
+    )  # of a range of 0 it is 1 less the scales left out, 1e-14
     found = studentized_range.quantile(0.95, means, np.array([df, np.nan, df]))
     assert found[0] == found[2] == pytest.approx(stats.studentized_range.ppf(0.95, means, df), rel=1e-9)
     assert np.isnan(found[1])

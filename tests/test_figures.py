@@ -100,7 +100,7 @@ def test_alternative_texts_state_what_the_data_say(coffee, rows):
     # 11 = four of MixedLM, four of reml, three of PyMC, which has no correlation
     assert "contain the value simulated from: 11 of 11" in coffee[1].figures["variances"].alt
     # posterior_exact against reml_exact, coffee.json
-    assert "at most 0.0033 (group 96" in coffee[1].figures["differences"].alt
+    assert "at most 0.00330 ± 0.00080 (group 96" in coffee[1].figures["differences"].alt
 
 
 def test_groups_can_be_pointed_at(coffee):

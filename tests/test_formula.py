@@ -8,7 +8,7 @@ import pytest
 
 from lmm.core.errors import StudyError
 from lmm.model.design import build, rebuild
-from lmm.model.formula import parse, unweighted
+from lmm.model.formula import parse, regrouped, unweighted
 
 
 @pytest.mark.parametrize(
@@ -333,3 +333,24 @@ def test_dates():
     formula = parse("y ~ as_date(when) * x + (1 | g)")
     assert formula.dates == ("when",) and formula.variables == ("y", "when", "x", "g")
     assert parse("as_date(y) ~ x + (1 | g)").response == "as_date(y)"
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("y ~ x + (1 | batch:cask)", "y ~ x + (1 | cask:batch)"),
+        ("y ~ x + (1 | batch:cask) + (x || batch)", "y ~ x + (1 | cask:batch) + (x || batch)"),
+        ("y ~ (x || cask/batch)", "y ~ (x || cask:batch) + (x || cask)"),
+        ("y ~ x + (1 | batch/cask)", "y ~ x + (1 | batch/cask)"),
+        ("y ~ x + (1 | batch:other)", "y ~ x + (1 | batch:other)"),
+        ("y ~ `a b` + (`a b` | batch:cask)", "y ~ `a b` + (`a b` | cask:batch)"),
+    ],
+)
+def test_a_grouping_in_another_order_is_the_known_one(text, written):
+    keys = (("cask", "batch"), ("batch",))
+    assert regrouped(text, keys) == written
+    assert {frozenset(own) for own in parse(written).keys} == {frozenset(own) for own in parse(text).keys}
+
+
+def test_odd_names_in_a_grouping_stay_in_backticks():
+    assert regrouped("y ~ 1 + (1 | a:`b c`)", [("b c", "a")]) == "y ~ 1 + (1 | `b c`:a)"

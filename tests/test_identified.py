@@ -313,3 +313,34 @@ def test_labels_that_begin_anew_are_remarked(labels, remarked):
     assert bool(said) == remarked
     if remarked:
         assert said[0].startswith("cask has 3 labels in 10 levels of batch: is it (1 | batch/cask)?")
+
+
+def crossed(kind: str) -> pd.DataFrame:
+    """Two halves of an experiment, each with subjects and items of its own unless something connects them."""
+    half, subject, item = (part.ravel() for part in np.meshgrid(np.arange(2), np.arange(6), np.arange(5)))
+    frame = pd.DataFrame({"half": half, "s": half * 6 + subject, "i": half * 5 + item})
+    if kind == "one row":  # a subject of the first half sees an item of the second
+        frame = pd.concat([frame, pd.DataFrame({"half": [0], "s": [0], "i": [9]})])
+    if kind == "nested":
+        frame["i"] = frame["s"] % 6 + 6 * frame["half"]
+        frame["s"] = frame["half"] * 30 + frame["i"] * 5 + item
+    frame = pd.concat([frame] * 2, ignore_index=True).astype(str)
+    return frame.assign(y=np.random.default_rng(1).normal(size=len(frame)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "formula", "remarked"),
+    [
+        ("two sets", "y ~ 1 + (1 | s) + (1 | i)", True),
+        ("one row", "y ~ 1 + (1 | s) + (1 | i)", False),
+        ("two sets", "y ~ 1 + (1 | half) + (1 | s) + (1 | i)", False),  # both are nested in the halves
+        ("nested", "y ~ 1 + (1 | i/s)", False),
+        ("nested", "y ~ 1 + (1 | s) + (1 | i)", False),  # nested by the labels
+    ],
+)
+def test_crossed_factors_that_no_row_connects_are_remarked(kind, formula, remarked):
+    moments, design = moments_of(formula, crossed(kind))
+    said = [one for one in estimable.remarks(moments, design.terms) if "no row connects" in one]
+    assert [one[:58] for one in said] == [
+        "the levels of s and i fall into 2 sets that no row connect"
+    ] * remarked

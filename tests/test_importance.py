@@ -13,7 +13,7 @@ from lmm.engines.pymc import importance
 from lmm.engines.pymc.attempts import Setting
 from lmm.engines.pymc.chains import start_estimates
 from lmm.engines.pymc.gates import convergence, gate_importance
-from lmm.engines.pymc.grouped import Grouped, Target, factor_of
+from lmm.engines.pymc.grouped import Grouped
 from lmm.engines.pymc.sampling import sampled
 from lmm.engines.pymc.unconstrained import Factor, Space
 from lmm.likelihood.problem import layout
@@ -77,8 +77,8 @@ def test_gradient(name):
     moments, terms = problems.moments_of(name)
     problem, priors, packed = bayes.prepare(moments, terms.fixed, terms.blocks, {"fixed": "normal(0, 50)"})
     start = start_estimates(problem, priors)
-    space = Space((factor_of(priors, moments, start[-1]),), priors.sigma, start[-1])
-    target, point = Target(space, packed, np.random.default_rng(1)), space.point(start) + 0.2
+    target = Grouped(problem, packed, priors, moments, None).target(start[-1], np.random.default_rng(1))
+    point = target.space.point(start) + 0.2
     value, gradient = target.slope(point)
     assert target.evaluate(point[None])[0][0] == pytest.approx(value, abs=1e-9)
     steps = 1e-5 * np.eye(len(point))

@@ -102,7 +102,7 @@ def files(folder, kind: str, last) -> pd.DataFrame:
 @pytest.mark.parametrize("formula", [PLAIN, BATCHES])
 @pytest.mark.parametrize(("kind", "last"), [("int64", "12"), ("text", "12"), ("text", "12b"), ("text", "-2")])
 def test_every_way_to_moments_has_one_order(tmp_path, monkeypatch, formula, kind, last):
-    monkeypatch.setattr("lmm.moments.accumulate.BATCH_ROWS", 50)
+    monkeypatch.setattr("lmm.moments.sources.BATCH_ROWS", 50)
     frame, parsed = files(tmp_path, kind, last), parse(formula)
     source = ingest.inspect(str(tmp_path / "*.parquet"), parsed.variables, "g")
     source, data = ingest.scan(source, parsed)

@@ -10,6 +10,7 @@ import inference_cases as cases
 from lmm.comparison import responses
 from lmm.comparison.models import Comparison, criteria
 from lmm.comparison.models import tests as nested_tests
+from lmm.config.load import load
 from lmm.core.errors import StudyError
 from lmm.criticism import elpd
 from lmm.data.rows import rows_of
@@ -204,3 +205,22 @@ def test_a_response_that_is_not_smooth_has_no_likelihood_of_the_column():
     design = build(parse("np.floor(Reaction) ~ Days + (1 | Subject)"), rows)
     with pytest.raises(StudyError, match="no derivative at Reaction = 249"):
         responses.log_derivative(design, rows)
+
+
+def test_models_may_write_a_grouping_in_another_order(tmp_path):
+    """`cask:batch` and `batch:cask` are one factor: the smaller model is nested in the larger one."""
+    (tmp_path / "pastes.csv").write_text((REFERENCE / "pastes.csv").read_text())
+    study = {
+        "formula": "strength ~ 1 + (1 | batch/cask)",
+        "data": "pastes.csv",
+        "engines": {"reml": {"formula": "strength ~ 1 + (1 | batch) + (1 | batch:cask)"}},
+        "models": {"both": "strength ~ 1 + (1 | batch/cask)", "casks": "strength ~ 1 + (1 | batch:cask)"},
+    }
+    (study,) = load({"studies": {"pastes": study}}, tmp_path).studies.values()
+    assert study.settings.models["casks"] == "strength ~ 1 + (1 | cask:batch)"
+    rows = pd.read_csv(REFERENCE / "pastes.csv")
+    models = study.settings.models
+    moments = model_of(rows, models["both"]).moments
+    terms = {name: build(parse(text), rows).terms for name, text in models.items()}
+    (test,) = Comparison(moments, models, terms).tests().itertuples()
+    assert (test.null, test.alternative, test.df) == ("casks", "both", 1)

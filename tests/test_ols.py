@@ -10,7 +10,8 @@ import pytest
 
 from lmm.core.errors import StudyError
 from lmm.engines import ols
-from lmm.moments.moments import Basis, Moments
+from lmm.moments.basis import Basis
+from lmm.moments.moments import Moments
 
 REFERENCE = Path(__file__).parent / "reference"
 COFFEE = json.loads((REFERENCE / "coffee.json").read_text())

@@ -216,7 +216,7 @@ def test_engines_share_columns_unless_a_number_differs_by_as_much_as_is_shown():
 def test_any_text_is_escaped():
     marks = "".join(map(chr, range(33, 127)))
     cells = (marks, "a--b ''c'' ,, –—", "−1.2×10⁻⁵ R² χ² Δ ± ≤ μ σ", "é ü ß Жук", "")
-    paper = Paper("results", f"Caption {marks}", "", (Block("A & B_", ("x%", "$y")), Block("", ("z", "#"))),
+    paper = Paper("results", f"Caption {marks}", "Study", "", (Block("A & B_", ("x%", "$y")), Block("", ("z", "#"))),
                   (Part("P {1}", (cells,)), Part("Q", (("q", "1", "2", "3", "4"),))))  # fmt: skip
     page = page_of(paper)
     assert same(page, "results")[3] == list(cells)
@@ -227,11 +227,11 @@ def test_any_text_is_escaped():
 
 
 def test_words_file_is_the_same_bytes_and_takes_any_character():
-    paper = Paper("results", "A\x00\tB", "", (Block("", ("x",)),), (Part("", (("\x0b\ud800", "1"),)),))
+    paper = Paper("results", "A\x00\tB", "C", "", (Block("", ("x",)),), (Part("", (("\x0b\ud800", "1"),)),))
     content = documents.word(paper)
     assert content == documents.word(paper)
     rows, caption, _ = of_word(content)
-    assert caption == "A\ufffd B"
+    assert caption == "A\ufffd B: C."
     assert rows == [["", "x"], ["\ufffd\ufffd", "1"]]
     assert all(
         info.date_time == (1980, 1, 1, 0, 0, 0) for info in zipfile.ZipFile(io.BytesIO(content)).infolist()
@@ -241,7 +241,7 @@ def test_words_file_is_the_same_bytes_and_takes_any_character():
 
 def test_a_thousand_rows_take_no_time():
     rows = tuple((f"row {k}", *["1.25"] * 12) for k in range(1225))
-    paper = Paper("effects", "Many", "", (Block("", tuple("abcdefghijkl")),), (Part("", rows),))
+    paper = Paper("effects", "Many", "C", "", (Block("", tuple("abcdefghijkl")),), (Part("", rows),))
     documents.word(paper)
     start = time.process_time()
     documents.word(paper)

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 import made_replicates
+from lmm.core import words
 from lmm.core.engines import REPLACED
 from lmm.core.store import write_table
 from lmm.recovery.calibration.verdicts import calibrate
@@ -99,12 +100,18 @@ def test_figures_are_small_whole_and_say_what_they_show(drawn):
                 assert f'="{value}"]' in css, (figure.name, value)
 
 
+def in_percent(value, error):
+    """`91.2 % ± 1.0 %`: two digits of the error decide, by its own text in scientific notation."""
+    decimals = max(0, 1 - int(f"{100 * error:.1e}"[-3:]))
+    return f"{100 * value:.{decimals}f}\u00a0% ± {100 * error:.{decimals}f}\u00a0%".replace("-", "−")
+
+
 def test_the_findings_are_those_of_the_table(grid, drawn):
     table = recovered.read("grid", SETTINGS, grid).rows("coverage")
     table = table[(table["engine"] != "ols") & table["effect"].isin(["fixed", "ran_pars"])]
     row = table.loc[(table["estimate"] - 0.95).abs().idxmax()]
     said = drawn["grid"].figures["coverage"].alt
-    assert f"{100 * row['estimate']:.1f} ± {100 * row['mcse']:.1f} %" in said
+    assert f"{in_percent(row['estimate'], row['mcse']).replace(chr(160), ' ').replace(' %', '')} %" in said
     assert f"{row['groups']} groups of {row['rows_per_group']}" in said
     counts = pd.read_csv(grid["failures"]).groupby("status")["count"].sum()
     used = counts.get("ok", 0) + counts.get("singular", 0)
@@ -159,8 +166,7 @@ def test_answers_are_computed(grid):
     bias = read.rows("relative_bias", engine="reml")
     bias = bias[bias["term"].isin(["sd__Intercept", "sd__x"])]
     row = bias.loc[bias["estimate"].abs().idxmax()]
-    sign = "−" if row["estimate"] < 0 else ""
-    size = f"{sign}{100 * abs(row['estimate']):.1f}\u00a0% ± {100 * row['mcse']:.1f}\u00a0%"
+    size = in_percent(row["estimate"], row["mcse"])
     where = f"{row['groups']} groups of {row['rows_per_group']}"
     worst = (
         f"reml's largest bias of a random effect's sd is {size}, for the sd of {row['term'][4:]} with {where}"
@@ -168,7 +174,7 @@ def test_answers_are_computed(grid):
     assert worst in said
     rows = [read.rows(name, engine="reml") for name in ("coverage", "ranef_coverage")]
     least = min(rows, key=lambda some: some["estimate"].min()).nsmallest(1, "estimate").iloc[0]
-    covers = f"{100 * least['estimate']:.1f}\u00a0% ± {100 * least['mcse']:.1f}\u00a0% for "
+    covers = f"{in_percent(least['estimate'], least['mcse'])} for "
     assert "reml's 95\u00a0% intervals: coverage too low in " in said and covers in said
     other = recovered.read("grid", SETTINGS | {"conf_level": 0.9}, grid)
     assert "90\u00a0% intervals" in " ".join(report_recovery_text.answers(other))
@@ -183,14 +189,14 @@ def test_a_true_sd_of_zero_is_spoken_of(tmp_path):
     assert len(said) == 1 and said[0].startswith(
         "Where the sd of x is 0 in truth, it is estimated as exactly 0 in"
     )
-    assert f"{100 * row['estimate']:.1f}\u00a0% ± {100 * row['mcse']:.1f}\u00a0% of fits by reml" in said[0]
+    assert f"{in_percent(row['estimate'], row['mcse'])} of fits by reml" in said[0]
 
 
 def test_words_of_bias_and_failures(single, grid):
     row = pd.Series({"estimate": -0.09, "mcse": 0.01, "measure": "relative_bias"})
     assert report_recovery_text._bias(row) == "−9.0\u00a0% ± 1.0\u00a0%"
     row["measure"] = "bias"
-    assert report_recovery_text._bias(row) == "−0.0900 ± 0.010"
+    assert report_recovery_text._bias(row) == "−0.090 ± 0.010"
     said = report_recovery_text.failures(recovered.read("grid", SETTINGS, grid))
     counts = pd.read_csv(grid["failures"])
     bad = counts.loc[(counts["engine"] == "pymc") & (counts["status"] == "gate-failed"), "count"].sum()
@@ -306,6 +312,11 @@ def test_replicates_of_which_only_sums_are_kept_have_no_group_effects_and_no_var
 
 
 def test_a_small_monte_carlo_error_is_no_zero():
-    assert report_recovery_text.share(0.9123, 0.01) == "91.2\u00a0% ± 1.0\u00a0%"
-    assert report_recovery_text.share(0.94812, 0.00022) == "94.81\u00a0% ± 0.02\u00a0%"
-    assert report_recovery_text.share(1.0, 0.0) == "100.0\u00a0% ± 0.0\u00a0%"
+    assert words.share(0.9123, 0.01) == "91.2\u00a0% ± 1.0\u00a0%"
+    assert words.share(0.94812, 0.00022) == "94.812\u00a0% ± 0.022\u00a0%"
+    assert words.share(-0.7631, 0.112) == "−76\u00a0% ± 11\u00a0%"
+    assert words.share(1.0, 0.0) == "100\u00a0% ± 0\u00a0%"
+    assert words.with_error(-0.09, 0.0103) == "−0.090 ± 0.010"
+    assert words.with_error(1234.5, 99.6) == "1234 ± 100"
+    assert words.with_error(3.0, 2.7e-8) == "3.000000000 ± 0.000000027"
+    assert words.with_error(2.0, None) == "2.00 ± –"

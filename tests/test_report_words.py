@@ -251,6 +251,6 @@ def test_a_design_is_named_where_there_are_several():
     one, two = SimpleNamespace(axes=[]), SimpleNamespace(axes=["groups__school"])
     for reported in (one, two):
         reported.describe = partial(replicated.Recovered.describe, reported)
-    assert replicated.Recovered.describe(one, row) == "levels of school 30, levels of class 120"
+    assert replicated.Recovered.describe(one, row) == "30 levels of school, 120 levels of class"
     assert replicated.Recovered.beside(one, row) == ""
-    assert replicated.Recovered.beside(two, row) == " with levels of school 30"
+    assert replicated.Recovered.beside(two, row) == " with 30 levels of school"

@@ -8,7 +8,7 @@ from lmm.config.engines import Pymc
 from lmm.core.errors import StudyError
 from lmm.core.tidy import by_term
 from lmm.engines.pymc import fit as bayes
-from lmm.engines.pymc.several import Several, Target
+from lmm.engines.pymc.several import Several
 from lmm.engines.pymc.several_draws import conditional_at, draw_effects, given_at
 from lmm.engines.pymc.several_fit import fit_several
 from lmm.engines.pymc.several_priors import resolve_several
@@ -53,7 +53,7 @@ def test_density(crossed, sparse):
 def test_gradient(crossed, fixed, sparse):
     """Against central differences of the values, right to about 1e-7, in the priors' coordinates."""
     posterior = posterior_of(crossed, {"fixed": fixed}, sparse)
-    target = Target(posterior.space(), posterior.density, np.random.default_rng(1))
+    target = posterior.target(np.random.default_rng(1))
     point = target.space.point(posterior.start) + 0.2
     value, gradient = target.slope(point)
     assert target.evaluate(point[None])[0][0] == pytest.approx(value, abs=1e-9)

@@ -1,13 +1,15 @@
 """Criticism of fits with several grouping factors, against dense matrices and the rows."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
 from lmm.criticism import several
-from lmm.criticism.several_loo import Joint
 from lmm.data.rows import rows_of
+from lmm.engines.pymc.several_loo import Joint
 from lmm.inference.spreads import Spreads
 from lmm.likelihood.several_marginal import SeveralMarginal
 from lmm.model.design import build
@@ -42,21 +44,26 @@ def log_evidence(y, X, V):
 
 
 @pytest.mark.parametrize("factor", [0, 1])
-@pytest.mark.parametrize("prior", ["flat", "normal"])
-def test_density_of_a_level_given_all_others(factor, prior):
+@pytest.mark.parametrize("prior", ["flat", "normal", "weights"])
+@pytest.mark.parametrize("size", [80, 20])  # levels of more rows than columns, and of fewer
+def test_density_of_a_level_given_all_others(factor, prior, size):
     """log p(y) - log p(all other rows) by dense matrices: numbers of size 100, of which ten digits remain."""
-    rows, model = rows_and_model(frame_of())
+    rows, model = rows_and_model(frame_of(rows=size))
     V, y, X = marginal(model, D, SIGMA), model.y, model.X
+    if prior == "weights":
+        weights = np.random.default_rng(4).uniform(0.2, 3.0, size)
+        V += SIGMA**2 * np.diag(1.0 / weights - 1.0)
+        rows = replace(rows, weights=weights)
     mean, root = np.array([0.5, 0.8]), np.array([[2.0, 0.3], [0.0, 1.5]])
     if prior == "normal":
         V = V + X @ np.linalg.inv(root.T @ root) @ X.T
 
     def evidence(kept):
-        if prior == "flat":
+        if prior != "normal":
             return log_evidence(y[kept], X[kept], V[np.ix_(kept, kept)])
         return stats.multivariate_normal(X[kept] @ mean, V[np.ix_(kept, kept)]).logpdf(y[kept])
 
-    joint = Joint(rows, factor, {} if prior == "flat" else {"mean": mean, "root": root})
+    joint = Joint(rows, factor, {"mean": mean, "root": root} if prior == "normal" else {})
     found = joint.densities(Spreads([own[None] for own in D], np.array([SIGMA])))[0]
     codes, levels = rows.factors[factor]
     everything = np.full(len(y), True)

@@ -16,7 +16,7 @@ def test_own_data_and_replicates_end_in_a_report(project):
     new = pd.DataFrame({"subj": ["s01", "new", "new"], "item": ["other", "i01", "other"], "cond": 0.5})
     new.to_csv(project.root / "new.csv", index=False)
     engines = {"ols": {}, "reml": {}}
-    bayes = engines | {"pymc": {"chains": 2, "draws": 600}}
+    bayes = engines | {"pymc": {"chains": 2, "draws": 400}}
     own = {"formula": FORMULA, "data": "words.csv", "predict": "new.csv", "engines": bayes, "loo": "item"}
     simulate = {"groups": {"subj": [8, 10], "item": 6}, "predictors": {"cond": {"latin_square": 2}}}
     replicated = {"formula": FORMULA, "simulate": simulate, "replicates": 4, "engines": engines}

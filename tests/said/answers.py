@@ -47,8 +47,11 @@ def rows(r, title):
         values = None
         if table is not None and len(table):
             for row in table[table["engine"] == engine].to_dict("records"):
-                if title_of(row) == title:
+                if title in (title_of(row), turned(row)):
                     values = {name: float(row[name]) for name in NUMBERS}
+                    if title != title_of(row):  # the other way round
+                        values |= {name: -values[name] for name in ("estimate", "statistic")}
+                        values |= {"conf_low": -values["conf_high"], "conf_high": -values["conf_low"]}
                     if row["kind"] == "contrast" and np.isfinite(row["p_adjusted"]):
                         values["p_value"] = float(row["p_adjusted"])
         else:
@@ -75,6 +78,12 @@ def title_of(row):
     if row["kind"] == "contrast":
         return f"{row['effect']}: {row['contrast'].replace(' - ', ' vs ')}"
     return ""
+
+
+def turned(row):
+    """The title of a contrast whose levels change places."""
+    a, _, b = row["contrast"].partition(" - ") if row["kind"] == "contrast" else ("", "", "")
+    return f"{row['effect']}: {b} vs {a}" if b else ""
 
 
 def digits(text, row):
@@ -171,11 +180,22 @@ def sd_of(r, term, text):
     agree(text, column(r, lead(r))[term])
 
 
-@checks(rf"The SD between levels of (.+) is ({N}), the residual SD ({N})\.")
+@checks(
+    rf"The SD between levels of (.+?) is ({N})(?: \((?:(\d+) % (CI|CrI) ({N}) to ({N}))?(?:; )?"
+    rf"(the fit is singular)?\))?, the residual SD ({N})\."
+)
 def _(r, m):
     assert m[1] == r.data["group"]
     sd_of(r, "sd__Intercept", m[2])
-    sd_of(r, RESIDUAL, m[3])
+    sd_of(r, RESIDUAL, m[8])
+    table = r.fits[lead(r)].parameters.set_index("term").loc["sd__Intercept"]
+    assert (m[3] is not None) == bool(np.isfinite(table["conf_low"] + table["conf_high"]))
+    if m[3]:
+        assert float(m[3]) == 100 * r.conf_level and (m[4] == "CrI") == (lead(r) == "pymc")
+        interval(table, m[5], m[6])
+    assert (m[7] is not None) == (table["estimate"] == 0) and (
+        m[7] is None or r.fits[lead(r)].diagnostics.singular
+    )
 
 
 @checks(
@@ -211,7 +231,7 @@ def titles(r):
     """Titles of the effects of interest."""
     table = r.tables.get("effects")
     if table is not None and len(table):
-        found = [title_of(row) for row in table.to_dict("records")]
+        found = [title for row in table.to_dict("records") for title in (title_of(row), turned(row))]
     else:
         terms = [
             term for fit in r.fits.values() for term in fit.fixed if term != "Intercept" and ":" not in term
@@ -308,7 +328,7 @@ def _(r, m):
             agree(number, table[RESIDUAL if name == "residual" else f"sd__{name}"])
 
 
-@checks(r"share of the variance that the fixed effects leave")
+@checks(r"of the variance that the fixed effects leave")
 def _(r, m):
     assert set(fixed(r, lead(r)).index) != {"Intercept"}
 
@@ -347,7 +367,7 @@ def _(r, m):
 def quoted(r, engine, text):
     """Effects with estimate, interval and statistic, apart by semicolons."""
     for part in text.split("; "):
-        m = re.fullmatch(rf"(.+?), (b|M) = ({N}), {CI}{STAT}(?: \(adjusted for several comparisons\))?", part)
+        m = re.fullmatch(rf"(.+?), (b|M) = ({N}), {CI}{STAT}(?: \(and (\d+) more, see the table\))?", part)
         assert m, part
         title = m[1] if m[1] in titles(r) else m[1][0].lower() + m[1][1:]
         row = rows(r, title)[engine]
@@ -360,6 +380,13 @@ def quoted(r, engine, text):
 @checks(r"(In a Bayesian fit by PyMC: )?(.+, (?:b|M) = .+)\.")
 def _(r, m):
     quoted(r, "pymc" if m[1] else lead(r), m[2])
+
+
+@checks(r"Intervals and p of contrasts are adjusted for several comparisons\.")
+def _(r, m):
+    table = r.tables["effects"]
+    table = table[table["kind"] == "contrast"]
+    assert (table["p_adjusted"] - table["p_value"]).abs().gt(1e-12).any()
 
 
 @checks(r"Variance components: (.+)\.")

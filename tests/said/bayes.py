@@ -75,16 +75,17 @@ def _(r, m):
     agree(m[1], 1 / (1 - r.conf_level))
 
 
-@checks(r"The priors expected (.+) than the data have \(outside the prior's central (\d+) %\)\.")
+@checks(r"Outside the central (\d+) % of prior predictive data (lies|lie) (.+)\.")
 def _(r, m):
     table = r.tables["predictive"]
     table = table[table["statistic"] != "unequal_residuals"]
-    larger, smaller = table["observed"] < table["prior_low"], table["observed"] > table["prior_high"]
-    assert ("larger values of" in m[1]) == larger.any() and ("smaller values of" in m[1]) == smaller.any()
-    assert float(m[2]) == 100 * r.conf_level
+    below, above = table["observed"] < table["prior_low"], table["observed"] > table["prior_high"]
+    assert ("(below)" in m[3]) == below.any() and ("(above)" in m[3]) == above.any()
+    assert (m[2] == "lies") == (below.sum() + above.sum() == 1)
+    assert float(m[1]) == 100 * r.conf_level
 
 
-@checks(r"All statistics of the data lie within the prior's central (\d+) %\.")
+@checks(r"All statistics of the data lie within the central (\d+) % of prior predictive data\.")
 def _(r, m):
     table = r.tables["predictive"]
     table = table[table["statistic"] != "unequal_residuals"]

@@ -161,11 +161,11 @@ def _(f, m):
     assert {ENGINE[m[1]], ENGINE[m[2]]} <= set(mixed(f.r))
 
 
-@checks(rf"((?:\S+: at most {N} \(group \S+?(?:, Monte Carlo error {N})?\)(?:; )?)+)\.")
+@checks(rf"((?:\S+: at most {N}(?: ± {N})? \(group \S+?\)(?:; )?)+)\.")
 def _(f, m):
     table = f.r.tables["ranef_differences"]
-    for term, number, level, noise in re.findall(
-        rf"(\S+): at most ({N}) \(group (\S+?)(?:, Monte Carlo error ({N}))?\)", m[1]
+    for term, number, noise, level in re.findall(
+        rf"(\S+): at most ({N})(?: ± ({N}))? \(group (\S+?)\)", m[1]
     ):
         mine = table[table["term"] == term].astype({"level": str}).set_index("level")
         agree(number, mine["difference"].abs().max())

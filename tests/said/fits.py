@@ -59,13 +59,6 @@ def _(r, m):
 
 
 @checks(
-    r"They are not simulated: there is no truth to compare with(; the engines are compared with one another)?\."
-)
-def _(r, m):
-    assert r.truth is None and (m[1] is not None) == (len(r.fits) > 1)
-
-
-@checks(
     rf"({N}) rows in ({N}) groups were simulated: fixed effects of (.+), random effects with standard "
     rf"deviations of (.+?)(?: and a correlation of ({N}) \((.+) and (.+)\))?, and noise with a standard "
     rf"deviation of ({N})\."

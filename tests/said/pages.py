@@ -89,10 +89,12 @@ def _(r, m):
     ]  # fmt: skip
 
 
-@checks(r"Priors: (.+)\.")
+@checks(r"Priors: (.+?)(?:; and (\d+) more \(table of priors\))?\.")
 def _(r, m):
-    for row in r.fits["pymc"].diagnostics.summary["priors"]:
-        assert row["prior"] in m[1]
+    priors = r.fits["pymc"].diagnostics.summary["priors"]
+    different = dict.fromkeys((row["prior"], row.get("at", "")) for row in priors)
+    assert len(m[1].split("; ")) + int(m[2] or 0) == len(different)
+    assert all(prior in m[1] for prior, _ in list(different)[: len(m[1].split("; "))])
 
 
 @checks(
@@ -208,20 +210,23 @@ def _(r, m):
         assert "." not in m[2], "a number of draws is whole"
 
 
+DISTANCE = rf"(?:less than )?{N} % of a standard error|{N} standard errors"
+
+
 @checks(
-    rf"random effects of (\S+), ({E}) − ({E}): at most ({N})(?: ± ({N}))?(?: \((.+ of a standard error|{N} standard "
-    r"errors)\))?"
+    rf"random effects of (\S+), ({E}) − ({E}): (?:at most ({N})(?: ± ({N}))?(?: \(({DISTANCE})\))?|({DISTANCE}))"
 )
 def _(r, m):
     table = r.tables["ranef_differences"]
     mine = table[table["term"] == m[1]]
     assert mine["difference_of"].iloc[0] == f"{ENGINE[m[2]]} - {ENGINE[m[3]]}"
-    agree(m[4], mine["difference"].abs().max())
+    if m[4]:
+        agree(m[4], mine["difference"].abs().max())
     if m[5]:
         agree(m[5], mine.loc[mine["difference"].abs().idxmax(), "mcse"])
     errors = []
     for engine in mine["difference_of"].iloc[0].split(" - "):
         table = r.fits[engine].ranef
         errors.append(table.loc[table["term"] == m[1], "std_error"].median())
-    if m[6]:
-        typical(m[6], mine["difference"].abs().max() / max(errors))
+    if m[6] or m[7]:
+        typical(m[6] or m[7], mine["difference"].abs().max() / max(errors))

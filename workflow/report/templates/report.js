@@ -63,6 +63,8 @@
     new DataTable(table, options);
     made.push([box, new DataTable.Api(table)]);
     table.setAttribute("aria-label", label);
+    const pages = $("nav", box);
+    if (pages) pages.setAttribute("aria-label", `Pages of: ${label} (${box.dataset.key})`);
   }
 
   // ---- on paper a table has all its rows, up to a limit, and says what is beyond it

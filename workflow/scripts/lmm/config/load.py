@@ -5,7 +5,7 @@ built-in types (`.plain()`), from which scripts rebuild them.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from pydantic import ValidationError
 from lmm.config.base import nearest
 from lmm.config.checks import (
     check_beside,
-    check_data_files,
     check_effects,
     check_engines,
     check_labels,
@@ -25,6 +24,7 @@ from lmm.config.checks import (
     check_until,
 )
 from lmm.config.designs import DesignPoint, expand, point
+from lmm.config.file_checks import check_data_files
 from lmm.config.messages import message
 from lmm.config.recording import recorded
 from lmm.config.search_checks import check_search, of_one_engine, smallest
@@ -34,7 +34,7 @@ from lmm.config.study import Configuration, Criterion, Report, StudySettings, Un
 from lmm.core import engines
 from lmm.core.errors import StudyError
 from lmm.core.streams import design_key
-from lmm.model.formula import parse, unweighted
+from lmm.model.formula import parse, regrouped, unweighted
 from lmm.model.parts import Formula
 
 NAME = re.compile(r"[a-z0-9_-]+")
@@ -208,6 +208,7 @@ def _study(name: str, raw: Any, root: Path) -> Study:
         until = until if isinstance(until, list) else [until]
         settings = settings.model_copy(update={"replicates": settings.replicates.at_most})
     formula = parse(settings.formula)
+    settings = _with_groupings(settings, formula)
     crosses = settings.replicates is not None
     simulated = "simulate" in raw or raw.get("designs") is not None
     if simulated and settings.data is not None:
@@ -256,20 +257,29 @@ def _with_weights(settings: StudySettings) -> StudySettings:
     if settings.weights is None:
         return settings
 
-    def written(text: str) -> str:
+    def written(text: str, where: str) -> str:
         left, mark, right = text.partition("~")
         return f"{left.strip()} | weights(`{settings.weights}`) {mark}{right}"
 
+    return _rewritten(settings, written).model_copy(update={"formula": written(settings.formula, "formula")})
+
+
+def _with_groupings(settings: StudySettings, formula: Formula) -> StudySettings:
+    """The settings with the study's names of grouping factors in all formulas: `a:b` where it has `a:b` for `b:a`."""
+    return _rewritten(settings, lambda text, where: regrouped(text, formula.keys, where))
+
+
+def _rewritten(settings: StudySettings, written: Callable[[str, str], str]) -> StudySettings:
+    """The settings with the engines' and the models' formulas rewritten, each given with its key path."""
     fits = {
-        name: own.model_copy(update={"formula": written(own.formula)})
+        name: own.model_copy(update={"formula": written(own.formula, f"engines.{name}.formula")})
         for name in settings.engines.names
         if getattr(own := settings.engines.own(name), "formula", None) is not None
     }
-    models = settings.models and {name: written(text) for name, text in settings.models.items()}
-    engines_ = settings.engines.model_copy(update=fits)
-    return settings.model_copy(
-        update={"formula": written(settings.formula), "models": models, "engines": engines_}
-    )
+    changed: dict[str, Any] = {"engines": settings.engines.model_copy(update=fits)} if fits else {}
+    if settings.models:
+        changed["models"] = {name: written(text, f"models.{name}") for name, text in settings.models.items()}
+    return settings.model_copy(update=changed)
 
 
 def _designs(raw: Mapping[str, Any], crosses: bool) -> list[tuple[str, DesignPoint]]:

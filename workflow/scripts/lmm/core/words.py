@@ -263,6 +263,51 @@ def estimated(value: float | None, decimals: int | None, digits: int = 3) -> str
     return number(value, digits) if decimals is None else fixed(value, decimals)
 
 
+def with_error(value: float | None, error: float | None, unit: str = "") -> str:
+    """An estimate with its (Monte Carlo) standard error, two digits of which decide the decimals: `−0.090 ± 0.010`.
+
+    Parameters
+    ----------
+    value, error : float or None
+        The estimate and its standard error.
+    unit : str
+        Stands behind both: `91.2 % ± 1.0 %`.
+
+    Returns
+    -------
+    str
+    """
+    decimals, behind = places(error, most=12), f"\u00a0{unit}" if unit else ""
+    return f"{estimated(value, decimals)}{behind} ± {estimated(error, decimals, 2)}{behind}"
+
+
+def share(estimate: float, error: float) -> str:
+    """A share with its standard error in percent: `91.2 % ± 1.0 %`."""
+    return with_error(100 * estimate, 100 * error, "%")
+
+
+def some(items: Sequence[str], where: str = "", most: int = 5) -> str:
+    """`a, b and c` of few; of many the first and how many more there are (and where): `a, b and 7 more (table x)`.
+
+    Parameters
+    ----------
+    items : sequence of str
+        What is listed.
+    where : str
+        Where all of them are.
+    most : int
+        Named of many; one more than that is not worth leaving out.
+
+    Returns
+    -------
+    str
+    """
+    items = list(items)
+    if len(items) <= most + 1:
+        return listed(items)
+    return listed([*items[:most], f"{len(items) - most} more{f' ({where})' if where else ''}"])
+
+
 def p_value(value: float | None, least: float = 0.001) -> str:
     """A p-value to three decimals, without the zero before them: `.012`, `< .001`, `> .999`, never 0 or 1.
 

@@ -15,7 +15,7 @@ from lmm.data.rows import Rows
 from lmm.inference.several_intervals import names, standard_errors, values
 from lmm.inference.several_optimum import SeveralOptimum, optimum
 from lmm.likelihood.several_problem import SeveralProblem, build
-from lmm.moments.moments import Basis
+from lmm.moments.basis import Basis
 from lmm.moments.pilot import of_rows
 from lmm.moments.several_accumulate import compute_several
 

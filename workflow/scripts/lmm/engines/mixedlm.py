@@ -271,7 +271,7 @@ def _judge(
         message = "; ".join([*reasons, f"statsmodels says converged = {bool(result.converged)}"])
     elif singular:
         status, sd = "singular", np.sqrt(max(smallest, 0.0))
-        message = f"on the boundary: a combination of random effects has sd {sd:.1e} sigma"
+        message = f"on the boundary: a combination of random effects has an SD of {sd:.6f} residual SDs"
     about.converged, about.singular, about.status, about.message = not reasons, singular, status, message
 
 

@@ -15,7 +15,7 @@ from lmm.inference.optimum import DIGITS, ROUNDING, lower
 from lmm.inference.wald import errors_at, fixed_effects_at, values_at
 from lmm.likelihood.lanes import LANES, VECTOR
 from lmm.likelihood.problem import Structure, roots_of
-from lmm.moments.moments import Basis
+from lmm.moments.basis import Basis
 
 OK, SINGULAR, UNIDENTIFIED, NOT_CONVERGED = 0, 1, 2, 3
 UNSURE = -1  # for the full path to tell

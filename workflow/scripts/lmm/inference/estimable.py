@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from lmm.core.errors import StudyError
 from lmm.inference.identified import Information, information
@@ -259,7 +261,7 @@ def remarks(moments: Moments | SeveralMoments, terms: Terms) -> list[str]:
                 f"says how the variance between groups changes with it; (1 | {group}) is what is usually meant"
             )
     own = narrowed(moments, [grouping.group for grouping in terms.groupings])
-    return [*said, *_repeated(own)] if isinstance(own, SeveralMoments) else said
+    return [*said, *_repeated(own), *_unconnected(own)] if isinstance(own, SeveralMoments) else said
 
 
 def _repeated(moments: SeveralMoments) -> list[str]:
@@ -279,5 +281,31 @@ def _repeated(moments: SeveralMoments) -> list[str]:
             said.append(
                 f"{own.group} has {own.n_groups} labels in {other.n_groups} levels of {other.group}: is it (1 | "
                 f"{other.group}/{own.group})? Rows with the same label of {own.group} are taken as the same unit"
+            )
+    return said
+
+
+def _unconnected(moments: SeveralMoments) -> list[str]:
+    """Crossed factors whose levels fall into sets that no row connects; nested ones do by their design."""
+    factors = range(len(moments.factors))
+    nested = set()  # (inner, outer): every level of the inner factor meets one level of the outer one
+    for (k, m), cells in moments.cells.items():
+        for inner, outer in ((k, m), (m, k)):
+            if len(cells.i) == moments.factors[inner].n_groups:
+                nested.add((inner, outer))
+    said = []
+    for (k, m), cells in moments.cells.items():
+        within = any((k, outer) in nested and (m, outer) in nested for outer in factors)
+        if within or (k, m) in nested or (m, k) in nested:
+            continue
+        first, second = moments.factors[k], moments.factors[m]
+        size = first.n_groups + second.n_groups
+        met = coo_array((np.ones(len(cells.i)), (cells.i, first.n_groups + cells.j)), shape=(size, size))
+        count, _ = connected_components(met, directed=False)
+        if count > 1:
+            said.append(
+                f"the levels of {first.group} and {second.group} fall into {count} sets that no row connects: "
+                "comparisons of levels in different sets rest on the distribution that the model gives the random "
+                "effects, not on rows that share a level"
             )
     return said

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lmm.moments.moments import Basis, Moments
+from lmm.moments.basis import Basis
+from lmm.moments.moments import Moments
 from lmm.moments.several import SeveralMoments
 
 Blocks = Sequence[Sequence[tuple[str, ...]]]  # of each factor: names of Z's columns, block after block

@@ -12,6 +12,7 @@ from lmm.inference.intervals import SMALL, not_found, variance_values
 from lmm.inference.optimum import SINGULAR
 from lmm.inference.several_newton import Objective, Place, Point, minimise
 from lmm.inference.several_optimum import SeveralOptimum, blocks_lower
+from lmm.inference.wald import spread_of
 from lmm.likelihood.several_problem import SeveralProblem
 
 DIFFERENCE = 1e-6  # of Jacobians: error of order 1e-12, relative
@@ -83,7 +84,7 @@ def standard_errors(problem: SeveralProblem, best: SeveralOptimum) -> np.ndarray
     for c in range(len(whole)):
         step = DIFFERENCE * max(1.0, abs(whole[c])) * np.eye(len(whole))[c]
         jacobian[:, c] = (at(whole + step) - at(whole - step)) / (2.0 * step[c])
-    covariance = 2.0 * np.linalg.inv(best.hessian[np.ix_(used, used)])
+    covariance = spread_of(np.ascontiguousarray(best.hessian[np.ix_(used, used)]))
     out = np.full(len(shown), np.nan)
     rows = jacobian[np.ix_(shown, used)]
     out[shown] = np.sqrt(np.maximum(np.einsum("ak,kl,al->a", rows, covariance, rows), 0.0))

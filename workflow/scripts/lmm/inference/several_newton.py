@@ -182,13 +182,9 @@ class Objective:
             if k == held:
                 continue
             step = share * max(SCALE, abs(phi[k])) * np.eye(n)[k]
-            up = self.at(phi + step)
-            if not central and up is not None:
-                out[k] = (up.gradient - point.gradient) / step[k]
-                continue
-            down = self.at(phi - step)
+            up, down = self.at(phi + step), self.at(phi - step) if central else point
             if up is not None and down is not None:
-                out[k] = (up.gradient - down.gradient) / (2.0 * step[k])
+                out[k] = (up.gradient - down.gradient) / (up.phi[k] - down.phi[k])
         out = 0.5 * (out + out.T)
         if held is not None:
             out[held], out[:, held] = 0.0, 0.0

@@ -83,7 +83,7 @@ def survival(q: np.ndarray, means: int, df: np.ndarray) -> np.ndarray:
     there = np.flatnonzero(~(np.isnan(q) | np.isnan(df)))
     for at in np.array_split(there, max(1, len(there) // CHUNK)):
         out[at] = _larger(q[at], means, *_known(df[at])) if len(at) else []
-    return np.clip(out, 0.0, 1.0)
+    return out
 
 
 def quantile(level: float, means: int, df: np.ndarray) -> np.ndarray:

@@ -14,7 +14,8 @@ import numpy as np
 
 from lmm.core.compiled import kernel
 from lmm.likelihood.lanes import pack
-from lmm.moments.moments import Basis, Moments
+from lmm.moments.basis import Basis
+from lmm.moments.moments import Moments
 from lmm.moments.triangular import PIVOT, triangles, turned
 
 # Share of the estimated variances in the floor: what is left are ratios up to 1e3, whose squares, 1e6, leave the

@@ -6,7 +6,7 @@ rejected with advice.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,6 +39,34 @@ def parse(text: str, where: str = "formula") -> Formula:
         effect of a factor twice.
     """
     return _Parser(text, where).formula()
+
+
+def regrouped(text: str, keys: Iterable[tuple[str, ...]], where: str = "formula") -> str:
+    """A formula whose grouping factors are written as another one's, where they combine the same columns.
+
+    `(1 | a/b)` is `(1 | b:a) + (1 | a)`, whose first factor is that of `(1 | a:b)` under another name.
+
+    Parameters
+    ----------
+    text : str
+        For example `y ~ x + (1 | a:b)`.
+    keys : iterable of tuple of str
+        The columns of the other formula's factors (`Formula.keys`).
+    where : str
+        Key path for the error message.
+
+    Returns
+    -------
+    str
+        The text as it is, where no factor's columns are in another order.
+
+    Raises
+    ------
+    StudyError
+        As of `parse`.
+    """
+    parse(text, where)
+    return _Parser(text, where).regrouped({frozenset(columns): columns for columns in keys})
 
 
 class _Parser:
@@ -125,6 +153,19 @@ class _Parser:
             weights=weights,
             offsets=offsets,
         )
+
+    def regrouped(self, known: Mapping[frozenset[str], tuple[str, ...]]) -> str:
+        """See the function."""
+        (_, left), (_, right) = split(self.hidden, "~", self.fail)
+        changed = False
+        for bare in self.parts(right)[1]:
+            effects, groups, independent = self.random(bare)
+            written = [known.get(frozenset(columns), columns) for columns in groups]
+            if written != groups:
+                bar, changed = "||" if independent else "|", True
+                names = (":".join(named(name) for name in columns) for columns in written)
+                right = right.replace(bare, ") + (".join(f"{effects} {bar} {name}" for name in names), 1)
+        return shown(f"{left}~{right}") if changed else self.text
 
     def weights(self, text: str) -> tuple[str, str]:
         """The response's text, and the column in `| weights(column)` behind it; empty without."""

@@ -13,7 +13,8 @@ import numpy as np
 
 from lmm.core.compiled import kernel
 from lmm.data.levels import union
-from lmm.moments.moments import BLOCK, Basis, Moments
+from lmm.moments.basis import Basis
+from lmm.moments.moments import BLOCK, Moments
 from lmm.moments.triangular import PIVOT, PIVOT_CENTRED, triangles, turned
 
 # Share of the response's square that groups and predictors leave of it, below which it is read again: the criterion

@@ -14,7 +14,7 @@ from lmm.core.errors import StudyError
 from lmm.data import finite
 from lmm.data.source import Part, Source, connect
 from lmm.model.terms import INTERCEPT
-from lmm.moments.moments import Basis
+from lmm.moments.basis import Basis
 
 SAMPLE_ROWS = 65_536
 SAMPLE_SPANS = 16

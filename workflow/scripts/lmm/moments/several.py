@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 
 from lmm.core.store import read_json, read_table, write_json, write_table, write_whole
 from lmm.data.levels import union
-from lmm.moments.moments import Basis, Moments, Ols
+from lmm.moments.basis import Basis
+from lmm.moments.moments import Moments, Ols
 
 
 @dataclass(frozen=True)

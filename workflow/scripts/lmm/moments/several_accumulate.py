@@ -13,11 +13,13 @@ from lmm.data.levels import level_names
 from lmm.data.source import BATCH_ROWS, Part, Source, each_part
 from lmm.data.summary import group_sizes
 from lmm.model.terms import Terms
-from lmm.moments.accumulate import Sums, by_level, columns_of_e
+from lmm.moments.accumulate import Sums
 from lmm.moments.accumulate import merge as merge_levels
-from lmm.moments.moments import Basis, Moments
+from lmm.moments.basis import Basis
+from lmm.moments.moments import Moments
 from lmm.moments.pilot import finite_matrix
 from lmm.moments.several import Cells, SeveralMoments, kept_columns, pairs_of
+from lmm.moments.sources import by_level, columns_of_e
 
 # Cells of batches wait until they are so many before they are added up: adding sorts them.
 WAITING = 4_000_000

@@ -14,12 +14,13 @@ from lmm.model.design import Design, build
 from lmm.model.formula import parse, together
 from lmm.model.parts import Formula
 from lmm.moments import pilot
-from lmm.moments.accumulate import accumulate, compute, keeps_whole, merge
+from lmm.moments.accumulate import compute, keeps_whole, merge
 from lmm.moments.centred import cancels, merge_factors, refined
 from lmm.moments.moments import Moments
 from lmm.moments.several import SeveralMoments
 from lmm.moments.several import merge as merge_several
 from lmm.moments.several_accumulate import accumulate_several, compute_several
+from lmm.moments.sources import accumulate
 
 
 def designs(

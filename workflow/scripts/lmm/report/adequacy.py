@@ -10,7 +10,7 @@ from lmm.results.study import Results
 
 ADVICE = {
     "singular": "The data do not determine this variance or correlation. Fixed effects remain valid; intervals of "
-    "the variance are one-sided. Next: leave the term out of the random effects, or write || instead of |.",
+    "the variance are one-sided. Next: leave the term out of the random effects{}.",
     UNIDENTIFIED: "Many values of the variances explain the data equally well. Next: remove a random effect, or add "
     "rows that tell the effects apart.",
     "non-converged": "The optimiser stopped before an optimum: do not report its estimates. Next: rescale "
@@ -55,7 +55,9 @@ def _fits(results: Results) -> Card | None:
     lines = tuple(
         ("bad" if state == "error" else "warn", text.status(results, name)) for name, state in off.items()
     )
-    advice = tuple(dict.fromkeys(ADVICE[state] for state in off.values() if state in ADVICE))
+    several = any(len(own.random_terms) > 1 for own in results.by_factor)
+    other = ", or write || instead of |" if several else ""
+    advice = tuple(dict.fromkeys(ADVICE[state].format(other) for state in off.values() if state in ADVICE))
     return Card("fits", "warn", title, f"{len(off)} of {counted(len(states), 'fit')} did not", lines, advice)
 
 

@@ -19,6 +19,7 @@ from lmm.core.words import (
     p_value,
     percent,
     places,
+    with_error,
 )
 from lmm.report import interest
 from lmm.report.card import Card
@@ -26,7 +27,7 @@ from lmm.report.interest import Interest
 from lmm.results.labels import INTERCEPT, factors
 from lmm.results.study import Results
 
-MOST_CARDS, MOST_SENTENCES, MOST_TESTS = 6, 4, 2
+MOST_CARDS, MOST_SENTENCES, MOST_TESTS = 4, 4, 2
 
 
 def interval_name(results: Results, engine: str | None) -> str:
@@ -157,26 +158,34 @@ def _components(results: Results) -> Card | None:
             row = results.parameter(engine, group, term)
             if row:
                 name = "residual" if term == RESIDUAL else results.labels.term(term.removeprefix("sd__"))
-                parts.append(f"{name}{results.by_group(group)} {sd_said(row)}")
+                decimals = sd_places(row)
+                if engine not in engines.of_family(
+                    [engine], engines.BAYES
+                ):  # one optimum: one number of decimals
+                    decimals = sd_places(results.parameter(results.leading, group, term) or row)
+                parts.append(f"{name}{results.by_group(group)} {_sd(row, decimals)}")
         said = ", ".join(parts)
         alike.setdefault(said, []).append(label(engine))
     lines = [("plain", f"SDs by {listed(names)}: {said}") for said, names in alike.items()]
-    share = results.tables.get("variance_explained")
-    value = "–"
+    share, value = results.explained(results.leading).get("johnson"), "–"
     if share is not None:
-        whole = (share["measure"] == "johnson") & (share["group"].fillna("") == "")
-        found = share[(share["engine"] == results.leading) & whole]["estimate"]
-        value = f"{percent(float(found.iloc[0]), 0)} between groups" if len(found) else value
-        if len(found) and set(results.fixed(results.leading)) - {INTERCEPT}:
-            lines.append(("plain", "share of the variance that the fixed effects leave"))
+        value = f"{percent(share, 0)} between groups"
+        if set(results.fixed(results.leading)) - {INTERCEPT}:
+            lines.insert(0, ("plain", "of the variance that the fixed effects leave"))
     if results.fits[results.leading].diagnostics.status == engines.UNIDENTIFIED:
         return Card("variances", "bad", "Where the variance is", "not identified", tuple(lines))
     return Card("variances", "plain", "Where the variance is", value, tuple(lines))
 
 
+def _sd(row, decimals: int | None) -> str:
+    """A standard deviation; one of a singular fit as the 0 that it is."""
+    said = estimated(row["estimate"], decimals)
+    return said if said.strip("0.") else "0"
+
+
 def sd_said(row) -> str:
     """A standard deviation with decimals by its standard error, or by its interval's width."""
-    return estimated(row["estimate"], sd_places(row))
+    return _sd(row, sd_places(row))
 
 
 def sd_places(row) -> int | None:
@@ -200,7 +209,7 @@ def _agreement(results: Results) -> Card | None:
         lines.append(
             (
                 "plain" if share < interest.AGREE else "warn",
-                f"effects: {'' if share == 0 else 'at most '}{in_errors(share)} apart",
+                f"effects: {'at most ' if share >= 0.001 else ''}{in_errors(share)} apart",
             )
         )
     largest = verdict(results.fits, results.tables.get("ranef_differences"), results.conf_level)[
@@ -215,21 +224,23 @@ def _agreement(results: Results) -> Card | None:
         }
         for key, found in largest.items():
             own, term = keys[key]
-            noise = f" ± {number(found['mcse'], 1)}" if found["mcse"] is not None else ""
             error = own.typical_error(term)
             share = abs(found["difference"]) / error if error > 0 else np.nan
             shares.append(share)
             small = f" ({in_errors(share)})" if np.isfinite(share) else ""
             which = f"random effects of {term}{results.by_group(own.group)}"
-            said = f"{which}, {first} − {second}: at most {number(abs(found['difference']), 2)}"
+            size = abs(found["difference"])
+            said = f"at most {number(size, 2) if found['mcse'] is None else with_error(size, found['mcse'])}{small}"
+            if found["mcse"] is None and share < 0.001:  # two optimisers of one criterion: rounding
+                said = in_errors(share)
             tone = "warn" if np.isfinite(share) and share >= interest.AGREE else "plain"
-            lines.append((tone, f"{said}{noise}{small}"))
+            lines.append((tone, f"{which}, {first} − {second}: {said}"))
     known = [share for share in shares if np.isfinite(share)]
     if not lines or not known:
         return None
     worst = max(known)
     tone = "good" if worst < interest.AGREE else "warn"
-    value = "yes" if tone == "good" else f"up to {in_errors(worst)} apart"
+    value = "yes" if tone == "good" else f"up to {number(worst, 2)} SE apart"
     return Card("differences", tone, "Do the engines agree?", value, tuple(lines))
 
 
@@ -299,6 +310,16 @@ def _sizes(row: Mapping[str, float], down: str, up: str, alike: str) -> str:
     return alike.format(first, last) if low > 0 else alike.format(last, first)
 
 
+def _within(results: Results, engine: str, row: Mapping[str, float]) -> str:
+    """The interval of a standard deviation, in parentheses, and that the fit is singular where it is 0."""
+    said = []
+    if np.isfinite(row["conf_low"] + row["conf_high"]):
+        low, high = (estimated(row[side], sd_places(row)) for side in ("conf_low", "conf_high"))
+        said.append(f"{interval_name(results, engine)} {low} to {high}")
+    said += ["the fit is singular"] if row["estimate"] == 0 else []
+    return f" ({'; '.join(said)})" if said else ""
+
+
 def _spread(results: Results) -> list[str]:
     """How much the groups differ, and how far their own slopes spread around the mean slope."""
     lead = results.leading
@@ -318,7 +339,9 @@ def _spread(results: Results) -> list[str]:
                 if not any("residual SD" in one for one in said)
                 else ""
             )
-            said.append(f"The SD between levels of {named} is {sd_said(row)}{first}.")
+            said.append(
+                f"The SD between levels of {named} is {sd_said(row)}{_within(results, lead, row)}{first}."
+            )
             continue
         joint = any(name in factors(other) and name != other for other in fixed)
         begin = (

@@ -7,7 +7,6 @@ Without a table of effects, the fixed effects themselves; without predictors, th
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from lmm.core import engines
 from lmm.core.tidy import EFFECTS_FIRST, EFFECTS_LAST
 from lmm.core.words import estimated, fixed, listed, p_said, p_value, places
+from lmm.results import order
 from lmm.results.labels import INTERCEPT, factors
 from lmm.results.study import Results
 
@@ -73,7 +73,7 @@ def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _of_effects(results: Results) -> list[Interest]:
-    table = results.tables.get("effects")
+    table = order.effects(results)
     if table is None or not len(table):
         return []
     table = table[table["kind"].isin(["slope", "contrast"])]
@@ -127,18 +127,15 @@ def _named(
 
 def compared(results: Results, effect: str, contrast: str) -> tuple[str, str]:
     """The two levels that a pairwise contrast compares, with their labels; a custom one's name and nothing."""
-    columns, labels = results.data["columns"], results.labels
-    own = [name for name in effect.split(":") if "levels" in columns.get(name, {})]
-    for name in own or [name for name, about in columns.items() if "levels" in about]:
-        for a, b in permutations(map(str, columns[name].get("levels") or ()), 2):
-            if contrast == f"{a} - {b}":
-                return labels.level(name, a), labels.level(name, b)
-    return contrast, ""
+    found = order.pair(results, effect, contrast)
+    if found is None:
+        return contrast, ""
+    name, a, b = found
+    return results.labels.level(name, a), results.labels.level(name, b)
 
 
 def _terms(results: Results) -> list[str]:
-    found = dict.fromkeys(term for fit in results.fits.values() for term in fit.fixed)
-    return list(found)
+    return order.terms(dict.fromkeys(term for fit in results.fits.values() for term in fit.fixed))
 
 
 def _rows(results: Results, term: str) -> dict[str, dict[str, float]]:

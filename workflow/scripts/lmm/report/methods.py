@@ -1,11 +1,11 @@
 """A methods paragraph that a paper can quote, and the BibTeX of what was used: from configuration and results."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lmm.core import engines
 from lmm.core.tidy import CORRELATIONS
-from lmm.core.words import counted, label, listed, shortened, spoken
+from lmm.core.words import counted, label, listed, shortened, some, spoken
 from lmm.model.formula import parse, unweighted
 from lmm.report.text.fits import dropped, sizes
 from lmm.results.study import Results
@@ -67,6 +67,8 @@ DF = {
     "normal": "; fixed effects were tested by the normal distribution",
 }
 
+MOST_PRIORS = 5  # named in the paragraph
+
 
 def _exact(results: Results, level: str, rivals: bool) -> str:
     details = results.fits[results.exact].diagnostics
@@ -85,6 +87,14 @@ def _of(parameter: str) -> str:
     if parameter.startswith(CORRELATIONS):
         return f"the {parameter}"
     return spoken(parameter) if parameter.startswith("sd__") else parameter
+
+
+def _stated(by_prior: Mapping[str, Sequence[str]]) -> str:
+    """Priors with the parameters that have them, the first few of many."""
+    said = [f"{text} for {some(names)}" for text, names in by_prior.items()]
+    if len(said) > MOST_PRIORS + 1:
+        said = [*said[:MOST_PRIORS], f"and {len(said) - MOST_PRIORS} more (table of priors)"]
+    return "; ".join(said)
 
 
 def _length(setting: Mapping[str, Any]) -> str:
@@ -123,9 +133,7 @@ def _bayesian(results: Results, level: str, engine: str) -> list[str]:
         text = f"{shortened(row['prior'])} {row.get('at', '')}".rstrip()
         by_prior.setdefault(text, []).append(_of(results.prior_name(row)))
     if by_prior:
-        said.append(
-            f"Priors: {'; '.join(f'{text} for {listed(names)}' for text, names in by_prior.items())}."
-        )
+        said.append(f"Priors: {_stated(by_prior)}.")
     failed = [gate["name"] for gate in details.gates if not gate["passed"]]
     verdict = f"; the fit failed on {listed(failed)}" if failed else "; all were met"
     said.append(

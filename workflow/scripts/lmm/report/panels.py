@@ -20,6 +20,7 @@ def panels(svg: str) -> list[str]:
     """
     ET.register_namespace("", SVG[1:-1])
     root = ET.fromstring(svg)
+    whole_width = float(root.get("viewBox").split()[2])
     found, places = [], {}
     for panel in (one for one in root.findall(f"{SVG}g") if one.get("class", "").startswith("panel")):
         places[panel] = tuple(float(value) for value in panel.attrib["data-box"].split())
@@ -28,8 +29,9 @@ def panels(svg: str) -> list[str]:
         places, key=lambda one: (round((places[one][1] + places[one][3]) / 40), places[one][0])
     ):
         x, y, width, height = places[panel]
+        third = " third" if 0.25 < (width - 4) / whole_width < 0.34 else ""
         head = (
-            f'<svg class="figure" viewBox="{x:g} {y:g} {width:g} {height:g}" width="{SCALE * width:.0f}" '
+            f'<svg class="figure{third}" viewBox="{x:g} {y:g} {width:g} {height:g}" width="{SCALE * width:.0f}" '
             'aria-hidden="true" stroke-linejoin="round">'
         )
         # definitions that stand outside the panels are found anywhere on the page

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from lmm.core import engines
-from lmm.core.words import fixed, label, listed, p_said, p_value, titled
+from lmm.core.words import fixed, label, listed, p_said, p_value, share, titled
 from lmm.report import graph
 from lmm.report.card import Card
 from lmm.report.tables import recovery as tables
@@ -72,8 +72,7 @@ def _engine(recovered: Recovered, engine: str) -> Card:
         row = worst(recovered, engine, measure)
         if row is None:
             continue
-        sign = "−" if measure == "relative_bias" and row["estimate"] < 0 else ""
-        value = sign + text.share(abs(row["estimate"]), row["mcse"])
+        value = share(row["estimate"], row["mcse"])
         if measure == "failure_rate" and row["estimate"] == 0:
             lines.append(("plain", "all fits usable"))
             continue

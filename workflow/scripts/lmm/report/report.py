@@ -174,7 +174,7 @@ def _warnings(results: Results) -> list[tuple[str, str]]:
 def _study(results: Results, directory: Path, provenance: Mapping[str, Any]) -> dict[str, Any]:
     figures = _figures(directory)
     parts = sections.sections(results, figures)
-    shown = sections.by_factor(results, "variances") if results.truth else ()
+    shown = ("variances",) if results.truth else ()
     return {
         "name": results.study,
         "title": results.title,

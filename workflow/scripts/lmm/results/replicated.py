@@ -179,12 +179,19 @@ class Recovered(Reported):
         ]
         if not axes and "groups" not in row:  # several grouping factors
             rest = [name for name in dict(row) if name.startswith("groups__")]
-        said += [f"{axis_name(name)} {axis_value(row[name])}" for name in rest]
+        said += [_setting(name, row[name]) for name in rest]
         return ", ".join(said)
 
     def beside(self, row: Mapping[str, Any]) -> str:
         """` with 30 groups of 5`: the design that a sentence is about; nothing where there is one."""
         return f" with {self.describe(row)}" if self.axes else ""
+
+
+def _setting(column: str, value: Any) -> str:
+    kind, _, factor = column.partition("__")
+    if kind == "groups" and factor:
+        return f"{counted(int(value), 'level')} of {factor}"
+    return f"{axis_name(column)} {axis_value(value)}"
 
 
 def _size(row: Mapping[str, Any]) -> str:

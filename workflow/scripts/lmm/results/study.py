@@ -242,6 +242,14 @@ class Results(Reported):
         """An engine's fixed effects."""
         return self.fits[engine].fixed
 
+    def explained(self, engine: str | None) -> pd.Series:
+        """The whole model's shares of the variance by an engine: measure -> estimate; empty without."""
+        table = self.tables.get("variance_explained")
+        if table is None:
+            return pd.Series(dtype=float)
+        mine = table[(table["engine"] == engine) & (table["group"].fillna("") == "")]
+        return mine.set_index("measure")["estimate"].dropna()
+
     def spread_terms(self) -> list[str]:
         """sd's and correlations that any engine estimates, sd's first, the residual's last of them."""
         seen: dict[str, None] = {}
@@ -281,6 +289,7 @@ def _of_factor(results: Results, group: str) -> Results:
     if "variance_explained" in tables:  # the model's, which are no factor's
         tables["variance_explained"] = results.tables["variance_explained"].query("group == ''")
     if "influence" in tables:
+        tables["influence_all"] = tables["influence"]
         tables["influence"] = tables["influence"][tables["influence"]["term_group"].isin(shared)]
     truth = results.truth
     if truth is not None:
@@ -307,7 +316,7 @@ def _clear(table: pd.DataFrame | None, columns: list[str], least: float, chosen:
 
 
 def _without_rounding(fits: dict[str, Fit], tables: dict[str, Any]) -> None:
-    """Of singular fits: sd's and shares of the variance that differ from 0 by rounding alone become 0, in place."""
+    """Of singular fits: sd's, random effects and shares that differ from 0 by rounding alone become 0, in place."""
 
     def sds(table):
         return table["term"].str.startswith("sd__")
@@ -315,11 +324,16 @@ def _without_rounding(fits: dict[str, Fit], tables: dict[str, Any]) -> None:
     def shares(table):
         return table["term"].str.startswith("variance_explained__")
 
+    def every(table):
+        return np.ones(len(table), dtype=bool)
+
     for name, fit in fits.items():
         if not fit.diagnostics.singular:
             continue
         least = ZERO * float(fit.parameters.loc[fit.parameters["term"] == RESIDUAL, "estimate"].max())
-        fits[name] = replace(fit, parameters=_clear(fit.parameters, ["estimate"], least, sds))
+        effects = _clear(fit.ranef, ["estimate"], least, every)
+        fits[name] = replace(fit, parameters=_clear(fit.parameters, ["estimate"], least, sds), ranef=effects)
+        tables["ranef_differences"] = _clear(tables.get("ranef_differences"), [name], least, every)
         found = _clear(tables.get("variance_recovery"), [f"{name}_estimate"], least, sds)
         tables["variance_recovery"] = _clear(found, [f"{name}_estimate"], ZERO, shares)
         mine = tables.get("variance_explained")

@@ -14,7 +14,7 @@ from lmm.core.streams import repeated
 from lmm.model.design import Design
 from lmm.model.parts import Formula
 from lmm.moments.accumulate import add_rows
-from lmm.moments.moments import Basis
+from lmm.moments.basis import Basis
 from lmm.moments.pilot import pilot
 from lmm.simulation.moments import respond, roots
 from lmm.simulation.rows import fixed, groups_drawn, predictor_drawn, random_root, sds, unit

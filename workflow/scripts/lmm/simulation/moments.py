@@ -22,8 +22,9 @@ import numpy as np
 
 from lmm.core.compiled import kernel
 from lmm.data.levels import suffix
+from lmm.moments.basis import Basis
 from lmm.moments.centred import LOST
-from lmm.moments.moments import Basis, Moments
+from lmm.moments.moments import Moments
 
 # Directions of a group's columns with less than this share of their squared length count as constant; what they
 # carry is then part of S, so that nothing is lost but its attribution to a group.

@@ -1,6 +1,6 @@
 """The posterior of a model with one grouping factor, and its two samplers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,59 +40,6 @@ def factor_of(priors: Priors, moments: Moments, sigma: float) -> Factor:
 
 
 @dataclass(frozen=True)
-class Target:
-    """`importance.Target` over packed moments.
-
-    Attributes
-    ----------
-    space : Space
-    packed : (n,) array
-        From `likelihood.marginal.pack_problem`.
-    rng : Generator
-        For the fixed effects, which are drawn with each point.
-    """
-
-    space: Space
-    packed: np.ndarray
-    rng: np.random.Generator
-
-    def evaluate(self, points: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-        """Log posterior at points (N, d), and the results of `given_draws` there.
-
-        Parameters
-        ----------
-        points : (N, d) array
-            Coordinates.
-
-        Returns
-        -------
-        (N,) array, tuple of arrays of N
-        """
-        (roots,), sigmas = self.space.roots(points)
-        noise = self.rng.standard_normal((len(points), int(self.packed[1])))
-        *given, density = given_draws(self.packed, roots, sigmas, noise, np.ones(len(points), dtype=bool))
-        return density + self.space.log_prior(points), tuple(given)
-
-    def slope(self, point: np.ndarray) -> tuple[float, np.ndarray]:
-        """Log posterior and gradient at a point.
-
-        Parameters
-        ----------
-        point : (d,) array
-            Coordinates.
-
-        Returns
-        -------
-        float, (d,) array
-        """
-        with np.errstate(all="ignore"):  # far away sds are 0 or infinite, and what comes of it is not finite
-            (roots,), sigmas = self.space.roots(point[None])
-            found = log_density(self.packed, roots[0], sigmas[0])
-            gradient = self.space.gradient(point, [found[1:-1].reshape(roots[0].shape)], found[-1])
-            return found[0] + float(self.space.log_prior(point[None])[0]), gradient
-
-
-@dataclass(frozen=True)
 class Grouped:
     """See `sampling.Posterior`.
 
@@ -116,6 +63,32 @@ class Grouped:
     def _chains(self, draws: Draws, setting: Setting) -> Chains:
         return Chains(self.problem, self.packed, draws, self.priors, exact_rng(setting), setting.cores)
 
+    def _given(
+        self, roots: Sequence[np.ndarray], sigmas: np.ndarray, noise: np.ndarray
+    ) -> tuple[np.ndarray, ...]:
+        return given_draws(self.packed, roots[0], sigmas, noise, np.ones(len(sigmas), dtype=bool))
+
+    def _density(self, roots: Sequence[np.ndarray], sigma: float) -> tuple[float, list[np.ndarray], float]:
+        found = log_density(self.packed, roots[0], sigma)
+        return found[0], [found[1:-1].reshape(roots[0].shape)], found[-1]
+
+    def target(self, sigma: float, rng: np.random.Generator) -> importance.Target:
+        """The log posterior.
+
+        Parameters
+        ----------
+        sigma : float
+            About the residual sd.
+        rng : Generator
+            For the fixed effects.
+
+        Returns
+        -------
+        Target
+        """
+        space = Space((factor_of(self.priors, self.moments, sigma),), self.priors.sigma, sigma)
+        return importance.Target(space, self.problem.p, self._given, self._density, rng)
+
     def by_importance(self, setting: Setting) -> Chains:
         """Draws by importance sampling; fixed effects are drawn with the weighted points.
 
@@ -129,8 +102,7 @@ class Grouped:
         Chains
         """
         start, rng = start_estimates(self.problem, self.priors), proposal_rng(setting)
-        factor = factor_of(self.priors, self.moments, start[-1])
-        target = Target(Space((factor,), self.priors.sigma, start[-1]), self.packed, rng)
+        target = self.target(start[-1], rng)
         count = points_of(setting, MATRICES // self.problem.p**2)
         found = importance.sample(target, target.space.point(start), count, rng)
         return self._chains(drawn_at(found, target.space, rng), setting)

@@ -6,6 +6,7 @@ their points (deterministic mixture; Cornuet, Marin, Mira & Robert 2012, Scand. 
 (Vehtari, Simpson, Gelman, Yao & Gabry 2024, JMLR 25(72)); see docs/statistics.md, section 10.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -14,6 +15,7 @@ from scipy import optimize
 
 from lmm.engines.pymc.gates import PARETO_K
 from lmm.engines.pymc.pareto import smoothed
+from lmm.engines.pymc.unconstrained import Space
 
 DF = 7.0  # of the t's: their tails are heavier than the exponential ones of a log sd
 SHARES = (0.15, 0.25, 0.6)  # of the points, per stage
@@ -27,10 +29,10 @@ WIDER = 1.1  # of an adapted proposal's covariance
 
 
 class Slope(Protocol):
-    """A log posterior density in unconstrained coordinates."""
+    """A log density and its gradient, of which `laplace` finds the mode."""
 
     def slope(self, point: np.ndarray) -> tuple[float, np.ndarray]:
-        """Log density and its gradient at a point.
+        """At a point.
 
         Parameters
         ----------
@@ -44,11 +46,33 @@ class Slope(Protocol):
         ...
 
 
-class Target(Slope, Protocol):
-    """What importance sampling needs of it: many points at a time."""
+@dataclass(frozen=True)
+class Target:
+    """The log posterior in the unconstrained coordinates of all variance parameters.
+
+    Attributes
+    ----------
+    space : Space
+        The coordinates.
+    p : int
+        Number of fixed effects.
+    given : callable
+        Roots of each factor's D, (N, q_k, q_k), sigmas (N,) and noise (N, p) to what is known there of the
+        fixed effects, arrays of N, and at last the log likelihood with them integrated out.
+    density : callable
+        Roots of each factor's D, (q_k, q_k), and sigma to that log likelihood and its derivatives.
+    rng : Generator
+        For the fixed effects, which are drawn with each point.
+    """
+
+    space: Space
+    p: int
+    given: Callable[[Sequence[np.ndarray], np.ndarray, np.ndarray], tuple[np.ndarray, ...]]
+    density: Callable[[Sequence[np.ndarray], float], tuple[float, list[np.ndarray], float]]
+    rng: np.random.Generator
 
     def evaluate(self, points: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-        """Log density at points, and what else is found there.
+        """Log posterior at points, and what is known of the fixed effects there.
 
         Parameters
         ----------
@@ -59,7 +83,27 @@ class Target(Slope, Protocol):
         -------
         (N,) array, tuple of arrays of N
         """
-        ...
+        roots, sigmas = self.space.roots(points)
+        *given, value = self.given(roots, sigmas, self.rng.standard_normal((len(points), self.p)))
+        return value + self.space.log_prior(points), tuple(given)
+
+    def slope(self, point: np.ndarray) -> tuple[float, np.ndarray]:
+        """Log posterior and gradient at a point.
+
+        Parameters
+        ----------
+        point : (d,) array
+            Coordinates.
+
+        Returns
+        -------
+        float, (d,) array
+        """
+        with np.errstate(all="ignore"):  # far away sds are 0 or infinite, and what comes of it is not finite
+            roots, sigmas = self.space.roots(point[None])
+            value, d_roots, d_sigma = self.density([root[0] for root in roots], sigmas[0])
+            prior = float(self.space.log_prior(point[None])[0])
+            return value + prior, self.space.gradient(point, d_roots, d_sigma)
 
 
 class Proposal(NamedTuple):

@@ -5,7 +5,7 @@ sampling its values, nutpie's NUTS its values and gradients, which it takes as a
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from lmm.engines.pymc import importance
 from lmm.engines.pymc.attempts import STATS, Draws, Setting
 from lmm.engines.pymc.chains import MATRICES
 from lmm.engines.pymc.grouped import factor_of
+from lmm.engines.pymc.importance import Target
 from lmm.engines.pymc.sampling import drawn_at, exact_rng, points_of, proposal_rng
 from lmm.engines.pymc.several_chains import SeveralChains
 from lmm.engines.pymc.several_draws import given_at
@@ -30,58 +31,6 @@ from lmm.moments.several import SeveralMoments
 
 # Points of importance sampling: as many as cost about this many products of two numbers, some tens of seconds.
 WORK = 4e11
-
-
-@dataclass(frozen=True)
-class Target:
-    """`importance.Target` over several factors.
-
-    Attributes
-    ----------
-    space : Space
-    density : SeveralMarginal
-    rng : Generator
-        For the fixed effects, which are drawn with each point.
-    """
-
-    space: Space
-    density: SeveralMarginal
-    rng: np.random.Generator
-
-    def evaluate(self, points: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-        """Log posterior at points (N, d), and the results of `given_at` there.
-
-        Parameters
-        ----------
-        points : (N, d) array
-            Coordinates.
-
-        Returns
-        -------
-        (N,) array, tuple of arrays of N
-        """
-        roots, sigmas = self.space.roots(points)
-        noise = self.rng.standard_normal((len(points), self.density.problem.p))
-        *given, value = given_at(self.density, roots, sigmas, noise)
-        return value + self.space.log_prior(points), tuple(given)
-
-    def slope(self, point: np.ndarray) -> tuple[float, np.ndarray]:
-        """Log posterior and gradient at a point.
-
-        Parameters
-        ----------
-        point : (d,) array
-            Coordinates.
-
-        Returns
-        -------
-        float, (d,) array
-        """
-        with np.errstate(all="ignore"):  # far away sds are 0 or infinite, and what comes of it is not finite
-            roots, sigmas = self.space.roots(point[None])
-            value, d_roots, d_sigma = self.density.slope([root[0] for root in roots], sigmas[0])
-            prior = float(self.space.log_prior(point[None])[0])
-            return value + prior, self.space.gradient(point, d_roots, d_sigma)
 
 
 @dataclass(frozen=True)
@@ -124,12 +73,23 @@ class Several:
         roots = [np.linalg.solve(priors.random_map, root) for priors, root in pairs]
         return np.nan_to_num(variance_values(self.problem, roots, best.sigma))
 
-    def space(self) -> Space:
-        """Coordinates of all variance parameters."""
+    def target(self, rng: np.random.Generator) -> Target:
+        """The log posterior.
+
+        Parameters
+        ----------
+        rng : Generator
+            For the fixed effects.
+
+        Returns
+        -------
+        Target
+        """
         sigma = self.start[-1]
         pairs = zip(self.priors.factors, self.moments.factors, strict=True)
         factors = tuple(factor_of(priors, moments, sigma) for priors, moments in pairs)
-        return Space(factors, self.priors.shared.sigma, sigma)
+        space = Space(factors, self.priors.shared.sigma, sigma)
+        return Target(space, self.problem.p, partial(given_at, self.density), self.density.slope, rng)
 
     def by_importance(self, setting: Setting) -> SeveralChains:
         """Draws by importance sampling; fixed effects are drawn with the weighted points.
@@ -144,7 +104,7 @@ class Several:
         SeveralChains
         """
         rng = proposal_rng(setting)
-        target = Target(self.space(), self.density, rng)
+        target = self.target(rng)
         count = points_of(setting, min(int(WORK / self.problem.cost), MATRICES // self.problem.p**2))
         found = importance.sample(target, target.space.point(self.start), count, rng)
         draws = drawn_at(found, target.space, rng)
@@ -162,7 +122,7 @@ class Several:
         -------
         SeveralChains
         """
-        target = Target(self.space(), self.density, proposal_rng(setting))
+        target = self.target(proposal_rng(setting))
         draws = by_nutpie(target, target.space.point(self.start), setting)
         return SeveralChains(self.density, self.priors, draws, exact_rng(setting))
 

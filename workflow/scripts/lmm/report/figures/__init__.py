@@ -44,7 +44,7 @@ FIGURES = {
 
 
 # Of one grouping factor: where there are several, there is one of each, `caterpillar-1` and so on.
-BY_FACTOR = ("groups", "influence", "variances", "caterpillar", "differences", "shrinkage")
+BY_FACTOR = ("groups", "influence", "caterpillar", "differences", "shrinkage")
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def zipped(recovered: Recovered, _: str = "") -> Drawing:
     engines = [name for name in recovered.engines if name in set(table["engine"])]
     if not engines:
         return note("No engine has intervals to show.")
-    figure, axes = canvas(760, 40 + 150 * len(terms), len(terms), len(engines), sharex="row", sharey=True)
+    figure, axes = canvas(760, 40 + 162 * len(terms), len(terms), len(engines), sharex="row", sharey=True)
     found = []
     for line, term in zip(axes, terms, strict=True):
         for ax, engine in zip(line, engines, strict=True):
@@ -102,9 +102,8 @@ def zipped(recovered: Recovered, _: str = "") -> Drawing:
                     0.5, 0.5, "no intervals", transform=ax.transAxes, ha="center", color=MUTED, fontsize=9
                 )
             ax.grid(axis="y", visible=False)
-        line[0].set_ylabel(f"{titled(term)}\ncentile", color=INK)
-    for ax, engine in zip(axes[0], engines, strict=True):
-        ax.set_title(label(engine))
+            ax.set_title(f"{titled(term)}, {label(engine)}", fontsize=9)
+        line[0].set_ylabel("centile")
     mixed = [item for item in found if not pooled(item[2])] or found
     share, term, engine = min(mixed)
     row = recovered.designs.set_index("design").loc[design]

@@ -1,5 +1,7 @@
 """Figures of the parameters: every engine's estimates against the truth."""
 
+from typing import NamedTuple
+
 import numpy as np
 from matplotlib.axes import Axes
 
@@ -19,79 +21,93 @@ def _interval(ax: Axes, y: float, low: float, high: float, value: float, name: s
     ax.plot([value], [y], marker=MARKERS.get(name, "o"), ms=6.5, color=colour(name), ls="none")
 
 
+class _Spread(NamedTuple):
+    """A standard deviation or correlation, and the results of the factor that it belongs to."""
+
+    own: Results
+    term: str
+    title: str
+
+    def of(self, engine: str, column: str = "estimate") -> float:
+        return self.own.estimate(engine, self.term, column)
+
+    @property
+    def truth(self) -> float:
+        values = [self.of(name, "truth") for name in self.own.fits]
+        return next((value for value in values if np.isfinite(value)), np.nan)
+
+    @property
+    def engines(self) -> list[str]:
+        """Those that estimate it."""
+        return [name for name in self.own.fits if np.isfinite(self.of(name))]
+
+
+def _spreads(results: Results) -> list[_Spread]:
+    """sd's of all factors, the residual sd, correlations."""
+    several = len(results.by_factor) > 1
+    found = [
+        _Spread(own, term, titled(term) + (f", {own.group}" if several and term != RESIDUAL else ""))
+        for own in results.by_factor
+        for term in own.spread_terms()
+    ]
+    if several:  # the residual's belongs to no factor, and stands once
+        rest = next((one for one in found if one.term == RESIDUAL), None)
+        found = [one for one in found if one.term != RESIDUAL]
+        sds = [one for one in found if one.term.startswith("sd__")]
+        found = [*sds, *([rest] if rest else []), *(one for one in found if one not in sds)]
+    return [one for one in found if one.engines]
+
+
 def variances(results: Results, _: Fitted) -> Drawing:
     """Estimate and interval of every sd and correlation by engine, against truth and realised value."""
-    terms = [
-        term
-        for term in results.spread_terms()
-        if any(_known(results, engine, term) for engine in results.fits)
-    ]
-    engines = [name for name in results.fits if any(_known(results, name, term) for term in terms)]
-    figure, axes = abreast(len(terms), 46 + 19 * len(engines))
+    spreads = _spreads(results)
+    engines = [name for name in results.fits if any(name in one.engines for one in spreads)]
+    figure, axes = abreast(len(spreads), 46 + 19 * len(engines))
     covered, total, worst = 0, 0, (0.0, "", "")
-    for ax, term in zip(axes.flat, terms, strict=False):
-        here = [name for name in engines if _known(results, name, term)]
+    for ax, one in zip(axes.flat, spreads, strict=False):
+        here = one.engines
         # least squares has the groups' spread in its residual: an order of magnitude off, it would flatten the others
-        shown = [
-            name
-            for name in here
-            if not (name == results.pooled and len(here) > 1 and _far(results, term, here))
-        ]
-        truth = _truth(results, term)
+        left = results.pooled in here and len(here) > 1 and _far(results, one)
+        shown = [name for name in here if not (left and name == results.pooled)]
+        truth, realised = one.truth, one.own.realised(one.term)
         if np.isfinite(truth):
             ax.axvline(truth, color=COLOURS["truth"], lw=1.4)
-        if np.isfinite(results.realised(term)):
-            ax.axvline(results.realised(term), color=COLOURS["realised"], lw=1.4, ls=(0, (4, 2)))
+        if np.isfinite(realised):
+            ax.axvline(realised, color=COLOURS["realised"], lw=1.4, ls=(0, (4, 2)))
         for k, name in enumerate(shown):
-            value, low, high = (
-                results.estimate(name, term, c) for c in ("estimate", "conf_low", "conf_high")
-            )
+            value, low, high = (one.of(name, column) for column in ("estimate", "conf_low", "conf_high"))
             _interval(ax, k, low, high, value, name)
-            if np.isfinite(truth) and np.isfinite(low) and name != results.pooled:
+            if not np.isfinite(truth) or name == results.pooled:
+                continue
+            if np.isfinite(low):
                 total, covered = total + 1, covered + (low <= truth <= high)
-            if (
-                np.isfinite(truth)
-                and truth != 0
-                and name != results.pooled
-                and abs(value / truth - 1) >= abs(worst[0])
-            ):
-                worst = (value / truth - 1, term, name)
-        left = [name for name in here if name not in shown]
+            if truth != 0 and abs(value / truth - 1) >= abs(worst[0]):
+                worst = (value / truth - 1, one.title, name)
         ax.set_yticks(range(len(shown)), [label(name) for name in shown], color=INK)
         ax.set_ylim(len(shown) - 0.4, -0.6)
-        ax.set_title(
-            titled(term)
-            + (
-                f"   ({label(results.pooled)}: {number(results.estimate(results.pooled, term))}, off the scale)"
-                if left
-                else ""
-            )
-        )
+        off = f"   ({label(results.pooled)}: {number(one.of(results.pooled))}, off the scale)" if left else ""
+        ax.set_title(one.title + off)
         ax.grid(axis="y", visible=False)
         ax.spines["left"].set_visible(False)
         ax.margins(x=0.08)
     level = f"{100 * results.conf_level:g}\u00a0%"
     if results.truth is None:
         alt = "Estimated standard deviations and correlations by engine: " + "; ".join(
-            f"{titled(term)}: "
-            + ", ".join(
-                f"{label(e)} {of_term(term, results.estimate(e, term))}"
-                for e in engines
-                if _known(results, e, term)
-            )
-            for term in terms
+            f"{one.title}: "
+            + ", ".join(f"{label(name)} {of_term(one.term, one.of(name))}" for name in one.engines)
+            for one in spreads
         )
         caption = f"Point and {level} interval by engine{_kinds(results, engines)}."
         return Drawing(figure, "Variance components by engine", caption, alt + ".")
     entries = [("truth", {"color": COLOURS["truth"], "lw": 1.4})]
-    if any(np.isfinite(results.realised(term)) for term in terms):
+    if any(np.isfinite(one.own.realised(one.term)) for one in spreads):
         entries.append(
             ("realised in this draw", {"color": COLOURS["realised"], "lw": 1.4, "ls": (0, (4, 2))})
         )
     key(axes[0, 0], entries)
     alt = f"Intervals of the mixed models that contain the value simulated from: {covered} of {total}."
     if worst[1]:
-        alt += f" The largest relative error is {percent(worst[0])} ({titled(worst[1])}, {label(worst[2])})."
+        alt += f" The largest relative error is {percent(worst[0])} ({worst[1]}, {label(worst[2])})."
     dashed = "; dashed: their values in this one draw" if len(entries) > 1 else ""
     caption = (
         f"Solid line: the values simulated from{dashed}; point and {level} interval by "
@@ -117,15 +133,6 @@ def _kinds(results: Results, engines: list[str]) -> str:
     return f" ({', '.join(kinds)})" if kinds else ""
 
 
-def _known(results: Results, engine: str, term: str) -> bool:
-    return bool(np.isfinite(results.estimate(engine, term)))
-
-
-def _truth(results: Results, term: str) -> float:
-    values = [results.estimate(name, term, "truth") for name in results.fits]
-    return next((value for value in values if np.isfinite(value)), np.nan)
-
-
-def _far(results: Results, term: str, here: list[str]) -> bool:
-    others = [results.estimate(name, term) for name in here if name != results.pooled]
-    return term == RESIDUAL and results.estimate(results.pooled, term) > 2 * max(others)
+def _far(results: Results, one: _Spread) -> bool:
+    others = [one.of(name) for name in one.engines if name != results.pooled]
+    return one.term == RESIDUAL and one.of(results.pooled) > 2 * max(others)

@@ -4,7 +4,7 @@ import numpy as np
 
 from lmm.core.words import counted, listed, titled
 from lmm.report.figures.recovery import TITLES, legend, limits, shown_measure, worst
-from lmm.report.figures.style import COLOURS, INK, MUTED, Drawing, canvas, colour, polylines
+from lmm.report.figures.style import COLOURS, MUTED, Drawing, canvas, colour, polylines
 from lmm.results.replicated import Recovered, axis_name, axis_value
 
 
@@ -28,9 +28,8 @@ def nested(recovered: Recovered, _: str = "") -> Drawing:
                 value[at] = mine["value"]
                 polylines(ax, _steps(value), color=colour(engine, engines), lw=1.5)
             ax.set(ylim=limits(table, ideal), xlim=(0, many))
-            ax.set_ylabel(f"{titled(term)} ({unit})" if unit else titled(term), color=INK)
+            ax.set_title(f"{titled(term)}: {TITLES[name].lower()}{f' ({unit})' * bool(unit)}", fontsize=9)
             ax.grid(axis="x", visible=False)
-        axes[0, column].set_title(TITLES[name])
         _loops(axes[-1, column], recovered, named=column == 0)
     legend(figure, engines)
     axes_said = listed([axis_name(axis) for axis in recovered.axes])

@@ -16,6 +16,7 @@ from lmm.inference.reference_grid import ReferenceGrid, Request
 from lmm.report.figures.fits import Fitted
 from lmm.report.figures.rows import chosen
 from lmm.report.figures.style import CHAINS, FAINT, MUTED, Drawing, abreast, colour, dots, key, polylines
+from lmm.results import order
 from lmm.results.labels import INTERCEPT, factors
 from lmm.results.study import Results
 
@@ -142,10 +143,10 @@ def _panels(results: Results, grid: ReferenceGrid) -> list[Panel]:
         numeric, others = name in grid.numeric, joint.get(name, [])
         categorical = [other for other in others if other in grid.categorical]
         partner = next(iter(categorical if categorical or not numeric else others), "")
-        values = _range(grid, name) if numeric else list(grid.design.levels[name])
+        values = _range(grid, name) if numeric else order.arranged(results, name, grid.design.levels[name])
         by: tuple = ()
         if partner in grid.categorical and len(grid.design.levels[partner]) <= LEVELS:
-            by = tuple(grid.design.levels[partner])
+            by = tuple(order.arranged(results, partner, grid.design.levels[partner]))
         elif partner in grid.numeric:
             about = grid.columns[partner]
             by = tuple(about["mean"] + step * about["sd"] for step in (-1.0, 0.0, 1.0))
@@ -172,7 +173,12 @@ def _predicted(grid: ReferenceGrid, panel: Panel, place: list[int], bands: Bands
     mean, low, high, error = bands(group.rows[:, place])
     table = group.cells.assign(mean=mean + group.offset, low=low + group.offset, high=high + group.offset)
     table = table.assign(x=group.cells[panel.name], error=error)
-    return table.assign(other=group.cells[panel.other] if panel.other else "")
+    table = table.assign(other=group.cells[panel.other] if panel.other else "")
+    for column, name, values in (("x", panel.name, panel.values), ("other", panel.other, panel.others)):
+        if name in grid.categorical:  # in the panel's order, which colours go by
+            place = {str(value): k for k, value in enumerate(values)}
+            table = table.iloc[np.argsort(table[column].astype(str).map(place), kind="stable")]
+    return table
 
 
 def _bands(results: Results, fitted: Fitted, engine: str) -> Bands:

@@ -2,7 +2,16 @@
 
 import numpy as np
 
-from lmm.core.words import counted, label, listed, number, percent, short_levels
+from lmm.core.words import (
+    counted,
+    label,
+    listed,
+    number,
+    percent,
+    short_levels,
+    some,
+    with_error,
+)
 from lmm.report.figures.fits import Fitted
 from lmm.report.figures.layout import lay_out
 from lmm.report.figures.style import (
@@ -18,10 +27,12 @@ from lmm.report.figures.style import (
     key,
     segments,
 )
+from lmm.results import order
 from lmm.results.study import Results
 
 MANY = 400  # more groups than this: the extremes and the density of the rest
 DRAWN = 2000  # groups in a cloud of dots, at most
+LARGEST = 100  # differences that are drawn in any case
 ENDS = 25  # groups shown at either end then
 
 
@@ -41,7 +52,8 @@ def caterpillar(results: Results, _: Fitted) -> Drawing:
         if not shown_all:
             order = np.concatenate([order[:ENDS], order[-ENDS:]])
         at = np.arange(len(order)) + (0 if shown_all else np.where(np.arange(len(order)) >= ENDS, 4, 0))
-        shift = np.linspace(-0.18, 0.18, len(names)) if len(names) > 1 else [0.0]
+        apart = min(0.18, 6.0 * len(order) / 330)  # of a group's place: 6 points at most
+        shift = np.linspace(-apart, apart, len(names)) if len(names) > 1 else [0.0]
         width = float(np.clip(220 / len(order), 1.0, 3.0))
         for name, offset in zip(names, shift, strict=True):
             value, low, high = (column[order] for column in wide[name])
@@ -53,12 +65,12 @@ def caterpillar(results: Results, _: Fitted) -> Drawing:
             segments(ax, at - 0.42, values, at + 0.42, values, color=COLOURS["truth"], lw=1.3)
         ax.axhline(0, color=FAINT, lw=0.9)
         ax.set_title(f"random {term}" if term != "Intercept" else "random intercept")
-        ax.set_xticks(at, short_levels(levels[order], 10), rotation=90, fontsize=8) if len(
-            order
-        ) <= 30 else ax.set_xticks([])
+        short = short_levels(levels[order], 10) if len(order) <= 30 else []
+        turned = 90 if sum(len(name) + 2 for name in short) > 60 else 0
+        ax.set_xticks(at[: len(short)], short, rotation=turned, fontsize=8)
         ax.set_xlabel(f"{results.labels.column(results.group)}, in order of {label(names[0])}'s estimate")
         ax.grid(axis="x", visible=False)
-        ax.margins(x=0.01)
+        ax.set_xlim(at[0] - 0.6, at[-1] + 0.6)
         value, low, high = wide[names[0]]
         places.append((ax, levels[order], at))
         off = np.mean((low > 0) | (high < 0))
@@ -109,9 +121,7 @@ def differences(results: Results, _: Fitted) -> Drawing:
         mine = table[table["term"] == term]
         x, d = mine[first].to_numpy(float), mine["difference"].to_numpy(float)
         error = np.nan_to_num(mine["mcse"].to_numpy(float))
-        order = (
-            np.argsort(x, kind="stable") if len(x) <= DRAWN else np.argsort(-np.abs(d), kind="stable")[:DRAWN]
-        )
+        order = _sample(d)
         if drawn:
             segments(
                 ax, x[order], (d - 2 * error)[order], x[order], (d + 2 * error)[order], color=FAINT, lw=1.2
@@ -125,16 +135,25 @@ def differences(results: Results, _: Fitted) -> Drawing:
         )
         ax.margins(0.05)
         worst = int(np.nanargmax(np.abs(d)))
-        noise = f", Monte Carlo error {number(error[worst], 1)}" if drawn else ""
-        said.append(f"{term}: at most {number(abs(d[worst]), 2)} (group {mine['level'].iloc[worst]}{noise})")
+        size = number(abs(d[worst]), 2) if not drawn else with_error(abs(d[worst]), error[worst])
+        said.append(f"{term}: at most {size} (group {mine['level'].iloc[worst]})")
     alt = f"Differences of the random effects between {label(first)} and {label(second)}. {'; '.join(said)}."
     caption = f"One dot per group: {label(first)}'s random effect minus {label(second)}'s"
     caption += " posterior mean; bar: two Monte Carlo standard errors." if drawn else "."
     if len(results.levels) > DRAWN:
-        caption += f" Drawn: the {DRAWN:,} largest of {len(results.levels):,}."
+        caption += f" Drawn: the {LARGEST} largest and {DRAWN - LARGEST:,} others of {len(results.levels):,}."
     return Drawing(
         figure, f"{label(first)} against {label(second)}: differences of the random effects", caption, alt
     )
+
+
+def _sample(values: np.ndarray) -> np.ndarray:
+    """All positions, or the largest values and others evenly spread over the ranks."""
+    if len(values) <= DRAWN:
+        return np.arange(len(values))
+    order = np.argsort(np.abs(values), kind="stable")
+    rest = np.linspace(0, len(order) - LARGEST - 1, DRAWN - LARGEST).round().astype(int)
+    return np.concatenate([order[rest], order[-LARGEST:]])
 
 
 def _frame(own: np.ndarray, end: np.ndarray) -> tuple[float, float]:
@@ -208,12 +227,9 @@ def shrinkage(results: Results, _: Fitted) -> Drawing:
     )
     caption = f"Each group's coefficients (fixed effect + random effect) by {label(engine)}"
     if raw:
-        others = [term for term in fixed if term not in results.random_terms]
-        less = (
-            f", less the model's fixed part of {listed([results.labels.term(term) for term in others])}"
-            if others
-            else ""
-        )
+        others = order.terms(term for term in fixed if term not in results.random_terms)
+        names = [results.labels.term(term) for term in others]
+        less = f", less the model's fixed part of {some(names, most=3)}" if others else ""
         caption += f" and by its own least squares{less}; lines join the two"
     caption += "."
     none = int(np.sum(~np.isfinite(np.sum(own, axis=0)))) if raw else 0

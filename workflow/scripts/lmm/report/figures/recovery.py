@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lmm.core.engines import UNIDENTIFIED, pooled
-from lmm.core.words import fixed, label, listed, number, titled
+from lmm.core.words import label, listed, titled, with_error
 from lmm.recovery.grid import STATUSES, USABLE
 from lmm.report.figures.style import (
     COLOURS,
@@ -75,7 +75,7 @@ def against(recovered: Recovered, name: str) -> Drawing:
     terms = [term for term in recovered.terms if len(shown_measure(recovered, name, term)[0])][:MOST_TERMS]
     if not terms:
         return note("No fit can be used, or none has this: there is nothing to show.")
-    figure, axes = canvas(760, 34 + 118 * len(terms), len(terms), len(shown), sharex=True, sharey="row")
+    figure, axes = canvas(760, 34 + 124 * len(terms), len(terms), len(shown), sharex=True, sharey="row")
     for line, term in zip(axes, terms, strict=True):
         table, unit, ideal = shown_measure(recovered, name, term)
         low, high = limits(table, ideal)
@@ -93,10 +93,8 @@ def against(recovered: Recovered, name: str) -> Drawing:
             if outside:
                 ax.text(0.98, 0.96, f"outside: {listed(map(label, outside))}", transform=ax.transAxes, ha="right",
                         va="top", fontsize=8, color=MUTED)  # fmt: skip
-        line[0].set_ylabel(f"{titled(term)}\n({unit})" if unit else titled(term), color=INK)
-    for ax, facet in zip(axes[0], shown, strict=True):
-        if facet:
-            ax.set_title(recovered.describe(facet, list(facet)), fontsize=9)
+            where = f", {recovered.describe(facet, list(facet))}" if facet else ""
+            ax.set_title(f"{titled(term)}{f' ({unit})' * bool(unit)}{where}", fontsize=9)
     for ax in axes[-1]:
         ax.set_xlabel(axis_name(axis))
     legend(figure, recovered.engines)
@@ -235,10 +233,8 @@ def worst(recovered: Recovered, name: str, terms: list[str]) -> str:
     if not len(table):
         return f"{TITLES[name]}: nothing to show."
     row = table.iloc[int(np.argmax(table["off"]))]
-    digits = 1 if row["unit"] else 3
-    value = fixed(row["value"], digits) if row["unit"] else number(row["value"])
-    error = fixed(row["error"], digits) if row["unit"] else number(row["error"], 2)
-    where = f" with {recovered.describe(row)}" if recovered.axes else ""
+    value = with_error(row["value"], row["error"])
+    where = recovered.beside(row)
     what = {
         "bias": f"largest {'relative ' * bool(row['unit'])}bias",
         "coverage": "coverage furthest from nominal",
@@ -247,6 +243,6 @@ def worst(recovered: Recovered, name: str, terms: list[str]) -> str:
     drawn = "" if set(recovered.terms) <= set(terms) else " of the terms drawn"
     whose = "" if alone else " among the mixed models"
     return (
-        f"The {what}{drawn}{whose} is {value} ± {error} {row['unit']}".rstrip()
+        f"The {what}{drawn}{whose} is {value} {row['unit']}".rstrip()
         + f" ({titled(row['term'])}, {label(row['engine'])}{where})."
     )

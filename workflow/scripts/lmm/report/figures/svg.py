@@ -12,6 +12,7 @@ import xml.etree.ElementTree as ET
 from html import escape
 
 from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure as Canvas
 
 from lmm.report.figures.layout import lay_out
 from lmm.report.figures.style import Drawing
@@ -70,6 +71,20 @@ def _mark(drawing: Drawing) -> dict[str, Box]:
         boxes[f"panel-{k}"] = (
             left - MARGIN, height - high - MARGIN, right - left + 2 * MARGIN, high - low + 2 * MARGIN,
         )  # fmt: skip
+    return _aligned(figure, boxes)
+
+
+def _aligned(figure: Canvas, boxes: dict[str, Box]) -> dict[str, Box]:
+    """Panels of a column have one width, so that a page sets their axes below each other."""
+    columns: dict[tuple[int, int], list[str]] = {}
+    for ax in figure.axes:
+        if (key := ax.get_gid()) in boxes:
+            columns.setdefault((id(ax.get_gridspec()), ax.get_subplotspec().colspan.start), []).append(key)
+    for keys in columns.values():
+        left = min(boxes[key][0] for key in keys)
+        right = max(boxes[key][0] + boxes[key][2] for key in keys)
+        for key in keys:
+            boxes[key] = (left, boxes[key][1], right - left, boxes[key][3])
     return boxes
 
 

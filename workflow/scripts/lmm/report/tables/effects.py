@@ -11,7 +11,8 @@ from lmm.core.tidy import EFFECTS_FIRST, EFFECTS_LAST
 from lmm.core.words import estimated, fixed, given, label, listed, p_value, places
 from lmm.model.formula import unweighted
 from lmm.report.interest import bare, compared, degrees
-from lmm.report.tables.paper import Block, Paper, Part, caption, together
+from lmm.report.tables.paper import Block, Paper, Part, together
+from lmm.results import order
 from lmm.results.labels import factors
 from lmm.results.study import Results
 
@@ -39,7 +40,7 @@ def tests(results: Results) -> Paper | None:
     )
     note = f"By {label(engines.first(results.fits, engines.EXACT) or '')}, type III."
     blocks = (Block("", ("F", "Num. df", "Den. df", "p")),)
-    return Paper("tests", caption("F tests of terms", results.title), note, blocks, (Part("", rows),))
+    return Paper("tests", "F tests of terms", results.title, note, blocks, (Part("", rows),))
 
 
 def _adds(results: Results, frame: pd.DataFrame) -> bool:
@@ -53,7 +54,7 @@ def _adds(results: Results, frame: pd.DataFrame) -> bool:
 
 def effects(results: Results) -> Paper | None:
     """Means, slopes and contrasts, engines side by side."""
-    frame = results.tables.get("effects")
+    frame = order.effects(results)
     if frame is None or not len(frame) or not _adds(results, frame):
         return None
     grid = [name for name in frame if name not in (*EFFECTS_FIRST, *EFFECTS_LAST)]
@@ -85,7 +86,7 @@ def effects(results: Results) -> Paper | None:
             parts.append(Part(title, tuple(lines)))
     adjusted = (frame["kind"] == "contrast") & (frame["p_adjusted"] - frame["p_value"]).abs().gt(1e-12)
     note = "p and intervals of contrasts are adjusted for several comparisons." if adjusted.any() else ""
-    return Paper("effects", caption("Means, slopes and contrasts", results.title), note, blocks, tuple(parts))
+    return Paper("effects", "Means, slopes and contrasts", results.title, note, blocks, tuple(parts))
 
 
 def _name(results: Results, row: Mapping[str, Any], grid: list[str]) -> str:
@@ -153,7 +154,7 @@ def models(results: Results) -> Paper | None:
         note += f" elpd: {label(engines.of_family(engines.ENGINES, engines.BAYES)[0])}, leave-one-group-out."
     note += "".join(f" {row.model}: {row.status}." for row in odd.itertuples())
     blocks = (Block("", tuple(title for _, title, _ in numbers)),)
-    return Paper("models", caption("Comparison of models", results.title), note, blocks, (Part("", rows),))
+    return Paper("models", "Comparison of models", results.title, note, blocks, (Part("", rows),))
 
 
 def model_tests(results: Results) -> Paper | None:
@@ -176,5 +177,5 @@ def model_tests(results: Results) -> Paper | None:
         for row in frame.to_dict("records")
     )
     blocks = (Block("", ("By", "χ²", "df", *(title for _, title in tails))),)
-    title = caption("Likelihood-ratio tests of nested models", results.title)
-    return Paper("model_tests", title, "", blocks, (Part("", rows),))
+    title = "Likelihood-ratio tests of nested models"
+    return Paper("model_tests", title, results.title, "", blocks, (Part("", rows),))

@@ -15,6 +15,7 @@ from lmm.core.tidy import RESIDUAL
 from lmm.core.words import estimated, fixed, given, label, listed, p_value, places
 from lmm.report.answer import sd_places
 from lmm.report.interest import degrees
+from lmm.results import order
 from lmm.results.study import Results
 
 SHOWN = ("estimate", "conf_low", "conf_high")
@@ -49,18 +50,25 @@ class Paper:
 
     Attributes
     ----------
-    key, caption, note : str
-        File name and id; title; what stands below it.
+    key, title, study, note : str
+        File name and id; what it shows; the study's title; what stands below it.
     blocks : tuple of Block
         All columns but the first.
     parts : tuple of Part
     """
 
     key: str
-    caption: str
+    title: str
+    study: str
     note: str
     blocks: tuple[Block, ...]
     parts: tuple[Part, ...]
+
+    @property
+    def caption(self) -> str:
+        """Its title apart from the page: `Results: Does it work?`; a full stop ends it where nothing else does."""
+        said = f"{self.title}: {self.study}"
+        return said if said.endswith(("?", ".", "!")) else f"{said}."
 
     @property
     def width(self) -> int:
@@ -77,12 +85,6 @@ class Paper:
         named = any(part.title for part in self.parts)
         rows = [[*[part.title] * named, *row] for part in self.parts for row in part.rows]
         return [["Part"] * named + ["Row", *heads], *rows]
-
-
-def caption(what: str, title: str) -> str:
-    """What a table has, and of which study: `Results: Does it work?`; a full stop ends it where nothing else does."""
-    said = f"{what}: {title}"
-    return said if said.endswith(("?", ".", "!")) else f"{said}."
 
 
 def results_table(results: Results) -> Paper | None:
@@ -114,7 +116,7 @@ def results_table(results: Results) -> Paper | None:
                 rows.append((name, *row))
         if rows:
             parts.append(Part(title, tuple(rows)))
-    return Paper("results", caption("Results", results.title), _note(results), tuple(blocks), tuple(parts))
+    return Paper("results", "Results", results.title, _note(results), tuple(blocks), tuple(parts))
 
 
 def _numbers(table: pd.DataFrame) -> dict[tuple[str, ...], Mapping[str, Any]]:
@@ -160,12 +162,14 @@ def _alike(first: Mapping, second: Mapping) -> bool:
 def _keys(results: Results) -> list[tuple[str, list[tuple[tuple[str, ...], str]]]]:
     """Rows of each part: (key, name)."""
     labels = results.labels
-    terms = dict.fromkeys(term for fit in results.fits.values() for term in fit.fixed)
+    terms = order.terms(dict.fromkeys(term for fit in results.fits.values() for term in fit.fixed))
     spread = [
         ((group, term), labels.parameter(term) + ("" if term == RESIDUAL else f", {labels.column(group)}"))
         for group, term in results.components
     ]
-    sizes = [(("share", name), text) for name, text in SHARES.items() if _worth(results, name)]
+    simple = _intercepts_alone(results)  # then both ICCs are the same number
+    shares = SHARES | {"icc": "ICC"} if simple else SHARES
+    sizes = [(("share", name), text) for name, text in shares.items() if not (simple and name == "johnson")]
     sizes += [(("groups", name), f"Levels of {labels.column(name)}") for name in _counts(results)]
     sizes += [(("rows", ""), "Observations"), (("criterion", ""), "REML criterion (−2 log L)")]
     return [
@@ -175,12 +179,11 @@ def _keys(results: Results) -> list[tuple[str, list[tuple[tuple[str, ...], str]]
     ]
 
 
-def _worth(results: Results, measure: str) -> bool:
-    """The two ICCs are the same number where the only random effects are intercepts: then one is shown."""
-    simple = all(
+def _intercepts_alone(results: Results) -> bool:
+    """Whether the only random effects are intercepts."""
+    return all(
         term in (RESIDUAL, "sd__Intercept") for _, term in results.components if not term.startswith("cor__")
     )
-    return not (measure == "johnson" and simple)
 
 
 def _counts(results: Results) -> dict[str, int]:
@@ -225,11 +228,8 @@ def _engine(results: Results, name: str) -> tuple[tuple[str, ...], dict[tuple[st
             df = degrees(row["df"]) if by_t and np.isfinite(row["df"]) else "–"
             more = ((df,) if by_t else ()) + (p_value(row["p_value"]),)
         cells[(str(row["group"]) if isinstance(row["group"], str) else "", row["term"])] = (*inner, *more)
-    shares = results.tables.get("variance_explained")
-    if shares is not None:
-        for row in shares[(shares["engine"] == name) & (shares["group"].fillna("") == "")].to_dict("records"):
-            if np.isfinite(row["estimate"]):
-                cells["share", row["measure"]] = (fixed(row["estimate"], 3), "", *empty)
+    for measure, share in results.explained(name).items():
+        cells["share", measure] = (fixed(share, 3), "", *empty)
     mixed = name in results.mixed
     for group, count in _counts(results).items() if mixed else ():
         cells["groups", group] = (f"{count:,}", "", *empty)

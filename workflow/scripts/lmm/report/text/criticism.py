@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from lmm.core.words import capital, counted, fixed, listed, number, p_said, p_value, spoken
+from lmm.core.words import capital, counted, fixed, listed, number, p_said, p_value, some, spoken, with_error
 from lmm.results.study import Results
 
 NAMED = 5  # groups named at most in one sentence
@@ -67,9 +67,10 @@ def influence(results: Results) -> list[str]:
         f"{capital(moved(one, factor))}{', more than without any other' * (k == 0)}."
         for k, one in enumerate(found)
     ]
-    large = table[table["standardised"].abs() > 1.0]
+    every = results.tables.get("influence_all", table)  # of other factors' parameters, too
+    large = every[every["standardised"].abs() > 1.0]
     known = table.groupby("term", sort=False)["standardised"].count()
-    unknown = listed([spoken(term) for term in known.index[known == 0]])
+    unknown = some([spoken(term) for term in known.index[known == 0]])
     if large.empty and known.any():
         but = f" ({unknown} aside, without one)" if unknown else ""
         said.append(f"No single {any_group(factor)} moves an estimate by more than its standard error{but}.")
@@ -103,7 +104,7 @@ def loo(results: Results) -> list[str]:
     factor = about.get("group", "")
     said = (
         f"Predicting every {any_group(factor)} from all others, the model reaches an expected log predictive density "
-        f"of {fixed(about['elpd'], 0 if about['se'] >= 10 else 1)} ± {number(about['se'], 2)} "
+        f"of {with_error(about['elpd'], about['se'])} "
         f"(leave-one-{'level' if factor else 'group'}-out by PSIS; {number(about['p_loo'], 2)} effective parameters)."
     )
     high = about["high"]
@@ -163,16 +164,17 @@ def predictive(results: Results) -> list[str]:
 def _expected(table: pd.DataFrame, level: str) -> str:
     """Where the data lie in what the priors expected."""
     table = table[table["statistic"] != "unequal_residuals"]  # its distribution has no parameter, so no prior
-    parts = []
+    parts, count = [], 0
     for word, far in (
-        ("larger", table["observed"] < table["prior_low"]),
-        ("smaller", table["observed"] > table["prior_high"]),
+        ("below", table["observed"] < table["prior_low"]),
+        ("above", table["observed"] > table["prior_high"]),
     ):
-        names = listed([text(name) for name in table.loc[far, "statistic"]])
-        parts += [f"{word} values of {names}"] if names else []
+        names = some([text(name) for name in table.loc[far, "statistic"]])
+        parts += [f"{names} ({word})"] if names else []
+        count += int(far.sum())
     if not parts:
-        return f"All statistics of the data lie within the prior's central {level}."
-    return f"The priors expected {listed(parts)} than the data have (outside the prior's central {level})."
+        return f"All statistics of the data lie within the central {level} of prior predictive data."
+    return f"Outside the central {level} of prior predictive data {'lies' if count == 1 else 'lie'} {listed(parts)}."
 
 
 def sensitivity(results: Results) -> list[str]:
@@ -189,7 +191,7 @@ def sensitivity(results: Results) -> list[str]:
             f"(of {spoken(worst['term'])}), below 0.05."
         ]
     parts = [
-        f"{listed([spoken(term) for term in own['term']])} ({diagnosis})"
+        f"{some([spoken(term) for term in own['term']], 'table of sensitivity')} ({diagnosis})"
         for diagnosis, own in marked.groupby("diagnosis")
     ]
     count = f"{counted(len(marked), 'estimate')} {'is' if len(marked) == 1 else 'are'}"

@@ -10,11 +10,14 @@ from lmm.core.words import (
     capital,
     counted,
     error_size,
+    estimated,
     given,
     label,
     listed,
     number,
     percent,
+    places,
+    some,
     spoken,
 )
 from lmm.results.study import Results
@@ -35,11 +38,9 @@ def data(results: Results) -> list[str]:
             columns = about["dropped"]["columns"].items()
             said.append(f"{capital(lost)} ({listed([f'{name} in {count:,}' for name, count in columns])}).")
         said += [capital(f"{note}.") for note in about.get("read_as", ())] + dropped_effects(results)
-        several = "; the engines are compared with one another" if len(results.fits) > 1 else ""
-        said += [f"They are not simulated: there is no truth to compare with{several}."]
         return said + unfitted(results)
     truth = results.truth
-    fixed = listed([f"{given(value)} for {term}" for term, value in truth["fixed"].items()])
+    effects = some([f"{given(value)} for {term}" for term, value in truth["fixed"].items()], "results table")
     each = [(own, named(results, own)) for own in results.by_factor]
     spread = listed(
         [f"{given(value)} for {term}{of}" for own, of in each for term, value in own.truth["sd"].items()]
@@ -52,7 +53,7 @@ def data(results: Results) -> list[str]:
     ]
     corr = listed([f"{given(value)} ({names})" for names, value in pairs])
     said = [
-        f"{size} were simulated: fixed effects of {fixed}, random effects with standard deviations of {spread}"
+        f"{size} were simulated: fixed effects of {effects}, random effects with standard deviations of {spread}"
         f"{f' and a correlation of {corr}' * bool(corr)}, and noise with a standard deviation of "
         f"{given(truth['sigma'])}."
     ]
@@ -63,7 +64,7 @@ def data(results: Results) -> list[str]:
     ]
     pairs = [(term, value, drawn) for term, value, drawn in pairs if np.isfinite(drawn)]
     if pairs:
-        drawn = listed([f"{number(r)} for {term} (not {given(t)})" for term, t, r in pairs])
+        drawn = some([f"{number(r)} for {term} (not {given(t)})" for term, t, r in pairs])
         said.append(
             f"{capital(sizes(results))} are a sample: the effects in fact drawn have standard "
             f"deviations of {drawn}. "
@@ -202,13 +203,10 @@ def likelihood(results: Results, engine: str) -> list[str]:
 
 def explained(results: Results, engine: str | None) -> list[str]:
     """Shares of the variance: of the random effects in what the fixed effects leave, and of the fixed effects."""
-    table = results.tables.get("variance_explained")
-    if table is None or engine not in results.mixed:
-        return []
-    found = (
-        table[(table["engine"] == engine) & (table["group"] == "")].set_index("measure")["estimate"].dropna()
-    )
-    if not {"post", "johnson", "marginal_r2", "conditional_r2"} <= set(found.index):
+    found = results.explained(engine)
+    if engine not in results.mixed or not {"post", "johnson", "marginal_r2", "conditional_r2"} <= set(
+        found.index
+    ):
         return []
     predictors = set(results.fixed(engine)) - {"Intercept"}
     of = "the variance that the fixed effects leave" if predictors else "the variance"
@@ -313,10 +311,10 @@ def bayes(results: Results) -> list[str]:
     if "ess_bulk" in table and table["ess_bulk"].notna().any():
         least = table.loc[table["ess_bulk"].idxmin()]
         name = spoken(results.name_of(least["group"], least["term"]))
+        error = estimated(least["mcse_mean"], places(least["mcse_mean"], 12), 2)
         said.append(
-            f"The parameter with the fewest effective draws, {name}, has "
-            f"{number(least['ess_bulk'], 4)}; its mean is "
-            f"known to ± {number(least['mcse_mean'], 2)} (Monte Carlo standard error)."
+            f"The parameter with the fewest effective draws, {name}, has {number(least['ess_bulk'], 4)}; its mean is "
+            f"known to ± {error} (Monte Carlo standard error)."
         )
     loose = details.summary.get("loose_rule")
     if loose:

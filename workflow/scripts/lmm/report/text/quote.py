@@ -11,7 +11,7 @@ from lmm.report.text.fits import dropped
 from lmm.results.labels import INTERCEPT
 from lmm.results.study import Results
 
-MOST = 8  # effects in a paragraph
+MOST = 5  # effects in a paragraph
 
 
 def results_paragraph(results: Results) -> str:
@@ -61,7 +61,7 @@ def _apa(results: Results, lead: str, row) -> str:
 
 
 def _effects(results: Results, lead: str) -> list[str]:
-    parts = []
+    parts, adjusted = [], False
     for one in interest.interests(results):
         if lead not in one.rows:
             continue
@@ -70,14 +70,13 @@ def _effects(results: Results, lead: str) -> list[str]:
             parts.append(f"{one.title}, {interest.value(one, row)}, {p_said(p_value(row['p_value']))}")
             continue
         sign = "M" if one.kind == "mean" else "b"
-        adjusted = " (adjusted for several comparisons)" if one.adjusted else ""
-        parts.append(
-            f"{one.title}, {sign} = {interest.value(one, row)}, {_apa(results, lead, row)}{adjusted}"
-        )
+        adjusted |= one.adjusted and len(parts) < MOST
+        parts.append(f"{one.title}, {sign} = {interest.value(one, row)}, {_apa(results, lead, row)}")
     if not parts:
         return []
     more = f" (and {len(parts) - MOST} more, see the table)" if len(parts) > MOST else ""
-    return [f"{capital('; '.join(parts[:MOST]))}{more}."]
+    note = ["Intervals and p of contrasts are adjusted for several comparisons."] if adjusted else []
+    return [f"{capital('; '.join(parts[:MOST]))}{more}.", *note]
 
 
 def _components(results: Results, lead: str) -> list[str]:
@@ -99,14 +98,7 @@ def _components(results: Results, lead: str) -> list[str]:
 
 
 def _explained(results: Results, lead: str) -> list[str]:
-    table = results.tables.get("variance_explained")
-    if table is None:
-        return []
-    found = (
-        table[(table["engine"] == lead) & (table["group"].fillna("") == "")]
-        .set_index("measure")["estimate"]
-        .dropna()
-    )
+    found = results.explained(lead)
     names = {"johnson": "ICC", "marginal_r2": "marginal R²", "conditional_r2": "conditional R²"}
     parts = [f"{text} = {fixed(found[name], 2)}" for name, text in names.items() if name in found.index]
     return [f"{capital(', '.join(parts))}."] if parts else []

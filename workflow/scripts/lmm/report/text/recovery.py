@@ -5,7 +5,19 @@ import pandas as pd
 
 from lmm.core import engines as catalogue
 from lmm.core.tidy import RESIDUAL
-from lmm.core.words import capital, counted, fixed, label, listed, number, p_said, p_value, percent, spoken
+from lmm.core.words import (
+    capital,
+    counted,
+    fixed,
+    label,
+    listed,
+    p_said,
+    p_value,
+    percent,
+    share,
+    spoken,
+    with_error,
+)
 from lmm.recovery.grid import STATUSES, USABLE
 from lmm.results.replicated import Recovered, axis_name, axis_value, quantity_name, statuses, truths
 
@@ -13,13 +25,6 @@ from lmm.results.replicated import Recovered, axis_name, axis_value, quantity_na
 NEAR, ALLOWED = 0.025, 3
 MOST_MESSAGES = 5
 NAMED = 3  # coverages named in a sentence
-
-
-def share(estimate: float, mcse: float, digits: int = 1) -> str:
-    """`91.2 % ± 1.0 %`: a share with its Monte Carlo standard error, with more digits where that would be 0.0 %."""
-    if 0.0 < 100 * mcse < 0.05:
-        digits = max(digits, int(np.ceil(-np.log10(100 * mcse))))
-    return f"{percent(estimate, digits)} ± {percent(mcse, digits)}"
 
 
 def mixed_engines(recovered: Recovered) -> list[str]:
@@ -109,8 +114,8 @@ def _hardest(recovered: Recovered, engines: list[str]) -> list[str]:
     found = [bias for term in recovered.random_terms() if len(bias := _biases(recovered, term, engines))]
     if not found:
         return []
-    # biases in percent of the truth compare; an sd without truth to compare with is spoken of if there is no other
-    found = [bias for bias in found if set(bias["measure"]) == {"relative_bias"}] or found[:1]
+    # biases in percent of the truth compare; others are spoken of if there are none of these
+    found = [bias for bias in found if set(bias["measure"]) == {"relative_bias"}] or found
     leads = [bias[bias["engine"] == _lead(recovered, bias, engines)] for bias in found]
     bias, mine = max(zip(found, leads, strict=True), key=lambda pair: pair[1]["estimate"].abs().max())
     worst = mine.loc[mine["estimate"].abs().idxmax()]
@@ -161,11 +166,7 @@ def _where_there_is_none(recovered: Recovered, term: str, engines: list[str]) ->
 
 
 def _bias(row: pd.Series) -> str:
-    value, error = row["estimate"], row["mcse"]
-    sign = "−" if value < 0 else ""
-    if row["measure"] == "relative_bias":
-        return sign + share(abs(value), error)
-    return f"{sign}{number(abs(value))} ± {number(error, 2)}"
+    return (share if row["measure"] == "relative_bias" else with_error)(row["estimate"], row["mcse"])
 
 
 def _pooled(recovered: Recovered) -> str:
@@ -260,7 +261,7 @@ def failures(recovered: Recovered) -> list[str]:
         rate = f"{fixed(100 * sum(failed.values()) / total, 2)} % not usable" if failed else "all usable"
         said.append(f"{label(engine)}: of {total:,} fits {listed(parts)} ({rate}).")
     common = recovered.rows("bias", "common")
-    if len(common):
+    if len(common) and len(recovered.engines) > 1:
         size = common["n_used"] + common["n_missing"]
         least, most = int(size.min()), int(size.max())
         span = f"{least:,}" if least == most else f"{least:,} to {most:,}"

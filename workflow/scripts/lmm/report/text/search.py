@@ -2,7 +2,19 @@
 
 from typing import Any
 
-from lmm.core.words import capital, counted, fixed, given, label, listed, number, percent, spoken
+from lmm.core.words import (
+    capital,
+    counted,
+    fixed,
+    given,
+    label,
+    listed,
+    number,
+    percent,
+    share,
+    spoken,
+    with_error,
+)
 from lmm.results.searched import Searched
 
 NAMES = {"power": "power", "coverage": "coverage", "rmse": "RMSE", "interval_width": "mean interval width"}
@@ -102,7 +114,7 @@ def null(searched: Searched) -> list[str]:
         return []
     nominal = 1 - searched.conf_level
     shares = [
-        f"{percent(row['estimate'])} ± {percent(row['mcse'])} with {size(searched, row)}"
+        f"{share(row['estimate'], row['mcse'])} with {size(searched, row)}"
         for row in table.to_dict("records")
     ]
     said = f"Type I error: where {spoken(searched.answer['term'])} is 0, the test rejects in {listed(shares)}"
@@ -130,9 +142,9 @@ def other(searched: Searched, scenario: int) -> str:
         told = f"the target is not reached within the bounds ({reached})"
     said = f"If {listed(changed)}, {told}"
     at = found["at_answer"]
-    error = value(searched, at["mcse"])
+    told = (share if searched.proportion else with_error)(at["estimate"], at["mcse"])
     name = NAMES[searched.answer["measure"]]
-    return f"{said}; {size(searched, assumed)} then have {name} {value(searched, at['estimate'])} ± {error}."
+    return f"{said}; {size(searched, assumed)} then have {name} {told}."
 
 
 def failures(searched: Searched) -> str:

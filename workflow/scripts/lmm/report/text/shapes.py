@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from lmm.core.words import counted, fixed, label, listed, percent, spoken
+from lmm.core.words import counted, label, listed, percent, spoken, with_error
 from lmm.recovery.misspecified import SHAPES, paired, twins, unpaired
 from lmm.report.text.recovery import ALLOWED
 from lmm.results.replicated import Recovered, replicate_rows
@@ -55,8 +55,8 @@ def _of_engine(recovered: Recovered, rows: pd.DataFrame) -> list[str]:
     shown = shown.loc[shown["coverage_difference"].abs().sort_values(ascending=False, kind="stable").index]
     named = [
         f"{spoken(row['term'])} with {recovered.describe(row)}: {percent(row['coverage'])} instead of "
-        f"{percent(row['coverage_normal'])} (difference {fixed(100 * row['coverage_difference'], 1)} ± "
-        f"{fixed(100 * row['coverage_difference_mcse'], 1)} percentage points)"
+        f"{percent(row['coverage_normal'])} (difference "
+        f"{with_error(100 * row['coverage_difference'], 100 * row['coverage_difference_mcse'])} percentage points)"
         for _, row in shown.head(NAMED if len(clear) else 1).iterrows()
     ]
     more = [f"{len(clear) - NAMED} more"] if len(clear) > NAMED else []
