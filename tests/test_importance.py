@@ -1,10 +1,15 @@
 """Importance sampling of variance parameters: against quadrature, NUTS and known distributions."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from scipy import stats
 
 import problems
+from conftest import ROOT
 from lmm.config.engines import Pymc
 from lmm.engines import reml
 from lmm.engines.base import Task
@@ -228,3 +233,11 @@ def test_many_fixed_effects_are_sampled_by_importance():
     # GLS at draws of the variances differs from GLS at REML's by the little that beta depends on them
     away = (fit.parameters["estimate"] - exact["estimate"])[:100] / exact["std_error"][:100]
     assert away.abs().max() < 0.05
+
+
+def test_importance_sampling_imports_no_pymc():
+    """Its import takes two seconds of each job of replicates."""
+    code = "import sys, lmm.engines.pymc.fit; print(sorted({'pymc', 'nutpie', 'arviz_stats'} & set(sys.modules)))"
+    own = os.environ | {"PYTHONPATH": str(ROOT / "workflow" / "scripts")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=own)
+    assert done.stdout.strip() == "[]"
