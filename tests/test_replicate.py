@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from lmm.config.load import load
+from lmm.core.engines import ENGINES
 from lmm.core.store import read_table
 from lmm.core.streams import seed_sequence
 from lmm.data.levels import encode
@@ -253,6 +254,15 @@ def test_the_log_likelihood_from_moments_is_that_of_the_rows():
 
 
 KEYS = [f"{k:012x}" for k in range(30)]
+
+
+def test_the_cost_of_a_replicate_grows_with_rows_groups_and_draws():
+    assert chunk_plan.seconds({}, 1000, 100_000) == pytest.approx(0.005 + 0.1 + 0.01)
+    assert chunk_plan.seconds({}, 1000, 100_000, compiled=True) == pytest.approx(1e-4 + 5e-3 + 2e-3)
+    constant, per_group, per_draw, both = ENGINES["pymc"].cost
+    own = {"pymc": {"chains": 2, "tune": 100, "draws": 300}}
+    expected = 0.005 + 1e-4 + constant + 10 * per_group + 800 * (per_draw + 10 * both)
+    assert chunk_plan.seconds(own, 10, None) == pytest.approx(expected)
 
 
 def test_more_replicates_leave_what_is_there():

@@ -216,6 +216,19 @@ def test_average_information_is_near_the_hessian_of_the_profile():
     assert np.abs(best.point.average - exact).max() < 0.2 * np.abs(exact).max()
 
 
+def test_a_flat_direction_adds_nothing_to_standard_errors():
+    """A Hessian that rounding has made singular is no crash: the other directions have their errors."""
+    problem = reference("penicillin").problem()
+    best = optimum(problem)
+    flat = best.hessian.copy()
+    flat[0], flat[:, 0] = 0.0, 0.0
+    vars(best)["hessian"] = flat
+    variance = 2.0 * np.linalg.inv(flat[1:, 1:])[-1, -1]  # of log sigma
+    # the change of sigma with its logarithm is by differences, right to about 1e-9
+    expected = problem.y_scale * best.own_sigma * np.sqrt(variance)
+    assert standard_errors(problem, best)[-1] == pytest.approx(expected, rel=1e-7)
+
+
 def test_one_sided_and_central_hessians_agree():
     model = reference("words_plain")
     problem = model.problem()

@@ -68,7 +68,7 @@ def test_a_run_makes_every_artifact(finished):
     assert not hidden, "temporary files were left behind"
 
 
-@pytest.mark.parametrize(("folder", "least"), [("reml", 2), ("", 16)])
+@pytest.mark.parametrize(("folder", "least"), [("ols", 1), ("", 16)])
 def test_tables_are_the_same_bytes_in_another_environment(finished, tmp_path, monkeypatch, folder, least):
     """Another locale, time zone, hash seed and umask, one core, and interpreters as users start them."""
     project = copy_project(tmp_path)

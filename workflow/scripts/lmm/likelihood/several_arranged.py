@@ -88,7 +88,7 @@ def _leading(moments, grams, cells, order, place, pattern) -> Leading:
     ptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=levels))]).astype(np.int64)
     col = col[by_place].astype(np.int64)
     met = np.diff(ptr).astype(float)
-    columns = sum(grams[m].shape[0] * grams[m].shape[1] for m in order[1:])
+    columns = sum(place[m].size for m in order[1:])
     tall = pattern is None and SCATTER * float(met @ met) > levels * float(columns) ** 2
     pairs = np.empty(0, dtype=np.int64) if pattern is None else pattern.pairs(ptr, col)
     return Leading(
