@@ -1,5 +1,7 @@
 """The pymc engine against quadrature, the full model and the post's exact posterior."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -169,9 +171,10 @@ def test_beyond_the_limit_no_draws_of_groups_are_kept():
     rng = np.random.default_rng(1)
     assert group_draws(moments, problem, draws, (2, 2), rng, 4 * 18 - 1) == {}
     kept = group_draws(moments, problem, draws, (2, 2), rng, 4 * 18)
-    assert {name: array.shape for name, array in kept.items()} == {
-        "log_likelihood": (2, 2, 18), "posterior_predictive": (2, 2, 18),
-    }  # fmt: skip
+    shapes = {name: {group: array.shape for group, array in own.items()} for name, own in kept.items()}
+    weighted = group_draws(replace(moments, log_weights=1.0), problem, draws, (2, 2), rng, 4 * 18)
+    assert list(weighted) == ["posterior_predictive"]
+    assert shapes == {key: {"Subject": (2, 2, 18)} for key in ("log_likelihood", "posterior_predictive")}
 
 
 def quadrature(packed, priors: dict[str, Prior], ranges, points=20):

@@ -61,7 +61,8 @@ class Fitter:
             assert task.rows is not None, "the catalogue says that the full model needs rows"
             found, tree = fit_full(task.rows(), task.moments, self.settings, task.truth, task.cores)
         elif self.terms.several:
-            found, tree = fit_several(task.moments, self.terms, self.settings, task.truth, task.cores)
+            about = self.terms, self.settings, task.truth, task.cores
+            found, tree = fit_several(task.moments, *about, rows=task.rows)
         else:
             terms = self.terms
             found, tree = fit(task.moments, terms.fixed, terms.blocks, self.settings, task.truth, task.cores)

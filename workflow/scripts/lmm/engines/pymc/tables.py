@@ -202,7 +202,7 @@ def posterior_tree(
     priors: Priors | SeveralPriors,
     centred: Mapping[str, np.ndarray],
     ranef: Sequence[np.ndarray] = (),
-    groups: Mapping[str, np.ndarray] | None = None,
+    groups: Mapping[str, Mapping[str, np.ndarray]] | None = None,
 ) -> xr.DataTree:
     """ArviZ's DataTree of a fit, its groups as results/README.md lists them.
 
@@ -222,8 +222,8 @@ def posterior_tree(
         Parameters whose prior is at the predictors' means, there, by tidy term.
     ranef : sequence of (chains, draws, J, q) arrays, optional
         Draws of the random effects of each factor.
-    groups : dict of (chains, draws, J) arrays, optional
-        log_likelihood and posterior_predictive, as far as they are kept (`groups`).
+    groups : dict of dict of (chains, draws, J) arrays, optional
+        log_likelihood and posterior_predictive by factor, as far as they are kept (`groups`, `several_groups`).
 
     Returns
     -------
@@ -242,6 +242,7 @@ def posterior_tree(
     factors = moments.factors if isinstance(moments, SeveralMoments) else (moments,)
     parts = priors.factors if isinstance(priors, SeveralPriors) else (priors,)
     posterior, observed, constant = drawn(values), xr.Dataset(), xr.Dataset()
+    of_groups = {name: xr.Dataset(coords=chain_draw) for name in groups or {}}
     for k, (factor, own) in enumerate(zip(factors, parts, strict=True)):
         end = f"|{factor.group}".replace("/", "\N{DIVISION SLASH}") if len(factors) > 1 else ""
         level, term = f"level{end}", f"term{end}"
@@ -253,12 +254,14 @@ def posterior_tree(
         observed[f"y{end}"] = (level, observed_means(factor), {"long_name": MEAN})
         constant = constant.assign_coords(of_group)
         constant[f"rows{end}"] = (level, factor.n)
+        for name, by_factor in (groups or {}).items():
+            if factor.group in by_factor:
+                kept = {f"y{end}": ((*dims, level), by_factor[factor.group])}
+                of_groups[name] = of_groups[name].assign_coords(of_group).assign(kept)
     said = [f"{row.parameter} ~ {row.prior} {row.at}".rstrip() for row in priors.table().itertuples()]
     posterior.attrs = {"priors": "; ".join(said)}
     tree = {"posterior": posterior, "sample_stats": drawn(stats)}
     if centred:
         means = "; ".join(f"{name} = {value:.15g}" for name, value in priors.centres.items())
         tree["posterior_centred"] = drawn(centred).assign_attrs(predictors=means)
-    for name, array in (groups or {}).items():
-        tree[name] = xr.Dataset({"y": ((*dims, "level"), array)}, chain_draw | of_group)
-    return xr.DataTree.from_dict(tree | {"observed_data": observed, "constant_data": constant})
+    return xr.DataTree.from_dict(tree | of_groups | {"observed_data": observed, "constant_data": constant})
