@@ -15,9 +15,9 @@ from lmm.engines.pymc import chains
 from lmm.engines.pymc import fit as bayes
 from lmm.engines.pymc import full as bayes_full
 from lmm.engines.pymc import model as bayes_model
+from lmm.engines.pymc.attempts import Setting
 from lmm.engines.pymc.chains import WORK, thin
 from lmm.engines.pymc.groups import group_draws, observed_means, replicated_means
-from lmm.engines.pymc.model import Setting
 from lmm.engines.pymc.posterior import fixed_draws, given_draws, summarise_groups
 from lmm.engines.pymc.priors import resolve
 from lmm.likelihood.marginal import log_density

@@ -22,6 +22,7 @@ from lmm.moments.accumulate import compute
 from lmm.recovery import blocks, chunks, compact, job, performance
 from lmm.recovery.data import Bootstrap, estimates_of
 from lmm.recovery.grid import design_columns
+from lmm.recovery.plan import KEPT
 from planning import plan
 
 KEYS = ["design", "replicate", "engine", "effect", "group", "term", "df"]
@@ -186,9 +187,7 @@ def many(tmp_path_factory):
             kept, sums = compiled(settings, designs, first, stop, summed=True)
             files[-1].append(folder / f"{name}-{first}.parquet")
             chunks.write(files[-1][-1], sums)
-            assert kept["replicate"].to_pandas().max() < compact.KEPT or (
-                first >= compact.KEPT and not len(kept)
-            )
+            assert kept["replicate"].to_pandas().max() < KEPT or (first >= KEPT and not len(kept))
     keys = [design["key"] for design in designs]
     chunks.write(folder / "rows.parquet", pa.concat_tables(rows))
     return chunks.merge([folder / "rows.parquet"], keys).to_pandas(), files, keys
