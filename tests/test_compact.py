@@ -74,6 +74,23 @@ def test_the_hessian_is_that_of_differences_of_the_gradient(model, ml):
         )
 
 
+@pytest.mark.parametrize("r", [1.0, -1.0])
+def test_a_correlation_at_its_limit_has_no_curvature_and_leaves_that_of_the_others(r):
+    rng = np.random.default_rng(4)
+    names = ("Intercept", "x")
+    data = problems.simulated(rng, [3, 7, 1, 5, 4, 2, 6], names, names, np.eye(2), 1.0, np.ones(2))
+    problem = problem_of(compute(*data), names, (names,), False)
+    given, pair = problem.model(np.eye(2)), 1
+    phi = np.array([0.8, r, 0.6, 0.1])
+    _, _, _, hessian = criterion(phi, pair, *given)
+    assert not hessian[pair].any() and not hessian[:, pair].any()
+    for e in (0, 2, 3):
+        step = 1e-5 * np.eye(4)[e]  # error of order 1e-10
+        ends = [criterion(phi + sign * step, pair, *given)[1] for sign in (1, -1)]
+        expected = np.delete((ends[0] - ends[1]) / 2e-5, pair)
+        np.testing.assert_allclose(np.delete(hessian[e], pair), expected, atol=1e-7 * np.abs(hessian).max())
+
+
 def test_repeated_streams_are_numpys():
     for seed in (0, 1, 2**31 - 1, 2**40 + 3):
         for key in ("0123456789ab", "000000000001"):
