@@ -160,16 +160,12 @@ def test_a_phone_needs_no_sideways_scroll(visit, scheme):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(visit, scheme):
+def test_axe_finds_nothing_but_minor_flaws(visit, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
     page = visit(viewport={"width": 1440, "height": 900}, color_scheme=scheme)
     found = axe.Axe().run(page).response["violations"]
-    serious = [
-        f"{item['id']}: {item['nodes'][0]['html'][:160]}"
-        for item in found
-        if item["impact"] in ("serious", "critical")
-    ]
-    assert serious == []
+    flaws = [f"{item['id']}: {item['nodes'][0]['html'][:160]}" for item in found if item["impact"] != "minor"]
+    assert flaws == []
 
 
 def test_it_prints(desktop, tmp_path):

@@ -172,6 +172,17 @@ def test_models_of_several_factors_are_compared_by_the_levels_that_they_share():
     assert apart is None and why == ["elpd is left out: the models have no grouping factor in common"]
 
 
+def test_elpd_with_weights_is_of_models_with_several_factors(monkeypatch):
+    """Moments of one factor do not hold the weights of each group."""
+    rows = pd.read_csv(REFERENCE / "pastes.csv").assign(w=np.linspace(0.5, 2.0, 60))
+    two = model_of(rows, "strength | weights(w) ~ 1 + (1 | batch/cask)")
+    terms = {"casks": build(parse("strength | weights(w) ~ 1 + (1 | cask:batch)"), rows).terms}
+    monkeypatch.setattr(elpd, "fit", lambda *given, **settings: (None, {"posterior": None}))
+    found, why = elpd.sampled(two.moments, terms, {"priors": {"fixed": "auto", "sd": "auto"}}, None)
+    assert found is None
+    assert why == ["elpd is left out: rows have weights, and casks has one grouping factor"]
+
+
 def test_a_models_likelihood_of_a_transformed_response_is_one_of_the_response():
     """log(y): sum of the logarithms of 1/y; and a change of unit changes no criterion."""
     rows = pd.read_csv(cases.FILES["sleepstudy"]).astype({"Subject": str})

@@ -205,6 +205,17 @@ def test_singular_and_missed_optimum_are_said(results):
     assert card(page, "fits")["tone"] == "warn"
 
 
+def test_random_effects_of_a_singular_fit_that_are_almost_zero_are_zero(results):
+    file = results / "coffee/mixedlm/ranef.parquet"
+    table = pd.read_parquet(file)
+    table.loc[table["term"] == "x", "estimate"] *= 1e-9
+    table.to_parquet(file)
+    change(results / "coffee/mixedlm/diagnostics.json", status="singular", singular=True)
+    effects = read("coffee", made_results.SETTINGS, made_results.paths(results)).fits["mixedlm"].ranef
+    zero = effects["estimate"] == 0
+    assert zero[effects["term"] == "x"].all() and not zero[effects["term"] == "Intercept"].any()
+
+
 def test_a_skipped_engine_is_said_and_leaves_no_empty_tables(results):
     base = results / "coffee/mixedlm"
     change(

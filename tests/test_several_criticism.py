@@ -126,3 +126,18 @@ def test_predictive_checks_find_the_slopes_that_a_model_lacks():
     right, wrong = predictive_p(frame_of()), predictive_p(frame_of(slope_of_b=1.5))
     assert right.p_value.between(0.001, 0.999).all()
     assert wrong.p_value["sd_slopes:x|b"] < 0.001
+
+
+def test_replicates_have_the_rows_weights():
+    """Rows of weight 1/100 have ten times the error: the response's sd is that of the dense variances."""
+    rows, model = rows_and_model(frame_of())
+    count = 400
+    roots = [np.repeat(1e-6 * np.eye(len(own))[None], count, 0) for own in D]
+    sets = several.Sets(np.zeros((count, 2)), roots, np.full(count, SIGMA))
+    weights = np.where(np.arange(len(model.y)) % 2, 1.0, 0.01)
+    rngs = {"posterior": np.random.default_rng(1)}
+    _, draws = several.check(replace(rows, weights=weights), model.moments.basis, sets, None, rngs, 0.95)
+    drawn = draws[draws["statistic"] == "sd_y"]["value"]
+    truth = SIGMA**2 * np.mean(1.0 / weights)
+    # the sd of a mean square of 40 heavy rows, over 400 replicates: five standard errors
+    assert np.mean(drawn**2) == pytest.approx(truth, rel=5.0 * np.sqrt(2.0 / 40 / count))

@@ -156,7 +156,9 @@ def _stages(study) -> dict[str, dict[str, Any]]:
     for engine in study.engines:
         stages[engine] = common | study.engine(engine) | {"formula": study.formula_for(engine).text}
     bayes = engines.first(study.engines, engines.BAYES)
-    if models and bayes and not study.formula.weights:  # elpd would need the weights' densities
+    if bayes and study.formula.several:  # its log likelihood by level is of rows
+        stages[bayes]["several"] = True
+    if models and bayes and (study.formula.several or not study.formula.weights):
         own = ("priors", "chains", "tune", "draws", "seed", "target_accept", "sampler", "conf_level")
         stages["models"]["bayes"] = {name: stages[bayes][name] for name in own} | {"loo": study.settings.loo}
     if exact := engines.first(study.engines, engines.EXACT):

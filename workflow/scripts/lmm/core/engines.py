@@ -68,7 +68,7 @@ class Engine:
     marker: str
     settings: str = "lmm.config.engines:Override"
     needs: str = "moments"
-    rows_if: tuple[tuple[str, str], ...] = ()
+    rows_if: tuple[tuple[str, Any], ...] = ()
     starts: bool = False
     yields: frozenset[str] = frozenset({"ranef", "intervals"})
     artifacts: Mapping[str, str] = field(default_factory=dict)
@@ -130,7 +130,7 @@ ENGINES: dict[str, Engine] = {
         Engine(
             name="pymc", label="PyMC", title="PyMC", family=BAYES, module="lmm.engines.pymc.fit",
             colour="#d55e00", marker="^", settings="lmm.config.engines:Pymc",
-            rows_if=(("model", "full"), ("sampler", "full")),
+            rows_if=(("model", "full"), ("sampler", "full"), ("several", True)),
             yields=frozenset({"ranef", "intervals", "draws"}), artifacts={"posterior": "posterior.nc"}, several=True,
             packages=("pymc", "nutpie", "pytensor", "arviz", "numba", "numpy"),
             predicts="posterior mean; normal with the posterior's variance, Rao-Blackwellised over up to 200 draws",

@@ -66,6 +66,8 @@ def sampled(
         if terms.several:
             fitted, tree = fit_several(mine, terms, own, cores=cores)
             found, why = _of_several(mine, terms, own, tree, group, partial(read, name))
+        elif mine.weighted:
+            found, why = None, f"rows have weights, and {name} has one grouping factor"
         else:
             fitted, tree = fit(mine, terms.fixed, terms.blocks, own, cores=cores)
             found = of_model(mine, terms, tree["posterior"])

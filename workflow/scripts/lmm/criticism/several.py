@@ -13,7 +13,7 @@ from lmm.criticism.stage import STUCK, Criticism, prior_parameters, unchecked
 from lmm.data.rows import Rows
 from lmm.engines.pymc import loo
 from lmm.engines.pymc.gates import ess_mean
-from lmm.engines.pymc.several_loo import Joint
+from lmm.engines.pymc.several_loo import ROWS, WORK, Joint, most_draws
 from lmm.engines.pymc.several_priors import SeveralPriors, resolve_several
 from lmm.inference.spreads import Spreads, spaced, spaced_draws, spreads_of
 from lmm.likelihood.several_marginal import SeveralMarginal
@@ -23,11 +23,8 @@ from lmm.moments.basis import Basis
 from lmm.moments.several import SeveralMoments
 from lmm.moments.several_accumulate import compute_several
 
-ROWS = 20_000  # more rows than this: they are not read, and what needs them is left out
 DRAWS = 1_000  # of the posterior that are looked at, at most
 FEWEST = 200  # fewer draws than this estimate no tail
-WORK = 2e11  # products of two numbers that cross-validation, and the log likelihood of all draws, may cost
-LEVELS = 1_000_000  # draws x levels of the factor whose levels are left out: some 12 microseconds each
 REPLICATED = 5_000_000  # replicates x rows
 
 
@@ -54,8 +51,6 @@ def criticise(
     -------
     Criticism
     """
-    if moments.weighted:
-        return unchecked("rows have weights, and what is checked here counts every row once")
     blocks = [grouping.blocks for grouping in terms.groupings]
     priors = resolve_several(settings["priors"], moments, terms.fixed, blocks)
     problem = build(moments, terms.fixed, blocks)
@@ -190,7 +185,7 @@ def leave_one_out(
     group = factor or max(counts, key=lambda name: counts[name])
     k = moments.groups.index(group)
     joint = Joint(rows, k, priors.shared.normal)
-    most = int(min(len(draws[RESIDUAL]), WORK / joint.cost, LEVELS // counts[group]))
+    most = min(len(draws[RESIDUAL]), most_draws(joint, counts[group]))
     if most < FEWEST:
         left["loo"] = f"the random effects are too many to leave out every level of {group}"
         return None, None
@@ -256,7 +251,8 @@ def check(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Posterior and, where there are draws from it, prior predictive checks; see `predictive.check`.
 
-    Replicates have new random effects of every level in the same design.
+    Replicates have new random effects of every level in the same design, errors of sd sigma / sqrt(weight) where rows
+    have weights. Statistics count every row once.
 
     Parameters
     ----------
@@ -278,13 +274,14 @@ def check(
     """
     X = rows.columns(rows.terms.fixed)
     Z = [rows.columns(grouping.random) for grouping in rows.terms.groupings]
+    shrink = 1.0 if rows.weights is None else 1.0 / np.sqrt(rows.weights)
     values = {}
     for kind, sets in (("posterior", posterior), ("prior", prior)):
         if sets is None:
             continue
         rng, drawn = rngs[kind], []
         for r, sigma in enumerate(sets.sigmas):
-            y = X @ sets.beta[r] + sigma * rng.standard_normal(len(X))
+            y = X @ sets.beta[r] + sigma * shrink * rng.standard_normal(len(X))
             for z, root, (codes, levels) in zip(Z, sets.roots, rows.factors, strict=True):
                 u = rng.standard_normal((len(levels), z.shape[1])) @ root[r].T
                 y += np.einsum("na,na->n", z, u[codes])

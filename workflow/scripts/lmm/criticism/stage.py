@@ -107,7 +107,7 @@ def criticise(
     if moments.n_groups > GROUPS:
         return unchecked(f"{moments.n_groups:,} groups are more than {GROUPS:,}")
     if moments.weighted:
-        return unchecked("rows have weights, and what is checked here counts every row once")
+        return unchecked("with one grouping factor they count every row once, and rows have weights")
     problem = problem_of(moments, fixed, blocks)
     names = (*fixed, *problem.structure.terms)
     out = unchecked()

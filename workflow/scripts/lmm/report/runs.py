@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lmm.core.words import counted, label, number
+from lmm.core.words import capital, counted, label, number
 from lmm.report.card import Card
 from lmm.report.page import assemble
 from lmm.report.tables.table import Column, table
@@ -50,10 +50,11 @@ def _about(run: Run) -> str:
 
 def rule() -> str:
     """What counts as a change, in words."""
+    near = number(RELATIVE, 1).removeprefix("1×")
     return (
         "A sampled number (PyMC's posterior means, measures over replicates) has changed if it differs by more "
         f"than {SIGMAS:g} Monte Carlo standard errors, √(MCSE_A² + MCSE_B²), as of independent runs; any other "
-        f"number (and its standard error and interval) if it differs by more than {number(RELATIVE, 1)} of the "
+        f"number (and its standard error and interval) if it differs by more than {near} of the "
         f"larger one, or of {SMALL:g} residual sd's where that is larger. Run times are not compared."
     )
 
@@ -128,7 +129,7 @@ def _two(key: str, frame: pd.DataFrame, first: str):
     if not len(frame):
         return None
     columns = [Column(frame.columns[0], first, False), Column("a", "A", False), Column("b", "B", False)]
-    return table(key, "What differs, and nothing else.", frame, columns)
+    return table(key, f"{capital(key)}: what differs.", frame, columns)
 
 
 def _labelled(frame: pd.DataFrame) -> pd.DataFrame:
@@ -155,7 +156,12 @@ def _tally_table(tally: pd.DataFrame):
             ("alone", "In one only"))),
         Column("largest", "Largest, in limits", decimals=2), Column("at", "There", False),
     ]  # fmt: skip
-    return table("tally", "How many numbers moved; a limit is what a number may differ by.", shown, columns)
+    return table(
+        "tally",
+        "Number of values by the size of their difference. Limit: a larger difference is a change.",
+        shown,
+        columns,
+    )
 
 
 VALUES = (

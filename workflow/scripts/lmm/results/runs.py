@@ -21,6 +21,7 @@ from lmm.core import engines
 from lmm.core.errors import StudyError
 from lmm.core.store import read_json, read_table
 from lmm.core.tidy import RESIDUAL
+from lmm.core.words import titled
 from lmm.recovery.performance import COLUMNS as PERFORMANCE
 
 SIGMAS = 4.0  # one false alarm in 16,000 numbers that did not change
@@ -263,7 +264,7 @@ def counts(compared: pd.DataFrame) -> pd.DataFrame:
                 **{name: int(verdict.get(name, 0)) for name in ("identical", "same", "changed")},
                 "alone": int(verdict.get("only in A", 0) + verdict.get("only in B", 0)),
                 "largest": np.nan if most is None else abs(most["ratio"]),
-                "at": "" if most is None else f"{most['item']} ({most['number']})",
+                "at": "" if most is None else f"{titled(most['item'])} ({most['number']})",
             }
         )
     return pd.DataFrame(rows)

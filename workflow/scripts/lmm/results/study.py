@@ -28,6 +28,7 @@ TABLES = (
 NOTES = ("influence_about", "criticism", "models_about", "predictions", "fixed_effects")
 # Of sigma, or of 1 for a share of the variance: what a singular fit leaves below it is rounding, and reads as 0.
 ZERO = 1e-16
+SMALL = 1e-6  # of the residual sd: random effects of a singular fit that are nearer to 0 are 0
 
 
 def natural(text: str) -> list[tuple[int, int, str]]:
@@ -330,10 +331,11 @@ def _without_rounding(fits: dict[str, Fit], tables: dict[str, Any]) -> None:
     for name, fit in fits.items():
         if not fit.diagnostics.singular:
             continue
-        least = ZERO * float(fit.parameters.loc[fit.parameters["term"] == RESIDUAL, "estimate"].max())
-        effects = _clear(fit.ranef, ["estimate"], least, every)
+        sigma = float(fit.parameters.loc[fit.parameters["term"] == RESIDUAL, "estimate"].max())
+        least, few = ZERO * sigma, SMALL * sigma
+        effects = _clear(fit.ranef, ["estimate"], few, every)
         fits[name] = replace(fit, parameters=_clear(fit.parameters, ["estimate"], least, sds), ranef=effects)
-        tables["ranef_differences"] = _clear(tables.get("ranef_differences"), [name], least, every)
+        tables["ranef_differences"] = _clear(tables.get("ranef_differences"), [name], few, every)
         found = _clear(tables.get("variance_recovery"), [f"{name}_estimate"], least, sds)
         tables["variance_recovery"] = _clear(found, [f"{name}_estimate"], ZERO, shares)
         mine = tables.get("variance_explained")

@@ -61,8 +61,8 @@ def group_draws(
     shape: tuple[int, int],
     rng: np.random.Generator,
     most: int,
-) -> dict[str, np.ndarray]:
-    """Draws of groups for posterior.nc, (chains, draws, J).
+) -> dict[str, dict[str, np.ndarray]]:
+    """Draws of groups for posterior.nc: by name, then by factor, (chains, draws, J).
 
     Parameters
     ----------
@@ -82,13 +82,14 @@ def group_draws(
     Returns
     -------
     dict
-        log_likelihood, where moments allow it (`Moments.whole`), and posterior_predictive.
+        log_likelihood, where moments allow it (`Moments.whole`) and rows have no weights, whose logarithms moments do
+        not hold by group; and posterior_predictive.
     """
     if len(draws[-1]) * moments.n_groups > most:
         return {}
     structure = problem.structure
-    gram, found = by_group(moments, problem), {}
+    gram, found = None if moments.weighted else by_group(moments, problem), {}
     if gram is not None:
         found["log_likelihood"] = log_densities(problem, gram, moments.n, *draws)
     found["posterior_predictive"] = replicated_means(moments, problem.fixed, structure.random, *draws, rng)
-    return {name: array.reshape(*shape, -1) for name, array in found.items()}
+    return {name: {moments.group: array.reshape(*shape, -1)} for name, array in found.items()}

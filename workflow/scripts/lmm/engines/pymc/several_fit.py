@@ -1,7 +1,7 @@
 """The pymc engine for several grouping factors."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -9,12 +9,14 @@ import xarray as xr
 
 from lmm.core.columns import Effects
 from lmm.core.tidy import Fit, variable
+from lmm.data.rows import Rows
 from lmm.engines.base import Fitted, Task
+from lmm.engines.pymc.attempts import Setting
 from lmm.engines.pymc.chains import FEWEST, Ranef
-from lmm.engines.pymc.model import Setting
 from lmm.engines.pymc.sampling import sampled
 from lmm.engines.pymc.several import Several
 from lmm.engines.pymc.several_chains import SeveralChains
+from lmm.engines.pymc.several_groups import level_densities, replicated_means
 from lmm.engines.pymc.several_priors import resolve_several
 from lmm.engines.pymc.summary import (
     brief_diagnostics,
@@ -24,6 +26,7 @@ from lmm.engines.pymc.summary import (
     seconds_of,
 )
 from lmm.engines.pymc.tables import ENGINE, parameters_table, posterior_tree, ranef_of
+from lmm.inference.spreads import spreads_of
 from lmm.inference.variance_explained import components
 from lmm.likelihood.several_problem import build
 from lmm.model.terms import Terms
@@ -64,6 +67,7 @@ def fit_several(
     settings: Mapping[str, Any],
     truth: dict | None = None,
     cores: int = 1,
+    rows: Callable[[], Rows] | None = None,
 ) -> tuple[Fit, xr.DataTree]:
     """Sample the marginal model of several grouping factors and summarise it, as `fit.fit` does for one.
 
@@ -79,6 +83,8 @@ def fit_several(
         truth.json's content; None for own data.
     cores : int
         Chains of NUTS sampled at a time; results do not depend on it.
+    rows : callable, optional
+        Reads the rows, for the log likelihood of levels.
 
     Returns
     -------
@@ -94,20 +100,46 @@ def fit_several(
     kept = chains.draw_ranef() if chains.keeps(settings["keep_draws"]) else []
     ess = [chains.ess_ranef(draws) for draws in kept]
     ranef = several_table(posterior, chains.ranef(level), truth, ess)
+    beta = chains.by_chain(chains.fixed.draws)
+    names = [variable(*key, moments.groups) for key in keys_of(posterior)]
+    values = dict(zip(names, [*beta, *chains.values], strict=True))
+    groups = _group_draws(posterior, terms, chains, values, settings["keep_draws"], rows)
     clock.append(time.perf_counter())
     own = {
         "ranef_draws_kept": bool(kept),
-        "group_draws_kept": [],
+        "group_draws_kept": sorted(groups),
         "variance_explained": explained_several(chains, terms, moments, level),
     }
     diagnostics = diagnostics_of(found, priors, moments, setting, level, own, posterior.lost)
     diagnostics.seconds = seconds_of(clock, 0.0)
-    beta = chains.by_chain(chains.fixed.draws)
-    names = [variable(*key, moments.groups) for key in keys_of(posterior)]
-    values = dict(zip(names, [*beta, *chains.values], strict=True))
     centred = priors.centred(beta, chains.draws.values)
-    tree = posterior_tree(values, chains.draws.stats, moments, priors, centred, kept)
+    tree = posterior_tree(values, chains.draws.stats, moments, priors, centred, kept, groups)
     return Fit(ENGINE, parameters, ranef, diagnostics), tree
+
+
+def _group_draws(
+    posterior: Several,
+    terms: Terms,
+    chains: SeveralChains,
+    values: Mapping[str, np.ndarray],
+    most: int,
+    rows: Callable[[], Rows] | None,
+) -> dict[str, dict[str, np.ndarray]]:
+    """Draws of levels for posterior.nc, as `groups.group_draws` has them: at most `most` numbers of each."""
+    moments, total = posterior.moments, len(chains.sigmas)
+    flat = {name: np.ascontiguousarray(draws.reshape(-1)) for name, draws in values.items()}
+    found: dict[str, dict[str, np.ndarray]] = {}
+    if rows is not None and total * max(moments.n_groups.values()) <= most:
+        prior = posterior.priors.shared.normal
+        found["log_likelihood"] = level_densities(moments, prior, flat, chains.points, rows)
+    if total * chains.effects() <= most:
+        beta, spreads = np.stack([flat[name] for name in terms.fixed], axis=1), spreads_of(flat, terms)
+        found["posterior_predictive"] = replicated_means(moments, terms, beta, spreads, chains.rng)
+    return {
+        name: {group: array.reshape(*chains.shape, -1) for group, array in own.items()}
+        for name, own in found.items()
+        if own
+    }
 
 
 def keys_of(posterior: Several) -> list[tuple[str, str]]:

@@ -28,9 +28,11 @@ from lmm.core.progress import Progress
 from lmm.data.rows import Rows
 from lmm.inference.spreads import Spreads
 
-SMALL = (
-    1e-9  # of 1: a squared pivot of Q below it means that the other rows do not determine some fixed effect
-)
+ROWS = 20_000  # more rows than this: they are not read, and what needs them is left out
+WORK = 2e11  # products of two numbers that densities of all levels may cost
+LEVELS = 1_000_000  # draws x levels: some 12 microseconds each
+# A squared pivot of Q, of 1, below which the other rows do not determine some fixed effect.
+SMALL = 1e-9
 
 
 class Level(NamedTuple):
@@ -326,3 +328,20 @@ def _level(z: np.ndarray, T: sparse.csr_array, y: np.ndarray) -> Level:
         factor = np.linalg.qr(np.column_stack([z, dense, y]), mode="r")
         z, dense, y = factor[:, : z.shape[1]], factor[:, z.shape[1] : -1], factor[:, -1]
     return Level(z, columns, dense, y)
+
+
+def most_draws(joint: Joint, levels: int) -> int:
+    """At how many draws the densities of all levels may be computed.
+
+    Parameters
+    ----------
+    joint : Joint
+        Of the model.
+    levels : int
+        J.
+
+    Returns
+    -------
+    int
+    """
+    return int(min(WORK / joint.cost, LEVELS // levels))

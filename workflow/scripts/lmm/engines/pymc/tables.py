@@ -19,9 +19,7 @@ from lmm.moments.several import SeveralMoments
 ENGINE = "pymc"
 
 
-def summarise(
-    draws: np.ndarray, level: float, q: tuple[float, float] = (0.05, 0.95)
-) -> dict[str, np.ndarray]:
+def summarise(draws: np.ndarray, level: float) -> dict[str, np.ndarray]:
     """mean, median, sd, mad, quantiles and interval of draws (k, chains, draws); one row each.
 
     Parameters
@@ -30,8 +28,6 @@ def summarise(
         Draws of k parameters.
     level : float
         Of the intervals, between 0 and 1.
-    q : (float, float)
-        Probabilities of the columns q5 and q95.
 
     Returns
     -------
@@ -40,7 +36,7 @@ def summarise(
     """
     flat = draws.reshape(len(draws), -1)
     low, high = 0.5 - level / 2, 0.5 + level / 2
-    q5, median, q95, conf_low, conf_high = np.quantile(flat, [q[0], 0.5, q[1], low, high], axis=1)
+    q5, median, q95, conf_low, conf_high = np.quantile(flat, [0.05, 0.5, 0.95, low, high], axis=1)
     sd = flat.std(axis=1, ddof=1)
     return {
         "estimate": flat.mean(axis=1),
@@ -206,7 +202,7 @@ def posterior_tree(
     priors: Priors | SeveralPriors,
     centred: Mapping[str, np.ndarray],
     ranef: Sequence[np.ndarray] = (),
-    groups: Mapping[str, np.ndarray] | None = None,
+    groups: Mapping[str, Mapping[str, np.ndarray]] | None = None,
 ) -> xr.DataTree:
     """ArviZ's DataTree of a fit, its groups as results/README.md lists them.
 
@@ -226,8 +222,8 @@ def posterior_tree(
         Parameters whose prior is at the predictors' means, there, by tidy term.
     ranef : sequence of (chains, draws, J, q) arrays, optional
         Draws of the random effects of each factor.
-    groups : dict of (chains, draws, J) arrays, optional
-        log_likelihood and posterior_predictive, as far as they are kept (`groups`).
+    groups : dict of dict of (chains, draws, J) arrays, optional
+        log_likelihood and posterior_predictive by factor, as far as they are kept (`groups`, `several_groups`).
 
     Returns
     -------
@@ -246,6 +242,7 @@ def posterior_tree(
     factors = moments.factors if isinstance(moments, SeveralMoments) else (moments,)
     parts = priors.factors if isinstance(priors, SeveralPriors) else (priors,)
     posterior, observed, constant = drawn(values), xr.Dataset(), xr.Dataset()
+    of_groups = {name: xr.Dataset(coords=chain_draw) for name in groups or {}}
     for k, (factor, own) in enumerate(zip(factors, parts, strict=True)):
         end = f"|{factor.group}".replace("/", "\N{DIVISION SLASH}") if len(factors) > 1 else ""
         level, term = f"level{end}", f"term{end}"
@@ -257,12 +254,14 @@ def posterior_tree(
         observed[f"y{end}"] = (level, observed_means(factor), {"long_name": MEAN})
         constant = constant.assign_coords(of_group)
         constant[f"rows{end}"] = (level, factor.n)
+        for name, by_factor in (groups or {}).items():
+            if factor.group in by_factor:
+                kept = {f"y{end}": ((*dims, level), by_factor[factor.group])}
+                of_groups[name] = of_groups[name].assign_coords(of_group).assign(kept)
     said = [f"{row.parameter} ~ {row.prior} {row.at}".rstrip() for row in priors.table().itertuples()]
     posterior.attrs = {"priors": "; ".join(said)}
     tree = {"posterior": posterior, "sample_stats": drawn(stats)}
     if centred:
         means = "; ".join(f"{name} = {value:.15g}" for name, value in priors.centres.items())
         tree["posterior_centred"] = drawn(centred).assign_attrs(predictors=means)
-    for name, array in (groups or {}).items():
-        tree[name] = xr.Dataset({"y": ((*dims, "level"), array)}, chain_draw | of_group)
-    return xr.DataTree.from_dict(tree | {"observed_data": observed, "constant_data": constant})
+    return xr.DataTree.from_dict(tree | of_groups | {"observed_data": observed, "constant_data": constant})

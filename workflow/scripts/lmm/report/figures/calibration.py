@@ -5,7 +5,6 @@ import pandas as pd
 
 from lmm.core.engines import pooled
 from lmm.core.words import counted, fixed, label, listed, titled
-from lmm.recovery.calibration.verdicts import LEVEL, ecdf
 from lmm.recovery.grid import USABLE
 from lmm.report.figures.style import (
     COLOURS,
@@ -29,6 +28,8 @@ BAD = COLOURS["bad"]
 
 def ranks(recovered: Recovered, _: str = "") -> Drawing:
     """ECDF of the ranks minus that of uniform ranks, a panel per quantity, with simultaneous bands."""
+    from lmm.recovery.calibration.verdicts import LEVEL, ecdf  # with SciPy's distributions, a second
+
     verdicts = recovered.tables["calibration"].set_index(["design", "quantity"])
     level = float(verdicts["level"].iloc[0]) if len(verdicts) else LEVEL
     # the random numbers only break ranks of unequal number into uniform ones, for the picture
