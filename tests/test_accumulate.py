@@ -291,3 +291,14 @@ def test_batches_add_up_in_place():
     whole = compute(MORE, y, W, codes, levels, basis=basis)
     # Groups see the same additions in the same order
     assert (sums.moments("g").gram == whole.gram).all()
+
+
+def test_rows_that_come_one_by_one_are_weighted_too():
+    y, W, codes, levels = rows(40)
+    weights = np.linspace(0.5, 2.0, 40)
+    basis = pilot(MORE, y, W)
+    sums = Sums(basis, levels)
+    for k in range(40):
+        sums.add(codes[k : k + 1], y[k : k + 1], W[k : k + 1], weights[k : k + 1])
+    whole = compute(MORE, y, W, codes, levels, basis=basis, weights=weights)
+    assert (sums.moments("g").gram == whole.gram).all()

@@ -15,11 +15,12 @@ from lmm.engines.pymc import chains
 from lmm.engines.pymc import fit as bayes
 from lmm.engines.pymc import full as bayes_full
 from lmm.engines.pymc import model as bayes_model
+from lmm.engines.pymc.attempts import Setting
 from lmm.engines.pymc.chains import WORK, thin
 from lmm.engines.pymc.groups import group_draws, observed_means, replicated_means
-from lmm.engines.pymc.model import Setting
 from lmm.engines.pymc.posterior import fixed_draws, given_draws, summarise_groups
 from lmm.engines.pymc.priors import resolve
+from lmm.engines.pymc.tables import summarise
 from lmm.likelihood.marginal import log_density
 from lmm.likelihood.problem import problem_of, roots_of
 from lmm.model.priors import Prior
@@ -382,3 +383,13 @@ def test_moments_survive_the_file(coffee, tmp_path):
     np.testing.assert_array_equal(again.gram, moments.gram)
     np.testing.assert_array_equal(again.total, moments.total)
     assert again.basis.plain() == moments.basis.plain()
+
+
+def test_summaries_are_those_of_the_draws():
+    draws = np.random.default_rng(1).permutation(101).astype(float).reshape(1, 1, 101)
+    expected = {
+        "estimate": 50.0, "median": 50.0, "sd": np.sqrt(101 * 102 / 12), "mad": 1.4826 * 25, "q5": 5.0, "q95": 95.0,
+        "conf_low": 10.0, "conf_high": 90.0, "std_error": np.sqrt(101 * 102 / 12),
+    }  # fmt: skip
+    found = {name: float(values[0]) for name, values in summarise(draws, 0.8).items()}
+    assert found == pytest.approx(expected)

@@ -22,6 +22,7 @@ from lmm.moments.accumulate import compute
 from lmm.recovery import blocks, chunks, compact, job, performance
 from lmm.recovery.data import Bootstrap, estimates_of
 from lmm.recovery.grid import design_columns
+from lmm.recovery.plan import KEPT
 from planning import plan
 
 KEYS = ["design", "replicate", "engine", "effect", "group", "term", "df"]
@@ -71,6 +72,23 @@ def test_the_hessian_is_that_of_differences_of_the_gradient(model, ml):
         np.testing.assert_allclose(
             hessian, [(up[1] - down[1]) / 2e-5 for up, down in ends], atol=1e-7 * np.abs(hessian).max()
         )
+
+
+@pytest.mark.parametrize("r", [1.0, -1.0])
+def test_a_correlation_at_its_limit_has_no_curvature_and_leaves_that_of_the_others(r):
+    rng = np.random.default_rng(4)
+    names = ("Intercept", "x")
+    data = problems.simulated(rng, [3, 7, 1, 5, 4, 2, 6], names, names, np.eye(2), 1.0, np.ones(2))
+    problem = problem_of(compute(*data), names, (names,), False)
+    given, pair = problem.model(np.eye(2)), 1
+    phi = np.array([0.8, r, 0.6, 0.1])
+    _, _, _, hessian = criterion(phi, pair, *given)
+    assert not hessian[pair].any() and not hessian[:, pair].any()
+    for e in (0, 2, 3):
+        step = 1e-5 * np.eye(4)[e]  # error of order 1e-10
+        ends = [criterion(phi + sign * step, pair, *given)[1] for sign in (1, -1)]
+        expected = np.delete((ends[0] - ends[1]) / 2e-5, pair)
+        np.testing.assert_allclose(np.delete(hessian[e], pair), expected, atol=1e-7 * np.abs(hessian).max())
 
 
 def test_repeated_streams_are_numpys():
@@ -186,9 +204,7 @@ def many(tmp_path_factory):
             kept, sums = compiled(settings, designs, first, stop, summed=True)
             files[-1].append(folder / f"{name}-{first}.parquet")
             chunks.write(files[-1][-1], sums)
-            assert kept["replicate"].to_pandas().max() < compact.KEPT or (
-                first >= compact.KEPT and not len(kept)
-            )
+            assert kept["replicate"].to_pandas().max() < KEPT or (first >= KEPT and not len(kept))
     keys = [design["key"] for design in designs]
     chunks.write(folder / "rows.parquet", pa.concat_tables(rows))
     return chunks.merge([folder / "rows.parquet"], keys).to_pandas(), files, keys

@@ -16,8 +16,8 @@ from lmm.config.engines import Pymc
 from lmm.core import compiled
 from lmm.engines.pymc import fit as bayes
 from lmm.engines.pymc import model as bayes_model
+from lmm.engines.pymc.attempts import Setting
 from lmm.engines.pymc.compile import LEAN, compile_model, lean_wrappers
-from lmm.engines.pymc.model import Setting
 
 
 @pytest.mark.long

@@ -9,6 +9,7 @@ import pytest
 from lmm.core.errors import StudyError
 from lmm.model.design import build, rebuild
 from lmm.model.formula import parse, regrouped, unweighted
+from lmm.model.syntax import names_in
 
 
 @pytest.mark.parametrize(
@@ -354,3 +355,8 @@ def test_a_grouping_in_another_order_is_the_known_one(text, written):
 
 def test_odd_names_in_a_grouping_stay_in_backticks():
     assert regrouped("y ~ 1 + (1 | a:`b c`)", [("b c", "a")]) == "y ~ 1 + (1 | `b c`:a)"
+
+
+def test_every_odd_name_of_an_expression_is_found():
+    found = names_in("np.log(`a b` * `c d`) + `e f`", ValueError)
+    assert found.columns == ["a b", "c d", "e f"]

@@ -89,12 +89,13 @@ def test_the_posts_rule_is_looser(good):
     assert loose_rule(measures)["passed"]
 
 
-def test_a_failed_gate_is_tried_once_more(monkeypatch, good):
+@pytest.mark.parametrize("quick", [False, True])
+def test_a_failed_gate_is_tried_once_more(good, quick):
     """Plumbing: the sampler is a stand-in that fails the first time."""
     import problems
     from lmm.engines.pymc import fit
+    from lmm.engines.pymc.attempts import Draws, Setting
     from lmm.engines.pymc.grouped import Grouped
-    from lmm.engines.pymc.model import Draws, Setting
 
     moments, terms = problems.moments_of("dyestuff")
     problem, priors, packed = fit.prepare(moments, terms.fixed, terms.blocks, {})
@@ -109,10 +110,11 @@ def test_a_failed_gate_is_tried_once_more(monkeypatch, good):
             bad = stats | {"diverging": np.full((4, 1000), len(tried) == 1)}
             return Draws(values, bad)
 
-    setting = Setting(seed=7, chains=4, tune=100, draws=1000, target_accept=0.8)
+    setting = Setting(seed=7, chains=4, tune=500, draws=1000, target_accept=0.8)
     posterior = Grouped(problem, packed, priors, moments, Sampler)
-    chains, gates, retried = sample_until_passed(posterior.by_nuts, setting)
+    first = setting.quick() if quick else None
+    chains, gates, retried = sample_until_passed(posterior.by_nuts, setting, first)
     assert retried
-    assert [trial.tune for trial in tried] == [100, 200]
+    assert [(trial.tune, trial.white) for trial in tried] == [(100 if quick else 500, quick), (1000, False)]
     assert all(gate["passed"] for gate in gates)
     assert chains.fixed.draws.shape == (4000, 1)

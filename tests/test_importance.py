@@ -1,19 +1,24 @@
 """Importance sampling of variance parameters: against quadrature, NUTS and known distributions."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from scipy import stats
 
 import problems
+from conftest import ROOT
 from lmm.config.engines import Pymc
 from lmm.engines import reml
 from lmm.engines.base import Task
 from lmm.engines.pymc import fit as bayes
 from lmm.engines.pymc import importance
+from lmm.engines.pymc.attempts import Setting
 from lmm.engines.pymc.chains import start_estimates
 from lmm.engines.pymc.gates import convergence, gate_importance
 from lmm.engines.pymc.grouped import Grouped
-from lmm.engines.pymc.model import Setting
 from lmm.engines.pymc.sampling import sampled
 from lmm.engines.pymc.unconstrained import Factor, Space
 from lmm.likelihood.problem import layout
@@ -228,3 +233,11 @@ def test_many_fixed_effects_are_sampled_by_importance():
     # GLS at draws of the variances differs from GLS at REML's by the little that beta depends on them
     away = (fit.parameters["estimate"] - exact["estimate"])[:100] / exact["std_error"][:100]
     assert away.abs().max() < 0.05
+
+
+def test_importance_sampling_imports_no_pymc():
+    """Its import takes two seconds of each job of replicates."""
+    code = "import sys, lmm.engines.pymc.fit; print(sorted({'pymc', 'nutpie', 'arviz_stats'} & set(sys.modules)))"
+    own = os.environ | {"PYTHONPATH": str(ROOT / "workflow" / "scripts")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=own)
+    assert done.stdout.strip() == "[]"

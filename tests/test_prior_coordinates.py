@@ -10,10 +10,11 @@ from lmm.criticism import stage
 from lmm.data.rows import Rows
 from lmm.engines.pymc import fit as bayes
 from lmm.engines.pymc import full as bayes_full
+from lmm.engines.pymc.attempts import Setting
 from lmm.engines.pymc.chains import sample_until_passed
 from lmm.engines.pymc.coordinates import centred, transformed, within
 from lmm.engines.pymc.grouped import Grouped
-from lmm.engines.pymc.model import Sampler, Setting, marginal_model
+from lmm.engines.pymc.model import Sampler, marginal_model
 from lmm.engines.pymc.priors import MEANS, ZERO, resolve
 from lmm.engines.pymc.tables import parameters_table, posterior_tree
 from lmm.likelihood.marginal import log_density

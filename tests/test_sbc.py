@@ -7,8 +7,8 @@ import pytest
 
 from lmm.config.load import load
 from lmm.engines.pymc import fit as bayes
+from lmm.engines.pymc.attempts import Draws
 from lmm.engines.pymc.chains import Chains
-from lmm.engines.pymc.model import Draws
 from lmm.engines.pymc.posterior import FixedDraws
 from lmm.engines.pymc.sampling import Sampled
 from lmm.recovery import chunks, job
@@ -70,7 +70,7 @@ def test_a_sign_error_in_the_conditional_of_the_random_effects_is_caught(made, m
 
 
 def test_a_likelihood_left_out_is_caught_by_what_depends_on_the_data_alone(made, monkeypatch):
-    def prior_only(posterior, setting, sampler):
+    def prior_only(posterior, setting, sampler, first):
         problem, packed, priors = posterior.problem, posterior.packed, posterior.priors
         rng = np.random.default_rng(setting.seed)
         values = np.abs(rng.standard_normal((2, 2, 400)))
@@ -79,7 +79,7 @@ def test_a_likelihood_left_out_is_caught_by_what_depends_on_the_data_alone(made,
         chains.fixed = FixedDraws(
             chains.fixed.mean, chains.fixed.covariance, 2 * rng.standard_normal((800, 1))
         )
-        return Sampled(chains, [], sampler, False, [])
+        return Sampled(chains, [], sampler, False, [], False)
 
     def effects(chains, at, rng):
         sd = chains.draws.values[0].ravel()[at]

@@ -7,6 +7,7 @@ from scipy import optimize, stats
 
 from lmm.engines.several_reml import fit
 from lmm.frames import simulate
+from lmm.inference import several_intervals
 from lmm.inference.degrees_of_freedom import fixed_effects
 from lmm.inference.several_derivatives import _traces, by_factors
 from lmm.inference.several_intervals import names, profile_intervals, standard_errors, values
@@ -227,6 +228,20 @@ def test_a_flat_direction_adds_nothing_to_standard_errors():
     # the change of sigma with its logarithm is by differences, right to about 1e-9
     expected = problem.y_scale * best.own_sigma * np.sqrt(variance)
     assert standard_errors(problem, best)[-1] == pytest.approx(expected, rel=1e-7)
+
+
+def test_a_profile_limit_takes_few_optima(monkeypatch):
+    """By secants of the root of the rise, 4 to 8 each; halving the bracket would take 30."""
+    calls = []
+
+    def counted(*arguments, **options):
+        calls.append(1)
+        return minimise(*arguments, **options)
+
+    monkeypatch.setattr(several_intervals, "minimise", counted)
+    problem = reference("penicillin").problem()
+    limits, lost = profile_intervals(problem, optimum(problem), 0.95)
+    assert not lost and len(calls) <= 12 * limits.size
 
 
 def test_one_sided_and_central_hessians_agree():

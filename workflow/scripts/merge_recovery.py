@@ -11,12 +11,13 @@ def main(job) -> None:
     import pandas as pd
 
     from lmm.core.store import write_json, write_table
-    from lmm.recovery import blocks, chunks, performance, times
-    from lmm.recovery.calibration import verdicts as calibration
+    from lmm.recovery import chunks, performance, times
 
     chunks.write(job.output.replicates, chunks.merge(job.input.chunks, job.params.designs))
     write_json(job.output.diagnostics, times.diagnostics(job.input.chunks, job.params.designs))
     if job.input.get("sums"):
+        from lmm.recovery import blocks  # with the kernels, a second
+
         measured, ended = blocks.merge(job.input.sums, job.params.designs)
     else:
         replicates = pd.read_parquet(job.output.replicates)
@@ -24,6 +25,8 @@ def main(job) -> None:
     write_table(job.output.performance, measured)
     write_table(job.output.failures, ended)
     if job.output.get("ranks"):
+        from lmm.recovery.calibration import verdicts as calibration
+
         ranks = chunks.merge(job.input.rank_chunks, job.params.designs)
         chunks.write(job.output.ranks, ranks)
         # the generator is for ties in tables whose numbers of ranks differ; its seed is part of the verdict

@@ -6,7 +6,7 @@ from lmm.config.engines import Pymc
 from lmm.criticism import stage
 from lmm.engines import reml
 from lmm.engines.pymc import fit
-from lmm.engines.pymc.model import Setting
+from lmm.engines.pymc.attempts import Setting
 from lmm.engines.pymc.several_fit import several_of
 from lmm.inference import compact
 from lmm.inference.several_optimum import optimum

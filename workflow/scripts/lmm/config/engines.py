@@ -77,7 +77,8 @@ class Pymc(Override):
     chains: int = Field(4, ge=2, le=64)
     """Chains of NUTS. Importance sampling draws chains x draws points."""
     tune: int = Field(1000, ge=10, le=10**6)
-    """Warm-up draws of each chain."""
+    """Warm-up draws of each chain. A replicate's first attempt takes at most 100, in coordinates of the posterior's
+    curvature; where it fails a gate, the second takes twice this number, as that of a single fit does."""
     draws: int = Field(2000, ge=10, le=10**6)
     """Kept draws of each chain."""
     seed: int = Field(123, ge=0, lt=2**31)

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import statsmodels.api as sm
 from scipy import stats
 
 from lmm.core import engines
@@ -84,6 +83,8 @@ def fit(
     started = time.perf_counter()
     fixed = list(fixed)
     if X is not None and y is not None:
+        import statsmodels.api as sm  # half a second, which replicates from moments need not wait
+
         n_rows = len(y)
         _check(fixed, n_rows, X)
         result = sm.OLS(y, X, hasconst="Intercept" in fixed).fit(method="qr")

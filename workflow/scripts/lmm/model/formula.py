@@ -10,9 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from formulaic import Formula as Formulaic
-from formulaic.parser.types import Factor as Piece
-
 from lmm.core.errors import StudyError
 from lmm.model.parts import Factor, Formula, RandomTerm
 from lmm.model.syntax import hide, named, names_in, shown, spaced, split, strip, unquoted
@@ -230,6 +227,8 @@ class _Parser:
         """A right-hand side in formulaic's order."""
         if "%" in unquoted(text):  # formulaic reads b + b:a where R has a:b
             raise self.fail(f"'{text}': operators such as %in% are not read; write x:z for a %in% term")
+        from formulaic import Formula as Formulaic  # 0.4 seconds, which jobs that parse nothing need not wait
+
         try:
             terms = list(Formulaic(hide(text)))
         except Exception:  # formulaic's own errors, and those of Python's parser, which pass through it
@@ -244,7 +243,7 @@ class _Parser:
             columns += [column for _, used in pieces for column in used]
         return _Side(intercept, tuple(names), tuple(dict.fromkeys(columns)))
 
-    def factor(self, factor: Piece) -> tuple[str, list[str]]:
+    def factor(self, factor: Any) -> tuple[str, list[str]]:
         """A factor as text that parses again, and the columns that it uses."""
         expr = factor.expr
         if factor.eval_method.value == "lookup":

@@ -14,6 +14,7 @@ from lmm.core.progress import Progress
 from lmm.recovery import compact, sums
 from lmm.recovery.chunks import design_columns, with_about
 from lmm.recovery.performance import reference_engine
+from lmm.recovery.plan import KEPT
 from lmm.recovery.times import versions
 
 
@@ -31,7 +32,7 @@ def run(
     first, stop : int
         The first replicate, and the one after the last.
     summed : bool
-        Keep only the first `compact.KEPT` replicates of a design as rows.
+        Keep only the first `KEPT` replicates of a design as rows.
 
     Returns
     -------
@@ -47,7 +48,7 @@ def run(
     with Progress("replicates", len(sources) * (stop - first)) as progress, np.errstate(all="ignore"):
         for key, source in sources.items():
             for block in compact.Design(source, engines, level).blocks(first, stop):
-                if not summed or next(iter(block.values())).first < compact.KEPT:
+                if not summed or next(iter(block.values())).first < KEPT:
                     rows.append(compact.table(key, block))
                 if summed:
                     own, ended = sums.of_block(key, block, reference_engine(engines))

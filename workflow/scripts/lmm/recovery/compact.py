@@ -24,7 +24,6 @@ from lmm.recovery.plan import BLOCK
 from lmm.recovery.replicate import Engine, one_line
 from lmm.simulation.batch import Drawn
 
-KEPT = 1000  # replicates of each design that are kept in full where the others are only summed up
 UNSURE = "no stop of the optimiser passed the second-order test: the estimates may be off"
 STATUSES = (
     "ok",

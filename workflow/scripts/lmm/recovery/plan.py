@@ -14,6 +14,7 @@ from lmm.core.engines import row
 JOB_SECONDS = 75.0  # of work in a job, beside the 10 s of its imports and PyMC's compilation
 SPLIT_SECONDS = 5.0  # less work than this is not worth a second job
 BLOCK = 1000  # replicates whose sums are kept together: chunks of sums end at its multiples
+KEPT = 1000  # replicates of each design that are kept in full where the others are only summed up
 MOST_DESIGNS = 12  # of a bundle: its name, their keys, must remain a file name
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from lmm.core.progress import Progress
+from lmm.engines.pymc.attempts import Draws, Setting
 from lmm.engines.pymc.coordinates import transformed
 from lmm.engines.pymc.gates import convergence, ess_mean, gate_fit, gate_importance
-from lmm.engines.pymc.model import Draws, Setting
 from lmm.engines.pymc.posterior import FixedDraws, draw_groups, fixed_draws, given_draws, summarise_groups
 from lmm.engines.pymc.priors import Priors
 from lmm.inference.intervals import variance_values
@@ -246,7 +246,7 @@ def gates_of(chains: Any, setting: Setting) -> list[dict[str, Any]]:
 
 
 def sample_until_passed(
-    attempt: Callable[[Setting], Any], setting: Setting, retry: bool = True
+    attempt: Callable[[Setting], Any], setting: Setting, first: Setting | None = None
 ) -> tuple[Any, list[dict], bool]:
     """Sample by NUTS; where a gate fails, once more with longer warm-up and a higher target acceptance.
 
@@ -255,9 +255,9 @@ def sample_until_passed(
     attempt : callable
         Samples with a setting; returns chains.
     setting : Setting
-        Chains, draws, seed and the like of the first attempt.
-    retry : bool
-        Whether to try a second time.
+        Chains, draws, seed and the like.
+    first : Setting or None
+        Of the first attempt; None: `setting`. The second takes `setting.harder()`.
 
     Returns
     -------
@@ -266,8 +266,8 @@ def sample_until_passed(
         first attempt failed.
     """
     for again in (False, True):
-        chains = attempt(setting.harder() if again else setting)
+        chains = attempt(setting.harder() if again else first or setting)
         gates = gates_of(chains, setting)
-        if again or not retry or all(gate["passed"] for gate in gates):
+        if again or all(gate["passed"] for gate in gates):
             return chains, gates, again
     raise AssertionError("unreachable")

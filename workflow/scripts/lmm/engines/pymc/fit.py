@@ -10,11 +10,11 @@ import xarray as xr
 from lmm.core.store import write_whole
 from lmm.core.tidy import Fit, group_of
 from lmm.engines.base import Fitted, Task
+from lmm.engines.pymc.attempts import Setting
 from lmm.engines.pymc.chains import Chains
 from lmm.engines.pymc.gates import ess_bulk
 from lmm.engines.pymc.grouped import Grouped
 from lmm.engines.pymc.groups import group_draws
-from lmm.engines.pymc.model import Sampler, Setting, marginal_model
 from lmm.engines.pymc.priors import Priors, resolve
 from lmm.engines.pymc.sampling import Compiled, sampled
 from lmm.engines.pymc.several_fit import brief_several, fit_several
@@ -80,10 +80,11 @@ class Fitter:
             packed,
             priors,
             moments,
-            compiled.of(lambda: Sampler(priors, marginal_model(priors, packed))),
+            compiled.of(lambda: compile_marginal(priors, packed)),
         )
         setting = Setting.of({**self.settings, "seed": task.seed})
-        found = sampled(posterior, setting, sampler_of(self.settings, self.terms.fixed, brief=True))
+        sampler = sampler_of(self.settings, self.terms.fixed, brief=True)
+        found = sampled(posterior, setting, sampler, first=setting.quick())
         chains = found.chains
         parameters = parameters_table(chains, keys_of(problem, moments), task.truth, level)
         ranef = ranef_table(chains, moments, level, task.truth, None, most=RANEF_DRAWS, mixture=RANEF_MIXTURE)
@@ -91,6 +92,25 @@ class Fitter:
         diagnostics = brief_diagnostics(found, level, clock + compiled.seconds - before, lost)
         explained = explained_one(chains, moments, level)
         return Fitted(Fit(ENGINE, parameters, ranef, diagnostics), explained=explained, chains=chains)
+
+
+def compile_marginal(priors: Priors, packed: np.ndarray) -> Any:
+    """nutpie's sampler of the marginal model; PyMC, whose import takes two seconds, is imported where it is needed.
+
+    Parameters
+    ----------
+    priors : Priors
+        With their numbers.
+    packed : (n,) array
+        From `likelihood.marginal.pack_problem`.
+
+    Returns
+    -------
+    model.Sampler
+    """
+    from lmm.engines.pymc.model import Sampler, marginal_model
+
+    return Sampler(priors, marginal_model(priors, packed))
 
 
 def keys_of(problem: Problem, moments: Moments) -> list[tuple[str, str]]:
@@ -174,7 +194,7 @@ def fit(
     clock = [time.perf_counter()]
     problem, resolved, packed = prepare(moments, fixed, blocks, settings["priors"])
     compiled = Compiled()
-    make = compiled.of(lambda: Sampler(resolved, marginal_model(resolved, packed)))
+    make = compiled.of(lambda: compile_marginal(resolved, packed))
     found = sampled(Grouped(problem, packed, resolved, moments, make), setting, sampler_of(settings, fixed))
     chains = found.chains
     clock.append(time.perf_counter())

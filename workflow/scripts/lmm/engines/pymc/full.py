@@ -18,10 +18,11 @@ from lmm.core.columns import Effects, Factor
 from lmm.core.tidy import RESIDUAL, Diagnostics, Fit, group_of
 from lmm.core.versions import versions_of
 from lmm.data.rows import Rows
+from lmm.engines.pymc.attempts import Setting
 from lmm.engines.pymc.coordinates import transformed
 from lmm.engines.pymc.gates import RHAT, convergence, gate_fit, loose_rule, status_of
 from lmm.engines.pymc.groups import group_draws
-from lmm.engines.pymc.model import Sampler, Setting, covariance_root, positive
+from lmm.engines.pymc.model import Sampler, covariance_root, positive
 from lmm.engines.pymc.priors import CENTRED, Priors, resolve
 from lmm.engines.pymc.tables import ENGINE, labelled, posterior_tree, summarise
 from lmm.inference.unidentified import unidentified_at

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from lmm.engines.pymc import importance
+from lmm.engines.pymc.attempts import Draws, Setting
 from lmm.engines.pymc.chains import MATRICES, Chains, start_estimates
-from lmm.engines.pymc.model import Draws, Sampler, Setting, prior_numbers
 from lmm.engines.pymc.posterior import given_draws
-from lmm.engines.pymc.priors import Priors
+from lmm.engines.pymc.priors import Priors, prior_numbers
 from lmm.engines.pymc.sampling import drawn_at, exact_rng, points_of, proposal_rng
 from lmm.engines.pymc.unconstrained import Factor, Space
 from lmm.likelihood.marginal import log_density
@@ -57,7 +58,7 @@ class Grouped:
     packed: np.ndarray
     priors: Priors
     moments: Moments
-    compiled: Callable[[], Sampler]
+    compiled: Callable[[], Any]
 
     def _chains(self, draws: Draws, setting: Setting) -> Chains:
         return Chains(self.problem, self.packed, draws, self.priors, exact_rng(setting), setting.cores)

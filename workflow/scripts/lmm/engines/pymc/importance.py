@@ -8,13 +8,13 @@ their points (deterministic mixture; Cornuet, Marin, Mira & Robert 2012, Scand. 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from arviz_stats.base import array_stats
 from scipy import optimize
 
 from lmm.engines.pymc.gates import PARETO_K
+from lmm.engines.pymc.pareto import smoothed
 from lmm.engines.pymc.unconstrained import Space
 
 DF = 7.0  # of the t's: their tails are heavier than the exponential ones of a log sd
@@ -24,9 +24,26 @@ STEP = 1e-4  # of differences of the gradient, in coordinates of order 1
 NEAR = 0.1  # Newton decrement up to which one step from the start finds the mode: the density rises by half of it
 FLATTEST = 0.1  # of the curvature of the first proposal: an sd of 3 in the logarithm of an sd
 NEAR_MODE = 1e-2  # gradient at which the search for the mode ends: the proposals need not more
-LEAST = 50  # points that a fit of their tail needs
 FLATTER = 5  # square roots of the weights that are tried
 WIDER = 1.1  # of an adapted proposal's covariance
+
+
+class Slope(Protocol):
+    """A log density and its gradient, of which `laplace` finds the mode."""
+
+    def slope(self, point: np.ndarray) -> tuple[float, np.ndarray]:
+        """At a point.
+
+        Parameters
+        ----------
+        point : (d,) array
+            Coordinates.
+
+        Returns
+        -------
+        float, (d,) array
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -246,12 +263,12 @@ class _Pool:
         self.weights, self.k = smoothed(self.density - mixture(self.proposals, self.points))
 
 
-def laplace(target: Target, start: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+def laplace(target: Slope, start: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
     """The mode and a root of the inverse of minus the Hessian there, not narrower than the density allows.
 
     Parameters
     ----------
-    target : Target
+    target : Slope
         The posterior.
     start : (d,) array
         Where the search starts.
@@ -303,28 +320,6 @@ def mixture(proposals: list[Proposal], points: np.ndarray) -> np.ndarray:
     parts = [np.log(own.size / total) + own.log_density(points) for own in proposals]
     most = np.maximum.reduce(parts)
     return most + np.log(sum(np.exp(part - most) for part in parts))
-
-
-def smoothed(log_ratios: np.ndarray) -> tuple[np.ndarray, float]:
-    """Pareto smoothed weights with sum 1, and the Pareto k of the raw ones.
-
-    Parameters
-    ----------
-    log_ratios : (N,) array
-        Posterior over proposal; NaN where the posterior cannot be evaluated: weight 0. With too few others all
-        weights are equal, and k is infinite.
-
-    Returns
-    -------
-    (N,) array, float
-    """
-    known = np.isfinite(log_ratios)
-    if known.sum() < LEAST:
-        return np.full(len(log_ratios), 1.0 / len(log_ratios)), np.inf
-    log_weights, k = array_stats.psislw(-log_ratios[known])
-    weights = np.zeros(len(log_ratios))
-    weights[known] = np.exp(log_weights)
-    return weights / weights.sum(), float(k)
 
 
 def adapted(points: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

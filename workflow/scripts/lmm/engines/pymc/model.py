@@ -5,9 +5,9 @@ section 2) and follow exactly in `posterior`. One compiled sampler serves every 
 prior families: the moments and the priors' numbers are data of the model.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import nutpie
@@ -21,13 +21,13 @@ from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_defa
 
 from lmm.core.progress import Progress
 from lmm.core.tidy import RESIDUAL
+from lmm.engines.pymc.attempts import STATS, Draws, Setting
 from lmm.engines.pymc.compile import compile_model
-from lmm.engines.pymc.priors import Priors
+from lmm.engines.pymc.priors import Priors, prior_numbers
+from lmm.engines.pymc.whitened import STEPS, whitened
 from lmm.likelihood.marginal import DIGEST, log_density
 from lmm.likelihood.problem import Structure
 from lmm.model.priors import Prior
-
-RETRY_TUNE, RETRY_ACCEPT = 2, 0.95
 
 
 class LogDensity(Op):
@@ -94,7 +94,7 @@ def _numba_log_density(op, node=None, **kwargs):
 
 
 def positive(name: str, prior: Prior, numbers: Any) -> Any:
-    """A standard deviation with its prior, inside a `pm.Model`; `numbers` stand for the prior's arguments.
+    """A standard deviation with its prior, inside a `pm.Model`.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def positive(name: str, prior: Prior, numbers: Any) -> Any:
     prior : Prior
         Its family.
     numbers : array or variable
-        Its arguments.
+        Stand for the prior's arguments.
 
     Returns
     -------
@@ -160,15 +160,6 @@ def covariance_root(structure: Structure, names: list[str], sds: list, eta: Any)
     return root
 
 
-def prior_numbers(priors: Priors) -> np.ndarray:
-    """The priors' arguments in the order that `marginal_model` reads them: two for each sd, sigma, corr."""
-    ordered = [*priors.sd.values(), priors.sigma, priors.corr]
-    out = np.zeros((len(ordered), 2))
-    for row, prior in zip(out, ordered, strict=True):
-        row[: len(prior.args)] = prior.args
-    return out
-
-
 def marginal_model(priors: Priors, packed: np.ndarray) -> pm.Model:
     """The posterior of sd's, correlations and sigma, given the moments, in the priors' coordinates.
 
@@ -194,73 +185,6 @@ def marginal_model(priors: Priors, packed: np.ndarray) -> pm.Model:
         density: Any = LogDensity()(data, root, sigma)
         pm.Potential("log_marginal_likelihood", density[0])
     return model
-
-
-@dataclass(frozen=True)
-class Setting:
-    """How to sample: the configuration's numbers."""
-
-    seed: int
-    chains: int
-    tune: int
-    draws: int
-    target_accept: float
-    cores: int = 1
-
-    @classmethod
-    def of(cls, settings: Mapping[str, Any], cores: int = 1) -> "Setting":
-        """From the engine's configuration."""
-        names = ("seed", "chains", "tune", "draws", "target_accept")
-        return cls(**{name: settings[name] for name in names}, cores=cores)
-
-    def harder(self) -> "Setting":
-        """For a second attempt: longer warm-up, a higher target acceptance, another seed."""
-        accept = max(self.target_accept, RETRY_ACCEPT)
-        return replace(self, seed=self.seed + 1, tune=self.tune * RETRY_TUNE, target_accept=accept)
-
-
-class Importance(NamedTuple):
-    """Where resampled draws come from.
-
-    Attributes
-    ----------
-    at : (S,) int array
-        The weighted point of each draw: a point may be there several times.
-    k : float
-        Pareto k of the weights.
-    points : int
-        Number of weighted points.
-    """
-
-    at: np.ndarray
-    k: float
-    points: int
-
-
-@dataclass(frozen=True)
-class Draws:
-    """Draws of the variance parameters and the sampler's own statistics.
-
-    Attributes
-    ----------
-    values : (k, chains, draws) array
-        In the order of `Structure.terms`, in the priors' coordinates (`Priors.names`).
-    stats : dict of (chains, draws) arrays
-        diverging, maxdepth_reached, energy, n_steps, step_size and logp; of importance sampling logp and weight.
-    given : tuple of arrays of chains x draws, optional
-        What follows from each draw, where it was found with it (`posterior.given_draws`, or of several factors
-        `several_draws.given_at`).
-    importance : Importance, optional
-        Where the draws are resampled from weighted points.
-    """
-
-    values: np.ndarray
-    stats: dict[str, np.ndarray]
-    given: tuple[np.ndarray, ...] | None = None
-    importance: "Importance | None" = None
-
-
-STATS = ("diverging", "maxdepth_reached", "energy", "n_steps", "step_size", "logp")
 
 
 def kept(batches: list, stats: list, name: str) -> np.ndarray:
@@ -340,7 +264,7 @@ class Sampler:
             Its `moments` and `prior_numbers`.
         estimates : (k,) array
             Where to start, order of `Priors.names`; each chain within +-1 of it on the unconstrained scale,
-            wide enough for R-hat to notice chains that do not meet.
+            wide enough for R-hat to notice chains that do not meet (or about the mode: `whitened.SPREAD`).
 
         Returns
         -------
@@ -359,7 +283,11 @@ class Sampler:
 
     def _run(self, setting: Setting, data: dict | None, estimates: np.ndarray | None, **how: Any) -> Any:
         compiled = self.compiled if data is None else self.compiled.with_data(**data)
-        if estimates is not None:
+        alive: Any = ()  # until the draws are there
+        if estimates is not None and setting.white:
+            compiled, alive = whitened(compiled, self.start(estimates))
+            how |= STEPS
+        elif estimates is not None:
             centre = self.start(estimates)
 
             def around(chain_seed):
@@ -367,7 +295,7 @@ class Sampler:
 
             compiled = replace(compiled, initial_point_func=around)
         with Progress("sampling", setting.chains * (setting.tune + setting.draws)) as progress:
-            return nutpie.sample(
+            found = nutpie.sample(
                 compiled,
                 draws=setting.draws,
                 tune=setting.tune,
@@ -381,6 +309,8 @@ class Sampler:
                 save_warmup=False,
                 **how,
             )
+        del alive
+        return found
 
     def draws(self, tree: Any) -> Draws:
         """What `sample` drew of the variance parameters, as arrays."""

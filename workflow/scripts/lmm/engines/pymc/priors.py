@@ -247,3 +247,12 @@ def _depends(names: tuple[str, ...], parts: list[Centred]) -> tuple[str, ...]:
     """Names of the columns whose coefficients depend on the predictors' zero."""
     moved = np.concatenate([part.moved for part in parts])
     return tuple(name for name, one in zip(names, moved, strict=True) if one)
+
+
+def prior_numbers(priors: Priors) -> np.ndarray:
+    """The priors' arguments in the order that `model.marginal_model` reads them: two for each sd, sigma, corr."""
+    ordered = [*priors.sd.values(), priors.sigma, priors.corr]
+    out = np.zeros((len(ordered), 2))
+    for row, prior in zip(out, ordered, strict=True):
+        row[: len(prior.args)] = prior.args
+    return out

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from lmm.core.engines import REPLACED
+from lmm.engines.pymc.attempts import Draws, Importance, Setting
 from lmm.engines.pymc.chains import gates_of, sample_until_passed
 from lmm.engines.pymc.gates import status_of
 from lmm.engines.pymc.importance import Sample
-from lmm.engines.pymc.model import Draws, Importance, Sampler, Setting
 from lmm.engines.pymc.unconstrained import Space
 
 FEWEST = 700  # points, whatever they cost: with three quarters of them effective, the gates of 4 chains pass
@@ -36,14 +36,14 @@ class Compiled:
     """
 
     def __init__(self) -> None:
-        self.sampler: Sampler | None = None
+        self.sampler: Any = None
         self.failure: Exception | None = None
         self.seconds = 0.0
 
-    def of(self, make: Callable[[], Sampler]) -> Callable[[], Sampler]:
+    def of(self, make: Callable[[], Any]) -> Callable[[], Any]:
         """Returns the sampler; `make` compiles it the first time."""
 
-        def get() -> Sampler:
+        def get() -> Any:
             if self.failure is not None:
                 raise self.failure.with_traceback(None)  # else it would keep every data set alive
             if self.sampler is None:
@@ -72,6 +72,8 @@ class Sampled(NamedTuple):
         Whether NUTS needed a second attempt.
     warnings : list of str
         What did not pass at first.
+    replaced : bool
+        Whether NUTS took the place of importance sampling.
     """
 
     chains: Any
@@ -79,17 +81,13 @@ class Sampled(NamedTuple):
     sampler: str
     retried: bool
     warnings: list[str]
-
-    @property
-    def replaced(self) -> bool:
-        """Whether NUTS took the place of importance sampling."""
-        return any(warning.startswith(REPLACED) for warning in self.warnings)
+    replaced: bool
 
     @property
     def about(self) -> dict[str, Any]:
         """What diagnostics say of the sampler."""
         draws = self.chains.draws
-        out: dict[str, Any] = {"sampler": self.sampler, "retried": self.retried}
+        out: dict[str, Any] = {"sampler": self.sampler, "replaced": self.replaced, "retried": self.retried}
         if draws.importance is not None:
             return out | {
                 "points": draws.importance.points,
@@ -99,7 +97,7 @@ class Sampled(NamedTuple):
         return out | {"gradient_evaluations": int(draws.stats["n_steps"].sum())}
 
 
-def sampled(posterior: Posterior, setting: Setting, sampler: str) -> Sampled:
+def sampled(posterior: Posterior, setting: Setting, sampler: str, first: Setting | None = None) -> Sampled:
     """Sample; where importance sampling fails a gate, by NUTS instead.
 
     Parameters
@@ -110,6 +108,8 @@ def sampled(posterior: Posterior, setting: Setting, sampler: str) -> Sampled:
         Chains, draws, seed and the like.
     sampler : str
         importance or nuts.
+    first : Setting or None
+        Of NUTS's first attempt; None: `setting`.
 
     Returns
     -------
@@ -121,13 +121,13 @@ def sampled(posterior: Posterior, setting: Setting, sampler: str) -> Sampled:
         gates = gates_of(chains, setting)
         status, failed = status_of(gates, ())
         if status == "ok":
-            return Sampled(chains, gates, sampler, False, warnings)
+            return Sampled(chains, gates, sampler, False, warnings, replaced=False)
         warnings.append(f"{REPLACED}: {failed}")
         print(f"pymc: {warnings[0]}", file=sys.stderr)
-    chains, gates, retried = sample_until_passed(posterior.by_nuts, setting)
+    chains, gates, retried = sample_until_passed(posterior.by_nuts, setting, first)
     if retried:
         warnings.append("the first attempt failed a gate; refitted with longer warm-up")
-    return Sampled(chains, gates, "nuts", retried, warnings)
+    return Sampled(chains, gates, "nuts", retried, warnings, replaced=sampler == "importance")
 
 
 def points_of(setting: Setting, most: int) -> int:

@@ -12,10 +12,10 @@ import numpy as np
 
 from lmm.core.progress import Progress
 from lmm.engines.pymc import importance
+from lmm.engines.pymc.attempts import STATS, Draws, Setting
 from lmm.engines.pymc.chains import MATRICES
 from lmm.engines.pymc.grouped import factor_of
 from lmm.engines.pymc.importance import Target
-from lmm.engines.pymc.model import STATS, Draws, Setting
 from lmm.engines.pymc.sampling import drawn_at, exact_rng, points_of, proposal_rng
 from lmm.engines.pymc.several_chains import SeveralChains
 from lmm.engines.pymc.several_draws import given_at

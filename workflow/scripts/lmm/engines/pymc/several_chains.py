@@ -6,10 +6,10 @@ import numpy as np
 from scipy.special import ndtri
 
 from lmm.core.progress import Progress
+from lmm.engines.pymc.attempts import Draws
 from lmm.engines.pymc.chains import FEWEST, Ranef, thin
 from lmm.engines.pymc.coordinates import transformed
 from lmm.engines.pymc.gates import convergence, ess_mean
-from lmm.engines.pymc.model import Draws
 from lmm.engines.pymc.posterior import FixedDraws, fixed_draws, mixture_quantile
 from lmm.engines.pymc.several_draws import conditional_at, draw_effects, given_at
 from lmm.engines.pymc.several_priors import SeveralPriors

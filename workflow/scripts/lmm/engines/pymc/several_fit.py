@@ -11,8 +11,8 @@ from lmm.core.columns import Effects
 from lmm.core.tidy import Fit, variable
 from lmm.data.rows import Rows
 from lmm.engines.base import Fitted, Task
+from lmm.engines.pymc.attempts import Setting
 from lmm.engines.pymc.chains import FEWEST, Ranef
-from lmm.engines.pymc.model import Setting
 from lmm.engines.pymc.sampling import sampled
 from lmm.engines.pymc.several import Several
 from lmm.engines.pymc.several_chains import SeveralChains

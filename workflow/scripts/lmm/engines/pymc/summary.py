@@ -9,8 +9,8 @@ import numpy as np
 from lmm.core import engines
 from lmm.core.tidy import Diagnostics, variable
 from lmm.core.versions import versions_of
+from lmm.engines.pymc.attempts import Setting
 from lmm.engines.pymc.gates import loose_rule, status_of
-from lmm.engines.pymc.model import Setting
 from lmm.engines.pymc.sampling import Sampled
 from lmm.engines.pymc.tables import ENGINE
 from lmm.inference.variance_explained import Component, explained

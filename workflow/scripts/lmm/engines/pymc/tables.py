@@ -19,9 +19,7 @@ from lmm.moments.several import SeveralMoments
 ENGINE = "pymc"
 
 
-def summarise(
-    draws: np.ndarray, level: float, q: tuple[float, float] = (0.05, 0.95)
-) -> dict[str, np.ndarray]:
+def summarise(draws: np.ndarray, level: float) -> dict[str, np.ndarray]:
     """mean, median, sd, mad, quantiles and interval of draws (k, chains, draws); one row each.
 
     Parameters
@@ -30,8 +28,6 @@ def summarise(
         Draws of k parameters.
     level : float
         Of the intervals, between 0 and 1.
-    q : (float, float)
-        Probabilities of the columns q5 and q95.
 
     Returns
     -------
@@ -40,7 +36,7 @@ def summarise(
     """
     flat = draws.reshape(len(draws), -1)
     low, high = 0.5 - level / 2, 0.5 + level / 2
-    q5, median, q95, conf_low, conf_high = np.quantile(flat, [q[0], 0.5, q[1], low, high], axis=1)
+    q5, median, q95, conf_low, conf_high = np.quantile(flat, [0.05, 0.5, 0.95, low, high], axis=1)
     sd = flat.std(axis=1, ddof=1)
     return {
         "estimate": flat.mean(axis=1),

@@ -257,7 +257,10 @@ def _coordinate(prior: Prior, scale: float, sd: float) -> float:
     target = np.log1p(max(y / scale, EDGE))
     x = target
     for _ in range(STEPS):  # Newton from above; the function is convex
-        x -= (_soft(x) - target) / ndtr(x / DELTA)
+        step = (_soft(x) - target) / ndtr(x / DELTA)
+        x -= step
+        if abs(step) < 1e-9:  # of a coordinate of order 1; the next step is of the order of the square
+            break
     return float(x)
 
 

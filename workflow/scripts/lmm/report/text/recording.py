@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lmm.core.words import counted, listed
-from lmm.recovery.compact import KEPT
+from lmm.recovery.plan import KEPT
 from lmm.recovery.until import judged
 from lmm.results.replicated import Recovered
 
