@@ -17,7 +17,7 @@ from lmm.report.figures.prior import prior_density
 from lmm.report.figures.rows import chosen
 from lmm.report.figures.style import COLOURS
 from lmm.report.figures.svg import compact
-from lmm.report.panels import panels
+from lmm.report.panels import aligned, panels
 from lmm.report.text import fits
 from lmm.results.study import natural, read
 
@@ -278,3 +278,20 @@ def test_labels_are_placed_where_matplotlib_places_them():
         np.testing.assert_allclose(ours[ax].extents, theirs.extents, atol=0.5)
         assert (theirs.min >= 0).all() and (theirs.max <= (style.TWO, 300)).all()
     assert not axes[0, 0].get_tightbbox(layout.RENDERER).overlaps(axes[1, 0].get_tightbbox(layout.RENDERER))
+
+
+def test_panels_of_a_column_and_of_a_row_begin_and_end_alike():
+    """Their labels differ in length, and each panel is cut out of the figure."""
+    boxes = [
+        (0.0, 5.0, 100.0, 50.0),
+        (110.0, 0.0, 95.0, 55.0),
+        (4.0, 60.0, 96.0, 50.0),
+        (2.0, 120.0, 200.0, 50.0),
+    ]
+    wide = (2.0, 120.0, 200.0, 50.0)  # in no column
+    assert aligned(boxes) == [
+        (0.0, 0.0, 100.0, 55.0),
+        (110.0, 0.0, 95.0, 55.0),
+        (0.0, 60.0, 100.0, 50.0),
+        wide,
+    ]

@@ -54,6 +54,10 @@ def test_own_data_and_replicates_end_in_a_report(project):
     assert {"sd_means|subj", "sd_means|item", "sd_slopes:cond|item"} <= set(checked)
     replicates = pd.read_parquet(results / "recovery/recovery/replicates.parquet")
     assert sorted(replicates["groups__subj"].unique()) == [8, 10]
+    zipped = (results / "recovery/figures/zip.svg").read_text()
+    assert (
+        "sd of Intercept, subj" in zipped and "sd of cond, item" not in zipped
+    )  # the first two sd's, and a slope
     assert {("subj", "sd__cond"), ("item", "sd__cond")} <= set(
         zip(replicates["group"], replicates["term"], strict=True)
     )

@@ -125,7 +125,7 @@ def _(s, m):
 
 
 @figures(
-    rf"Intervals of (.+) with (.+): the lowest coverage among the mixed models is ({N}) % \((.+), ({E})\)\."
+    rf"Intervals of (.+?)(?: with (.+))?: the lowest coverage among the mixed models is ({N}) % \((.+), ({E})\)\."
 )
 def _(s, m):
     term = term_of(m[4], s.terms)

@@ -19,7 +19,7 @@ from lmm.report.figures.style import (
     polylines,
     segments,
 )
-from lmm.results.replicated import Recovered, first_method, quantity_name
+from lmm.results.replicated import Recovered, quantity_name, replicate_rows
 
 MOST_PANELS, COLUMNS = 24, 4
 MOST_INTERVALS = 100  # of a panel of the zip plot
@@ -94,21 +94,20 @@ def zipped(recovered: Recovered, _: str = "") -> Drawing:
     for line, term in zip(axes, terms, strict=True):
         for ax, engine in zip(line, engines, strict=True):
             mine = table[(table["term"] == term) & (table["engine"] == engine)]
-            if len(mine):
-                share = _zip(ax, mine, engine, recovered.conf_level)
-                found.append((share, term, engine))
-            else:
-                ax.text(
-                    0.5, 0.5, "no intervals", transform=ax.transAxes, ha="center", color=MUTED, fontsize=9
-                )
+            if not len(mine):
+                ax.set_visible(False)
+                continue
+            share = _zip(ax, mine, engine, recovered.conf_level)
+            found.append((share, term, engine))
             ax.grid(axis="y", visible=False)
             ax.set_title(f"{titled(term)}, {label(engine)}", fontsize=9)
-        line[0].set_ylabel("centile")
+            if found[-1][1] not in {other for _, other, _ in found[:-1]}:
+                ax.set_ylabel("centile")
     mixed = [item for item in found if not pooled(item[2])] or found
     share, term, engine = min(mixed)
     row = recovered.designs.set_index("design").loc[design]
     alt = (
-        f"Intervals of {listed(list(map(titled, terms)))} with {recovered.describe(row)}: the lowest coverage among "
+        f"Intervals of {listed(list(map(titled, terms)))}{recovered.beside(row)}: the lowest coverage among "
         f"the mixed models is {fixed(100 * share, 1)} % ({titled(term)}, {label(engine)})."
     )
     caption = (
@@ -133,14 +132,8 @@ def worst_design(recovered: Recovered) -> str:
 
 def _intervals(recovered: Recovered, design: str, terms: list[str]) -> pd.DataFrame:
     """Intervals of usable fits of some terms of one design."""
-    table = pd.read_parquet(
-        recovered.replicates,
-        columns=["engine", "term", "effect", "df", "truth", "estimate", "conf_low", "conf_high", "status"],
-        filters=[("design", "==", design), ("term", "in", terms)],
-    )
-    table = table[
-        first_method(table) & table["status"].isin(USABLE) & table["effect"].isin(["fixed", "ran_pars"])
-    ]
+    table = replicate_rows(recovered, [design])
+    table = table[table["term"].isin(terms) & table["status"].isin(USABLE)]
     return table.dropna(subset=["truth", "estimate", "conf_low", "conf_high"])
 
 

@@ -1,5 +1,6 @@
 """Figures of performance: measures against the design's axes, nested loops over a grid, how the fits ended."""
 
+import textwrap
 from collections.abc import Iterable
 
 import numpy as np
@@ -131,7 +132,8 @@ def overview(recovered: Recovered, _: str = "") -> Drawing:
         low, high = limits(pd.concat([shown_measure(recovered, name, t)[0] for t in terms]), ideal)
         ax.set(xlim=(low, high))
         ax.axvline(ideal, color=COLOURS["truth"], lw=1.0)
-        ax.set_title(TITLES[name] + (f" ({listed(sorted(filter(None, units)))})" if any(units) else ""))
+        title = TITLES[name] + (f" ({listed(sorted(filter(None, units)))})" if any(units) else "")
+        ax.set_title(textwrap.fill(title, 22))  # beside the terms, a third of the width leaves no more
         ax.grid(axis="y", visible=False)
     axes[0, 0].set_yticks(places + (len(engines) - 1) / 2, [titled(term) for term in terms], color=INK)
     axes[0, 0].set_ylim(places[-1] + len(engines), -1)
