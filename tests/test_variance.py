@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lmm.core.tidy import PARAMETERS, Diagnostics, Fit
+from lmm.core.tidy import PARAMETERS, Diagnostics, Fit, cor_name, pair_of
 from lmm.inference import variance_explained
 
 VALUES = {"Intercept": 2.0, "x": -0.5, "sd__Intercept": 1.5, "sd__x": 0.7, "cor__Intercept.x": 0.3}
@@ -147,3 +147,12 @@ def test_several_factors_against_every_row_written_out():
     # 1e-12: the same sums of 300 rows in another order
     assert {k: float(v) for k, v in shares.items()} == pytest.approx(expected, rel=1e-12)
     assert set(variance_explained.keys(["s", "i"])) == set(expected)
+
+
+@pytest.mark.parametrize(
+    "pair", [("f[T.a]", "f[T.b]"), ("x", "f[T.a]"), ("f[T.a]", "x"), ("a.b", "x"), ("a`.b", "x")]
+)
+def test_a_correlations_name_tells_its_two_effects(pair):
+    """A dot in a level's brackets does not end the first; odd names are in backticks."""
+    assert pair_of(cor_name(*pair)) == pair
+    assert (cor_name(*pair) == "cor__{}.{}".format(*pair)) == (not pair[0].startswith("a"))

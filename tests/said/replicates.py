@@ -228,23 +228,28 @@ def _(s, m):
 
 
 @checks(
-    rf"({E})'s (\d+) % intervals: coverage too low in (none|\d+) of (\d+) (combinations of design and term|terms)"
+    rf"({E})'s(?:(?:,| and) ({E})'s)? (\d+) % intervals: coverage too low in (none|\d+) of (\d+) "
+    r"(combinations of design and term|terms)"
     rf"(?: \((.+?)\)|; the lowest is (.+?))(?:; below ({P}) within Monte Carlo error in (\d+))?\."
 )
 def _(s, m):
-    rows = of(pd.concat([table(s, "coverage"), table(s, "ranef_coverage")]), engine=ENGINE[m[1]])
-    rows = rows[rows["effect"] != "explained"]
+    for name in filter(None, m.groups()[:2]):
+        rows = of(pd.concat([table(s, "coverage"), table(s, "ranef_coverage")]), engine=ENGINE[name])
+        _judged(s, m, rows[rows["effect"] != "explained"])
+
+
+def _judged(s, m, rows):
     bad = too_low(s, rows)
     below = rows["estimate"] < s.conf_level - POINTS / 100
-    assert int(m[2]) == 100 * s.conf_level
-    assert (0 if m[3] == "none" else int(m[3]), int(m[4])) == (bad.sum(), len(rows))
-    assert (m[5] == "terms") == (len(s.designs) == 1)
-    assert int(m[9] or 0) == (below & ~bad).sum(), "a coverage below the limit is left out"
-    if m[8]:
-        percents(m[8], s.conf_level - POINTS / 100)
-    assert (m[6] is None) == (not bad.any())
-    these = rows[bad] if m[6] else rows.nsmallest(1, "estimate")
-    named = re.findall(rf"{SHARE} for (.+?)(?: with (\d+ groups of \d+))?(?=, | and |$)", m[6] or m[7])
+    assert int(m[3]) == 100 * s.conf_level
+    assert (0 if m[4] == "none" else int(m[4]), int(m[5])) == (bad.sum(), len(rows))
+    assert (m[6] == "terms") == (len(s.designs) == 1)
+    assert int(m[10] or 0) == (below & ~bad).sum(), "a coverage below the limit is left out"
+    if m[9]:
+        percents(m[9], s.conf_level - POINTS / 100)
+    assert (m[7] is None) == (not bad.any())
+    these = rows[bad] if m[7] else rows.nsmallest(1, "estimate")
+    named = re.findall(rf"{SHARE} for (.+?)(?: with (\d+ groups of \d+))?(?=, | and |$)", m[7] or m[8])
     assert named
     for (share, error, words, where), (_, row) in zip(
         named, these.nsmallest(len(named), "estimate").iterrows(), strict=True
@@ -253,7 +258,7 @@ def _(s, m):
         own = f"the group effects of {row['term']}" if row["effect"] == "ranef" else spoken(row["term"])
         assert words == own
         assert not where or where == described(s, row)
-    more = re.search(r"and (\d+) more", m[6] or "")
+    more = re.search(r"and (\d+) more", m[7] or "")
     assert len(named) + int(more[1] if more else 0) == len(these)
 
 

@@ -101,7 +101,10 @@ def sampler(recovered: Recovered, engine: str) -> str:
 def answers(recovered: Recovered) -> list[str]:
     """What a planner wants to know: whether intervals cover, and where not; how biased the sd's are at worst."""
     engines = mixed_engines(recovered)
-    judged = [text for name in engines if (text := judge(recovered, name))]
+    alike: dict[str, list[str]] = {}  # engines at the same optimum have the same coverage
+    for name in engines:
+        alike.setdefault(judge(recovered, name), []).append(f"{label(name)}'s")
+    judged = [f"{listed(names)} {text}" for text, names in alike.items() if text]
     said = [*judged, *_hardest(recovered, engines)]
     for term in recovered.random_terms():
         said += _where_there_is_none(recovered, term, engines)
@@ -199,7 +202,10 @@ def rule(recovered: Recovered) -> str:
 
 
 def judge(recovered: Recovered, engine: str) -> str:
-    """Where one engine's coverage is too low, and where it is low within the allowance; empty without intervals."""
+    """Where one engine's coverage is too low, and where it is low within the allowance; empty without intervals.
+
+    The sentence goes on from `reml's`.
+    """
     rows = pd.concat([recovered.rows(name, engine=engine) for name in ("coverage", "ranef_coverage")])
     rows = rows[rows["effect"].isin(["fixed", "ran_pars", "ranef"])]
     if not len(rows):
@@ -207,10 +213,7 @@ def judge(recovered: Recovered, engine: str) -> str:
     bad = short(recovered, rows)
     within = int(((recovered.conf_level - rows["estimate"] > NEAR) & ~bad).sum())
     of = "combinations of design and term" if len(recovered.designs) > 1 else "terms"
-    said = (
-        f"{label(engine)}'s {recovered.level} intervals: coverage too low in {int(bad.sum()) or 'none'} of "
-    )
-    said += f"{len(rows)} {of}"
+    said = f"{recovered.level} intervals: coverage too low in {int(bad.sum()) or 'none'} of {len(rows)} {of}"
     if bad.any():
         said += f" ({_lowest(recovered, rows[bad])})"
     else:
