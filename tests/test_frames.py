@@ -40,6 +40,17 @@ def test_every_engine_fits_a_frame(sleep):
         assert (found.posterior is not None) == (name == "pymc")
 
 
+@pytest.mark.parametrize("formula", [SLEEP, "Reaction ~ Days + (1 | Subject) + (1 | half)"])
+@pytest.mark.parametrize("name", ["reml", "mixedlm"])
+def test_limits_of_random_effects_are_the_normal_ones(sleep, name, formula):
+    """Estimate and prediction error either way; the upper limit is the higher one."""
+    rows = sleep.assign(half=np.where(np.arange(len(sleep)) % 3, "a", "b"))
+    found = fit(formula, rows, name).ranef
+    for column, sign in (("conf_low", -1.0), ("conf_high", 1.0)):
+        expected = found["estimate"] + sign * 1.959963984540054 * found["std_error"]
+        np.testing.assert_allclose(found[column], expected, rtol=1e-12)
+
+
 def test_simulated_data_bring_their_truth():
     design = {"groups": 8, "rows_per_group": 5, "fixed": {"Intercept": 1, "x": 2}, "sd": {"Intercept": 1}}
     rows, truth = simulate("y ~ x + (1 | g)", 3, **design, sigma=1)
