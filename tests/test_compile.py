@@ -3,7 +3,7 @@
 import inspect
 import sys
 import types
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import nutpie
@@ -106,6 +106,33 @@ def test_another_nutpie_compiles_by_its_own_wrappers(monkeypatch, model, expecte
     monkeypatch.setattr(nutpie, "compile_pymc", module)
     monkeypatch.setattr(nutpie, "compile_pymc_model", module.compile_pymc_model)
     np.testing.assert_array_equal(draws(compile_model(model, ["mean"])), expected)
+
+
+@pytest.mark.parametrize(
+    "error", [AttributeError("address"), np.linalg.LinAlgError("Eigenvalues did not converge")]
+)
+def test_without_coordinates_of_its_own_a_replicate_is_sampled_as_others(monkeypatch, error):
+    """Another nutpie, or a density without curvature where it starts."""
+
+    @dataclass(frozen=True)
+    class Stub:
+        initial_point_func: object = None
+
+        def with_data(self, **_):
+            return self
+
+    def fails(*_):
+        raise error
+
+    asked = []
+    monkeypatch.setattr(bayes_model, "whitened", fails)
+    monkeypatch.setattr(nutpie, "sample", lambda compiled, **how: asked.append((compiled, how)))
+    sampler = types.SimpleNamespace(compiled=Stub(), start=lambda estimates: estimates)
+    setting = Setting(seed=1, chains=2, tune=100, draws=100, target_accept=0.8).quick()
+    bayes_model.Sampler._run(sampler, setting, {}, np.array([1.0, -2.0]))
+    ((compiled, how),) = asked
+    assert np.abs(compiled.initial_point_func(3) - [1.0, -2.0]).max() <= 1.0
+    assert "initial_step" not in how
 
 
 def test_nutpies_functions_are_put_back():

@@ -284,16 +284,18 @@ class Sampler:
     def _run(self, setting: Setting, data: dict | None, estimates: np.ndarray | None, **how: Any) -> Any:
         compiled = self.compiled if data is None else self.compiled.with_data(**data)
         alive: Any = ()  # until the draws are there
-        if estimates is not None and setting.white:
-            compiled, alive = whitened(compiled, self.start(estimates))
-            how |= STEPS
-        elif estimates is not None:
+        if estimates is not None:
             centre = self.start(estimates)
 
             def around(chain_seed):
                 return centre + np.random.default_rng(chain_seed).uniform(-1.0, 1.0, centre.shape)
 
-            compiled = replace(compiled, initial_point_func=around)
+            plain = replace(compiled, initial_point_func=around)
+            try:
+                compiled, alive = whitened(compiled, centre) if setting.white else (plain, ())
+                how |= STEPS if setting.white else {}
+            except (np.linalg.LinAlgError, AttributeError):  # no curvature, or another nutpie than we know
+                compiled = plain
         with Progress("sampling", setting.chains * (setting.tune + setting.draws)) as progress:
             found = nutpie.sample(
                 compiled,
