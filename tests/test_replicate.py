@@ -12,7 +12,7 @@ from lmm.core.store import read_table
 from lmm.core.streams import seed_sequence
 from lmm.data.levels import encode
 from lmm.engines import ols, reml
-from lmm.engines.pymc import fit as bayes
+from lmm.engines.pymc import model as bayes
 from lmm.likelihood.problem import layout
 from lmm.model.design import build, numeric_design
 from lmm.model.formula import parse

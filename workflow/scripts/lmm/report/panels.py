@@ -55,7 +55,9 @@ def aligned(boxes: list[Box]) -> list[Box]:
     boxes : list of (x, y, width, height)
         In points.
     """
-    found = np.array(boxes, dtype=float).reshape(-1, 4)
+    if not boxes:
+        return []
+    found = np.array(boxes, dtype=float)
     for side in (0, 1):
         start, size = found[:, side], found[:, side + 2]
         end, centre = start + size, start + size / 2
