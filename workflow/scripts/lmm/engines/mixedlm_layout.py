@@ -340,9 +340,8 @@ class Layout:
             roots.append(vectors * np.sqrt(np.maximum(values, 0.0)))
         for block in blocks:
             A, X = block.joined(), self.X[block.rows]
-            L = block_diag(
-                *(np.kron(root, np.eye(len(here))) for root, here in zip(roots, block.levels, strict=True))
-            )
+            own = [np.kron(root, np.eye(len(here))) for root, here in zip(roots, block.levels, strict=True)]
+            L = own[0] if len(own) == 1 else block_diag(*own)
             S = A @ L
             V = L @ np.linalg.solve(np.eye(len(L)) + S.T @ S / s2, L.T)
             B = A.T @ X
@@ -354,7 +353,7 @@ class Layout:
         shapes = [(len(factor.levels), len(factor.random)) for factor in self.factors]
         out = [[np.zeros(shape) for shape in shapes] for _ in range(3)]
         for block, (mean, given, K) in zip(blocks, parts, strict=True):
-            whole = given + np.einsum("ab,bc,ac->a", K, cov_beta, K, optimize=True)
+            whole = given + np.sum((K @ cov_beta) * K, axis=1)
             ends = np.cumsum([own.shape[0] * own.shape[2] for own in block.matrices])[:-1]
             for values, found in zip((mean, given, whole), out, strict=True):
                 for k, own in enumerate(np.split(values, ends)):
