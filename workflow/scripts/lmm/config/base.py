@@ -8,10 +8,12 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
 # Patterns of texts, and the words for what they match.
+STUDY = r"^[a-z0-9_-]+$"
 NAME = r"^[A-Za-z0-9_.-]+$"
 SIGN = r"^([^\w\s\"\\]|\t)$"
 DESIGN_KEY = r"^[0-9a-f]{12}$"
 PATTERNS = {
+    STUDY: "lower-case letters, digits, _ and -",
     NAME: "a name of letters, digits, _, . and -",
     SIGN: 'one sign such as "," ";" "|" or a tab',
     DESIGN_KEY: "a design's key: 12 of the digits 0-9 and a-f",

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lmm.config.base import nearest
+from lmm.config.base import PATTERNS, STUDY, nearest
 from lmm.config.checks import (
     check_beside,
     check_effects,
@@ -36,8 +36,6 @@ from lmm.core.errors import StudyError
 from lmm.core.streams import design_key
 from lmm.model.formula import parse, regrouped, unweighted
 from lmm.model.parts import Formula
-
-NAME = re.compile(r"[a-z0-9_-]+")
 
 
 @dataclass(frozen=True)
@@ -187,10 +185,8 @@ def check_name(name: Any) -> None:
     ------
     StudyError
     """
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise StudyError(
-            "studies", f"study name {name!r}: expected lower-case letters, digits, _ and - ([a-z0-9_-]+)"
-        )
+    if not isinstance(name, str) or not re.fullmatch(STUDY, name):
+        raise StudyError("studies", f"study name {name!r}: expected {PATTERNS[STUDY]} ([a-z0-9_-]+)")
 
 
 def _study(name: str, raw: Any, root: Path) -> Study:

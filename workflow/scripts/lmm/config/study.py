@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from lmm.config.base import NAME, SIGN, Settings
+from lmm.config.base import NAME, SIGN, STUDY, Settings
 from lmm.config.engines import Engines
 from lmm.config.search import Search
 from lmm.config.simulation import Simulation
@@ -222,7 +222,7 @@ class Report(Settings):
 class Configuration(Settings):
     """A configuration file."""
 
-    studies: dict[Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")], StudySettings] = Field(min_length=1)
+    studies: dict[Annotated[str, Field(pattern=STUDY)], StudySettings] = Field(min_length=1)
     """Studies by name; the name, of a-z, 0-9, _ and -, is that of its directory under results/."""
     report: Report = Report()
     """The report."""

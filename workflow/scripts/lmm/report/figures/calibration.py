@@ -101,8 +101,8 @@ def zipped(recovered: Recovered, _: str = "") -> Drawing:
             found.append((share, term, engine))
             ax.grid(axis="y", visible=False)
             ax.set_title(f"{titled(term)}, {label(engine)}", fontsize=9)
-            if found[-1][1] not in {other for _, other, _ in found[:-1]}:
-                ax.set_ylabel("centile")
+        for ax in [ax for ax in line if ax.get_visible()][:1]:
+            ax.set_ylabel("centile")
     mixed = [item for item in found if not pooled(item[2])] or found
     share, term, engine = min(mixed)
     row = recovered.designs.set_index("design").loc[design]

@@ -43,19 +43,16 @@ class _Spread(NamedTuple):
 
 
 def _spreads(results: Results) -> list[_Spread]:
-    """sd's of all factors, the residual sd, correlations."""
+    """sd's of all factors, the residual sd, which belongs to none of them and stands once, correlations."""
     several = len(results.by_factor) > 1
     found = [
         _Spread(own, term, titled(term) + (f", {own.group}" if several and term != RESIDUAL else ""))
-        for own in results.by_factor
+        for k, own in enumerate(results.by_factor)
         for term in own.spread_terms()
+        if k == 0 or term != RESIDUAL
     ]
-    if several:  # the residual's belongs to no factor, and stands once
-        rest = next((one for one in found if one.term == RESIDUAL), None)
-        found = [one for one in found if one.term != RESIDUAL]
-        sds = [one for one in found if one.term.startswith("sd__")]
-        found = [*sds, *([rest] if rest else []), *(one for one in found if one not in sds)]
-    return [one for one in found if one.engines]
+    known = [one for one in found if one.engines]
+    return sorted(known, key=lambda one: (not one.term.startswith("sd__"), one.term == RESIDUAL))
 
 
 def variances(results: Results, _: Fitted) -> Drawing:
