@@ -387,5 +387,5 @@ def test_reading_leaves_out_what_is_not_there(results):
         {k: v for k, v in paths.items() if not k.startswith("pymc") and k != "posterior"},
     )
     assert list(found.fits) == ["ols", "mixedlm", "reml"]
-    assert found.posterior is None
+    assert found.draws == {}
     assert found.pair == ("mixedlm", "reml")

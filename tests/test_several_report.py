@@ -69,7 +69,7 @@ def test_the_residual_sd_is_said_once(words):
 def test_every_factor_has_its_figures_and_its_section(words):
     settings, paths, results = words
     drawn = figures.draw("words", settings, paths).figures
-    assert list(drawn) == figures.names(settings)
+    assert list(drawn) == figures.names(settings, factors=2)
     for name in figures.BY_FACTOR:
         if name != "differences":  # one engine alone
             assert {f"{name}-1", f"{name}-2"} <= set(drawn)

@@ -316,8 +316,7 @@ def _(f, m):
     assert int(m[1]) == min(8, len(f.r.fits["pymc"].parameters))
     agree(m[4], column(f.r, "pymc", "rhat").max())
     agree(m[5], column(f.r, "pymc", "ess_bulk").min())
-    sizes = f.r.posterior["posterior"].sizes
-    assert (int(m[2]), int(m[3].replace(",", ""))) == (sizes["chain"], sizes["draw"])
+    assert (int(m[2]), int(m[3].replace(",", ""))) == f.r.draws["sd__Observation"].shape
 
 
 @checks(rf"Posterior densities against their priors(?:: at its peak the posterior of (.+), the least informed, "
@@ -325,7 +324,7 @@ def _(f, m):
 def _(f, m):
     if m[1]:
         term = term_of(m[1], column(f.r, "pymc").index)
-        draws = f.r.posterior["posterior"][term].to_numpy().ravel()
+        draws = f.r.draws[term].ravel()
         peak = stats.gaussian_kde(draws)(np.linspace(draws.min(), draws.max(), 200)).max()
         prior = next(
             row["prior"] for row in f.r.fits["pymc"].diagnostics.summary["priors"] if row["parameter"] == term

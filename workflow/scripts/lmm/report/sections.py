@@ -203,6 +203,5 @@ def _bayes(results: Results) -> dict:
         return {}
     blocks = [bayes.posterior(results), bayes.priors(results), bayes.gates(results)]
     title = f"{label(engine)}: posterior, priors and chains"
-    one = results.posterior is not None and results.posterior["posterior"].sizes["chain"] == 1
-    shown = ("priors", "traces") if one else ("priors", "ranks", "traces")  # one chain agrees with no other
+    shown = ("priors", "traces") if results.one_chain else ("priors", "ranks", "traces")
     return section(engine, title, text.skewed(results), blocks, shown, folded=True)

@@ -16,7 +16,16 @@ import pandas as pd
 from lmm.comparison.engines import lead, pair
 from lmm.core import engines
 from lmm.core.store import existing, read_json, read_table
-from lmm.core.tidy import CORRELATIONS, RESIDUAL, Diagnostics, Fit, grid_name, realised_of, variable
+from lmm.core.tidy import (
+    CORRELATIONS,
+    RESIDUAL,
+    Diagnostics,
+    Fit,
+    grid_name,
+    read_draws,
+    realised_of,
+    variable,
+)
 from lmm.data.levels import level_names
 from lmm.results.base import Reported
 from lmm.results.labels import Labels
@@ -73,13 +82,19 @@ class Results(Reported):
     notes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @cached_property
-    def posterior(self) -> Any:
-        """The Bayesian fit's draws, a DataTree; None without. Opened when asked for: most pages need no draws."""
-        if self.posterior_file is None:
-            return None
-        import xarray  # a third of a second
+    def draws(self) -> dict[str, np.ndarray]:
+        """The posterior's draws (chains, draws) by tidy term; empty without a posterior."""
+        return read_draws(self.posterior_file) if self.posterior_file else {}
 
-        return xarray.open_datatree(self.posterior_file)
+    @cached_property
+    def draws_at_means(self) -> dict[str, np.ndarray]:
+        """As `draws`, of parameters that have their prior at the predictors' means; there."""
+        return read_draws(self.posterior_file, "posterior_centred") if self.posterior_file else {}
+
+    @property
+    def one_chain(self) -> bool:
+        """Whether the posterior was sampled by a single chain, which agrees with no other."""
+        return any(len(values) == 1 for values in self.draws.values())
 
     @property
     def group(self) -> str:
@@ -222,17 +237,21 @@ class Results(Reported):
 
     def estimate(self, engine: str, term: str, column: str = "estimate") -> float:
         """One number of an engine's parameters, by tidy term or `name_of`; NaN where it is not there."""
-        if engine not in self.fits:
+        row = self._rows_of_parameters.get((engine, term))
+        if row is None or column not in (table := self.fits[engine].parameters):
             return np.nan
-        table = self.fits[engine].parameters
-        if column not in table:
-            return np.nan
-        mine = table["term"] == term
-        if len(self.groups) > 1:
-            keys = zip(table["group"], table["term"], strict=True)
-            mine |= np.array([self.name_of(*key) == term for key in keys], dtype=bool)
-        found = table.loc[mine, column]
-        return float(found.iloc[0]) if len(found) else np.nan
+        return float(table[column].to_numpy()[row])
+
+    @cached_property
+    def _rows_of_parameters(self) -> dict[tuple[str, str], int]:
+        """Where a parameter's first row is, by engine and tidy term or `name_of`: figures ask for a hundred numbers."""
+        found: dict[tuple[str, str], int] = {}
+        for engine, fit in self.fits.items():
+            keys = zip(fit.parameters["group"], fit.parameters["term"], strict=True)
+            for row, (group, term) in enumerate(keys):
+                found.setdefault((engine, term), row)
+                found.setdefault((engine, self.name_of(group, term)), row)
+        return found
 
     def typical_error(self, term: str) -> float:
         """Median standard error of a term's random effects, the larger of two engines': a singular fit's is 0."""

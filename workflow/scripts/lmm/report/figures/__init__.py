@@ -15,14 +15,22 @@ from typing import Any
 
 from lmm.core import engines as catalogue
 from lmm.core.store import write_json, write_text
-from lmm.model.formula import parse
-from lmm.report.figures import comparison, criticism, diagnostics, multiples, predictors, prior, ranef, rows
+from lmm.report.figures import comparison, criticism, diagnostics, multiples, prior, ranef, rows
 from lmm.report.figures.detail import detail
 from lmm.report.figures.fits import Fitted
 from lmm.report.figures.style import Drawing, note
 from lmm.report.figures.svg import to_svg
 from lmm.report.text.criticism import left_out
+from lmm.results.labels import INTERCEPT
 from lmm.results.study import Results, read
+
+
+def effects(results: Results, fitted: Fitted) -> Drawing:
+    """`predictors.effects`, imported when it is drawn: its reference grid needs formulaic."""
+    from lmm.report.figures import predictors
+
+    return predictors.effects(results, fitted)
+
 
 FIGURES = {
     "groups": multiples.groups,
@@ -36,13 +44,15 @@ FIGURES = {
     "prior_predictive": criticism.prior_predictive,
     "loo": criticism.loo,
     "variances": comparison.variances,
-    "effects": predictors.effects,
+    "effects": effects,
     "caterpillar": ranef.caterpillar,
     "differences": ranef.differences,
     "shrinkage": ranef.shrinkage,
 }
 
 
+# Of the rows: they need the model matrix, and with it formulaic, which takes a third of a second to import.
+BY_ROWS = ("groups", "pooled", "residuals", "effects")
 # Of one grouping factor: where there are several, there is one of each, `caterpillar-1` and so on.
 BY_FACTOR = ("groups", "influence", "caterpillar", "differences", "shrinkage")
 
@@ -67,13 +77,15 @@ class Figure:
         return cls(name, drawing.title, drawing.caption, drawing.alt, width, svg, drawing.first)
 
 
-def names(settings: Mapping[str, Any]) -> list[str]:
-    """The figures that a study has, known from its settings alone.
+def names(settings: Mapping[str, Any], factors: int = 1) -> list[str]:
+    """The figures that a study has, known before its results.
 
     Parameters
     ----------
     settings : mapping
-        `engines`: the names of the study's engines (a mapping or a list); `formula`.
+        `engines`: the names of the study's engines (a mapping or a list).
+    factors : int
+        Number of grouping factors.
 
     Returns
     -------
@@ -92,13 +104,12 @@ def names(settings: Mapping[str, Any]) -> list[str]:
     wanted += ["caterpillar", "shrinkage"] if mixed else []
     wanted += ["differences"] if len(mixed) > 1 else []
     found = [name for name in FIGURES if name in wanted]
-    count = len(parse(settings["formula"]).factors) if "formula" in settings else 1
-    if count == 1:
+    if factors == 1:
         return found
     return [
         own
         for name in found
-        for own in ([f"{name}-{k + 1}" for k in range(count)] if name in BY_FACTOR else [name])
+        for own in ([f"{name}-{k + 1}" for k in range(factors)] if name in BY_FACTOR else [name])
     ]
 
 
@@ -119,41 +130,52 @@ def draw(study: str, settings: Mapping[str, Any], paths: Mapping[str, Any], proc
     settings, paths : mapping
         As `results.read` takes them.
     processes : int
-        More than one: two figures are drawn at a time, where the system can copy a process.
+        More than one: the figures of rows by this process, the others by a copy of it, where the system can copy one.
 
     Returns
     -------
     Drawn
-        Exactly the figures of `names(settings)`; one that the results do not allow says so in its place.
+        Exactly the figures of `names`; one that the results do not allow says so in its place.
     """
     results = read(study, settings, paths)
     fitted = Fitted(results)
-    wanted = names(settings)
+    wanted = names(settings, len(results.groups))
     finish = partial(_finish, results=results, fitted=fitted)
-    drawn = _by_two(finish, wanted) if processes > 1 and hasattr(os, "fork") else list(map(finish, wanted))
+    rows = [name for name in wanted if name.partition("-")[0] in BY_ROWS]
+    others = partial(_drawn, finish, [name for name in wanted if name not in rows])
+    collect = _aside(others) if processes > 1 and hasattr(os, "fork") else others
+    drawn = _drawn(finish, rows)
     details = detail(results, fitted) if len(results.groups) == 1 else None
-    return Drawn(dict(zip(wanted, drawn, strict=True)), details)
+    drawn |= collect()
+    return Drawn({name: drawn[name] for name in wanted}, details)
 
 
-def _by_two(finish: Callable[[str], Figure], wanted: list[str]) -> list[Figure]:
-    """Every second figure drawn by a copy of this process, which ends with its pipe whatever becomes of us."""
+def _drawn(finish: Callable[[str], Figure], wanted: list[str]) -> dict[str, Figure]:
+    return {name: finish(name) for name in wanted}
+
+
+def _aside(work: Callable[[], dict[str, Figure]]) -> Callable[[], dict[str, Figure]]:
+    """Begin in a copy of this process, which ends with its pipe whatever becomes of us; returns what collects."""
     read_end, write_end = os.pipe()
     if os.fork() == 0:
         try:
             os.close(read_end)
             with os.fdopen(write_end, "wb") as pipe:
-                pickle.dump([finish(name) for name in wanted[1::2]], pipe)
+                pickle.dump(work(), pipe)
         finally:  # never the parent's way out
             os._exit(0)
     os.close(write_end)
-    mine = [finish(name) for name in wanted[::2]]
-    with os.fdopen(read_end, "rb") as pipe:
-        try:
-            others = pickle.load(pipe)
-        except EOFError:  # it failed: the same error here, where it is seen
-            others = [finish(name) for name in wanted[1::2]]
-    os.wait()
-    return [(mine, others)[k % 2][k // 2] for k in range(len(wanted))]
+
+    def collect() -> dict[str, Figure]:
+        with os.fdopen(read_end, "rb") as pipe:
+            try:
+                found = pickle.load(pipe)
+            except EOFError:  # it failed: the same error here, where it is seen
+                found = work()
+        os.wait()
+        return found
+
+    return collect
 
 
 def _finish(name: str, results: Results, fitted: Fitted) -> Figure:
@@ -174,9 +196,9 @@ def _missing(name: str, results: Results, fitted: Fitted) -> str:
         return "No engine estimated random effects."
     if name == "differences" and (results.pair is None or "ranef_differences" not in results.tables):
         return "There are no two engines with random effects to compare."
-    if name in ("traces", "ranks", "priors") and results.posterior is None:
+    if name in ("traces", "ranks", "priors") and not results.draws:
         return "There is no posterior: the fit did not end."
-    if name == "ranks" and results.posterior["posterior"].sizes["chain"] == 1:
+    if name == "ranks" and results.one_chain:
         return "There is one chain, and no other to compare it with."
     if name == "influence" and not len(results.tables.get("influence", ())):
         why = (results.notes.get("influence_about") or {}).get("left_out")
@@ -187,7 +209,11 @@ def _missing(name: str, results: Results, fitted: Fitted) -> str:
         if why or not len(table):
             return f"This check of the Bayesian fit is left out: {why or 'there is no table of it'}."
     if name == "effects":
-        return predictors.missing(results, fitted)
+        if results.leading is None:
+            return "No engine has estimates."
+        if set(results.fixed(results.leading)) <= {INTERCEPT}:
+            return "The fixed part has no predictors."
+        return "" if results.rows is not None else "The rows were too many to copy."
     if name == "groups" and results.rows is None and not results.mixed:
         return "The rows were too many to copy, and no engine estimated random effects."
     return ""

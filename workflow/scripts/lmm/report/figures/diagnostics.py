@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lmm.core.tidy import RESIDUAL, by_term
+from lmm.core.tidy import RESIDUAL
 from lmm.core.words import counted, label, listed, number, percent, spoken, titled
 from lmm.report.figures.fits import Fitted
 from lmm.report.figures.style import (
@@ -99,14 +99,14 @@ def residuals(results: Results, fitted: Fitted) -> Drawing:
 
 def sampled(results: Results) -> dict[str, np.ndarray]:
     """Draws (chains, draws) of the parameters that the gates watch, variances first."""
-    draws = by_term(results.posterior["posterior"])
+    draws = results.draws
     names = sorted(draws, key=lambda name: (not name.startswith("sd__"), not name.startswith("cor__")))
-    return {name: draws[name].transpose("chain", "draw").to_numpy() for name in names[:QUANTITIES]}
+    return {name: draws[name] for name in names[:QUANTITIES]}
 
 
 def others(results: Results) -> str:
     """Which parameters are not drawn, where there are too many; for a caption."""
-    total = len(by_term(results.posterior["posterior"]))
+    total = len(results.draws)
     if total <= QUANTITIES:
         return ""
     return f" Drawn: {QUANTITIES} of {total} parameters, standard deviations and correlations first."

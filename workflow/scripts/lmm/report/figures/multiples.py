@@ -74,10 +74,12 @@ def groups(results: Results, fitted: Fitted) -> Drawing:
     tall = [-(-len(block) // columns) * (high + HEAD + GAP) + FOOT for block in blocks]
     lines = [max(tall[k : k + 2]) for k in range(0, len(tall), 2)]
     size = (wide if len(blocks) == 1 else float(TWO), sum(lines))
-    figure, axes = canvas(*size, 1, len(blocks))
+    figure, axes = canvas(*size, len(lines), min(2, len(blocks)))
     figure.set_layout_engine("none")
+    for ax in axes.flat[len(blocks) :]:
+        ax.set_visible(False)
     place, hits = np.full(len(results.levels), -1), []
-    for k, (block, ax) in enumerate(zip(blocks, axes.flat, strict=True)):
+    for k, (block, ax) in enumerate(zip(blocks, axes.flat, strict=False)):
         left, top = (k % 2) * (wide + 14.0), sum(lines[: k // 2])
         ax.set_position([left / size[0], 1 - (top + tall[k]) / size[1], wide / size[0], tall[k] / size[1]])
         ax.axis("off")

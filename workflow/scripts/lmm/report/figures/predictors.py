@@ -8,7 +8,6 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from lmm.core.errors import StudyError
-from lmm.core.tidy import by_term
 from lmm.core.words import estimated, label, listed, places, scaled, short_levels
 from lmm.inference.fixed_effects import FixedEffects
 from lmm.inference.functions import functions
@@ -35,15 +34,6 @@ class Panel:
     values: list
     other: str = ""
     others: tuple = ()
-
-
-def missing(results: Results, fitted: Fitted) -> str:
-    """Why there is no effect plot; empty where there is one."""
-    if results.leading is None:
-        return "No engine has estimates."
-    if set(results.fixed(results.leading)) <= {INTERCEPT}:
-        return "The fixed part has no predictors."
-    return "" if results.rows is not None else "The rows were too many to copy."
 
 
 def effects(results: Results, fitted: Fitted) -> Drawing:
@@ -93,7 +83,7 @@ def effects(results: Results, fitted: Fitted) -> Drawing:
 def _by_engine(results: Results, fitted: Fitted) -> dict[str, tuple[list[int], Bands]]:
     """Engines that estimate the leading one's fixed effects: where those stand in the design, and their bands."""
     columns = list(fitted.design.terms.fixed)
-    wanted, sampled = set(results.fixed(results.leading)), results.posterior is not None
+    wanted, sampled = set(results.fixed(results.leading)), bool(results.draws)
     some = [
         name
         for name, fit in results.fits.items()
@@ -185,18 +175,16 @@ def _bands(results: Results, fitted: Fitted, engine: str) -> Bands:
     """Mean, interval and standard error of combinations of an engine's fixed effects."""
     fit, level = results.fits[engine], results.conf_level
     beta = np.array(list(results.fixed(engine).values()))
-    if engine == results.bayes and results.posterior is not None:
-        draws = by_term(results.posterior["posterior"])
-        if set(results.fixed(engine)) <= set(draws):
-            sample = np.column_stack([draws[term].to_numpy().ravel() for term in results.fixed(engine)])
-            tail = (1.0 - level) / 2.0
+    if engine == results.bayes and set(results.fixed(engine)) <= set(results.draws):
+        sample = np.column_stack([results.draws[term].ravel() for term in results.fixed(engine)])
+        tail = (1.0 - level) / 2.0
 
-            def of_draws(rows: np.ndarray) -> tuple:
-                values = sample @ rows.T
-                low, high = np.quantile(values, [tail, 1.0 - tail], axis=0)
-                return rows @ beta, low, high, values.std(axis=0, ddof=1)
+        def of_draws(rows: np.ndarray) -> tuple:
+            values = sample @ rows.T
+            low, high = np.quantile(values, [tail, 1.0 - tail], axis=0)
+            return rows @ beta, low, high, values.std(axis=0, ddof=1)
 
-            return of_draws
+        return of_draws
     if engine == results.exact and "fixed_effects" in results.notes:
         fixed = FixedEffects.from_plain(results.notes["fixed_effects"])
     else:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from lmm.core.errors import StudyError
-from lmm.core.tidy import CORRELATIONS, RESIDUAL, by_term
+from lmm.core.tidy import CORRELATIONS, RESIDUAL
 from lmm.core.words import listed, number, shortened, spoken, titled
 from lmm.model.priors import parse_prior
 from lmm.report.figures.diagnostics import density, few_ticks, grid, others, sampled
@@ -42,17 +42,9 @@ def priors_of(results: Results) -> dict[str, str]:
     return table
 
 
-def at_means(results: Results) -> dict[str, np.ndarray]:
-    """Draws (chains, draws) at the predictors' means of the parameters whose prior is there."""
-    if "posterior_centred" not in results.posterior:
-        return {}
-    group = results.posterior["posterior_centred"]
-    return {name: draws.transpose("chain", "draw").to_numpy() for name, draws in by_term(group).items()}
-
-
 def priors(results: Results, _: Fitted) -> Drawing:
     """Marginal posterior densities with the prior's density in the same units."""
-    draws, given, centred = sampled(results), priors_of(results), at_means(results)
+    draws, given, centred = sampled(results), priors_of(results), results.draws_at_means
     figure, axes = grid(len(draws), 125)
     flat, elsewhere, narrow = [], [], []
     for ax, (name, reported) in zip(axes.flat, draws.items(), strict=False):

@@ -11,12 +11,12 @@ from textwrap import wrap
 
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
 from lmm.core.engines import ENGINES
+from lmm.report.figures.axes import Axes
 from lmm.report.figures.layout import Margins
 
 COLOURS = {name: engine.colour for name, engine in ENGINES.items()} | {
@@ -47,8 +47,6 @@ matplotlib.rcParams.update(
         "axes.labelcolor": MUTED,
         "axes.titlecolor": INK,
         "axes.linewidth": 0.8,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
         "axes.grid": True,
         "axes.axisbelow": True,
         "grid.color": GRID,
@@ -107,7 +105,7 @@ def canvas(
     # a pixel is a point, as in the SVG
     figure = Canvas(figsize=(width / 72, height / 72), dpi=72, layout=Margins())
     figure.patch.set_visible(False)
-    axes = figure.subplots(rows, columns, squeeze=False, **options)
+    axes = figure.subplots(rows, columns, squeeze=False, subplot_kw={"axes_class": Axes}, **options)
     for ax in axes.flat:
         ax.patch.set_visible(False)
         for spine in ax.spines.values():  # measured as a line, without the ticks, which are measured anyway
