@@ -20,9 +20,9 @@ from lmm.report.figures import layout, style, svg
 from lmm.report.figures.axes import Axes
 from lmm.report.figures.diagnostics import density, normal_quantiles
 from lmm.report.figures.prior import prior_density
+from lmm.report.figures.renderer import Renderer, compact
 from lmm.report.figures.rows import chosen
 from lmm.report.figures.style import COLOURS
-from lmm.report.figures.renderer import Renderer, compact
 from lmm.report.figures.svg import aligned
 from lmm.report.panels import panels
 from lmm.report.text import fits
@@ -350,7 +350,7 @@ def test_elements_are_where_matplotlib_has_them():
     """Its own SVG of the same figure, which no code of ours writes."""
     figure = figure_module.Figure(figsize=(4, 3), dpi=72)
     ax = figure.subplots()
-    (line,) = ax.plot([0, 5, 10], [1, 3, 2], marker="s", ls="--", lw=2)
+    ax.plot([0, 5, 10], [1, 3, 2], marker="s", ls="--", lw=2)
     ax.text(5, 2, "turned & <anchored>", rotation=30, rotation_mode="anchor", ha="center", color="red")
     buffer = io.StringIO()
     backend_svg.FigureCanvasSVG(figure).print_svg(buffer)

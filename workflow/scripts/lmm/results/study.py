@@ -244,7 +244,7 @@ class Results(Reported):
 
     @cached_property
     def _rows_of_parameters(self) -> dict[tuple[str, str], int]:
-        """Where a parameter's first row is, by engine and tidy term or `name_of`: figures ask for a hundred numbers."""
+        """Where a parameter's first row is, by engine and tidy term or `name_of`: figures ask for many."""
         found: dict[tuple[str, str], int] = {}
         for engine, fit in self.fits.items():
             keys = zip(fit.parameters["group"], fit.parameters["term"], strict=True)

@@ -16,7 +16,7 @@ from lmm.report.figures.fits import Fitted
 from lmm.report.figures.rows import chosen
 from lmm.report.figures.style import CHAINS, FAINT, MUTED, Drawing, abreast, colour, dots, key, polylines
 from lmm.results import order
-from lmm.results.labels import INTERCEPT, factors
+from lmm.results.labels import factors
 from lmm.results.study import Results
 
 POINTS, ROWS, LINES, LEVELS, PANELS = 25, 2000, 40, 6, 8

@@ -78,10 +78,12 @@ def aligned[Part](boxes: dict[Part, Box], place: Callable[[Part], Place]) -> dic
 def _hits(drawing: Drawing, box: Box) -> str:
     """The areas in a panel that stand for a group."""
     x, y, width, height = box
-    found = "".join(
-        f'<rect data-level="{escape(legal(str(level)))}" x="{rounded(left)}" y="{rounded(top)}" '
-        f'width="{rounded(wide)}" height="{rounded(high)}"><title>{escape(legal(str(level)), quote=False)}</title></rect>'
-        for level, left, top, wide, high in drawing.hits
-        if x <= left + wide / 2 <= x + width and y <= top + high / 2 <= y + height
-    )
+    found = ""
+    for level, left, top, wide, high in drawing.hits:
+        if x <= left + wide / 2 <= x + width and y <= top + high / 2 <= y + height:
+            name = legal(str(level))
+            places = {"x": left, "y": top, "width": wide, "height": high}
+            text = "".join(f' {key}="{rounded(value)}"' for key, value in places.items())
+            title = escape(name, quote=False)
+            found += f'<rect data-level="{escape(name)}"{text}><title>{title}</title></rect>'
     return f'<g class="hits" fill="none" pointer-events="all">{found}</g>' if found else ""
