@@ -246,8 +246,8 @@ def test_sentences_say_what_the_tables_have(found, tmp_path):
     )
     total = sum(int(searched.tables[name]["replicates"].sum()) for name in ("search", "null"))
     singular = sum(int(searched.tables[name]["singular"].sum()) for name in ("search", "null"))
-    counted = f"{singular:,} singular ones were used" if singular else "none was singular"
-    assert said[4] == f"Of {total:,} fits, none could not be used; {counted}."
+    counted = f"{singular:,} of those used were singular" if singular else "none was singular"
+    assert said[4] == f"All {total:,} fits could be used; {counted}."
     shown = page.study(searched, {}, {"run_times": []})
     assert shown["answer"]["cards"][0].value == f"{own['groups']} groups of 5 rows"
     assert [part["key"] for part in shown["sections"]] == ["search", "null"]

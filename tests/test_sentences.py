@@ -16,6 +16,7 @@ from lmm.recovery.performance import failures, performance
 from lmm.report import answer, figures, methods, recovery, sections
 from lmm.report.figures import svg
 from lmm.report.figures.replicated import draw
+from lmm.report.text import calibration as calibration_text
 from lmm.report.text import quote
 from lmm.report.text import recovery as report_recovery_text
 from lmm.report.verdicts import cards
@@ -405,7 +406,7 @@ def said_of_replicates(settings, paths):
     check = partial(replicates.checks.check, study)
     parts = [report_recovery_text.ademp, report_recovery_text.answers, report_recovery_text.effects]
     parts += [report_recovery_text.failures]
-    parts += [report_recovery_text.calibration] if "calibration" in study.tables else []
+    parts += [calibration_text.said] if "calibration" in study.tables else []
     found = [(check, each) for part in parts for text in part(study) for each in sentences(text)]
     found += [(check, sentence) for sentence in sentences(report_recovery_text.methods(study))]
     for card in recovery.cards(study):

@@ -1,4 +1,4 @@
-"""Checks of the verdict cards and of the figures' findings of a study with replicates."""
+"""Checks of the verdict cards, of calibration and of the figures' findings of a study with replicates."""
 
 import copy
 import re
@@ -8,6 +8,49 @@ import numpy as np
 from lmm.results.replicated import quantity_name
 from said.reading import ENGINE, Checks, E, N, agree, p_says, percents, term_of
 from said.replicates import SHARE, at, checks, described, far, of, only, says, table, too_low
+
+# ---- calibration
+
+
+@checks(rf"In each of ({N}) replicates the parameters were drawn from .+\.|If sampler and model agree with the "
+        r"simulator, all ranks are uniform\.")  # fmt: skip
+def _(s, m):
+    if m[1]:
+        agree(m[1], s.tables["calibration"]["n"].max())
+
+
+@checks(rf"({E}) is calibrated: the ranks of all (\d+) quantities stay .+ with probability (\d+) % .+\.")
+def _(s, m):
+    verdicts = s.tables["calibration"]["verdict"]
+    assert (verdicts == "not calibrated").sum() == 0 and int(m[2]) == (verdicts == "calibrated").sum()
+    assert float(m[3]) == 100 * s.tables["calibration"]["level"].iloc[0]
+
+
+@checks(rf"({E}) is NOT calibrated in (\d+) of (\d+) quantities\.")
+def _(s, m):
+    verdicts = s.tables["calibration"]["verdict"]
+    assert int(m[2]) == (verdicts == "not calibrated").sum() > 0
+    assert int(m[3]) == (verdicts != "too few").sum()
+
+
+@checks(r"(.+) is NOT calibrated \(adjusted (p [<=>] [\d.]+)\): (.+)\.")
+def _(s, m):
+    rows = of(s.tables["calibration"], verdict="not calibrated")
+    names = rows["quantity"].map(quantity_name).str.lower()
+    row = only(rows[names == m[1].lower()])
+    p_says(m[2], row["p_adjusted"])
+    assert row["finding"] == m[3]
+
+
+@checks(
+    r"(\d+) quantit(?:y|ies) depends? on the data \(log likelihood, random effects\): only such quantities "
+    r"notice a likelihood left out \(Modrák et al\. 2023\)\."
+)
+def _(s, m):
+    rows = s.tables["calibration"]
+    rows = rows[(rows["kind"] == "data") & (rows["verdict"] != "too few")]
+    assert int(m[1]) == rows["quantity"].nunique()
+
 
 # ---- cards
 
@@ -97,7 +140,7 @@ def _(s, m):
     rows = table(s, measure)
     rows = rows[rows["effect"].isin(["fixed", "ran_pars"])]
     rows = rows[rows["engine"] != "ols"] if m[4] else rows
-    rows = rows[rows["truth"] != 0] if m[2] else rows
+    rows = rows[far(s, rows)] if m[2] else rows
     off = rows["estimate"] - s.conf_level if measure == "coverage" else rows["estimate"]
     off = off / rows["truth"].abs() if m[2] else off
     mine = at(s, rows[(rows["term"] == term) & (rows["engine"] == ENGINE[m[8]])], m[9])

@@ -5,7 +5,6 @@ import re
 import pandas as pd
 
 from lmm.core.words import spoken, titled
-from lmm.results.replicated import quantity_name
 from said.reading import (
     ENGINE,
     Checks,
@@ -13,7 +12,6 @@ from said.reading import (
     N,
     P,
     agree,
-    p_says,
     parsed,
     percents,
     term_of,
@@ -148,46 +146,64 @@ def _(s, m):
 BIAS = rf"({N})(?: %)? ± ({N})(?: %)?"
 
 
-def biases(s, term):
-    """The measure by which a term's bias is reported, its rows, and the factor of its numbers."""
-    relative = of(table(s, "relative_bias"), term=term)
-    relative = relative[relative["engine"] != "ols"]
-    if len(relative) and far(s, relative).all() and "calibration" not in s.tables:
-        return "relative_bias", relative, 100
-    return "bias", of(table(s, "bias"), term=term), 1
+def sds(s, measure, engine=None):
+    """A measure of the random effects' sd's by the mixed models, and where their truth is far from 0."""
+    rows = of(table(s, measure), effect="ran_pars")
+    rows = rows[
+        (rows["term"] != "sd__Observation") & rows["term"].str.startswith("sd__") & (rows["engine"] != "ols")
+    ]
+    rows = rows if engine is None else of(rows, engine=engine)
+    if measure == "relative_bias" and "calibration" in s.tables:  # truths differ between replicates
+        rows = rows[:0]
+    return rows, far(s, rows)
 
 
 def hardest(s):
-    """The reference engine's largest bias of an sd, in percent of the truth where some sd has such a bias."""
-    found = [biases(s, name) for name in s.terms if name.startswith("sd__") and name != "sd__Observation"]
-    found = [each for each in found if each[0] == "relative_bias"] or found[:1]
-    rows = pd.concat([of(each[1], engine=s.reference) for each in found])
-    return rows.loc[rows["estimate"].abs().idxmax()]
+    """The reference engine's largest bias of an sd: in percent of a truth that is far from 0, else in its unit."""
+    relative, away = sds(s, "relative_bias", s.reference)
+    rows = relative[away] if away.any() else sds(s, "bias", s.reference)[0]
+    return rows.loc[rows["estimate"].abs().idxmax()], 100 if away.any() else 1
 
 
 @checks(
-    rf"({E})'s largest bias of a random effect's sd is {BIAS}, for (the sd of [^\s;.]+)(?: with (.+?))?"
-    r"(?:; (.+) there)?\."
+    rf"({E})'s largest bias of a random effect's sd is {BIAS}, for (the sd of [^\s;.]+)(?: with ([^;]+?))?"
+    rf"(?:; ([^;]+) there)?(?:; where the true sd is less than one empirical SE from 0, the largest is {BIAS}, for "
+    rf"(the sd of [^\s;.]+)(?: with ([^;]+?))?(?:; ([^;]+) there)? \(true sd ({N})\))?\."
 )
 def _(s, m):
-    worst = hardest(s)
-    assert (ENGINE[m[1]], term_of(m[4], s.terms)) == (s.reference, worst["term"])
-    _, rows, scale = biases(s, worst["term"])
-    rows = of(rows, design=worst["design"])
-    others = re.findall(rf"({E})'s is {BIAS}", m[6] or "")
-    for engine, size, error in [m.groups()[:3], *others]:
-        row = only(at(s, of(rows, engine=ENGINE[engine]), m[5]))
-        agree(size, scale * row["estimate"])
-        agree(error, scale * row["mcse"])
-    assert {ENGINE[name] for name, *_ in others} == set(rows["engine"]) - {"ols", s.reference}
-
-
-@checks(rf"({E}) estimates it as exactly 0 in {SHARE} of these replicates\.")
-def _(s, m):
-    worst = hardest(s)
-    zero = of(table(s, "p_zero"), term=worst["term"], design=worst["design"], engine=s.reference)
+    worst, scale = hardest(s)
+    rows, away = sds(s, worst["measure"])
+    _biased(s, (s.reference, *m.groups()[1:6]), worst, rows[away] if scale == 100 else rows, scale)
     assert ENGINE[m[1]] == s.reference
-    says(m[2], m[3], only(zero))
+    absolute, away = sds(s, "bias")
+    near = of(absolute[~away], engine=s.reference)
+    assert (m[7] is not None) == (scale == 100 and len(near) > 0), "a truth near 0 is not passed over"
+    if m[7]:
+        row = near.loc[near["estimate"].abs().idxmax()]
+        agree(m[12], row["truth"])
+        _biased(s, (s.reference, *m.groups()[6:11]), row, absolute[~away], 1)
+
+
+def _biased(s, said, worst, rows, scale):
+    """A bias with its error, term, design and the other engines' there."""
+    engine, size, error, term, where, besides = said
+    assert term_of(term, s.terms) == worst["term"] and (where is None or described(s, worst) in where)
+    rows = of(rows, term=worst["term"], design=worst["design"])
+    others = [(ENGINE[name], *rest) for name, *rest in re.findall(rf"({E})'s is {BIAS}", besides or "")]
+    for name, value, mcse in [(engine, size, error), *others]:
+        row = only(of(rows, engine=name))
+        agree(value, scale * row["estimate"])
+        agree(mcse, scale * row["mcse"])
+    assert {name for name, *_ in others} == set(rows["engine"]) - {engine}
+
+
+@checks(rf"({E}) estimates (the sd of \S+)(?: with (.+))? as exactly 0 in {SHARE} of replicates\.")
+def _(s, m):
+    worst, _ = hardest(s)
+    zero = of(table(s, "p_zero"), term=worst["term"], design=worst["design"], engine=s.reference)
+    assert ENGINE[m[1]] == s.reference and term_of(m[2], s.terms) == worst["term"]
+    assert m[3] is None or m[3] == described(s, worst)
+    says(m[4], m[5], only(zero))
 
 
 @checks(r"Where (.+) is 0 in truth, it is estimated as exactly 0 in at least (.+)\.")
@@ -228,9 +244,10 @@ def _(s, m):
 
 
 @checks(
-    rf"({E})'s(?:(?:,| and) ({E})'s)? (\d+) % intervals: coverage too low in (none|\d+) of (\d+) "
+    rf"({E})'s(?:(?:,| and) ({E})'s)? (\d+) % intervals cover (?:often enough in all|too rarely in (\d+) of) (\d+) "
     r"(combinations of design and term|terms)"
-    rf"(?: \((.+?)\)|; the lowest is (.+?))(?:; below ({P}) within Monte Carlo error in (\d+))?\."
+    rf"(?:; the lowest coverage is {SHARE}, for (.+?)|: (.+?))"
+    rf"(?:; in (\d+)(?: more)?, coverage is below ({P}) within Monte Carlo error)?\."
 )
 def _(s, m):
     for name in filter(None, m.groups()[:2]):
@@ -242,24 +259,37 @@ def _judged(s, m, rows):
     bad = too_low(s, rows)
     below = rows["estimate"] < s.conf_level - POINTS / 100
     assert int(m[3]) == 100 * s.conf_level
-    assert (0 if m[4] == "none" else int(m[4]), int(m[5])) == (bad.sum(), len(rows))
+    assert (int(m[4] or 0), int(m[5])) == (bad.sum(), len(rows))
     assert (m[6] == "terms") == (len(s.designs) == 1)
-    assert int(m[10] or 0) == (below & ~bad).sum(), "a coverage below the limit is left out"
-    if m[9]:
-        percents(m[9], s.conf_level - POINTS / 100)
-    assert (m[7] is None) == (not bad.any())
-    these = rows[bad] if m[7] else rows.nsmallest(1, "estimate")
-    named = re.findall(rf"{SHARE} for (.+?)(?: with (\d+ groups of \d+))?(?=, | and |$)", m[7] or m[8])
-    assert named
-    for (share, error, words, where), (_, row) in zip(
-        named, these.nsmallest(len(named), "estimate").iterrows(), strict=True
-    ):
-        says(share, error, row)
-        own = f"the group effects of {row['term']}" if row["effect"] == "ranef" else spoken(row["term"])
-        assert words == own
-        assert not where or where == described(s, row)
-    more = re.search(r"and (\d+) more", m[7] or "")
-    assert len(named) + int(more[1] if more else 0) == len(these)
+    assert int(m[11] or 0) == (below & ~bad).sum(), "a coverage below the limit is left out"
+    if m[12]:
+        percents(m[12], s.conf_level - POINTS / 100)
+    if m[7]:
+        row = rows.loc[rows["estimate"].idxmin()]
+        says(m[7], m[8], row)
+        assert m[9].startswith(_words(row)) and (len(s.designs) == 1 or m[9].endswith(described(s, row)))
+        return
+    rest = m[10]
+    terms = rows[bad].groupby(["effect", "group", "term"])
+    for key, mine in terms:  # every exception is named, and nothing else
+        row = mine.loc[mine["estimate"].idxmin()]
+        of_term = rows[(rows[["effect", "group", "term"]] == key).all(axis=1)]
+        if len(s.designs) == 1:
+            found = re.search(rf"{re.escape(_words(row))} \({SHARE}\)", rest)
+        elif len(mine) == 1:
+            found = re.search(rf"{re.escape(f'{_words(row)} with {described(s, row)}')} \({SHARE}\)", rest)
+        else:
+            count = f"all {len(of_term)}" if len(mine) == len(of_term) else f"{len(mine)} of {len(of_term)}"
+            start = re.escape(f"{_words(row)} in {count} designs (lowest ")
+            found = re.search(rf"{start}{SHARE} with {described(s, row)}\)", rest)
+        assert found, (key, rest)
+        says(found[1], found[2], row)
+        rest = rest.replace(found[0], "")
+    assert not re.sub(", | and |,", "", rest), "what is named besides"
+
+
+def _words(row):
+    return f"the group effects of {row['term']}" if row["effect"] == "ranef" else spoken(row["term"])
 
 
 @checks(
@@ -279,22 +309,43 @@ def _(s, m):
 # ---- endings
 
 
-@checks(rf"({E}): all ({N}) fits ok\.")
+@checks(rf"(?:All ({N}) fits could be used(?:, ({N}) singular ones among them)?|Of ({N}) fits, (.+) could not be "
+        rf"used and are left out(?:; ({N}) singular ones were used)?)\.")  # fmt: skip
 def _(s, m):
-    counts = of(s.tables["failures"], engine=ENGINE[m[1]]).groupby("status")["count"].sum()
-    assert counts.index.tolist() == ["ok"]
-    agree(m[2], counts.sum())
-
-
-@checks(rf"({E}): of ({N}) fits (.+) \((?:({N}) % not usable|all usable)\)\.")
-def _(s, m):
-    counts = of(s.tables["failures"], engine=ENGINE[m[1]]).groupby("status")["count"].sum()
-    agree(m[2], counts.sum())
-    assert {status: int(n.replace(",", "")) for n, status in re.findall(r"([\d,]+) ([a-z-]+)", m[3])} == {
-        status: count for status, count in counts.items() if status != "ok"
+    counts = s.tables["failures"].groupby("status")["count"].sum()
+    agree(m[1] or m[3], counts.sum())
+    agree(m[2] or m[5] or "0", counts.get("singular", 0))
+    lost = s.tables["failures"].query("status not in ('ok', 'singular')").groupby("engine")["count"].sum()
+    total = s.tables["failures"].groupby("engine")["count"].sum()
+    named = {
+        ENGINE[name]: (int(n.replace(",", "")), int(of.replace(",", "")))
+        for n, name, of in re.findall(rf"([\d,]+?) of ({E})'s ([\d,]+\d)", m[4] or "")
     }
-    failed = counts[[status for status in counts.index if status not in ("ok", "singular")]].sum()
-    percents(m[4] or "0", failed / counts.sum())
+    assert named == {name: (count, total[name]) for name, count in lost.items() if count}
+
+
+@checks(rf"((?:{E})(?:(?:, | and )(?:{E}))*): all ({N}) fits ok( by each)?\.")
+def _(s, m):
+    names = re.split(", | and ", m[1])
+    assert (m[3] is not None) == (len(names) > 1)
+    for name in names:
+        counts = of(s.tables["failures"], engine=ENGINE[name]).groupby("status")["count"].sum()
+        assert counts.index.tolist() == ["ok"]
+        agree(m[2], counts.sum())
+
+
+@checks(
+    rf"((?:{E})(?:(?:, | and )(?:{E}))*): of ({N}) fits (.+) \((?:({N}) % not usable|all usable)\)(?: by each)?\."
+)
+def _(s, m):
+    for name in re.split(", | and ", m[1]):
+        counts = of(s.tables["failures"], engine=ENGINE[name]).groupby("status")["count"].sum()
+        agree(m[2], counts.sum())
+        assert {status: int(n.replace(",", "")) for n, status in re.findall(r"([\d,]+) ([a-z-]+)", m[3])} == {
+            status: count for status, count in counts.items() if status != "ok"
+        }
+        failed = counts[[status for status in counts.index if status not in ("ok", "singular")]].sum()
+        percents(m[4] or "0", failed / counts.sum())
 
 
 @checks(rf"Every engine managed ({N})(?: to ({N}))? of ({N}) replicates per design\.")
@@ -304,42 +355,6 @@ def _(s, m):
     agree(m[1], sizes.min())
     agree(m[2] or m[1], sizes.max())
     agree(m[3], s.performance["n_replicates"].max())
-
-
-# ---- calibration
-
-
-@checks(rf"In each of ({N}) replicates the parameters were drawn from .+\.|If sampler and model agree with the "
-        r"simulator, all ranks are uniform\.")  # fmt: skip
-def _(s, m):
-    if m[1]:
-        agree(m[1], s.tables["calibration"]["n"].max())
-
-
-@checks(r"All (\d+) quantities are calibrated: none leaves .+ with probability (\d+) % .+\.")
-def _(s, m):
-    verdicts = s.tables["calibration"]["verdict"]
-    assert (verdicts == "not calibrated").sum() == 0 and int(m[1]) == (verdicts == "calibrated").sum()
-    assert float(m[2]) == 100 * s.tables["calibration"]["level"].iloc[0]
-
-
-@checks(r"(.+) is NOT calibrated \(adjusted (p [<=>] [\d.]+)\): (.+)\.")
-def _(s, m):
-    rows = of(s.tables["calibration"], verdict="not calibrated")
-    names = rows["quantity"].map(quantity_name).str.lower()
-    row = only(rows[names == m[1].lower()])
-    p_says(m[2], row["p_adjusted"])
-    assert row["finding"] == m[3]
-
-
-@checks(
-    r"(\d+) quantit(?:y|ies) depends? on the data \(log likelihood, random effects\): only such quantities "
-    r"notice a likelihood left out \(Modrák et al\. 2023\)\."
-)
-def _(s, m):
-    rows = s.tables["calibration"]
-    rows = rows[(rows["kind"] == "data") & (rows["verdict"] != "too few")]
-    assert int(m[1]) == rows["quantity"].nunique()
 
 
 # ---- methods

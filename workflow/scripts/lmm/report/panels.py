@@ -24,9 +24,10 @@ def panels(svg: str) -> list[str]:
     found = []
     for legend, box, inner in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
         width = float(box.split()[2])
-        third = " third" if 0.25 < (width - 4) / whole_width < 0.34 else ""
+        share = (width - 4) / whole_width
+        size = " third" if 0.25 < share < 0.34 else " quarter" if 0.19 < share <= 0.25 else ""
         whole = (
-            f'<svg class="figure{third}" viewBox="{box}" width="{SCALE * width:.0f}" aria-hidden="true" '
+            f'<svg class="figure{size}" viewBox="{box}" width="{SCALE * width:.0f}" aria-hidden="true" '
             f'stroke-linejoin="round">{shared}{inner.removesuffix("</g>")}</svg>'
         )
         found.append(f'<div class="legend">{whole}</div>' if legend else whole)

@@ -11,7 +11,7 @@ from lmm.core.words import fixed, label, listed, p_said, p_value, share, titled
 from lmm.report import graph
 from lmm.report.card import Card
 from lmm.report.tables import recovery as tables
-from lmm.report.text import recording, reporting, shapes
+from lmm.report.text import calibration, recording, reporting, shapes
 from lmm.report.text import recovery as text
 from lmm.results.replicated import Recovered, quantity_name
 
@@ -28,7 +28,7 @@ TONES = ("good", "warn", "bad")
 
 def answer(recovered: Recovered) -> list[str]:
     """The plain answer: calibration first where the study is about it."""
-    first = text.calibration(recovered) if "calibration" in recovered.tables else []
+    first = calibration.said(recovered) if "calibration" in recovered.tables else []
     return [*first, *text.answers(recovered)]
 
 
@@ -173,6 +173,7 @@ def study(recovered: Recovered, figures: Mapping[str, Any], provenance: Mapping[
         "formula": recovered.settings.get("formula", ""),
         "answer": {
             "title": "Answer",
+            "points": True,
             "text": answer(recovered),
             "cards": cards(recovered),
             "figures": [],

@@ -81,8 +81,12 @@ def _versions_text(versions: pd.DataFrame) -> str:
 
 def _fits_text(fits: pd.DataFrame) -> str:
     moved = _ended_otherwise(fits)
+    if not len(fits):
+        return "There are no single fits; how the fits of replicates ended is among the numbers."
+    if len(fits) == 1 and not len(moved):
+        return "The one fit ended the same way in both runs."
     if not len(moved):
-        return f"All {counted(len(fits), 'fit')} ended the same way in both runs." if len(fits) else ""
+        return f"All {len(fits):,} fits ended the same way in both runs."
     return f"{counted(len(moved), 'fit')} changed status from A to B."
 
 
@@ -105,7 +109,10 @@ def _fits_card(fits: pd.DataFrame) -> Card:
     lines = [
         ("warn", f"{r.study}, {label(r.engine)}: {r.status_a} → {r.status_b}") for r in moved.itertuples()
     ]
-    value = f"{len(moved)} of {len(fits)} changed status" if lines else f"all {len(fits)} ended the same way"
+    if not len(fits):
+        return Card("fits", "plain", "Fits", "none but of replicates")
+    same = f"all {len(fits)} ended the same way" if len(fits) > 1 else "the one fit ended the same way"
+    value = f"{len(moved)} of {len(fits)} changed status" if lines else same
     return Card("fits", "warn" if lines else "good", "Fits", value, tuple(lines[:MOST_LINES]))
 
 

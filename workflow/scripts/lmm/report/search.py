@@ -62,6 +62,7 @@ def study(searched: Searched, figures: Mapping[str, Any], provenance: Mapping[st
         "formula": searched.settings.get("formula", ""),
         "answer": {
             "title": "Answer",
+            "points": True,
             "text": text.answers(searched),
             "cards": [card(searched)],
             "figures": [figures[name] for name in ("curve",) if name in figures],

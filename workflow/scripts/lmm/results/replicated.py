@@ -162,7 +162,12 @@ class Recovered(Reported):
         return table[keep]
 
     def far_from_zero(self, rows: pd.DataFrame) -> pd.Series:
-        """Which rows have a truth of at least one empirical SE: a bias relative to a smaller one says little."""
+        """Which rows have a truth of at least one empirical SE: a bias relative to a smaller one says little.
+
+        None where every replicate has a truth of its own, as in a calibration.
+        """
+        if "calibration" in self.tables:
+            return pd.Series(False, index=rows.index)
         keys = ["design", "engine", "effect", "group", "term", "df"]
         errors = self.rows("empirical_se").set_index(keys)["estimate"]
         size = errors.reindex(pd.MultiIndex.from_frame(rows[keys])).to_numpy()

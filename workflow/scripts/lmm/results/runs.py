@@ -140,6 +140,8 @@ def fits(a: Run, b: Run) -> pd.DataFrame:
         for engine in dict.fromkeys([*left, *right]):
             pair = (left.get(engine, {}), right.get(engine, {}))
             ends = [fit.get("status", "not there") for fit in pair]
+            if not any("status" in fit for fit in pair):  # of replicates: their endings are measures
+                continue
             rows.append((study, engine, *ends, *(fit.get("criterion") for fit in pair)))
     return pd.DataFrame(
         rows, columns=["study", "engine", "status_a", "status_b", "criterion_a", "criterion_b"]

@@ -12,6 +12,8 @@ from lmm.report.figures.style import (
     GRID,
     INK,
     MUTED,
+    ONE,
+    TWO,
     Drawing,
     canvas,
     colour,
@@ -89,7 +91,8 @@ def zipped(recovered: Recovered, _: str = "") -> Drawing:
     engines = [name for name in recovered.engines if name in set(table["engine"])]
     if not engines:
         return note("No engine has intervals to show.")
-    figure, axes = canvas(760, 40 + 162 * len(terms), len(terms), len(engines), sharex="row", sharey=True)
+    width = TWO if len(engines) > 1 else ONE
+    figure, axes = canvas(width, 40 + 162 * len(terms), len(terms), len(engines), sharex="row", sharey=True)
     found = []
     for line, term in zip(axes, terms, strict=True):
         for ax, engine in zip(line, engines, strict=True):
@@ -101,8 +104,7 @@ def zipped(recovered: Recovered, _: str = "") -> Drawing:
             found.append((share, term, engine))
             ax.grid(axis="y", visible=False)
             ax.set_title(f"{titled(term)}, {label(engine)}", fontsize=9)
-        for ax in [ax for ax in line if ax.get_visible()][:1]:
-            ax.set_ylabel("centile")
+            ax.set_ylabel("centile")  # each, for a page sets other panels beside each other than the figure
     mixed = [item for item in found if not pooled(item[2])] or found
     share, term, engine = min(mixed)
     row = recovered.designs.set_index("design").loc[design]

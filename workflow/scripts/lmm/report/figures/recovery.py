@@ -35,7 +35,7 @@ MCSE = "bars: 1.96 Monte Carlo standard errors either side"
 def shown_measure(recovered: Recovered, name: str, term: str) -> tuple[pd.DataFrame, str, float]:
     """Rows of what is drawn of a term under `bias`, `coverage` or `rmse`; its unit and the ideal value.
 
-    Bias is relative, in percent, unless a design's truth is 0; RMSE likewise a percentage of the truth.
+    Bias is relative, in percent, unless some design's truth is near 0; RMSE likewise a percentage of the truth.
     """
     if name == "coverage":
         rows = recovered.rows("coverage", term=term)
@@ -46,6 +46,9 @@ def shown_measure(recovered: Recovered, name: str, term: str) -> tuple[pd.DataFr
         )
     rows = recovered.rows("bias" if name == "bias" else "rmse", term=term)
     relative = recovered.rows("relative_bias", term=term)
+    mixed = relative[~relative["engine"].map(pooled).astype(bool)]
+    if not recovered.far_from_zero(mixed if len(mixed) else relative).all():
+        relative = relative[:0]
     if name == "bias" and len(relative) == len(rows):
         return relative.assign(value=100 * relative["estimate"], error=100 * relative["mcse"]), "%", 0.0
     if name == "rmse" and len(relative) == len(rows):
@@ -54,15 +57,16 @@ def shown_measure(recovered: Recovered, name: str, term: str) -> tuple[pd.DataFr
     return rows.assign(value=rows["estimate"], error=rows["mcse"]), "", 0.0
 
 
+NEAR = "where that is less than one empirical SE from 0: in the estimate's unit"
 TITLES = {
     "bias": "Bias",
     "coverage": "Coverage of intervals",
     "rmse": "Root mean squared error",
 }
 ABOUT = {
-    "bias": "Mean estimate minus truth, in percent of the truth (where that is 0: in the estimate's unit)",
+    "bias": f"Mean estimate minus truth, in percent of the truth ({NEAR})",
     "coverage": "Share of intervals that contain the truth (line: the nominal level)",
-    "rmse": "Root mean squared error, in percent of the truth (where that is 0: in the estimate's unit)",
+    "rmse": f"Root mean squared error, in percent of the truth ({NEAR})",
 }
 
 
@@ -118,10 +122,13 @@ def overview(recovered: Recovered, _: str = "") -> Drawing:
     figure, axes = canvas(760, 60 + (10 + 13 * len(engines)) * len(terms), 1, 3, sharey=True)
     places = np.arange(len(terms)) * (len(engines) + 1.0)
     for ax, name in zip(axes[0], TITLES, strict=True):
-        units = set()
-        for y, term in zip(places, terms, strict=True):
-            table, unit, ideal = shown_measure(recovered, name, term)
-            units.add(unit)
+        shown = [shown_measure(recovered, name, term) for term in terms]
+        units, ideal = {unit for _, unit, _ in shown}, shown[0][2]
+        for y, (table, unit, _) in zip(places, shown, strict=True):
+            if any(units) and not unit:  # no place on an axis of percentages
+                ax.text(0.98, y + (len(engines) - 1) / 2, "truth near 0: see the table", fontsize=8, color=MUTED,
+                        ha="right", va="center", transform=ax.get_yaxis_transform())  # fmt: skip
+                continue
             for k, engine in enumerate(engines):
                 mine = table[table["engine"] == engine]
                 if len(mine):
@@ -129,7 +136,7 @@ def overview(recovered: Recovered, _: str = "") -> Drawing:
                     segments(ax, [value - 1.96 * error], [y + k], [value + 1.96 * error], [y + k],
                              color=colour(engine, engines), lw=1.4)  # fmt: skip
                     ax.plot([value], [y + k], MARKERS.get(engine, "o"), ms=4.5, color=colour(engine, engines))
-        low, high = limits(pd.concat([shown_measure(recovered, name, t)[0] for t in terms]), ideal)
+        low, high = limits(pd.concat([table for table, unit, _ in shown if unit or not any(units)]), ideal)
         ax.set(xlim=(low, high))
         ax.axvline(ideal, color=COLOURS["truth"], lw=1.0)
         title = TITLES[name] + (f" ({listed(sorted(filter(None, units)))})" if any(units) else "")
@@ -140,8 +147,8 @@ def overview(recovered: Recovered, _: str = "") -> Drawing:
     legend(figure, engines)
     alt = " ".join(worst(recovered, name, terms) for name in ("bias", "coverage"))
     caption = (
-        f"{recovered.n_replicates:,} replicates; {MCSE}; bias and RMSE in percent of the truth (where that is 0: in "
-        "the estimate's unit); what lies beyond a frame is in the table."
+        f"{recovered.n_replicates:,} replicates; {MCSE}; bias and RMSE in percent of the truth where that is at "
+        "least one empirical SE from 0; what lies beyond a frame is in the table."
     )
     return Drawing(figure, "Bias, coverage and error by term", caption, alt)
 
@@ -181,6 +188,15 @@ def endings(recovered: Recovered, _: str = "") -> Drawing:
         + (f" {rest} more not shown." if rest else "")
     )
     return Drawing(figure, "How the fits ended", caption, alt)
+
+
+def _relative(recovered: Recovered, name: str, table: pd.DataFrame) -> pd.DataFrame:
+    """Those rows of bias or RMSE, in percent of the truth, whose truth is far from 0."""
+    rows = table[recovered.far_from_zero(table)]
+    scale = np.where(rows["measure"] == "relative_bias", 100.0, 100.0 / rows["truth"].abs())
+    value, error = scale * rows["estimate"], scale * rows["mcse"]
+    unit = "%" if name == "bias" else "% of truth"
+    return rows.assign(value=value, error=error, off=value.abs(), unit=unit)
 
 
 def _matches(table: pd.DataFrame, facet: dict) -> np.ndarray:
@@ -230,8 +246,8 @@ def worst(recovered: Recovered, name: str, terms: list[str]) -> str:
         mixed = table[~table["engine"].map(pooled).astype(bool) | alone]
         parts.append(mixed.assign(off=(mixed["value"] - ideal).abs(), unit=unit))
     table = pd.concat(parts)
-    relative = table["unit"].str.startswith("%")
-    table = table[relative] if relative.any() else table
+    if name != "coverage" and len(relative := _relative(recovered, name, table)):
+        table = relative
     if not len(table):
         return f"{TITLES[name]}: nothing to show."
     row = table.iloc[int(np.argmax(table["off"]))]

@@ -13,7 +13,6 @@ from lmm.report.figures.style import (
     INK,
     MUTED,
     ONE,
-    TWO,
     Drawing,
     canvas,
     dots,
@@ -37,7 +36,7 @@ def scenario_name(searched: Searched, scenario: int) -> str:
 
 def curve(searched: Searched) -> Drawing:
     """Simulated designs with error bars, the fitted curve with its band, the target and the answer."""
-    figure, axes = canvas(TWO, 300)
+    figure, axes = canvas(ONE, 260)
     ax, scale = axes[0, 0], 100.0 if searched.proportion else 1.0
     colours = shades(len(searched.scenarios), searched.engine)
     first = searched.scenarios[0]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from lmm.core.words import decimals, label, p_value
+from lmm.core.words import given, label, p_value
 from lmm.report.tables.fits import SHORT
 from lmm.report.tables.table import Column, Table, table
 from lmm.report.text import shapes
@@ -72,16 +72,26 @@ def wide(recovered: Recovered, effects: tuple[str, ...], measures: tuple[str, ..
     return out.assign(engine=out["engine"].map(label))
 
 
-def _pair(measure: str, title: str, places: int | None) -> list[Column]:
-    return [
-        Column(measure, title, decimals=places),
-        Column(f"{measure}_mcse", "±", decimals=places),
-    ]
+def _pair(measure: str, title: str) -> list[Column]:
+    error = f"{measure}_mcse"
+    return [Column(measure, title, error=error), Column(error, "±", error=error)]
+
+
+_TRUTH = Column("truth", "Truth", said=given)
 
 
 def _unless_zero(counts: pd.Series) -> pd.Series:
     """Empty where all are 0, which leaves the column out: it would say nothing."""
     return counts if counts.max() > 0 else counts.astype(float) * np.nan
+
+
+def _near_zero(recovered: Recovered, frame: pd.DataFrame) -> np.ndarray:
+    """Rows whose truth is too near to 0 for a bias in percent of it."""
+    relative = recovered.rows("relative_bias")
+    near = relative[~recovered.far_from_zero(relative)]
+    keys = ["design", "engine", "term"]
+    near = pd.MultiIndex.from_frame(near.assign(engine=near["engine"].map(label))[keys])
+    return pd.MultiIndex.from_frame(frame[keys]).isin(near)
 
 
 def performance(recovered: Recovered) -> Table | None:
@@ -100,21 +110,25 @@ def performance(recovered: Recovered) -> Table | None:
     needed = recovered.rows("coverage").set_index(["design", "engine", "term"])["n_needed"]
     frame = frame.join(needed.rename(index=label, level="engine"), on=["design", "engine", "term"])
     frame["n_failed"] = _unless_zero(frame["n_failed"])
+    gain = ["relative_precision", "relative_precision_mcse"]
+    frame[gain] = frame[gain].round(9)  # two engines at one optimum differ by rounding
     for name in ("relative_bias", "coverage", "power"):
         frame[[name, f"{name}_mcse"]] *= 100
-    relative = len(recovered.rows("relative_bias")) > 0
-    places = decimals(frame["empirical_se"], 3)
-    shown = _pair("relative_bias", "Bias %", 1) if relative else _pair("bias", "Bias", places)
+    frame.loc[_near_zero(recovered, frame), "relative_bias"] = np.nan
+    # in a calibration every replicate has a truth of its own
+    truth = [] if "calibration" in recovered.tables else [_TRUTH]
     columns = [
-        *_axes(recovered), Column("term", "Term", False), Column("engine", "Engine", False), Column("truth", "Truth"),
-        *shown, *_pair("coverage", "Coverage %", 1), *_pair("rmse", "RMSE", places),
-        *_pair("empirical_se", "EmpSE", places), *_pair("model_se_error", "ModSE %", 1),
-        *_pair("power", "Power %", 1), *_pair("relative_precision", "Gain %", 1),
+        *_axes(recovered), Column("term", "Term", False), Column("engine", "Engine", False), *truth,
+        *_pair("bias", "Bias"), Column("relative_bias", "Bias %", error="relative_bias_mcse"),
+        *_pair("coverage", "Coverage %"), *_pair("rmse", "RMSE"),
+        *_pair("empirical_se", "EmpSE"), *_pair("model_se_error", "ModSE %"),
+        *_pair("power", "Power %"), *_pair("relative_precision", "Gain %"),
         Column("n_used", "Used", decimals=0), Column("n_failed", "Failed", decimals=0),
         Column("n_needed", "Needed", decimals=0),
     ]  # fmt: skip
     caption = (
-        "Performance by design, term and engine, ± Monte Carlo standard error. ModSE: relative error of the "
+        "Performance by design, term and engine, ± Monte Carlo standard error. Bias %: of the truth, where that is "
+        "at least one empirical SE from 0. ModSE: relative error of the "
         f"model-based standard error. Gain: in precision over {label(recovered.reference)}. Power: intervals that "
         "exclude 0, of fixed effects only: an sd is never below 0, so that PyMC's interval always excludes 0 and a "
         "profile interval tests too cautiously there. Needed: replicates for a coverage known to half a percentage "
@@ -134,17 +148,18 @@ def misspecified(recovered: Recovered) -> Table | None:
     place = {design: k for k, design in enumerate(recovered.designs["design"])}
     frame = frame.sort_values("design", key=lambda d: d.map(place), kind="stable")
     frame["engine"] = frame["engine"].map(label)
+    biases = [name for name in frame if name.startswith("relative_bias")]
+    frame.loc[_near_zero(recovered, frame), biases] = np.nan
     percents = [name for name in frame if name.startswith(("relative_bias", "coverage"))]
     frame[percents] *= 100
     columns = [*_axes(recovered), Column("term", "Term", False), Column("engine", "Engine", False)]
     for measure, title in (("relative_bias", "Bias %"), ("coverage", "Coverage %")):
         columns += [
-            Column(f"{measure}_normal", f"{title}, normal", decimals=1),
-            Column(measure, f"{title}, this", decimals=1),
-            Column(f"{measure}_difference", "Difference", decimals=1, coarse=True),
-            Column(f"{measure}_difference_mcse", "±", decimals=1),
+            Column(f"{measure}_normal", f"{title}, normal", error=f"{measure}_difference_mcse"),
+            Column(measure, f"{title}, this", error=f"{measure}_difference_mcse"),
+            *_pair(f"{measure}_difference", "Difference"),
         ]  # fmt: skip
-    columns += [*_pair("precision", "Precision %", 1), Column("n_used", "Used", decimals=0)]
+    columns += [*_pair("precision", "Precision %"), Column("n_used", "Used", decimals=0)]
     how = (
         "as if both had independent data, since single replicates are not kept"
         if recovered.settings.get("record") == "sums"
@@ -181,9 +196,9 @@ def methods(recovered: Recovered) -> Table | None:
     frame = recovered.designs.merge(frame, on="design")
     columns = [
         *_axes(recovered), Column("term", "Term", False), Column("df", "Degrees of freedom", False),
-        Column("truth", "Truth"), *_pair("coverage", "Coverage %", 1), *_pair("power", "Power %", 1),
-        *_pair("type_1_error", "Type I error %", 1), *_pair("width", "Width", decimals(frame["width"], 3)),
-        *_pair("model_se_error", "ModSE %", 1), Column("n_used", "Used", decimals=0),
+        _TRUTH, *_pair("coverage", "Coverage %"), *_pair("power", "Power %"),
+        *_pair("type_1_error", "Type I error %"), *_pair("width", "Width"),
+        *_pair("model_se_error", "ModSE %"), Column("n_used", "Used", decimals=0),
     ]  # fmt: skip
     caption = (
         "Fixed effects of reml by method of degrees of freedom, ± Monte Carlo standard error: the same fits, with "
@@ -200,8 +215,8 @@ def ranef(recovered: Recovered) -> Table | None:
     frame[["ranef_coverage", "ranef_coverage_mcse"]] *= 100
     columns = [
         *_axes(recovered), Column("term", "Term", False), Column("engine", "Engine", False),
-        *_pair("ranef_rmse", "RMSE", 4), *_pair("ranef_coverage", "Coverage %", 1),
-        *_pair("ranef_shrinkage", "Shrinkage", 3), *_pair("ranef_rank_correlation", "Rank correlation", 3),
+        *_pair("ranef_rmse", "RMSE"), *_pair("ranef_coverage", "Coverage %"),
+        *_pair("ranef_shrinkage", "Shrinkage"), *_pair("ranef_rank_correlation", "Rank correlation"),
         Column("n_used", "Used", decimals=0),
     ]  # fmt: skip
     caption = "Random effects against those drawn: means over replicates, ± Monte Carlo standard error."
@@ -220,8 +235,8 @@ def explained(recovered: Recovered) -> Table | None:
     columns = [
         *_axes(recovered), Column("measure", "Measure", False), Column("engine", "Engine", False),
         Column("truth", "Truth", decimals=4),
-        *_pair("bias", "Bias", 4), *_pair("empirical_se", "EmpSE", 4), *_pair("rmse", "RMSE", 4),
-        *_pair("coverage", "Coverage %", 1),
+        *_pair("bias", "Bias"), *_pair("empirical_se", "EmpSE"), *_pair("rmse", "RMSE"),
+        *_pair("coverage", "Coverage %"),
     ]  # fmt: skip
     return table("explained-recovery", "Variance explained, ± Monte Carlo standard error.", frame, columns)
 

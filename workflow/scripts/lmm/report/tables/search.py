@@ -31,12 +31,11 @@ def designs(searched: Searched) -> Table | None:
     for name in truths:
         frame[name] = frame[name].map(given)
     name, unit = NAMES[searched.answer["measure"]], " %" if searched.proportion else ""
-    places = 1 if searched.proportion else None
     columns = [
         *(Column(own, axis_name(own).capitalize(), False) for own in truths), *_sizes(frame), Column("cost", "Cost"),
         Column("replicates", "Replicates", decimals=0), *ENDINGS,
-        Column("estimate", f"{capital(name)}{unit}", decimals=places), Column("mcse", "±", decimals=places),
-        Column("fitted", f"Fitted{unit}", decimals=places), Column("used", "Used by the fit", False),
+        Column("estimate", f"{capital(name)}{unit}", error="mcse"), Column("mcse", "±", error="mcse"),
+        Column("fitted", f"Fitted{unit}", error="mcse"), Column("used", "Used by the fit", False),
     ]  # fmt: skip
     caption = (
         "Designs that were simulated, ± Monte Carlo standard error. The fit uses the designs near the answer."
@@ -51,7 +50,7 @@ def null(searched: Searched) -> Table | None:
         frame[name] = 100.0 * frame[name]
     columns = [
         *_sizes(frame), Column("replicates", "Replicates", decimals=0), *ENDINGS,
-        Column("estimate", "Type I error %", decimals=1), Column("mcse", "±", decimals=1),
+        Column("estimate", "Type I error %", error="mcse"), Column("mcse", "±", error="mcse"),
     ]  # fmt: skip
     return table("null", "The test where the effect is 0, ± Monte Carlo standard error.", frame, columns)
 

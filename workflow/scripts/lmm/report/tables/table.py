@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lmm.core.words import decimals, fixed, number, titled, whole
+from lmm.core.words import decimals, estimated, fixed, number, places, titled, whole
 
 INTERACTIVE = 12  # more rows than this: sorted, filtered and paged in the browser
 PARAMETERS = 40  # the same for parameters: a reader wants all of them in sight
@@ -27,7 +27,8 @@ class Column:
 
     A column that asks for 0 decimals has counts. `coarse`: on a scale of its own (a correlation, a Pareto k), where
     a number that rounds to 0 is shown as 0. `missing` stands for what is not there. `said`: how a number is
-    written that decimals alone do not describe (a p-value).
+    written that decimals alone do not describe (a p-value). `error`: the column whose standard errors decide each
+    cell's decimals, as in sentences (`words.with_error`); the errors' own column has itself.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Column:
     coarse: bool = False
     missing: str = "–"
     said: Callable[[float], str] | None = None
+    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,10 +95,19 @@ def table(key: str, caption: str, frame: pd.DataFrame, columns: Sequence[Column]
         values = frame[column.name]
         if column.numeric:
             floats = values.astype(float).to_numpy()
-            places = decimals(floats) if column.decimals is None else column.decimals
+            digits = decimals(floats) if column.decimals is None else column.decimals
             said = whole if column.decimals == 0 else column.said
-            done.append(replace(column, decimals=places, said=said))
-            cells.append([(float(v), _cell(float(v), done[-1])) for v in floats])
+            done.append(replace(column, decimals=digits, said=said))
+            if column.error:
+                errors = frame[column.error].astype(float)
+                cells.append(
+                    [
+                        (float(v), _by_error(float(v), e, done[-1]))
+                        for v, e in zip(floats, errors, strict=True)
+                    ]
+                )
+            else:
+                cells.append([(float(v), _cell(float(v), done[-1])) for v in floats])
         else:
             done.append(column)
             said = titled if column.name in TERMS else str
@@ -114,6 +125,13 @@ def _cell(value: float, column: Column) -> str:
     if not column.coarse and value != 0 and abs(value) < 0.5 * 10.0**-column.decimals:
         return number(value, 2)
     return fixed(value, column.decimals)
+
+
+def _by_error(value: float, error: float, column: Column) -> str:
+    """Decimals by the error's two digits; without an error (every interval covers) three digits of its own."""
+    if not np.isfinite(value):
+        return column.missing
+    return estimated(value, places(error, most=12), 2 if column.name == column.error else 3)
 
 
 def largest(frame: pd.DataFrame, columns: Sequence[str], file: str) -> tuple[pd.DataFrame, str]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from math import sqrt
 from typing import Any
 
+from lmm.core.tidy import pair_of
 from lmm.core.words import capital, counted, fixed, given, label, listed, number, percent
 from lmm.recovery.protocol import PARTS, leaves
 from lmm.report.text.recording import wanted
@@ -62,7 +63,7 @@ def words(plan: Mapping[str, Any], key: str) -> str:
 def wanting(plan: Mapping[str, Any]) -> list[str]:
     """What the author has not said, with the key to say it under."""
     keys = {key: "aims" if key == "aims" else f"rationale.{key}" for key in WORDS}
-    return [f"{capital(WORDS[key])} (`{keys[key]}`)." for key in WORDS if not words(plan, key)]
+    return [f"{capital(WORDS[key])} (key: {keys[key]})." for key in WORDS if not words(plan, key)]
 
 
 def data(plan: Mapping[str, Any]) -> list[str]:
@@ -128,7 +129,8 @@ def estimands(plan: Mapping[str, Any]) -> str:
             else f"SDs between levels of {group} ({', '.join(terms)})"
         )
     for group, pairs in own["corr"].items():
-        found.append(f"correlations between levels of {group} ({', '.join(pairs)})")
+        terms = [" and ".join(pair_of(f"cor__{pair}")) for pair in pairs]
+        found.append(f"correlations between levels of {group} ({', '.join(terms)})")
     return f"{capital(listed([*found, *own['others']]))}."
 
 

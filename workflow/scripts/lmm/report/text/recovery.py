@@ -1,30 +1,25 @@
 """A recovery study in sentences: aims and methods (ADEMP), plain answers, failures, calibration: all from results."""
 
-import numpy as np
 import pandas as pd
 
 from lmm.core import engines as catalogue
 from lmm.core.tidy import RESIDUAL
 from lmm.core.words import (
-    capital,
     counted,
     fixed,
+    given,
     label,
     listed,
-    p_said,
-    p_value,
     percent,
     share,
     spoken,
     with_error,
 )
 from lmm.recovery.grid import STATUSES, USABLE
-from lmm.results.replicated import Recovered, axis_name, axis_value, quantity_name, statuses, truths
+from lmm.results.replicated import Recovered, axis_name, axis_value, statuses, truths
 
 # Coverage is too low if it is more than this below nominal even with so many Monte Carlo standard errors added
 NEAR, ALLOWED = 0.025, 3
-MOST_MESSAGES = 5
-NAMED = 3  # coverages named in a sentence
 
 
 def mixed_engines(recovered: Recovered) -> list[str]:
@@ -109,52 +104,66 @@ def answers(recovered: Recovered) -> list[str]:
     for term in recovered.random_terms():
         said += _where_there_is_none(recovered, term, engines)
     said += [text for text in [_pooled(recovered)] if text]
+    said.append(usable(recovered))
     return [*said, rule(recovered)] if judged else said
 
 
 def _hardest(recovered: Recovered, engines: list[str]) -> list[str]:
-    """The design and sd whose bias is largest for the reference engine, and what every engine makes of them."""
-    found = [bias for term in recovered.random_terms() if len(bias := _biases(recovered, term, engines))]
-    if not found:
+    """The design and sd whose bias is largest for the reference engine, and what every engine makes of them.
+
+    In percent of the truth where that is far from 0; of other truths the largest bias in the estimate's unit.
+    """
+    sds = pd.concat([recovered.rows(name, effect="ran_pars") for name in ("relative_bias", "bias")])
+    sds = sds[sds["term"].isin(recovered.random_terms()) & sds["engine"].isin(engines)]
+    if not len(sds):
         return []
-    # biases in percent of the truth compare; others are spoken of if there are none of these
-    found = [bias for bias in found if set(bias["measure"]) == {"relative_bias"}] or found
-    leads = [bias[bias["engine"] == _lead(recovered, bias, engines)] for bias in found]
-    bias, mine = max(zip(found, leads, strict=True), key=lambda pair: pair[1]["estimate"].abs().max())
-    worst = mine.loc[mine["estimate"].abs().idxmax()]
-    where = recovered.beside(recovered.designs.set_index("design").loc[worst["design"]])
-    there = bias[bias["design"] == worst["design"]].drop_duplicates("engine").set_index("engine")
-    lead = worst["engine"]
-    others = [
-        f"{label(name)}'s is {_bias(there.loc[name])}"
-        for name in engines
-        if name in there.index and name != lead
-    ]
-    said = [
-        f"{label(lead)}'s largest bias of a random effect's sd is {_bias(worst)}, for {spoken(worst['term'])}"
-        f"{where}{f'; {listed(others)} there' if others else ''}."
-    ]
+    far = recovered.far_from_zero(sds)
+    relative = sds[(sds["measure"] == "relative_bias") & far]
+    near = sds[(sds["measure"] == "bias") & (~far if len(relative) else True)]
+    lead = _lead(recovered, relative if len(relative) else near, engines)
+    worst = _largest(relative if len(relative) else near, lead)
+    said = f"{label(lead)}'s largest bias of a random effect's sd is "
+    said += _biases(recovered, relative if len(relative) else near, worst)
+    if len(relative) and (near["engine"] == lead).any():
+        row = _largest(near, lead)
+        said += (
+            "; where the true sd is less than one empirical SE from 0, the largest is "
+            f"{_biases(recovered, near, row)} (true sd {given(row['truth'])})"
+        )
+    found = [f"{said}."]
     zero = recovered.rows("p_zero", term=worst["term"])
     zero = zero[(zero["engine"] == worst["engine"]) & (zero["design"] == worst["design"])]
     if len(zero) and zero["estimate"].iloc[0] >= 0.02:
         row = zero.iloc[0]
         times = share(row["estimate"], row["mcse"])
-        said.append(f"{label(row['engine'])} estimates it as exactly 0 in {times} of these replicates.")
-    return said
+        found.append(
+            f"{label(row['engine'])} estimates {spoken(row['term'])}{_where(recovered, row)} as exactly 0 in {times} "
+            "of replicates."
+        )
+    return found
+
+
+def _biases(recovered: Recovered, rows: pd.DataFrame, row: pd.Series) -> str:
+    """A bias with term and design, and the other engines' there."""
+    keys = ["design", "term"]
+    there = rows[(rows[keys] == row[keys]).all(axis=1) & (rows["engine"] != row["engine"])]
+    others = [f"{label(engine)}'s is {_bias(one)}" for engine, one in there.set_index("engine").iterrows()]
+    where = recovered.beside(recovered.designs.set_index("design").loc[row["design"]])
+    return f"{_bias(row)}, for {spoken(row['term'])}{where}{f'; {listed(others)} there' if others else ''}"
+
+
+def _largest(rows: pd.DataFrame, engine: str) -> pd.Series:
+    """An engine's row of the largest size."""
+    mine = rows[rows["engine"] == engine]
+    return mine.loc[mine["estimate"].abs().idxmax()]
+
+
+def _where(recovered: Recovered, row: pd.Series) -> str:
+    return recovered.beside(recovered.designs.set_index("design").loc[row["design"]])
 
 
 def _lead(recovered: Recovered, rows: pd.DataFrame, engines: list[str]) -> str:
     return next(name for name in (recovered.reference, *engines) if name in set(rows["engine"]))
-
-
-def _biases(recovered: Recovered, term: str, engines: list[str]) -> pd.DataFrame:
-    """A term's biases by design and engine: in percent of the truth where that is far from 0."""
-    bias = recovered.rows("relative_bias", term=term)
-    bias = bias[bias["engine"].isin(engines)]
-    if not len(bias) or not recovered.far_from_zero(bias).all():
-        bias = recovered.rows("bias", term=term)
-        bias = bias[bias["engine"].isin(engines)]
-    return bias
 
 
 def _where_there_is_none(recovered: Recovered, term: str, engines: list[str]) -> list[str]:
@@ -213,27 +222,46 @@ def judge(recovered: Recovered, engine: str) -> str:
     bad = short(recovered, rows)
     within = int(((recovered.conf_level - rows["estimate"] > NEAR) & ~bad).sum())
     of = "combinations of design and term" if len(recovered.designs) > 1 else "terms"
-    said = f"{recovered.level} intervals: coverage too low in {int(bad.sum()) or 'none'} of {len(rows)} {of}"
     if bad.any():
-        said += f" ({_lowest(recovered, rows[bad])})"
+        said = (
+            f"cover too rarely in {int(bad.sum())} of {len(rows)} {of}: {_lowest(recovered, rows, rows[bad])}"
+        )
+        some = f" {within} more"
     else:
-        said += f"; the lowest is {_lowest(recovered, rows.nsmallest(1, 'estimate'))}"
+        row = rows.loc[rows["estimate"].idxmin()]
+        low = share(row["estimate"], row["mcse"])
+        said = f"cover often enough in all {len(rows)} {of}; the lowest coverage is {low}, for {_term(row)}"
+        said += recovered.beside(row)
+        some = f" {within}"
     if within:
-        limit = percent(recovered.conf_level - NEAR)
-        said += f"; below {limit} within Monte Carlo error in {within}"
-    return f"{said}."
+        said += (
+            f"; in{some}, coverage is below {percent(recovered.conf_level - NEAR)} within Monte Carlo error"
+        )
+    return f"{recovered.level} intervals {said}."
 
 
-def _lowest(recovered: Recovered, rows: pd.DataFrame) -> str:
-    """The lowest coverages with term and design; how many more there are."""
-    named = []
-    for _, row in rows.nsmallest(NAMED, "estimate").iterrows():
-        own = row["effect"] == "ranef"
-        term = f"the group effects of {row['term']}" if own else spoken(row["term"])
-        where = recovered.beside(row)
-        named.append(f"{share(row['estimate'], row['mcse'])} for {term}{where}")
-    more = [f"{len(rows) - NAMED} more"] if len(rows) > NAMED else []
-    return listed([*named, *more])
+def _term(row: pd.Series) -> str:
+    return f"the group effects of {row['term']}" if row["effect"] == "ranef" else spoken(row["term"])
+
+
+def _lowest(recovered: Recovered, rows: pd.DataFrame, bad: pd.DataFrame) -> str:
+    """Every term whose coverage is too low, with its lowest; of several designs in how many of them."""
+    several, parts = len(recovered.designs) > 1, []
+    for _, mine in bad.sort_values("estimate", kind="stable").groupby(
+        ["effect", "group", "term"], sort=False
+    ):
+        row = mine.iloc[0]
+        low, where = share(row["estimate"], row["mcse"]), recovered.beside(row)
+        if not several:
+            parts.append(f"{_term(row)} ({low})")
+        elif len(mine) == 1:
+            parts.append(f"{_term(row)}{where} ({low})")
+        else:
+            keys = ["effect", "group", "term"]
+            of = int((rows[keys] == row[keys]).all(axis=1).sum())
+            count = f"all {of}" if len(mine) == of else f"{len(mine)} of {of}"
+            parts.append(f"{_term(row)} in {count} designs (lowest {low}{where})")
+    return listed(parts)
 
 
 def effects(recovered: Recovered) -> list[str]:
@@ -249,75 +277,45 @@ def effects(recovered: Recovered) -> list[str]:
     return [f"The rank correlation of group effects with the true ones runs from {ends[0]} to {ends[1]}."]
 
 
-def failures(recovered: Recovered) -> list[str]:
-    """How many fits cannot be used, by engine, with their most frequent messages."""
+def usable(recovered: Recovered) -> str:
+    """Whether all fits could be used, and which could not."""
     table = statuses(recovered)
-    said = []
+    names = [name for name in STATUSES if name in table]
+    total = int(table[names].sum().sum())
+    singular = int(table["singular"].sum()) if "singular" in table else 0
+    lost = []
+    for engine in recovered.engines:
+        mine = table[table["engine"] == engine][names].sum()
+        if failed := int(mine[[name for name in names if name not in USABLE]].sum()):
+            lost.append(f"{failed:,} of {label(engine)}'s {int(mine.sum()):,}")
+    if not lost:
+        return f"All {total:,} fits could be used{f', {singular:,} singular ones among them' if singular else ''}."
+    used = f"; {singular:,} singular ones were used" if singular else ""
+    return f"Of {total:,} fits, {listed(lost)} could not be used and are left out{used}."
+
+
+def failures(recovered: Recovered) -> list[str]:
+    """How the fits ended, by engine; engines alike in one sentence."""
+    table = statuses(recovered)
+    alike: dict[str, list[str]] = {}
     for engine in recovered.engines:
         mine = table[table["engine"] == engine]
         counts = {name: int(mine[name].sum()) for name in STATUSES if name in mine and mine[name].sum()}
         total, failed = sum(counts.values()), {k: v for k, v in counts.items() if k not in USABLE}
         parts = [f"{v:,} {k}" for k, v in counts.items() if k != "ok"]
-        if not parts:
-            said.append(f"{label(engine)}: all {total:,} fits ok.")
-            continue
         rate = f"{fixed(100 * sum(failed.values()) / total, 2)} % not usable" if failed else "all usable"
-        said.append(f"{label(engine)}: of {total:,} fits {listed(parts)} ({rate}).")
+        ended = f"of {total:,} fits {listed(parts)} ({rate})" if parts else f"all {total:,} fits ok"
+        alike.setdefault(ended, []).append(label(engine))
+    said = [
+        f"{listed(names)}: {ended}{' by each' if len(names) > 1 else ''}." for ended, names in alike.items()
+    ]
     common = recovered.rows("bias", "common")
     if len(common) and len(recovered.engines) > 1:
         size = common["n_used"] + common["n_missing"]
         least, most = int(size.min()), int(size.max())
-        span = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-        said.append(f"Every engine managed {span} of {recovered.n_replicates:,} replicates per design.")
-    return said
-
-
-def calibration(recovered: Recovered) -> list[str]:
-    """Verdicts of simulation-based calibration, in words."""
-    table = recovered.tables["calibration"]
-    if not len(table):
-        return ["No ranks were computed."]
-    few, wrong = table[table["verdict"] == "too few"], table[table["verdict"] == "not calibrated"]
-    judged = len(table) - len(few)
-    n = int(np.max(table["n"]))
-    level = f"{100 * float(table['level'].iloc[0]):g} %"
-    source = "the priors and the data from the model"
-    if own_data(recovered):
-        source = (
-            "the posterior of the observed data, and fitted with these and new data together (posterior SBC)"
-        )
-    how = (
-        f"In each of {n:,} replicates the parameters were drawn from {source}, and the true values ranked among the "
-        "posterior draws, thinned to their effective sample size. If sampler and model "
-        "agree with the simulator, all ranks are uniform."
-    )
-    said = []
-    if judged and not len(wrong):
-        said.append(
-            f"All {judged} quantities are calibrated: none leaves what uniform ranks would do together with "
-            f"probability {level} (Holm's adjustment over the quantities)."
-        )
-    said += [
-        f"{capital(quantity_name(row.quantity))} is NOT calibrated (adjusted {p_said(p_value(row.p_adjusted))}): "
-        f"{row.finding}."
-        for row in wrong.head(MOST_MESSAGES).itertuples()
-    ]
-    if len(wrong) > MOST_MESSAGES:
-        said.append(f"{len(wrong) - MOST_MESSAGES} more quantities are not calibrated; see the table.")
-    said.append(how)
-    if len(few):
-        said.append(
-            f"{counted(len(few), 'quantity has', 'quantities have')} too few usable replicates to be judged."
-        )
-    data = table[(table["kind"] == "data") & (table["verdict"] != "too few")]
-    if len(data):
-        said.append(
-            f"{counted(data['quantity'].nunique(), 'quantity depends', 'quantities depend')} on the data (log "
-            "likelihood, random effects): only such quantities notice a likelihood left out (Modrák et al. 2023)."
-        )
-    lost = int(table["n_failed"].max())
-    if lost:
-        said.append(f"{counted(lost, 'fit')} could not be used and {'is' if lost == 1 else 'are'} left out.")
+        if least < recovered.n_replicates:
+            span = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+            said.append(f"Every engine managed {span} of {recovered.n_replicates:,} replicates per design.")
     return said
 
 

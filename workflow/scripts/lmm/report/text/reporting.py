@@ -58,7 +58,7 @@ def items(recovered: Recovered) -> list[Item]:
         Item(
             "Code and data",
             "The configuration is in the appendix, the revision of the code on top of this page. The same "
-            "configuration makes the same tables; `make replay` makes any replicate again.",
+            "configuration makes the same tables; make replay makes any replicate again.",
             COMPUTED,
         ),
         Item(
@@ -74,7 +74,7 @@ def _words(plan: Mapping[str, Any] | None, key: str, item: str) -> Item:
     """An item that only the author can answer."""
     said = text.words(plan, key) if plan else ""
     where = "aims" if key == "aims" else f"rationale.{key}"
-    return Item(item, said, AUTHOR) if said else Item(item, f"Not stated (`{where}`).", MISSING)
+    return Item(item, said, AUTHOR) if said else Item(item, f"Not stated (key: {where}).", MISSING)
 
 
 def reached(recovered: Recovered) -> str:

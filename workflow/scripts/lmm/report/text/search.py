@@ -153,8 +153,10 @@ def failures(searched: Searched) -> str:
     total, failed, singular = (
         sum(int(table[name].sum()) for table in parts) for name in ("replicates", "failed", "singular")
     )
-    said = f"Of {total:,} fits, {f'{failed:,}' if failed else 'none'} could not be used"
-    said += f"; {singular:,} singular ones were used." if singular else "; none was singular."
+    said = (
+        f"Of {total:,} fits, {failed:,} could not be used" if failed else f"All {total:,} fits could be used"
+    )
+    said += f"; {singular:,} of those used were singular." if singular else "; none was singular."
     own = searched.tables["search"]
     missing = int((own["replicates"] - own["failed"] - own["n_used"]).sum())
     if missing:
