@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import problems
 from lmm.config.engines import Pymc
@@ -227,6 +228,36 @@ def test_the_full_model_agrees():
         assert (abs(a.estimate - b.estimate) <= 4 * error).all()
     np.testing.assert_allclose(marginal.ranef.std_error, full.ranef.std_error, rtol=0.06)
     assert tree["posterior"]["ranef"].shape == (4, 2000, 18, 2)
+
+
+def test_the_full_models_density_is_that_of_effects_and_rows():
+    """A group's coefficients are random_map^-1 (beta + u), at the mean of a predictor without a random effect."""
+    rng, fixed, random = np.random.default_rng(12), ("Intercept", "x", "z"), ("Intercept", "x")
+    terms, y, W, codes, levels = problems.simulated(rng, [4] * 6, fixed, random, np.eye(2), 1.0, np.ones(3))
+    rows, moments = Rows(terms, y, W, codes, levels), compute(terms, y, W, codes, levels)
+    priors = resolve({}, moments, fixed, (random,), marginal=False)
+    model = bayes_full.full_model(rows, priors)
+    sds, r, sigma = np.array([1.3, 0.6]), 0.4, 0.9
+    own = {"Intercept_centred": 2.5, "x": 0.8, "z": -1.7}
+    coefficients = rng.normal(size=(6, 2))
+    point = own | {f"{name}_log__": np.log(sd) for name, sd in zip(priors.names[:2], sds, strict=True)}
+    point |= {
+        f"{priors.names[2]}_unit_logodds__": np.log((1 + r) / (1 - r)),
+        "sd__Observation_log__": np.log(sigma),
+    }
+    point |= {"coefficients": coefficients}
+    assert point.keys() == model.initial_point().keys()
+    drawn = [model[name] for name in ("coefficients", "y")]
+    found = model.compile_logp(drawn, mode="FAST_COMPILE")(point)
+
+    beta, back = np.linalg.solve(priors.fixed_map, list(own.values())), priors.random_map
+    assert not np.allclose(back, np.eye(2))
+    shift = np.array([W[:, 2].mean() * beta[2], 0.0])
+    u = (coefficients - shift) @ back.T - beta[:2]
+    D = back @ (np.outer(sds, sds) * [[1.0, r], [r, 1.0]]) @ back.T
+    expected = stats.multivariate_normal.logpdf(u, cov=D).sum() + 6 * np.linalg.slogdet(back)[1]
+    expected += stats.norm.logpdf(y, W @ beta + (W[:, :2] * u[codes]).sum(axis=1), sigma).sum()
+    assert found == pytest.approx(expected, rel=1e-12)
 
 
 def test_three_effects_have_their_lkj_density():
