@@ -99,9 +99,7 @@ def test_a_curve_finds_its_own_parameters(measure):
     t = np.sqrt(at.prod(axis=1))
     x = {"power": t, "coverage": -1 / t**2}.get(measure, -np.log(t))
     slope = {"power": 0.2, "coverage": 30.0}.get(measure, 1.1)
-    eta = {"power": -1.0, "coverage": 1.9}.get(measure, 2.0) + slope * x * (
-        1 if measure in ("power", "coverage") else 1
-    )
+    eta = {"power": -1.0, "coverage": 1.9}.get(measure, 2.0) + slope * x
     rises = measure in ("power", "coverage")
     value = special.ndtr(eta) if rises else np.exp(eta)
     mcse = np.sqrt(value * (1 - value) / n) if rises else 0.02 * value

@@ -70,15 +70,17 @@ def test_a_stationary_saddle_is_left_by_half_a_unit(slope, left):
 
 def test_a_flat_direction_is_no_saddle():
     """Two coordinates of which only the sum counts: half of the step each, whatever rounding makes of the rest."""
-    for hessian in (np.ones((2, 2)), np.ones((2, 2)) - 1e-9 * np.array([[1.0, -1.0], [-1.0, 1.0]])):
-        move, decrement, saddle = by_one_factor(hessian, [1.0, 1.0])
-        np.testing.assert_allclose(move, [-0.5, -0.5], rtol=1e-6)
-        assert decrement == pytest.approx(1.0, rel=1e-6)
-        assert not saddle
-        move, decrement, saddle, _ = several_newton._step(hessian, np.ones(2), np.ones(2))
-        np.testing.assert_allclose(move, [-0.5, -0.5], rtol=1e-6)
-        assert decrement == pytest.approx(1.0, rel=1e-6)
-        assert not saddle
+    for size in (1e-3, 1.0, 1e3):
+        for rounding in (0.0, 1e-9):
+            hessian = size * (np.ones((2, 2)) - rounding * np.array([[1.0, -1.0], [-1.0, 1.0]]))
+            gradient = size * np.ones(2)
+            one, several_factors = (
+                by_one_factor(hessian, gradient), several_newton._step(hessian, gradient, np.ones(2)),
+            )  # fmt: skip
+            for move, decrement, saddle in (one, several_factors[:3]):
+                np.testing.assert_allclose(move, [-0.5, -0.5], rtol=1e-6)
+                assert decrement == pytest.approx(size, rel=1e-6)
+                assert not saddle
 
 
 @pytest.mark.parametrize("at", [0, 1, 3])
