@@ -28,6 +28,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ from mutants import PACKAGES, SCRIPTS, Mutant, mutants_of, numerical_modules
 ROOT = Path(__file__).parents[1]
 # What a test or a fixture mentions that needs more than the library: it is left out.
 SLOW = re.compile(r"\bproject\b|snakemake|playwright|\blab\b|\"make\"")
+DRAWING = re.compile(r"lmm\.report(\.figures.*|\.page|\.[a-z]+)?$")
 IMPORTS = re.compile(
     rf"^(?:from|import) lmm\.(?:{'|'.join(PACKAGES[1:])})\b|^import (?:problems|several)\b", re.M
 )
@@ -184,14 +186,9 @@ class Coverage:
             for function in functions:
                 self.by_function.setdefault(function, []).append(test)
 
-    def of(self, mutant: Mutant) -> list[str]:
-        """Tests that run what a mutant changes, for a minute at the most: those of files that import it first.
-
-        What does not run as Python (a kernel, a constant) is run by who mentions its name, over any number of steps.
-        """
-        file, line = str(mutant.module), mutant.start[0]
-        at = [each for each in self.all if each.at.file == file and each.at.line <= line <= each.stop]
-        met, left, found = set(), at[-1:], set()
+    def running(self, definition: Definition) -> set[str]:
+        """Tests that run a definition, or who mentions it where it does not run as Python."""
+        met, left, found = set(), [definition], set()
         while left:
             one = left.pop()
             met.add(one)
@@ -199,6 +196,17 @@ class Coverage:
                 found.update(self.by_function.get(one.at, ()))
             else:
                 left += [each for each in self.all if each not in met and one.names & each.mentions]
+        return found
+
+    def of(self, mutant: Mutant) -> list[str]:
+        """Tests that run what a mutant changes, for a minute at the most: those of files that import it first.
+
+        What does not run as Python (a kernel, a constant) is run by who mentions its name, over any number of steps.
+        """
+        file, line = str(mutant.module), mutant.start[0]
+        around = [each for each in self.all if each.at.file == file and each.at.line <= line <= each.stop]
+        # a function within another that nothing runs as Python is compiled there: the outer one stands for it
+        found = next((tests for each in reversed(around) if (tests := self.running(each))), set())
         chosen, seconds = [], 0.0
         for test in sorted(found, key=lambda test: (file not in self.imported[test], self.tests[test][0])):
             seconds += self.tests[test][0]
@@ -257,7 +265,7 @@ class Recorder:
 
 
 class OfTheLibrary:
-    """A plugin of pytest that leaves out tests that need more than the library, and those that make a report."""
+    """A plugin of pytest that leaves out tests that need more than the library, and those that draw a page."""
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items):
@@ -266,13 +274,15 @@ class OfTheLibrary:
 
 
 def needs_more(item: pytest.Function) -> bool:
-    """Whether a test or one of its fixtures mentions Snakemake, a browser or a name imported from the report."""
+    """Whether a test or one of its fixtures mentions Snakemake, a browser or what draws figures and pages."""
     fixtures = [each.func for own in item._fixtureinfo.name2fixturedefs.values() for each in own]
     texts = [inspect.getsource(each) for each in (item.function, *fixtures) if inspect.isfunction(each)]
-    report = [name for name, value in vars(item.module).items()
-              if getattr(value, "__module__", getattr(value, "__name__", "")).startswith("lmm.report")]  # fmt: skip
-    words = re.compile("|".join([SLOW.pattern, *(rf"\b{name}\b" for name in report)]))
-    return any(words.search(text) for text in texts)
+    modules = {name: getattr(value, "__module__", None) or getattr(value, "__name__", None)
+               for name, value in vars(item.module).items()}  # fmt: skip
+    drawing = {name for name, module in modules.items() if DRAWING.match(str(module))}
+    trees = [ast.parse(textwrap.dedent(text)) for text in texts]
+    used = {node.id for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    return bool(used & drawing) or any(SLOW.search(text) for text in texts)
 
 
 def files_of(root: Path) -> list[str]:
