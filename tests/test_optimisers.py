@@ -167,3 +167,24 @@ def test_the_start_is_each_factors_moment_estimate():
     assert max(d.max() for d in estimates) > 0.0025 * left
     for factor, d in zip(found, estimates, strict=True):
         np.testing.assert_allclose(factor, np.diag(np.sqrt(np.maximum(d / left, 0.05**2))), rtol=1e-8)
+
+
+def test_a_variance_grows_to_the_best_of_several_sizes():
+    """From relative variances 10^-4 ... 10 along a direction; not at a minimum."""
+    model = several.reference("penicillin")
+    problem = model.problem()
+    objective = several_newton.Objective(problem, True, several_newton.relative(problem))
+    stop = several_newton.Stop(objective.at(np.array([0.0, 0.7])), True)
+    found = several_optimum._grown(objective, stop, 0, slice(0, 1), np.array([1.0]))
+    growth = 10.0 ** np.arange(-4, 2)
+    values = []
+    for own in growth:
+        sigma = np.sqrt(objective.at(np.array([np.sqrt(own), 0.7])).s2)
+        D = several.covariances_of(problem, [np.array([[np.sqrt(own)]]), np.array([[0.7]])], sigma)
+        values.append(several.criterion(model, D, sigma * problem.y_scale, True))
+    assert found.phi**2 == pytest.approx([growth[np.argmin(values)], 0.49], rel=1e-12)
+    assert found.value + problem.constant(True) == pytest.approx(min(values), abs=1e-8)
+    best = several_optimum.optimum(problem).point
+    assert (
+        several_optimum._grown(objective, several_newton.Stop(best, True), 0, slice(0, 1), np.ones(1)) is None
+    )

@@ -265,6 +265,13 @@ def test_the_cost_of_a_replicate_grows_with_rows_groups_and_draws():
     assert chunk_plan.seconds(own, 10, None) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    ("size", "count", "found"), [(1, 5000, 1000), (1000, 5000, 1000), (1001, 5000, 2000), (1500, 1200, 1200)]
+)
+def test_chunks_of_sums_are_of_whole_blocks(size, count, found):
+    assert chunk_plan.aligned(size, count) == found
+
+
 def test_more_replicates_leave_what_is_there():
     plan = {"count": 1000, "per_job": "auto", "summed": False, "keys": KEYS[:1], "seconds": [0.1]}
     assert chunk_plan.tiles(1000, 400) == [(0, 400), (400, 800), (800, 1000)]
