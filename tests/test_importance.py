@@ -17,7 +17,7 @@ from lmm.engines.pymc import fit as bayes
 from lmm.engines.pymc import importance
 from lmm.engines.pymc.attempts import Setting
 from lmm.engines.pymc.chains import start_estimates
-from lmm.engines.pymc.gates import convergence, gate_importance
+from lmm.engines.pymc.gates import convergence, ess_of_points, gate_importance
 from lmm.engines.pymc.grouped import Grouped
 from lmm.engines.pymc.sampling import sampled
 from lmm.engines.pymc.unconstrained import Factor, Space
@@ -283,6 +283,19 @@ def test_effective_sample_sizes_of_resampled_points():
     assert np.isnan(measures["rhat"]).all()
     assert 100 < measures["ess_bulk"][0] < 500
     assert convergence(np.ones((1, 1, 500)), at)["ess_mean"][0] == 500
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e12])
+def test_effective_sample_sizes_do_not_depend_on_the_unit(unit):
+    """S^2 times the variance over the sum of the squared parts; a constant with rounding does not vary."""
+    draws, points = np.array([[1.0, 1.0, 4.0, 2.0]]), np.array([7, 7, 2, 5])
+    # about the mean 2: points 7, 2, 5 have the parts -2, 2, 0; the squares of the draws sum to 6
+    assert ess_of_points(unit * draws, points) == pytest.approx(4 * 6 / 8, rel=1e-12)
+    constant = unit * (1.0 + 1e-14 * draws)
+    assert ess_of_points(constant, points) == 4.0
+    chains = np.array([[[1.0, 2.0, 1.5, 0.5, 2.5], [2.0, 1.0, 0.5, 1.5, 2.5]]])
+    assert np.isfinite(convergence(unit * chains)["rhat"]).all() and convergence(unit * chains)["rhat"] != 1.0
+    assert convergence(unit * (1.0 + 1e-14 * chains))["rhat"] == 1.0
 
 
 def test_a_replicate_needs_no_compilation():

@@ -228,6 +228,15 @@ def test_a_bootstrap_has_the_law_of_the_fit(sleepstudy):
     one = source.draw(3)
     assert one.truth["sd"]["Days"] == pytest.approx(5.92, abs=0.01)  # lme4's estimate
     assert set(one.truth["ranef"]["Days"]) == set(moments.levels)
+    # lme4's estimates, in the columns of replicates.parquet; of several sets of estimates there is no one value
+    columns = source.columns()
+    assert (columns.pop("groups"), columns.pop("rows")) == (18, 180)
+    assert columns == pytest.approx({
+        "fixed__Intercept": 251.405, "fixed__Days": 10.467, "sd__Intercept": 24.741, "sd__Days": 5.922,
+        "corr": 0.0656, "sigma": 25.592,
+    }, abs=1e-3)  # fmt: skip
+    drawn = Bootstrap(moments, terms, "0" * 12, 1, np.repeat(source.estimates, 2, axis=0))
+    assert drawn.columns() == {"groups": 18, "rows": 180}
 
 
 def test_correlations_at_the_edge_and_without_a_value_have_a_root():
