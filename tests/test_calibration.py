@@ -166,6 +166,7 @@ def test_thinning_makes_ranks_of_autocorrelated_draws_uniform():
 def test_holm_by_hand():
     assert c.holm(np.array([0.01, 0.04, 0.03])).tolist() == pytest.approx([0.03, 0.06, 0.06])
     assert c.holm(np.array([0.5, 0.9])).tolist() == [1.0, 1.0]
+    assert c.holm(np.array([0.7, 0.9, 0.004])).tolist() == pytest.approx([1.0, 1.0, 0.012])
 
 
 def test_curves_agree_with_the_verdicts():
