@@ -84,6 +84,7 @@ LONG = (
     "test_sentences.py::test_every_sentence_on_replicates_is_true_of_the_tables[no failures]",
     "test_sentences.py::test_every_sentence_on_replicates_is_true_of_the_tables[not calibrated]",
     "test_sentences.py::test_every_sentence_on_replicates_is_true_of_the_tables[one design, coverage too low]",
+    "test_several_search.py::test_the_answer_is_that_of_the_closed_form",
     "test_several_bayes.py::test_nuts_agrees",
     "test_several_full.py",
     "test_several_sbc.py::test_a_likelihood_without_one_factor_is_caught",

@@ -106,6 +106,13 @@ def hunt(study=None, **changes):
     return base | (study or {})
 
 
+def crossed_hunt(simulate=None, **changes):
+    """A search of two crossed grouping factors."""
+    wanted = {"vary": "g", "between": [5, 50], "term": "x"} | changes
+    drawn = {"groups": {"h": 6}, "fixed": {"Intercept": 0, "x": 1}} | (simulate or {})
+    return {"formula": "y ~ x + (1 | g) + (1 | h)", "simulate": drawn, "search": wanted}
+
+
 BOTH = {"vary": ["groups", "rows_per_group"], "between": {"groups": [5, 50], "rows_per_group": [2, 9]}}
 
 
@@ -300,6 +307,15 @@ CONFIGURATIONS = [
     (hunt(cost='groups'), "studies.s.search.cost: is for two dimensions; expected it with vary: [groups, rows_per_group]"),
     (hunt(**BOTH, cost='100 - groups'), "studies.s.search.cost: '100 - groups': expected a positive cost that grows with groups and with rows_per_group"),
     (hunt(**BOTH, cost='2 * pupils'), "studies.s.search.cost: '2 * pupils': expected arithmetic of groups, rows_per_group, rows, such as 50 * groups + 2 * rows"),
+    (hunt(vary='group'), "studies.s.search.vary: 'group': not what a search of this study can vary; did you mean 'groups'? expected one of: groups, rows_per_group"),
+    (crossed_hunt(vary='groups'), "studies.s.search.vary: 'groups': not what a search of this study can vary; expected one of: g, h, rows_per_group, rows"),
+    (crossed_hunt(vary=['rows', 'rows_per_group'], between={'rows': [50, 99], 'rows_per_group': [1, 9]}, cost='rows'), "studies.s.search.vary: rows and rows_per_group: both say how many rows there are; expected one of them"),
+    (crossed_hunt({'groups': {'g': 9, 'h': 6}}), "studies.s.simulate.groups.g: the search varies it; expected no such key"),
+    (crossed_hunt({'groups': {'h': 6, 'g': {'per': 'h', 'count': 2}}}), "studies.s.simulate.groups.g.count: the search varies it; expected no such key"),
+    (crossed_hunt({'groups': {}}), "studies.s.simulate.groups.h: is missing; expected exactly g, h"),
+    (crossed_hunt({'groups': 9}), "studies.s.simulate.groups: 9; expected levels by column, such as {g: 20, h: 20}"),
+    (crossed_hunt(vary=['g', 'h'], between={'g': [5, 50], 'h': [4, 9]}, cost='groups'), "studies.s.search.cost: 'groups': expected arithmetic of g, h, rows, such as 50 * g + 2 * rows"),
+    (crossed_hunt(measure='coverage', target=0.9, term='sd__Intercept'), "studies.s.search.term: 'sd__Intercept': not a parameter; did you mean 'sd__Intercept|g'? expected one of: Intercept, x, sd__Intercept|g, sd__Intercept|h, sd__Observation"),
     (hunt({'replicates': 5}), "studies.s.replicates: is for a study without `search`; expected one of the two"),
     (own(search={'vary': 'rows_per_group', 'between': [2, 9], 'term': 'Days'}), "studies.s.search.vary: rows_per_group: own data keep their groups' rows; expected vary: groups"),
     (hunt({'engines': {'reml': {'df': 'kenward-roger'}}}), "studies.s.search: the compiled path has no Kenward-Roger degrees of freedom; expected a study that it can fit"),

@@ -171,15 +171,16 @@ def test_the_fit_is_monotone_whatever_noise_says():
     at = np.array([[10, 1], [11, 1], [12, 1]])
     n = np.full(3, 100)
     power = np.array([0.85, 0.8, 0.75])
-    curve = fit("power", at, power, np.sqrt(power * (1 - power) / n), n, False)
+    curve = fit("power", at, power, np.sqrt(power * (1 - power) / n), n, 0)
     value, low, high = curve.value(at)
     assert value == pytest.approx(np.full(3, 0.8))
     assert (low < value).all() and (value < high).all()
 
 
 def test_costs_are_arithmetic_and_nothing_else():
-    assert cost_of("50 * groups + 2 * rows", 10.0, 5.0) == 600
-    assert cost_of("-(1 - groups) ** 2 + rows_per_group / 2", 3.0, 4.0) == -2
+    known = {"groups": 3.0, "rows_per_group": 4.0, "rows": 12.0}
+    assert cost_of("50 * groups + 2 * rows", known) == 174
+    assert cost_of("-(1 - groups) ** 2 + rows_per_group / 2", known) == -2
     for bad in (
         "groups.real",
         "__import__('os')",
@@ -191,7 +192,7 @@ def test_costs_are_arithmetic_and_nothing_else():
         "True",
     ):
         with pytest.raises(ValueError):
-            cost_of(bad, 1.0, 1.0)
+            cost_of(bad, known)
 
 
 def pilot():

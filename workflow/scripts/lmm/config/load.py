@@ -196,14 +196,14 @@ def _study(name: str, raw: Any, root: Path) -> Study:
     rest = {key: value for key, value in raw.items() if key not in ("simulate", "designs")}
     settings = _validated(StudySettings, rest, ())
     settings = _with_weights(settings)
-    if settings.search is not None:
-        settings, raw = of_one_engine(settings), smallest(settings.search, raw)
     until: list[Criterion] = []
     if isinstance(settings.replicates, Until):
         until = settings.replicates.until
         until = until if isinstance(until, list) else [until]
         settings = settings.model_copy(update={"replicates": settings.replicates.at_most})
     formula = parse(settings.formula)
+    if settings.search is not None:
+        settings, raw = of_one_engine(settings), smallest(settings.search, formula, raw)
     settings = _with_groupings(settings, formula)
     crosses = settings.replicates is not None
     simulated = "simulate" in raw or raw.get("designs") is not None

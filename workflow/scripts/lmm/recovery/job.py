@@ -8,10 +8,11 @@ from lmm.config.simulation import Simulation
 from lmm.core.engines import BAYES, first
 from lmm.core.errors import StudyError
 from lmm.core.store import read_json, read_table
-from lmm.data.rows import from_sources, read_terms, rows_of
+from lmm.data.rows import Rows, from_sources, read_terms, rows_of
 from lmm.engines import reml, several_reml
 from lmm.engines.pymc.draws import posterior_draws
 from lmm.inference import estimable
+from lmm.inference.several_optimum import SeveralOptimum
 from lmm.likelihood.problem import layout
 from lmm.model.design import Design, numeric_design
 from lmm.model.formula import parse
@@ -122,19 +123,35 @@ def _several(
     settings: Mapping[str, Any], key: str, paths: Mapping[str, Any], terms: Mapping[str, Terms]
 ) -> tuple[dict[str, SeveralBootstrap], dict[str, Engine]]:
     """`bootstrapped` with several grouping factors: from the rows."""
+    rows, best = fitted_rows(settings, paths, terms)
+    model = terms[settings["formula"]]
+    return {key: SeveralBootstrap(rows, model, key, settings["seed"], best)}, engines(settings, terms)
+
+
+def fitted_rows(
+    settings: Mapping[str, Any], paths: Mapping[str, Any], terms: Mapping[str, Terms]
+) -> tuple[Rows, SeveralOptimum]:
+    """The user's rows, with the columns of all formulas, and the optimum of the study's model.
+
+    Parameters
+    ----------
+    settings, paths : mapping
+        As for `bootstrapped`.
+    terms : mapping of str to Terms
+        Of the formulas.
+    """
     data = read_json(paths["data"])
     frame = read_table(paths["rows"]) if paths.get("rows") else from_sources(paths["data"])
     whole, _ = stage.designs(settings["formulas"], data, frame)
     rows, model = rows_of(whole, frame), terms[settings["formula"]]
-    own = data_set(rows, {}).moments
     best = several_reml.fit(
-        narrowed(own, [grouping.group for grouping in model.groupings]),
+        narrowed(data_set(rows, {}).moments, [grouping.group for grouping in model.groupings]),
         model.fixed,
         [grouping.blocks for grouping in model.groupings],
         profile=False,
         ranef=False,
     )[2]
-    return {key: SeveralBootstrap(rows, model, key, settings["seed"], best)}, engines(settings, terms)
+    return rows, best
 
 
 def engines(settings: Mapping[str, Any], terms: Mapping[str, Terms]) -> dict[str, Engine]:

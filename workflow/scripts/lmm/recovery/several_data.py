@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lmm.core.streams import seed_sequence, stream
+from lmm.core.streams import repeated, seed_sequence, stream
 from lmm.core.tidy import corr_key
 from lmm.data.rows import Rows
 from lmm.inference.several_optimum import SeveralOptimum
@@ -115,3 +115,57 @@ class SeveralBootstrap:
             for grouping, (_, levels) in zip(self.terms.groupings, self.rows.factors, strict=True)
         }
         return out | {"rows": len(self.rows.y)}
+
+
+class SeveralResized:
+    """Replicates of the user's rows with another number of levels of one grouping factor.
+
+    Of n levels every one of the data's J is there n // J times, and n % J of them once more, drawn anew for each
+    replicate, each with all its rows; factors that are combined with it get new levels with them, other factors keep
+    theirs: what simr's `extend` makes along a factor.
+
+    Parameters
+    ----------
+    rows : Rows
+        The user's.
+    group : str
+        The factor.
+    count : int
+        Its number of levels.
+    terms, key, seed, best : as for `SeveralBootstrap`
+    """
+
+    def __init__(
+        self, rows: Rows, group: str, count: int, terms: Terms, key: str, seed: int, best: SeveralOptimum
+    ):
+        self.rows, self.group, self.count = rows, group, count
+        self._model = (terms, key, seed, best)
+        self._chosen = repeated(seed, key, "groups")
+
+    def draw(self, replicate: int) -> DataSet:
+        """One replicate; from 0."""
+        return SeveralBootstrap(self.resized(replicate), *self._model).draw(replicate)
+
+    def resized(self, replicate: int) -> Rows:
+        """The rows of a replicate's levels; their response is the data's."""
+        data, groupings = self.rows, self.rows.terms.groupings
+        own = next(grouping for grouping in groupings if grouping.group == self.group)
+        codes, levels = data.factors[groupings.index(own)]
+        copies, more = divmod(self.count, len(levels))
+        chosen = np.tile(np.arange(len(levels)), copies)
+        if more:
+            drawn = self._chosen.at(replicate).permutation(len(levels))[:more]
+            chosen = np.concatenate([chosen, np.sort(drawn)])
+        order = np.argsort(codes, kind="stable")
+        starts = np.searchsorted(codes[order], np.arange(len(levels) + 1))
+        parts = [order[starts[level] : starts[level + 1]] for level in chosen]
+        at, place = np.concatenate(parts), np.repeat(np.arange(len(chosen)), [len(part) for part in parts])
+        factors = []
+        for grouping, (given, names) in zip(groupings, data.factors, strict=True):
+            if set(own.columns) <= set(grouping.columns):
+                _, new = np.unique(place * len(names) + given[at], return_inverse=True)
+                factors.append((new, np.arange(1, new.max() + 2).astype(str).astype(object)))
+            else:
+                factors.append((given[at], names))
+        first, *others = factors
+        return Rows(data.terms, data.y[at], data.W[at], *first, tuple(others))
