@@ -8,7 +8,7 @@ import pytest
 from scipy import integrate, special, stats
 
 import inference_cases as cases
-from lmm.comparison.effects import prepared, table
+from lmm.comparison.effects import of_pooled, prepared, table
 from lmm.core.errors import StudyError
 from lmm.inference import reference_grid, studentized_range
 from lmm.inference.degrees_of_freedom import fixed_effects
@@ -305,3 +305,14 @@ def test_values_outside_the_data_are_kept_with_a_warning(model):
     assert len(functions(grid_of(model), request)[0].cells) == 6
     (warning,) = outside(grid_of(model), request)
     assert "100" in warning
+
+
+def test_pooled_effects_are_those_of_least_squares(model):
+    """Covariance s^2 (X'X)^-1 and N - p degrees of freedom, from the rows."""
+    y, W = model.design.matrix(model.rows)
+    X = W[:, [model.terms.columns.index(name) for name in model.terms.fixed]]
+    beta, (rss,), *_ = np.linalg.lstsq(X, y)
+    found, df = of_pooled(model.moments, model.terms), len(y) - X.shape[1]
+    np.testing.assert_allclose(found.beta, beta, rtol=1e-9)
+    np.testing.assert_allclose(found.covariance, rss / df * np.linalg.inv(X.T @ X), rtol=1e-8, atol=1e-12)
+    assert (found.method, found.residual) == ("residual", df)
