@@ -91,6 +91,7 @@ LONG = (
     "test_several_sbc.py::test_a_prior_of_one_factor_that_is_not_the_simulators_is_caught",
     "test_several_sbc.py::test_a_sign_error_in_the_conditional_of_the_random_effects_is_caught",
     "test_several_sbc.py::test_the_engine_is_calibrated[500]",
+    "test_several_sbc.py::test_the_engine_is_calibrated_at_own_data[500]",
     "test_several_simulation.py::test_replicates_recover_what_they_were_simulated_from",
     "test_text.py::test_any_name_survives_from_file_to_page",
     "test_until.py::test_a_study_ends_design_by_design",

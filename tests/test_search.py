@@ -13,7 +13,8 @@ from scipy import stats
 
 from conftest import ROOT, copy_project
 from lmm.config.load import load
-from lmm.config.search import cost_of
+from lmm.config.search import Search, cost_of
+from lmm.config.search_sizes import Frame
 from lmm.core.store import write_json, write_table
 from lmm.core.streams import design_key
 from lmm.core.words import label, share
@@ -266,8 +267,10 @@ def test_of_each_number_of_rows_the_fewest_groups_that_reach_the_target_are_list
     reached = {(5, 2), (6, 2), (4, 4), (6, 4)}
     value = np.array([0.9 if tuple(at) in reached else 0.7 for at in space.designs.tolist()])
     found = SimpleNamespace(curve=SimpleNamespace(value=lambda at: (value, value, value)))
-    wanted = SimpleNamespace(measure="power", goal=0.8, cost="10 * groups + rows")
-    assert searches._frontier(found, space, wanted) == [
+    wanted = {"vary": ["groups", "rows_per_group"], "between": {"groups": [3, 6], "rows_per_group": [2, 4]}}
+    wanted |= {"term": "x", "cost": "10 * groups + rows"}
+    frame = Frame(Search.from_plain(wanted), EXACT["simulate"] | {"groups": 3, "rows_per_group": 2}, False)
+    assert searches._frontier(found, space, frame) == [
         {"rows_per_group": 2, "groups": 5, "cost": 60.0}, {"rows_per_group": 4, "groups": 4, "cost": 56.0},
     ]  # fmt: skip
 

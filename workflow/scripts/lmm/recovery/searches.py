@@ -1,7 +1,6 @@
 """A study's search from its settings: where replicates come from, and the tables of what was found."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,18 +84,18 @@ def of_rows(settings: Mapping[str, Any], paths: Mapping[str, Any]) -> Sources:
     terms = {text: read_terms(paths["design"], text) for text in settings["formulas"]}
     model, wanted = terms[settings["formula"]], Search.from_plain(settings["search"])
     check_terms(wanted, model, terms[settings["engines"][wanted.engine]["formula"]])
-    rows, best = job.fitted_rows(settings, paths, terms)
+    rows = job.own_rows(settings, paths)
+    estimates = job.reml_estimates(rows, model)
     engines, (group,) = job.engines(settings, terms), wanted.varied
 
     def source(truth: Mapping[str, float], at: Design) -> tuple[str, full.Design]:
-        beta = best.beta.copy()
+        beta = estimates.beta.copy()
         for term, value in truth.items():
-            beta[model.fixed.index(term)] = value
+            beta[0, model.fixed.index(term)] = value
         key = design_key({"data": True, group: at[1], "fixed": dict(truth)})
-        own = replace(best, beta=beta)
-        return key, full.Design(
-            SeveralResized(rows, group, at[1], model, key, settings["seed"], own), engines
-        )
+        own = estimates._replace(beta=beta)
+        drawn = SeveralResized(rows, group, at[1], model, key, settings["seed"], own)
+        return key, full.Design(drawn, engines)
 
     return source
 
