@@ -238,7 +238,8 @@ def test_a_pilot_search_simulates_from_reml_with_the_effects_of_a_scenario(tmp_p
     moments.write(paths["moments.parquet"], paths["moments_details.json"])
     write_designs(paths["design.json"], [design])
     paths = {name.partition(".")[0]: path for name, path in paths.items()}
-    key, source, engines = searches.of_pilot(settings, paths)({"Days": 5.0}, (40, 1))
+    key, made = searches.of_pilot(settings, paths)({"Days": 5.0}, (40, 1))
+    source, engines = made.replicates, made.engines
     assert key == design_key({"data": True, "groups": 40, "fixed": {"Days": 5.0}})
     assert list(engines) == ["reml"]
     truth = source.parameters_in_words()

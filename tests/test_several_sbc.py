@@ -10,15 +10,17 @@ from scipy import stats
 
 from lmm.config.load import load
 from lmm.config.simulation import Simulation
+from lmm.core.errors import StudyError
 from lmm.core.store import write_json
 from lmm.data import ingest
 from lmm.data.rows import Rows, write_designs
 from lmm.engines.base import Task
 from lmm.engines.pymc.fit import Fitter
+from lmm.model.design import build
 from lmm.model.formula import parse
 from lmm.model.terms import Grouping, Terms
 from lmm.moments import stage
-from lmm.recovery import chunks, data, job
+from lmm.recovery import chunks, data, job, replay_rows
 from lmm.recovery.calibration import several_ranks as sbc
 from lmm.recovery.calibration.verdicts import calibrate
 from lmm.recovery.several_data import data_set
@@ -103,13 +105,17 @@ OWN = {"ranef__Intercept__1'|a", "ranef__x__1'|a", "ranef__Intercept__1'|b", "lo
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory):
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("own")
+
+
+@pytest.fixture(scope="module")
+def own(place):
     """Sources and engines of posterior calibration: rows from a file, their fit, and its draws."""
-    place = tmp_path_factory.mktemp("own")
     formula = parse(STUDY["formula"])
     simulated = Simulation.from_plain(STUDY["simulate"] | {"fixed": {"Intercept": 1, "x": 0.5}})
     simulate(simulated, formula)[0].to_csv(place / "d.csv", index=False)
-    study = {name: value for name, value in STUDY.items() if name != "simulate"} | {"data": "d.csv"}
+    study = {name: value for name, value in STUDY.items() if name != "simulate"} | {"data": str(place / "d.csv")}
     study["engines"] = {"pymc": {"sampler": "importance", "chains": 2, "draws": 500}}
     planned = plan.study_plan(load({"studies": {"a": study}}, place).studies["a"])
     files = {
@@ -147,6 +153,25 @@ def test_a_replicate_stands_beside_the_rows_with_levels_of_its_own(own):
     truths = [source.drawn(k)[1]["sd"]["a"]["Intercept"] for k in range(200)]
     draws = np.sqrt((source.estimates.roots[0] ** 2).sum(axis=2))[:, 0]
     assert stats.ks_2samp(truths, draws).pvalue > 0.001
+
+
+def test_a_replay_has_the_rows_beside_the_replicate(own, place):
+    sources, engines = own
+    (source,) = sources.values()
+    frame = pd.read_csv(place / "d.csv", dtype={"a": str, "b": str})
+    made, drawn = (
+        replay_rows.bootstrapped(source, 3, build(parse(STUDY["formula"]), frame), frame),
+        source.draw(3),
+    )
+    np.testing.assert_array_equal(made.frame["y"], drawn.rows.y)
+    for name, (codes, levels) in zip("ab", drawn.rows.factors, strict=True):
+        assert made.frame[name].tolist() == levels[codes].tolist()
+    with pytest.raises(StudyError, match="scaled and centred by the observed data"):
+        replay_rows.priors_in_numbers({}, source, engines["pymc"].terms)
+    given = {"fixed": "normal(0, 2)", "sd": {"a": {"Intercept": "half_normal(1)"}}}
+    found = replay_rows.priors_in_numbers(given, source, engines["pymc"].terms)
+    assert found["sd"]["a"]["Intercept"] == "half_normal(1)"
+    assert set(found["sd"]) == {"a", "b"}
 
 
 @pytest.mark.parametrize("count", [FEW, ALL])
