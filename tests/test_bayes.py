@@ -181,7 +181,7 @@ def test_beyond_the_limit_no_draws_of_groups_are_kept():
     assert shapes == {key: {"Subject": (2, 2, 18)} for key in ("log_likelihood", "posterior_predictive")}
 
 
-def quadrature(packed, priors: dict[str, Prior], ranges, points=20):
+def quadrature(packed, priors: dict[str, Prior], ranges, points=14):
     """Posterior means of (sd1, sd2, r, sigma) by Gauss-Legendre quadrature over boxes that hold all the mass."""
     axes, weights = [], []
     for low, high in ranges:

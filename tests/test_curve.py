@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy import special, stats
+from scipy import optimize, special, stats
 
 from lmm.recovery.curve import FITS, fit, size
 from lmm.recovery.search import Measured, Space, search
@@ -157,6 +157,36 @@ def test_the_ratios_of_two_factors_are_found():
         np.log([r, s]), abs=0.05
     )  # the priors pull towards 1 / 19 and 1 / 24
     np.testing.assert_allclose(curve.value(at)[0], value, atol=0.002)
+
+
+@pytest.mark.parametrize("measure", ["power", "rmse"])
+def test_the_ratio_is_the_most_likely_one_with_its_prior(measure):
+    """-2 log likelihood plus the square of log r from its middle over 2, minimised over all parameters at once."""
+    at = np.array([[g, m] for g in (20, 28, 36) for m in (2, 8, 30)])
+    n, rng = np.full(9, 60), np.random.default_rng(4)
+    t = np.sqrt(at.prod(axis=1) / (1 + 0.5 * at[:, 1]))
+    if measure == "power":
+        value = rng.binomial(60, special.ndtr(0.25 * t - 1.0)) / 60
+        mcse = np.sqrt(value * (1 - value) / n)
+    else:
+        value, mcse = np.exp(1.0 - 1.1 * np.log(t) + 0.1 * rng.normal(size=9)), np.full(9, 0.02)
+    curve = fit(measure, at, value, mcse, n, 1)
+
+    def loss(parameters):
+        a, b, log_ratio = parameters
+        own = size(at, np.array([log_ratio]))
+        if measure == "power":
+            eta = a + b * own / 5
+            fitted = -2 * n @ (value * special.log_ndtr(eta) + (1 - value) * special.log_ndtr(-eta))
+        else:
+            fitted = np.sum(((np.log(value) - a + b * np.log(own)) * value / mcse) ** 2)
+        return fitted + ((log_ratio + np.log(np.sqrt(60))) / 2) ** 2
+
+    best = optimize.minimize(
+        loss, [0.0, 1.0, -2.0], method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-10}
+    )
+    # the search over log r ends at 1e-6, and its minimum is flat: an error of the square root of rounding
+    assert curve.values[2] == pytest.approx(best.x[2], abs=1e-3)
 
 
 def test_a_share_of_all_or_none_is_moved_by_half_an_event():

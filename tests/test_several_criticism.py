@@ -236,11 +236,15 @@ def test_levels_that_are_left_out_are_those_of_the_factor_with_most(monkeypatch)
 
 def test_what_is_left_out_is_said(monkeypatch):
     """Improper priors by name; rows, or an evaluation, beyond the limits; priors that no power changes."""
+    monkeypatch.setattr(several, "leave_one_out", lambda *given: (None, None))
+    monkeypatch.setattr(several.predictive, "FEWEST", 2)
+    monkeypatch.setattr(several, "REPLICATED", 160)
     improper = PRIORS | {"sigma": "flat", "sd": {"a": "half_normal(2)", "b": "flat"}, "fixed": {"x": "flat"}}
     found, *_ = criticised(monkeypatch, improper)
     said = found.about["left_out"]
     named = "x, sd of Intercept, b and residual sd"
     assert said == {"prior_predictive": f"improper priors cannot be drawn from: {named}"}
+    assert found.about["replicates"] == 2  # 160 over 80 rows
     assert found.predictive["prior_low"].isna().all() and found.predictive["low"].notna().all()
     found, *_ = criticised(monkeypatch, ROWS=79)
     assert set(found.about["left_out"]) == {"loo", "predictive", "prior_predictive"}

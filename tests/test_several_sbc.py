@@ -115,7 +115,9 @@ def own(place):
     formula = parse(STUDY["formula"])
     simulated = Simulation.from_plain(STUDY["simulate"] | {"fixed": {"Intercept": 1, "x": 0.5}})
     simulate(simulated, formula)[0].to_csv(place / "d.csv", index=False)
-    study = {name: value for name, value in STUDY.items() if name != "simulate"} | {"data": str(place / "d.csv")}
+    study = {name: value for name, value in STUDY.items() if name != "simulate"} | {
+        "data": str(place / "d.csv")
+    }
     study["engines"] = {"pymc": {"sampler": "importance", "chains": 2, "draws": 500}}
     planned = plan.study_plan(load({"studies": {"a": study}}, place).studies["a"])
     files = {
