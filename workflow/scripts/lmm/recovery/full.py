@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from lmm.core.progress import Progress
 from lmm.recovery.compact import STATUSES, VALUES, Fits, ends_of_blocks
 from lmm.recovery.replicate import Engine, fit_all, one_line, records
 
@@ -28,10 +29,11 @@ class Design:
 
     def blocks(self, first: int, stop: int) -> Iterator[dict[str, Fits]]:
         """Replicates first ... stop - 1 in blocks that end where those of the compiled path do."""
-        for start, end in ends_of_blocks(first, stop):
-            yield self.block(start, end)
+        with Progress("replicates of a design", stop - first) as progress:
+            for start, end in ends_of_blocks(first, stop):
+                yield self._block(start, end, progress)
 
-    def block(self, first: int, stop: int) -> dict[str, Fits]:
+    def _block(self, first: int, stop: int, progress: Progress) -> dict[str, Fits]:
         """Fits of replicates first ... stop - 1 by every engine."""
         rows: dict[str, list] = {name: [] for name in self.engines}
         ends: dict[str, list] = {name: [] for name in self.engines}
@@ -48,6 +50,7 @@ class Design:
                     found = records(self.engines[name], outcome, data, {})
                     rows[name].append([row for row in found if row[0] in KEPT])
                     ends[name].append(ending)
+                progress.advance()
         return {name: _fits(first, rows[name], ends[name]) for name in self.engines}
 
 
