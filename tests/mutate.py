@@ -168,7 +168,7 @@ class Coverage:
     root : Path
         The project that they ran in.
     tests : dict
-        For each test its CPU seconds and the functions of the library and of the tests that it ran, with its fixtures.
+        For each test its CPU seconds and the functions of the library and of the tests that it ran, fixtures too.
     """
 
     def __init__(self, root: Path, tests: dict[str, tuple[float, set[Function]]]):
