@@ -18,14 +18,13 @@ def panels(svg: str) -> list[str]:
         As `to_svg` writes it: the panels in the order of reading, at its end.
     """
     head, *parts = _PANEL.split(svg.strip().removesuffix("</svg>"))
-    whole_width = float(re.search(r'viewBox="0 0 ([\d.]+)', head).group(1))
+    columns = len({box.split()[0] for legend, box in zip(parts[::3], parts[1::3], strict=True) if not legend})
+    size = {3: " third", 4: " quarter"}.get(columns, "")  # of a row, where there is room for one
     # what stands outside the panels, definitions above all, is found anywhere on the page
     shared = head.partition("</desc>")[2]
     found = []
     for legend, box, inner in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
         width = float(box.split()[2])
-        share = (width - 4) / whole_width
-        size = " third" if 0.25 < share < 0.34 else " quarter" if 0.19 < share <= 0.25 else ""
         whole = (
             f'<svg class="figure{size}" viewBox="{box}" width="{SCALE * width:.0f}" aria-hidden="true" '
             f'stroke-linejoin="round">{shared}{inner.removesuffix("</g>")}</svg>'
