@@ -159,11 +159,11 @@ def _(s, m):
         assert np.isclose(abs(off[where]), off.abs().max())
 
 
-@figures(rf"Of ({N}) fits ({N}) could not be used(?: and ({N}) are singular)?\.")
+@figures(rf"(?:Of|All) ({N}) fits (?:({N}) could not|could) be used(?:; ({N}) are singular)?\.")
 def _(s, m):
     counts = s.tables["failures"].groupby("status")["count"].sum()
     agree(m[1], counts.sum())
-    agree(m[2], counts.sum() - counts.get("ok", 0) - counts.get("singular", 0))
+    agree(m[2] or "0", counts.sum() - counts.get("ok", 0) - counts.get("singular", 0))
     agree(m[3] or "0", counts.get("singular", 0))
 
 

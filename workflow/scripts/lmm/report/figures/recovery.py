@@ -178,9 +178,10 @@ def endings(recovered: Recovered, _: str = "") -> Drawing:
     ax.grid(axis="y", visible=False)
     key(ax, [(name, {"color": STATUS_COLOURS[name], "lw": 7}) for name in names])
     failed = int(table[[n for n in names if n not in USABLE]].sum().sum())
-    alt = f"Of {int(total.sum()):,} fits {failed:,} could not be used"
+    count = f"{int(total.sum()):,}"
+    alt = f"Of {count} fits {failed:,} could not be used" if failed else f"All {count} fits could be used"
     singular = int(table["singular"].sum()) if "singular" in table else 0
-    alt += f" and {singular:,} are singular." if singular else "."
+    alt += f"; {singular:,} are singular." if singular else "."
     rest = int((table["bad"] > 0).sum()) - len(some)
     caption = (
         "Only designs and engines with other than ok fits; a singular fit (a variance of 0, a correlation of ±1) is "
