@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from lmm.core.words import capital, counted, label, number
@@ -155,7 +156,7 @@ def _fits_table(fits: pd.DataFrame):
 def _tally_table(tally: pd.DataFrame):
     if not len(tally):
         return None
-    shown = _labelled(tally).assign(table=tally["table"].map(SHOWN))
+    shown = _labelled(tally).assign(table=tally["table"].map(SHOWN), at=tally["at"].replace("", np.nan))
     columns = [
         Column("study", "Study", False), Column("engine", "Engine", False), Column("table", "Of", False),
         *(Column(name, title, decimals=0) for name, title in (
