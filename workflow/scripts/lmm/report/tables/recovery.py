@@ -86,12 +86,12 @@ def _unless_zero(counts: pd.Series) -> pd.Series:
 
 
 def _near_zero(recovered: Recovered, frame: pd.DataFrame) -> np.ndarray:
-    """Rows whose truth is too near to 0 for a bias in percent of it."""
+    """Rows whose truth is too near to 0 for a bias in percent of it, or differs between replicates."""
     relative = recovered.rows("relative_bias")
-    near = relative[~recovered.far_from_zero(relative)]
+    far = relative[recovered.far_from_zero(relative)]
     keys = ["design", "engine", "term"]
-    near = pd.MultiIndex.from_frame(near.assign(engine=near["engine"].map(label))[keys])
-    return pd.MultiIndex.from_frame(frame[keys]).isin(near)
+    far = pd.MultiIndex.from_frame(far.assign(engine=far["engine"].map(label))[keys])
+    return ~pd.MultiIndex.from_frame(frame[keys]).isin(far)
 
 
 def performance(recovered: Recovered) -> Table | None:
