@@ -117,6 +117,7 @@ def performance(recovered: Recovered) -> Table | None:
     frame.loc[_near_zero(recovered, frame), "relative_bias"] = np.nan
     # in a calibration every replicate has a truth of its own
     truth = [] if "calibration" in recovered.tables else [_TRUTH]
+    relative = "Bias %: of the truth, where that is at least one empirical SE from 0. " if truth else ""
     columns = [
         *_axes(recovered), Column("term", "Term", False), Column("engine", "Engine", False), *truth,
         *_pair("bias", "Bias"), Column("relative_bias", "Bias %", error="relative_bias_mcse"),
@@ -127,8 +128,7 @@ def performance(recovered: Recovered) -> Table | None:
         Column("n_needed", "Needed", decimals=0),
     ]  # fmt: skip
     caption = (
-        "Performance by design, term and engine, ± Monte Carlo standard error. Bias %: of the truth, where that is "
-        "at least one empirical SE from 0. ModSE: relative error of the "
+        f"Performance by design, term and engine, ± Monte Carlo standard error. {relative}ModSE: relative error of the "
         f"model-based standard error. Gain: in precision over {label(recovered.reference)}. Power: intervals that "
         "exclude 0, of fixed effects only: an sd is never below 0, so that PyMC's interval always excludes 0 and a "
         "profile interval tests too cautiously there. Needed: replicates for a coverage known to half a percentage "
