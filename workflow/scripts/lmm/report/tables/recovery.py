@@ -128,7 +128,8 @@ def performance(recovered: Recovered) -> Table | None:
         Column("n_needed", "Needed", decimals=0),
     ]  # fmt: skip
     caption = (
-        f"Performance by design, term and engine, ± Monte Carlo standard error. {relative}ModSE: relative error of the "
+        f"Performance by design, term and engine, ± Monte Carlo standard error. {relative}"
+        "ModSE: relative error of the "
         f"model-based standard error. Gain: in precision over {label(recovered.reference)}. Power: intervals that "
         "exclude 0, of fixed effects only: an sd is never below 0, so that PyMC's interval always excludes 0 and a "
         "profile interval tests too cautiously there. Needed: replicates for a coverage known to half a percentage "
