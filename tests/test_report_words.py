@@ -30,10 +30,10 @@ def coffee(tmp_path):
 
 def test_terms_have_names_that_a_reader_knows():
     terms = ["x", "sd__x", "cor__Intercept.x", "sd__Observation", "a:b"]
-    assert list(map(words.titled, terms)) == ["x", "sd of x", "cor(Intercept, x)", "residual sd", "a:b"]
+    assert list(map(words.titled, terms)) == ["x", "SD of x", "cor(Intercept, x)", "residual SD", "a:b"]
     quantities = ["ranef__x__3", verdicts.LOG_LIKELIHOOD, verdicts.ICC, "sd__x"]
     assert list(map(replicated.quantity_name, quantities)) == [
-        "random x of group 3", "log likelihood", "intraclass correlation", "sd of x",
+        "random x of group 3", "log likelihood", "intraclass correlation", "SD of x",
     ]  # fmt: skip
 
 

@@ -26,6 +26,8 @@ from said.reading import (
 from said.rows import checks as figures
 from said.rows import drawn
 
+B = rf"(?:{N}|−?\.\d+)"  # what cannot exceed 1 has no zero before its point
+FITTED = r"restricted maximum likelihood \(REML\)|PyMC \(Bayesian\)"
 NUMBERS = ["estimate", "std_error", "df", "conf_low", "conf_high", "statistic", "p_value", "prob_direction"]
 CI = rf"(\d+) % (CI|CrI) \[?({N})(?: to |, )({N})\]?"
 STAT = (
@@ -134,34 +136,56 @@ def sizes(row, up, text, ways):
         agree(end, value)
 
 
+def place(r, own, text):
+    """An effect that others modify is said with the place where it is taken, and no other effect is."""
+    of_table = r.tables.get("effects") is not None and len(
+        r.tables["effects"]
+    )  # a coefficient is taken nowhere
+    terms = [re.sub(r"\[T\.[^\]]*\]", "", term).split(":") for term in fixed(r, lead(r)).index if of_table]
+    others = {name for term in terms if own in term for name in term if name != own}
+    text = text[:1].lower() + text[1:] if text else ""
+    found = re.fullmatch(r"(?:at the mean of (.+?))?(?: and )?(?:averaged over (.+))?", text)
+    levels = {name for name in others if r.data["columns"][name].get("levels")}
+    assert set(items(found[1] or "")) == others - levels and set(items(found[2] or "")) == levels
+
+
+WHERE = r"(?:((?:At the mean of|Averaged over) .+?), )?"
+
+
 @checks(
-    r"(.+) (increases|decreases) by ("
+    WHERE
+    + r"(.+) (increases|decreases) by ("
     + N
     + r") when (.+) increases by one unit \((\d+) % (CI|CrI) ([^()]+)\); the "
     r"interval (includes|excludes) 0\."
 )
 def _(r, m):
-    row, up = rows(r, f"Effect of {m[4]}")[lead(r)], m[2] == "increases"
-    assert m[1] == r.data["response"] and up == (row["estimate"] >= 0)
-    agree(m[3], abs(row["estimate"]))
-    digits(m[3], row)
-    assert float(m[5]) == 100 * r.conf_level and (m[6] == "CrI") == (lead(r) == "pymc")
-    sizes(row, up, m[7], ("a decrease of {}", "an increase of {}"))
-    excludes(row, m[8])
+    row, up = rows(r, f"Effect of {m[5]}")[lead(r)], m[3] == "increases"
+    assert m[2] == r.data["response"] and up == (row["estimate"] >= 0)
+    place(r, m[5], m[1])
+    agree(m[4], abs(row["estimate"]))
+    digits(m[4], row)
+    assert float(m[6]) == 100 * r.conf_level and (m[7] == "CrI") == (lead(r) == "pymc")
+    sizes(row, up, m[8], ("a decrease of {}", "an increase of {}"))
+    excludes(row, m[9])
 
 
 @checks(
-    r"(.+) is (" + N + r") (higher|lower) at (.+) than at (.+) \((\d+) % (CI|CrI) ([^()]+)\); the interval "
+    WHERE
+    + r"(.+) is ("
+    + N
+    + r") (higher|lower) at (.+) than at (.+) \((\d+) % (CI|CrI) ([^()]+)\); the interval "
     r"(includes|excludes) 0\."
 )
 def _(r, m):
-    name = next(name for name, about in r.data["columns"].items() if m[4] in about.get("levels", []))
-    row, up = rows(r, f"{name}: {m[4]} vs {m[5]}")[lead(r)], m[3] == "higher"
-    agree(m[2], abs(row["estimate"]))
-    assert m[1] == r.data["response"] and up == (row["estimate"] >= 0)
-    assert float(m[6]) == 100 * r.conf_level
-    sizes(row, up, m[8], ("{} lower", "{} higher"))
-    excludes(row, m[9])
+    name = next(name for name, about in r.data["columns"].items() if m[5] in about.get("levels", []))
+    row, up = rows(r, f"{name}: {m[5]} vs {m[6]}")[lead(r)], m[4] == "higher"
+    place(r, name, m[1])
+    agree(m[3], abs(row["estimate"]))
+    assert m[2] == r.data["response"] and up == (row["estimate"] >= 0)
+    assert float(m[7]) == 100 * r.conf_level
+    sizes(row, up, m[9], ("{} lower", "{} higher"))
+    excludes(row, m[10])
 
 
 @checks(rf"(.+?) is ({N}) \({CI}\)(?:; the interval (includes|excludes) 0)?\.")
@@ -342,11 +366,12 @@ def _(r, m):
 
 
 @checks(
-    rf"A linear mixed model of (.+) with (.+) was fitted by ({E}) to ({N}) observations of ({N}) levels of (.+?)"
+    rf"A linear mixed model of (.+) with (.+) was fitted by ({FITTED}) to ({N}) observations of ({N}) levels of (.+?)"
     rf"(?: \(({N}) rows? with missing values (?:was|were) left out\))?\."
 )
 def _(r, m):
-    assert (m[1], m[6]) == (r.data["response"], r.data["group"]) and ENGINE[m[3]] == lead(r)
+    assert (m[1], m[6]) == (r.data["response"], r.data["group"])
+    assert (m[3] == "PyMC (Bayesian)") == (lead(r) == "pymc")
     agree(m[4], r.data["rows"])
     agree(m[5], r.data["groups"])
     lost = (r.data.get("dropped") or {}).get("rows") or 0
@@ -358,7 +383,7 @@ def _(r, m):
     assert all(r.labels.term(term) in m[2] for term in terms if term not in ("Intercept", "Observation"))
 
 
-@checks(rf"A linear model of (.+) was fitted by ({E}) to ({N}) observations\.")
+@checks(rf"A linear model of (.+) was fitted by (ordinary least squares) to ({N}) observations\.")
 def _(r, m):
     assert not mixed(r) and m[1] == r.data["response"]
     agree(m[3], r.data["rows"])
@@ -367,9 +392,14 @@ def _(r, m):
 def quoted(r, engine, text):
     """Effects with estimate, interval and statistic, apart by semicolons."""
     for part in text.split("; "):
-        m = re.fullmatch(rf"(.+?), (b|M) = ({N}), {CI}{STAT}(?: \(and (\d+) more, see the table\))?", part)
+        m = re.fullmatch(
+            rf"(.+?), (b|M|difference) = ({N}), {CI}{STAT}(?: \(and (\d+) more, see the table\))?", part
+        )
         assert m, part
-        title = m[1] if m[1] in titles(r) else m[1][0].lower() + m[1][1:]
+        title, _, where = re.fullmatch(r"(.+?)( \(((?:at the mean of|averaged over) .+)\))?", m[1]).groups()
+        title = title if title in titles(r) else title[0].lower() + title[1:]
+        if m[2] != "M":
+            place(r, title.removeprefix("Effect of ").partition(": ")[0], where)
         row = rows(r, title)[engine]
         agree(m[3], row["estimate"])
         assert float(m[4]) == 100 * r.conf_level and (m[5] == "CrI") == (engine == "pymc")
@@ -377,12 +407,12 @@ def quoted(r, engine, text):
         statistic(row, m[8], m[9], m[10], m[11], m[14])
 
 
-@checks(r"(In a Bayesian fit by PyMC: )?(.+, (?:b|M) = .+)\.")
+@checks(r"(By Bayesian inference with PyMC: )?(.+, (?:b|M|difference) = .+)\.")
 def _(r, m):
     quoted(r, "pymc" if m[1] else lead(r), m[2])
 
 
-@checks(r"Intervals and p of contrasts are adjusted for several comparisons\.")
+@checks(r"Confidence intervals and p of contrasts are adjusted for several comparisons\.")
 def _(r, m):
     table = r.tables["effects"]
     table = table[table["kind"] == "contrast"]
@@ -396,7 +426,7 @@ def _(r, m):
     parts = m[1].split("; ")
     assert len(parts) == len(table)
     for part in parts:
-        found = re.fullmatch(rf"(.+) = ({N})(?: \[({N}), ({N})\])?", part)
+        found = re.fullmatch(rf"(.+) = ({B})(?: \[({B}), ({B})\])?", part)
         term = next(t for t in table.index if r.labels.parameter(t).lower() == found[1].lower())
         agree(found[2], table.loc[term, "estimate"])
         if found[3]:
@@ -411,7 +441,7 @@ def _(r, m):
     assert r.fits[lead(r)].diagnostics.singular
 
 
-@checks(rf"ICC = ({N}), marginal R² = ({N}), conditional R² = ({N})\.")
+@checks(rf"ICC = ({B}), marginal R² = ({B}), conditional R² = ({B})\.")
 def _(r, m):
     for text, measure in zip(m.groups(), ("johnson", "marginal_r2", "conditional_r2"), strict=True):
         agree(text, share(r, lead(r), measure))
@@ -434,7 +464,8 @@ def advice(r, card):
 
 
 @figures(
-    rf"Line or point: predicted mean by ({E}), other predictors averaged over; band or bar: (\d+) % "
+    rf"(?:Line|Point|Line or point): predicted mean by ({E})(?:, other predictors averaged over)?; "
+    r"(?:band|bar|band or bar): (\d+) % "
     rf"(confidence|credible) interval; grey dots: rows(; thin lines: groups)?"
     rf"(?:; dashed, with its interval: ((?:{E})(?:(?:, | and )(?:{E}))*), where it differs)?\."
 )

@@ -5,7 +5,7 @@ from typing import Any
 
 from lmm.core import engines
 from lmm.core.tidy import CORRELATIONS
-from lmm.core.words import counted, label, listed, shortened, some, spoken
+from lmm.core.words import counted, label, listed, shortened, some
 from lmm.model.formula import parse, unweighted
 from lmm.report.text.fits import dropped, sizes
 from lmm.results.study import Results
@@ -74,7 +74,7 @@ def _exact(results: Results, level: str, rivals: bool) -> str:
     details = results.fits[results.exact].diagnostics
     by = "maximum likelihood (ML)" if details.method == "ML" else "restricted maximum likelihood (REML)"
     kind = details.method or "REML"
-    fitted = f"A second {kind} fit was made" if rivals else f"It was fitted by {by}"
+    fitted = f"A second {kind} fit was made" if rivals else f"The model was fitted by {by}"
     return (
         f"{fitted} from sufficient statistics, with its optimum certified by first and second derivatives; its "
         f"standard errors are those of generalised least squares, and standard deviations and correlations have "
@@ -82,11 +82,11 @@ def _exact(results: Results, level: str, rivals: bool) -> str:
     )
 
 
-def _of(parameter: str) -> str:
+def _of(results: Results, parameter: str) -> str:
     """A parameter that has a prior, in a sentence."""
     if parameter.startswith(CORRELATIONS):
         return f"the {parameter}"
-    return spoken(parameter) if parameter.startswith("sd__") else parameter
+    return results.spoken(parameter) if parameter.startswith("sd__") else results.titled(parameter)
 
 
 def _stated(by_prior: Mapping[str, Sequence[str]]) -> str:
@@ -131,7 +131,7 @@ def _bayesian(results: Results, level: str, engine: str) -> list[str]:
     by_prior: dict[str, list[str]] = {}
     for row in priors:
         text = f"{shortened(row['prior'])} {row.get('at', '')}".rstrip()
-        by_prior.setdefault(text, []).append(_of(results.prior_name(row)))
+        by_prior.setdefault(text, []).append(_of(results, results.prior_name(row)))
     if by_prior:
         said.append(f"Priors: {_stated(by_prior)}.")
     failed = [gate["name"] for gate in details.gates if not gate["passed"]]

@@ -46,6 +46,11 @@ ENTRIES = {
   journal = {Statistics and Computing}, year = {2017}, volume = {27}, pages = {1413--1432},
   doi = {10.1007/s11222-016-9696-4}
 }""",
+    "vehtari2024": """@article{vehtari2024,
+  author = {Vehtari, Aki and Simpson, Daniel and Gelman, Andrew and Yao, Yuling and Gabry, Jonah},
+  title = {Pareto smoothed importance sampling}, journal = {Journal of Machine Learning Research}, year = {2024},
+  volume = {25}, number = {72}, pages = {1--58}
+}""",
     "burkner2021": """@article{burkner2021,
   author = {B{\\"u}rkner, Paul-Christian and Gabry, Jonah and Vehtari, Aki},
   title = {Efficient leave-one-out cross-validation for {Bayesian} non-factorized normal and {Student-t} models},
@@ -158,6 +163,11 @@ def used(studies: Iterable[Results | Recovered | Searched]) -> list[str]:
     methods = {fit.diagnostics.df for results in single for fit in results.fits.values()}
     keys += ["kuznetsova2017"] if "satterthwaite" in methods else []
     keys += ["kenward1997"] if "kenward-roger" in methods else []
+    sampled = [
+        fit.diagnostics for results in single for fit in results.fits.values() if fit.diagnostics.gates
+    ]
+    keys += ["vehtari2024"] if any(one.summary.get("sampler") == "importance" for one in sampled) else []
+    keys += ["sailynoja2022"] if any(one.summary.get("sampler") != "importance" for one in sampled) else []
     notes = [results.notes.get("criticism") or {} for results in single]
     left_out = [note["loo"] for note in notes if note.get("loo")]
     keys += ["vehtari2017"] if left_out else []
@@ -166,7 +176,7 @@ def used(studies: Iterable[Results | Recovered | Searched]) -> list[str]:
         keys.append("kallioinen2024")
     keys += cited_replicated([study for study in studies if isinstance(study, Recovered)])
     keys += list(SEARCH) if any(isinstance(study, Searched) for study in studies) else []
-    return [*keys, "molder2021"]
+    return [*dict.fromkeys(keys), "molder2021"]
 
 
 def bibtex(keys: Iterable[str]) -> str:

@@ -5,7 +5,18 @@ import re
 import numpy as np
 import pandas as pd
 
-from lmm.core.words import counted, ends, label, listed, number, percent, scaled, short_levels
+from lmm.core.words import (
+    counted,
+    ends,
+    estimated,
+    label,
+    listed,
+    number,
+    percent,
+    places,
+    scaled,
+    short_levels,
+)
 from lmm.report.figures.fits import Fitted
 from lmm.report.figures.style import (
     COLOURS,
@@ -112,8 +123,10 @@ def pooled(results: Results, fitted: Fitted) -> Drawing:
         )
         if set(predictors) == {"Intercept"}:
             line_text = "; line: the mean of all rows, since OLS has no predictor"
-    ax.set(xlabel=x_name, ylabel=y_name)
-    alt = f"{y_name} against {x_name}, {len(y):,} rows as one cloud.{slope_text}{_explained(results)}"
+    labels = results.labels
+    ax.set(xlabel=labels.titled(x_name), ylabel=labels.titled(y_name))
+    alt = f"{labels.column(y_name)} against {labels.column(x_name)}, {len(y):,} rows as one cloud."
+    alt += slope_text + _explained(results)
     shown = "Counts in a grid of cells (darker: more rows)" if many else "One dot per row"
     caption = f"{shown}{line_text}."
     return Drawing(figure, "All rows, one line" if line_text else "All rows", caption, alt)
@@ -124,7 +137,11 @@ def _explained(results: Results) -> str:
     if results.pooled is None or set(results.fixed(results.pooled)) <= {"Intercept"}:
         return ""
     r2 = results.fits[results.pooled].diagnostics.summary.get("r2")
-    return "" if r2 is None else f" OLS explains {percent(r2, 2)} of the variance of {results.response}."
+    return (
+        ""
+        if r2 is None
+        else f" OLS explains {percent(r2, 2)} of the variance of {results.labels.column(results.response)}."
+    )
 
 
 def _typical(fitted: Fitted, x_name: str, count: int) -> tuple[pd.DataFrame, str]:
@@ -151,12 +168,14 @@ def _slope(results: Results, x_name: str, held: str, drawn: float) -> str:
     others = [term for term in results.fixed(results.pooled) if term != x_name and mentioned.search(term)]
     if others:
         where = f"With {held}, the" if held else "The"
-        return f" {where} OLS line changes by {number(drawn)} a unit of {x_name}."
+        return f" {where} OLS line changes by {number(drawn)} per unit of {results.labels.column(x_name)}."
     if not np.isfinite(slope):
         return ""
-    low, high = (results.estimate(results.pooled, x_name, side) for side in ("conf_low", "conf_high"))
+    sides = ("conf_low", "conf_high", "std_error")
+    low, high, error = (results.estimate(results.pooled, x_name, side) for side in sides)
+    shown, *ends_shown = (estimated(value, places(error)) for value in (slope, low, high))
     crosses = "includes" if low <= 0 <= high else "excludes"
-    return f" The OLS slope is {number(slope)} ({number(low)} to {number(high)}), which {crosses} 0."
+    return f" The OLS slope is {shown} ({' to '.join(ends_shown)}), which {crosses} 0."
 
 
 def _histogram(results: Results, fitted: Fitted, figure, ax) -> Drawing:
@@ -176,6 +195,6 @@ def _histogram(results: Results, fitted: Fitted, figure, ax) -> Drawing:
         ax.axvline(centre, color=colour(results.pooled or ""), lw=2.4)
         shown = "Histogram of all rows; line: the overall mean."
     ax.set(xlabel=results.response)
-    mean = f"mean {scaled(centre, spread)}, sd {number(spread)}"
+    mean = f"mean {scaled(centre, spread)}, SD {number(spread)}"
     alt = f"{results.response} over all {counted(results.data['rows'], 'row')}: {mean}."
     return Drawing(figure, "All rows together", shown, alt)

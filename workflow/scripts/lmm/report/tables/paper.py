@@ -14,7 +14,7 @@ from lmm.core import engines
 from lmm.core.tidy import RESIDUAL
 from lmm.core.words import estimated, fixed, given, label, listed, p_value, places
 from lmm.report.answer import sd_places
-from lmm.report.interest import degrees
+from lmm.report.interest import df_places
 from lmm.results import order
 from lmm.results.study import Results
 
@@ -93,8 +93,9 @@ def results_table(results: Results) -> Paper | None:
     if not shown:
         return None
     own = {name: _engine(results, name) for name in shown}
-    numbers = {name: _numbers(results.fits[name].parameters) for name in shown}
-    merged = together({name: (own[name][0], numbers[name]) for name in shown})
+    read = {name: numbers(results.fits[name].parameters) for name in shown}
+    merged = together({name: (own[name][0], read[name]) for name in shown})
+    merged.sort(key=lambda names: results.pooled in names and len(merged) > 1)  # what answers first
     blocks, cells = [], []
     if results.truth:
         blocks.append(Block("", ("True value", "Drawn")))
@@ -119,7 +120,7 @@ def results_table(results: Results) -> Paper | None:
     return Paper("results", "Results", results.title, _note(results), tuple(blocks), tuple(parts))
 
 
-def _numbers(table: pd.DataFrame) -> dict[tuple[str, ...], Mapping[str, Any]]:
+def numbers(table: pd.DataFrame) -> dict[tuple[str, ...], Mapping[str, Any]]:
     """An engine's parameters by the row's key."""
     rows = table.to_dict("records")
     return {(str(row["group"]) if isinstance(row["group"], str) else "", row["term"]): row for row in rows}
@@ -164,7 +165,7 @@ def _keys(results: Results) -> list[tuple[str, list[tuple[tuple[str, ...], str]]
     labels = results.labels
     terms = order.terms(dict.fromkeys(term for fit in results.fits.values() for term in fit.fixed))
     spread = [
-        ((group, term), labels.parameter(term) + ("" if term == RESIDUAL else f", {labels.column(group)}"))
+        ((group, term), labels.parameter(term) + results.by_group(group))
         for group, term in results.components
     ]
     simple = _intercepts_alone(results)  # then both ICCs are the same number
@@ -221,11 +222,19 @@ def _engine(results: Results, name: str) -> tuple[tuple[str, ...], dict[tuple[st
     cells = {}
     for row in table.to_dict("records"):
         fixed_effect = row["effect"] == "fixed"
-        decimals = places(row["std_error"]) if fixed_effect else sd_places(row)
+        if fixed_effect:
+            decimals = places(row["std_error"])
+        else:  # one optimum: one number of decimals
+            other = (
+                {}
+                if bayes or results.exact is None
+                else results.parameter(results.exact, row["group"], row["term"])
+            )
+            decimals = sd_places(other or row)
         inner = (estimated(row["estimate"], decimals), _interval(row, decimals))
         more = empty
         if fixed_effect and tested:
-            df = degrees(row["df"]) if by_t and np.isfinite(row["df"]) else "–"
+            df = fixed(row["df"], df_places(table["df"])) if by_t else ""
             more = ((df,) if by_t else ()) + (p_value(row["p_value"]),)
         cells[(str(row["group"]) if isinstance(row["group"], str) else "", row["term"])] = (*inner, *more)
     for measure, share in results.explained(name).items():
@@ -256,7 +265,10 @@ def _note(results: Results) -> str:
     said = []
     exact = results.exact
     if exact is not None and results.fits[exact].diagnostics.df in DF:
-        said.append(f"{label(exact)}: {DF[results.fits[exact].diagnostics.df]}.")
+        tested = [name for name, fit in results.mixed.items() if fit.parameters["df"].notna().any()]
+        said.append(
+            f"{listed(list(map(label, tested or [exact])))}: {DF[results.fits[exact].diagnostics.df]}."
+        )
     if results.bayes in results.mixed:
         said.append(f"{label(results.bayes)}: posterior means and {results.level} credible intervals (CrI).")
     if results.truth:
