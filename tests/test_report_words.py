@@ -221,7 +221,7 @@ def test_a_line_with_other_predictors_says_where_they_are_held(tmp_path):
     assert "groups ignored, at arm = drug." in figure.caption  # the commoner level, not the first row's
     results = read("own", options, paths)
     slope = results.estimate("ols", "x") + results.estimate("ols", "x:arm[T.drug]")
-    assert f"With arm = drug, the OLS line changes by {words.number(slope)} a unit of x." in figure.alt
+    assert f"With arm = drug, the OLS line changes by {words.number(slope)} per unit of x." in figure.alt
 
 
 def test_numbers_keep_their_percent_signs(tmp_path):

@@ -188,9 +188,9 @@ def _(r, m):
     excludes(row, m[10])
 
 
-@checks(rf"(.+?) is ({N}) \({CI}\)(?:; the interval (includes|excludes) 0)?\.")
+@checks(rf"(?:The (?=mean of ))?(.+?) is ({N}) \({CI}\)(?:; the interval (includes|excludes) 0)?\.")
 def _(r, m):
-    row = rows(r, m[1])[lead(r)]
+    row = rows(r, re.sub("^mean of ", "Mean of ", m[1]))[lead(r)]
     agree(m[2], row["estimate"])
     digits(m[2], row)
     assert float(m[3]) == 100 * r.conf_level and (m[4] == "CrI") == (lead(r) == "pymc")
@@ -202,6 +202,13 @@ def _(r, m):
 def sd_of(r, term, text):
     """An sd with two digits of its standard error, or of a quarter of its interval."""
     agree(text, column(r, lead(r))[term])
+
+
+@checks(
+    r"OLS ignores the groups: intervals and p values hold only if rows of one group are as independent as others\."
+)
+def _(r, m):
+    assert lead(r) == "ols" and not mixed(r)
 
 
 @checks(
@@ -246,7 +253,7 @@ def _(r, m):
 @checks(rf"({E}): {CI}{STAT}")
 def _(r, m):
     assert any(
-        matches(rows(r, title)[ENGINE[m[1]]], m) for title in titles(r) if ENGINE[m[1]] in rows(r, title)
+        matches(r, rows(r, title)[ENGINE[m[1]]], m) for title in titles(r) if ENGINE[m[1]] in rows(r, title)
     )
     assert float(m[2]) == 100 * r.conf_level and (m[3] == "CrI") == (ENGINE[m[1]] == "pymc")
 
@@ -268,10 +275,11 @@ def titles(r):
     return list(dict.fromkeys(filter(None, found))) or [f"Mean of {r.data['response']}"]
 
 
-def matches(row, m):
+def matches(r, row, m):
     try:
         interval(row, m[4], m[5])
-        statistic(row, m[6], m[7], m[8], m[9], m[12])
+        if m[9] or m[12] or set(fixed(r, ENGINE[m[1]]).index) != {"Intercept"}:
+            statistic(row, m[6], m[7], m[8], m[9], m[12])
     except AssertionError:
         return False
     return True
@@ -404,7 +412,10 @@ def quoted(r, engine, text):
         agree(m[3], row["estimate"])
         assert float(m[4]) == 100 * r.conf_level and (m[5] == "CrI") == (engine == "pymc")
         interval(row, m[6], m[7])
-        statistic(row, m[8], m[9], m[10], m[11], m[14])
+        if m[2] == "M":  # that a mean is 0 is no question
+            assert not (m[11] or m[14])
+        else:
+            statistic(row, m[8], m[9], m[10], m[11], m[14])
 
 
 @checks(r"(By Bayesian inference with PyMC: )?(.+, (?:b|M|difference) = .+)\.")
@@ -441,9 +452,11 @@ def _(r, m):
     assert r.fits[lead(r)].diagnostics.singular
 
 
-@checks(rf"ICC = ({B}), marginal R² = ({B}), conditional R² = ({B})\.")
+@checks(rf"ICC = ({B})(?:, marginal R² = ({B}), conditional R² = ({B}))?\.")
 def _(r, m):
-    for text, measure in zip(m.groups(), ("johnson", "marginal_r2", "conditional_r2"), strict=True):
+    assert (m[2] is None) == (set(fixed(r, lead(r)).index) == {"Intercept"})
+    known = [text for text in m.groups() if text]
+    for text, measure in zip(known, ("johnson", "marginal_r2", "conditional_r2"), strict=False):
         agree(text, share(r, lead(r), measure))
 
 

@@ -281,11 +281,16 @@ def _(r, m):
         assert mine["difference"].abs().max() < 1e-3 * max(errors)
 
 
+@checks(r"A standard deviation between so few groups is hardly known: (.+)\.")
+def _(r, m):
+    assert m[1] == f"{r.data['groups']} levels of {r.data['group']}" and r.data["groups"] < 5 and mixed(r)
+
+
 # ---- influence
 
 
 @checks(
-    rf"Leaving out group (.+?) would (lower|raise) (.+) from ({N}) to ({N})(?:, ({N}) of its standard error)?"
+    rf"Leaving out group (.+?) would (lower|raise) (.+) from ({N}) to ({N})(?:, ({N}) of its standard errors?)?"
     rf"(, more than without any other)?\."
 )
 def _(r, m):

@@ -60,6 +60,17 @@ def _(r, m):
     assert "mixedlm" in mixed(r) and m[1] == version(r, "mixedlm", "statsmodels")
 
 
+@checks(
+    r"Standard deviations and correlations have (\d+) % profile-likelihood intervals(; fixed effects were tested by "
+    r"t with Satterthwaite's degrees of freedom \(Kuznetsova et al\. 2017\))?\."
+)
+def _(r, m):
+    assert "reml" not in mixed(r) and float(m[1]) == 100 * r.conf_level
+    table = r.fits["mixedlm"].parameters
+    assert table.loc[table["effect"] == "ran_pars", "conf_low"].notna().any()
+    assert (m[2] is not None) == table["df"].notna().any()
+
+
 def version(r, engine, package):
     return r.fits[engine].diagnostics.versions[package]
 
@@ -183,8 +194,11 @@ def contained(r, m, table):
 
 def largest_error(text, table):
     """The relative error that is largest in size, of sd's with a truth."""
-    sds = table[table["term"].str.startswith("sd__") & (table["truth"] > 0)]
+    sds = table[table["term"].str.startswith("sd__")]
+    error = sds["std_error"].where(sds["std_error"] > 0, (sds["conf_high"] - sds["conf_low"]) / 4)
+    sds = sds[sds["truth"] > error.fillna(0)]  # a share of what may be 0 says nothing
     off = (sds["estimate"] / sds["truth"] - 1).to_numpy(float)
+    assert bool(text) == bool(len(off))
     if text:
         percents(text, off[np.abs(off).argmax()])
 

@@ -389,3 +389,8 @@ def counted(count: int, noun: str, plural: str = "") -> str:
 def capital(text: str) -> str:
     """First letter in upper case, the rest as it is."""
     return text[:1].upper() + text[1:]
+
+
+def uncapital(text: str) -> str:
+    """First letter in lower case, the rest as it is."""
+    return text[:1].lower() + text[1:]

@@ -20,6 +20,7 @@ from lmm.core.words import (
     p_value,
     percent,
     places,
+    uncapital,
     with_error,
 )
 from lmm.report import interest
@@ -51,8 +52,11 @@ def _effect(results: Results, one: Interest) -> Card:
     if one.kind == "test":
         said = f"{p_said(p_value(row['p_value']))} ({label(lead)}, type III)"
         return Card(f"effect:{one.key}", "plain", one.title, interest.value(one, row), (("plain", said),))
-    inner = interest.statistic(row) + (
-        ", adjusted" if one.adjusted and "p " in interest.statistic(row) else ""
+    inner = (
+        ""
+        if one.kind == "mean"
+        else interest.statistic(row)
+        + (", adjusted" if one.adjusted and "p " in interest.statistic(row) else "")
     )
     about = f"{interval_name(results, lead)} {interest.interval(row)}{f'; {inner}' * bool(inner)}"
     lines = [("plain", f"{label(lead)}: {about}")]
@@ -118,9 +122,8 @@ def _variances(results: Results) -> Card | None:
         low, high, truth = (mine[c].to_numpy(float) for c in ("conf_low", "conf_high", "truth"))
         known = np.isfinite(low + high + truth)
         inside = known & (low <= truth) & (truth <= high)
-        sds = mine["term"].str.startswith("sd__").to_numpy() & (np.nan_to_num(truth) > 0)
-        off = mine["estimate"].to_numpy(float)[sds] / truth[sds] - 1
-        worst = off[np.argmax(np.abs(off))] if len(off) else np.nan
+        off = [error for row in mine.to_dict("records") if np.isfinite(error := relative_error(row))]
+        worst = max(off, key=abs, default=np.nan)
         error = f"; largest relative error {percent(worst)}" if np.isfinite(worst) else ""
         judged, held = judged + known.sum(), held + inside.sum()
         tone, said = "plain", f"no intervals{error}"
@@ -186,6 +189,13 @@ def _sd(row, decimals: int | None) -> str:
 def sd_said(row) -> str:
     """A standard deviation with decimals by its standard error, or by its interval's width."""
     return _sd(row, sd_places(row))
+
+
+def relative_error(row) -> float:
+    """An sd's error relative to its true value; NaN where that is not as far from 0 as the estimate's own error."""
+    if not str(row["term"]).startswith("sd__") or not row["truth"] > np.nan_to_num(sd_error(row)):
+        return np.nan
+    return row["estimate"] / row["truth"] - 1
 
 
 def sd_places(row) -> int | None:
@@ -259,6 +269,11 @@ def sentences(results: Results) -> list[str]:
     tests = [one for one in shown if one.kind == "test"][:MOST_TESTS]
     others = [one for one in shown if one.kind != "test"][: MOST_SENTENCES - len(tests)]
     said = [_sentence(results, one) for one in (*others, *tests)]
+    if results.leading is not None and results.leading == results.pooled and results.groups:
+        said.append(
+            f"{label(results.leading)} ignores the groups: intervals and p values hold only if rows of one group are "
+            "as independent as others."
+        )
     said += _spread(results)
     more = len(shown) - MOST_CARDS
     if more > 0:
@@ -286,7 +301,7 @@ def _sentence(results: Results, one: Interest) -> str:
     end = "; the interval includes 0" if open_ else "; the interval excludes 0"
     if one.kind == "mean":
         shown = estimated(value, decimals) + (f" {unit}" if unit else "")
-        return f"{one.title} is {shown} ({inside})."
+        return f"The {uncapital(one.title)} is {shown} ({inside})."
     where = listed(
         [f"{results.labels.column(k)} = {results.labels.level(k, v)}" for k, v in one.cells.items()]
     )

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from unicodedata import normalize
 
 from lmm.core import engines
+from lmm.report.text.fits import df_method
 from lmm.results.replicated import Recovered
 from lmm.results.searched import Searched
 from lmm.results.study import Results
@@ -160,7 +161,7 @@ def used(studies: Iterable[Results | Recovered | Searched]) -> list[str]:
     keys += ["seabold2010"] if "statsmodels" in packages else []
     keys += ["pymc2023", "arviz2019", "vehtari2021"] if families[engines.BAYES] else []
     single = [results for results in studies if isinstance(results, Results)]  # replicates are not criticised
-    methods = {fit.diagnostics.df for results in single for fit in results.fits.values()}
+    methods = {df_method(results) for results in single}
     keys += ["kuznetsova2017"] if "satterthwaite" in methods else []
     keys += ["kenward1997"] if "kenward-roger" in methods else []
     sampled = [

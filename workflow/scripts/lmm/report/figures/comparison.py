@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from lmm.core import engines as families
 from lmm.core.tidy import RESIDUAL
 from lmm.core.words import label, listed, number, of_term, percent
+from lmm.report.answer import relative_error
 from lmm.report.figures.fits import Fitted
 from lmm.report.figures.style import COLOURS, INK, MARKERS, Drawing, abreast, colour, key
 from lmm.results.study import Results
@@ -30,6 +31,11 @@ class _Spread(NamedTuple):
 
     def of(self, engine: str, column: str = "estimate") -> float:
         return self.own.estimate(engine, self.term, column)
+
+    @property
+    def group(self) -> str:
+        """The parameter's group in the tidy table."""
+        return "Residual" if self.term == RESIDUAL else self.own.group
 
     @property
     def truth(self) -> float:
@@ -78,8 +84,9 @@ def variances(results: Results, _: Fitted) -> Drawing:
                 continue
             if np.isfinite(low):
                 total, covered = total + 1, covered + (low <= truth <= high)
-            if truth != 0 and abs(value / truth - 1) >= abs(worst[0]):
-                worst = (value / truth - 1, one.title, name)
+            error = relative_error(one.own.parameter(name, one.group, one.term))
+            if abs(error) >= abs(worst[0]):
+                worst = (error, one.title, name)
         ax.set_yticks(range(len(shown)), [label(name) for name in shown], color=INK)
         ax.set_ylim(len(shown) - 0.4, -0.6)
         off = f"   ({label(results.pooled)}: {number(one.of(results.pooled))}, off the scale)" if left else ""

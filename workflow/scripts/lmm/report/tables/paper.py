@@ -15,7 +15,9 @@ from lmm.core.tidy import RESIDUAL
 from lmm.core.words import estimated, fixed, given, label, listed, p_value, places
 from lmm.report.answer import sd_places
 from lmm.report.interest import df_places
+from lmm.report.text.fits import df_method
 from lmm.results import order
+from lmm.results.labels import INTERCEPT
 from lmm.results.study import Results
 
 SHOWN = ("estimate", "conf_low", "conf_high")
@@ -168,9 +170,12 @@ def _keys(results: Results) -> list[tuple[str, list[tuple[tuple[str, ...], str]]
         ((group, term), labels.parameter(term) + results.by_group(group))
         for group, term in results.components
     ]
-    simple = _intercepts_alone(results)  # then both ICCs are the same number
-    shares = SHARES | {"icc": "ICC"} if simple else SHARES
-    sizes = [(("share", name), text) for name, text in shares.items() if not (simple and name == "johnson")]
+    shares = SHARES
+    if _intercepts_alone(results):  # then both ICCs are the same number
+        shares = {name: text for name, text in SHARES.items() if name != "icc"} | {"johnson": "ICC"}
+    if set(terms) <= {INTERCEPT}:  # fixed effects explain nothing, and both together what the ICC says
+        shares = {name: text for name, text in shares.items() if name in ("icc", "johnson")}
+    sizes = [(("share", name), text) for name, text in shares.items()]
     sizes += [(("groups", name), f"Levels of {labels.column(name)}") for name in _counts(results)]
     sizes += [(("rows", ""), "Observations"), (("criterion", ""), "REML criterion (−2 log L)")]
     return [
@@ -263,12 +268,9 @@ DF = {
 
 def _note(results: Results) -> str:
     said = []
-    exact = results.exact
-    if exact is not None and results.fits[exact].diagnostics.df in DF:
-        tested = [name for name, fit in results.mixed.items() if fit.parameters["df"].notna().any()]
-        said.append(
-            f"{listed(list(map(label, tested or [exact])))}: {DF[results.fits[exact].diagnostics.df]}."
-        )
+    if (method := df_method(results)) in DF:
+        tested = [name for name in results.mixed if name in results.others or name == results.exact]
+        said.append(f"{listed(list(map(label, tested)))}: {DF[method]}.")
     if results.bayes in results.mixed:
         said.append(f"{label(results.bayes)}: posterior means and {results.level} credible intervals (CrI).")
     if results.truth:

@@ -51,7 +51,8 @@ def moved(results: Results, found: dict) -> str:
         places = int(np.clip(np.ceil(-np.log10(max(abs(after - before), 1e-9))) + 1, 3, 6))
         ends = [fixed(value, places) for value in (before, after)]
     said += f"{results.spoken(term)} from {ends[0]} to {ends[1]}"
-    return said + (f", {number(abs(share), 2)} of its standard error" if np.isfinite(share) else "")
+    many = "s" * (abs(share) > 1)
+    return said + (f", {number(abs(share), 2)} of its standard error{many}" if np.isfinite(share) else "")
 
 
 def influence(results: Results) -> list[str]:

@@ -245,6 +245,14 @@ def optimum(results: Results, engine: str) -> str:
     )
 
 
+def df_method(results: Results) -> str:
+    """How degrees of freedom were found: as the exact engine is set, by its default where MixedLM had it unasked."""
+    if results.exact is not None:
+        return results.fits[results.exact].diagnostics.df or ""
+    mine = [name for name in results.others if results.fits[name].parameters["df"].notna().any()]
+    return "satterthwaite" if mine else ""
+
+
 def rounding(own: Results) -> str:
     """That two optimisers of one criterion give the same random effects of a factor; empty where they do not."""
     table = own.tables.get("ranef_differences")

@@ -69,10 +69,11 @@ def _bounded(value: float | None, decimals: int | None) -> str:
     return re.sub(r"^(−?)0(?=\.)", r"\1", estimated(value, decimals))
 
 
-def _apa(results: Results, lead: str, row) -> str:
+def _apa(results: Results, lead: str, one: interest.Interest) -> str:
+    row = one.rows[lead]
     decimals = interest.decimals_of(row)
     kind = "CrI" if lead in engines.of_family([lead], engines.BAYES) else "CI"
-    inner = interest.statistic(row)
+    inner = "" if one.kind == "mean" else interest.statistic(row)  # that a mean is 0 is no question
     ends = f"[{estimated(row['conf_low'], decimals)}, {estimated(row['conf_high'], decimals)}]"
     return f"{results.level} {kind} {ends}{f', {inner}' * bool(inner)}"
 
@@ -104,7 +105,7 @@ def _said(results: Results, engine: str, one: interest.Interest) -> str:
     row, where = one.rows[engine], interest.averaged(results, one)
     sign = {"mean": "M", "contrast": "difference"}.get(one.kind, "b")
     title = f"{one.title} ({where})" if where else one.title
-    return f"{title}, {sign} = {interest.value(one, row)}, {_apa(results, engine, row)}"
+    return f"{title}, {sign} = {interest.value(one, row)}, {_apa(results, engine, one)}"
 
 
 def _components(results: Results, lead: str) -> list[str]:
@@ -128,6 +129,8 @@ def _components(results: Results, lead: str) -> list[str]:
 def _explained(results: Results, lead: str) -> list[str]:
     found = results.explained(lead)
     names = {"johnson": "ICC", "marginal_r2": "marginal R²", "conditional_r2": "conditional R²"}
+    if not set(results.fixed(lead)) - {INTERCEPT}:
+        names = {"johnson": "ICC"}
     parts = [f"{text} = {_bounded(found[name], 3)}" for name, text in names.items() if name in found.index]
     return [f"{capital(', '.join(parts))}."] if parts else []
 
