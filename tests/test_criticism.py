@@ -190,7 +190,7 @@ def test_statistics_from_moments_are_those_of_the_rows(shift):
 def test_replicates_without_rows_are_distributed_as_replicates_with_rows():
     terms, _, W, codes, levels = made(12, sizes=(2, 8))
     rng = np.random.default_rng(5)
-    root, beta, sigma, count = np.array([[2.0, 0.0], [0.3, 0.8]]), np.array([1.0, 2.0, 0.5]), 1.5, 1500
+    root, beta, sigma, count = np.array([[2.0, 0.0], [0.3, 0.8]]), np.array([1.0, 2.0, 0.5]), 1.5, 700
     rows = []
     for _ in range(count):
         u = rng.standard_normal((12, 2)) @ root.T

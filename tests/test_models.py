@@ -218,6 +218,14 @@ def test_a_models_likelihood_of_a_transformed_response_is_one_of_the_response():
     assert "the response is np.log(Reaction)" in every[1].notes()[-1]
 
 
+def test_the_derivative_is_found_at_0_too():
+    """A step relative to the response is none there; y^2 / 2 + 3 y has the derivative y + 3."""
+    rows = pd.DataFrame({"y": [0.0, 1.0, -2.0, 5.0], "g": list("aabb")})
+    design = build(parse("I(y ** 2 / 2 + 3 * y) ~ 1 + (1 | g)"), rows)
+    # a central difference of a parabola is exact but for rounding, 1e-16 / 1e-5
+    assert responses.log_derivative(design, rows) == pytest.approx(np.log(3 * 4 * 1 * 8), abs=1e-9)
+
+
 def test_a_response_that_is_not_smooth_has_no_likelihood_of_the_column():
     rows = pd.read_csv(cases.FILES["sleepstudy"])
     design = build(parse("np.floor(Reaction) ~ Days + (1 | Subject)"), rows)

@@ -163,7 +163,7 @@ def test_the_null_distribution_is_that_of_f_in_a_balanced_design():
     assert nesting(large.moments, small, large.terms).df == 1
     null = optimum_of(problem_for(narrowed(large.moments, ("a",)), small))
     assert isinstance(null, Optimum)
-    count = 600
+    count = 300
     drawn = bootstrap(large.moments, small, large.terms, False, null, count, 3, "ab")
     df_b, df_e = 5, 15 * 6 * 2 - 1 - 14 - 5
     f = np.linspace(1.0, 40.0, 40_001)
