@@ -310,7 +310,7 @@ def test_methods_name_what_was_used(coffee):
             "sailynoja2022",
             "molder2021",
         )
-    assert text.count("@article{") + text.count("@inproceedings{") == 8
+    assert text.count("@article{") + text.count("@inproceedings{") == 9
 
 
 CITED = re.compile(r"([A-Z][\w-]+)(?: et al\.| & [A-Z]\w+)? \(?((?:19|20)\d\d)\b(?!-)")
