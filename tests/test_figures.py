@@ -98,7 +98,9 @@ def test_alternative_texts_state_what_the_data_say(coffee, rows):
     slope = np.polyfit(rows["x"], rows["y"], 1)[0]
     assert f"The OLS slope is {slope:.2f} (−0.02 to 1.06)" in coffee[1].figures["pooled"].alt
     # 11 = four of MixedLM, four of reml, three of PyMC, which has no correlation
-    assert "11 of 11 intervals of the mixed models contain the true value" in coffee[1].figures["variances"].alt
+    assert (
+        "11 of 11 intervals of the mixed models contain the true value" in coffee[1].figures["variances"].alt
+    )
     # posterior_exact against reml_exact, coffee.json
     assert "at most 0.00330 ± 0.00080 (group 96" in coffee[1].figures["differences"].alt
 

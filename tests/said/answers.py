@@ -461,8 +461,9 @@ def _(r, m):
 
 
 @checks(
-    r"Tables and figures of the checks above\.|Means and slopes average over "
-    r"the other predictors' levels with equal weights\."
+    r"Tables and figures of the checks above\.|Means, slopes and contrasts average "
+    r"over the levels of other categorical predictors with equal weights; other numeric predictors "
+    r"are at their means\."
 )
 def _(r, m):
     pass  # no number, nothing of this study

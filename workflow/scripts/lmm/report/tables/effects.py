@@ -63,7 +63,7 @@ def effects(results: Results) -> Paper | None:
     numbers = {
         name: (own[name][0], {key: by[name] for key, by in rows.items() if name in by}) for name in own
     }
-    alike = sorted(together(numbers), key=lambda same: results.pooled in same and len(own) > 1)
+    alike = sorted(together(numbers), key=lambda same: results.pooled in same)
     merged = {(results.exact if results.exact in same else same[0]): same for same in alike}
     blocks = tuple(
         Block(listed([label(one) for one in same]), own[first][0]) for first, same in merged.items()

@@ -96,8 +96,8 @@ def results_table(results: Results) -> Paper | None:
         return None
     own = {name: _engine(results, name) for name in shown}
     read = {name: numbers(results.fits[name].parameters) for name in shown}
-    merged = together({name: (own[name][0], read[name]) for name in shown})
-    merged.sort(key=lambda names: results.pooled in names and len(merged) > 1)  # what answers first
+    alike = together({name: (own[name][0], read[name]) for name in shown})
+    merged = sorted(alike, key=lambda names: results.pooled in names)  # what answers comes first
     blocks, cells = [], []
     if results.truth:
         blocks.append(Block("", ("True value", "Drawn")))
