@@ -313,6 +313,11 @@ def test_methods_name_what_was_used(coffee):
     assert text.count("@article{") + text.count("@inproceedings{") == 9
 
 
+def test_the_results_table_begins_with_what_answers(coffee):
+    blocks = [block.title for block in next(one for one in coffee.papers if one.key == "results").blocks]
+    assert blocks[0] == "" and blocks[-1] == "OLS" and "PyMC" in blocks[1:-1]
+
+
 CITED = re.compile(r"([A-Z][\w-]+)(?: et al\.| & [A-Z]\w+)? \(?((?:19|20)\d\d)\b(?!-)")
 
 

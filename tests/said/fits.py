@@ -153,7 +153,7 @@ def _(r, m):
 )
 def _(r, m):
     ratios = column(r, "ols", "std_error") / column(r, ENGINE[m[3]], "std_error")
-    ratios = ratios[fixed(r, "ols").index]
+    ratios = ratios[fixed(r, "ols").index].rename(r.labels.term)
     small = m[4].startswith("too small")
     agree(m[2], ratios[m[1]])
     assert ratios[m[1]] == (ratios.min() if small else ratios.max())
@@ -248,6 +248,7 @@ def _(r, m):
 )
 def _(r, m):
     theirs, ours = (column(r, name, "std_error")[fixed(r, "reml").index] for name in ("mixedlm", "reml"))
+    theirs, ours = theirs.rename(r.labels.term), ours.rename(r.labels.term)
     off = (theirs / ours - 1).abs()
     assert off[m[2]] == off.max()
     percents(m[1], off.max())

@@ -268,7 +268,7 @@ def sentences(results: Results) -> list[str]:
     shown = [one for one in interest.interests(results) if one.lead(results)]
     tests = [one for one in shown if one.kind == "test"][:MOST_TESTS]
     others = [one for one in shown if one.kind != "test"][: MOST_SENTENCES - len(tests)]
-    said = [_sentence(results, one) for one in (*others, *tests)]
+    said = [_sentence(results, one) for one in (*tests, *others)]
     if results.leading is not None and results.leading == results.pooled and results.groups:
         said.append(
             f"{label(results.leading)} ignores the groups: intervals and p values hold only if rows of one group are "

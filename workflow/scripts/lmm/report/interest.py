@@ -112,7 +112,7 @@ def _of_effects(results: Results) -> list[Interest]:
         for row in rows.to_dict("records"):
             own = _numbers(row)
             if kind == "slope" and is_fixed(results, row):  # by draws it would differ by Monte Carlo error
-                own = _rows(results, effect)[row["engine"]]
+                own = _rows(results, effect)[row["engine"]] | {"prob_direction": own["prob_direction"]}
             if adjusted:
                 own["p_value"] = row["p_adjusted"]
             numbers[row["engine"]] = own

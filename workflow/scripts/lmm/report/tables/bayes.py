@@ -60,7 +60,8 @@ def priors(results: Results) -> Table | None:
     if any(row.get("at") for row in recorded):
         columns.append(Column("at", "Applies", False))
     if centres := results.fits[results.bayes].diagnostics.summary.get("prior_centres"):
-        note += f" Means of the predictors: {listed([f'{k} {number(v, 4)}' for k, v in centres.items()])}."
+        means = [f"{results.labels.term(name)} {number(value, 4)}" for name, value in centres.items()]
+        note += f" Means of the predictors: {listed(means)}."
     rows = [
         row | {"prior": shortened(row["prior"]), "parameter": results.prior_name(row)} for row in recorded
     ]

@@ -24,13 +24,14 @@ def coefficients(results: Results, engine: str, names: str) -> Table | None:
     if frame["statistic"].isna().all():
         frame["statistic"] = frame["estimate"] / frame["std_error"]
     least_squares = engine == results.pooled
+    places = decimals(frame["std_error"].to_numpy(float))
     columns = [
         Column("term", "", False, said=results.titled),
-        Column("estimate", "Estimate"),
-        Column("std_error", "Std. error"),
+        Column("estimate", "Estimate", decimals=places),
+        Column("std_error", "Std. error", decimals=places),
         Column("statistic", "t", decimals=3),
-        Column("conf_low", "Low"),
-        Column("conf_high", "High"),
+        Column("conf_low", "Low", decimals=places),
+        Column("conf_high", "High", decimals=places),
     ]
     if not least_squares and frame["p_value"].notna().any():
         columns[4:4] = [Column("df", "df", decimals=1), Column("p_value", "p", said=p_value)]

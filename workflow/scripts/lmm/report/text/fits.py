@@ -168,7 +168,7 @@ def _pooled_errors(results: Results, engine: str, main: str) -> list[str]:
     for term in results.fixed(main):
         theirs, ours = (results.estimate(name, term, "std_error") for name in (engine, main))
         if np.isfinite(theirs) and ours > 0:
-            ratios.append((theirs / ours, term))
+            ratios.append((theirs / ours, results.labels.term(term)))
     low, high = min(ratios, default=(1.0, "")), max(ratios, default=(1.0, ""))
     said = []
     if low[0] < 0.9:
@@ -278,7 +278,7 @@ def standard_errors(results: Results, engine: str) -> str:
     for term in results.fixed(exact):
         theirs, ours = (results.estimate(name, term, "std_error") for name in (engine, exact))
         if np.isfinite(theirs) and ours > 0:
-            off.append((abs(theirs / ours - 1), term, theirs, ours))
+            off.append((abs(theirs / ours - 1), results.labels.term(term), theirs, ours))
     share, term, theirs, ours = max(off, default=(0.0, "", 0.0, 0.0))
     if share <= APART:
         return ""
