@@ -129,8 +129,8 @@ def test_another_grouping_factor_is_no_predictor(tmp_path):
     frame = pd.read_csv(made_results.REFERENCE / "penicillin.csv")
     settings, paths = made_results.fitted(tmp_path, frame, "diameter ~ 1 + (1 | plate) + (1 | sample)")
     drawn = figures.draw("own", settings, paths).figures
-    assert drawn["groups-1"].alt.startswith("diameter by plate, 24 groups in order of their level")
-    assert drawn["groups-2"].alt.startswith("diameter by sample, 6 groups in order of their level")
+    assert drawn["groups-1"].alt.startswith("diameter by plate, 24 groups in order of their means")
+    assert drawn["groups-2"].alt.startswith("diameter by sample, 6 groups in order of their means")
 
 
 def test_detail_has_rows_lines_and_effects_of_each_group(coffee, rows):

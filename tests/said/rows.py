@@ -107,13 +107,13 @@ def _(f, m):
     agree(m[1], f.r.data["groups"] - len(own_lines(f.r, m[2])))
 
 
-@checks(rf"(.+) by (.+), ({N}) groups in order of their level: the groups' means run from ({N} to {N})\.")
+@checks(rf"(.+) by (.+), ({N}) groups in order of their means, which run from ({N} to {N})\.")
 def _(f, m):
     between(m[4], f.r.rows.groupby(f.r.data["group"])[m[1]].mean(), 3)
     agree(m[3], f.r.data["groups"])
 
 
-@checks(rf"(.+) by (.+), ({N}) groups in order of their level: the estimated effects run from ({N} to {N})\.")
+@checks(rf"(.+) by (.+), ({N}) groups in order of their estimated effects, which run from ({N} to {N})\.")
 def _(f, m):
     agree(m[3], f.r.data["groups"])
     table = f.r.fits[main(f.r)].ranef

@@ -58,7 +58,7 @@ def strips(results: Results, fitted: Fitted) -> Drawing:
         if few:
             dots(ax, rank[codes], y, size=3.2, color=MUTED, alpha=0.7)
         dots(ax, rank, means, size=5, color=COLOURS["no_pooling"], alpha=1)
-        said = f"the groups' means run from {ends(means.min(), means.max())}"
+        kind, said = "means", ends(means.min(), means.max())
         what = "rows (grey) and mean (purple)" if few else "mean"
         caption = "The mean of each group alone, without pooling."
     else:
@@ -67,16 +67,19 @@ def strips(results: Results, fitted: Fitted) -> Drawing:
         dots(
             ax, np.argsort(np.argsort(effects))[at], effects[at], size=3, color=colour(results.main), alpha=1
         )
-        said = f"the estimated effects run from {ends(effects.min(), effects.max())}"
+        kind, said = "estimated effects", ends(effects.min(), effects.max())
         what, caption = "estimated random effect", "The rows were too many to copy: estimates stand for them."
         caption += f" Drawn: {DOTS:,} of {len(effects):,} groups." if len(effects) > DOTS else ""
-    ax.set(xlabel=f"{results.group}, in order", ylabel=results.response)
+    labels = results.labels
+    group, response = labels.column(results.group), labels.column(results.response)
+    ax.set(xlabel=f"{group}, in order", ylabel=labels.titled(results.response))
     if len(results.levels) <= 40 and results.rows is not None:
         ax.set_xticks(rank, short_levels(results.levels, 10), fontsize=8)
-    alt = f"{results.response} by {results.group}, {len(results.levels):,} groups in order of their level: {said}."
+    count = len(results.levels)
+    alt = f"{response} by {group}, {count:,} groups in order of their {kind}, which run from {said}."
     return Drawing(
         figure,
-        f"{results.response}, group by group",
+        f"{response}, group by group",
         f"{what.capitalize()}, one column per group. {caption}",
         alt,
     )
