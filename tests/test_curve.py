@@ -103,7 +103,7 @@ def test_a_curve_finds_its_own_parameters(measure):
     rises = measure in ("power", "coverage")
     value = special.ndtr(eta) if rises else np.exp(eta)
     mcse = np.sqrt(value * (1 - value) / n) if rises else 0.02 * value
-    curve = fit(measure, at, value, mcse, n, False)
+    curve = fit(measure, at, value, mcse, n, 0)
     found, low, high = curve.value(at)
     np.testing.assert_allclose(found, value, rtol=1e-6)
     assert curve.chi2 == pytest.approx(0.0, abs=1e-6) and curve.df == 3 and curve.p == pytest.approx(1.0)
@@ -120,7 +120,7 @@ def test_a_curve_finds_its_own_parameters(measure):
 def test_goodness_of_fit_is_pearsons():
     at, n = np.array([[k, 1] for k in (10, 12, 14, 16)]), np.full(4, 400)
     estimate = np.array([0.5, 0.62, 0.6, 0.75])
-    curve = fit("power", at, estimate, np.sqrt(estimate * (1 - estimate) / n), n, False)
+    curve = fit("power", at, estimate, np.sqrt(estimate * (1 - estimate) / n), n, 0)
     share = curve.value(at)[0]
     chi2 = np.sum(400 * (estimate - share) ** 2 / (share * (1 - share)))
     assert (curve.chi2, curve.df) == (pytest.approx(chi2, rel=1e-9), 2)
@@ -135,14 +135,28 @@ def test_the_ratio_of_variances_is_found_and_a_prior_holds_it_where_rows_hardly_
     r, n = 0.25, np.full(9, 20_000)
     at = np.array([[g, m] for g in (20, 28, 36) for m in (2, 8, 30)])
     t = np.sqrt(at.prod(axis=1) / (1 + r * at[:, 1]))
-    np.testing.assert_allclose(size(at, np.log(r)), t, rtol=1e-12)
+    np.testing.assert_allclose(size(at, np.log([r])), t, rtol=1e-12)
     value = special.ndtr(0.25 * t - 1.5)
-    curve = fit("power", at, value, np.sqrt(value * (1 - value) / n), n, True)
+    curve = fit("power", at, value, np.sqrt(value * (1 - value) / n), n, 1)
     assert curve.values[2] == pytest.approx(np.log(r), abs=0.05)  # a prior of sd 2 pulls towards 1 / 8
     assert curve.df == 6
-    few = fit("power", at[:3], value[:3], np.sqrt(value[:3] * (1 - value[:3])), np.full(3, 2), True)
+    few = fit("power", at[:3], value[:3], np.sqrt(value[:3] * (1 - value[:3])), np.full(3, 2), 1)
     assert few.values[2] == pytest.approx(-np.log(np.sqrt(2 * 30)), abs=1.0)
     assert np.sqrt(few.covariance[2, 2]) == pytest.approx(2.0, rel=0.2)
+
+
+def test_the_ratios_of_two_factors_are_found():
+    """n levels of one factor and m of another: the variance is a / n + b / m + c / (n m), of t^2 1 / c = 1."""
+    r, s, n = 0.1, 0.2, np.full(16, 200_000)
+    at = np.array([[g, m] for g in (5, 15, 40, 120) for m in (4, 12, 30, 90)])
+    t = np.sqrt(1 / (s / at[:, 1] + r / at[:, 0] + 1 / at.prod(axis=1)))
+    np.testing.assert_allclose(size(at, np.log([r, s])), t, rtol=1e-12)
+    value = special.ndtr(0.25 * t - 1.0)
+    curve = fit("power", at, value, np.sqrt(value * (1 - value) / n), n, 2)
+    assert curve.values[2:] == pytest.approx(
+        np.log([r, s]), abs=0.05
+    )  # the priors pull towards 1 / 19 and 1 / 24
+    np.testing.assert_allclose(curve.value(at)[0], value, atol=0.002)
 
 
 @pytest.mark.parametrize("measure", ["power", "rmse"])
@@ -156,11 +170,11 @@ def test_the_ratio_is_the_most_likely_one_with_its_prior(measure):
         mcse = np.sqrt(value * (1 - value) / n)
     else:
         value, mcse = np.exp(1.0 - 1.1 * np.log(t) + 0.1 * rng.normal(size=9)), np.full(9, 0.02)
-    curve = fit(measure, at, value, mcse, n, True)
+    curve = fit(measure, at, value, mcse, n, 1)
 
     def loss(parameters):
         a, b, log_ratio = parameters
-        own = size(at, log_ratio)
+        own = size(at, np.array([log_ratio]))
         if measure == "power":
             eta = a + b * own / 5
             fitted = -2 * n @ (value * special.log_ndtr(eta) + (1 - value) * special.log_ndtr(-eta))
@@ -178,7 +192,7 @@ def test_the_ratio_is_the_most_likely_one_with_its_prior(measure):
 def test_a_share_of_all_or_none_is_moved_by_half_an_event():
     at, n = np.array([[10, 1], [20, 1], [30, 1]]), np.full(3, 50)
     curves = [
-        fit("power", at, np.array(estimate), np.full(3, 0.01), n, False)
+        fit("power", at, np.array(estimate), np.full(3, 0.01), n, 0)
         for estimate in ([0.0, 0.5, 1.0], [0.5 / 51, 0.5, 50.5 / 51])
     ]
     np.testing.assert_allclose(curves[0].values, curves[1].values, rtol=1e-9)
@@ -189,13 +203,11 @@ def test_designs_far_from_the_answer_are_left_out_where_the_rest_fits():
     at = np.array([[n, 1] for n in (10, 30, 39, 50, 60, 76, 78)])
     n = np.full(7, 100_000)
     bent = special.ndtr(0.3 * np.sqrt(at[:, 0]) - 1.5 + np.array([0.5, 0, 0, 0, 0, 0, -0.5]))
-    curve = fit("power", at, bent, np.sqrt(bent * (1 - bent) / n), n, False, np.array([30, 1]))
+    curve = fit("power", at, bent, np.sqrt(bent * (1 - bent) / n), n, 0, np.array([30, 1]))
     assert curve.used.tolist() == [False, True, True, True, True, True, False]
     assert curve.p > FITS
     # a misfit within every window widens the band instead: by the root of chi squared over its degrees of freedom
     steep = special.ndtr(0.3 * np.sqrt(at[:, 0]) - 1.5 + np.array([0, 0.2, -0.2, 0.2, -0.2, 0.2, -0.2]))
-    curve = fit("power", at, steep, np.sqrt(steep * (1 - steep) / n), n, False, np.array([39, 1]))
-    own = fit(
-        "power", at[curve.used], steep[curve.used], np.full(curve.used.sum(), 0.01), n[curve.used], False
-    )
+    curve = fit("power", at, steep, np.sqrt(steep * (1 - steep) / n), n, 0, np.array([39, 1]))
+    own = fit("power", at[curve.used], steep[curve.used], np.full(curve.used.sum(), 0.01), n[curve.used], 0)
     np.testing.assert_allclose(curve.covariance, own.covariance * own.chi2 / own.df, rtol=1e-6)

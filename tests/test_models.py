@@ -10,7 +10,7 @@ import inference_cases as cases
 from lmm.comparison import responses
 from lmm.comparison.models import Comparison, criteria
 from lmm.comparison.models import tests as nested_tests
-from lmm.config.load import load
+from lmm.config.load import Study, load
 from lmm.core.errors import StudyError
 from lmm.criticism import elpd
 from lmm.data.rows import rows_of
@@ -241,9 +241,14 @@ def test_models_may_write_a_grouping_in_another_order(tmp_path):
         "data": "pastes.csv",
         "engines": {"reml": {"formula": "strength ~ 1 + (1 | batch) + (1 | batch:cask)"}},
         "models": {"both": "strength ~ 1 + (1 | batch/cask)", "casks": "strength ~ 1 + (1 | batch:cask)"},
+        "loo": "batch:cask",
     }
     (study,) = load({"studies": {"pastes": study}}, tmp_path).studies.values()
     assert study.settings.models["casks"] == "strength ~ 1 + (1 | cask:batch)"
+    assert study.settings.loo == "cask:batch"
+    # models.csv has the formula as it was written
+    assert study.written == {"casks": "strength ~ 1 + (1 | batch:cask)"}
+    assert Study.from_plain(study.plain()) == study
     rows = pd.read_csv(REFERENCE / "pastes.csv")
     models = study.settings.models
     moments = model_of(rows, models["both"]).moments

@@ -13,7 +13,8 @@ from scipy import stats
 
 from conftest import ROOT, copy_project
 from lmm.config.load import load
-from lmm.config.search import cost_of
+from lmm.config.search import Search, cost_of
+from lmm.config.search_sizes import Frame
 from lmm.core.store import write_json, write_table
 from lmm.core.streams import design_key
 from lmm.core.words import label, share
@@ -174,15 +175,16 @@ def test_the_fit_is_monotone_whatever_noise_says():
     at = np.array([[10, 1], [11, 1], [12, 1]])
     n = np.full(3, 100)
     power = np.array([0.85, 0.8, 0.75])
-    curve = fit("power", at, power, np.sqrt(power * (1 - power) / n), n, False)
+    curve = fit("power", at, power, np.sqrt(power * (1 - power) / n), n, 0)
     value, low, high = curve.value(at)
     assert value == pytest.approx(np.full(3, 0.8))
     assert (low < value).all() and (value < high).all()
 
 
 def test_costs_are_arithmetic_and_nothing_else():
-    assert cost_of("50 * groups + 2 * rows", 10.0, 5.0) == 600
-    assert cost_of("-(1 - groups) ** 2 + rows_per_group / 2", 3.0, 4.0) == -2
+    known = {"groups": 3.0, "rows_per_group": 4.0, "rows": 12.0}
+    assert cost_of("50 * groups + 2 * rows", known) == 174
+    assert cost_of("-(1 - groups) ** 2 + rows_per_group / 2", known) == -2
     for bad in (
         "groups.real",
         "__import__('os')",
@@ -194,7 +196,7 @@ def test_costs_are_arithmetic_and_nothing_else():
         "True",
     ):
         with pytest.raises(ValueError):
-            cost_of(bad, 1.0, 1.0)
+            cost_of(bad, known)
 
 
 def pilot():
@@ -236,7 +238,8 @@ def test_a_pilot_search_simulates_from_reml_with_the_effects_of_a_scenario(tmp_p
     moments.write(paths["moments.parquet"], paths["moments_details.json"])
     write_designs(paths["design.json"], [design])
     paths = {name.partition(".")[0]: path for name, path in paths.items()}
-    key, source, engines = searches.of_pilot(settings, paths)({"Days": 5.0}, (40, 1))
+    key, made = searches.of_pilot(settings, paths)({"Days": 5.0}, (40, 1))
+    source, engines = made.replicates, made.engines
     assert key == design_key({"data": True, "groups": 40, "fixed": {"Days": 5.0}})
     assert list(engines) == ["reml"]
     truth = source.parameters_in_words()
@@ -281,8 +284,10 @@ def test_of_each_number_of_rows_the_fewest_groups_that_reach_the_target_are_list
     reached = {(5, 2), (6, 2), (4, 4), (6, 4)}
     value = np.array([0.9 if tuple(at) in reached else 0.7 for at in space.designs.tolist()])
     found = SimpleNamespace(curve=SimpleNamespace(value=lambda at: (value, value, value)))
-    wanted = SimpleNamespace(measure="power", goal=0.8, cost="10 * groups + rows")
-    assert searches._frontier(found, space, wanted) == [
+    wanted = {"vary": ["groups", "rows_per_group"], "between": {"groups": [3, 6], "rows_per_group": [2, 4]}}
+    wanted |= {"term": "x", "cost": "10 * groups + rows"}
+    frame = Frame(Search.from_plain(wanted), EXACT["simulate"] | {"groups": 3, "rows_per_group": 2}, False)
+    assert searches._frontier(found, space, frame) == [
         {"rows_per_group": 2, "groups": 5, "cost": 60.0}, {"rows_per_group": 4, "groups": 4, "cost": 56.0},
     ]  # fmt: skip
 
