@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import made_results
-from lmm.report import figures
+from lmm.core.store import read_json
+from lmm.report import figures, sections
 from lmm.report.figures import layout, style
 from lmm.report.figures.diagnostics import density, normal_quantiles
 from lmm.report.figures.prior import prior_density
@@ -297,3 +298,21 @@ def test_panels_of_a_column_and_of_a_row_begin_and_end_alike():
         (0.0, 60.0, 100.0, 50.0),
         wide,
     ]
+
+
+def test_rounding_is_not_drawn(tmp_path):
+    """Two optimisers of one criterion: a sentence stands in the figure's place, with no axis of 1e-14."""
+    root = made_results.coffee(tmp_path)
+    base = root / "coffee"
+    table = pd.read_parquet(base / "reml/ranef.parquet")
+    table.assign(engine="mixedlm").to_parquet(base / "mixedlm/ranef.parquet")
+    made_results.compare(base, read_json(base / "data/truth.json"), ("mixedlm", "reml"))
+    own = made_results.SETTINGS | {"engines": ["mixedlm", "reml"]}
+    paths = made_results.paths(root, engines=("mixedlm", "reml"))
+    figure = figures.draw("coffee", own, paths).figures["differences"]
+    assert figure.title == "Not drawn" and figure.alt.startswith(
+        "MixedLM and reml give the same random effects"
+    )
+    found = sections.sections(read("coffee", own, paths), {"differences": figure})
+    random = next(one for one in found if one["key"] == "random")
+    assert random["text"] == [figure.alt] and random["figures"] == []

@@ -263,7 +263,7 @@ def _(f, m):
     for part in m[1].split("; "):
         found = re.fullmatch(
             rf"leaving out group (.+?) would (lower|raise) (.+) from ({N}) to ({N})(?:, ({N}) of its standard "
-            rf"error)?",
+            rf"errors?)?",
             part,
         )
         moved(f.r, *found.groups())
