@@ -230,17 +230,23 @@ def _(r, m):
 
 
 @checks(
-    rf"Between levels of (.+) the effect of (.+) has an SD of ({N})(?:: about (\d+) % of them have an effect between "
-    rf"({N}) and ({N}))?\."
+    rf"Between levels of (.+) the effect of (.+) has an SD of ({N})(?: \((?:(\d+) % (CI|CrI) ({N}) to ({N}))?(?:; )?"
+    rf"(the fit is singular)?\))?(?:: about (\d+) % of them have an effect between ({N}) and ({N}))?\."
 )
 def _(r, m):
     assert m[1] == r.data["group"]
     sd_of(r, f"sd__{m[2]}", m[3])
+    table = r.fits[lead(r)].parameters.set_index("term").loc[f"sd__{m[2]}"]
+    assert (m[4] is not None) == bool(np.isfinite(table["conf_low"] + table["conf_high"]))
     if m[4]:
-        assert float(m[4]) == 100 * r.conf_level
+        assert float(m[4]) == 100 * r.conf_level and (m[5] == "CrI") == (lead(r) == "pymc")
+        interval(table, m[6], m[7])
+    assert (m[8] is not None) == (table["estimate"] == 0)
+    if m[9]:
+        assert float(m[9]) == 100 * r.conf_level
         half = stats.norm.isf((1 - r.conf_level) / 2) * column(r, lead(r))[f"sd__{m[2]}"]
-        agree(m[5], fixed(r, lead(r))[m[2]] - half)
-        agree(m[6], fixed(r, lead(r))[m[2]] + half)
+        agree(m[10], fixed(r, lead(r))[m[2]] - half)
+        agree(m[11], fixed(r, lead(r))[m[2]] + half)
     else:
         assert m[2] not in fixed(r, lead(r)) or any(
             m[2] in term.split(":") and term != m[2] for term in fixed(r, lead(r)).index

@@ -369,6 +369,7 @@ def _spread(results: Results) -> list[str]:
         joint = any(name in factors(other) and name != other for other in fixed)
         begin = (
             f"Between levels of {named} the effect of {results.labels.term(name)} has an SD of {sd_said(row)}"
+            f"{_within(results, lead, row)}"
         )
         if name not in fixed or joint:
             said.append(f"{begin}.")

@@ -8,6 +8,7 @@ import pandas as pd
 from lmm.core.tidy import RESIDUAL, cor_name
 from lmm.core.words import decimals, fixed, label, p_value, stars
 from lmm.report.tables.table import Column, Table, largest, table
+from lmm.report.text.fits import rounding
 from lmm.results.study import Results
 
 
@@ -157,7 +158,7 @@ def explained(results: Results) -> Table | None:
 def differences(results: Results) -> Table | None:
     """Random effects of every group by both engines, their difference and its Monte Carlo error."""
     frame = results.tables.get("ranef_differences")
-    if frame is None or results.pair is None:
+    if frame is None or results.pair is None or rounding(results):
         return None
     first, second = results.pair
     parts, columns = [], [Column("level", results.labels.column(results.group), False)]
@@ -175,11 +176,11 @@ def differences(results: Results) -> Table | None:
             for c in short
         ]
     wide = pd.concat(parts, axis=1).reindex(results.levels).reset_index(names="level")
-    note = (
-        f"Random effects by group: {label(first)}, {label(second)}, their difference ({label(first)} minus "
-    )
+    note = f"Random effects by group: {label(first)}, {label(second)} and their difference ({label(first)} minus "
     wide, cut = largest(wide, list(wide.filter(regex=r"\.difference$")), "comparison/ranef_differences.csv")
-    note += f"{label(second)}) and its Monte Carlo standard error.{cut}"
+    note += (
+        f"{label(second)}){', with its Monte Carlo standard error' * bool(frame['mcse'].notna().any())}.{cut}"
+    )
     return table("differences", note, wide, columns)
 
 

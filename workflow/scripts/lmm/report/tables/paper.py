@@ -230,11 +230,8 @@ def _engine(results: Results, name: str) -> tuple[tuple[str, ...], dict[tuple[st
         if fixed_effect:
             decimals = places(row["std_error"])
         else:  # one optimum: one number of decimals
-            other = (
-                {}
-                if bayes or results.exact is None
-                else results.parameter(results.exact, row["group"], row["term"])
-            )
+            alike = results.exact is not None and not bayes and name != results.pooled
+            other = results.parameter(results.exact, row["group"], row["term"]) if alike else {}
             decimals = sd_places(other or row)
         inner = (estimated(row["estimate"], decimals), _interval(row, decimals))
         more = empty

@@ -30,8 +30,10 @@ def data(results: Results) -> list[str]:
     about = results.data
     size = f"{counted(about['rows'], 'row')} in {sizes(results)}"
     if not results.truth:
+        name = results.labels.column
         said = [
-            f"The data have {size}, grouped by {listed(results.groups)}; the response is {results.response}."
+            f"The data have {size}, grouped by {listed(list(map(name, results.groups)))}; the response is "
+            f"{name(results.response)}."
         ]
         said += contrasts(results)
         if lost := dropped(results):
