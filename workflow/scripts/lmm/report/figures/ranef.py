@@ -67,7 +67,7 @@ def caterpillar(results: Results, _: Fitted) -> Drawing:
         ax.axhline(0, color=FAINT, lw=0.9)
         ax.set_title(results.random(term))
         short = short_levels(levels[order], 10) if len(order) <= 30 else []
-        turned = 90 if sum(len(name) + 2 for name in short) > 60 else 0
+        turned = 90 if sum(5 * len(name) + 5 for name in short) > 320 else 0  # points, of the axis
         ax.set_xticks(at[: len(short)], short, rotation=turned, fontsize=8)
         ax.set_xlabel(f"{results.labels.column(results.group)}, in order of {label(names[0])}'s estimate")
         ax.grid(axis="x", visible=False)
