@@ -166,9 +166,9 @@ def hardest(s):
 
 
 @checks(
-    rf"({E})'s largest bias of a random effect's sd is {BIAS}, for (the sd of [^\s;.]+)(?: with ([^;]+?))?"
-    rf"(?:; ([^;]+) there)?(?:; where the true sd is less than one empirical SE from 0, the largest is {BIAS}, for "
-    rf"(the sd of [^\s;.]+)(?: with ([^;]+?))?(?:; ([^;]+) there)? \(true sd ({N})\))?\."
+    rf"({E})'s largest bias of a random effect's sd is {BIAS}, for (the SD of [^\s;.]+)(?: with ([^;]+?))?"
+    rf"(?:; ([^;]+) there)?(?:; where the true SD is less than one empirical SE from 0, the largest is {BIAS}, for "
+    rf"(the SD of [^\s;.]+)(?: with ([^;]+?))?(?:; ([^;]+) there)? \(true SD ({N})\))?\."
 )
 def _(s, m):
     worst, scale = hardest(s)
@@ -197,7 +197,7 @@ def _biased(s, said, worst, rows, scale):
     assert {name for name, *_ in others} == set(rows["engine"]) - {engine}
 
 
-@checks(rf"({E}) estimates (the sd of \S+)(?: with (.+))? as exactly 0 in {SHARE} of replicates\.")
+@checks(rf"({E}) estimates (the SD of \S+)(?: with (.+))? as exactly 0 in {SHARE} of replicates\.")
 def _(s, m):
     worst, _ = hardest(s)
     zero = of(table(s, "p_zero"), term=worst["term"], design=worst["design"], engine=s.reference)

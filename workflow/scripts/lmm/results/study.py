@@ -17,18 +17,12 @@ from lmm.comparison.engines import lead, pair
 from lmm.core import engines
 from lmm.core.store import existing, read_json, read_table
 from lmm.core.tidy import (
-    CORRELATIONS,
-    RESIDUAL,
-    Diagnostics,
-    Fit,
-    grid_name,
-    read_draws,
-    realised_of,
-    variable,
-)
+    CORRELATIONS, RESIDUAL, Diagnostics, Fit, grid_name, read_draws, realised_of, variable,
+)  # fmt: skip
+from lmm.core.words import spoken, titled
 from lmm.data.levels import level_names
 from lmm.results.base import Reported
-from lmm.results.labels import Labels
+from lmm.results.labels import INTERCEPT, Labels
 
 TABLES = (
     "variance_recovery", "ranef_differences", "variance_explained", "influence", "loo", "predictive",
@@ -85,11 +79,6 @@ class Results(Reported):
     def draws(self) -> dict[str, np.ndarray]:
         """The posterior's draws (chains, draws) by tidy term; empty without a posterior."""
         return read_draws(self.posterior_file) if self.posterior_file else {}
-
-    @cached_property
-    def draws_at_means(self) -> dict[str, np.ndarray]:
-        """As `draws`, of parameters that have their prior at the predictors' means; there."""
-        return read_draws(self.posterior_file, "posterior_centred") if self.posterior_file else {}
 
     @property
     def one_chain(self) -> bool:
@@ -208,6 +197,18 @@ class Results(Reported):
         terms = dict.fromkeys(term for fit in self.fits.values() for term in fit.fixed)
         return Labels.of(self.settings.get("labels"), self.data["columns"], terms)
 
+    def titled(self, term: str) -> str:
+        """A tidy term or `name_of` as a heading, with the labels' names."""
+        return titled(term, self.labels.term)
+
+    def spoken(self, term: str) -> str:
+        """A tidy term or `name_of` in a sentence, with the labels' names."""
+        return spoken(term, self.labels.term)
+
+    def random(self, term: str) -> str:
+        """What a random effect is called: `random intercept`, `random slope of x`."""
+        return "random intercept" if term == INTERCEPT else f"random slope of {self.labels.term(term)}"
+
     @cached_property
     def random_terms(self) -> list[str]:
         """Terms with a random effect, in the order of the engine's table."""
@@ -247,8 +248,7 @@ class Results(Reported):
         """Where a parameter's first row is, by engine and tidy term or `name_of`: figures ask for many."""
         found: dict[tuple[str, str], int] = {}
         for engine, fit in self.fits.items():
-            keys = zip(fit.parameters["group"], fit.parameters["term"], strict=True)
-            for row, (group, term) in enumerate(keys):
+            for row, (group, term) in enumerate(fit.parameters[["group", "term"]].itertuples(index=False)):
                 found.setdefault((engine, term), row)
                 found.setdefault((engine, self.name_of(group, term)), row)
         return found

@@ -127,8 +127,8 @@ def _hardest(recovered: Recovered, engines: list[str]) -> list[str]:
     if len(relative) and (near["engine"] == lead).any():
         row = _largest(near, lead)
         said += (
-            "; where the true sd is less than one empirical SE from 0, the largest is "
-            f"{_biases(recovered, near, row)} (true sd {given(row['truth'])})"
+            "; where the true SD is less than one empirical SE from 0, the largest is "
+            f"{_biases(recovered, near, row)} (true SD {given(row['truth'])})"
         )
     found = [f"{said}."]
     zero = recovered.rows("p_zero", term=worst["term"])
