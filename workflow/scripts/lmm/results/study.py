@@ -14,11 +14,9 @@ import numpy as np
 import pandas as pd
 
 from lmm.comparison.engines import lead, pair
-from lmm.core import engines
+from lmm.core import engines, tidy
 from lmm.core.store import existing, read_json, read_table
-from lmm.core.tidy import (
-    CORRELATIONS, RESIDUAL, Diagnostics, Fit, grid_name, read_draws, realised_of, variable,
-)  # fmt: skip
+from lmm.core.tidy import CORRELATIONS, RESIDUAL, Diagnostics, Fit, grid_name, realised_of, variable
 from lmm.core.words import spoken, titled
 from lmm.data.levels import level_names
 from lmm.results.base import Reported
@@ -78,7 +76,7 @@ class Results(Reported):
     @cached_property
     def draws(self) -> dict[str, np.ndarray]:
         """The posterior's draws (chains, draws) by tidy term; empty without a posterior."""
-        return read_draws(self.posterior_file) if self.posterior_file else {}
+        return tidy.read_draws(self.posterior_file) if self.posterior_file else {}
 
     @property
     def one_chain(self) -> bool:
