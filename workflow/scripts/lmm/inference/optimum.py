@@ -7,8 +7,10 @@ import numpy as np
 from lmm.core.progress import Progress
 from lmm.inference.descent import (
     CERTIFIED,
+    DIGITS,
     GOING_ON,
     ITERATIONS,
+    ROUNDING,
     ROUNDS,
     SINGULAR,
     advance,
@@ -21,8 +23,6 @@ from lmm.inference.wald import ZERO
 from lmm.likelihood.grouped import reml_terms
 from lmm.likelihood.problem import Problem, Structure
 
-ROUNDING = 8 * np.finfo(float).eps  # of a sum of squares, relative; errors of its terms largely cancel
-DIGITS = 1e-4  # of the residual sd, relative: what rounding may change it by
 WATCHED = 1_000_000  # groups x q^2 from which an optimum takes seconds
 
 

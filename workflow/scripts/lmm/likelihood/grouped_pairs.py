@@ -3,7 +3,8 @@
 The same terms as `grouped.eliminate` and `grouped.differentiate`, with the inverses of a group's 2 x 2 matrices in
 closed form. With D' = D / sigma^2 and m_j = |M_j| = 1 + tr(A_j D') + |A_j| |D'|,
 
-    V_j = (D' + |D'| adj A_j) / m_j,    I - A_j V_j = (I + adj(A_j D')) / m_j,    A_j - A_j V_j A_j = (A_j + |A_j| adj D') / m_j.
+    V_j = (D' + |D'| adj A_j) / m_j,    I - A_j V_j = (I + adj(A_j D')) / m_j,
+    A_j - A_j V_j A_j = (A_j + |A_j| adj D') / m_j.
 
 No root is taken and one division per group is left; sums are `summed`: half the time of the general passes.
 """

@@ -68,8 +68,6 @@ def brief_diagnostics(found: Sampled, level: float, clock: float, lost: list[str
     Diagnostics
     """
     status, message = status_of(found.gates, lost)
-    if found.replaced and not message:
-        message = engines.REPLACED
     return Diagnostics(
         ENGINE, status, message, status == "ok", gates=found.gates, unidentified=lost, warnings=found.warnings,
         summary=found.about, seconds={"sample": time.perf_counter() - clock}, conf_level=level,
