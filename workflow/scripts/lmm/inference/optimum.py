@@ -78,6 +78,8 @@ def lower(matrix: np.ndarray) -> np.ndarray:
     -------
     (q, q) array
     """
+    if len(matrix) == 1:
+        return np.sqrt(np.sum(matrix**2, keepdims=True))
     root = np.linalg.qr(matrix.T, mode="r").T
     return root * np.where(np.diag(root) < 0.0, -1.0, 1.0)
 
