@@ -35,10 +35,10 @@ def main(project: str, study: str, count: int) -> None:
         sources = searches.of_simulation(settings)
     else:
         names = {"moments": "moments.parquet", "moments_details": "moments.json", "design": "design.json"}
-        sources = searches.of_pilot(
+        sources = searches.of_data(
             settings, {key: str(base / "moments" / name) for key, name in names.items()}
         )
-    evaluate = searches.Evaluator(sources, wanted.truths[0], wanted, "power", settings["conf_level"])
+    evaluate = searches.Evaluator(sources, wanted.truths[0], wanted, "power")
     best = [found["groups"], found["rows_per_group"] or 1]
     varied = 0 if wanted.varied == ["groups"] else 1
     powers = []

@@ -1,4 +1,9 @@
-"""Changes of the numerical code, each of which some test should notice."""
+"""Changes of the numerical code, each of which some test should notice.
+
+Two kinds of constants are treated apart, as no value of any result depends on their last digit. A float below 1e-5 is
+a tolerance or a guard against zero: twice it is as good, so it becomes 0.1. What the catalogue of engines asks of a
+scheduler (`RESOURCES`) orders jobs and reserves memory and time: it is not changed.
+"""
 
 import ast
 from collections.abc import Iterator
@@ -18,6 +23,8 @@ OPERATORS = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Pow: ast.Mult,
     ast.FloorDiv: ast.Mod, ast.Mod: ast.FloorDiv,
 }  # fmt: skip
+SMALL = 1e-5
+RESOURCES = ("priority", "megabytes", "minutes")
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,8 @@ def mutants_of(module: Path, root: Path) -> list[Mutant]:
 def changes(tree: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, str, str]]:
     """Each place that can be changed, the kind of change and the new text; annotations and texts are passed over."""
     for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.keyword) and node.arg in RESOURCES:
+            continue
         yield from changed(node)
         if isinstance(node, ast.JoinedStr):
             continue
@@ -81,8 +90,7 @@ def changed(node: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, str, str]]:
         other = COMPARISONS[type(node.ops[0])]()
         yield node, "comparison", f"({ast.unparse(ast.Compare(node.left, [other], node.comparators))})"
     elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
-        value = node.value
-        yield node, "constant", repr(value + 1 if isinstance(value, int) or value == 0.0 else 2.0 * value)
+        yield node, "constant", repr(another(node.value))
     elif isinstance(node, ast.BinOp) and type(node.op) in OPERATORS and not is_text(node):
         other = OPERATORS[type(node.op)]()
         yield node, "operator", f"({ast.unparse(ast.BinOp(node.left, other, node.right))})"
@@ -90,6 +98,13 @@ def changed(node: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, str, str]]:
             yield node, "dropped term", f"({ast.unparse(node.left)})"
     elif isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Add | ast.Sub | ast.Mult | ast.Div):
         yield node, "dropped term", "pass"
+
+
+def another(value: float) -> float:
+    """The next integer, 1 for 0.0, 0.1 for a small float, twice any other."""
+    if isinstance(value, int) or value == 0.0:
+        return value + 1
+    return 0.1 if value < SMALL else 2.0 * value
 
 
 def is_text(node: ast.BinOp) -> bool:

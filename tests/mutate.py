@@ -6,8 +6,9 @@
     make mutate ARGS="--only likelihood inference --list"    # what would be changed, without a test
 
 A mutant is the library with one change: a comparison turned round, another constant, another arithmetic operator, or
-a term left out. It runs in a copy of the project, by the tests that run the changed function, the fastest first: one
-run of the unchanged library tells which these are. Tests that start Snakemake, a cluster or a browser are left out.
+a term left out. It runs in a copy of the project, by the tests that run the changed function; those of files that
+import its module come first. One run of the unchanged library records which these are, and `--record FILE` keeps that
+for the next sample. Tests that start Snakemake, a cluster or a browser are left out.
 It is caught where a test fails or does not end. A survivor is either an error that no test would notice or a change
 that means nothing (a tolerance, the size of a batch): the list is there to be read.
 """
@@ -15,7 +16,9 @@ that means nothing (a tolerance, the size of a batch): the list is there to be r
 import argparse
 import ast
 import contextlib
+import hashlib
 import importlib
+import inspect
 import os
 import pickle
 import random
@@ -25,6 +28,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -35,25 +39,27 @@ import pytest
 from mutants import PACKAGES, SCRIPTS, Mutant, mutants_of, numerical_modules
 
 ROOT = Path(__file__).parents[1]
-# What a test file says that needs more than the library: it is left out.
-SLOW = re.compile(r"\bproject\b|snakemake|playwright|\blab\b|lmm\.report|\"make\"")
+# What a test or a fixture mentions that needs more than the library: it is left out.
+SLOW = re.compile(r"\bproject\b|snakemake|playwright|\blab\b|\"make\"")
+DRAWING = re.compile(r"lmm\.report(\.figures.*|\.page|\.[a-z]+)?$")
 IMPORTS = re.compile(
-    rf"^(?:from|import) lmm\.(?:{'|'.join(PACKAGES[1:])})\b|^import (?:problems|several)\b", re.M
+    rf"^(?:from|import) lmm\.(?:{'|'.join(PACKAGES[1:])})\b|^from lmm\.core import|^import (?:problems|several)\b",
+    re.M,
 )
 OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slurm and not faults and not long")
-BUDGET = 60.0  # s of tests for a mutant
+BUDGET = 60.0  # CPU s of tests for a mutant
 COMPILATION = 300.0  # s that a changed kernel and all that use it may take to compile
 # What the library and its tests import: a mutant's process begins with it.
 IMPORTED = (
     "scipy.stats", "scipy.optimize", "pandas", "pyarrow.parquet", "numba", "formulaic", "statsmodels.api", "pymc",
-    "nutpie", "arviz", "xarray", "hypothesis",
+    "nutpie", "arviz", "xarray", "hypothesis", "matplotlib.figure", "matplotlib.backends.backend_svg", "jinja2",
 )  # fmt: skip
 COPIED = ("workflow", "tests", "config", "docs", "benchmarks", "profiles")
 
 
 @dataclass(frozen=True)
 class Function:
-    """A function, or a statement at a module's top, by the file and the line where it begins."""
+    """A function, or a statement at a module's top, by the file in the project and the line where it begins."""
 
     file: str
     line: int
@@ -74,10 +80,10 @@ class Definition:
 
 
 def file_of(module: str, root: Path) -> str:
-    """The file of a module of the library or of the tests; empty for another's."""
-    for folder in (root / SCRIPTS, root / "tests"):
+    """The file of a module of the library or of the tests in the project; empty for another's."""
+    for folder in (SCRIPTS, Path("tests")):
         path = folder.joinpath(*module.split(".")).with_suffix(".py")
-        if path.is_file():
+        if (root / path).is_file():
             return str(path)
     return ""
 
@@ -96,6 +102,12 @@ def imported(tree: ast.AST, root: Path) -> dict[str, tuple[str, str]]:
             for alias in node.names:
                 found[alias.asname or alias.name] = (file_of(alias.name, root), "")
     return found
+
+
+def imported_files(path: Path, root: Path) -> set[str]:
+    """The files of the library and of the tests that a file imports; none for a file that does not exist."""
+    tree = ast.parse(path.read_text(encoding="utf-8") if path.is_file() else "")
+    return {file for file, _ in imported(tree, root).values()}
 
 
 def definitions(file: str, text: str, root: Path) -> list[Definition]:
@@ -156,7 +168,7 @@ class Coverage:
     root : Path
         The project that they ran in.
     tests : dict
-        For each test its seconds and the functions of the library and of the tests that it ran, fixtures included.
+        For each test its CPU seconds and the functions of the library and of the tests that it ran, fixtures too.
     """
 
     def __init__(self, root: Path, tests: dict[str, tuple[float, set[Function]]]):
@@ -165,21 +177,19 @@ class Coverage:
             each
             for folder in (root / SCRIPTS / "lmm", root / "tests")
             for path in folder.rglob("*.py")
-            for each in definitions(str(path), path.read_text(encoding="utf-8"), root)
+            for each in definitions(str(path.relative_to(root)), path.read_text(encoding="utf-8"), root)
         ]
+        modules = {test: root / test.partition("::")[0] for test in tests}
+        files = {path: imported_files(path, root) for path in set(modules.values())}
+        self.imported = {test: files[path] for test, path in modules.items()}
         self.by_function: dict[Function, list[str]] = {}
         for test, (_, functions) in tests.items():
             for function in functions:
                 self.by_function.setdefault(function, []).append(test)
 
-    def of(self, mutant: Mutant, root: Path) -> list[str]:
-        """Tests that run what a mutant changes, the fastest first, for a minute at the most.
-
-        What does not run as Python (a kernel, a constant) is run by who mentions its name, over any number of steps.
-        """
-        file, line = str(root / mutant.module), mutant.start[0]
-        at = [each for each in self.all if each.at.file == file and each.at.line <= line <= each.stop]
-        met, left, found = set(), at[-1:], set()
+    def running(self, definition: Definition) -> set[str]:
+        """Tests that run a definition, or who mentions it where it does not run as Python."""
+        met, left, found = set(), [definition], set()
         while left:
             one = left.pop()
             met.add(one)
@@ -187,8 +197,19 @@ class Coverage:
                 found.update(self.by_function.get(one.at, ()))
             else:
                 left += [each for each in self.all if each not in met and one.names & each.mentions]
+        return found
+
+    def of(self, mutant: Mutant) -> list[str]:
+        """Tests that run what a mutant changes, for a minute at the most: those of files that import it first.
+
+        What does not run as Python (a kernel, a constant) is run by who mentions its name, over any number of steps.
+        """
+        file, line = str(mutant.module), mutant.start[0]
+        around = [each for each in self.all if each.at.file == file and each.at.line <= line <= each.stop]
+        # a function within another that nothing runs as Python is compiled there: the outer one stands for it
+        found = next((tests for each in reversed(around) if (tests := self.running(each))), set())
         chosen, seconds = [], 0.0
-        for test in sorted(found, key=lambda test: self.tests[test][0]):
+        for test in sorted(found, key=lambda test: (file not in self.imported[test], self.tests[test][0])):
             seconds += self.tests[test][0]
             if seconds < BUDGET or not chosen:
                 chosen.append(test)
@@ -196,9 +217,10 @@ class Coverage:
 
 
 class Recorder:
-    """A plugin of pytest that notes for each test its seconds and the functions that it runs."""
+    """A plugin of pytest that notes for each test its CPU seconds and the functions that it runs."""
 
     def __init__(self, root: Path):
+        self.root = f"{root}/"
         self.begins = (str(root / SCRIPTS / "lmm"), str(root / "tests"))
         self.tests: dict[str, tuple[float, set[Function]]] = {}
         self.of_fixture: dict[object, set[Function]] = {}
@@ -211,7 +233,7 @@ class Recorder:
 
     def started(self, code, _) -> object:
         if code.co_filename.startswith(self.begins):
-            self.now.add(Function(code.co_filename, code.co_firstlineno))
+            self.now.add(Function(code.co_filename.removeprefix(self.root), code.co_firstlineno))
         return sys.monitoring.DISABLE
 
     @pytest.hookimpl(wrapper=True)
@@ -228,14 +250,14 @@ class Recorder:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item):
         """One test."""
-        self.now, begun = set(), time.perf_counter()
+        self.now, begun = set(), time.process_time()
         sys.monitoring.restart_events()
         try:
             return (yield)
         finally:
             for each in item._fixtureinfo.name2fixturedefs.values():
                 self.now.update(*(self.of_fixture.get(own, ()) for own in each))
-            self.tests[item.nodeid] = (time.perf_counter() - begun, self.now)
+            self.tests[item.nodeid] = (time.process_time() - begun, self.now)
 
     def pytest_runtest_logreport(self, report):
         """Tests have to pass where nothing is changed."""
@@ -243,14 +265,31 @@ class Recorder:
             self.failed.append(report.nodeid)
 
 
+class OfTheLibrary:
+    """A plugin of pytest that leaves out tests that need more than the library, and those that draw a page."""
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items):
+        """Look at each test's text, and at its fixtures'."""
+        items[:] = [item for item in items if not needs_more(item)]
+
+
+def needs_more(item: pytest.Function) -> bool:
+    """Whether a test or one of its fixtures mentions Snakemake, a browser or what draws figures and pages."""
+    fixtures = [each.func for own in item._fixtureinfo.name2fixturedefs.values() for each in own]
+    texts = [inspect.getsource(each) for each in (item.function, *fixtures) if inspect.isfunction(each)]
+    modules = {name: getattr(value, "__module__", None) or getattr(value, "__name__", None)
+               for name, value in vars(item.module).items()}  # fmt: skip
+    drawing = {name for name, module in modules.items() if DRAWING.match(str(module))}
+    trees = [ast.parse(textwrap.dedent(text)) for text in texts]
+    used = {node.id for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    return bool(used & drawing) or any(SLOW.search(text) for text in texts)
+
+
 def files_of(root: Path) -> list[str]:
-    """Test files that import the packages that compute numbers, and that need no more than the library."""
-    found = []
-    for path in sorted((root / "tests").glob("test_*.py")):
-        text = path.read_text(encoding="utf-8")
-        if IMPORTS.search(text) and not SLOW.search(text):
-            found.append(f"tests/{path.name}")
-    return found
+    """Test files that import the packages that compute numbers."""
+    paths = sorted((root / "tests").glob("test_*.py"))
+    return [f"tests/{path.name}" for path in paths if IMPORTS.search(path.read_text(encoding="utf-8"))]
 
 
 def copy_of(root: Path, to: Path) -> Path:
@@ -299,18 +338,37 @@ def in_a_copy(run: Callable[[], object], place: Path, seconds: float) -> object:
         os.waitpid(child, 0)
 
 
-def recorded(files: list[str], place: Path) -> Coverage:
-    """Which tests run what, by running them all where nothing is changed."""
+def recorded(files: list[str], place: Path, record: Path | None) -> Coverage:
+    """Which tests run what, by running them all where nothing is changed; `record` keeps that between runs.
+
+    A kept file of tests is run again if it, the library or what the tests share has changed.
+    """
+    kept = pickle.loads(record.read_bytes()) if record and record.is_file() else {}
+    shared = hashlib.sha256()
+    for path in sorted({*(place / SCRIPTS / "lmm").rglob("*.py"), *(place / "tests").glob("*.py")}):
+        if not path.name.startswith("test_") and path.name not in ("mutate.py", "mutants.py"):
+            shared.update(path.read_bytes())
+    digests = {
+        file: shared.hexdigest() + hashlib.sha256((place / file).read_bytes()).hexdigest() for file in files
+    }
+    left = [file for file in files if kept.get(file, ("",))[0] != digests[file]]
 
     def run():
         recorder = Recorder(place)
-        pytest.main([*OPTIONS, *files], plugins=[recorder])
+        pytest.main([*OPTIONS, *left], plugins=[recorder, OfTheLibrary()])
         return recorder.tests, recorder.failed
 
-    found = in_a_copy(run, place, 3600)
-    if found is None or found[1] or not found[0]:
+    found = in_a_copy(run, place, 3600) if left else ({}, [])
+    if found is None or found[1]:
         sys.exit(f"fail without any change: {found and ', '.join(found[1])}")
-    return Coverage(place, found[0])
+    for file in left:
+        kept[file] = (
+            digests[file],
+            {test: each for test, each in found[0].items() if test.startswith(f"{file}::")},
+        )
+    if record:
+        record.write_bytes(pickle.dumps(kept))
+    return Coverage(place, {test: each for file in files for test, each in kept[file][1].items()})
 
 
 def outcome(mutant: Mutant, tests: list[str], coverage: Coverage, place: Path) -> str:
@@ -357,6 +415,9 @@ def main() -> None:
     parser.add_argument("--number", type=int, default=60)
     parser.add_argument("--only", nargs="*", default=[""], help="modules whose path contains one of these")
     parser.add_argument("--tests", nargs="*", help="test files to choose tests from")
+    parser.add_argument(
+        "--record", type=Path, help="file that keeps which tests run what, for further samples"
+    )
     parser.add_argument("--list", action="store_true", help="show the sample and end")
     options = parser.parse_args()
     modules = [path for path in numerical_modules(ROOT) if any(part in str(path) for part in options.only)]
@@ -374,12 +435,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         place, survived = copy_of(ROOT, Path(folder).resolve() / "copy"), 0
         begun = time.perf_counter()
-        coverage = recorded(options.tests or files_of(place), place)
+        coverage = recorded(options.tests or files_of(place), place, options.record)
         seconds = time.perf_counter() - begun
         print(f"{len(coverage.tests)} tests of the unchanged library in {seconds:.0f} s", flush=True)
         for number, mutant in enumerate(sample, 1):
             begun = time.perf_counter()
-            found = outcome(mutant, coverage.of(mutant, place), coverage, place)
+            found = outcome(mutant, coverage.of(mutant), coverage, place)
             survived += found.startswith("survived")
             seconds = time.perf_counter() - begun
             print(f"{number:3} {found} ({seconds:.0f} s)\n    {mutant.described(ROOT)}", flush=True)

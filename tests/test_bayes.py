@@ -1,9 +1,13 @@
 """The pymc engine against quadrature, the full model and the post's exact posterior."""
 
+import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import xarray as xr
+from scipy import optimize, stats
 
 import problems
 from lmm.config.engines import Pymc
@@ -15,14 +19,16 @@ from lmm.engines.pymc import chains
 from lmm.engines.pymc import fit as bayes
 from lmm.engines.pymc import full as bayes_full
 from lmm.engines.pymc import model as bayes_model
-from lmm.engines.pymc.attempts import Setting
+from lmm.engines.pymc import posterior as posterior_module
+from lmm.engines.pymc.attempts import Draws, Setting
 from lmm.engines.pymc.chains import WORK, thin
+from lmm.engines.pymc.gates import convergence
 from lmm.engines.pymc.groups import group_draws, observed_means, replicated_means
-from lmm.engines.pymc.posterior import fixed_draws, given_draws, summarise_groups
+from lmm.engines.pymc.posterior import fixed_draws, given_draws, mixture_quantile, summarise_groups
 from lmm.engines.pymc.priors import resolve
 from lmm.engines.pymc.tables import summarise
 from lmm.likelihood.marginal import log_density
-from lmm.likelihood.problem import problem_of, roots_of
+from lmm.likelihood.problem import layout, problem_of, roots_of
 from lmm.model.priors import Prior
 from lmm.moments.accumulate import compute
 from lmm.moments.moments import Moments
@@ -177,7 +183,7 @@ def test_beyond_the_limit_no_draws_of_groups_are_kept():
     assert shapes == {key: {"Subject": (2, 2, 18)} for key in ("log_likelihood", "posterior_predictive")}
 
 
-def quadrature(packed, priors: dict[str, Prior], ranges, points=20):
+def quadrature(packed, priors: dict[str, Prior], ranges, points=14):
     """Posterior means of (sd1, sd2, r, sigma) by Gauss-Legendre quadrature over boxes that hold all the mass."""
     axes, weights = [], []
     for low, high in ranges:
@@ -227,6 +233,121 @@ def test_the_full_model_agrees():
         assert (abs(a.estimate - b.estimate) <= 4 * error).all()
     np.testing.assert_allclose(marginal.ranef.std_error, full.ranef.std_error, rtol=0.06)
     assert tree["posterior"]["ranef"].shape == (4, 2000, 18, 2)
+
+
+def test_the_full_models_density_is_that_of_effects_and_rows():
+    """A group's coefficients are random_map^-1 (beta + u), at the mean of a predictor without a random effect."""
+    rng, fixed, random = np.random.default_rng(12), ("Intercept", "x", "z"), ("Intercept", "x")
+    terms, y, W, codes, levels = problems.simulated(rng, [4] * 6, fixed, random, np.eye(2), 1.0, np.ones(3))
+    rows, moments = Rows(terms, y, W, codes, levels), compute(terms, y, W, codes, levels)
+    priors = resolve({}, moments, fixed, (random,), marginal=False)
+    model = bayes_full.full_model(rows, priors)
+    sds, r, sigma = np.array([1.3, 0.6]), 0.4, 0.9
+    own = {"Intercept_centred": 2.5, "x": 0.8, "z": -1.7}
+    coefficients = rng.normal(size=(6, 2))
+    point = own | {f"{name}_log__": np.log(sd) for name, sd in zip(priors.names[:2], sds, strict=True)}
+    point |= {
+        f"{priors.names[2]}_unit_logodds__": np.log((1 + r) / (1 - r)),
+        "sd__Observation_log__": np.log(sigma),
+    }
+    point |= {"coefficients": coefficients}
+    assert point.keys() == model.initial_point().keys()
+    drawn = [model[name] for name in ("coefficients", "y")]
+    found = model.compile_logp(drawn, mode="FAST_COMPILE")(point)
+
+    beta, back = np.linalg.solve(priors.fixed_map, list(own.values())), priors.random_map
+    assert not np.allclose(back, np.eye(2))
+    shift = np.array([W[:, 2].mean() * beta[2], 0.0])
+    u = (coefficients - shift) @ back.T - beta[:2]
+    D = back @ (np.outer(sds, sds) * [[1.0, r], [r, 1.0]]) @ back.T
+    expected = stats.multivariate_normal.logpdf(u, cov=D).sum() + 6 * np.linalg.slogdet(back)[1]
+    expected += stats.norm.logpdf(y, W @ beta + (W[:, :2] * u[codes]).sum(axis=1), sigma).sum()
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+def test_tables_of_the_full_model_are_summaries_of_its_draws(monkeypatch):
+    """Draws as a sampler would return them: estimates, errors of their means, the limit of R-hat, groups' draws."""
+    terms, y, W, codes, levels = problems.rows_of("dyestuff")
+    rows, moments = Rows(terms, y, W, codes, levels), compute(terms, y, W, codes, levels)
+    rng, shape = np.random.default_rng(13), (2, 300)
+    beta, sd, sigma = rng.normal(1500.0, 20.0, shape), rng.gamma(9.0, 5.0, shape), rng.gamma(50.0, 1.0, shape)
+    ranef = rng.normal(0.0, 40.0, (*shape, 6, 1))
+    about = {
+        name: np.zeros(shape) for name in ("diverging", "maxdepth_reached", "n_steps", "step_size", "logp")
+    }
+    draws = Draws(np.stack([sd, sigma]), about | {"energy": rng.normal(size=shape)})
+    dims = ("chain", "draw")
+    posterior = xr.Dataset({"Intercept": (dims, beta), "ranef": ((*dims, "j", "k"), ranef)})
+
+    class Drawn:
+        def __init__(self, priors, model, extra):
+            assert (priors.names, extra) == (["sd__Intercept", "sd__Observation"], ("Intercept", "ranef"))
+
+        def tree(self, setting):
+            return {"posterior": posterior}
+
+        def draws(self, tree):
+            return draws
+
+    monkeypatch.setattr(bayes_full, "full_model", lambda rows, priors: None)
+    monkeypatch.setattr(bayes_full, "Sampler", Drawn)
+    fixed = {"fixed": "flat", "sd": "half_normal(50)", "sigma": "half_normal(50)"}
+    fit, tree = bayes_full.fit_full(rows, moments, settings(chains=2, draws=300, priors=fixed))
+    values = np.stack([beta, sd, sigma]).reshape(3, -1)
+    low, high = np.quantile(values, [0.025, 0.975], axis=1)
+    table = fit.parameters
+    assert table["term"].tolist() == ["Intercept", "sd__Intercept", "sd__Observation"]
+    for column, expected in {
+        "estimate": values.mean(axis=1), "std_error": values.std(axis=1, ddof=1), "conf_low": low, "conf_high": high,
+    }.items():  # fmt: skip
+        np.testing.assert_allclose(table[column], expected, rtol=1e-12)
+    ess = convergence(np.stack([beta, sd, sigma]))
+    np.testing.assert_allclose(table["mcse_mean"], table["std_error"] / np.sqrt(ess["ess_mean"]), rtol=1e-12)
+    np.testing.assert_array_equal(table["ess_bulk"], ess["ess_bulk"])
+    effects = ranef.reshape(600, 6)
+    np.testing.assert_allclose(fit.ranef["estimate"], effects.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(fit.ranef["std_error"], effects.std(axis=0, ddof=1), rtol=1e-12)
+    np.testing.assert_allclose(fit.ranef["conf_low"], np.quantile(effects, 0.025, axis=0), rtol=1e-12)
+    own = convergence(np.ascontiguousarray(ranef.reshape(*shape, 6).transpose(2, 0, 1)))
+    np.testing.assert_allclose(
+        fit.ranef["mcse_mean"], fit.ranef["std_error"] / np.sqrt(own["ess_mean"]), rtol=1e-12
+    )
+    gates = {gate["name"]: gate for gate in fit.diagnostics.gates}
+    # 0.01 of one in ten of 9 quantities: the limit is that of ten
+    assert gates["R-hat, largest"]["limit"] == pytest.approx(1.01, abs=1e-12)
+    assert gates["R-hat, largest"]["value"] == max(ess["rhat"].max(), own["rhat"].max())
+    assert gates["bulk ESS, smallest"]["value"] == min(ess["ess_bulk"].min(), own["ess_bulk"].min())
+    assert tree["posterior"]["ranef"].shape == (2, 300, 6, 1)
+    log_likelihood = tree["log_likelihood"]["y"].to_numpy()
+    at = np.unravel_index(7, shape)
+    mine = y[codes == 2]
+    V = sigma[at] ** 2 * np.eye(5) + sd[at] ** 2
+    expected = stats.multivariate_normal.logpdf(mine, np.full(5, beta[at]), V)
+    assert log_likelihood[at][2] == pytest.approx(expected, rel=1e-9)
+
+
+def test_chains_start_at_the_estimates_within_the_priors_bounds():
+    """On the unconstrained scale: logarithms of sd's, logits of shares of a range; correlations of 0.9 at most."""
+    structure = layout((("a", "b"), ("c", "d", "e")))
+    flat = Prior("flat")
+    sd = {
+        "a": Prior("uniform", (10.0, 110.0)),
+        "b": flat,
+        "c": flat,
+        "d": flat,
+        "e": Prior("uniform", (2.0, 4.0)),
+    }
+    own = SimpleNamespace(
+        sd={f"sd__{name}": prior for name, prior in sd.items()}, sigma=flat, structure=structure
+    )
+    names = [*own.sd, "cor__a.b", "sd__Observation"]
+    free = [SimpleNamespace(name=name) for name in (*own.sd, "cor__a.b_unit", "chol_2", "sd__Observation")]
+    sampler = SimpleNamespace(terms=names, priors=own, model=SimpleNamespace(free_RVs=free))
+    for r, unit in ((0.5, np.log(3.0)), (0.99, np.log(19.0)), (-1.0, -np.log(19.0))):
+        found = bayes_model.Sampler.start(sampler, np.array([35.0, 2.0, 3.0, 4.0, 1.0, r, 5.0]))
+        least = np.log(1e-6 / (1 - 1e-6))
+        expected = [np.log(1 / 3), *np.log([2.0, 3.0, 4.0]), least, unit, 0.0, 0.0, 0.0, np.log(5.0)]
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
 def test_three_effects_have_their_lkj_density():
@@ -304,6 +425,27 @@ def test_group_summaries_are_averages_of_dense_conditionals():
     np.testing.assert_allclose(kept[0], mean, atol=1e-9)
     np.testing.assert_allclose(kept[1], within + between, rtol=1e-9)
     np.testing.assert_allclose(kept[6].transpose(2, 0, 1), [case[3] for case in cases], atol=1e-9)
+
+
+@pytest.mark.parametrize("prob", [0.025, 0.3, 0.975])
+def test_quantiles_of_a_mixture_take_few_steps(prob, monkeypatch):
+    """Normals of nearly one sd and a point, against bisection; Halley's steps from the normal quantile: 3 to 5."""
+    rng, calls = np.random.default_rng(14), []
+    means, sds = rng.normal(3.0, 0.4, 30), rng.uniform(0.9, 1.1, 30)
+    sds[0] = 0.0
+    counted = SimpleNamespace(**{**vars(math), "erfc": lambda x: calls.append(1) or math.erfc(x)})
+    monkeypatch.setattr(posterior_module, "math", counted)
+    sd = np.sqrt(np.mean(sds**2) + means.var())
+    start = means.mean() + stats.norm.ppf(prob) * sd
+    given = means, sds, prob, means.mean() - 12 * sd, means.mean() + 12 * sd, start
+    found = mixture_quantile.py_func(*given)
+
+    def off(x):
+        return np.append(stats.norm.cdf(x, means[1:], sds[1:]), means[0] <= x).mean() - prob
+
+    assert found == pytest.approx(optimize.brentq(off, *given[3:5], xtol=1e-12), abs=1e-7)
+    assert len(calls) / 29 <= 5
+    assert mixture_quantile(*given) == pytest.approx(found, abs=1e-12)
 
 
 def test_the_covariance_of_fixed_effects_has_its_spread_between_draws():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lmm.report.figures.style import CHAINS, COLOURS
-from lmm.report.page import TEMPLATES
+from lmm.report.page import TEMPLATES, engine_colours
 
 # Machado, Oliveira & Fernandes 2009 (IEEE TVCG 15), table 1, severity 1: linear RGB to an eye without a kind of cone
 EYES = {
@@ -54,10 +54,11 @@ def contrast(first, second):
 @pytest.fixture(scope="module", params=["light", "dark"])
 def theme(request):
     """The style sheet's variables in this theme."""
-    text = (TEMPLATES / "report.css").read_text(encoding="utf-8")
-    start = ":root {" if request.param == "light" else ':root[data-theme="dark"] {'
-    block = text[text.index(start) : text.index("}", text.index(start))]
-    found = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{3,6});", block))
+    start = ":root {" if request.param == "light" else '\n:root[data-theme="dark"] {'
+    found = {}
+    for text in ((TEMPLATES / "report.css").read_text(encoding="utf-8"), engine_colours()):
+        block = text[text.index(start) : text.index("}", text.index(start))]
+        found |= dict(re.findall(r"--([\w-]+): (#[0-9a-f]{3,6});", block))
     return {
         name: value if len(value) == 7 else "#" + "".join(2 * c for c in value[1:])
         for name, value in found.items()

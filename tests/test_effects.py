@@ -8,7 +8,7 @@ import pytest
 from scipy import integrate, special, stats
 
 import inference_cases as cases
-from lmm.comparison.effects import prepared, table
+from lmm.comparison.effects import of_pooled, prepared, table
 from lmm.core.errors import StudyError
 from lmm.inference import reference_grid, studentized_range
 from lmm.inference.degrees_of_freedom import fixed_effects
@@ -305,3 +305,34 @@ def test_values_outside_the_data_are_kept_with_a_warning(model):
     assert len(functions(grid_of(model), request)[0].cells) == 6
     (warning,) = outside(grid_of(model), request)
     assert "100" in warning
+
+
+def test_pooled_effects_are_those_of_least_squares(model):
+    """Covariance s^2 (X'X)^-1 and N - p degrees of freedom, from the rows."""
+    y, W = model.design.matrix(model.rows)
+    X = W[:, [model.terms.columns.index(name) for name in model.terms.fixed]]
+    beta, (rss,), *_ = np.linalg.lstsq(X, y)
+    found, df = of_pooled(model.moments, model.terms), len(y) - X.shape[1]
+    np.testing.assert_allclose(found.beta, beta, rtol=1e-9)
+    np.testing.assert_allclose(found.covariance, rss / df * np.linalg.inv(X.T @ X), rtol=1e-8, atol=1e-12)
+    assert (found.method, found.residual) == ("residual", df)
+
+
+def test_slopes_of_a_curve_are_taken_at_the_values_that_are_asked_for():
+    """b_x + b_(A:x) + 2 x b_(x^2) at each x, compared between the levels of A at each x."""
+    model = cases.Model("y ~ A * x + I(x ** 2) + (1 | g)", cases.ROWS)
+    request = Request("slopes", ("x",), ("A",), {"x": [0.5, 2.0]}, contrasts="pairwise", adjust="none")
+    each, pairs = functions(grid_of(model), request)
+    fixed = list(model.terms.fixed)
+    assert each.cells[["A", "x"]].to_numpy().tolist() == [[a, x] for x in (0.5, 2.0) for a in "abc"]
+    assert pairs.cells.x.tolist() == [0.5] * 3 + [2.0] * 3
+    square = next(name for name in fixed if "**" in name)
+    expected = np.zeros((6, len(fixed)))
+    for row, (a, x) in enumerate(each.cells[["A", "x"]].to_numpy().tolist()):
+        expected[row, fixed.index("x")], expected[row, fixed.index(square)] = 1.0, 2.0 * x
+        if a != "a":
+            expected[row, next(k for k, name in enumerate(fixed) if a in name and ":x" in name)] = 1.0
+    # central differences of a parabola, exact but for rounding
+    np.testing.assert_allclose(each.rows, expected, atol=1e-9)
+    first, second = zip(*((0, 1), (0, 2), (1, 2), (3, 4), (3, 5), (4, 5)), strict=True)
+    np.testing.assert_allclose(pairs.rows, expected[list(first)] - expected[list(second)], atol=1e-9)

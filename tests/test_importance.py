@@ -17,7 +17,7 @@ from lmm.engines.pymc import fit as bayes
 from lmm.engines.pymc import importance
 from lmm.engines.pymc.attempts import Setting
 from lmm.engines.pymc.chains import start_estimates
-from lmm.engines.pymc.gates import convergence, gate_importance
+from lmm.engines.pymc.gates import convergence, ess_of_points, gate_importance
 from lmm.engines.pymc.grouped import Grouped
 from lmm.engines.pymc.sampling import sampled
 from lmm.engines.pymc.unconstrained import Factor, Space
@@ -153,6 +153,87 @@ def test_falls_back_to_nuts_and_says_so(capsys):
     assert found.warnings[0] in capsys.readouterr().err
 
 
+class Normal:
+    """A normal log density with a given precision, and how often it is asked for its slope."""
+
+    def __init__(self, mean, precision):
+        self.mean, self.precision, self.calls = np.array(mean), np.array(precision), 0
+
+    def evaluate(self, points):
+        away = points - self.mean
+        return -0.5 * np.einsum("sa,ab,sb->s", away, self.precision, away), ()
+
+    def slope(self, point):
+        self.calls += 1
+        return float(self.evaluate(point[None])[0][0]), -self.precision @ (point - self.mean)
+
+
+@pytest.mark.parametrize(("start", "calls"), [([1.05, -1.9], 3), ([1.5, -1.0], None)])
+def test_the_first_proposal_is_at_the_mode_with_the_curvature_there(start, calls):
+    """One step finds it where the density rises by less than 0.05 to it, else a search to a slope of 0.01."""
+    target = Normal([1.0, -2.0], [[4.0, 1.0], [1.0, 2.0]])
+    mode, root, made = importance.laplace(target, np.array(start))
+    assert made == target.calls
+    assert made == calls if calls else made > 4
+    np.testing.assert_allclose(target.slope(mode)[1], 0.0, atol=1e-9 if calls else 0.01)
+    # differences of a linear gradient: rounding of 1e-16 / 1e-4
+    np.testing.assert_allclose(root @ root.T, np.linalg.inv(target.precision), rtol=1e-9)
+    assert root[0, 1] == 0.0
+
+
+def test_a_flat_direction_has_a_curvature_of_a_tenth_at_least():
+    turn = np.array([[0.6, -0.8], [0.8, 0.6]])
+    for flat in (0.03, -0.5):
+        target = Normal([0.0, 0.0], turn @ np.diag([3.0, flat]) @ turn.T)
+        _, root, _ = importance.laplace(target, np.zeros(2))
+        np.testing.assert_allclose(root @ root.T, turn @ np.diag([1 / 3, 10.0]) @ turn.T, rtol=1e-8)
+
+
+def test_proposals_and_their_mixture_have_the_density_of_a_t():
+    rng = np.random.default_rng(8)
+    one = importance.Proposal(np.array([1.0, 2.0]), np.array([[0.5, 0.0], [0.3, 2.0]]), 4000)
+    two = importance.Proposal(np.array([0.0, -1.0]), np.array([[1.5, 0.0], [-0.4, 0.2]]), 1000)
+    points = np.vstack([one.draw(rng), two.draw(rng)])
+    logs = [stats.multivariate_t.logpdf(points, own.centre, own.root @ own.root.T, 7.0) for own in (one, two)]
+    constant = logs[0][0] - one.log_density(points)[0]
+    for own, expected in zip((one, two), logs, strict=True):
+        np.testing.assert_allclose(own.log_density(points) + constant, expected, atol=1e-10)
+    expected = np.log(0.8 * np.exp(logs[0]) + 0.2 * np.exp(logs[1]))
+    np.testing.assert_allclose(importance.mixture([one, two], points) + constant, expected, atol=1e-10)
+    away = (points[:4000] - one.centre) @ np.linalg.inv(one.root).T
+    # a t's squared distance over its dimension is F with 2 and 7 degrees of freedom
+    assert stats.kstest((away**2).sum(axis=1) / 2, stats.f(2, 7).cdf).pvalue > 1e-3
+    assert abs(stats.spearmanr(*away.T).statistic) < 4 / np.sqrt(4000)
+
+
+def test_an_adapted_proposal_has_the_weighted_mean_and_a_tenth_more_covariance():
+    rng = np.random.default_rng(9)
+    points = rng.normal(size=(200, 2)) @ [[1.0, 0.5], [0.0, 2.0]]
+    weights = rng.dirichlet(np.ones(200))
+    centre, root = importance.adapted(points, weights)
+    np.testing.assert_allclose(centre, weights @ points, rtol=1e-12)
+    covariance = np.cov(points.T, aweights=weights, ddof=0)
+    np.testing.assert_allclose(root @ root.T, 1.1 * covariance, rtol=1e-6)  # 1e-8 is added to the diagonal
+    # two coordinates need 15 effective points: here 5.6, after a square root 9.5, after two 15.9
+    weights = np.repeat([1.02, 0.02, 0.0], [5, 15, 180])
+    flat = weights**0.25 / np.sum(weights**0.25)
+    found, _ = importance.adapted(points, weights / weights.sum())
+    np.testing.assert_allclose(found, flat @ points, rtol=1e-12)
+
+
+def test_points_are_as_many_as_asked_for_and_more_while_weights_have_no_variance():
+    target = Normal([0.5, 0.5], np.eye(2))
+    found = importance.sample(target, np.zeros(2), 1000, np.random.default_rng(5))
+    assert (len(found.points), found.evaluations) == (1000, target.calls)
+    assert found.k < 0.5 and 700 < found.ess < 1000
+    assert found.ess == pytest.approx(1 / np.sum(found.weights**2), rel=1e-12)
+    mean = found.weights @ found.points
+    np.testing.assert_allclose(mean, target.mean, atol=4 / np.sqrt(700))
+    at = np.bincount(found.resampled(np.random.default_rng(1)), minlength=1000)
+    # systematic: a point is there as often as its share of the draws says, rounded down or up
+    assert at.sum() == 1000 and np.all(np.abs(at - 1000 * found.weights) < 1 + 1e-9)
+
+
 def test_a_heavy_tail_fails_its_gate():
     """A Cauchy target under t proposals with 7 degrees of freedom: k is above its limit."""
 
@@ -165,6 +246,7 @@ def test_a_heavy_tail_fails_its_gate():
 
     found = importance.sample(Cauchy(), np.full(2, 0.3), 4000, np.random.default_rng(3))
     assert found.k > 0.5
+    assert len(found.points) == 8000  # four more parts of a quarter
     measures = {"ess_bulk": np.array([900.0]), "ess_tail": np.array([400.0])}
     failed = [gate["name"] for gate in gate_importance(measures, found.k, 4) if not gate["passed"]]
     assert failed == ["Pareto k of the importance weights"]
@@ -202,6 +284,19 @@ def test_effective_sample_sizes_of_resampled_points():
     assert np.isnan(measures["rhat"]).all()
     assert 100 < measures["ess_bulk"][0] < 500
     assert convergence(np.ones((1, 1, 500)), at)["ess_mean"][0] == 500
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e12])
+def test_effective_sample_sizes_do_not_depend_on_the_unit(unit):
+    """S^2 times the variance over the sum of the squared parts; a constant with rounding does not vary."""
+    draws, points = np.array([[1.0, 1.0, 4.0, 2.0]]), np.array([7, 7, 2, 5])
+    # about the mean 2: points 7, 2, 5 have the parts -2, 2, 0; the squares of the draws sum to 6
+    assert ess_of_points(unit * draws, points) == pytest.approx(4 * 6 / 8, rel=1e-12)
+    constant = unit * (1.0 + 1e-14 * draws)
+    assert ess_of_points(constant, points) == 4.0
+    chains = np.array([[[1.0, 2.0, 1.5, 0.5, 2.5], [2.0, 1.0, 0.5, 1.5, 2.5]]])
+    assert np.isfinite(convergence(unit * chains)["rhat"]).all() and convergence(unit * chains)["rhat"] != 1.0
+    assert convergence(unit * (1.0 + 1e-14 * chains))["rhat"] == 1.0
 
 
 def test_a_replicate_needs_no_compilation():

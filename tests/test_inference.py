@@ -9,8 +9,11 @@ from scipy import stats
 
 import inference_cases as cases
 import problems
+from lmm.core.store import read_json, write_json
+from lmm.engines import reml_tables
 from lmm.inference.degrees_of_freedom import expected_information, fixed_effects
 from lmm.inference.derivatives import by_group, complete
+from lmm.inference.fixed_effects import FixedEffects
 from lmm.inference.hypotheses import TYPES, contrasts, terms_of
 from lmm.inference.optimum import fill, optimum
 from lmm.likelihood.problem import problem_of
@@ -243,3 +246,40 @@ def test_weights_against_dense_matrices():
     criterion += np.linalg.slogdet(X.T @ inverse @ X)[1]
     assert model.best.criterion == pytest.approx(criterion, abs=1e-9)
     assert model.best.cov_beta == pytest.approx(cov, rel=1e-9)
+
+
+@pytest.mark.parametrize("method", ["satterthwaite", "kenward-roger", "normal"])
+def test_the_table_of_tests_has_every_type_and_term(method):
+    """tests.csv; without degrees of freedom by the chi-square, with the F statistic times its degrees of freedom."""
+    model = (
+        cases.in_r("interaction") if "interaction" in IN_R else cases.Model("y ~ A * x + (x | g)", cases.ROWS)
+    )
+    fixed, problem = model.fixed(method), model.problem
+    table = reml_tables.f_tests(fixed, model.design, problem.total, problem.x_map)
+    expected = [(term, kind, test) for kind in TYPES for term, test in f_tests(model, kind, method).items()]
+    assert list(zip(table["term"], table["type"], strict=True)) == [own[:2] for own in expected]
+    for row, (_, _, test) in zip(table.itertuples(), expected, strict=True):
+        assert (row.num_df, row.den_df, row.F) == tuple(test)
+        if method == "normal":
+            assert np.isinf(row.den_df)
+            p = stats.chi2.sf(row.num_df * row.F, row.num_df)
+        else:
+            p = stats.f.sf(row.F, row.num_df, row.den_df)
+        assert row.p_value == pytest.approx(p, rel=1e-12)
+
+
+@pytest.mark.parametrize("method", ["satterthwaite", "kenward-roger", "normal", 12.5])
+def test_fixed_effects_come_back_from_a_file(method, tmp_path):
+    model = cases.exact("sleepstudy")
+    fixed = model.fixed("satterthwaite")
+    fixed = (
+        FixedEffects.with_df(fixed.beta, fixed.covariance, method) if method == 12.5 else model.fixed(method)
+    )
+    write_json(tmp_path / "f.json", fixed.plain())
+    found = FixedEffects.from_plain(read_json(tmp_path / "f.json"))
+    assert (found.method, found.residual) == (fixed.method, fixed.residual)
+    for name in ("beta", "covariance", "adjusted", "slopes", "spread"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(fixed, name))
+    L = np.array([[1.0, 2.0], [0.0, 1.0]])
+    np.testing.assert_array_equal(found.df(L), fixed.df(L))
+    assert found.test(L) == fixed.test(L)

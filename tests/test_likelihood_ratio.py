@@ -119,14 +119,15 @@ def test_the_bootstraps_null_distribution_is_the_mixture():
     moments = compute(terms, *data[1:])
     small, large = (Terms.one(names, blocks, "g", names) for blocks in ((names[:1],), (names[:1], names[1:])))
     _, fitted = statistic(moments, small, large, False)
-    drawn = bootstrap(moments, small, large, False, fitted, 1000, 1, "ab")
+    count = 500
+    drawn = bootstrap(moments, small, large, False, fitted, count, 1, "ab")
     nested_ = nesting(moments, small, large)
-    error = np.sqrt(0.25 / 1000)
+    error = np.sqrt(0.25 / count)
     # half of the statistics are 0 to the rounding of the criteria
     assert abs(np.mean(drawn < 1e-7) - 0.5) < 4 * error
     for level in (0.25, 0.1, 0.05):
         rejected = np.mean([p_values(value, nested_)[1] <= level for value in drawn])
-        assert abs(rejected - level) < 4 * np.sqrt(level * (1 - level) / 1000)
+        assert abs(rejected - level) < 4 * np.sqrt(level * (1 - level) / count)
 
 
 def test_the_bootstrap_of_a_fixed_effect_agrees_with_kenward_roger():
@@ -134,10 +135,10 @@ def test_the_bootstrap_of_a_fixed_effect_agrees_with_kenward_roger():
     moments, large = problems.moments_of("sleepstudy")
     small = Terms.one(("Intercept",), large.blocks, large.group, large.columns)
     _, fitted = statistic(moments, small, large, True)
-    drawn = bootstrap(moments, small, large, True, fitted, 2000, 3, "ab")
+    drawn = bootstrap(moments, small, large, True, fitted, 1000, 3, "ab")
     # -2 log LR of a t statistic with 17 df and 18 subjects: 18 log(1 + t^2 / 17)
     limit = 18.0 * np.log(1.0 + stats.t.ppf(0.975, 17) ** 2 / 17.0)
-    assert abs(np.mean(drawn > limit) - 0.05) < 4 * np.sqrt(0.05 * 0.95 / 2000)
+    assert abs(np.mean(drawn > limit) - 0.05) < 4 * np.sqrt(0.05 * 0.95 / 1000)
     assert np.mean(drawn > stats.chi2.ppf(0.95, 1)) > 0.05
 
 

@@ -106,6 +106,14 @@ def hunt(study=None, **changes):
     return base | (study or {})
 
 
+def crossed_hunt(simulate=None, **changes):
+    """A search of two crossed grouping factors."""
+    wanted = {"vary": "g", "between": [5, 50], "term": "x"} | changes
+    drawn = {"groups": {"h": 6}, "fixed": {"Intercept": 0, "x": 1}} | (simulate or {})
+    return {"formula": "y ~ x + (1 | g) + (1 | h)", "simulate": drawn, "search": wanted}
+
+
+NO_SIZES = {"simulate": {"fixed": {"Intercept": 0, "x": 1}}}
 BOTH = {"vary": ["groups", "rows_per_group"], "between": {"groups": [5, 50], "rows_per_group": [2, 9]}}
 
 
@@ -170,9 +178,7 @@ CONFIGURATIONS = [
     (two(groups={'a': 40, 'b': 8}, rows=30), "studies.s.simulate.groups.a: 40 levels for 30 rows; expected fewer, or more rows: with single rows, their effects cannot be told from residuals"),
     (two(formula='y ~ x + z + v + (1 | a) + (1 | b)', groups={'a': 2, 'b': 2}, rows=3), "studies.s.simulate: 3 rows for 4 fixed effects; expected more rows than fixed effects"),
     (two() | {'replicates': 3, 'simulate_from': 'moments'}, "studies.s.simulate_from: 'moments': are drawn of one grouping factor, not a, b; expected rows"),
-    (own(formula='Reaction ~ 1 + (1 | Subject) + (1 | Days)', engines={'reml': {}}, replicates=3, bootstrap='posterior'), "studies.s.bootstrap: 'posterior': is drawn from with one grouping factor, not Subject, Days; expected reml"),
     (own(formula='Reaction ~ Days + (1 | Subject) + (1 | Days)'), "studies.s.formula: 'Reaction ~ Days + (1 | Subject) + (1 | Days)': the grouping factor 'Days' is also a predictor, which would explain all that its groups differ in; drop one of the two, or copy it under another name where its numbers are a trend"),
-    (own(formula='Reaction ~ 1 + (1 | Subject) + (1 | Days)', replicates=4, calibration=True, engines={'pymc': {}}), "studies.s.calibration: true: with `data` it is for one grouping factor, not Subject, Days; expected `simulate`"),
     (sim(formula='y ~ x + (x | a) + (1 | b)', simulate={'groups': {'a': 10, 'b': 8}}, replicates=4, calibration=True, engines={'pymc': {'priors': {'fixed': 'normal(0, 1)', 'sigma': 'half_normal(1)', 'sd': {'a': 'half_normal(1)'}}}}), "studies.s.engines.pymc.priors.sd.b.Intercept: 'auto' is scaled by data that calibration has yet to draw; expected a prior with numbers"),
     (own(formula='Reaction ~ 1 + (1 | Subject) + (1 | Days)', engines={'pymc': {'sampler': 'full'}}), "studies.s.engines.pymc.sampler: 'full': is for one grouping factor, not Subject, Days; expected auto, importance or nuts"),
     (sim(engines={'pymc': {'sampler': 'importance', 'model': 'full'}}), "studies.s.engines.pymc.sampler: 'importance': contradicts model: full; expected one of the two keys"),
@@ -298,8 +304,17 @@ CONFIGURATIONS = [
     (hunt(**BOTH | {'between': {'groups': [5, 50000], 'rows_per_group': [2, 900]}}), "studies.s.search.between: 44,946,404 designs; expected at most 1,000,000"),
     (hunt(**BOTH), "studies.s.search.cost: is missing; two dimensions need it; expected it with vary: [groups, rows_per_group]"),
     (hunt(cost='groups'), "studies.s.search.cost: is for two dimensions; expected it with vary: [groups, rows_per_group]"),
-    (hunt(**BOTH, cost='100 - groups'), "studies.s.search.cost: '100 - groups': expected a positive cost that grows with groups and with rows_per_group"),
-    (hunt(**BOTH, cost='2 * pupils'), "studies.s.search.cost: '2 * pupils': expected arithmetic of groups, rows_per_group, rows, such as 50 * groups + 2 * rows"),
+    (hunt(NO_SIZES, **BOTH, cost='100 - groups'), "studies.s.search.cost: '100 - groups': expected a positive cost that grows with groups and with rows_per_group"),
+    (hunt(NO_SIZES, **BOTH, cost='2 * pupils'), "studies.s.search.cost: '2 * pupils': expected arithmetic of groups, rows_per_group, rows, such as 50 * groups + 2 * rows"),
+    (hunt(vary='group'), "studies.s.search.vary: 'group': not what a search of this study can vary; did you mean 'groups'? expected one of: groups, rows_per_group"),
+    (crossed_hunt(vary='groups'), "studies.s.search.vary: 'groups': not what a search of this study can vary; did you mean 'rows'? expected one of: g, h, rows_per_group, rows"),
+    (crossed_hunt(vary=['rows', 'rows_per_group'], between={'rows': [50, 99], 'rows_per_group': [1, 9]}, cost='rows'), "studies.s.search.vary: rows and rows_per_group: both say how many rows there are; expected one of them"),
+    (crossed_hunt({'groups': {'g': 9, 'h': 6}}), "studies.s.simulate.groups.g: the search varies it; expected no such key"),
+    (crossed_hunt({'groups': {'h': 6, 'g': {'per': 'h', 'count': 2}}}), "studies.s.simulate.groups.g.count: the search varies it; expected no such key"),
+    (crossed_hunt({'groups': {}}), "studies.s.simulate.groups.h: is missing; expected exactly g, h"),
+    (crossed_hunt({'groups': 9}), "studies.s.simulate.groups: 9; expected levels by column, such as {g: 20, h: 20}"),
+    (crossed_hunt({'groups': {}}, vary=['g', 'h'], between={'g': [5, 50], 'h': [4, 9]}, cost='groups'), "studies.s.search.cost: 'groups': expected arithmetic of g, h, rows, such as 50 * g + 2 * rows"),
+    (crossed_hunt(measure='coverage', target=0.9, term='sd__Intercept'), "studies.s.search.term: 'sd__Intercept': not a parameter; did you mean 'sd__Intercept|h'? expected one of: Intercept, x, sd__Intercept|g, sd__Intercept|h, sd__Observation"),
     (hunt({'replicates': 5}), "studies.s.replicates: is for a study without `search`; expected one of the two"),
     (own(search={'vary': 'rows_per_group', 'between': [2, 9], 'term': 'Days'}), "studies.s.search.vary: rows_per_group: own data keep their groups' rows; expected vary: groups"),
     (hunt({'engines': {'reml': {'df': 'kenward-roger'}}}), "studies.s.search: the compiled path has no Kenward-Roger degrees of freedom; expected a study that it can fit"),

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -354,3 +355,73 @@ def test_another_optimum_has_statsmodels_own_z():
     fixed = fit.parameters[fit.parameters["effect"] == "fixed"]
     assert np.isinf(fixed["df"]).all()
     assert "Wald (z)" in fit.diagnostics.intervals["fixed"]
+
+
+def judged(converged=True, smallest=1.0, off=0.0, error=0.2, warned=(), gap=None, lost=()):
+    """What is said of a fit of one fixed effect and one variance with sigma 2."""
+    about = Diagnostics("mixedlm", warnings=list(warned), unidentified=list(lost))
+    fitted = SimpleNamespace(
+        converged=converged, scale=4.0, fe_params=np.array([1.0]), bse_fe=np.array([error])
+    )
+    given = SimpleNamespace(beta=np.array([1.0 - off]), beta_se=np.array([0.2]))
+    found = None if gap is None else {"criterion": gap}
+    layout = SimpleNamespace(fixed=("x",))
+    mixedlm._judge(about, fitted, layout, [np.array([[4.0 * smallest]])], given, found)
+    return about.status, about.singular, about.converged, about.message
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "singular", "said"),
+    [
+        ({}, "ok", False, ""),
+        ({"converged": False}, "non-converged", False, "did not converge"),
+        # singular: below 1e-4 residual sd's
+        ({"smallest": 1.01e-8}, "ok", False, ""),
+        ({"smallest": 0.99e-8}, "singular", True, "SD of 0.000099 residual SDs"),
+        ({"smallest": -1e-20}, "singular", True, "SD of 0.000000 residual SDs"),
+        # fixed effects that differ by a thousandth of a standard error
+        ({"off": 1.9e-4}, "ok", False, ""),
+        ({"off": -2.1e-4}, "non-converged", False, "its fixed effects (x) are wrong"),
+        ({"error": np.nan}, "non-converged", False, "its fixed effects (standard errors) are wrong"),
+        ({"off": 1.0, "smallest": 1.1e-10}, "non-converged", True, "its fixed effects (x) are wrong"),
+        ({"off": 1.0, "smallest": 0.9e-10}, "non-converged", True, "issue #10239"),
+        ({"warned": ["not positive definite"]}, "non-converged", False, "not that of an optimum"),
+        ({"warned": ["not positive definite"], "smallest": 0.0}, "singular", True, "on the boundary"),
+        ({"warned": ["slow"]}, "ok", False, ""),
+        ({"gap": 0.0099}, "ok", False, ""),
+        ({"gap": 0.0101}, "non-converged", False, "it stopped 0.0101 above the exact REML criterion"),
+        ({"lost": ["sd__x"]}, "unidentified", False, "sd__x"),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_a_stop(given, status, singular, said):
+    found = judged(**given)
+    reasons = status == "non-converged"
+    assert found[:3] == (status, singular, not reasons)
+    assert said in found[3] and bool(found[3]) == bool(said)
+    assert ("#10239" in found[3]) == ("#10239" in said)
+    assert ("statsmodels says converged" in found[3]) == reasons
+
+
+def test_the_distance_from_the_exact_optimum():
+    """Relative to the exact sd, or to a thousandth of sigma in the effect's own unit; both 0 are the same."""
+    factor = SimpleNamespace(group="g", random=("x",), unit=np.array([4.0]))
+    layout = SimpleNamespace(factors=[factor])
+    keys = [("g", "sd__x"), ("Residual", "sd__Observation")]
+
+    def table(sd, sigma):
+        return pd.DataFrame(keys, columns=["group", "term"]).assign(estimate=[sd, sigma])
+
+    def gap(ours, sigma, sd, off=0.0):
+        exact = Fit("reml", table(sd, 2.0), None, Diagnostics("reml", criterion=-50.0))
+        return mixedlm._gap(table(ours, sigma), off - 50.0, exact, layout)
+
+    assert gap(0.303, 2.0, 0.3)["sd"] == pytest.approx(0.01, rel=1e-9)
+    assert gap(0.3, 1.9, 0.3)["sd"] == pytest.approx(0.05, rel=1e-9)
+    # 4 x 0.00006 is above 1e-4 sigma, and 2 / 4 / 1000 is the least sd that anything is relative to
+    assert gap(6e-5, 2.0, 0.0)["sd"] == pytest.approx(6e-5 / 5e-4, rel=1e-9)
+    assert gap(4.9e-5, 2.0, 1e-5)["sd"] == 0.0
+    assert gap(0.3, 2.0, 0.3, 0.25)["criterion"] == 0.25
+    # the same optimum: sd's to 1e-5, the criterion of 50 to 1e-6 of it
+    assert gap(0.3 * (1 - 0.99e-5), 2.0, 0.3, -4.9e-5)["reached"]
+    assert not gap(0.3 * (1 - 1.01e-5), 2.0, 0.3)["reached"]
+    assert not gap(0.3, 2.0, 0.3, -5.1e-5)["reached"]

@@ -10,7 +10,7 @@ import inference_cases as cases
 from lmm.comparison import responses
 from lmm.comparison.models import Comparison, criteria
 from lmm.comparison.models import tests as nested_tests
-from lmm.config.load import load
+from lmm.config.load import Study, load
 from lmm.core.errors import StudyError
 from lmm.criticism import elpd
 from lmm.data.rows import rows_of
@@ -218,6 +218,14 @@ def test_a_models_likelihood_of_a_transformed_response_is_one_of_the_response():
     assert "the response is np.log(Reaction)" in every[1].notes()[-1]
 
 
+def test_the_derivative_is_found_at_0_too():
+    """A step relative to the response is none there; y^2 / 2 + 3 y has the derivative y + 3."""
+    rows = pd.DataFrame({"y": [0.0, 1.0, -2.0, 5.0], "g": list("aabb")})
+    design = build(parse("I(y ** 2 / 2 + 3 * y) ~ 1 + (1 | g)"), rows)
+    # a central difference of a parabola is exact but for rounding, 1e-16 / 1e-5
+    assert responses.log_derivative(design, rows) == pytest.approx(np.log(3 * 4 * 1 * 8), abs=1e-9)
+
+
 def test_a_response_that_is_not_smooth_has_no_likelihood_of_the_column():
     rows = pd.read_csv(cases.FILES["sleepstudy"])
     design = build(parse("np.floor(Reaction) ~ Days + (1 | Subject)"), rows)
@@ -233,9 +241,14 @@ def test_models_may_write_a_grouping_in_another_order(tmp_path):
         "data": "pastes.csv",
         "engines": {"reml": {"formula": "strength ~ 1 + (1 | batch) + (1 | batch:cask)"}},
         "models": {"both": "strength ~ 1 + (1 | batch/cask)", "casks": "strength ~ 1 + (1 | batch:cask)"},
+        "loo": "batch:cask",
     }
     (study,) = load({"studies": {"pastes": study}}, tmp_path).studies.values()
     assert study.settings.models["casks"] == "strength ~ 1 + (1 | cask:batch)"
+    assert study.settings.loo == "cask:batch"
+    # models.csv has the formula as it was written
+    assert study.written == {"casks": "strength ~ 1 + (1 | batch:cask)"}
+    assert Study.from_plain(study.plain()) == study
     rows = pd.read_csv(REFERENCE / "pastes.csv")
     models = study.settings.models
     moments = model_of(rows, models["both"]).moments

@@ -16,7 +16,8 @@ def area(width: float, height: float = 2.5) -> float:
     total += (
         width
     )
-    return total
+    asked(total, priority=7)
+    return total if total > 1e-9 else 0.0
 '''
 # what the changed line becomes
 CHANGES = {
@@ -28,6 +29,9 @@ CHANGES = {
     ("comparison", "    if (total >= 0):"),
     ("constant", "    if total < 1:"),
     ("dropped term", "    pass"),
+    ("comparison", "    return total if (total <= 1e-09) else 0.0"),
+    ("constant", "    return total if total > 0.1 else 0.0"),
+    ("constant", "    return total if total > 1e-9 else 1.0"),
 }
 
 
@@ -94,7 +98,7 @@ def test_a_mutant_is_tested_by_the_tests_that_run_it_the_fastest_first(tmp_path)
     (tmp_path / module).write_text(LIBRARY)
     (tmp_path / callers).write_text(CALLERS)
     used, other, near, far = (
-        mutate.Function(str(tmp_path / file), 1 + text[: text.index(f"def {name}")].count("\n"))
+        mutate.Function(str(file), 1 + text[: text.index(f"def {name}")].count("\n"))
         for file, text, name in [
             (module, LIBRARY, "used"), (module, LIBRARY, "other"),
             (callers, CALLERS, "near"), (callers, CALLERS, "far"),
@@ -105,7 +109,7 @@ def test_a_mutant_is_tested_by_the_tests_that_run_it_the_fastest_first(tmp_path)
         "far": (0.3, {far}),
     }  # fmt: skip
     coverage = mutate.Coverage(tmp_path, tests)
-    found = {mutant.start[0]: coverage.of(mutant, tmp_path) for mutant in mutants_of(module, tmp_path)}
+    found = {mutant.start[0]: coverage.of(mutant) for mutant in mutants_of(module, tmp_path)}
     assert found == {
         1: ["fast", "slow"], 6: ["far", "fast", "slow"], 11: ["fast", "slow"], used.line + 1: ["fast", "slow"],
         other.line + 1: ["slow"],

@@ -61,4 +61,7 @@ def test_it_predicts_recovers_and_is_in_the_report(made):
     }
     measures = pd.read_csv(made / "design/recovery/performance.csv")
     assert {"bias", "coverage", "failure_rate"} <= set(measures.loc[measures["engine"] == "anova", "measure"])
-    assert "ANOVA" in (made / "report.html").read_text()
+    page = (made / "report.html").read_text()
+    assert "ANOVA" in page
+    assert '"anova":{"label":"ANOVA","colour":"var(--anova)","dash":""}' in page
+    assert '[stroke="#56b4e9"] { stroke: var(--anova); }' in page

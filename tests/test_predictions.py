@@ -13,10 +13,12 @@ from lmm.inference.spreads import Spreads, root_of
 from lmm.likelihood.marginal import pack_problem
 from lmm.likelihood.problem import problem_of
 from lmm.likelihood.several_marginal import SeveralMarginal
+from lmm.model.design import build
 from lmm.model.formula import parse
 from lmm.model.terms import Terms
 from lmm.moments.accumulate import compute
-from lmm.prediction import new_rows, predict, several
+from lmm.moments.stage import of_rows
+from lmm.prediction import new_rows, predict, several, stage
 from several import marginal, simulated
 
 TERMS = Terms.one(("Intercept", "x", "w"), (("Intercept", "x"),), "g", ("Intercept", "x", "w"))
@@ -267,3 +269,74 @@ def test_predictions_from_draws_of_several_factors_follow_the_law_of_total_varia
     found = several.errors(density, Spreads([np.stack(own) for own in D], sigmas), X, Z, codes)
     np.testing.assert_allclose(found.mean, variances.mean(0) + means.var(0), rtol=1e-8)
     np.testing.assert_allclose(found.noise, np.mean(sigmas**2), rtol=1e-12)
+
+
+@pytest.mark.parametrize("formula", ["y | weights(v) ~ x + offset(o) + (x | g)", "y ~ x + (1 | g) + (1 | h)"])
+def test_the_stage_predicts_by_every_engine_and_counts_the_groups(formula, tmp_path):
+    """Rows of the data and others, weights and offset, an engine that was skipped; sizes of known and new groups."""
+    rng = np.random.default_rng(8)
+    frame = pd.DataFrame({"x": rng.normal(size=40), "o": rng.normal(size=40), "v": rng.uniform(0.5, 2.0, 40)})
+    frame["g"], frame["h"] = [f"g{k % 8}" for k in range(40)], [f"h{k % 5}" for k in range(40)]
+    frame["y"] = 1.0 + frame["x"] + rng.normal(size=8)[np.arange(40) % 8] + 0.3 * rng.normal(size=40)
+    design = build(parse(formula), frame)
+    terms, moments = design.terms, of_rows(design, frame)
+    several_factors = terms.several
+    if several_factors:
+        fit = several_reml.fit(moments, terms.fixed, [own.blocks for own in terms.groupings], profile=False)[
+            0
+        ]
+    else:
+        fit = reml.fit(moments, terms.fixed, terms.blocks, profile=False)[0]
+    nothing = Fit(
+        "mixedlm", fit.parameters[:0], fit.ranef[:0], Diagnostics("mixedlm", "skipped", "too large")
+    )
+    paths = {f"{name}_{kind}": str(tmp_path / f"{name}.{kind}.{end}") for name in ("reml", "mixedlm")
+             for kind, end in (("parameters", "csv"), ("diagnostics", "json"), ("ranef", "parquet"))}  # fmt: skip
+    for own in (fit, nothing):
+        own.write(*(paths[f"{own.engine}_{kind}"] for kind in ("parameters", "diagnostics", "ranef")))
+    new = frame[:9].assign(g=["g1", "g1", *(f"n{k}" for k in (6, 5, 4, 3, 2, 1, 1))])
+    rows = pd.concat({"data": frame, "predict": new}, names=["source", "row"])
+    designs = {design.formula.text: {"state": design.state()}}
+    settings = {"conf_level": 0.9, "engines": {name: {"formula": formula} for name in ("mixedlm", "reml")}}
+    table, details = stage.by_all(paths, designs, moments, rows, settings)
+    met = {
+        "known_groups": 1,
+        "known_rows": 2,
+        "new_groups": 6,
+        "new_rows": 7,
+        "new_names": ["n6", "n5", "n4", "n3", "n2"],
+    }
+    if several_factors:
+        assert details["factors"]["g"] == met
+        assert details["factors"]["h"] == {
+            "known_groups": 5, "known_rows": 9, "new_groups": 0, "new_rows": 0, "new_names": [],
+        }  # fmt: skip
+    else:
+        assert {name: details[name] for name in met} == met
+    assert details["rows"] == {"data": 40, "predict": 9}
+    assert (details["not_estimable"], details["left_out"]) == (0, {"mixedlm": "too large"})
+    assert list(details["methods"]) == ["reml"] and set(table["engine"]) == {"reml"}
+    listed = rows.index.to_frame(index=False).assign(estimable=True)
+    for factor in "gh" if several_factors else "g":
+        listed[f"level__{factor}" if several_factors else "level"] = rows[factor].to_numpy()
+    beside = predict.Beside(*(1.0, 0.0) if several_factors else (rows["v"].to_numpy(), rows["o"].to_numpy()))
+    how = several.predict if several_factors else predict.predict
+    expected = how(fit, moments, terms, design.predictors(rows), listed, 0.9, None, {}, beside)
+    for name in ("fixed", "fitted", "std_error", "conf_low", "pred_high"):
+        if name in expected:
+            np.testing.assert_allclose(table[name], expected[name], rtol=1e-9)
+    nobody, details = stage.by_all(paths, designs, moments, None, settings)
+    assert len(nobody) == 0 and details["rows"] == {} and details["not_estimable"] == 0
+
+
+def test_the_cost_of_predictions_counts_the_cells_of_a_row():
+    """Rows of a dense remainder cost the square of the most levels that one of the leading factor meets."""
+    model = simulated(4, 90, (9, 6), "y ~ x + (1 | a) + (1 | b)")
+    problem = model.problem(False)
+    lead = 1 - int(problem.order[0])
+    most = max((model.Z[problem.order[0]][:, j, 0] @ model.Z[lead][:, :, 0] > 0).sum() for j in range(
+        model.Z[problem.order[0]].shape[1]))  # fmt: skip
+    assert several.cost_of(problem, 0) == 5.0 * problem.cost
+    assert several.cost_of(problem, 1000) == 5.0 * problem.cost + 1000.0 * most**2
+    sparse = model.problem(True)
+    assert several.cost_of(sparse, 10) - several.cost_of(sparse, 0) == 20.0 * len(sparse.pattern.rows)

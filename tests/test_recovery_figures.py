@@ -4,7 +4,6 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,12 +18,12 @@ from lmm.recovery.performance import failures, performance
 from lmm.report import recovery, report
 from lmm.report.figures import calibration as calibration_figures
 from lmm.report.figures import replicated, write
+from lmm.report.page import TEMPLATES, engine_colours
 from lmm.report.panels import panels
 from lmm.report.tables import recovery as report_recovery_tables
 from lmm.report.text import recovery as report_recovery_text
 from lmm.results import replicated as recovered
 
-TEMPLATES = Path(__file__).parents[1] / "workflow" / "report" / "templates"
 SETTINGS = {
     "title": "Would this design do?",
     "formula": "y ~ x + (x | group)",
@@ -94,7 +93,7 @@ def test_figures_are_small_whole_and_say_what_they_show(drawn):
             ids = re.findall(r'\bid="([^"]+)"', figure.svg)
             assert all(each.startswith(f"{name}-{figure.name}") for each in ids)  # several share a page
             # every colour is one that the style sheet maps to the theme
-            css = (TEMPLATES / "report.css").read_text()
+            css = (TEMPLATES / "report.css").read_text() + engine_colours()
             for value in set(re.findall(r'(?:fill|stroke)="(#[0-9a-f]{6})"', figure.svg)):
                 assert f'="{value}"]' in css, (figure.name, value)
 

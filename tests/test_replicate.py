@@ -228,6 +228,15 @@ def test_a_bootstrap_has_the_law_of_the_fit(sleepstudy):
     one = source.draw(3)
     assert one.truth["sd"]["Days"] == pytest.approx(5.92, abs=0.01)  # lme4's estimate
     assert set(one.truth["ranef"]["Days"]) == set(moments.levels)
+    # lme4's estimates, in the columns of replicates.parquet; of several sets of estimates there is no one value
+    columns = source.columns()
+    assert (columns.pop("groups"), columns.pop("rows")) == (18, 180)
+    assert columns == pytest.approx({
+        "fixed__Intercept": 251.405, "fixed__Days": 10.467, "sd__Intercept": 24.741, "sd__Days": 5.922,
+        "corr": 0.0656, "sigma": 25.592,
+    }, abs=1e-3)  # fmt: skip
+    drawn = Bootstrap(moments, terms, "0" * 12, 1, np.repeat(source.estimates, 2, axis=0))
+    assert drawn.columns() == {"groups": 18, "rows": 180}
 
 
 def test_correlations_at_the_edge_and_without_a_value_have_a_root():
@@ -263,6 +272,13 @@ def test_the_cost_of_a_replicate_grows_with_rows_groups_and_draws():
     own = {"pymc": {"chains": 2, "tune": 100, "draws": 300}}
     expected = 0.005 + 1e-4 + constant + 10 * per_group + 800 * (per_draw + 10 * both)
     assert chunk_plan.seconds(own, 10, None) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("size", "count", "found"), [(1, 5000, 1000), (1000, 5000, 1000), (1001, 5000, 2000), (1500, 1200, 1200)]
+)
+def test_chunks_of_sums_are_of_whole_blocks(size, count, found):
+    assert chunk_plan.aligned(size, count) == found
 
 
 def test_more_replicates_leave_what_is_there():

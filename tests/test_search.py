@@ -3,6 +3,7 @@
 import html
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,13 @@ from scipy import stats
 
 from conftest import ROOT, copy_project
 from lmm.config.load import load
-from lmm.config.search import cost_of
+from lmm.config.search import Search, cost_of
+from lmm.config.search_sizes import Frame
 from lmm.core.store import write_json, write_table
+from lmm.core.streams import design_key
 from lmm.core.words import label, share
 from lmm.data.levels import encode
+from lmm.data.rows import write_designs
 from lmm.model.design import numeric_design
 from lmm.model.formula import parse
 from lmm.moments import accumulate
@@ -171,15 +175,16 @@ def test_the_fit_is_monotone_whatever_noise_says():
     at = np.array([[10, 1], [11, 1], [12, 1]])
     n = np.full(3, 100)
     power = np.array([0.85, 0.8, 0.75])
-    curve = fit("power", at, power, np.sqrt(power * (1 - power) / n), n, False)
+    curve = fit("power", at, power, np.sqrt(power * (1 - power) / n), n, 0)
     value, low, high = curve.value(at)
     assert value == pytest.approx(np.full(3, 0.8))
     assert (low < value).all() and (value < high).all()
 
 
 def test_costs_are_arithmetic_and_nothing_else():
-    assert cost_of("50 * groups + 2 * rows", 10.0, 5.0) == 600
-    assert cost_of("-(1 - groups) ** 2 + rows_per_group / 2", 3.0, 4.0) == -2
+    known = {"groups": 3.0, "rows_per_group": 4.0, "rows": 12.0}
+    assert cost_of("50 * groups + 2 * rows", known) == 174
+    assert cost_of("-(1 - groups) ** 2 + rows_per_group / 2", known) == -2
     for bad in (
         "groups.real",
         "__import__('os')",
@@ -191,7 +196,7 @@ def test_costs_are_arithmetic_and_nothing_else():
         "True",
     ):
         with pytest.raises(ValueError):
-            cost_of(bad, 1.0, 1.0)
+            cost_of(bad, known)
 
 
 def pilot():
@@ -217,6 +222,74 @@ def test_a_pilot_study_is_resized_group_by_group(groups, times):
     first = source.draw(5).gram.copy()
     source.draw(2)
     assert np.array_equal(source.draw(5).gram, first)  # by address, not by order
+
+
+def test_a_pilot_search_simulates_from_reml_with_the_effects_of_a_scenario(tmp_path):
+    moments, terms = pilot()
+    design = numeric_design(parse("Reaction ~ Days + (Days | Subject)"))
+    study = {
+        "formula": design.formula.text, "data": "config/data/sleepstudy.csv",
+        "search": {"between": [4, 60], "term": "Days"},
+    }  # fmt: skip
+    settings = plan.make({"studies": {"p": study}}, ROOT)["studies"]["p"]["stages"]["search"]
+    paths = {
+        name: str(tmp_path / name) for name in ("moments.parquet", "moments_details.json", "design.json")
+    }
+    moments.write(paths["moments.parquet"], paths["moments_details.json"])
+    write_designs(paths["design.json"], [design])
+    paths = {name.partition(".")[0]: path for name, path in paths.items()}
+    key, made = searches.of_pilot(settings, paths)({"Days": 5.0}, (40, 1))
+    source, engines = made.replicates, made.engines
+    assert key == design_key({"data": True, "groups": 40, "fixed": {"Days": 5.0}})
+    assert list(engines) == ["reml"]
+    truth = source.parameters_in_words()
+    assert truth["fixed"] == pytest.approx({"Intercept": 251.405, "Days": 5.0}, abs=1e-3)  # lme4's intercept
+    assert truth["sd"] == pytest.approx({"Intercept": 24.741, "Days": 5.922}, abs=1e-3)
+    assert truth["sigma"] == pytest.approx(25.592, abs=1e-3)
+    drawn = source.compact().draw(3)
+    assert len(drawn.gram) == 40
+    # the groups are those of the pilot study that is resized with the search's seed and this design's key
+    wanted = Resized(
+        moments,
+        40,
+        terms.fixed,
+        [251.405, 5.0],
+        terms.random,
+        np.diag([24.7, 5.9]),
+        25.6,
+        settings["seed"],
+        key,
+    )
+    assert np.array_equal(wanted.moments(3).gram[:, :2, :2], source.compact().moments(3).gram[:, :2, :2])
+
+
+def test_what_is_not_varied_has_one_value_and_own_data_have_no_rows_per_group():
+    simulate = {"groups": 12, "rows_per_group": 5}
+    drawn = {"groups": 12, "rows_per_group": {"poisson": 5}}
+    groups = Search.from_plain({"vary": ["groups"], "between": {"groups": [3, 9]}, "term": "x"})
+    rows = Search.from_plain({"vary": ["rows_per_group"], "between": {"rows_per_group": [2, 8]}, "term": "x"})
+    assert Frame(groups, None, False).bounds == ((3, 9), (1, 1))
+    assert Frame(groups, simulate, False).bounds == ((3, 9), (5, 5))
+    assert Frame(groups, drawn, False).bounds == ((3, 9), (1, 1))
+    assert Frame(rows, simulate, False).bounds == ((12, 12), (2, 8))
+    at = np.array([[7, 1]])
+    assert Frame(groups, None, False).columns(at) == {"groups": [7], "rows_per_group": [None]}
+    assert Frame(groups, simulate, False).columns(at) == {"groups": [7], "rows_per_group": [5]}
+    assert Frame(rows, drawn, False).columns(np.array([[1, 8]])) == {"groups": [12], "rows_per_group": [8]}
+    assert Frame(groups, drawn, False).columns(at)["rows_per_group"][0].startswith("poisson(5")
+
+
+def test_of_each_number_of_rows_the_fewest_groups_that_reach_the_target_are_listed():
+    space = Space.between((3, 6), (2, 4))
+    reached = {(5, 2), (6, 2), (4, 4), (6, 4)}
+    value = np.array([0.9 if tuple(at) in reached else 0.7 for at in space.designs.tolist()])
+    found = SimpleNamespace(curve=SimpleNamespace(value=lambda at: (value, value, value)))
+    wanted = {"vary": ["groups", "rows_per_group"], "between": {"groups": [3, 6], "rows_per_group": [2, 4]}}
+    wanted |= {"term": "x", "cost": "10 * groups + rows"}
+    frame = Frame(Search.from_plain(wanted), EXACT["simulate"] | {"groups": 3, "rows_per_group": 2}, False)
+    assert searches._frontier(found, space, frame) == [
+        {"rows_per_group": 2, "groups": 5, "cost": 60.0}, {"rows_per_group": 4, "groups": 4, "cost": 56.0},
+    ]  # fmt: skip
 
 
 def test_sentences_say_what_the_tables_have(found, tmp_path):

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from lmm.criticism import several
-from lmm.data.rows import rows_of
+from lmm.data.rows import Rows, rows_of
 from lmm.engines.pymc import fit as bayes
+from lmm.engines.pymc import several_groups, several_loo
 from lmm.engines.pymc.several_fit import fit_several, several_of
 from lmm.engines.pymc.several_groups import replicated_means
 from lmm.inference.spreads import Spreads, spaced_draws
@@ -17,6 +18,14 @@ from test_several_bayes import settings
 
 D = [np.array([[0.6, 0.1], [0.1, 0.2]]), np.array([[0.9]])]
 SIGMA = 0.8
+
+
+def rows_in(model):
+    """The rows of a model of two factors with intercepts, whose W is X."""
+    first, second = (
+        (Z[:, :, 0].argmax(axis=1), np.array([str(k) for k in range(Z.shape[1])])) for Z in model.Z
+    )
+    return Rows(model.terms, model.y, model.X, *first, (second,))
 
 
 def test_replicated_means_have_the_rows_distribution():
@@ -63,6 +72,36 @@ def test_arviz_finds_what_its_loo_and_predictive_plots_need(tmp_path):
     low, high = np.quantile(read["posterior_predictive"]["y|plate"], [0.025, 0.975], axis=(0, 1))
     observed = read["observed_data"]["y|plate"].to_numpy()
     assert ((observed < low) | (observed > high)).sum() <= 1 + 4 * 1.1
+
+
+def test_the_log_likelihood_is_of_the_factor_that_loo_names():
+    model = simulated(4, 60, (6, 5), "y ~ x + (1 | a) + (1 | b)")
+    rows = rows_in(model)
+    for loo, kept in ((None, "a"), ("b", "b")):
+        _, tree = fit_several(
+            model.moments, model.terms, settings(draws=300) | {"loo": loo}, rows=lambda: rows
+        )
+        assert list(tree["log_likelihood"].data_vars) == [f"y|{kept}"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "changes", "said"),
+    [
+        ("ROWS", {}, "60 rows, more than 10"),
+        ("LEVELS", {}, "different draws of 6 levels of a, more than"),
+        ("", {"keep_draws": 1000}, "draws of 6 levels of a, more than keep_draws, 1,000, numbers"),
+    ],
+)
+def test_the_log_says_why_there_is_none(limit, changes, said, monkeypatch, capsys):
+    model = simulated(4, 60, (6, 5), "y ~ x + (1 | a) + (1 | b)")
+    for module in (several_groups, several_loo):
+        if hasattr(module, limit):
+            monkeypatch.setattr(module, limit, 10)
+    rows = rows_in(model)
+    _, tree = fit_several(model.moments, model.terms, settings(draws=300, **changes), rows=lambda: rows)
+    assert "log_likelihood" not in tree
+    assert "pymc: posterior.nc has no log_likelihood: " in (printed := capsys.readouterr().err)
+    assert said in printed
 
 
 def test_without_rows_or_with_too_few_numbers_there_is_none():

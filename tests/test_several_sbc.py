@@ -4,15 +4,29 @@ from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import stats
 
 from lmm.config.load import load
-from lmm.data.rows import Rows
+from lmm.config.simulation import Simulation
+from lmm.core.errors import StudyError
+from lmm.core.store import write_json
+from lmm.data import ingest
+from lmm.data.rows import Rows, write_designs
+from lmm.engines.base import Task
+from lmm.engines.pymc.fit import Fitter
+from lmm.model.design import build
+from lmm.model.formula import parse
 from lmm.model.terms import Grouping, Terms
-from lmm.recovery import chunks, data, job
+from lmm.moments import stage
+from lmm.recovery import chunks, data, job, replay_rows
 from lmm.recovery.calibration import several_ranks as sbc
 from lmm.recovery.calibration.verdicts import calibrate
+from lmm.recovery.several_data import data_set
 from lmm.results.replicated import quantity_name
+from lmm.simulation.rows import simulate
+from planning import plan
 
 # Verdicts are simultaneous at 99 % (`verdicts.LEVEL`): one right sampler in a hundred would fail.
 FEW, MANY, ALL = 50, 150, 500  # 50 is the fewest that get a verdict
@@ -36,19 +50,17 @@ DATA = {"ranef__Intercept__1|a", "ranef__x__1|a", "ranef__Intercept__1|b", "log_
 
 @pytest.fixture(scope="module")
 def made():
-    from planning import plan
-
     planned = plan.study_plan(load({"studies": {"a": STUDY}}).studies["a"])
     own, designs = planned["stages"]["replicates"], list(planned["recovery"]["designs"].values())
     return job.simulated(own, designs)
 
 
-def bad(made, count):
+def bad(made, count, of_data=frozenset(DATA)):
     """Quantities that are not calibrated."""
     sources, engines = made
     _, ranks = chunks.run(sources, engines, 1, 0, count)
     verdicts = calibrate(ranks.to_pandas(), np.random.default_rng(1))
-    assert set(verdicts["quantity"]) == PARAMETERS | DATA
+    assert set(verdicts["quantity"]) == PARAMETERS | of_data
     assert set(verdicts["verdict"]) <= {"calibrated", "not calibrated"}
     return set(verdicts.loc[verdicts["verdict"] == "not calibrated", "quantity"])
 
@@ -82,11 +94,101 @@ def test_a_likelihood_without_one_factor_is_caught(made, monkeypatch):
     def without_b(rows, truth):
         ((codes, levels),) = rows.others
         shuffled = replace(rows, others=((rng.permutation(codes), levels),))
-        return replace(right(shuffled, truth), rows=rows)
+        return replace(right(shuffled, truth), rows=rows, own_rows=rows)
 
     monkeypatch.setattr(data, "data_set", without_b)
     found = bad(made, FEW)
     assert {"sd__Intercept|b", "sd__Observation", "ranef__Intercept__1|b", "log_likelihood"} <= found
+
+
+OWN = {"ranef__Intercept__1'|a", "ranef__x__1'|a", "ranef__Intercept__1'|b", "log_likelihood"}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("own")
+
+
+@pytest.fixture(scope="module")
+def own(place):
+    """Sources and engines of posterior calibration: rows from a file, their fit, and its draws."""
+    formula = parse(STUDY["formula"])
+    simulated = Simulation.from_plain(STUDY["simulate"] | {"fixed": {"Intercept": 1, "x": 0.5}})
+    simulate(simulated, formula)[0].to_csv(place / "d.csv", index=False)
+    study = {name: value for name, value in STUDY.items() if name != "simulate"} | {
+        "data": str(place / "d.csv")
+    }
+    study["engines"] = {"pymc": {"sampler": "importance", "chains": 2, "draws": 500}}
+    planned = plan.study_plan(load({"studies": {"a": study}}, place).studies["a"])
+    files = {
+        "data": "data.json",
+        "rows": "rows.parquet",
+        "design": "design.json",
+        "posterior": "posterior.nc",
+    }
+    paths = {name: place / file for name, file in files.items()}
+    source, about = ingest.scan(
+        ingest.inspect(str(place / "d.csv"), formula.variables, formula.keys), formula
+    )
+    ingest.copy(source, paths["rows"])
+    write_json(paths["data"], about)
+    settings = planned["stages"]["replicates"]
+    write_designs(paths["design"], stage.designs([formula.text], about, pd.read_parquet(paths["rows"]))[1])
+    rows, (key,) = job.own_rows(settings, paths), planned["recovery"]["keys"]
+    fitter = Fitter(planned["stages"]["pymc"], rows.terms)
+    fitter.fit(Task(data_set(rows, {}).moments, lambda: rows)).artifacts["posterior"](paths["posterior"])
+    return job.bootstrapped(settings, [planned["recovery"]["designs"][key]], paths)
+
+
+def test_a_replicate_stands_beside_the_rows_with_levels_of_its_own(own):
+    (source,) = own[0].values()
+    drawn, observed = source.draw(3), source.rows
+    n = len(observed.y)
+    np.testing.assert_array_equal(drawn.rows.y[:n], observed.y)
+    np.testing.assert_array_equal(drawn.rows.y[n:], drawn.own_rows.y)
+    for (codes, levels), (old, names) in zip(drawn.rows.factors, observed.factors, strict=True):
+        np.testing.assert_array_equal(codes, [*old, *(old + len(names))])
+        assert levels.tolist() == [*names, *(f"{name}'" for name in names)]
+    assert drawn.moments.n_rows == 2 * n
+    assert drawn.prior_moments.n_rows == drawn.own.n_rows == n
+    # parameters differ between replicates as the posterior's draws do
+    truths = [source.drawn(k)[1]["sd"]["a"]["Intercept"] for k in range(200)]
+    draws = np.sqrt((source.estimates.roots[0] ** 2).sum(axis=2))[:, 0]
+    assert stats.ks_2samp(truths, draws).pvalue > 0.001
+
+
+def test_a_replay_has_the_rows_beside_the_replicate(own, place):
+    sources, engines = own
+    (source,) = sources.values()
+    frame = pd.read_csv(place / "d.csv", dtype={"a": str, "b": str})
+    made, drawn = (
+        replay_rows.bootstrapped(source, 3, build(parse(STUDY["formula"]), frame), frame),
+        source.draw(3),
+    )
+    np.testing.assert_array_equal(made.frame["y"], drawn.rows.y)
+    for name, (codes, levels) in zip("ab", drawn.rows.factors, strict=True):
+        assert made.frame[name].tolist() == levels[codes].tolist()
+    with pytest.raises(StudyError, match="scaled and centred by the observed data"):
+        replay_rows.priors_in_numbers({}, source, engines["pymc"].terms)
+    given = {"fixed": "normal(0, 2)", "sd": {"a": {"Intercept": "half_normal(1)"}}}
+    found = replay_rows.priors_in_numbers(given, source, engines["pymc"].terms)
+    assert found["sd"]["a"]["Intercept"] == "half_normal(1)"
+    assert set(found["sd"]) == {"a", "b"}
+
+
+@pytest.mark.parametrize("count", [FEW, ALL])
+def test_the_engine_is_calibrated_at_own_data(own, count):
+    assert bad(own, count, OWN) == set()
+
+
+def test_a_posterior_too_wide_for_one_factor_is_caught(own, monkeypatch):
+    """Draws of one sd are 1.8 times as large as they should be: its fit has the rows beside the replicate."""
+    (source,) = own[0].values()
+    wide = [source.estimates.roots[0], 1.8 * source.estimates.roots[1]]
+    monkeypatch.setattr(source, "estimates", source.estimates._replace(roots=wide))
+    found = bad(own, FEW, OWN)
+    assert "sd__Intercept|b" in found
+    assert "sd__Intercept|a" not in found
 
 
 def test_the_log_likelihood_is_the_rows_normal_density():

@@ -15,7 +15,7 @@ from lmm.model.formula import parse
 from lmm.recovery.data import Simulated
 from lmm.recovery.performance import performance
 from lmm.recovery.replicate import Engine, fit_all, records, true_explained
-from lmm.recovery.several_data import SeveralBootstrap
+from lmm.recovery.several_data import Estimates, SeveralBootstrap
 from several import REFERENCE, model_of
 
 FORMULA = "y ~ x + (x | a) + (1 | b)"
@@ -173,7 +173,9 @@ def test_a_bootstrap_draws_from_the_estimates():
     frame = pd.read_csv(REFERENCE / "words.csv")
     model = model_of(frame, formula)
     best = several_reml.fit(model.moments, model.terms.fixed, model.blocks, profile=False, ranef=False)[2]
-    source = SeveralBootstrap(rows_of(build(parse(formula), frame), frame), model.terms, "0" * 12, 1, best)
+    source = SeveralBootstrap(
+        rows_of(build(parse(formula), frame), frame), model.terms, "0" * 12, 1, Estimates.of(best)
+    )
     truths = [source.drawn(k)[1] for k in range(200)]
     for group, term in (("subj", "cond"), ("item", "Intercept")):
         squares = [truth["realised"]["sd"][group][term] ** 2 for truth in truths]

@@ -76,8 +76,11 @@ def recovered(wildcards):
 
 
 def searched_from(wildcards):
-    """What a search of own data resizes: their moments."""
-    return moments(wildcards) if studies[wildcards.study]["search"]["own"] else {}
+    """What a search of own data resizes: their moments, or rows with several grouping factors."""
+    study = studies[wildcards.study]
+    if not study["search"]["own"]:
+        return {}
+    return moments(wildcards) | (rows(wildcards) if study["several"] else {})
 
 
 def searching(wildcards):

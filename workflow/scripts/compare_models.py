@@ -28,6 +28,7 @@ def main(job) -> None:
         rows = read_table(job.input.rows) if job.input.get("rows") else from_sources(job.input.data)
         every += [transformed(formulas, data, rows, settings["rank_deficient"]) for formulas in others]
     table = criteria(every, elpd)
+    table["formula"] = table["model"].map(settings["written"]).fillna(table["formula"])
     write_table(job.output.models, table.set_index("model").loc[list(settings["models"])].reset_index())
     write_table(job.output.tests, tests(every, settings["bootstrap"], settings["seed"]))
     said += [note for one in every for note in one.notes()]

@@ -108,8 +108,6 @@
   unfold();
 
   // ---- one group: its rows, its fits, its effects
-  const NAMES = { own: "its own least squares", ols: "OLS, all groups", mixedlm: "MixedLM", reml: "reml", pymc: "PyMC" };
-  const STYLE = { own: ["var(--own)", ""], ols: ["var(--ols)", ""], mixedlm: ["var(--mixedlm)", ""], reml: ["var(--reml)", "7 4"], pymc: ["var(--pymc)", "2 4"] };
   const dialog = $("#detail"), body = $("#detail-body");
   const studies = new Map(all("article[data-study]").map((article) => [article.dataset.study, JSON.parse($("script.groups", article).textContent)]));
   let current = null;
@@ -131,17 +129,17 @@
     const down = (y) => (top + (y1 - y) / (y1 - y0) * (height - top - bottom)).toFixed(1);
     const grid = ticks(x0, x1).map((t) => `<text x="${across(t)}" y="${height - 16}" text-anchor="middle">${text(t)}</text>`).join("")
       + ticks(y0, y1).map((t) => `<path d="M${left} ${down(t)}H${width - 8}" stroke="var(--line)"/><text x="${left - 6}" y="${+down(t) + 4}" text-anchor="end">${text(t)}</text>`).join("");
-    const drawn = lines.map(([engine, [px, py]]) => { const [colour, dash] = STYLE[engine] ?? ["var(--sky)", ""];
+    const drawn = lines.map(([engine, [px, py]]) => { const { colour, dash } = study.looks[engine];
       return `<path fill="none" stroke="${colour}" stroke-width="2.2" stroke-dasharray="${dash}" d="M${px.map((x, i) => `${across(x)} ${down(py[i])}`).join("L")}"/>`; }).join("");
     const points = group.x.map((x, i) => `<circle cx="${across(x)}" cy="${down(group.y[i])}" r="3.2" fill="var(--ink)" fill-opacity=".65"/>`).join("");
-    const key = lines.map(([engine]) => { const [colour, dash] = STYLE[engine] ?? ["var(--sky)", ""];
-      return `<li><i data-colour="${colour}" data-line="${dash ? "dashed" : "solid"}"></i>${text(NAMES[engine] ?? engine)}</li>`; }).join("");
+    const key = lines.map(([engine]) => { const { colour, dash, label } = study.looks[engine];
+      return `<li><i data-colour="${colour}" data-line="${dash ? "dashed" : "solid"}"></i>${text(label)}</li>`; }).join("");
     return `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${text(`${study.y} against ${study.x} in group ${group.id}, ${group.x.length} rows, with ${lines.length} fitted lines`)}">`
       + `${grid}${drawn}${points}<text x="${width / 2}" y="${height - 1}" text-anchor="middle">${text(study.x)}</text></svg><ul class="key">${key}</ul>`;
   };
   const effects = (study, group) => {
     const rows = study.engines.flatMap((engine) => study.terms.map((term) => { const [value, error, low, high] = group.effects[engine][term] ?? [];
-      return `<tr><th scope="row">${text(NAMES[engine] ?? engine)}</th><td>${text(term)}</td><td class="n">${short(value)}</td><td class="n">${short(error)}</td><td class="n">${short(low)}</td><td class="n">${short(high)}</td>${group.truth ? `<td class="n">${short(group.truth[term])}</td>` : ""}</tr>`; })).join("");
+      return `<tr><th scope="row">${text(study.looks[engine].label)}</th><td>${text(term)}</td><td class="n">${short(value)}</td><td class="n">${short(error)}</td><td class="n">${short(low)}</td><td class="n">${short(high)}</td>${group.truth ? `<td class="n">${short(group.truth[term])}</td>` : ""}</tr>`; })).join("");
     return `<div class="scroll" tabindex="0" role="region" aria-label="Random effects of this group"><table class="plain"><caption><span class="about">Random effects</span></caption><thead><tr><th scope="col">Engine</th><th scope="col">Term</th><th scope="col" class="n">Estimate</th><th scope="col" class="n">Std. error</th><th scope="col" class="n">Low</th><th scope="col" class="n">High</th>${group.truth ? '<th scope="col" class="n">Truth</th>' : ""}</tr></thead><tbody>${rows}</tbody></table></div>`;
   };
   const open = (name, level) => {

@@ -153,12 +153,12 @@ def _stages(study) -> dict[str, dict[str, Any]]:
         stages["model_moments"] = every | deficient
         count = study.settings.bootstrap or 0
         about = {"response": study.formula.measured, "bootstrap": count, "seed": study.seed, "bayes": None}
-        stages["models"] = {"models": models} | about | deficient
+        stages["models"] = {"models": models, "written": dict(study.written)} | about | deficient
     for engine in study.engines:
         stages[engine] = common | study.engine(engine) | {"formula": study.formula_for(engine).text}
     bayes = engines.first(study.engines, engines.BAYES)
     if bayes and study.formula.several:  # its log likelihood by level is of rows
-        stages[bayes]["several"] = True
+        stages[bayes] |= {"several": True, "loo": study.settings.loo}
     if models and bayes:
         own = ("priors", "chains", "tune", "draws", "seed", "target_accept", "sampler", "conf_level")
         stages["models"]["bayes"] = {name: stages[bayes][name] for name in own} | {"loo": study.settings.loo}

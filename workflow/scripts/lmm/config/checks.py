@@ -44,9 +44,6 @@ def check_several(settings: StudySettings, formula: Formula) -> None:
     if settings.simulate_from == "moments" and settings.data is None:
         what = f"'moments': are drawn of one grouping factor, not {groups}; expected rows"
         raise StudyError("simulate_from", what)
-    if settings.bootstrap == "posterior":
-        what = f"'posterior': is drawn from with one grouping factor, not {groups}; expected reml"
-        raise StudyError("bootstrap", what)
     able = [name for name, engine in engines.ENGINES.items() if engine.several]
     for name in settings.engines.names:
         if name not in able:
@@ -54,9 +51,6 @@ def check_several(settings: StudySettings, formula: Formula) -> None:
                 f"does not fit several grouping factors ({groups}); expected engines among {', '.join(able)}"
             )
             raise StudyError(f"engines.{name}", what)
-    if settings.calibration and settings.data is not None:
-        what = f"true: with `data` it is for one grouping factor, not {groups}; expected `simulate`"
-        raise StudyError("calibration", what)
     bayes, name = settings.engines.first(engines.BAYES), engines.first(engines.ENGINES, engines.BAYES)
     if bayes is not None and bayes.full:
         what = f"'full': is for one grouping factor, not {groups}; expected auto, importance or nuts"

@@ -6,7 +6,7 @@ built-in types (`.plain()`), from which scripts rebuild them.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,8 @@ class Study:
     until : tuple of dict
         Monte Carlo errors at which a design's replicates end (`settings.replicates` is the most of them): measure,
         mcse, engine, term.
+    written : dict
+        Formulas of `models` as the configuration has them, where the study's names of grouping factors changed them.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Study:
     designs: tuple[DesignPoint, ...]
     files: tuple[str, ...] = ()
     until: tuple[dict[str, Any], ...] = ()
+    written: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -125,6 +128,7 @@ class Study:
             "designs": [design.plain() for design in self.designs],
             "files": list(self.files),
             "until": list(self.until),
+            "written": dict(self.written),
         }
 
     @classmethod
@@ -132,7 +136,9 @@ class Study:
         """The study whose `plain` this is."""
         designs = tuple(DesignPoint.from_plain(design) for design in value["designs"])
         settings = StudySettings.from_plain(value["settings"])
-        return cls(value["name"], settings, designs, tuple(value["files"]), tuple(value["until"]))
+        return cls(
+            value["name"], settings, designs, tuple(value["files"]), tuple(value["until"]), value["written"]
+        )
 
 
 @dataclass(frozen=True)
@@ -196,15 +202,16 @@ def _study(name: str, raw: Any, root: Path) -> Study:
     rest = {key: value for key, value in raw.items() if key not in ("simulate", "designs")}
     settings = _validated(StudySettings, rest, ())
     settings = _with_weights(settings)
-    if settings.search is not None:
-        settings, raw = of_one_engine(settings), smallest(settings.search, raw)
     until: list[Criterion] = []
     if isinstance(settings.replicates, Until):
         until = settings.replicates.until
         until = until if isinstance(until, list) else [until]
         settings = settings.model_copy(update={"replicates": settings.replicates.at_most})
     formula = parse(settings.formula)
-    settings = _with_groupings(settings, formula)
+    if settings.search is not None:
+        settings, raw = of_one_engine(settings), smallest(settings.search, formula, raw)
+    written, settings = settings.models or {}, _with_groupings(settings, formula)
+    written = {name: text for name, text in written.items() if text != settings.models[name]}
     crosses = settings.replicates is not None
     simulated = "simulate" in raw or raw.get("designs") is not None
     if simulated and settings.data is not None:
@@ -245,7 +252,7 @@ def _study(name: str, raw: Any, root: Path) -> Study:
     check_models(settings, formula, simulated)
     if settings.search is not None:
         check_search(settings, formula, designs)
-    return Study(name, settings, designs, files, tuple(criterion.plain() for criterion in until))
+    return Study(name, settings, designs, files, tuple(criterion.plain() for criterion in until), written)
 
 
 def _with_weights(settings: StudySettings) -> StudySettings:
@@ -261,7 +268,11 @@ def _with_weights(settings: StudySettings) -> StudySettings:
 
 
 def _with_groupings(settings: StudySettings, formula: Formula) -> StudySettings:
-    """The settings with the study's names of grouping factors in all formulas: `a:b` where it has `a:b` for `b:a`."""
+    """The settings with the study's names of grouping factors, `a:b` where it has `a:b` for `b:a`."""
+    own = {frozenset(factor.columns): factor.group for factor in formula.factors}
+    if settings.loo is not None:
+        loo = own.get(frozenset(settings.loo.split(":")), settings.loo)
+        settings = settings.model_copy(update={"loo": loo})
     return _rewritten(settings, lambda text, where: regrouped(text, formula.keys, where))
 
 

@@ -209,7 +209,7 @@ class StudySettings(Settings):
     the posterior (default under calibration). With `models`: data sets of the parametric bootstrap of each test."""
     calibration: bool = False
     """Draw the parameters of each replicate from pymc's priors: simulation-based calibration; with `data`
-    from the posterior, fitting data and replicate together (posterior calibration, of one grouping factor)."""
+    from the posterior, fitting data and replicate together (posterior calibration)."""
 
 
 class Report(Settings):

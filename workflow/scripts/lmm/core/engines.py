@@ -34,6 +34,10 @@ class Engine:
         Defines `Fitter`.
     colour, marker : str
         Its colour (hexadecimal) and Matplotlib marker in every figure.
+    shades : tuple of str
+        Its colour on the report's light and dark page; empty: `colour` on both.
+    dash : str
+        SVG's dash pattern of its line among the lines of one group; empty: solid.
     settings : str
         `module:class` of its settings in the configuration.
     needs : str
@@ -65,6 +69,8 @@ class Engine:
     module: str
     colour: str
     marker: str
+    shades: tuple[str, ...] = ()
+    dash: str = ""
     settings: str = "lmm.config.engines:Override"
     needs: str = "moments"
     rows_if: tuple[tuple[str, Any], ...] = ()
@@ -104,13 +110,15 @@ ENGINES: dict[str, Engine] = {
     for row in (
         Engine(
             name="ols", label="OLS", title="OLS", family=POOLED, module="lmm.engines.ols",
-            colour="#e69f00", marker="s", settings="lmm.config.engines:Ols", needs="either",
+            colour="#e69f00", marker="s", shades=("#c98a00", "#e69f00"),
+            settings="lmm.config.engines:Ols", needs="either",
             yields=frozenset({"intervals"}), several=True, packages=("numpy", "scipy", "statsmodels"),
             cost=(0.0, 0.0, 0.0, 0.0), minutes=10,
         ),
         Engine(
             name="mixedlm", label="MixedLM", title="MixedLM", family=LIKELIHOOD, module="lmm.engines.mixedlm",
-            colour="#0072b2", marker="o", settings="lmm.config.engines:Mixedlm", needs="rows", starts=True,
+            colour="#0072b2", marker="o", shades=("#0072b2", "#4aa8e0"),
+            settings="lmm.config.engines:Mixedlm", needs="rows", starts=True,
             yields=frozenset({"ranef", "intervals", "criterion"}), artifacts={"coef": "coef.parquet"},
             several=True, packages=("numpy", "scipy", "statsmodels"),
             predicts="normal, at its estimates of the variances; prediction errors with the fixed effects' "
@@ -119,7 +127,8 @@ ENGINES: dict[str, Engine] = {
         ),
         Engine(
             name="reml", label="reml", title="REML from moments", family=EXACT, module="lmm.engines.reml",
-            colour="#009e73", marker="D", settings="lmm.config.engines:Reml",
+            colour="#009e73", marker="D", shades=("#009e73", "#1fbf90"), dash="7 4",
+            settings="lmm.config.engines:Reml",
             yields=frozenset({"ranef", "intervals", "criterion"}), several=True,
             artifacts={"tests": "tests.csv", "effects": "fixed_effects.json"},
             packages=("numpy", "numba", "scipy"),
@@ -128,7 +137,8 @@ ENGINES: dict[str, Engine] = {
         ),
         Engine(
             name="pymc", label="PyMC", title="PyMC", family=BAYES, module="lmm.engines.pymc.fit",
-            colour="#d55e00", marker="^", settings="lmm.config.engines:Pymc",
+            colour="#d55e00", marker="^", shades=("#d55e00", "#ee7a2b"), dash="2 4",
+            settings="lmm.config.engines:Pymc",
             rows_if=(("model", "full"), ("sampler", "full"), ("several", True)),
             yields=frozenset({"ranef", "intervals", "draws"}), artifacts={"posterior": "posterior.nc"}, several=True,
             packages=("pymc", "nutpie", "pytensor", "arviz", "numba", "numpy"),

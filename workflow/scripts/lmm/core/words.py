@@ -362,6 +362,15 @@ def counted(count: int, noun: str, plural: str = "") -> str:
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
+def plural_of(name: str) -> str:
+    """The plural of a column's name that reads as an English noun: `subjects`, `classes`; empty for other names."""
+    if not re.fullmatch(r"[A-Za-z]{3,}", name) or re.search(r"[^s]s$", name):
+        return ""
+    if re.search(r"(ss|x|z|ch|sh)$", name):
+        return f"{name}es"
+    return f"{name[:-1]}ies" if re.search(r"[^aeiou]y$", name) else f"{name}s"
+
+
 def capital(text: str) -> str:
     """First letter in upper case, the rest as it is."""
     return text[:1].upper() + text[1:]

@@ -114,7 +114,7 @@ class Point:
             jacobian.append(change[:, structure.rows, structure.cols])
             values, vectors = np.linalg.eigh(self.derivative(k))
             upward = (vectors * np.maximum(values, 0.0)) @ vectors.T
-            curvature = curvature + 2.0 * np.einsum("nab,ac,mcb->nm", own, upward, own, optimize=True)
+            curvature = curvature + 2.0 * own.reshape(len(own), -1) @ (upward @ own).reshape(len(own), -1).T
         J = np.hstack(jacobian)
         if place.s2 is None:
             return J @ found.profiled(self.s2) @ J.T + curvature

@@ -59,7 +59,7 @@ def arranged(
     cells = {}
     for (k, m), found in moments.cells.items():
         left, right = combines[k][list(moments.kept[k])], combines[m][list(moments.kept[m])]
-        cells[k, m] = np.einsum("ra,crs,sb->cab", left, found.gram, right, optimize=True)
+        cells[k, m] = left.T @ found.gram @ right
     place, pattern = remainder(moments, sizes, order, sparse)
     lead = _leading(moments, grams, cells, order, place, pattern)
     rest, rest_edge, shape = _rest(moments, grams, cells, order, place, pattern)

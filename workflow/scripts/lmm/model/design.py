@@ -75,6 +75,11 @@ class Design:
         """Terms whose basis depends on all rows: the design must be built from the whole frame."""
         return self.formula.stateful
 
+    @property
+    def by_sql(self) -> bool:
+        """Whether SQL can add up its moments: from plain numeric columns, each row counting once."""
+        return self.plain is not None and not self.formula.weights
+
     def predictors(self, df: pd.DataFrame) -> np.ndarray:
         """Distinct columns W of a batch.
 

@@ -186,7 +186,7 @@ def accumulate_several(
     -------
     SeveralMoments
     """
-    by = _by_sql if design.plain is not None and not design.formula.weights else _by_batches
+    by = _by_sql if design.by_sql else _by_batches
     return by(source, design, basis, whole, threads, memory_mb)
 
 

@@ -44,7 +44,7 @@ def accumulate(
     StudyError
         A term is not finite in some row, for example np.log(x) where x is 0.
     """
-    by = _by_sql if design.plain is not None and not design.formula.weights else _by_batches
+    by = _by_sql if design.by_sql else _by_batches
     found = by(source, design, basis, whole, threads, memory_mb)
     if not cancels(found):
         return found

@@ -68,6 +68,14 @@ class Fits:
         return self.status <= STATUSES.index("singular")
 
 
+def ends_of_blocks(first: int, stop: int) -> Iterator[tuple[int, int]]:
+    """Blocks of replicates first ... stop - 1 that end at multiples of `BLOCK`: first, and the one after the last."""
+    while first < stop:
+        end = min((first // BLOCK + 1) * BLOCK, stop)
+        yield first, end
+        first = end
+
+
 class Design:
     """A design's source with the study's engines, ready for blocks of replicates.
 
@@ -113,10 +121,8 @@ class Design:
 
     def blocks(self, first: int, stop: int) -> Iterator[dict[str, Fits]]:
         """Replicates first ... stop - 1 in blocks that end at multiples of `BLOCK`."""
-        while first < stop:
-            end = min((first // BLOCK + 1) * BLOCK, stop)
-            yield self.block(first, end)
-            first = end
+        for start, end in ends_of_blocks(first, stop):
+            yield self.block(start, end)
 
     def block(self, first: int, stop: int) -> dict[str, Fits]:
         """Fits of replicates first ... stop - 1 by every engine."""

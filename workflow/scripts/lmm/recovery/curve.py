@@ -4,8 +4,9 @@ With n groups of m rows the variance of an estimate is near (a + b / m) / n, so 
 t^2 = n m / (1 + r m). Power is Phi(b0 + b1 t), as that of a Wald test; coverage is Phi(b0 - b1 / t^2), its error
 being of the order of 1 / n; RMSE and the width of intervals are exp(b0 - b1 log t). b1 >= 0 makes them monotone. r,
 the ratio of the variance between groups to that of a row, is estimated where rows per group vary, with a weak prior
-around the middle of their range. Only designs near the target are used (`Curve.used`), where so few parameters
-describe every such measure; how well they do is tested.
+around the middle of their range. With n levels of a grouping factor and m of another the variance is near
+a / n + b / m + c / (n m), and t^2 = n m / (1 + r m + s n); what does not vary is 1. Only designs near the target are
+used (`Curve.used`), where so few parameters describe every such measure; how well they do is tested.
 """
 
 from collections.abc import Callable
@@ -40,8 +41,8 @@ class Curve:
     ----------
     measure : str
         power, coverage, rmse or interval_width.
-    values : (2,) or (3,) array
-        b0, b1 on standardised coordinates, and log r where it was estimated.
+    values : (2,), (3,) or (4,) array
+        b0, b1 on standardised coordinates, and log r and log s where they were estimated.
     covariance : array
         Of the values.
     scale : (2,) array
@@ -66,8 +67,8 @@ class Curve:
         return float(stats.chi2.sf(self.chi2, self.df)) if self.df else 1.0
 
     def size(self, at: np.ndarray) -> np.ndarray:
-        """t of designs, (k, 2): groups and rows per group."""
-        return size(at, self.values[2] if len(self.values) > 2 else None)
+        """t of designs, (k, 2): the two numbers of each."""
+        return size(at, self.values[2:])
 
     def value(self, at: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The measure at designs (k, 2), and its band's lower and upper end."""
@@ -78,33 +79,37 @@ class Curve:
         return back(eta), back(eta - reach), back(eta + reach)
 
 
-def size(at: np.ndarray, log_ratio: float | None) -> np.ndarray:
-    """t = sqrt(n m / (1 + r m)); sqrt(n) up to a factor where r is not estimated, for m is then the same."""
+def size(at: np.ndarray, logs: np.ndarray) -> np.ndarray:
+    """t of designs, (k, 2), at none, one or both of log r and log s.
+
+    Without any it is sqrt(n) up to a factor: m is the same in all designs then.
+    """
     n, m = np.asarray(at, dtype=float).T
-    return np.sqrt(n * m) if log_ratio is None else np.sqrt(n * m / (1.0 + np.exp(log_ratio) * m))
+    shared = sum((np.exp(log) * own for log, own in zip(logs, (m, n), strict=False)), np.zeros(len(n)))
+    return np.sqrt(n * m / (1.0 + shared)) if len(logs) else np.sqrt(n * m)
 
 
-def _coordinate(measure: str, at: np.ndarray, log_ratio: float | None) -> np.ndarray:
-    t = size(at, log_ratio)
+def _coordinate(measure: str, at: np.ndarray, logs: np.ndarray) -> np.ndarray:
+    t = size(at, logs)
     return t if measure == "power" else -1.0 / t**2 if measure == "coverage" else -np.log(t)
 
 
 def _predictor(
     measure: str, values: np.ndarray, at: np.ndarray, scale: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Linear predictor at designs (k, 2), and its derivatives by the values (k, 2 or 3)."""
-    ratio = values[2] if len(values) > 2 else None
-    u = (_coordinate(measure, at, ratio) - scale[0]) / scale[1]
+    """Linear predictor at designs (k, 2), and its derivatives by the values."""
+    logs = values[2:]
+    u = (_coordinate(measure, at, logs) - scale[0]) / scale[1]
     slopes = [np.ones_like(u), u]
-    if ratio is not None:
-        step = 1e-4
-        ends = [_coordinate(measure, at, ratio + sign * step) for sign in (1, -1)]
+    step = 1e-4
+    for own in step * np.eye(len(logs)):
+        ends = [_coordinate(measure, at, logs + sign * own) for sign in (1, -1)]
         slopes.append(values[1] * (ends[0] - ends[1]) / (2 * step * scale[1]))
     return values[0] + values[1] * u, np.stack(slopes, axis=1)
 
 
 def fit(
-    measure: str, at: np.ndarray, estimate: np.ndarray, mcse: np.ndarray, n: np.ndarray, ratio: bool,
+    measure: str, at: np.ndarray, estimate: np.ndarray, mcse: np.ndarray, n: np.ndarray, ratios: int,
     centre: np.ndarray | None = None,
 ) -> Curve:  # fmt: skip
     """Fit a measure to what replicates of several designs gave.
@@ -114,13 +119,13 @@ def fit(
     measure : str
         power, coverage, rmse or interval_width.
     at : (k, 2) array
-        Groups and rows per group.
+        The two numbers of each design.
     estimate, mcse : (k,) arrays
         The measure with its Monte Carlo standard error.
     n : (k,) array
         Replicates used.
-    ratio : bool
-        Estimate r: rows per group vary.
+    ratios : int
+        How many of r and s are estimated.
     centre : (2,) array, optional
         Design around which a window is taken; all designs where there is none.
 
@@ -132,16 +137,16 @@ def fit(
         certain = (estimate <= 0.0) | (estimate >= 1.0)
         estimate = np.where(certain, (n * estimate + 0.5) / (n + 1.0), estimate)
     there = (n > 1) & np.isfinite(estimate) & (np.isfinite(mcse) | rises(measure))
-    whole = _fit(measure, at, estimate, mcse, n, ratio, there)
+    whole = _fit(measure, at, estimate, mcse, n, ratios, there)
     if centre is None:
         return whole
     apart = np.abs(np.log(whole.size(at) / whole.size(np.atleast_2d(centre))))
     best = whole
     for width in WINDOWS:
         near = there & (apart <= np.log(width))
-        if near.sum() < FEWEST + ratio:
+        if near.sum() < FEWEST + ratios:
             break
-        best = _fit(measure, at, estimate, mcse, n, ratio, near)
+        best = _fit(measure, at, estimate, mcse, n, ratios, near)
         if best.p > FITS:
             return best
     # too few designs for a narrower window, or none fits: the band takes the misfit as noise
@@ -151,24 +156,44 @@ def fit(
     return Curve(measure, best.values, inflated, best.scale, best.used, best.chi2, best.df)
 
 
-def _fit(measure, at, estimate, mcse, n, ratio, used) -> Curve:
+def _fit(measure, at, estimate, mcse, n, ratios, used) -> Curve:
     at, estimate, mcse, n = at[used], estimate[used], mcse[used], n[used].astype(float)
-    logs = [None]
-    middle = -np.log(np.sqrt(at[:, 1].min() * at[:, 1].max()))
-    if ratio:
-        found = optimize.minimize_scalar(
-            lambda log: _linear(measure, at, estimate, mcse, n, log)[2] + ((log - middle) / PRIOR) ** 2,
-            bounds=(middle - 3 * PRIOR, middle + 3 * PRIOR), method="bounded", options={"xatol": 1e-6},
-        )  # fmt: skip
-        logs = [float(found.x)]
-    values, scale, _ = _linear(measure, at, estimate, mcse, n, logs[0])
-    values = np.array([*values, *(logs if ratio else [])])
+    logs = _ratios(measure, at, estimate, mcse, n, ratios)
+    values, scale, _ = _linear(measure, at, estimate, mcse, n, logs)
+    values = np.append(values, logs)
     eta, slopes = _predictor(measure, values, at, scale)
     weight, chi2 = _weights(measure, eta, estimate, mcse, n)
     information = (slopes * weight[:, None]).T @ slopes
-    information += np.diag([1e-9, 1e-9, PRIOR**-2][: len(values)])
+    information += np.diag([1e-9, 1e-9, *[PRIOR**-2] * ratios])
     df = max(len(at) - len(values), 0)
     return Curve(measure, values, np.linalg.inv(information), scale, used, chi2, df)
+
+
+def _ratios(measure, at, estimate, mcse, n, ratios) -> np.ndarray:
+    """log r and log s, those that are estimated: the mode with their prior."""
+    middle = -np.log(np.sqrt(at.min(axis=0) * at.max(axis=0)))[::-1][:ratios]
+
+    def loss(logs: np.ndarray) -> float:
+        return _linear(measure, at, estimate, mcse, n, logs)[2] + float(
+            np.sum(((logs - middle) / PRIOR) ** 2)
+        )
+
+    if not ratios:
+        return middle
+    bounds = list(zip(middle - 3 * PRIOR, middle + 3 * PRIOR, strict=True))
+    if ratios == 1:
+        found = optimize.minimize_scalar(
+            lambda log: loss(np.array([log])), bounds=bounds[0], method="bounded", options={"xatol": 1e-6}
+        )
+        return np.array([float(found.x)])
+    found = optimize.minimize(
+        loss,
+        middle,
+        bounds=bounds,
+        method="Nelder-Mead",
+        options={"xatol": 1e-4, "fatol": 1e-8, "maxiter": 400},
+    )
+    return found.x
 
 
 def _weights(measure, eta, estimate, mcse, n) -> tuple[np.ndarray, float]:
@@ -182,9 +207,9 @@ def _weights(measure, eta, estimate, mcse, n) -> tuple[np.ndarray, float]:
     return weight, float(np.sum((estimate - share) ** 2 / variance))
 
 
-def _linear(measure, at, estimate, mcse, n, log_ratio) -> tuple[np.ndarray, np.ndarray, float]:
-    """b0 and b1 >= 0 at one r, centre and spread of the coordinate, and the deviance."""
-    x = _coordinate(measure, at, log_ratio)
+def _linear(measure, at, estimate, mcse, n, logs) -> tuple[np.ndarray, np.ndarray, float]:
+    """b0 and b1 >= 0 at one r and s, centre and spread of the coordinate, and the deviance."""
+    x = _coordinate(measure, at, logs)
     scale = np.array([x.mean(), x.std() or 1.0])
     u = (x - scale[0]) / scale[1]
     columns = np.stack([np.ones_like(u), u], axis=1)

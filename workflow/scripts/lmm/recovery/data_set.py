@@ -24,6 +24,8 @@ class DataSet:
         Of the data set alone: the same as `moments`, which for posterior calibration has the observed data too.
     prior_moments : Moments
         Where `auto` priors take their scales from: the same, but for posterior calibration the observed data.
+    own_rows : Rows or None
+        With several grouping factors the rows of the data set alone; its levels are the last of `rows`.
     """
 
     moments: Moments | SeveralMoments
@@ -31,3 +33,4 @@ class DataSet:
     truth: dict[str, Any]
     own: Moments | SeveralMoments
     prior_moments: Moments | SeveralMoments
+    own_rows: Rows | None = None

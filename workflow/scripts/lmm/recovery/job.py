@@ -8,7 +8,7 @@ from lmm.config.simulation import Simulation
 from lmm.core.engines import BAYES, first
 from lmm.core.errors import StudyError
 from lmm.core.store import read_json, read_table
-from lmm.data.rows import from_sources, read_terms, rows_of
+from lmm.data.rows import Rows, from_sources, read_terms, rows_of
 from lmm.engines import reml, several_reml
 from lmm.engines.pymc.draws import posterior_draws
 from lmm.inference import estimable
@@ -21,7 +21,7 @@ from lmm.moments.moments import Moments
 from lmm.moments.several import narrowed
 from lmm.recovery.data import Bootstrap, Simulated, estimates_of
 from lmm.recovery.replicate import Engine
-from lmm.recovery.several_data import SeveralBootstrap, data_set
+from lmm.recovery.several_data import Estimates, SeveralBootstrap, data_set
 
 TRIED = 3  # replicates that are looked at before a design is refused
 
@@ -122,19 +122,35 @@ def _several(
     settings: Mapping[str, Any], key: str, paths: Mapping[str, Any], terms: Mapping[str, Terms]
 ) -> tuple[dict[str, SeveralBootstrap], dict[str, Engine]]:
     """`bootstrapped` with several grouping factors: from the rows."""
+    rows = own_rows(settings, paths)
+    if settings["bootstrap"] == "reml":
+        model = terms[settings["formula"]]
+        estimates = reml_estimates(rows, model)
+    else:
+        model = terms[settings["engines"][first(settings["engines"], BAYES)]["formula"]]
+        estimates = Estimates.of_posterior(paths["posterior"], model)
+    source = SeveralBootstrap(rows, model, key, settings["seed"], estimates, settings["calibration"])
+    return {key: source}, engines(settings, terms)
+
+
+def own_rows(settings: Mapping[str, Any], paths: Mapping[str, Any]) -> Rows:
+    """The user's rows, with the columns of all formulas; settings and paths as for `bootstrapped`."""
     data = read_json(paths["data"])
     frame = read_table(paths["rows"]) if paths.get("rows") else from_sources(paths["data"])
     whole, _ = stage.designs(settings["formulas"], data, frame)
-    rows, model = rows_of(whole, frame), terms[settings["formula"]]
-    own = data_set(rows, {}).moments
-    best = several_reml.fit(
-        narrowed(own, [grouping.group for grouping in model.groupings]),
+    return rows_of(whole, frame)
+
+
+def reml_estimates(rows: Rows, model: Terms) -> Estimates:
+    """REML's estimates of a model of rows with several grouping factors."""
+    _, _, best = several_reml.fit(
+        narrowed(data_set(rows, {}).moments, [grouping.group for grouping in model.groupings]),
         model.fixed,
         [grouping.blocks for grouping in model.groupings],
         profile=False,
         ranef=False,
-    )[2]
-    return {key: SeveralBootstrap(rows, model, key, settings["seed"], best)}, engines(settings, terms)
+    )
+    return Estimates.of(best)
 
 
 def engines(settings: Mapping[str, Any], terms: Mapping[str, Terms]) -> dict[str, Engine]:

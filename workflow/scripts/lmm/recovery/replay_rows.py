@@ -1,6 +1,7 @@
 """A replicate that was drawn as moments, as rows: for a replay in full."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +12,13 @@ from lmm.core.errors import StudyError
 from lmm.core.streams import seed_sequence, stream
 from lmm.data.levels import encode, suffix
 from lmm.engines.pymc.priors import resolve
+from lmm.engines.pymc.several_priors import resolve_several
 from lmm.model.design import Design
 from lmm.model.terms import Terms
 from lmm.moments import accumulate
+from lmm.moments.several import narrowed
 from lmm.recovery.data import Bootstrap, Simulated
-from lmm.recovery.several_data import SeveralBootstrap
+from lmm.recovery.several_data import SeveralBootstrap, renamed
 from lmm.simulation import moments, rows_of_moments
 from lmm.simulation.rows import realised
 
@@ -108,6 +111,10 @@ def bootstrapped(
         response = column_of(design.formula.response, [*frame.columns])
         labels = [name for key in design.formula.keys for name in key if name not in names]
         rows = frame[[*names, *dict.fromkeys(labels)]].copy()
+        if source.augment:  # the last column of a factor names its new levels: see `several_data.renamed`
+            new = {key[-1]: renamed(rows[key[-1]].astype(str).to_numpy()) for key in design.formula.keys}
+            rows = pd.concat([rows, rows.assign(**new)], ignore_index=True)
+            y = np.append(source.rows.y, y)
         rows.insert(0, response, y)
         return Replayed(rows, truth, response)
     group = design.terms.group
@@ -141,7 +148,9 @@ def column_of(response: str, columns: list[str]) -> str:
     return name
 
 
-def priors_in_numbers(settings: dict[str, Any], source: Bootstrap, terms: Terms) -> dict[str, Any]:
+def priors_in_numbers(
+    settings: dict[str, Any], source: Bootstrap | SeveralBootstrap, terms: Terms
+) -> dict[str, Any]:
     """Priors as posterior calibration has them: `auto` scaled by the observed data alone.
 
     Parameters
@@ -162,23 +171,33 @@ def priors_in_numbers(settings: dict[str, Any], source: Bootstrap, terms: Terms)
     StudyError
         The prior is on the intercept at the observed predictors' means, which no configuration can say.
     """
-    found = resolve(settings, source.observed, terms.fixed, terms.blocks, marginal=True)
-    moved = {
-        "fixed": [name for name, one in zip(found.fixed, found.moved_fixed, strict=True) if one],
-        "sd": [name for name, one in zip(found.sd, found.moved_random, strict=True) if one],
-    }
-    for kind, names in moved.items():
-        if names:
+    if terms.several:
+        groups = [own.group for own in terms.groupings]
+        blocks = [own.blocks for own in terms.groupings]
+        several = resolve_several(settings, narrowed(source.observed, groups), terms.fixed, blocks)
+        factors = list(several.factors)
+    else:
+        factors = [resolve(settings, source.observed, terms.fixed, terms.blocks, marginal=True)]
+    first, sd = factors[0], {}
+    _check_moved("fixed", first.fixed, first.moved_fixed)
+    for grouping, own in zip(terms.groupings, factors, strict=True):
+        _check_moved("sd", own.sd, own.moved_random)
+        sd[grouping.group] = {term: prior.text for term, prior in own.sd.items()}
+    fixed = {term: prior.text for term, prior in first.fixed.items()}
+    return {"fixed": fixed, "sd": sd if terms.several else sd[terms.group], "sigma": first.sigma.text,
+            "corr": first.corr.text}  # fmt: skip
+
+
+def _check_moved(kind: str, names: Iterable[str], moved: Iterable[bool]) -> None:
+    """Refuse a prior at the observed predictors' means."""
+    for name, one in zip(names, moved, strict=True):
+        if one:
             expected = "flat or normal(mean, sd)" if kind == "fixed" else "a prior with numbers"
             raise StudyError(
-                f"engines.pymc.priors.{kind}.{names[0]}",
+                f"engines.pymc.priors.{kind}.{name}",
                 "'auto' is scaled and centred by the observed data, and a replay of posterior calibration analyses "
                 f"these and the replicate together; expected {expected}",
             )
-    by_term = {
-        kind: {term: prior.text for term, prior in getattr(found, kind).items()} for kind in ("fixed", "sd")
-    }
-    return by_term | {"sigma": found.sigma.text, "corr": found.corr.text}
 
 
 def _with_realised(

@@ -113,7 +113,7 @@ class Engine:
             rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2,)))
             chains = found.chains
             if self.terms.several:
-                ranked = several_ranks(chains, narrowed(data.rows, self.terms), data.truth, rng)
+                ranked = several_ranks(chains, narrowed(data.own_rows, self.terms), data.truth, rng)
             else:
                 ranked = ranks(chains, data.moments, data.own, data.truth, chains.measures["ess_bulk"], rng)
         return Outcome(found.fit, explained, ranked, found.further)

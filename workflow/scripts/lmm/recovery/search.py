@@ -18,7 +18,7 @@ FIRST = 250  # replicates of a design while designs are doubled
 LEAST = 2000  # replicates of a search at least
 BATCH = 500  # replicates of a round at least; later ones are a half of all before
 BESIDE = 0.15  # designs on both sides of the answer: relative distance
-ROWS_BESIDE = 0.4  # the same of rows per group, where both dimensions vary
+SECOND_BESIDE = 0.4  # the same of the second dimension, where both vary
 ENOUGH = 2000  # replicates of the best design where the target cannot be reached
 
 Design = tuple[int, int]
@@ -56,33 +56,44 @@ class Space:
     Attributes
     ----------
     designs : (k, 2) int array
-        Groups and rows per group of every design.
+        The two numbers of every design: groups and rows per group, or what else varies.
     cost : (k,) array
     vary : tuple of bool
-        Whether groups, and rows per group, vary.
+        Which of the two numbers vary.
+    ratios : int
+        How many ratios of variances the curve has: see `curve`.
     """
 
     designs: np.ndarray
     cost: np.ndarray
     vary: tuple[bool, bool]
+    ratios: int
 
     @classmethod
-    def between(cls, groups: Design, rows: Design, cost: Callable | None = None) -> "Space":
+    def between(
+        cls, first: Design, second: Design, cost: Callable | None = None, ratios: int | None = None
+    ) -> "Space":
         """All designs between bounds (which may be the same number, of what does not vary).
 
         Parameters
         ----------
-        groups : (low, high)
-            Bounds of the number of groups.
-        rows : (low, high)
-            Bounds of rows per group.
+        first, second : (low, high)
+            Bounds of the two numbers.
         cost : callable, optional
-            Of arrays of groups and of rows per group; the number of rows where there is none.
+            Of arrays of both; their product where there is none.
+        ratios : int, optional
+            As the attribute; by default one where the second number varies.
         """
-        n, m = (np.arange(low, high + 1) for low, high in (groups, rows))
+        n, m = (np.arange(low, high + 1) for low, high in (first, second))
         at = np.stack([np.repeat(n, len(m)), np.tile(m, len(n))], axis=1)
         worth = (cost or (lambda a, b: a * b))(at[:, 0].astype(float), at[:, 1].astype(float))
-        return cls(at, np.broadcast_to(worth, len(at)).astype(float), (len(n) > 1, len(m) > 1))
+        vary = len(n) > 1, len(m) > 1
+        return cls(
+            at,
+            np.broadcast_to(worth, len(at)).astype(float),
+            vary,
+            int(vary[1]) if ratios is None else ratios,
+        )
 
     def ends(self, dimension: int) -> Design:
         """Smallest and largest value of a dimension."""
@@ -90,7 +101,7 @@ class Space:
 
     @property
     def first(self) -> int:
-        """The dimension of the interval: groups, or rows per group where they alone vary."""
+        """The dimension of the interval: the first that varies."""
         return 0 if self.vary[0] else 1
 
     def along(self, best: int) -> np.ndarray:
@@ -106,7 +117,7 @@ class Found:
     ----------
     status : str
         reached; smallest (already the smallest design reaches the target); not reached.
-    best : (groups, rows per group)
+    best : (int, int)
         The cheapest design that reaches the target by the fit; else the one with the best value.
     low, high : int or None
         The answer's interval, in its first dimension; None: beyond the bounds.
@@ -190,7 +201,7 @@ def search(
 
 
 def _starts(space: Space) -> list[Design]:
-    """The smallest design; where both dimensions vary, of three numbers of rows per group."""
+    """The smallest design; where both dimensions vary, at three sizes of the second."""
     low, high = space.ends(1)
     rows = [low]
     if all(space.vary):
@@ -219,8 +230,8 @@ def _fitted(space, designs, measure, target, best) -> tuple[Curve, int]:
         what = f"no replicate of {len(designs)} designs gives a {measure}; expected larger bounds or a simpler model"
         raise StudyError("search", what)
     if best is None:
-        best = cheapest(space, fit(measure, at, estimate, mcse, n, space.vary[1]), measure, target)
-    curve = fit(measure, at, estimate, mcse, n, space.vary[1], space.designs[best])
+        best = cheapest(space, fit(measure, at, estimate, mcse, n, space.ratios), measure, target)
+    curve = fit(measure, at, estimate, mcse, n, space.ratios, space.designs[best])
     return curve, cheapest(space, curve, measure, target)
 
 
@@ -259,7 +270,7 @@ def _beside(space: Space, curve: Curve, best: int, measure: str, target: float) 
     ]
     if all(space.vary):
         value = curve.value(space.designs)[0]
-        for share in (1 - ROWS_BESIDE, 1 + ROWS_BESIDE):
+        for share in (1 - SECOND_BESIDE, 1 + SECOND_BESIDE):
             rows = _moved(space, space.designs[best], 1, share)[1]
             line = np.flatnonzero(space.designs[:, 1] == rows)
             there = line[reached(measure, value[line], target)]

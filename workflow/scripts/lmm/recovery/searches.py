@@ -6,20 +6,24 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from lmm.config.designs import label, point
-from lmm.config.search import Search, cost_of
+from lmm.config.designs import point
+from lmm.config.search import Search
 from lmm.config.search_checks import check_terms
+from lmm.config.search_sizes import Frame
 from lmm.config.simulation import Simulation
 from lmm.core.errors import StudyError
 from lmm.core.streams import design_key
+from lmm.core.tidy import variable
 from lmm.data.rows import read_terms
 from lmm.engines import reml
 from lmm.likelihood.problem import layout
+from lmm.model.formula import parse
 from lmm.moments.moments import Moments
-from lmm.recovery import compact, job, sums
+from lmm.recovery import compact, full, job, sums
 from lmm.recovery.curve import reached
 from lmm.recovery.data import estimates_of, root_of, truth_of_values
 from lmm.recovery.search import ENOUGH, Design, Found, Measured, Space, search
+from lmm.recovery.several_data import SeveralResized
 from lmm.simulation.resized import Resized
 
 AT_NULL = 4000  # replicates of the Type I error: an MCSE of 0.0034 at 5 %
@@ -42,22 +46,56 @@ class Source(NamedTuple):
         return self.truth
 
 
-Sources = Callable[[Mapping[str, float], Design], tuple[str, Any, Mapping[str, Any]]]
+Sources = Callable[[Mapping[str, float], Design], tuple[str, compact.Design | full.Design]]
+
+
+def frame_of(settings: Mapping[str, Any]) -> Frame:
+    """What the two numbers of a design are, from the settings of the search's stage."""
+    several = parse(settings["formula"]).several
+    return Frame(Search.from_plain(settings["search"]), settings["simulate"], several)
 
 
 def of_simulation(settings: Mapping[str, Any]) -> Sources:
-    """Simulated designs: fixed effects and a size -> key, source, engines, as a recovery study has them."""
-    varied = Search.from_plain(settings["search"]).varied
+    """Simulated designs: fixed effects and a size -> key and replicates, as a recovery study has them."""
+    frame = frame_of(settings)
 
-    def source(truth: Mapping[str, float], at: Design) -> tuple[str, Any, Mapping[str, Any]]:
-        plain = dict(settings["simulate"])
-        plain |= {name: at[k] for k, name in enumerate(("groups", "rows_per_group")) if name in varied}
+    def source(truth: Mapping[str, float], at: Design) -> tuple[str, compact.Design | full.Design]:
+        plain = frame.plain(at)
         if truth:
             known = plain.get("fixed") or dict.fromkeys(settings["fixed"], 0.0)
             plain["fixed"] = known | dict(truth)
         design = point(Simulation.from_plain(plain), {})
         sources, engines = job.simulated(settings, [design.plain()])
-        return design.key, sources[design.key], engines
+        own = sources[design.key]
+        if frame.several:
+            return design.key, full.Design(own, engines)
+        return design.key, compact.Design(own, engines, settings["conf_level"])
+
+    return source
+
+
+def of_data(settings: Mapping[str, Any], paths: Mapping[str, Any]) -> Sources:
+    """Own data with another number of groups, or of levels of one of several grouping factors."""
+    return (of_rows if parse(settings["formula"]).several else of_pilot)(settings, paths)
+
+
+def of_rows(settings: Mapping[str, Any], paths: Mapping[str, Any]) -> Sources:
+    """`of_pilot` with several grouping factors; paths: design, data and, where it was copied, rows."""
+    terms = {text: read_terms(paths["design"], text) for text in settings["formulas"]}
+    model, wanted = terms[settings["formula"]], Search.from_plain(settings["search"])
+    check_terms(wanted, model, terms[settings["engines"][wanted.engine]["formula"]])
+    rows = job.own_rows(settings, paths)
+    estimates = job.reml_estimates(rows, model)
+    engines, (group,) = job.engines(settings, terms), wanted.varied
+
+    def source(truth: Mapping[str, float], at: Design) -> tuple[str, full.Design]:
+        beta = estimates.beta.copy()
+        for term, value in truth.items():
+            beta[0, model.fixed.index(term)] = value
+        key = design_key({"data": True, group: at[1], "fixed": dict(truth)})
+        own = estimates._replace(beta=beta)
+        drawn = SeveralResized(rows, group, at[1], model, key, settings["seed"], own)
+        return key, full.Design(drawn, engines)
 
     return source
 
@@ -89,7 +127,7 @@ def of_pilot(settings: Mapping[str, Any], paths: Mapping[str, Any]) -> Sources:
     values, p = estimates_of(best, structure)[0], len(model.fixed)
     engines = job.engines(settings, terms)
 
-    def source(truth: Mapping[str, float], at: Design) -> tuple[str, Any, Mapping[str, Any]]:
+    def source(truth: Mapping[str, float], at: Design) -> tuple[str, compact.Design]:
         own = values.copy()
         for term, value in truth.items():
             own[model.fixed.index(term)] = value
@@ -99,7 +137,7 @@ def of_pilot(settings: Mapping[str, Any], paths: Mapping[str, Any]) -> Sources:
             moments, at[0], model.fixed, own[:p], model.random, root, own[-1], settings["seed"], key
         )
         said = truth_of_values(model, structure, own, np.zeros((0, len(structure.random))), np.zeros(0))
-        return key, Source(drawn, said), engines
+        return key, compact.Design(Source(drawn, said), engines, settings["conf_level"])
 
     return source
 
@@ -110,35 +148,24 @@ class Evaluator:
     Parameters
     ----------
     sources : callable
-        From `of_simulation` or `of_pilot`.
+        From `of_simulation` or `of_data`.
     truth : mapping
         Fixed effects of the scenario.
     wanted : Search
     measure : str
         As `sums.measures` calls it.
-    level : float
-        Of the intervals.
     """
 
-    def __init__(
-        self, sources: Sources, truth: Mapping[str, float], wanted: Search, measure: str, level: float
-    ):
-        self.sources, self.truth, self.wanted, self.measure, self.level = (
-            sources,
-            truth,
-            wanted,
-            measure,
-            level,
-        )
-        self._designs: dict[Design, tuple[str, compact.Design]] = {}
+    def __init__(self, sources: Sources, truth: Mapping[str, float], wanted: Search, measure: str):
+        self.sources, self.truth, self.wanted, self.measure = sources, truth, wanted, measure
+        self._designs: dict[Design, tuple[str, compact.Design | full.Design]] = {}
         self._parts: dict[Design, list[tuple[pd.DataFrame, pd.DataFrame]]] = {}
         self._drawn: dict[Design, int] = {}
 
     def __call__(self, at: Design, count: int) -> Measured:
         """All replicates of a design after `count` more."""
         if at not in self._designs:
-            key, source, engines = self.sources(self.truth, at)
-            self._designs[at] = key, compact.Design(source, engines, self.level)
+            self._designs[at] = self.sources(self.truth, at)
         key, design = self._designs[at]
         first = self._drawn.get(at, 0)
         self._drawn[at] = first + count
@@ -146,12 +173,18 @@ class Evaluator:
         with np.errstate(all="ignore"):
             parts += [sums.of_block(key, block, name) for block in design.blocks(first, first + count)]
             whole = sums.added(pd.concat([own for own, _ in parts]))
-            own = whole[(whole["subset"] == "usable") & (whole["term"] == self.wanted.term)]
-            measures = sums.measures(own, own["effect"].iloc[0], self.wanted.term)
+            own = whole[(whole["subset"] == "usable") & self._of_term(whole)]
+            measures = sums.measures(own, own["effect"].iloc[0], own["term"].iloc[0])
             estimate, mcse, n = (float(value[0]) for value in measures[self.measure])
         ended = pd.concat([own for _, own in parts]).groupby("status")["count"].sum()
         failed = sum(int(ended.get(status, 0)) for status in compact.STATUSES[2:])
         return Measured(estimate, mcse, int(n), first + count, failed, int(ended.get("singular", 0)), key)
+
+    def _of_term(self, sums: pd.DataFrame) -> np.ndarray:
+        """Which rows are of the term that is wanted: `sd__x|subject` where there are several grouping factors."""
+        groups = [name for name in sums["group"].unique() if name not in ("", "Residual")]
+        named = [variable(*key, groups) for key in zip(sums["group"], sums["term"], strict=True)]
+        return np.array(named) == self.wanted.term
 
 
 def run(
@@ -172,88 +205,61 @@ def run(
     designs, curves, null, answer
         search.csv, curve.csv, null.csv and answer.json.
     """
-    wanted, level = Search.from_plain(settings["search"]), settings["conf_level"]
-    simulate = settings["simulate"]
-    sources = of_simulation(settings) if simulate else of_pilot(settings, paths)
-    groups, rows = _bounds(wanted, simulate)
-    text = wanted.cost
-    space = Space.between(groups, rows, None if text is None else lambda n, m: cost_of(text, n, m))
-    null = [_null(sources, wanted, level, (groups[0], rows[0]))] if wanted.measure == "power" else []
+    frame, level = frame_of(settings), settings["conf_level"]
+    wanted = frame.wanted
+    sources = of_simulation(settings) if settings["simulate"] else of_data(settings, paths)
+    space = Space.between(*frame.bounds, frame.cost, frame.ratios)
+    smallest = (space.ends(0)[0], space.ends(1)[0])
+    null = [_null(sources, wanted, smallest)] if wanted.measure == "power" else []
     found: list[Found] = []
     measure = SUMMED.get(wanted.measure, wanted.measure)
     for truth in wanted.truths:
-        evaluate = Evaluator(sources, truth, wanted, measure, level)
+        evaluate = Evaluator(sources, truth, wanted, measure)
         known = [(found[0].best, ENOUGH)] if found else []
         own = search(space, evaluate, wanted.measure, wanted.goal, wanted.tolerance, wanted.at_most, known)
         found.append(own)
-    if null and found[0].best != (groups[0], rows[0]):
-        null.append(_null(sources, wanted, level, found[0].best))
-    each = _rows_per_group(wanted, simulate)
+    if null and found[0].best != smallest:
+        null.append(_null(sources, wanted, found[0].best))
     pairs = list(zip(wanted.truths, found, strict=True))
-    designs = pd.concat([_designs(k, truth, own, wanted, each) for k, (truth, own) in enumerate(pairs)])
-    curves = pd.concat([_curve(k, own, space, each) for k, own in enumerate(found)])
-    checked = pd.DataFrame(null, columns=list(NULL)).assign(
-        rows_per_group=lambda t: t["rows_per_group"].map(each)
+    designs = pd.concat([_designs(k, truth, own, frame) for k, (truth, own) in enumerate(pairs)])
+    curves = pd.concat([_curve(k, own, space, frame) for k, own in enumerate(found)])
+    at = np.array([own[0] for own in null]).reshape(-1, 2)
+    checked = pd.DataFrame(frame.columns(at)).join(
+        pd.DataFrame([own[1:] for own in null], columns=list(NULL))
     )
-    scenarios = [_scenario(truth, own, found[0], space, wanted, each) for truth, own in pairs]
-    about = {"vary": wanted.varied, "between": {name: list(ends) for name, ends in wanted.bounds.items()}}
+    scenarios = [_scenario(truth, own, found[0], space, frame) for truth, own in pairs]
+    about = {"sizes": frame.described(), "vary": wanted.varied}
+    about |= {"between": {name: list(ends) for name, ends in wanted.bounds.items()}}
     about |= {"measure": wanted.measure, "term": wanted.term, "engine": wanted.engine, "target": wanted.goal}
-    about |= {"cost": text, "tolerance": wanted.tolerance, "at_most": wanted.at_most, "conf_level": level}
+    about |= {
+        "cost": wanted.cost,
+        "tolerance": wanted.tolerance,
+        "at_most": wanted.at_most,
+        "conf_level": level,
+    }
     return designs, curves, checked, about | {"status": found[0].status, "scenarios": scenarios}
 
 
-NULL = (
-    "groups",
-    "rows_per_group",
-    "design",
-    "replicates",
-    "failed",
-    "singular",
-    "n_used",
-    "estimate",
-    "mcse",
-)
+NULL = ("design", "replicates", "failed", "singular", "n_used", "estimate", "mcse")
 
 
-def _null(sources: Sources, wanted: Search, level: float, at: Design) -> tuple:
+def _null(sources: Sources, wanted: Search, at: Design) -> tuple:
     """The Type I error of the test where the effect is 0, all else as the search assumes."""
-    evaluate = Evaluator(sources, wanted.truths[0] | {wanted.term: 0.0}, wanted, "type_1_error", level)
+    evaluate = Evaluator(sources, wanted.truths[0] | {wanted.term: 0.0}, wanted, "type_1_error")
     own = evaluate(at, AT_NULL)
-    return (*at, own.key, own.replicates, own.failed, own.singular, own.n, own.estimate, own.mcse)
+    return (at, own.key, own.replicates, own.failed, own.singular, own.n, own.estimate, own.mcse)
 
 
-def _bounds(wanted: Search, simulate: Mapping[str, Any] | None) -> tuple[Design, Design]:
-    """Bounds of groups and of rows per group; equal where that is not varied, 1 where rows differ between groups."""
-    groups, rows = wanted.bounds.get("groups"), wanted.bounds.get("rows_per_group")
-    if simulate is None:
-        return groups, (1, 1)
-    own = Simulation.from_plain(simulate)
-    each = own.group_rows if isinstance(own.group_rows, int) else 1
-    return groups or (own.n_groups, own.n_groups), rows or (each, each)
-
-
-def _rows_per_group(wanted: Search, simulate: Mapping[str, Any] | None) -> Callable[[int], Any]:
-    """Rows per group as tables say them: a number, or how they are drawn; nothing of own data."""
-    if simulate is None:
-        return lambda m: None
-    own = Simulation.from_plain(simulate).group_rows
-    if "rows_per_group" in wanted.varied or isinstance(own, int):
-        return lambda m: m
-    return lambda m: label(own.plain())
-
-
-def _designs(scenario: int, truth: Mapping[str, float], found: Found, wanted: Search, each) -> pd.DataFrame:
+def _designs(scenario: int, truth: Mapping[str, float], found: Found, frame: Frame) -> pd.DataFrame:
     """A row for each design that was simulated, smallest first."""
     at = np.array(list(found.designs))
     own = list(found.designs.values())
-    table = pd.DataFrame(
-        {"scenario": scenario, "groups": at[:, 0], "rows_per_group": [each(m) for m in at[:, 1]]}
-    )
+    table = pd.DataFrame({"scenario": [scenario] * len(at)} | frame.columns(at))
     for term, value in truth.items():
         table[f"fixed__{term}"] = value
-    if wanted.cost is not None:
-        table["cost"] = cost_of(wanted.cost, at[:, 0].astype(float), at[:, 1].astype(float))
-    table["design"], table["measure"] = [one.key for one in own], wanted.measure
+    if frame.wanted.cost is not None:
+        table["cost"] = frame.cost(*at.T.astype(float))
+    table["design"], table["measure"] = [one.key for one in own], frame.wanted.measure
     for name in ("replicates", "failed", "singular"):
         table[name] = [getattr(one, name) for one in own]
     table["n_used"] = [one.n for one in own]
@@ -272,31 +278,25 @@ def _line(found: Found, space: Space) -> np.ndarray:
     return line[near[np.unique(np.linspace(0, len(near) - 1, MOST_DRAWN).round().astype(int))]]
 
 
-def _curve(scenario: int, found: Found, space: Space, each) -> pd.DataFrame:
+def _curve(scenario: int, found: Found, space: Space, frame: Frame) -> pd.DataFrame:
     at = _line(found, space)
     value, low, high = found.curve.value(at)
-    names = {"groups": at[:, 0], "rows_per_group": [each(m) for m in at[:, 1]]}
-    return pd.DataFrame(
-        {"scenario": scenario, **names, "estimate": value, "conf_low": low, "conf_high": high}
-    )
+    ends = {"estimate": value, "conf_low": low, "conf_high": high}
+    return pd.DataFrame({"scenario": [scenario] * len(at)} | frame.columns(at) | ends)
 
 
 def _scenario(
-    truth: Mapping[str, float], found: Found, assumed: Found, space: Space, wanted: Search, each
+    truth: Mapping[str, float], found: Found, assumed: Found, space: Space, frame: Frame
 ) -> dict[str, Any]:
     """What answer.json says of a scenario."""
     at = np.array([found.best])
     value, low, high = (float(own[0]) for own in found.curve.value(at))
-    said: dict[str, Any] = {"fixed": dict(truth), "status": found.status, "groups": found.best[0]}
-    said |= {
-        "rows_per_group": each(found.best[1]),
-        "low": found.low,
-        "high": found.high,
-        "exact": found.exact,
-    }
-    if wanted.cost is not None:
-        said["cost"] = float(cost_of(wanted.cost, *map(float, found.best)))
-        said["frontier"] = _frontier(found, space, wanted)
+    said: dict[str, Any] = {"fixed": dict(truth), "status": found.status}
+    said |= {name: own for name, (own,) in frame.columns(at).items()}
+    said |= {"low": found.low, "high": found.high, "exact": found.exact}
+    if frame.wanted.cost is not None:
+        said["cost"] = float(frame.cost(*map(float, found.best)))
+        said["frontier"] = _frontier(found, space, frame)
     said |= {"value": value, "value_low": low, "value_high": high, "replicates": found.replicates}
     own = found.designs.values()
     said |= {name: sum(getattr(one, name) for one in own) for name in ("failed", "singular")}
@@ -308,13 +308,13 @@ def _scenario(
     return said
 
 
-def _frontier(found: Found, space: Space, wanted: Search) -> list[dict[str, Any]]:
-    """Of each number of rows per group the fewest groups that reach the target, and their cost."""
+def _frontier(found: Found, space: Space, frame: Frame) -> list[dict[str, Any]]:
+    """Of each size of the second dimension the smallest of the first that reaches the target, and their cost."""
+    wanted = frame.wanted
     there = space.designs[reached(wanted.measure, found.curve.value(space.designs)[0], wanted.goal)]
     out = []
     for m in np.unique(there[:, 1]):
         n = int(there[there[:, 1] == m, 0].min())
-        out.append(
-            {"rows_per_group": int(m), "groups": n, "cost": float(cost_of(wanted.cost, float(n), float(m)))}
-        )
+        sizes = {name: own for name, (own,) in frame.columns(np.array([[n, m]])).items()}
+        out.append(sizes | {"cost": float(frame.cost(float(n), float(m)))})
     return out

@@ -15,6 +15,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from lmm.core.engines import ENGINES
 from lmm.report.tables.documents import links
 from lmm.report.tables.table import Table
 
@@ -42,7 +43,7 @@ def assemble(template: str, **values: Any) -> str:
     environment.filters["table_json"] = table_json
     environment.filters["links"] = links
     datatables, style = _datatables()
-    style += _read("report.css")
+    style += _read("report.css") + engine_colours()
     scripts = {"theme": _read("theme.js"), "datatables": datatables, "script": _read("report.js")}
     return environment.get_template(template).render(
         policy=_policy(list(scripts.values()), [style]),
@@ -50,6 +51,30 @@ def assemble(template: str, **values: Any) -> str:
         **{name: Markup(text) for name, text in scripts.items()},
         **values,
     )
+
+
+def engine_colours() -> str:
+    """The style sheet's part that gives each engine's lines and areas its shade of the theme.
+
+    Figures hold an engine's colour as an attribute; here it stands for the variable of the engine's name.
+    """
+    themes = zip(
+        *(engine.shades or (engine.colour, engine.colour) for engine in ENGINES.values()), strict=True
+    )
+    light, dark = (
+        "; ".join(f"--{name}: {shade}" for name, shade in zip(ENGINES, theme, strict=True))
+        for theme in themes
+    )
+    system, chosen = ':root:not([data-theme="light"])', ':root[data-theme="dark"]'
+    rules = [
+        f":root {{ {light}; }}",
+        f"@media (prefers-color-scheme: dark) {{ {system} {{ {dark}; }} }}",
+        f"{chosen} {{ {dark}; }}",
+        f"@media print {{ :root, {system}, {chosen} {{ {light}; }} }}",
+    ]
+    for name, engine in ENGINES.items():
+        rules += [f'[{part}="{engine.colour}"] {{ {part}: var(--{name}); }}' for part in ("stroke", "fill")]
+    return "\n".join(rules) + "\n"
 
 
 def _read(name: str) -> str:

@@ -19,7 +19,7 @@ def card(searched: Searched) -> Card:
     lines = [("plain", f"{name} {text.value(searched, found['value'])}")]
     if tone != "bad":
         lines.insert(
-            0, ("plain", f"interval {text.interval(searched, found)} {text.PLURALS[searched.first]}")
+            0, ("plain", f"interval {text.interval(searched, found)} {text.plural(searched, searched.first)}")
         )
     return Card("search", tone, f"How many for {text.target(searched)}?", shown, tuple(lines))
 

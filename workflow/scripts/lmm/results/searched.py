@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -10,6 +10,29 @@ from lmm.core.store import read_json, read_table
 from lmm.results.base import Reported
 
 TABLES = ("search", "curve", "null")
+
+
+class Size(NamedTuple):
+    """A number that describes a design.
+
+    Attributes
+    ----------
+    column : str
+        Of the tables, and of the answer's scenarios.
+    name : str
+        groups, rows_per_group, rows, or the column of a grouping factor.
+    per : str or None
+        The column that its levels are nested in, and counted per level of.
+    """
+
+    column: str
+    name: str
+    per: str | None
+
+    @property
+    def factor(self) -> bool:
+        """Whether it counts levels of one of several grouping factors."""
+        return self.column.startswith("groups__")
 
 
 @dataclass(frozen=True)
@@ -43,9 +66,19 @@ class Searched(Reported):
         return {self.engine: None}
 
     @property
-    def first(self) -> str:
+    def sizes(self) -> list[Size]:
+        """All that describes a design."""
+        return [Size(**own) for own in self.answer["sizes"]]
+
+    @property
+    def varied(self) -> list[Size]:
+        """What was searched for, in the order of the search's dimensions."""
+        return [next(own for own in self.sizes if own.name == name) for name in self.answer["vary"]]
+
+    @property
+    def first(self) -> Size:
         """The dimension of the answer's interval."""
-        return self.answer["vary"][0]
+        return self.varied[0]
 
     @property
     def proportion(self) -> bool:

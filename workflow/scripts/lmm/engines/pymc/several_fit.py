@@ -1,5 +1,6 @@
 """The pymc engine for several grouping factors."""
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -103,7 +104,7 @@ def fit_several(
     beta = chains.by_chain(chains.fixed.draws)
     names = [variable(*key, moments.groups) for key in keys_of(posterior)]
     values = dict(zip(names, [*beta, *chains.values], strict=True))
-    groups = _group_draws(posterior, terms, chains, values, settings["keep_draws"], rows)
+    groups = _group_draws(posterior, terms, chains, values, settings, rows)
     clock.append(time.perf_counter())
     own = {
         "ranef_draws_kept": bool(kept),
@@ -122,16 +123,29 @@ def _group_draws(
     terms: Terms,
     chains: SeveralChains,
     values: Mapping[str, np.ndarray],
-    most: int,
+    settings: Mapping[str, Any],
     rows: Callable[[], Rows] | None,
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Draws of levels for posterior.nc, as `groups.group_draws` has them: at most `most` numbers of each."""
+    """Draws of levels for posterior.nc, as `groups.group_draws` has them: at most `keep_draws` numbers of each.
+
+    log_likelihood is of the factor that `loo` names, or of that with most levels; where there is none, the job's log
+    says why.
+    """
+    most, counts = settings["keep_draws"], posterior.moments.n_groups
+    group = settings.get("loo") or max(counts, key=lambda name: counts[name])
     moments, total = posterior.moments, len(chains.sigmas)
     flat = {name: np.ascontiguousarray(draws.reshape(-1)) for name, draws in values.items()}
     found: dict[str, dict[str, np.ndarray]] = {}
-    if rows is not None and total * max(moments.n_groups.values()) <= most:
-        prior = posterior.priors.shared.normal
-        found["log_likelihood"] = level_densities(moments, prior, flat, chains.points, rows)
+    if rows is not None:
+        reason = (
+            f"{total:,} draws of {counts[group]:,} levels of {group}, more than keep_draws, {most:,}, numbers"
+        )
+        if total * counts[group] <= most:
+            prior = posterior.priors.shared.normal
+            density, reason = level_densities(moments, prior, flat, chains.points, rows, group)
+            found["log_likelihood"] = density
+        if not found.get("log_likelihood"):
+            print(f"pymc: posterior.nc has no log_likelihood: {reason}", file=sys.stderr)
     if total * chains.effects() <= most:
         beta, spreads = np.stack([flat[name] for name in terms.fixed], axis=1), spreads_of(flat, terms)
         found["posterior_predictive"] = replicated_means(moments, terms, beta, spreads, chains.rng)

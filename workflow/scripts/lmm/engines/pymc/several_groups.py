@@ -98,8 +98,9 @@ def level_densities(
     values: Mapping[str, np.ndarray],
     points: np.ndarray | None,
     read: Callable[[], Rows],
-) -> dict[str, np.ndarray]:
-    """log p(rows of a level | all other rows, D, sigma) at each draw, of the factor with most levels.
+    group: str,
+) -> tuple[dict[str, np.ndarray], str]:
+    """log p(rows of a level | all other rows, D, sigma) at each draw, of one factor.
 
     Parameters
     ----------
@@ -113,22 +114,31 @@ def level_densities(
         The point of each draw, where draws repeat them.
     read : callable
         Returns the rows; called only where they are few enough.
+    group : str
+        The factor.
 
     Returns
     -------
     dict of str to (S, J) array
-        Empty where rows, draws or levels are too many, or where the rows of all other levels do not determine the
-        fixed effects.
+        By factor; empty where rows, draws or levels are too many, or where the rows of all other levels do not
+        determine the fixed effects.
+    str
+        Why it is empty.
     """
     if moments.n_rows > ROWS:
-        return {}
+        return {}, f"{moments.n_rows:,} rows, more than {ROWS:,}"
     rows, counts = read(), moments.n_groups
-    group = max(counts, key=lambda name: counts[name])
     joint = Joint(rows, moments.groups.index(group), prior)
     total = len(values[RESIDUAL])
     own = np.arange(total) if points is None else points
     _, first, again = np.unique(own, return_index=True, return_inverse=True)
-    if len(first) > most_draws(joint, counts[group]):
-        return {}
+    most = most_draws(joint, counts[group])
+    if len(first) > most:
+        what = (
+            f"{len(first):,} different draws of {counts[group]:,} levels of {group}, more than {most:,} draws"
+        )
+        return {}, what
     density = joint.densities(spreads_of({name: draws[first] for name, draws in values.items()}, rows.terms))
-    return {} if np.isnan(density).any() else {group: density[again]}
+    if np.isnan(density).any():
+        return {}, f"without some level of {group} the other rows do not determine the fixed effects"
+    return {group: density[again]}, ""

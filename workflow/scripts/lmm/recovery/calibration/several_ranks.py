@@ -67,7 +67,8 @@ def several_ranks(
     chains : SeveralChains
         Draws, and what follows from them exactly.
     rows : Rows
-        Of the model's terms.
+        Of the model's terms: those that the truth is of. Their levels are the last of those that were fitted (all of
+        them, but for posterior calibration).
     truth : dict
         As truth.json.
     rng : Generator
@@ -86,7 +87,13 @@ def several_ranks(
     beta, sigma, names = chains.fixed.draws[at], chains.sigmas[at], [variable(*key, groups) for key in keys]
     draws = dict(zip(names, np.concatenate([beta.T, values]), strict=True))
     true = {name: truth_of(truth, *key) for name, key in zip(names, keys, strict=True)}
-    effects, known = random_effects(chains, at, rng), []
+    known, effects = (
+        [],
+        [
+            own[:, own.shape[1] - len(levels) :]
+            for own, (_, levels) in zip(random_effects(chains, at, rng), rows.factors, strict=True)
+        ],
+    )
     for k, (grouping, (_, levels)) in enumerate(zip(rows.terms.groupings, rows.factors, strict=True)):
         drawn = truth["ranef"][grouping.group]
         known.append(np.array([[drawn[term][str(level)] for term in grouping.random] for level in levels]))

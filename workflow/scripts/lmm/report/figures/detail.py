@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from lmm.core.engines import ENGINES
+from lmm.core.words import label
 from lmm.report.figures.fits import Fitted
 from lmm.results.study import Results
 
@@ -16,8 +18,9 @@ def detail(results: Results, fitted: Fitted) -> dict[str, Any] | None:
     Returns
     -------
     dict or None
-        x, y: names of the axes; terms; engines; groups: id, x, y (rows), lines (engine or `own` -> [[x...], [y...]]),
-        effects (engine -> term -> [estimate, standard error, low, high]), truth (term -> value).
+        x, y: names of the axes; terms; engines; looks: engine or `own` -> label, colour, dash; groups: id, x, y
+        (rows), lines (engine or `own` -> [[x...], [y...]]), effects (engine -> term -> [estimate, standard error,
+        low, high]), truth (term -> value).
     """
     if (
         not results.levels
@@ -36,8 +39,22 @@ def detail(results: Results, fitted: Fitted) -> dict[str, Any] | None:
         "group": results.group,
         "terms": results.random_terms,
         "engines": list(results.mixed),
+        "looks": _looks(results),
         "groups": groups,
     }
+
+
+def _looks(results: Results) -> dict[str, dict[str, str]]:
+    """Name in the key, colour and dash of every line and table row of a group."""
+    found = {"own": {"label": "its own least squares", "colour": "var(--own)", "dash": ""}}
+    for name in filter(None, (results.pooled, *results.mixed)):
+        engine = ENGINES.get(name)
+        found[name] = {
+            "label": f"{label(name)}, all groups" if name == results.pooled else label(name),
+            "colour": f"var(--{name})" if engine else "var(--sky)",
+            "dash": engine.dash if engine else "",
+        }
+    return found
 
 
 def _short(values: np.ndarray, digits: int = 5) -> list[float | None]:

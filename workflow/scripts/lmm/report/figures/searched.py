@@ -20,7 +20,7 @@ from lmm.report.figures.style import (
     key,
     segments,
 )
-from lmm.report.text.search import NAMES, PLURALS, answers, size, target
+from lmm.report.text.search import NAMES, answers, plural, size, target
 from lmm.results.searched import Searched, read
 
 
@@ -44,22 +44,22 @@ def curve(searched: Searched) -> Drawing:
     ax.axhline(scale * searched.answer["target"], color=COLOURS["truth"], lw=1.0)
     for k, (colour, found) in enumerate(zip(colours, searched.scenarios, strict=True)):
         points, line = (_along(searched, table, found, k) for table in ("search", "curve"))
-        x = points[searched.first].to_numpy(float)
+        x = points[searched.first.column].to_numpy(float)
         y, error = (scale * points[name].to_numpy(float) for name in ("estimate", "mcse"))
         segments(ax, x, y - 1.96 * error, x, y + 1.96 * error, color=colour)
         dots(ax, x, y, 5.0, color=colour, alpha=1.0)
-        at = line[searched.first].to_numpy(float)
+        at = line[searched.first.column].to_numpy(float)
         ends = (scale * line[name].to_numpy(float) for name in ("conf_low", "conf_high"))
         ax.fill_between(at, *ends, color=colour, alpha=0.18, lw=0)
         ax.plot(at, scale * line["estimate"].to_numpy(float), color=colour, lw=1.5)
     if first["status"] != "not reached":
         low, high = first["low"], first["high"]
-        ax.axvline(first[searched.first], color=INK, lw=1.0, ls=":")
+        ax.axvline(first[searched.first.column], color=INK, lw=1.0, ls=":")
         if low is not None and high is not None:
             ax.axvspan(low, high, color=MUTED, alpha=0.12, lw=0)
     name = NAMES[searched.answer["measure"]]
     title = capital(name)
-    ax.set(xlabel=PLURALS[searched.first], ylabel=f"{title} (%)" if searched.proportion else title)
+    ax.set(xlabel=plural(searched, searched.first), ylabel=f"{title} (%)" if searched.proportion else title)
     if len(colours) > 1:
         names = [scenario_name(searched, k) for k in range(len(colours))]
         key(ax, [(own, {"color": shade, "lw": 2.0}) for own, shade in zip(names, colours, strict=True)])
@@ -68,34 +68,33 @@ def curve(searched: Searched) -> Drawing:
         "designs near the answer, with its 95 % band. Horizontal line: the target; dotted line and grey area: the "
         "answer and its interval."
     )
-    return Drawing(figure, f"{title} against {PLURALS[searched.first]}", caption, answers(searched)[0])
+    return Drawing(
+        figure, f"{title} against {plural(searched, searched.first)}", caption, answers(searched)[0]
+    )
 
 
 def _along(searched: Searched, table: str, found: Mapping[str, Any], scenario: int) -> pd.DataFrame:
     """A scenario's rows, of designs that differ from its answer in the first dimension only, in order."""
     rows = searched.tables[table]
     rows = rows[rows["scenario"] == scenario]
-    if len(searched.answer["vary"]) > 1:
-        rows = rows[rows["rows_per_group"] == found["rows_per_group"]]
-    return rows.sort_values(searched.first)
+    for other in searched.varied[1:]:
+        rows = rows[rows[other.column] == found[other.column]]
+    return rows.sort_values(searched.first.column)
 
 
 def cost(searched: Searched) -> Drawing:
-    """What the fewest groups that reach the target cost, against rows per group."""
-    found = searched.scenarios[0]
+    """What the smallest designs that reach the target cost, against the second dimension."""
+    found, (first, second) = searched.scenarios[0], searched.varied
     frame = pd.DataFrame(found["frontier"])
     figure, axes = canvas(ONE, 240)
     ax = axes[0, 0]
-    ax.plot(
-        frame["rows_per_group"], frame["cost"], color=COLOURS[searched.engine], marker="o", ms=3.5, lw=1.2
-    )
-    ax.plot([found["rows_per_group"]], [found["cost"]], "o", ms=9, mfc="none", mec=INK)
-    ax.set(xlabel=PLURALS["rows_per_group"], ylabel=f"cost: {searched.answer['cost']}")
-    caption = (
-        f"For each number of rows per group: the cost of the fewest groups that have {target(searched)}."
-    )
+    colour, (many, others) = COLOURS[searched.engine], (plural(searched, own) for own in (first, second))
+    ax.plot(frame[second.column], frame["cost"], color=colour, marker="o", ms=3.5, lw=1.2)
+    ax.plot([found[second.column]], [found["cost"]], "o", ms=9, mfc="none", mec=INK)
+    ax.set(xlabel=others, ylabel=f"cost: {searched.answer['cost']}")
+    caption = f"For each number of {others}: the cost of the fewest {many} that have {target(searched)}."
     alt = f"The cheapest design is {size(searched, found)} at a cost of {given(round(found['cost'], 6))}."
-    return Drawing(figure, "Cost against rows per group", caption, alt)
+    return Drawing(figure, f"Cost against {others}", caption, alt)
 
 
 def draw(study: str, settings: Mapping[str, Any], paths: Mapping[str, Any]) -> Drawn:

@@ -5,19 +5,19 @@ import pandas as pd
 
 from lmm.core.words import capital, given
 from lmm.report.tables.table import Column, Table, table
-from lmm.report.text.search import NAMES
+from lmm.report.text.search import NAMES, plural
 from lmm.results.replicated import axis_name
 from lmm.results.searched import Searched
 
 ENDINGS = [Column("failed", "Failed", decimals=0), Column("singular", "Singular", decimals=0)]
 
 
-def _sizes(frame: pd.DataFrame) -> list[Column]:
-    each = pd.api.types.is_numeric_dtype(frame["rows_per_group"])
-    return [
-        Column("groups", "Groups", decimals=0),
-        Column("rows_per_group", "Rows per group", each, 0 if each else None),
-    ]
+def _sizes(searched: Searched, frame: pd.DataFrame) -> list[Column]:
+    found = []
+    for size in searched.sizes:
+        number = pd.api.types.is_numeric_dtype(frame[size.column])
+        found.append(Column(size.column, capital(plural(searched, size)), number, 0 if number else None))
+    return found
 
 
 def designs(searched: Searched) -> Table | None:
@@ -33,7 +33,8 @@ def designs(searched: Searched) -> Table | None:
     name, unit = NAMES[searched.answer["measure"]], " %" if searched.proportion else ""
     places = 1 if searched.proportion else None
     columns = [
-        *(Column(own, axis_name(own).capitalize(), False) for own in truths), *_sizes(frame), Column("cost", "Cost"),
+        *(Column(own, axis_name(own).capitalize(), False) for own in truths),
+        *_sizes(searched, frame), Column("cost", "Cost"),
         Column("replicates", "Replicates", decimals=0), *ENDINGS,
         Column("estimate", f"{capital(name)}{unit}", decimals=places), Column("mcse", "±", decimals=places),
         Column("fitted", f"Fitted{unit}", decimals=places), Column("used", "Used by the fit", False),
@@ -50,15 +51,19 @@ def null(searched: Searched) -> Table | None:
     for name in ("estimate", "mcse"):
         frame[name] = 100.0 * frame[name]
     columns = [
-        *_sizes(frame), Column("replicates", "Replicates", decimals=0), *ENDINGS,
+        *_sizes(searched, frame), Column("replicates", "Replicates", decimals=0), *ENDINGS,
         Column("estimate", "Type I error %", decimals=1), Column("mcse", "±", decimals=1),
     ]  # fmt: skip
     return table("null", "The test where the effect is 0, ± Monte Carlo standard error.", frame, columns)
 
 
 def frontier(searched: Searched) -> Table | None:
-    """Of each number of rows per group the fewest groups that reach the target, and their cost."""
+    """Of each size of the second dimension the smallest of the first that reaches the target, and their cost."""
     frame = pd.DataFrame(searched.scenarios[0].get("frontier", []))
-    columns = [Column("rows_per_group", "Rows per group", decimals=0), Column("groups", "Groups", decimals=0)]
-    caption = "The fewest groups that reach the target by the fit, for each number of rows per group."
-    return table("frontier", caption, frame, [*columns, Column("cost", "Cost")])
+    first, second = searched.varied if len(searched.varied) == 2 else (searched.first, searched.first)
+    shown = [Column(own.column, capital(plural(searched, own)), decimals=0) for own in (second, first)]
+    caption = (
+        f"The fewest {plural(searched, first)} that reach the target by the fit, by the number of "
+        f"{plural(searched, second)}."
+    )
+    return table("frontier", caption, frame, [*shown, Column("cost", "Cost")])

@@ -11,14 +11,15 @@ from lmm.core.words import (
     listed,
     number,
     percent,
+    plural_of,
     share,
     spoken,
     with_error,
 )
-from lmm.results.searched import Searched
+from lmm.results.searched import Searched, Size
 
 NAMES = {"power": "power", "coverage": "coverage", "rmse": "RMSE", "interval_width": "mean interval width"}
-PLURALS = {"groups": "groups", "rows_per_group": "rows per group"}
+PLURALS = {"groups": "groups", "rows_per_group": "rows per group", "rows": "rows"}
 MODELS = {
     "power": "a monotone probit regression on the root of the sample size",
     "coverage": "a monotone probit regression on the inverse of the sample size",
@@ -42,17 +43,51 @@ def target(searched: Searched) -> str:
     return f"{'an' if name[0] in 'RiI' else 'a'} {name} of {most}{size} for {spoken(searched.answer['term'])}"
 
 
+def plural(searched: Searched, size: Size) -> str:
+    """What a number of a design counts: `groups`, `subjects`, `classes per school`, `levels of subj_id`."""
+    if not size.factor:
+        several = any(own.factor for own in searched.sizes)
+        return (
+            "rows per combination of levels"
+            if several and size.name == "rows_per_group"
+            else PLURALS[size.name]
+        )
+    per = "" if size.per is None else f" per {size.per}"
+    many = plural_of(size.name)
+    return f"{many or f'levels of {size.name}'}{per}"
+
+
+def _counted(size: Size, count: int) -> str:
+    """`27 subjects`, `3 classes per school`, `1 level of subj_id`."""
+    per = "" if size.per is None else f" per {size.per}"
+    many = plural_of(size.name)
+    noun = counted(count, size.name, many) if many else f"{counted(count, 'level')} of {size.name}"
+    return f"{noun}{per}"
+
+
 def size(searched: Searched, found: dict[str, Any]) -> str:
-    """A design in words: `27 groups of 10 rows`; only what is varied, where rows differ between groups."""
-    groups, each = counted(found["groups"], "group"), found["rows_per_group"]
-    if isinstance(each, (int, float)) and each == each:  # NaN where a table has none
-        return f"{groups} of {counted(int(each), 'row')}"
-    return groups
+    """A design in words: `27 groups of 10 rows`; only what is varied, where rows differ between groups.
+
+    With several grouping factors `27 subjects and 24 items`, and rows where there is not one per combination.
+    """
+    factors = [own for own in searched.sizes if own.factor]
+    if not factors:
+        groups, each = counted(found["groups"], "group"), found["rows_per_group"]
+        if isinstance(each, (int, float)) and each == each:  # NaN where a table has none
+            return f"{groups} of {counted(int(each), 'row')}"
+        return groups
+    said = [_counted(own, int(found[own.column])) for own in factors]
+    each, rows = found.get("rows_per_group"), found.get("rows")
+    if isinstance(each, (int, float)) and each != 1:
+        said.append(f"{counted(int(each), 'row')} per combination of levels")
+    if isinstance(rows, (int, float)):
+        said.append(counted(int(rows), "row"))
+    return listed(said)
 
 
 def interval(searched: Searched, found: dict[str, Any]) -> str:
     """`25 to 29`, in the answer's first dimension."""
-    most = searched.answer["between"][searched.first][1]
+    most = searched.answer["between"][searched.first.name][1]
     low = f"more than {most:,}" if found["low"] is None else f"{found['low']:,}"
     high = f"more than {most:,}" if found["high"] is None else f"{found['high']:,}"
     return low if low == high else f"{low} to {high}"
@@ -79,7 +114,7 @@ def _assumed(searched: Searched) -> list[str]:
     verb = "are the cheapest design with" if cheapest else "are enough for"
     if found["status"] == "smallest":
         verb = "are enough, the smallest design allowed, for"
-    span = f"{level} {interval(searched, found)} {PLURALS[searched.first]}"
+    span = f"{level} {interval(searched, found)} {plural(searched, searched.first)}"
     if found["low"] == found["high"]:
         span = f"no other number is in the {level}"
     paid = f"cost {given(round(found['cost'], 6))}; " if cheapest else ""
@@ -97,7 +132,8 @@ def _assumed(searched: Searched) -> list[str]:
 
 def _inside(searched: Searched, found: dict[str, Any]) -> bool:
     """Whether the best design is none at the upper bounds."""
-    return any(found[name] < ends[1] for name, ends in searched.answer["between"].items())
+    between = searched.answer["between"]
+    return any(found[own.column] < between[own.name][1] for own in searched.varied)
 
 
 def _band(searched: Searched, found: dict[str, Any]) -> str:
@@ -169,8 +205,13 @@ def methods(searched: Searched) -> str:
     """How the search was done, as one quotable paragraph."""
     answer, first = searched.answer, searched.scenarios[0]
     own = not searched.settings.get("simulate", True)
-    origin = "REML's fit of the pilot data, whose groups were drawn again" if own else "the assumed model"
-    bounds = [f"{low:,} to {high:,} {PLURALS[name]}" for name, (low, high) in answer["between"].items()]
+    again = plural(searched, searched.first)
+    origin = f"REML's fit of the pilot data, whose {again} were drawn again" if own else "the assumed model"
+    ends = [answer["between"][size.name] for size in searched.varied]
+    bounds = [
+        f"{low:,} to {high:,} {plural(searched, size)}"
+        for size, (low, high) in zip(searched.varied, ends, strict=True)
+    ]
     name = NAMES[answer["measure"]]
     said = [
         f"We searched {listed(bounds)} for the smallest design with {target(searched)}, fitting "
