@@ -116,8 +116,8 @@ def _cached(decorator: Callable) -> Callable:
 _SETTINGS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 kernel = _cached(numba.njit(**_SETTINGS))
 # A kernel whose sums may be added in any order, and products added without being rounded first: as many terms at a
-# time as the processor has room for. The same numbers on processors of the same kind; NaN and infinity stay what they
-# are. A loop that stores to no array is the fastest.
+# time as the processor takes. The same numbers on processors of the same kind; NaN and infinity stay what they are.
+# A loop that stores to no array is the fastest.
 summed = _cached(numba.njit(fastmath={"reassoc", "contract"}, **_SETTINGS))
 
 
