@@ -47,7 +47,7 @@ IMPORTS = re.compile(
     re.M,
 )
 OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slurm and not faults and not long")
-BUDGET = 60.0  # s of tests for a mutant
+BUDGET = 60.0  # CPU s of tests for a mutant
 COMPILATION = 300.0  # s that a changed kernel and all that use it may take to compile
 # What the library and its tests import: a mutant's process begins with it.
 IMPORTED = (
@@ -168,7 +168,7 @@ class Coverage:
     root : Path
         The project that they ran in.
     tests : dict
-        For each test its seconds and the functions of the library and of the tests that it ran, fixtures included.
+        For each test its CPU seconds and the functions of the library and of the tests that it ran, fixtures too.
     """
 
     def __init__(self, root: Path, tests: dict[str, tuple[float, set[Function]]]):
@@ -217,7 +217,7 @@ class Coverage:
 
 
 class Recorder:
-    """A plugin of pytest that notes for each test its seconds and the functions that it runs."""
+    """A plugin of pytest that notes for each test its CPU seconds and the functions that it runs."""
 
     def __init__(self, root: Path):
         self.root = f"{root}/"
@@ -250,14 +250,14 @@ class Recorder:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item):
         """One test."""
-        self.now, begun = set(), time.perf_counter()
+        self.now, begun = set(), time.process_time()
         sys.monitoring.restart_events()
         try:
             return (yield)
         finally:
             for each in item._fixtureinfo.name2fixturedefs.values():
                 self.now.update(*(self.of_fixture.get(own, ()) for own in each))
-            self.tests[item.nodeid] = (time.perf_counter() - begun, self.now)
+            self.tests[item.nodeid] = (time.process_time() - begun, self.now)
 
     def pytest_runtest_logreport(self, report):
         """Tests have to pass where nothing is changed."""

@@ -1,5 +1,6 @@
 """Moments from rows: the same numbers by every way, over any split, at any shift and scale."""
 
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -15,6 +16,8 @@ from lmm.data.source import Source
 from lmm.model import design
 from lmm.model.design import Terms
 from lmm.model.formula import parse
+from lmm.moments import accumulate as by_rows
+from lmm.moments import centred
 from lmm.moments.accumulate import Sums, compute, merge
 from lmm.moments.pilot import basis_of, pilot, sample
 from lmm.moments.sources import accumulate
@@ -69,6 +72,23 @@ def test_long_totals_that_no_group_keeps_are_added_in_blocks():
     y, W, codes, levels = rows(n=10_000)
     whole, part = (compute(MORE, y, W, codes, levels, whole=w) for w in (True, False))
     close(part.total, whole.total, 100)
+
+
+@pytest.mark.parametrize("about_fits", [False, True])
+def test_sums_of_many_rows_lose_the_digits_of_one_block_only(about_fits):
+    """A hundred thousand equal squares: one by one they lose four digits, in blocks of 4,096 less than three."""
+    y = np.full(100_000, math.sqrt(0.1))
+    codes, W, nothing = np.zeros(len(y), dtype=np.int64), np.ones((len(y), 1)), np.empty(0)
+    n, gram, total = np.zeros(1, dtype=np.int64), np.zeros((1, 1, 2)), np.zeros((2, 2))
+    data = codes, W, 1, y, nothing, nothing, nothing, np.zeros(1), 1.0
+    if about_fits:
+        centred._add(*data, np.zeros((1, 1)), np.zeros((1, 1, 1)), n, gram, total)
+    else:
+        by_rows._add(*data, n, gram, total)
+    exact, one_by_one = math.fsum(y * y), np.cumsum(y * y)[-1]
+    assert abs(one_by_one / exact - 1.0) > 1e-12
+    assert abs(total[1, 1] / exact - 1.0) < 2e-13
+    assert n[0] == len(y) and total[0, 0] == 0.0  # what groups keep is not summed again
 
 
 def test_basis_is_near_the_data():

@@ -1,12 +1,13 @@
 """The pymc engine against quadrature, the full model and the post's exact posterior."""
 
+import math
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import xarray as xr
-from scipy import stats
+from scipy import optimize, stats
 
 import problems
 from lmm.config.engines import Pymc
@@ -18,11 +19,12 @@ from lmm.engines.pymc import chains
 from lmm.engines.pymc import fit as bayes
 from lmm.engines.pymc import full as bayes_full
 from lmm.engines.pymc import model as bayes_model
+from lmm.engines.pymc import posterior as posterior_module
 from lmm.engines.pymc.attempts import Draws, Setting
 from lmm.engines.pymc.chains import WORK, thin
 from lmm.engines.pymc.gates import convergence
 from lmm.engines.pymc.groups import group_draws, observed_means, replicated_means
-from lmm.engines.pymc.posterior import fixed_draws, given_draws, summarise_groups
+from lmm.engines.pymc.posterior import fixed_draws, given_draws, mixture_quantile, summarise_groups
 from lmm.engines.pymc.priors import resolve
 from lmm.engines.pymc.tables import summarise
 from lmm.likelihood.marginal import log_density
@@ -423,6 +425,27 @@ def test_group_summaries_are_averages_of_dense_conditionals():
     np.testing.assert_allclose(kept[0], mean, atol=1e-9)
     np.testing.assert_allclose(kept[1], within + between, rtol=1e-9)
     np.testing.assert_allclose(kept[6].transpose(2, 0, 1), [case[3] for case in cases], atol=1e-9)
+
+
+@pytest.mark.parametrize("prob", [0.025, 0.3, 0.975])
+def test_quantiles_of_a_mixture_take_few_steps(prob, monkeypatch):
+    """Normals of nearly one sd and a point, against bisection; Halley's steps from the normal quantile: 3 to 5."""
+    rng, calls = np.random.default_rng(14), []
+    means, sds = rng.normal(3.0, 0.4, 30), rng.uniform(0.9, 1.1, 30)
+    sds[0] = 0.0
+    counted = SimpleNamespace(**{**vars(math), "erfc": lambda x: calls.append(1) or math.erfc(x)})
+    monkeypatch.setattr(posterior_module, "math", counted)
+    sd = np.sqrt(np.mean(sds**2) + means.var())
+    start = means.mean() + stats.norm.ppf(prob) * sd
+    given = means, sds, prob, means.mean() - 12 * sd, means.mean() + 12 * sd, start
+    found = mixture_quantile.py_func(*given)
+
+    def off(x):
+        return np.append(stats.norm.cdf(x, means[1:], sds[1:]), means[0] <= x).mean() - prob
+
+    assert found == pytest.approx(optimize.brentq(off, *given[3:5], xtol=1e-12), abs=1e-7)
+    assert len(calls) / 29 <= 5
+    assert mixture_quantile(*given) == pytest.approx(found, abs=1e-12)
 
 
 def test_the_covariance_of_fixed_effects_has_its_spread_between_draws():

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from lmm.recovery.calibration import uniformity as u
 from lmm.recovery.calibration import verdicts as c
@@ -165,6 +166,7 @@ def test_thinning_makes_ranks_of_autocorrelated_draws_uniform():
 def test_holm_by_hand():
     assert c.holm(np.array([0.01, 0.04, 0.03])).tolist() == pytest.approx([0.03, 0.06, 0.06])
     assert c.holm(np.array([0.5, 0.9])).tolist() == [1.0, 1.0]
+    assert c.holm(np.array([0.7, 0.9, 0.004])).tolist() == pytest.approx([1.0, 1.0, 0.012])
 
 
 def test_curves_agree_with_the_verdicts():
@@ -286,3 +288,77 @@ def test_a_sign_error_in_the_conditional_of_random_effects_is_caught():
 def test_kinds_of_quantities():
     assert c.kind("sd__x") == c.kind(c.ICC) == c.kind("cor__Intercept.x") == "parameter"
     assert c.kind(c.LOG_LIKELIHOOD) == c.kind(c.ranef_quantity("x", "7")) == "data"
+
+
+def test_replicates_with_a_rank_below_each_point_are_counted():
+    """By k / R where all have R ranks, every second one of 200; else by ranks spread over their own interval."""
+    rng = np.random.default_rng(1)
+    z, below = c.counts(np.array([3, 0, 1, 1]), np.full(4, 4), rng)
+    assert z.tolist() == [0.25, 0.5, 0.75] and below.tolist() == [1, 3, 3]
+    z, below = c.counts(np.array([0, 1, 2, 100, 199]), np.full(5, 200), rng)
+    assert len(z) == 99 and z[:2].tolist() == [0.01, 0.02] and z[-1] == 0.99
+    assert below[:2].tolist() == [2, 3] and below[49:51].tolist() == [3, 4] and below[-1] == 4
+    ranks, n_ranks = np.array([3, 0, 7]), np.array([4, 10, 8])
+    z, below = c.counts(ranks, n_ranks, np.random.default_rng(2))
+    spread = (ranks + np.random.default_rng(2).random(3)) / n_ranks
+    np.testing.assert_allclose(z, np.arange(1, 100) / 100, rtol=1e-12)
+    assert below.tolist() == [int((spread < own).sum()) for own in z]
+
+
+def test_chi_squared_of_binned_ranks_by_hand():
+    """Bins of whole ranks with five replicates expected at least; of 200 replicates of 10 ranks one bin each."""
+    ranks = np.repeat(np.arange(10), [30, 10, 20, 20, 20, 20, 20, 20, 20, 20])
+    value, df, p = c.chi2(ranks, np.full(200, 10))
+    assert (value, df) == (pytest.approx(10.0), 9)
+    assert p == pytest.approx(stats.chi2.sf(10.0, 9), rel=1e-12)
+    value, df, p = c.chi2(ranks[:10], np.full(10, 10))  # two bins of five: all ranks are in the first
+    assert (value, df) == (pytest.approx(10.0), 1) and p == pytest.approx(stats.chi2.sf(10.0, 1), rel=1e-12)
+    for few, n_ranks in ((ranks[:9], np.full(9, 10)), (ranks, np.r_[np.full(199, 10), 11])):
+        value, df, p = c.chi2(few, n_ranks)
+        assert np.isnan(value) and df == 0 and np.isnan(p)
+    assert np.isnan(
+        c.chi2(np.arange(11) % 3, np.full(11, 3))[0]
+    )  # bins of one and two ranks: 3.7 in the smaller one
+
+
+def test_a_quantitys_summary_by_hand():
+    ranks, rng = np.repeat([0, 4, 9], [20, 30, 50]), np.random.default_rng(1)
+    found = c._summary(ranks, np.full(100, 10), rng)
+    middle = (ranks + 0.5) / 10
+    assert found["n_ranks"] == 10 and found["mean_rank"] == pytest.approx(middle.mean(), rel=1e-12)
+    # the variance of (r + 1/2) / 10 for r uniform on 0 ... 9 is that of r, 99 / 12, over 100
+    assert found["spread"] == pytest.approx(np.sqrt(np.mean((middle - 0.5) ** 2) / 0.0825), rel=1e-12)
+    # 20 % below 0.1 ... 0.4, half below 0.5 ... 0.9: the largest distance is at 0.9
+    assert found["max_deviation"] == pytest.approx(0.4, rel=1e-12)
+    z = np.arange(1, 10) / 10
+    assert (found["gamma"], found["p_value"]) == u.p_value(np.repeat([20, 50], [4, 5]), 100, z)
+    assert (found["chi2"], found["chi2_df"]) == c.chi2(ranks, np.full(100, 10))[:2]
+
+
+def test_findings_are_beyond_three_standard_errors():
+    """Of the mean 1 / sqrt(12 n), and of the squared spread 12 / sqrt(180 n)."""
+    n = 300
+    error, of_square = 1 / np.sqrt(12 * n), 12 / np.sqrt(180 * n)
+    assert c._finding(0.5 + 2.99 * error, np.sqrt(1 + 2.99 * of_square), n) == "the ranks are not uniform"
+    assert c._finding(0.5 + 3.01 * error, 1.0, n) == "the posterior lies too low"
+    assert c._finding(0.5 - 3.01 * error, 1.0, n) == "the posterior lies too high"
+    assert c._finding(0.5, np.sqrt(1 + 3.01 * of_square), n) == "the posterior is too narrow"
+    assert c._finding(0.5, np.sqrt(1 - 3.01 * of_square), n) == "the posterior is too wide"
+    both = c._finding(0.9, 2.0, n)
+    assert both == "the posterior lies too low and the posterior is too narrow"
+    assert c._finding(0.5, np.sqrt(1 - 2.99 * of_square), n) == "the ranks are not uniform"
+
+
+def test_curves_are_differences_from_uniform_with_the_bands_of_all_quantities():
+    ranks = uniform_ranks(np.random.default_rng(3), n=60, quantities=("a", "b"), n_ranks=20)
+    table = c.ecdf(ranks, np.random.default_rng(1), 0.9)
+    z = np.arange(1, 20) / 20
+    own, every = u.simultaneous(60, z, 0.95), u.simultaneous(60, z, 0.95)  # 1 - (1 - 0.9) / 2
+    for name, part in table.groupby("quantity"):
+        mine = ranks.loc[ranks["quantity"] == name, "rank"].to_numpy()
+        np.testing.assert_allclose(part["z"], z, rtol=1e-12)
+        np.testing.assert_allclose(part["difference"], [np.mean(mine < 20 * k) - k for k in z], atol=1e-12)
+        for column, edge in zip(("low", "high", "low_all", "high_all"), (*own, *every), strict=True):
+            np.testing.assert_allclose(part[column], edge - z, atol=1e-12)
+    stricter = c.ecdf(ranks, np.random.default_rng(1), 0.98)
+    np.testing.assert_allclose(stricter["low_all"][:19], u.simultaneous(60, z, 0.99)[0] - z, atol=1e-12)

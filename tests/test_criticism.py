@@ -187,6 +187,22 @@ def test_statistics_from_moments_are_those_of_the_rows(shift):
         assert found[name] - moved == pytest.approx(value, rel=1e-6 if shift else 1e-9), name
 
 
+@pytest.mark.parametrize("weight", [1e-9, 1.0, 1e9])
+def test_the_size_of_equal_weights_changes_no_statistic_of_residuals(weight):
+    """Sums of squares are known to a share of the largest; a group with one x has no slope at any size."""
+    terms, y, W, codes, levels = made(12)
+    W[codes == 3, 1] = 2.0
+    moments = compute(terms, y, W, codes, levels, weights=np.full(len(y), weight))
+    found, df = predictive.residual_inequality(moments)
+    expected, df_expected = predictive.residual_inequality(compute(terms, y, W, codes, levels))
+    assert found == pytest.approx(expected, rel=1e-9)
+    assert df.tolist() == df_expected.tolist()
+    own = predictive.statistics(moments)
+    names = ("sd_slopes:x", "cor_mean_slope:x", "skewness_means", "highest_mean")
+    plain = predictive.statistics(compute(terms, y, W, codes, levels))
+    assert [own[name] for name in names] == pytest.approx([plain[name] for name in names], rel=1e-9)
+
+
 def test_replicates_without_rows_are_distributed_as_replicates_with_rows():
     terms, _, W, codes, levels = made(12, sizes=(2, 8))
     rng = np.random.default_rng(5)

@@ -9,7 +9,7 @@ import pytest
 
 from lmm.core.tidy import Fit
 from lmm.engines.pymc.fit import fit
-from lmm.likelihood.marginal import log_density, pack_problem
+from lmm.likelihood.marginal import log_density, pack_problem, views
 from lmm.likelihood.problem import problem_of
 from lmm.model.design import build
 from lmm.model.formula import parse
@@ -48,6 +48,26 @@ def test_the_marginal_density_and_its_slope_are_those_of_the_rows(prior):
             own = slope * size
             expected = -0.5 * difference * (size if k < 3 else 1.0)
             assert own == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("ratio", [1.0, 1e7])
+def test_the_parts_of_a_packed_problem_are_where_they_are_read(ratio):
+    """With a floor the density takes other groups than random effects given D and sigma do."""
+    frame, names = unbalanced(ratio, ratio / 1e4), ("Intercept", "t")
+    problem = problem_of(of_rows(build(parse("y ~ t + (t | g)"), frame), frame), names, (names,))
+    assert (problem.white is not None) == (ratio > 1.0)
+    root = np.array([[0.1, 0.0], [0.3, 2.0]])
+    transform, total, prior, spread, gram, floor, plain = views(pack_problem(problem, np.ones(2), root))
+    np.testing.assert_array_equal(transform, np.linalg.inv(problem.z_map))
+    groups, whole = problem.sums
+    np.testing.assert_array_equal(total, whole)
+    np.testing.assert_array_equal(gram, groups)
+    np.testing.assert_array_equal(plain, problem.gram)
+    assert np.array_equal(gram, plain) == (problem.white is None)
+    np.testing.assert_array_equal(floor, np.zeros((2, 0)) if problem.white is None else problem.white.floor)
+    own = np.column_stack([root @ problem.x_map, root @ (1.0 - problem.offset)])
+    np.testing.assert_allclose(prior, own.T @ own, rtol=1e-12)
+    np.testing.assert_allclose(spread @ spread.T, prior[:2, :2], rtol=1e-12)
 
 
 def posterior(frame: pd.DataFrame) -> Fit:

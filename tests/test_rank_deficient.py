@@ -169,6 +169,24 @@ def test_means_that_the_data_cannot_tell_are_left_out():
     np.testing.assert_allclose(slope.rows[0], [float(name == "x") for name in kept.terms.fixed], atol=1e-8)
 
 
+def test_the_slope_of_a_predictor_whose_copy_was_dropped_is_not_told():
+    """w - x is constant in the data: to move x alone moves it by -1 a unit, which no coefficient tells."""
+    rows = frame(w=lambda d: d["x"] + 1e5)
+    design = build(parse("y ~ x + w + z + (1 | g)"), rows)
+    (kept,) = stage.checked(stage.of_rows(design, rows), [design], DATA, "drop")
+    columns = {name: rows[name].agg(["min", "max", "mean"]).to_dict() for name in ("x", "w", "z")}
+    for name, own in columns.items():
+        own["sd"] = rows[name].std()
+    grid = ReferenceGrid(kept, columns, N)
+    at = pd.DataFrame({name: own["mean"] for name, own in columns.items()}, index=[0])
+    # differences of numbers of 1e5 over 1e-4 of 3: eleven digits less ten
+    for name, expected in (("x", -1.0), ("w", 1.0), ("z", 0.0)):
+        np.testing.assert_allclose(grid.unknown(at, name), [[expected]], atol=1e-5)
+    assert functions(grid, Request("slopes", ("x",))) == []
+    (slope,) = functions(grid, Request("slopes", ("z",)))
+    np.testing.assert_allclose(slope.rows[0], [float(name == "z") for name in kept.terms.fixed], atol=1e-6)
+
+
 def test_python_drops_and_says_so():
     found = frames.fit("y ~ a * b + (1 | g)", frame())
     assert found.diagnostics.dropped == ["a[T.r]:b[T.w]"]

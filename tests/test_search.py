@@ -266,17 +266,17 @@ def test_a_pilot_search_simulates_from_reml_with_the_effects_of_a_scenario(tmp_p
 def test_what_is_not_varied_has_one_value_and_own_data_have_no_rows_per_group():
     simulate = {"groups": 12, "rows_per_group": 5}
     drawn = {"groups": 12, "rows_per_group": {"poisson": 5}}
-    groups = SimpleNamespace(bounds={"groups": (3, 9)}, varied=("groups",))
-    rows = SimpleNamespace(bounds={"rows_per_group": (2, 8)}, varied=("rows_per_group",))
-    assert searches._bounds(groups, None) == ((3, 9), (1, 1))
-    assert searches._bounds(groups, simulate) == ((3, 9), (5, 5))
-    assert searches._bounds(groups, drawn) == ((3, 9), (1, 1))
-    assert searches._bounds(rows, simulate) == ((12, 12), (2, 8))
-    assert searches._rows_per_group(groups, None)(7) is None
-    assert searches._rows_per_group(groups, drawn)(1).startswith("poisson(5")
-    assert (
-        searches._rows_per_group(groups, simulate)(5) == 5 and searches._rows_per_group(rows, drawn)(7) == 7
-    )
+    groups = Search.from_plain({"vary": ["groups"], "between": {"groups": [3, 9]}, "term": "x"})
+    rows = Search.from_plain({"vary": ["rows_per_group"], "between": {"rows_per_group": [2, 8]}, "term": "x"})
+    assert Frame(groups, None, False).bounds == ((3, 9), (1, 1))
+    assert Frame(groups, simulate, False).bounds == ((3, 9), (5, 5))
+    assert Frame(groups, drawn, False).bounds == ((3, 9), (1, 1))
+    assert Frame(rows, simulate, False).bounds == ((12, 12), (2, 8))
+    at = np.array([[7, 1]])
+    assert Frame(groups, None, False).columns(at) == {"groups": [7], "rows_per_group": [None]}
+    assert Frame(groups, simulate, False).columns(at) == {"groups": [7], "rows_per_group": [5]}
+    assert Frame(rows, drawn, False).columns(np.array([[1, 8]])) == {"groups": [12], "rows_per_group": [8]}
+    assert Frame(groups, drawn, False).columns(at)["rows_per_group"][0].startswith("poisson(5")
 
 
 def test_of_each_number_of_rows_the_fewest_groups_that_reach_the_target_are_listed():

@@ -8,6 +8,7 @@ from lmm.config.engines import Pymc
 from lmm.core.errors import StudyError
 from lmm.core.tidy import by_term
 from lmm.engines.pymc import fit as bayes
+from lmm.engines.pymc import several_chains
 from lmm.engines.pymc.several import Several
 from lmm.engines.pymc.several_draws import conditional_at, draw_effects, given_at
 from lmm.engines.pymc.several_fit import fit_several
@@ -204,3 +205,36 @@ def test_priors_of_what_is_not_there(crossed, sd, where, said):
         resolve_several({"sd": sd}, crossed.moments, crossed.terms.fixed, crossed.blocks)
     assert str(caught.value).startswith(f"{where}:")
     assert said in str(caught.value)
+
+
+def test_what_is_at_the_predictors_means_is_told_apart_by_factor():
+    """With an intercept beside x in a factor its sd and correlation are there; the intercept is b0 + mean(x) b1."""
+    model = simulated(3, 60, (7, 5), "y ~ x + (x | a) + (1 | b)")
+    priors = resolve_several({}, model.moments, model.terms.fixed, model.blocks)
+    assert [term for _, term in priors.keys] == [
+        "sd__Intercept", "sd__x", "cor__Intercept.x", "sd__Intercept", "sd__Observation",
+    ]  # fmt: skip
+    assert priors.moved.tolist() == [True, False, True, False, False]
+    assert [
+        name.endswith("_centred") or "_centred|" in name for name in priors.names
+    ] == priors.moved.tolist()
+    fixed, values = np.random.default_rng(1).normal(size=(2, 2, 3)), np.arange(30.0).reshape(5, 2, 3)
+    found = priors.centred(fixed, values)
+    assert list(found) == ["Intercept", "sd__Intercept|a", "cor__Intercept.x|a"]
+    at = model.X[:, list(model.terms.fixed).index("x")].mean()
+    np.testing.assert_allclose(found["Intercept"], fixed[0] + at * fixed[1], rtol=1e-9)
+    np.testing.assert_array_equal(found["cor__Intercept.x|a"], values[2])
+    assert priors.centres == pytest.approx({"x": at}, rel=1e-12)
+
+
+def test_intervals_of_mixtures_are_searched_from_normal_quantiles(monkeypatch):
+    """Between 12 standard deviations to either side."""
+    asked = []
+    monkeypatch.setattr(
+        several_chains, "mixture_quantile", lambda *given: asked.append(given[2:]) or given[-1]
+    )
+    means, middle, sd = np.zeros((4, 1, 1)), np.array([[2.0]]), np.array([[0.5]])
+    several_chains._interval(means, means, 0.9, middle, sd)
+    z = stats.norm.ppf(0.95)
+    expected = [(0.05, -4.0, 8.0, 2.0 - 0.5 * z), (0.95, -4.0, 8.0, 2.0 + 0.5 * z)]
+    np.testing.assert_allclose(asked, expected, rtol=1e-12)

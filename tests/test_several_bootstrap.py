@@ -208,3 +208,27 @@ def test_the_first_draws_stay_when_more_are_asked_for():
         bootstrap(large.moments, small, large.terms, False, null, count, 3, "ab") for count in (2, 4)
     )
     assert (few == more[:2]).all()
+
+
+def test_roots_of_singular_matrices_leave_out_what_is_a_combination_of_the_rest():
+    """A column that those before it make up is 0 in the root, and what is solved by the root is 0 there."""
+    rng = np.random.default_rng(3)
+    columns = rng.normal(size=(4, 6, 3))
+    columns[1, :, 1] = 2.0 * columns[1, :, 0]
+    columns[2, :, 0] = 0.0
+    columns[3, :, 2] = columns[3, :, 0] - columns[3, :, 1]
+    blocks = np.einsum("jna,jnb->jab", columns, columns)
+    root = several_moments.semidefinite_roots(blocks, 1e-10 * np.maximum(np.einsum("jaa->ja", blocks), 1e-30))
+    np.testing.assert_allclose(root @ root.transpose(0, 2, 1), blocks, atol=1e-8)
+    assert (np.einsum("jaa->ja", root) > 0.0).tolist() == [
+        [True, True, True], [True, False, True], [False, True, True], [True, True, False],
+    ]  # fmt: skip
+    assert np.all(np.triu(root, 1) == 0.0)
+    values = rng.normal(size=(4, 3))
+    found = several_moments._solved(root, values)
+    np.testing.assert_allclose(found[0], np.linalg.solve(root[0], values[0]), rtol=1e-10)
+    for j, lost in ((1, 1), (2, 0), (3, 2)):
+        kept = [k for k in range(3) if k != lost]
+        assert found[j, lost] == 0.0
+        expected = np.linalg.solve(root[j][np.ix_(kept, kept)], values[j, kept])
+        np.testing.assert_allclose(found[j, kept], expected, rtol=1e-10)

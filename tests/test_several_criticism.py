@@ -1,6 +1,7 @@
 """Criticism of fits with several grouping factors, against dense matrices and the rows."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from lmm.criticism import sensitivity, several
 from lmm.data.rows import rows_of
 from lmm.engines.pymc import loo
 from lmm.engines.pymc.gates import ess_mean
-from lmm.engines.pymc.several_loo import Joint
+from lmm.engines.pymc.several_loo import Joint, most_draws
 from lmm.engines.pymc.several_priors import resolve_several
 from lmm.inference.spreads import Spreads, spreads_of
 from lmm.likelihood.several_marginal import SeveralMarginal
@@ -254,3 +255,17 @@ def test_what_is_left_out_is_said(monkeypatch):
     flat = {"fixed": "flat", "sd": "uniform(0, 9)", "sigma": "flat", "corr": "lkj(1)"}
     found, *_ = criticised(monkeypatch, flat)
     assert found.about["left_out"]["sensitivity"].startswith("every prior is flat or uniform")
+
+
+def test_the_cost_of_leaving_out_levels_counts_products():
+    """The cube of all other columns; per level its rows' elements times what they meet, and its own matrices."""
+    frame = frame_of(rows=20)
+    rows, _ = rows_and_model(frame)
+    expected = (frame["b"].nunique() + 2.0) ** 3  # intercepts of the levels of b, and two fixed effects
+    for _, own in frame.groupby("a"):
+        n, met = len(own), own["b"].nunique() + 2
+        expected += 3 * n * (met + n) + n**3 / 6 + met**2
+    joint = Joint(rows, 0, {})
+    assert joint.cost == pytest.approx(expected, rel=1e-12)
+    assert most_draws(SimpleNamespace(cost=1e9), 10) == 200  # 2e11 products
+    assert most_draws(SimpleNamespace(cost=1e9), 10_001) == 99  # a million draws of a level
