@@ -383,10 +383,16 @@ def outcome(mutant: Mutant, tests: list[str], coverage: Coverage, place: Path) -
         status = pytest.main([*OPTIONS, "-x", *tests], plugins=[recorder])
         return recorder.failed or ([] if status == 0 else ["the imports"])
 
+    seconds = COMPILATION + 10 * sum(coverage.tests[test][0] for test in tests)
     try:
         module.write_text(mutant.source(place), encoding="utf-8")
-        failed = in_a_copy(run, place, COMPILATION + 10 * sum(coverage.tests[test][0] for test in tests))
-    except EOFError:  # compiled code that reads beyond an array ends the process
+        try:
+            failed = in_a_copy(run, place, seconds)
+        except (
+            EOFError
+        ):  # compiled code that reads beyond an array ends the process, but so may another's memory
+            failed = in_a_copy(run, place, seconds)
+    except EOFError:
         return "caught: the process crashes"
     finally:
         module.write_bytes(original)

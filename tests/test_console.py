@@ -59,6 +59,20 @@ def test_of_many_jobs_every_tenth_is_told_with_what_is_left(said, monkeypatch):
     assert lines[-1] == "replicates: 40 of 40 jobs after 3 min"
 
 
+@pytest.mark.parametrize(
+    ("what", "name"),
+    [
+        ("coffee: means, slopes and contrasts", "means, slopes and contrasts"),
+        ("a: replicates 1 to 50", "replicates"),
+        ("a: moments, part 7", "moments"),
+        ("a: Monte Carlo errors after batch 2", "Monte Carlo errors"),
+    ],
+)
+def test_many_jobs_are_called_by_what_they_do(what, name):
+    """Not by the name of their rule, which is of the workflow."""
+    assert console.plain(what) == name
+
+
 def test_a_failed_job_shows_its_message_once_and_its_log(said, tmp_path):
     log = tmp_path / "reml.log"
     log.write_text("data.csv: column x: 'abc' is no number\n")

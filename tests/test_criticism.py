@@ -437,7 +437,7 @@ def test_flat_priors_leave_out_what_needs_proper_ones():
     given = {"fixed": "flat", "sd": "uniform(0, 100)", "sigma": "flat", "corr": "lkj(1)"}
     found = stage.criticise(moments, data[0].fixed, data[0].blocks, tree, options(given))
     assert found.about["left_out"]["sensitivity"].startswith("every prior is flat or uniform")
-    assert found.about["left_out"]["prior_predictive"].endswith("Intercept, x, z and residual sd")
+    assert found.about["left_out"]["prior_predictive"].endswith("Intercept, x, z and residual SD")
     assert len(found.sensitivity) == 0
     assert found.predictive["prior_low"].isna().all()
     given["corr"] = "lkj(2)"  # a prior that does favour something

@@ -44,7 +44,7 @@ def test_the_strongest_group_is_named_with_its_change(coffee):
     worst = mine.loc[mine["change"].abs().idxmax()]
     said = criticism.influence(results)
     assert said[0].startswith(
-        f"Leaving out group {worst['level']} would lower the sd of Intercept from 9.03 to 8.75"
+        f"Leaving out group {worst['level']} would lower the SD of Intercept from 9.03 to 8.75"
     )
     assert "No single group moves an estimate by more than its standard error." in said  # the largest is 0.43
     assert f"group {worst['level']} would lower" in drawn.figures["influence"].alt
@@ -60,17 +60,17 @@ def test_a_group_that_moves_an_estimate_far_is_pointed_out(coffee):
     assert "No single group" not in said
 
 
-def test_digits_are_enough_to_see_the_change():
+def test_digits_are_enough_to_see_the_change(coffee):
     found = {"level": "3", "term": "x", "estimate_without": 100.02, "change": 0.02, "standardised": np.nan}
     assert (
-        criticism.moved(found)
+        criticism.moved(coffee[0], found)
         == "leaving out group 3 would raise the fixed effect of x from 100.00 to 100.02"
     )
 
 
 def test_terms_are_spoken():
     assert [spoken(t) for t in ("sd__x", "cor__Intercept.x", "sd__Observation", "x")] == [
-        "the sd of x", "the correlation of Intercept and x", "the residual sd", "the fixed effect of x",
+        "the SD of x", "the correlation of Intercept and x", "the residual SD", "the fixed effect of x",
     ]  # fmt: skip
 
 
@@ -129,7 +129,7 @@ def test_the_priors_expectations_are_told_by_direction(coffee):
     table.loc[table["statistic"].isin(["sd_within", "unequal_residuals"]), "prior_high"] = 0.1
     said = criticism.predictive(changed(results, notes, predictive=table))
     assert said[-1] == (
-        "Outside the central 95\u00a0% of prior predictive data lie sd of the response (below) and pooled sd within "
+        "Outside the central 95\u00a0% of prior predictive data lie SD of the response (below) and pooled SD within "
         "groups (above)."
     )
 
@@ -156,11 +156,11 @@ def test_estimates_that_lean_on_the_prior_are_named(coffee):
         {"term": ["x", "sd__x"], "prior": [0.01, 0.2], "likelihood": [0.1, 0.1], "diagnosis": ["", "strong"]}
     )
     said = criticism.sensitivity(changed(results, sensitivity=table))
-    assert said == ["1 estimate is prior-sensitive: the sd of x (strong)."]
+    assert said == ["1 estimate is prior-sensitive: the SD of x (strong)."]
     table["diagnosis"] = ""
     said = criticism.sensitivity(changed(results, sensitivity=table))
     assert said == [
-        "No estimate is prior-sensitive: the largest sensitivity to the prior is 0.20 (of the sd of x), below 0.05."
+        "No estimate is prior-sensitive: the largest sensitivity to the prior is 0.20 (of the SD of x), below 0.05."
     ]
 
 
@@ -170,7 +170,7 @@ def test_tables_hold_the_artifacts_numbers(coffee):
     assert wide.interactive
     assert [row[0][1] for row in wide.rows] == [str(k) for k in range(1, 101)]
     one = results.tables["influence"].set_index(["level", "term"]).loc[("14", "sd__x"), "standardised"]
-    column = [c.title for c in wide.columns].index("sd of x")
+    column = [c.title for c in wide.columns].index("SD of x")
     assert wide.rows[13][column][0] == one
     assert len(report_criticism.loo(results).rows) == 100
     named = [row[0][1] for row in report_criticism.predictive(results).rows]

@@ -344,3 +344,28 @@ def test_crossed_factors_that_no_row_connects_are_remarked(kind, formula, remark
     assert [one[:58] for one in said] == [
         "the levels of s and i fall into 2 sets that no row connect"
     ] * remarked
+
+
+@pytest.mark.parametrize(
+    ("formula", "expected"),
+    [
+        (
+            "y ~ x + level + (x | g) + (0 + level | g) + (x || pair)",
+            [("x", "g", (("Intercept", "x"),)), ("0 + level", "g", (("level",),)),
+             ("x", "pair", (("Intercept",), ("x",)))],
+        ),
+        (
+            "y ~ x + (x + level || g) + (1 | pair)",
+            [("x + level", "g", (("Intercept",), ("x",), ("level",))), ("1", "pair", (("Intercept",),))],
+        ),
+        (
+            "y ~ f + (f || g) + (0 + x | g) + (1 | pair)",
+            [("f", "g", (("Intercept",), ("f[T.b]",), ("f[T.c]",))), ("0 + x", "g", (("x",),)),
+             ("1", "pair", (("Intercept",),))],
+        ),
+    ],
+)  # fmt: skip
+def test_random_terms_have_their_own_blocks(formula, expected):
+    """One block of correlated effects, or one per effect; several terms of a factor, and what follows them."""
+    found = estimable.random_terms(build(parse(formula), table()))
+    assert [(term.effects, term.group, term.blocks) for term in found] == expected

@@ -115,7 +115,7 @@ def test_the_findings_are_those_of_the_table(grid, drawn):
     counts = pd.read_csv(grid["failures"]).groupby("status")["count"].sum()
     used = counts.get("ok", 0) + counts.get("singular", 0)
     assert f"{counts.sum() - used:,} could not be used" in drawn["grid"].figures["endings"].alt
-    assert "1 quantity leaves the band (sd of x)" in drawn["single"].figures["calibration"].alt
+    assert "1 quantity leaves the band (SD of x)" in drawn["single"].figures["calibration"].alt
 
 
 def test_the_order_of_the_zip_plot_is_that_of_morris_for_wald_intervals():
@@ -141,7 +141,7 @@ def test_designs_in_words(grid):
     ]  # fmt: skip
     assert read.terms == ["Intercept", "x", "sd__Intercept", "sd__x", "sd__Observation"]
     assert read.describe({"groups": 30, "rows": 1000, "sd__x": 0.5}, ["groups", "sd__x"]) == (
-        "30 groups with 1,000 rows, sd of x 0.5"
+        "30 groups with 1,000 rows, SD of x 0.5"
     )
     assert (
         recovered.axis_name("fixed__x") == "effect of x"
@@ -168,7 +168,7 @@ def test_answers_are_computed(grid):
     size = in_percent(row["estimate"], row["mcse"])
     where = f"{row['groups']} groups of {row['rows_per_group']}"
     worst = (
-        f"reml's largest bias of a random effect's sd is {size}, for the sd of {row['term'][4:]} with {where}"
+        f"reml's largest bias of a random effect's sd is {size}, for the SD of {row['term'][4:]} with {where}"
     )
     assert worst in said
     rows = [read.rows(name, engine="reml") for name in ("coverage", "ranef_coverage")]
@@ -186,7 +186,7 @@ def test_a_true_sd_of_zero_is_spoken_of(tmp_path):
     zero = read.rows("p_zero", term="sd__x", engine="reml")
     row = zero.loc[zero["estimate"].idxmin()]
     assert len(said) == 1 and said[0].startswith(
-        "Where the sd of x is 0 in truth, it is estimated as exactly 0 in"
+        "Where the SD of x is 0 in truth, it is estimated as exactly 0 in"
     )
     assert f"{in_percent(row['estimate'], row['mcse'])} of fits by reml" in said[0]
 

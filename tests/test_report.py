@@ -233,7 +233,9 @@ def test_a_skipped_engine_is_said_and_leaves_no_empty_tables(results):
     # the paragraph to quote does not claim a fit that was not made
     methods = text.rpartition("To quote")[2]
     assert "MixedLM" not in methods.partition("Appendix")[0]
-    assert "It was fitted by restricted maximum likelihood (REML) from sufficient statistics" in methods
+    assert (
+        "The model was fitted by restricted maximum likelihood (REML) from sufficient statistics" in methods
+    )
     assert card(page, "optimum") is None
     assert any("reml − PyMC" in line for line in card(page, "differences")["lines"])
     assert 'id="coffee-table-mixedlm-random"' not in page.html
@@ -263,7 +265,7 @@ def test_a_variance_of_0_reads_as_0(tmp_path):
     text = Text(rendered(tmp_path, settings, "own", paths).html).text
     assert "The SD between levels of Batch is 0" in text
     assert not re.search("×10⁻[2-9][0-9]", text)  # no rounding error is printed as a number
-    assert "would lower the sd of Intercept" not in text
+    assert "would lower the SD of Intercept" not in text
 
 
 def test_thousands_of_groups_travel_as_data(tmp_path):
@@ -295,7 +297,7 @@ def test_names_from_data_cannot_break_the_page(tmp_path):
 def test_methods_name_what_was_used(coffee):
     text = Text(coffee.html).text
     assert "(4 chains, 1,000 warm-up and 2,000 kept draws each)" in text
-    assert "uniform(0, 100) for the sd of Intercept and the sd of x" in text
+    assert "uniform(0, 100) for the SD of Intercept and the SD of x" in text
     for key in re.findall(r"@\w+\{(\w+)", text):
         assert key in (
             "bates2015",
@@ -305,9 +307,40 @@ def test_methods_name_what_was_used(coffee):
             "arviz2019",
             "vehtari2021",
             "vehtari2017",
+            "sailynoja2022",
             "molder2021",
         )
-    assert text.count("@article{") + text.count("@inproceedings{") == 8
+    assert text.count("@article{") + text.count("@inproceedings{") == 9
+
+
+def test_the_results_table_begins_with_what_answers(coffee):
+    blocks = [block.title for block in next(one for one in coffee.papers if one.key == "results").blocks]
+    assert blocks[0] == "" and blocks[-1] == "OLS" and "PyMC" in blocks[1:-1]
+
+
+CITED = re.compile(r"([A-Z][\w-]+)(?: et al\.| & [A-Z]\w+)? \(?((?:19|20)\d\d)\b(?!-)")
+
+
+def test_what_the_page_cites_is_among_its_references(coffee):
+    """Caption, tables and methods cite by author and year."""
+    page = re.sub(r"<(script|style)\b.*?</\1>", "", coffee.html, flags=re.DOTALL)
+    text, _, listed = re.sub(r"<[^>]+>", " ", page).partition("References")[2].rpartition("References")
+    found = {tuple(one) for one in CITED.findall(text)}
+    assert {("Johnson", "2014"), ("Säilynoja", "2022"), ("Vehtari", "2017")} <= found
+    for author, year in found:
+        assert re.search(rf"{author}, .*\({year}\)", listed), f"{author} {year} is not among the references"
+
+
+def test_importance_sampling_is_cited_with_its_paper(tmp_path):
+    root = made_results.coffee(tmp_path)
+    file = root / "coffee/pymc/diagnostics.json"
+    change(
+        file, summary=read_json(file)["summary"] | {"sampler": "importance", "points": 4000, "pareto_k": 0.1}
+    )
+    page = rendered(root)
+    assert "Pareto k 0.10; Vehtari et al. 2024" in page.html
+    assert "Pareto smoothed importance sampling. Journal of Machine Learning Research" in page.html
+    assert "Säilynoja" not in page.html
 
 
 def test_run_times_come_from_benchmark_files(tmp_path):

@@ -30,10 +30,10 @@ def coffee(tmp_path):
 
 def test_terms_have_names_that_a_reader_knows():
     terms = ["x", "sd__x", "cor__Intercept.x", "sd__Observation", "a:b"]
-    assert list(map(words.titled, terms)) == ["x", "sd of x", "cor(Intercept, x)", "residual sd", "a:b"]
+    assert list(map(words.titled, terms)) == ["x", "SD of x", "cor(Intercept, x)", "residual SD", "a:b"]
     quantities = ["ranef__x__3", verdicts.LOG_LIKELIHOOD, verdicts.ICC, "sd__x"]
     assert list(map(replicated.quantity_name, quantities)) == [
-        "random x of group 3", "log likelihood", "intraclass correlation", "sd of x",
+        "random x of group 3", "log likelihood", "intraclass correlation", "SD of x",
     ]  # fmt: skip
 
 
@@ -221,7 +221,7 @@ def test_a_line_with_other_predictors_says_where_they_are_held(tmp_path):
     assert "groups ignored, at arm = drug." in figure.caption  # the commoner level, not the first row's
     results = read("own", options, paths)
     slope = results.estimate("ols", "x") + results.estimate("ols", "x:arm[T.drug]")
-    assert f"With arm = drug, the OLS line changes by {words.number(slope)} a unit of x." in figure.alt
+    assert f"With arm = drug, the OLS line changes by {words.number(slope)} per unit of x." in figure.alt
 
 
 def test_numbers_keep_their_percent_signs(tmp_path):

@@ -73,7 +73,7 @@ def test_every_factor_has_its_figures_and_its_section(words):
     for name in figures.BY_FACTOR:
         if name != "differences":  # one engine alone
             assert {f"{name}-1", f"{name}-2"} <= set(drawn)
-            assert drawn[f"{name}-1"].title.startswith("subj: ")
+            assert drawn[f"{name}-1"].title.endswith(" (subj)")
     assert all("Not drawn" not in figure.title for figure in drawn.values())
     made = {section["key"]: section for section in sections.sections(results, drawn)}
     shown = [figure.name for figure in made["random"]["figures"]]
@@ -103,7 +103,7 @@ def test_sentences_name_the_factor(words):
         said = criticism.influence(own)
         assert all(f" of {label}" in one for one in said), said
         assert re.match(
-            rf"Leaving out level \S+ of {label} would \w+ the sd of Intercept of {label} from", said[0]
+            rf"Leaving out level \S+ of {label} would \w+ the SD of Intercept of {label} from", said[0]
         )
     summary = verdicts.headline(results)
     assert summary["groups"] == {"subj": 40, "item": 24}

@@ -56,7 +56,7 @@ def test_own_data_and_replicates_end_in_a_report(project):
     assert sorted(replicates["groups__subj"].unique()) == [8, 10]
     zipped = (results / "recovery/figures/zip.svg").read_text()
     assert (
-        "sd of Intercept, subj" in zipped and "sd of cond, item" not in zipped
+        "SD of Intercept, subj" in zipped and "SD of cond, item" not in zipped
     )  # the first two sd's, and a slope
     assert {("subj", "sd__cond"), ("item", "sd__cond")} <= set(
         zip(replicates["group"], replicates["term"], strict=True)
@@ -64,7 +64,7 @@ def test_own_data_and_replicates_end_in_a_report(project):
     summary = json.loads((results / "summary.json").read_text())
     assert summary["studies"]["words"]["groups"] == {"subj": 40, "item": 24}
     page = (results / "report.html").read_text()
-    assert "item: Random effects of every group" in page
+    assert "Random effects by group (item)" in page
     assert "Predicting every level of item from all others" in page
     assert "half_normal" in page and "Improper (flat) priors" not in page, "each factor's priors are found"
     assert "no other to compare it with" not in page

@@ -26,6 +26,8 @@ from said.reading import (
 from said.rows import checks as figures
 from said.rows import drawn
 
+B = rf"(?:{N}|−?\.\d+)"  # what cannot exceed 1 has no zero before its point
+FITTED = r"restricted maximum likelihood \(REML\)|PyMC \(Bayesian\)"
 NUMBERS = ["estimate", "std_error", "df", "conf_low", "conf_high", "statistic", "p_value", "prob_direction"]
 CI = rf"(\d+) % (CI|CrI) \[?({N})(?: to |, )({N})\]?"
 STAT = (
@@ -134,39 +136,61 @@ def sizes(row, up, text, ways):
         agree(end, value)
 
 
+def place(r, own, text):
+    """An effect that others modify is said with the place where it is taken, and no other effect is."""
+    of_table = r.tables.get("effects") is not None and len(
+        r.tables["effects"]
+    )  # a coefficient is taken nowhere
+    terms = [re.sub(r"\[T\.[^\]]*\]", "", term).split(":") for term in fixed(r, lead(r)).index if of_table]
+    others = {name for term in terms if own in term for name in term if name != own}
+    text = text[:1].lower() + text[1:] if text else ""
+    found = re.fullmatch(r"(?:at the mean of (.+?))?(?: and )?(?:averaged over (.+))?", text)
+    levels = {name for name in others if r.data["columns"][name].get("levels")}
+    assert set(items(found[1] or "")) == others - levels and set(items(found[2] or "")) == levels
+
+
+WHERE = r"(?:((?:At the mean of|Averaged over) .+?), )?"
+
+
 @checks(
-    r"(.+) (increases|decreases) by ("
+    WHERE
+    + r"(.+) (increases|decreases) by ("
     + N
     + r") when (.+) increases by one unit \((\d+) % (CI|CrI) ([^()]+)\); the "
     r"interval (includes|excludes) 0\."
 )
 def _(r, m):
-    row, up = rows(r, f"Effect of {m[4]}")[lead(r)], m[2] == "increases"
-    assert m[1] == r.data["response"] and up == (row["estimate"] >= 0)
-    agree(m[3], abs(row["estimate"]))
-    digits(m[3], row)
-    assert float(m[5]) == 100 * r.conf_level and (m[6] == "CrI") == (lead(r) == "pymc")
-    sizes(row, up, m[7], ("a decrease of {}", "an increase of {}"))
-    excludes(row, m[8])
-
-
-@checks(
-    r"(.+) is (" + N + r") (higher|lower) at (.+) than at (.+) \((\d+) % (CI|CrI) ([^()]+)\); the interval "
-    r"(includes|excludes) 0\."
-)
-def _(r, m):
-    name = next(name for name, about in r.data["columns"].items() if m[4] in about.get("levels", []))
-    row, up = rows(r, f"{name}: {m[4]} vs {m[5]}")[lead(r)], m[3] == "higher"
-    agree(m[2], abs(row["estimate"]))
-    assert m[1] == r.data["response"] and up == (row["estimate"] >= 0)
-    assert float(m[6]) == 100 * r.conf_level
-    sizes(row, up, m[8], ("{} lower", "{} higher"))
+    row, up = rows(r, f"Effect of {m[5]}")[lead(r)], m[3] == "increases"
+    assert m[2] == r.data["response"] and up == (row["estimate"] >= 0)
+    place(r, m[5], m[1])
+    agree(m[4], abs(row["estimate"]))
+    digits(m[4], row)
+    assert float(m[6]) == 100 * r.conf_level and (m[7] == "CrI") == (lead(r) == "pymc")
+    sizes(row, up, m[8], ("a decrease of {}", "an increase of {}"))
     excludes(row, m[9])
 
 
-@checks(rf"(.+?) is ({N}) \({CI}\)(?:; the interval (includes|excludes) 0)?\.")
+@checks(
+    WHERE
+    + r"(.+) is ("
+    + N
+    + r") (higher|lower) at (.+) than at (.+) \((\d+) % (CI|CrI) ([^()]+)\); the interval "
+    r"(includes|excludes) 0\."
+)
 def _(r, m):
-    row = rows(r, m[1])[lead(r)]
+    name = next(name for name, about in r.data["columns"].items() if m[5] in about.get("levels", []))
+    row, up = rows(r, f"{name}: {m[5]} vs {m[6]}")[lead(r)], m[4] == "higher"
+    place(r, name, m[1])
+    agree(m[3], abs(row["estimate"]))
+    assert m[2] == r.data["response"] and up == (row["estimate"] >= 0)
+    assert float(m[7]) == 100 * r.conf_level
+    sizes(row, up, m[9], ("{} lower", "{} higher"))
+    excludes(row, m[10])
+
+
+@checks(rf"(?:The (?=mean of ))?(.+?) is ({N}) \({CI}\)(?:; the interval (includes|excludes) 0)?\.")
+def _(r, m):
+    row = rows(r, re.sub("^mean of ", "Mean of ", m[1]))[lead(r)]
     agree(m[2], row["estimate"])
     digits(m[2], row)
     assert float(m[3]) == 100 * r.conf_level and (m[4] == "CrI") == (lead(r) == "pymc")
@@ -178,6 +202,13 @@ def _(r, m):
 def sd_of(r, term, text):
     """An sd with two digits of its standard error, or of a quarter of its interval."""
     agree(text, column(r, lead(r))[term])
+
+
+@checks(
+    r"OLS ignores the groups: intervals and p values hold only if rows of one group are as independent as others\."
+)
+def _(r, m):
+    assert lead(r) == "ols" and not mixed(r)
 
 
 @checks(
@@ -199,17 +230,23 @@ def _(r, m):
 
 
 @checks(
-    rf"Between levels of (.+) the effect of (.+) has an SD of ({N})(?:: about (\d+) % of them have an effect between "
-    rf"({N}) and ({N}))?\."
+    rf"Between levels of (.+) the effect of (.+) has an SD of ({N})(?: \((?:(\d+) % (CI|CrI) ({N}) to ({N}))?(?:; )?"
+    rf"(the fit is singular)?\))?(?:: about (\d+) % of them have an effect between ({N}) and ({N}))?\."
 )
 def _(r, m):
     assert m[1] == r.data["group"]
     sd_of(r, f"sd__{m[2]}", m[3])
+    table = r.fits[lead(r)].parameters.set_index("term").loc[f"sd__{m[2]}"]
+    assert (m[4] is not None) == bool(np.isfinite(table["conf_low"] + table["conf_high"]))
     if m[4]:
-        assert float(m[4]) == 100 * r.conf_level
+        assert float(m[4]) == 100 * r.conf_level and (m[5] == "CrI") == (lead(r) == "pymc")
+        interval(table, m[6], m[7])
+    assert (m[8] is not None) == (table["estimate"] == 0)
+    if m[9]:
+        assert float(m[9]) == 100 * r.conf_level
         half = stats.norm.isf((1 - r.conf_level) / 2) * column(r, lead(r))[f"sd__{m[2]}"]
-        agree(m[5], fixed(r, lead(r))[m[2]] - half)
-        agree(m[6], fixed(r, lead(r))[m[2]] + half)
+        agree(m[10], fixed(r, lead(r))[m[2]] - half)
+        agree(m[11], fixed(r, lead(r))[m[2]] + half)
     else:
         assert m[2] not in fixed(r, lead(r)) or any(
             m[2] in term.split(":") and term != m[2] for term in fixed(r, lead(r)).index
@@ -222,7 +259,7 @@ def _(r, m):
 @checks(rf"({E}): {CI}{STAT}")
 def _(r, m):
     assert any(
-        matches(rows(r, title)[ENGINE[m[1]]], m) for title in titles(r) if ENGINE[m[1]] in rows(r, title)
+        matches(r, rows(r, title)[ENGINE[m[1]]], m) for title in titles(r) if ENGINE[m[1]] in rows(r, title)
     )
     assert float(m[2]) == 100 * r.conf_level and (m[3] == "CrI") == (ENGINE[m[1]] == "pymc")
 
@@ -244,10 +281,11 @@ def titles(r):
     return list(dict.fromkeys(filter(None, found))) or [f"Mean of {r.data['response']}"]
 
 
-def matches(row, m):
+def matches(r, row, m):
     try:
         interval(row, m[4], m[5])
-        statistic(row, m[6], m[7], m[8], m[9], m[12])
+        if m[9] or m[12] or set(fixed(r, ENGINE[m[1]]).index) != {"Intercept"}:
+            statistic(row, m[6], m[7], m[8], m[9], m[12])
     except AssertionError:
         return False
     return True
@@ -342,11 +380,12 @@ def _(r, m):
 
 
 @checks(
-    rf"A linear mixed model of (.+) with (.+) was fitted by ({E}) to ({N}) observations of ({N}) levels of (.+?)"
+    rf"A linear mixed model of (.+) with (.+) was fitted by ({FITTED}) to ({N}) observations of ({N}) levels of (.+?)"
     rf"(?: \(({N}) rows? with missing values (?:was|were) left out\))?\."
 )
 def _(r, m):
-    assert (m[1], m[6]) == (r.data["response"], r.data["group"]) and ENGINE[m[3]] == lead(r)
+    assert (m[1], m[6]) == (r.data["response"], r.data["group"])
+    assert (m[3] == "PyMC (Bayesian)") == (lead(r) == "pymc")
     agree(m[4], r.data["rows"])
     agree(m[5], r.data["groups"])
     lost = (r.data.get("dropped") or {}).get("rows") or 0
@@ -358,7 +397,7 @@ def _(r, m):
     assert all(r.labels.term(term) in m[2] for term in terms if term not in ("Intercept", "Observation"))
 
 
-@checks(rf"A linear model of (.+) was fitted by ({E}) to ({N}) observations\.")
+@checks(rf"A linear model of (.+) was fitted by (ordinary least squares) to ({N}) observations\.")
 def _(r, m):
     assert not mixed(r) and m[1] == r.data["response"]
     agree(m[3], r.data["rows"])
@@ -367,22 +406,30 @@ def _(r, m):
 def quoted(r, engine, text):
     """Effects with estimate, interval and statistic, apart by semicolons."""
     for part in text.split("; "):
-        m = re.fullmatch(rf"(.+?), (b|M) = ({N}), {CI}{STAT}(?: \(and (\d+) more, see the table\))?", part)
+        m = re.fullmatch(
+            rf"(.+?), (b|M|difference) = ({N}), {CI}{STAT}(?: \(and (\d+) more, see the table\))?", part
+        )
         assert m, part
-        title = m[1] if m[1] in titles(r) else m[1][0].lower() + m[1][1:]
+        title, _, where = re.fullmatch(r"(.+?)( \(((?:at the mean of|averaged over) .+)\))?", m[1]).groups()
+        title = title if title in titles(r) else title[0].lower() + title[1:]
+        if m[2] != "M":
+            place(r, title.removeprefix("Effect of ").partition(": ")[0], where)
         row = rows(r, title)[engine]
         agree(m[3], row["estimate"])
         assert float(m[4]) == 100 * r.conf_level and (m[5] == "CrI") == (engine == "pymc")
         interval(row, m[6], m[7])
-        statistic(row, m[8], m[9], m[10], m[11], m[14])
+        if m[2] == "M":  # that a mean is 0 is no question
+            assert not (m[11] or m[14])
+        else:
+            statistic(row, m[8], m[9], m[10], m[11], m[14])
 
 
-@checks(r"(In a Bayesian fit by PyMC: )?(.+, (?:b|M) = .+)\.")
+@checks(r"(By Bayesian inference with PyMC: )?(.+, (?:b|M|difference) = .+)\.")
 def _(r, m):
     quoted(r, "pymc" if m[1] else lead(r), m[2])
 
 
-@checks(r"Intervals and p of contrasts are adjusted for several comparisons\.")
+@checks(r"Confidence intervals and p of contrasts are adjusted for several comparisons\.")
 def _(r, m):
     table = r.tables["effects"]
     table = table[table["kind"] == "contrast"]
@@ -396,7 +443,7 @@ def _(r, m):
     parts = m[1].split("; ")
     assert len(parts) == len(table)
     for part in parts:
-        found = re.fullmatch(rf"(.+) = ({N})(?: \[({N}), ({N})\])?", part)
+        found = re.fullmatch(rf"(.+) = ({B})(?: \[({B}), ({B})\])?", part)
         term = next(t for t in table.index if r.labels.parameter(t).lower() == found[1].lower())
         agree(found[2], table.loc[term, "estimate"])
         if found[3]:
@@ -411,15 +458,18 @@ def _(r, m):
     assert r.fits[lead(r)].diagnostics.singular
 
 
-@checks(rf"ICC = ({N}), marginal R² = ({N}), conditional R² = ({N})\.")
+@checks(rf"ICC = ({B})(?:, marginal R² = ({B}), conditional R² = ({B}))?\.")
 def _(r, m):
-    for text, measure in zip(m.groups(), ("johnson", "marginal_r2", "conditional_r2"), strict=True):
+    assert (m[2] is None) == (set(fixed(r, lead(r)).index) == {"Intercept"})
+    known = [text for text in m.groups() if text]
+    for text, measure in zip(known, ("johnson", "marginal_r2", "conditional_r2"), strict=False):
         agree(text, share(r, lead(r), measure))
 
 
 @checks(
-    r"Tables and figures of the checks above\.|Means and slopes average over "
-    r"the other predictors' levels with equal weights\."
+    r"Tables and figures of the checks above\.|Means, slopes and contrasts average "
+    r"over the levels of other categorical predictors with equal weights; other numeric predictors "
+    r"are at their means\."
 )
 def _(r, m):
     pass  # no number, nothing of this study
@@ -434,7 +484,8 @@ def advice(r, card):
 
 
 @figures(
-    rf"Line or point: predicted mean by ({E}), other predictors averaged over; band or bar: (\d+) % "
+    rf"(?:Line|Point|Line or point): predicted mean by ({E})(?:, other predictors averaged over)?; "
+    r"(?:band|bar|band or bar): (\d+) % "
     rf"(confidence|credible) interval; grey dots: rows(; thin lines: groups)?"
     rf"(?:; dashed, with its interval: ((?:{E})(?:(?:, | and )(?:{E}))*), where it differs)?\."
 )

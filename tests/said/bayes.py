@@ -4,7 +4,6 @@ import re
 
 import numpy as np
 
-from lmm.core.words import spoken
 from said.fits import checks
 from said.reading import N, agree, column, items, p_says, percents, random_terms, term_of
 
@@ -31,7 +30,7 @@ def _(r, m):
 )
 def _(r, m):
     ess = column(r, "pymc", "ess_bulk")
-    term = term_of(m[1], ess.index)
+    term = term_of(m[1], ess.index, r.labels.term)
     assert ess[term] == ess.min()
     agree(m[2], ess[term])
     agree(m[3], column(r, "pymc", "mcse_mean")[term])
@@ -99,7 +98,7 @@ def _(r, m):
 def _(r, m):
     table = r.tables["sensitivity"].set_index("term")["prior"]
     agree(m[1], table.max())
-    assert spoken(table.idxmax()) == m[2] and table.max() < 0.05
+    assert r.spoken(table.idxmax()) == m[2] and table.max() < 0.05
 
 
 @checks(r"There is no prior predictive check: (.+)\.")
@@ -144,7 +143,7 @@ def _(r, m):
 def _(r, m):
     table = r.tables["sensitivity"]
     marked = table[table["diagnosis"].fillna("") != ""]
-    assert int(m[1]) == len(marked) and all(spoken(term) in m[2] for term in marked["term"])
+    assert int(m[1]) == len(marked) and all(r.spoken(term) in m[2] for term in marked["term"])
 
 
 # ---- comparison

@@ -4,9 +4,9 @@ import re
 
 import numpy as np
 
-from lmm.core.words import spoken
 from said.reading import (
     ENGINE,
+    MANY,
     RESIDUAL,
     Checks,
     E,
@@ -153,7 +153,7 @@ def _(r, m):
 )
 def _(r, m):
     ratios = column(r, "ols", "std_error") / column(r, ENGINE[m[3]], "std_error")
-    ratios = ratios[fixed(r, "ols").index]
+    ratios = ratios[fixed(r, "ols").index].rename(r.labels.term)
     small = m[4].startswith("too small")
     agree(m[2], ratios[m[1]])
     assert ratios[m[1]] == (ratios.min() if small else ratios.max())
@@ -183,9 +183,10 @@ def _(r, m):
     assert (m[3] or "") == (details.message or "")
 
 
-@checks(rf"({E}) ends at a REML criterion of ({N})\.")
+@checks(rf"({MANY}) ends? at a REML criterion of ({N})\.")
 def _(r, m):
-    agree(m[2], r.fits[ENGINE[m[1]]].diagnostics.criterion)
+    for name in items(m[1]):
+        agree(m[2], r.fits[ENGINE[name]].diagnostics.criterion)
 
 
 @checks(
@@ -247,6 +248,7 @@ def _(r, m):
 )
 def _(r, m):
     theirs, ours = (column(r, name, "std_error")[fixed(r, "reml").index] for name in ("mixedlm", "reml"))
+    theirs, ours = theirs.rename(r.labels.term), ours.rename(r.labels.term)
     off = (theirs / ours - 1).abs()
     assert off[m[2]] == off.max()
     percents(m[1], off.max())
@@ -257,9 +259,9 @@ def _(r, m):
     for term in table.index[table["effect"] == "ran_pars"]:
         low, high = table.loc[term, ["conf_low", "conf_high"]]
         if term.startswith("sd__") and low <= 0:
-            ends.append(f"the interval of {spoken(term)} reaches 0")
+            ends.append(f"the interval of {r.spoken(term)} reaches 0")
         if term.startswith("cor__") and max(-low, high) >= 1:
-            ends.append(f"the interval of {spoken(term)} reaches {'−1' if low <= -1 else '1'}")
+            ends.append(f"the interval of {r.spoken(term)} reaches {'−1' if low <= -1 else '1'}")
     if r.fits["reml"].diagnostics.singular:
         assert m[5] == "the fit is singular"
     elif ends:
@@ -268,11 +270,28 @@ def _(r, m):
         assert m[5] is None, "the fit is not near the boundary"
 
 
+@checks(
+    rf"({E}) and ({E}) give the same random effects: no difference is as large as 0\.1 % of a standard error\."
+)
+def _(r, m):
+    table = r.tables["ranef_differences"]
+    assert {ENGINE[m[1]], ENGINE[m[2]]} == set(table["difference_of"].iloc[0].split(" - ")) == set(mixed(r))
+    for term, mine in table.groupby("term"):
+        tables = [r.fits[name].ranef for name in mixed(r)]
+        errors = [one.loc[one["term"] == term, "std_error"].median() for one in tables]
+        assert mine["difference"].abs().max() < 1e-3 * max(errors)
+
+
+@checks(r"A standard deviation between so few groups is hardly known: (.+)\.")
+def _(r, m):
+    assert m[1] == f"{r.data['groups']} levels of {r.data['group']}" and r.data["groups"] < 5 and mixed(r)
+
+
 # ---- influence
 
 
 @checks(
-    rf"Leaving out group (.+?) would (lower|raise) (.+) from ({N}) to ({N})(?:, ({N}) of its standard error)?"
+    rf"Leaving out group (.+?) would (lower|raise) (.+) from ({N}) to ({N})(?:, ({N}) of its standard errors?)?"
     rf"(, more than without any other)?\."
 )
 def _(r, m):
@@ -281,7 +300,9 @@ def _(r, m):
 
 def moved(r, level, way, words, before, after, share):
     table = r.tables["influence"]
-    mine = table[table["term"] == term_of(words, dict.fromkeys(table["term"]))].set_index("level")
+    mine = table[table["term"] == term_of(words, dict.fromkeys(table["term"]), r.labels.term)].set_index(
+        "level"
+    )
     row = mine.loc[level]
     assert abs(row["change"]) == mine["change"].abs().max()
     assert (way == "lower") == (row["change"] < 0)
@@ -300,7 +321,7 @@ def _(r, m):
     assert not (table["standardised"].abs() > 1).any()
     none = table.groupby("term", sort=False)["standardised"].count()
     assert items(re.sub(r"correlation of (\S+) and ", r"correlation of \1 & ", m[1] or "")) == [
-        re.sub(r"correlation of (\S+) and ", r"correlation of \1 & ", spoken(term))
+        re.sub(r"correlation of (\S+) and ", r"correlation of \1 & ", r.spoken(term))
         for term in none.index[none == 0]
     ]
 

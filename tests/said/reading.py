@@ -12,6 +12,7 @@ from lmm.core.words import LABELS, spoken, titled
 
 N = r"(?:[−-]?\d[\d,]*(?:\.\d+)?(?:×10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?|–)"  # a number as a reader sees it
 E = "|".join(LABELS.values())  # an engine's name
+MANY = rf"(?:{E})(?:(?:, | and )(?:{E}))*"  # engines in a list
 P = rf"{N} %"
 _UP = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 ENGINE = {label: name for name, label in LABELS.items()}
@@ -89,9 +90,9 @@ def matrix(rows, terms) -> np.ndarray:
     return np.column_stack(columns)
 
 
-def term_of(words: str, terms) -> str:
-    """The tidy term that is spoken of."""
-    found = [term for term in terms if words in (spoken(term), titled(term))]
+def term_of(words: str, terms, name=str) -> str:
+    """The tidy term that is spoken of, by the names that people call effects by."""
+    found = [term for term in terms if words in (spoken(term, name), titled(term, name))]
     assert len(found) == 1, (words, list(terms))
     return found[0]
 

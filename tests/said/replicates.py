@@ -166,7 +166,7 @@ def hardest(s):
 
 
 @checks(
-    rf"({E})'s largest bias of a random effect's sd is {BIAS}, for (the sd of [^\s;.]+)(?: with (.+?))?"
+    rf"({E})'s largest bias of a random effect's sd is {BIAS}, for (the SD of [^\s;.]+)(?: with (.+?))?"
     r"(?:; (.+) there)?\."
 )
 def _(s, m):

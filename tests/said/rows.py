@@ -107,13 +107,13 @@ def _(f, m):
     agree(m[1], f.r.data["groups"] - len(own_lines(f.r, m[2])))
 
 
-@checks(rf"(.+) by (.+), ({N}) groups in order of their level: the groups' means run from ({N} to {N})\.")
+@checks(rf"(.+) by (.+), ({N}) groups in order of their means, which run from ({N} to {N})\.")
 def _(f, m):
     between(m[4], f.r.rows.groupby(f.r.data["group"])[m[1]].mean(), 3)
     agree(m[3], f.r.data["groups"])
 
 
-@checks(rf"(.+) by (.+), ({N}) groups in order of their level: the estimated effects run from ({N} to {N})\.")
+@checks(rf"(.+) by (.+), ({N}) groups in order of their estimated effects, which run from ({N} to {N})\.")
 def _(f, m):
     agree(m[3], f.r.data["groups"])
     table = f.r.fits[main(f.r)].ranef
@@ -159,7 +159,7 @@ def parsed_number(value, like):
     return number if abs(number - value) <= half * (1 + 1e-9) else np.nan
 
 
-@checks(rf"(?:With (.+) = (.+), the|The) OLS line changes by ({N}) a unit of (.+)\.")
+@checks(rf"(?:With (.+) = (.+), the|The) OLS line changes by ({N}) per unit of (.+)\.")
 def _(f, m):
     beta = fixed(f.r, "ols")
     parts = [beta[t] for t in beta.index if t == m[4] or (m[2] and t == f"{m[4]}:{m[1]}[T.{m[2]}]")]
@@ -189,7 +189,7 @@ def _(f, m):
         assert abs(parsed(value)[0] - values.mean()) <= 0.01 * (values.max() - values.min())
 
 
-@checks(rf"(.+) over all ({N}) rows: mean ({N}), sd ({N})\.")
+@checks(rf"(.+) over all ({N}) rows: mean ({N}), SD ({N})\.")
 def _(f, m):
     agree(m[2], f.r.data["rows"])
     y = f.r.data["columns"][m[1]]
@@ -209,11 +209,13 @@ def _(f, m):
 
 # ---- diagnostics
 
+RANDOM = r"random (?:intercept|slope of \S+)"
+
 
 @checks(
     rf"({E}): (?:({P}) of the scaled residuals exceed 2 in size \(4\.6 % expected\), the largest is ({N}); the Q-Q "
     rf"correlation of the residuals is ({N}))?"
-    rf"((?:(?:; )?the (?:Q-Q correlation of the random \S+ is {N}|random \S+ has (?:no spread|\d+ groups? "
+    rf"((?:(?:; )?the (?:Q-Q correlation of the {RANDOM} is {N}|{RANDOM} has (?:no spread|\d+ groups? "
     rf"only)))*)\."
 )
 def _(f, m):
@@ -234,15 +236,15 @@ def _(f, m):
         assert abs(parsed(m[4])[0] - np.corrcoef(np.sort(z), normal)[0, 1]) < (
             1e-4 if len(z) <= 600 else 2e-3
         )
-    for term, number in re.findall(rf"the Q-Q correlation of the random (.+?) is ({N})", m[5]):
+    for term, number in re.findall(rf"the Q-Q correlation of the ({RANDOM}) is ({N})", m[5]):
         table = f.r.fits[ENGINE[m[1]]].ranef
-        values = np.sort(table.loc[table["term"] == term, "estimate"])
+        values = np.sort(table.loc[table["term"].map(f.r.random) == term, "estimate"])
         if len(values) <= 600:
             normal = stats.norm.ppf((np.arange(len(values)) + 0.5) / len(values))
             agree(number, np.corrcoef(values, normal)[0, 1])
-    for term, why in re.findall(r"the random (\S+) has (no spread|\d+ groups? only)", m[5]):
+    for term, why in re.findall(rf"the ({RANDOM}) has (no spread|\d+ groups? only)", m[5]):
         table = f.r.fits[ENGINE[m[1]]].ranef
-        values = table.loc[table["term"] == term, "estimate"]
+        values = table.loc[table["term"].map(f.r.random) == term, "estimate"]
         assert np.std(values) == 0 if why == "no spread" else int(why.split()[0]) == len(values) <= 2
 
 
@@ -261,7 +263,7 @@ def _(f, m):
     for part in m[1].split("; "):
         found = re.fullmatch(
             rf"leaving out group (.+?) would (lower|raise) (.+) from ({N}) to ({N})(?:, ({N}) of its standard "
-            rf"error)?",
+            rf"errors?)?",
             part,
         )
         moved(f.r, *found.groups())
@@ -324,7 +326,7 @@ def _(f, m):
         rf"is ({N}) times as dense as its prior)?\.")  # fmt: skip
 def _(f, m):
     if m[1]:
-        term = term_of(m[1], column(f.r, "pymc").index)
+        term = term_of(m[1], column(f.r, "pymc").index, f.r.labels.term)
         draws = f.r.posterior["posterior"][term].to_numpy().ravel()
         peak = stats.gaussian_kde(draws)(np.linspace(draws.min(), draws.max(), 200)).max()
         prior = next(
@@ -349,7 +351,7 @@ STATIC = (
     r"Pareto-smoothed importance sampling from the one fit \(Vehtari et al\. 2017\); dashed: the k above which that "
     r"fails\.|Each chain's rank ECDF minus the uniform's; grey: simultaneous 95 % band at the effective sample size, "
     r"which the chains of one parameter in twenty leave by chance \(Säilynoja et al\. 2022\)\.|Draws after warm-up, "
-    r"a colour a chain, (?:all|one in 8) of them; chains should lie on one another\.|Improper \(flat\) priors, not "
+    r"(?:every draw|one draw in 8), one colour per chain; the chains should overlap\.|Improper \(flat\) priors, not "
     r"drawn: .+\.|This check of the Bayesian fit is left out: .+\.|There are no two engines with random effects to "
     r"compare\.|No engine estimated random "
     r"effects\.)"

@@ -68,16 +68,17 @@
   }
 
   // ---- on paper a table has all its rows, up to a limit, and says what is beyond it
-  const PAPER_ROWS = 300;
+  const PAPER_ROWS = 300, PAPER_GROUPS = 40;
+  const most = (box) => $("table[data-groups]", box) ? PAPER_GROUPS : PAPER_ROWS;
   addEventListener("beforeprint", () => made.forEach(([box, dt]) => {
     const total = dt.page.info().recordsDisplay;
     box.dataset.rows = dt.page.len();
-    dt.page.len(Math.min(total, PAPER_ROWS) || 1).draw(true);
-    const note = Object.assign(document.createElement("p"), { className: "paper", textContent: total > PAPER_ROWS
-      ? `The first ${PAPER_ROWS} of ${total.toLocaleString("en")} rows; the table on screen and its CSV have all.` : "" });
+    dt.page.len(Math.min(total, most(box)) || 1).draw(true);
+    const note = Object.assign(document.createElement("p"), { className: "paper", textContent: total > most(box)
+      ? `The first ${most(box)} of ${total.toLocaleString("en")} rows; the table on screen and its CSV have all.` : "" });
     box.append(note);
   }));
-  const closed = all("main details:not([open])");
+  const closed = all("main details:not([open], .screen)");
   addEventListener("beforeprint", () => closed.forEach((details) => { details.open = true; }));
   addEventListener("afterprint", () => closed.forEach((details) => { details.open = false; }));
   addEventListener("afterprint", () => made.forEach(([box, dt]) => {

@@ -1,5 +1,6 @@
 """What a run says on the console: a line for each job, a failed job's message and log once."""
 
+import re
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -17,6 +18,11 @@ AGAIN = (
 REPORT = Path("results/report.html")
 LAST = 40  # lines of a failed job's log
 MANY = 12  # jobs of one rule: from here on a line per tenth of them, with an estimate of what is left
+
+
+def plain(what: str) -> str:
+    """What all jobs of a rule do: without the study and the number of the part."""
+    return re.split(r",? (?:part |after batch )?\d", what.partition(": ")[2])[0]
 
 
 class Console:
@@ -60,7 +66,7 @@ class Console:
             return []
         passed = now - self.began[rule]
         left = f", {duration(passed * (planned - done) / done)} left" if done < planned else ""
-        return [f"{rule}: {done:,} of {planned:,} jobs after {duration(passed)}{left}"]
+        return [f"{plain(what) or rule}: {done:,} of {planned:,} jobs after {duration(passed)}{left}"]
 
     def fails(self, job: int, logs: list[str]) -> list[str]:
         """Which job failed, the end of its logs, and where they are; once."""

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -24,26 +24,50 @@ def label(engine: str) -> str:
 OF_FACTOR = re.compile(r"((?:sd|cor)__.+)\|([^|`]+)")
 
 
-def titled(term: str) -> str:
-    """A tidy term as a heading or a table's cell: `sd of x`, `cor(Intercept, x)`, `residual sd`."""
+def titled(term: str, name: Callable[[str], str] = str) -> str:
+    """A tidy term as a heading or a table's cell: `SD of x`, `cor(Intercept, x)`, `residual SD`.
+
+    Parameters
+    ----------
+    term : str
+        A tidy term; of one of several grouping factors as `tidy.variable` names it.
+    name : callable
+        What people call an effect or a column: `Labels.term`.
+
+    Returns
+    -------
+    str
+    """
     if term == RESIDUAL:
-        return "residual sd"
+        return "residual SD"
     if found := OF_FACTOR.fullmatch(term):
-        return f"{titled(found[1])}, {found[2]}"
-    kind, _, name = term.partition("__")
-    if kind == "cor" and name:
-        return f"cor({', '.join(pair_of(term))})"
-    return f"sd of {name}" if kind == "sd" and name else term
+        return f"{titled(found[1], name)}, {name(found[2])}"
+    kind, _, own = term.partition("__")
+    if kind == "cor" and own:
+        return f"cor({', '.join(map(name, pair_of(term)))})"
+    return f"SD of {name(own)}" if kind == "sd" and own else name(term)
 
 
-def spoken(term: str) -> str:
-    """A tidy term as one says it: `the sd of x`, `the correlation of Intercept and x`, `the fixed effect of x`."""
+def spoken(term: str, name: Callable[[str], str] = str) -> str:
+    """A tidy term as one says it: `the SD of x`, `the correlation of Intercept and x`, `the fixed effect of x`.
+
+    Parameters
+    ----------
+    term : str
+        A tidy term.
+    name : callable
+        As for `titled`.
+
+    Returns
+    -------
+    str
+    """
     if found := OF_FACTOR.fullmatch(term):
-        return f"{spoken(found[1])} of {found[2]}"
-    kind, _, name = term.partition("__")
-    if kind == "cor" and name:
-        return f"the correlation of {' and '.join(pair_of(term))}"
-    return f"the {titled(term)}" if kind == "sd" and name else f"the fixed effect of {term}"
+        return f"{spoken(found[1], name)} of {name(found[2])}"
+    kind, _, own = term.partition("__")
+    if kind == "cor" and own:
+        return f"the correlation of {' and '.join(map(name, pair_of(term)))}"
+    return f"the {titled(term, name)}" if kind == "sd" and own else f"the fixed effect of {name(term)}"
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -374,3 +398,8 @@ def plural_of(name: str) -> str:
 def capital(text: str) -> str:
     """First letter in upper case, the rest as it is."""
     return text[:1].upper() + text[1:]
+
+
+def uncapital(text: str) -> str:
+    """First letter in lower case, the rest as it is."""
+    return text[:1].lower() + text[1:]

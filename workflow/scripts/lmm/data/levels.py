@@ -4,7 +4,7 @@ Levels that are all whole numbers stand in the order of the numbers, others in t
 are made and merged in this order, and everything that is indexed by group afterwards has theirs.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -98,3 +98,24 @@ def suffix(levels: Iterable[str]) -> str:
     while any(f"{level}{behind}" in taken for level in taken):
         behind += "'"
     return behind
+
+
+def two_valued(about: Mapping[str, Any], rows: int) -> bool:
+    """Whether a numeric column has two values only.
+
+    Parameters
+    ----------
+    about : mapping
+        Its entry of data.json's `columns`: min, max, mean, sd.
+    rows : int
+        Number of rows of the data.
+
+    Returns
+    -------
+    bool
+    """
+    low, high, mean = about["min"], about["max"], about["mean"]
+    # the largest variance of numbers in [low, high] with this mean is that of the two ends alone
+    most = (mean - low) * (high - mean)
+    variance = about["sd"] ** 2 * (rows - 1) / rows
+    return most > 0.0 and abs(variance - most) <= 1e-9 * most

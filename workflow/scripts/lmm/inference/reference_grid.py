@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from lmm.core.errors import StudyError
+from lmm.data.levels import two_valued
 from lmm.model.design import Design
 from lmm.model.syntax import hide_name
 
@@ -75,11 +76,7 @@ class ReferenceGrid:
         if name in self.design.levels:
             return list(self.design.levels[name])
         known = self.columns[name]
-        low, high, mean = known["min"], known["max"], known["mean"]
-        # the largest variance of numbers in [low, high] with this mean is that of the two ends alone
-        most = (mean - low) * (high - mean)
-        variance = known["sd"] ** 2 * (rows - 1) / rows
-        return [low, high] if most > 0.0 and abs(variance - most) <= 1e-9 * most else [mean]
+        return [known["min"], known["max"]] if two_valued(known, rows) else [known["mean"]]
 
     @property
     def categorical(self) -> list[str]:

@@ -8,6 +8,7 @@ from lmm.report.text import criticism
 from lmm.report.text import fits as text
 from lmm.results.study import Results
 
+FEW = 5  # groups; from fewer the SD between them is hardly known (Gelman and Hill 2007)
 ADVICE = {
     "singular": "The data do not determine this variance or correlation. Fixed effects remain valid; intervals of "
     "the variance are one-sided. Next: leave the term out of the random effects{}.",
@@ -27,6 +28,7 @@ def checks(results: Results) -> list[Card]:
     """All checks that the engines of the study allow, fits first."""
     found = [
         _fits(results),
+        _few(results),
         *(_optimum(results, name) for name in results.others),
         _errors(results),
         _gates(results),
@@ -59,6 +61,20 @@ def _fits(results: Results) -> Card | None:
     other = ", or write || instead of |" if several else ""
     advice = tuple(dict.fromkeys(ADVICE[state].format(other) for state in off.values() if state in ADVICE))
     return Card("fits", "warn", title, f"{len(off)} of {counted(len(states), 'fit')} did not", lines, advice)
+
+
+def _few(results: Results) -> Card | None:
+    """Whether a between-group SD rests on very few groups."""
+    few = [own for own in results.by_factor if results.mixed and own.data["groups"] < FEW]
+    if not few:
+        return None
+    counts = listed([f"{own.data['groups']} levels of {results.labels.column(own.group)}" for own in few])
+    said = f"A standard deviation between so few groups is hardly known: {counts}."
+    advice = (
+        "Rely on its interval, not on its estimate; a Bayesian one depends on the prior. Next: collect more groups, "
+        "or take the factor as a fixed effect, if no others are of interest.",
+    )
+    return Card("few", "warn", "Are there enough groups?", "no", (("warn", said),), advice)
 
 
 def _optimum(results: Results, engine: str) -> Card | None:

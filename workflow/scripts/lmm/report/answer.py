@@ -9,6 +9,7 @@ from lmm.comparison.engines import verdict
 from lmm.core import engines
 from lmm.core.tidy import RESIDUAL, variable
 from lmm.core.words import (
+    capital,
     estimated,
     given,
     in_errors,
@@ -19,6 +20,7 @@ from lmm.core.words import (
     p_value,
     percent,
     places,
+    uncapital,
     with_error,
 )
 from lmm.report import interest
@@ -50,8 +52,11 @@ def _effect(results: Results, one: Interest) -> Card:
     if one.kind == "test":
         said = f"{p_said(p_value(row['p_value']))} ({label(lead)}, type III)"
         return Card(f"effect:{one.key}", "plain", one.title, interest.value(one, row), (("plain", said),))
-    inner = interest.statistic(row) + (
-        ", adjusted" if one.adjusted and "p " in interest.statistic(row) else ""
+    inner = (
+        ""
+        if one.kind == "mean"
+        else interest.statistic(row)
+        + (", adjusted" if one.adjusted and "p " in interest.statistic(row) else "")
     )
     about = f"{interval_name(results, lead)} {interest.interval(row)}{f'; {inner}' * bool(inner)}"
     lines = [("plain", f"{label(lead)}: {about}")]
@@ -102,40 +107,38 @@ def _true(results: Results, one: Interest) -> float | None:
 
 
 def _variances(results: Results) -> Card | None:
-    lines, judged, held = [], 0, 0
-    for engine, fit in results.fits.items():
+    found: dict[tuple[str, str], list[str]] = {}  # tone and text to engines: alike fits are said once
+    judged, held = 0, 0
+    for engine, fit in sorted(results.fits.items(), key=lambda item: item[0] == results.pooled):
         mine = fit.parameters[fit.parameters["effect"] == "ran_pars"]
         if engine == results.pooled:
             sigma, truth = results.estimate(engine, RESIDUAL), results.truth["sigma"]
-            said = f"{label(engine)}: has no group variances; residual SD {number(sigma)} for a true {given(truth)}"
-            lines.append(("plain", said))
+            said = f"has no group variances; residual SD {number(sigma)} for a true {given(truth)}"
+            found["plain", said] = [engine]
             continue
         if not len(mine) or fit.diagnostics.status == engines.UNIDENTIFIED:
-            lines.append(("bad", f"{label(engine)}: {fit.diagnostics.status}"))
+            found.setdefault(("bad", fit.diagnostics.status), []).append(engine)
             continue
         low, high, truth = (mine[c].to_numpy(float) for c in ("conf_low", "conf_high", "truth"))
         known = np.isfinite(low + high + truth)
         inside = known & (low <= truth) & (truth <= high)
-        sds = mine["term"].str.startswith("sd__").to_numpy() & (np.nan_to_num(truth) > 0)
-        off = mine["estimate"].to_numpy(float)[sds] / truth[sds] - 1
-        worst = off[np.argmax(np.abs(off))] if len(off) else np.nan
+        off = [error for row in mine.to_dict("records") if np.isfinite(error := relative_error(row))]
+        worst = max(off, key=abs, default=np.nan)
         error = f"; largest relative error {percent(worst)}" if np.isfinite(worst) else ""
         judged, held = judged + known.sum(), held + inside.sum()
+        tone, said = "plain", f"no intervals{error}"
         if known.any():
             tone = "good" if inside.sum() == known.sum() else "warn"
             missed = mine.loc[known & ~inside, ["group", "term"]].to_records(index=False)
             names = listed(
                 [results.labels.parameter(term) + results.by_group(group) for group, term in missed]
             )
-            lines.append(
-                (
-                    tone,
-                    f"{label(engine)}: {inside.sum()} of {known.sum()} intervals contain the true value"
-                    f"{f' (not: {names})' * bool(names)}{error}",
-                )
+            said = (
+                f"{inside.sum()} of {known.sum()} intervals contain the true value"
+                f"{f' (not: {names})' * bool(names)}{error}"
             )
-        else:
-            lines.append(("plain", f"{label(engine)}: no intervals{error}"))
+        found.setdefault((tone, said), []).append(engine)
+    lines = [(tone, f"{listed(list(map(label, names)))}: {said}") for (tone, said), names in found.items()]
     title = "Were the variances recovered?"
     lost = any(fit.diagnostics.status == engines.UNIDENTIFIED for fit in results.fits.values())
     if not judged:
@@ -188,12 +191,26 @@ def sd_said(row) -> str:
     return _sd(row, sd_places(row))
 
 
+def relative_error(row) -> float:
+    """An sd's error relative to its true value; NaN where that is not as far from 0 as the estimate is uncertain."""
+    quarter = (row["conf_high"] - row["conf_low"]) / 4  # not the standard error, which only some engines give
+    if not str(row["term"]).startswith("sd__") or not row["truth"] > np.nan_to_num(quarter):
+        return np.nan
+    return row["estimate"] / row["truth"] - 1
+
+
 def sd_places(row) -> int | None:
-    """Decimals of an sd or correlation: by its standard error, else by a quarter of its interval."""
+    """Decimals of an sd or correlation, by its standard error; of a correlation two at least, for it is below 1."""
+    found = places(sd_error(row))
+    return max(found, 2) if found is not None and str(row.get("term", "")).startswith("cor__") else found
+
+
+def sd_error(row) -> float:
+    """The standard error of an sd or correlation, else a quarter of its interval; NaN without either."""
     error = row.get("std_error", np.nan)
-    if not (np.isfinite(error) and error > 0):
-        error = (row.get("conf_high", np.nan) - row.get("conf_low", np.nan)) / 4
-    return places(error)
+    if np.isfinite(error) and error > 0:
+        return error
+    return (row.get("conf_high", np.nan) - row.get("conf_low", np.nan)) / 4
 
 
 def _agreement(results: Results) -> Card | None:
@@ -228,7 +245,7 @@ def _agreement(results: Results) -> Card | None:
             share = abs(found["difference"]) / error if error > 0 else np.nan
             shares.append(share)
             small = f" ({in_errors(share)})" if np.isfinite(share) else ""
-            which = f"random effects of {term}{results.by_group(own.group)}"
+            which = f"random effects of {results.labels.term(term)}{results.by_group(own.group)}"
             size = abs(found["difference"])
             said = f"at most {number(size, 2) if found['mcse'] is None else with_error(size, found['mcse'])}{small}"
             if found["mcse"] is None and share < 0.001:  # two optimisers of one criterion: rounding
@@ -252,7 +269,12 @@ def sentences(results: Results) -> list[str]:
     shown = [one for one in interest.interests(results) if one.lead(results)]
     tests = [one for one in shown if one.kind == "test"][:MOST_TESTS]
     others = [one for one in shown if one.kind != "test"][: MOST_SENTENCES - len(tests)]
-    said = [_sentence(results, one) for one in (*others, *tests)]
+    said = [_sentence(results, one) for one in (*tests, *others)]
+    if results.leading is not None and results.leading == results.pooled and results.groups:
+        said.append(
+            f"{label(results.leading)} ignores the groups: intervals and p values hold only if rows of one group are "
+            "as independent as others."
+        )
     said += _spread(results)
     more = len(shown) - MOST_CARDS
     if more > 0:
@@ -280,11 +302,12 @@ def _sentence(results: Results, one: Interest) -> str:
     end = "; the interval includes 0" if open_ else "; the interval excludes 0"
     if one.kind == "mean":
         shown = estimated(value, decimals) + (f" {unit}" if unit else "")
-        return f"{one.title} is {shown} ({inside})."
+        return f"The {uncapital(one.title)} is {shown} ({inside})."
     where = listed(
         [f"{results.labels.column(k)} = {results.labels.level(k, v)}" for k, v in one.cells.items()]
     )
-    where = f"At {where}, " if where else ""
+    there = [f"at {where}"] * bool(where) + [interest.averaged(results, one)]
+    where = capital("".join(f"{part}, " for part in there if part))
     if one.kind == "contrast" and one.words[2] and not one.title.startswith("Effect of"):
         _, a, b = one.words
         way, named = "higher" if up else "lower", interval_name(results, lead)
@@ -331,7 +354,7 @@ def _spread(results: Results) -> list[str]:
         name, row = term.removeprefix("sd__"), results.parameter(lead, group, term)
         if not term.startswith("sd__") or term == RESIDUAL or not row:
             continue
-        named, decimals = results.labels.column(group), sd_places(row)
+        named = results.labels.column(group)
         if name == INTERCEPT:
             residual = results.parameter(lead, "Residual", RESIDUAL)
             first = (
@@ -346,11 +369,14 @@ def _spread(results: Results) -> list[str]:
         joint = any(name in factors(other) and name != other for other in fixed)
         begin = (
             f"Between levels of {named} the effect of {results.labels.term(name)} has an SD of {sd_said(row)}"
+            f"{_within(results, lead, row)}"
         )
         if name not in fixed or joint:
             said.append(f"{begin}.")
             continue
         half, middle = z * row["estimate"], fixed[name]
+        error = results.estimate(lead, name, "std_error")  # an end has the errors of mean and SD
+        decimals = places(float(np.hypot(error, z * sd_error(row))))
         ends = f"{estimated(middle - half, decimals)} and {estimated(middle + half, decimals)}"
         said.append(f"{begin}: about {results.level} of them have an effect between {ends}.")
     return said

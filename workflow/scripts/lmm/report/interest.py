@@ -5,7 +5,7 @@ Without a table of effects, the fixed effects themselves; without predictors, th
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,11 +14,13 @@ import numpy as np
 from lmm.core import engines
 from lmm.core.tidy import EFFECTS_FIRST, EFFECTS_LAST
 from lmm.core.words import estimated, fixed, listed, p_said, p_value, places
+from lmm.data.levels import two_valued
 from lmm.results import order
 from lmm.results.labels import INTERCEPT, factors
 from lmm.results.study import Results
 
 AGREE = 0.1  # of a standard error: engines whose estimates differ by less agree
+SAME = 0.05  # of a standard error: a slope that is a fixed effect, by draws or not
 NUMBERS = ("estimate", "std_error", "df", "conf_low", "conf_high", "statistic", "p_value", "prob_direction")
 
 
@@ -68,6 +70,25 @@ def interests(results: Results) -> list[Interest]:
     return (found or _mean(results)) + _interactions(results)
 
 
+def averaged(results: Results, one: Interest) -> str:
+    """Where a slope or contrast is taken that others modify: `at the mean of week`, `averaged over arm`."""
+    own = one.key.partition("|")[0].strip("`")
+    if one.kind not in ("slope", "contrast"):
+        return ""
+    found: dict[str, None] = {}
+    about = results.data["columns"]
+    for term in _terms(results):
+        columns = [bare(re.sub(r"\[T\..*\]$", "", part)) for part in factors(term)]
+        if own in columns:
+            found |= {name: None for name in columns if name not in (own, *one.cells) and name in about}
+    parts: dict[bool, list[str]] = {True: [], False: []}
+    for name in found:
+        several = "levels" in about[name] or two_valued(about[name], results.data["rows"])
+        parts[several].append(results.labels.column(name))
+    said = [f"at the mean of {listed(parts[False])}"] * bool(parts[False])
+    return listed(said + [f"averaged over {listed(parts[True])}"] * bool(parts[True]))
+
+
 def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(row[name]) if row.get(name) is not None else np.nan for name in NUMBERS}
 
@@ -90,11 +111,20 @@ def _of_effects(results: Results) -> list[Interest]:
         numbers = {}
         for row in rows.to_dict("records"):
             own = _numbers(row)
+            if kind == "slope" and is_fixed(results, row):  # by draws it would differ by Monte Carlo error
+                own = _rows(results, effect)[row["engine"]] | {"prob_direction": own["prob_direction"]}
             if adjusted:
                 own["p_value"] = row["p_adjusted"]
             numbers[row["engine"]] = own
         found.append(_named(results, effect, kind, cells, key[-1], numbers, adjusted))
     return sorted(found, key=lambda one: bool(one.cells))
+
+
+def is_fixed(results: Results, row: Mapping[str, Any]) -> bool:
+    """Whether a slope of the table of effects is a fixed effect, which other tables have."""
+    fit = results.fits.get(row["engine"])
+    known = None if fit is None else fit.fixed.get(row["effect"])
+    return known is not None and abs(row["estimate"] - known) <= SAME * row["std_error"]
 
 
 def _named(
@@ -214,8 +244,14 @@ def value(interest: Interest, row: Mapping[str, float]) -> str:
 
 
 def degrees(df: float) -> str:
-    """Degrees of freedom: whole where they are, else to one decimal."""
-    return fixed(df, 0 if abs(df - round(df)) < 0.05 else 1)
+    """Degrees of freedom: whole where they are, or are a thousand; else to one decimal."""
+    return fixed(df, df_places([df]))
+
+
+def df_places(values: Iterable[float]) -> int:
+    """Decimals that a column of degrees of freedom needs, which all its rows get."""
+    known = [df for df in values if np.isfinite(df)]
+    return 0 if all(df >= 1000 or abs(df - round(df)) < 0.05 for df in known) else 1
 
 
 def interval(row: Mapping[str, float]) -> str:

@@ -5,9 +5,9 @@ from typing import Any
 
 from lmm.core import engines
 from lmm.core.tidy import CORRELATIONS
-from lmm.core.words import counted, label, listed, shortened, some, spoken
+from lmm.core.words import capital, counted, label, listed, shortened, some
 from lmm.model.formula import parse, unweighted
-from lmm.report.text.fits import dropped, sizes
+from lmm.report.text.fits import df_method, dropped, sizes
 from lmm.results.study import Results
 
 
@@ -45,6 +45,8 @@ def methods(results: Results) -> str:
             f"The model was fitted by restricted maximum likelihood (REML) with {label(engine)} of "
             f"{package}{_version(results, engine, package)}{CITED.get(package, '')}."
         )
+    if rivals and not results.exact:
+        said.append(_by_moments(results, rivals[0], level))
     if results.exact:
         said.append(_exact(results, level, bool(rivals)))
     if results.bayes in results.mixed:
@@ -55,7 +57,7 @@ def methods(results: Results) -> str:
             "effects included; variance "
             "explained is averaged over rows (Johnson 2014)."
         )
-    return " ".join([*said, "The analysis ran as a Snakemake workflow (Mölder et al. 2021)."])
+    return " ".join([*filter(None, said), "The analysis ran as a Snakemake workflow (Mölder et al. 2021)."])
 
 
 CITED = {"statsmodels": " (Seabold & Perktold 2010)"}
@@ -70,23 +72,35 @@ DF = {
 MOST_PRIORS = 5  # named in the paragraph
 
 
+def _by_moments(results: Results, engine: str, level: str) -> str:
+    """What a fit by an optimiser of its own has from the exact one: intervals, and degrees of freedom."""
+    table = results.fits[engine].parameters
+    spread = table[table["effect"] == "ran_pars"]
+    said = []
+    if spread["conf_low"].notna().any():
+        said.append(f"standard deviations and correlations have {level} profile-likelihood intervals")
+    if method := df_method(results):
+        said.append(DF[method].removeprefix("; "))
+    return capital(f"{'; '.join(said)}.") if said else ""
+
+
 def _exact(results: Results, level: str, rivals: bool) -> str:
     details = results.fits[results.exact].diagnostics
     by = "maximum likelihood (ML)" if details.method == "ML" else "restricted maximum likelihood (REML)"
     kind = details.method or "REML"
-    fitted = f"A second {kind} fit was made" if rivals else f"It was fitted by {by}"
+    fitted = f"A second {kind} fit was made" if rivals else f"The model was fitted by {by}"
     return (
         f"{fitted} from sufficient statistics, with its optimum certified by first and second derivatives; its "
         f"standard errors are those of generalised least squares, and standard deviations and correlations have "
-        f"{level} profile-likelihood intervals{DF.get(details.df, '')}."
+        f"{level} profile-likelihood intervals{DF.get(df_method(results), '')}."
     )
 
 
-def _of(parameter: str) -> str:
+def _of(results: Results, parameter: str) -> str:
     """A parameter that has a prior, in a sentence."""
     if parameter.startswith(CORRELATIONS):
         return f"the {parameter}"
-    return spoken(parameter) if parameter.startswith("sd__") else parameter
+    return results.spoken(parameter) if parameter.startswith("sd__") else results.titled(parameter)
 
 
 def _stated(by_prior: Mapping[str, Sequence[str]]) -> str:
@@ -131,7 +145,7 @@ def _bayesian(results: Results, level: str, engine: str) -> list[str]:
     by_prior: dict[str, list[str]] = {}
     for row in priors:
         text = f"{shortened(row['prior'])} {row.get('at', '')}".rstrip()
-        by_prior.setdefault(text, []).append(_of(results.prior_name(row)))
+        by_prior.setdefault(text, []).append(_of(results, results.prior_name(row)))
     if by_prior:
         said.append(f"Priors: {_stated(by_prior)}.")
     failed = [gate["name"] for gate in details.gates if not gate["passed"]]

@@ -100,8 +100,10 @@ def _policy(scripts: list[str], styles: list[str]) -> str:
 
 
 def _unbroken(value: Any) -> Any:
-    """Plain text with ± and % on the line of their numbers."""
-    return re.sub(r" (?=%)| (?=± )|(?<=±) ", "\u00a0", value) if type(value) is str else value
+    """Plain text with ±, % and `p =` on the line of their numbers."""
+    if type(value) is not str:
+        return value
+    return re.sub(r" (?=%)| (?=± )|(?<=±) |(?<=\bp) (?=[<=>] \.)|(?<=\bp [<=>]) (?=\.)", "\u00a0", value)
 
 
 def _datatables() -> tuple[str, str]:

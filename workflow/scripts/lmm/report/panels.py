@@ -35,7 +35,7 @@ def panels(svg: str) -> list[str]:
         places, key=lambda one: (round((places[one][1] + places[one][3]) / 40), places[one][0])
     ):
         x, y, width, height = places[panel]
-        third = " third" if 0.25 < (width - 4) / whole_width < 0.34 else ""
+        third = " third" if 0.2 < (width - 4) / whole_width < 0.34 else ""
         head = (
             f'<svg class="figure{third}" viewBox="{x:g} {y:g} {width:g} {height:g}" width="{SCALE * width:.0f}" '
             'aria-hidden="true" stroke-linejoin="round">'

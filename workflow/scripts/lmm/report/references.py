@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from unicodedata import normalize
 
 from lmm.core import engines
+from lmm.report.text.fits import df_method
 from lmm.results.replicated import Recovered
 from lmm.results.searched import Searched
 from lmm.results.study import Results
@@ -45,6 +46,11 @@ ENTRIES = {
   title = {Practical {Bayesian} model evaluation using leave-one-out cross-validation and {WAIC}},
   journal = {Statistics and Computing}, year = {2017}, volume = {27}, pages = {1413--1432},
   doi = {10.1007/s11222-016-9696-4}
+}""",
+    "vehtari2024": """@article{vehtari2024,
+  author = {Vehtari, Aki and Simpson, Daniel and Gelman, Andrew and Yao, Yuling and Gabry, Jonah},
+  title = {Pareto smoothed importance sampling}, journal = {Journal of Machine Learning Research}, year = {2024},
+  volume = {25}, number = {72}, pages = {1--58}
 }""",
     "burkner2021": """@article{burkner2021,
   author = {B{\\"u}rkner, Paul-Christian and Gabry, Jonah and Vehtari, Aki},
@@ -155,9 +161,14 @@ def used(studies: Iterable[Results | Recovered | Searched]) -> list[str]:
     keys += ["seabold2010"] if "statsmodels" in packages else []
     keys += ["pymc2023", "arviz2019", "vehtari2021"] if families[engines.BAYES] else []
     single = [results for results in studies if isinstance(results, Results)]  # replicates are not criticised
-    methods = {fit.diagnostics.df for results in single for fit in results.fits.values()}
+    methods = {df_method(results) for results in single}
     keys += ["kuznetsova2017"] if "satterthwaite" in methods else []
     keys += ["kenward1997"] if "kenward-roger" in methods else []
+    sampled = [
+        fit.diagnostics for results in single for fit in results.fits.values() if fit.diagnostics.gates
+    ]
+    keys += ["vehtari2024"] if any(one.summary.get("sampler") == "importance" for one in sampled) else []
+    keys += ["sailynoja2022"] if any(one.summary.get("sampler") != "importance" for one in sampled) else []
     notes = [results.notes.get("criticism") or {} for results in single]
     left_out = [note["loo"] for note in notes if note.get("loo")]
     keys += ["vehtari2017"] if left_out else []
@@ -166,7 +177,7 @@ def used(studies: Iterable[Results | Recovered | Searched]) -> list[str]:
         keys.append("kallioinen2024")
     keys += cited_replicated([study for study in studies if isinstance(study, Recovered)])
     keys += list(SEARCH) if any(isinstance(study, Searched) for study in studies) else []
-    return [*keys, "molder2021"]
+    return [*dict.fromkeys(keys), "molder2021"]
 
 
 def bibtex(keys: Iterable[str]) -> str:

@@ -75,8 +75,10 @@ def _results(results: Results) -> dict:
 def _random(results: Results) -> dict:
     if not results.mixed:
         return {}
-    names = ("caterpillar", "differences", "shrinkage")
-    return section("random", "Random effects", [], [], by_factor(results, *names))
+    shown = by_factor(results, "caterpillar", "differences", "shrinkage")
+    said = [text.rounding(own) for own in results.by_factor]
+    same = [by_factor(results, "differences")[-len(said) :][k] for k, one in enumerate(said) if one]
+    return section("random", "Random effects", said, [], tuple(name for name in shown if name not in same))
 
 
 def _models(results: Results) -> dict:
@@ -166,35 +168,34 @@ def _likelihood(results: Results) -> dict:
     names += [name for name in results.mixed if name not in engines.ENGINES]
     if not names:
         return {}
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        alike = next((first for first in groups if _printed(results, first) == _printed(results, name)), name)
-        groups.setdefault(alike, []).append(name)
+    found = {name: results.fits[name].parameters for name in names}
+    shown = {
+        name: (("p",) * bool(table["p_value"].notna().any()), paper.numbers(table))
+        for name, table in found.items()
+    }
     blocks = []
-    for first, same in groups.items():
-        said = listed([label(name) for name in same])
-        blocks += _summary(results, first, said)
-    said = [sentence for name in names for sentence in text.likelihood(results, name)]
+    for same in paper.together(shown):
+        blocks += _summary(results, same)
+    said = text.likelihood(results, names)
     title = f"{listed([label(name) for name in names])}: summaries"
     return section("likelihood", title, said, blocks, ("residuals",), folded=True)
 
 
-def _summary(results: Results, engine: str, names: str) -> list:
-    summary = results.fits[engine].diagnostics.summary
-    return [
-        tables.random_effects(results, engine, names),
-        tables.coefficients(results, engine, names),
-        tables.correlations(summary, engine, names),
-        tables.quantiles(summary.get("scaled_residuals"), f"{engine}-scaled", f"{names}: scaled residuals."),
-    ]
-
-
-def _printed(results: Results, engine: str) -> list:
-    """What an engine's summary prints."""
-    return [
-        None if block is None else [[cell for _, cell in row] for row in block.rows]
-        for block in _summary(results, engine, "")[:2]
-    ]
+def _summary(results: Results, same: list[str]) -> list:
+    """The tables of engines that agree: each by the first of them that has it, the exact one before others."""
+    names = listed([label(name) for name in same])
+    found: list[Table | None] = [None] * 4
+    for engine in sorted(same, key=lambda name: name != results.exact):
+        summary = results.fits[engine].diagnostics.summary
+        residuals = summary.get("scaled_residuals")
+        own = [
+            tables.random_effects(results, engine, names),
+            tables.coefficients(results, engine, names),
+            tables.correlations(summary, engine, names, results.labels.term),
+            tables.quantiles(residuals, f"{engine}-scaled", f"{label(engine)}: scaled residuals."),
+        ]
+        found = [first or second for first, second in zip(found, own, strict=True)]
+    return found
 
 
 def _bayes(results: Results) -> dict:

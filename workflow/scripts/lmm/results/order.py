@@ -21,7 +21,12 @@ def levels(results: Results, column: str) -> list[str]:
 
 
 def reference(results: Results, column: str) -> str | None:
-    """The level that the formula names as the one to compare with: `C(arm, Treatment('placebo'))`."""
+    """The level that the formula names as the one to compare with: `C(arm, Treatment('placebo'))`.
+
+    Of two levels it is the one that the coefficient compares with: the contrast then has the coefficient's direction.
+    """
+    if len(levels(results, column)) == 2:
+        return results.labels.references.get(column)
     named = re.compile(rf"C\(\s*`?{re.escape(column)}`?\s*,.*\)\[T\..*")
     terms = {part for fit in results.fits.values() for term in fit.fixed for part in factors(term)}
     return results.labels.references.get(column) if any(map(named.fullmatch, terms)) else None

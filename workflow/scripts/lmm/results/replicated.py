@@ -37,7 +37,7 @@ def axis_name(column: str) -> str:
         return f"levels of {term}"
     term = term.replace("|", " of ")
     if term:
-        return {"sd": "sd of ", "fixed": "effect of ", "corr": "correlation "}.get(kind, f"{kind} ") + term
+        return {"sd": "SD of ", "fixed": "effect of ", "corr": "correlation "}.get(kind, f"{kind} ") + term
     return AXES.get(column, column.replace("_", " "))
 
 

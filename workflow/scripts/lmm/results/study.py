@@ -17,9 +17,10 @@ from lmm.comparison.engines import lead, pair
 from lmm.core import engines
 from lmm.core.store import existing, read_json, read_table
 from lmm.core.tidy import CORRELATIONS, RESIDUAL, Diagnostics, Fit, grid_name, realised_of, variable
+from lmm.core.words import spoken, titled
 from lmm.data.levels import level_names
 from lmm.results.base import Reported
-from lmm.results.labels import Labels
+from lmm.results.labels import INTERCEPT, Labels
 
 TABLES = (
     "variance_recovery", "ranef_differences", "variance_explained", "influence", "loo", "predictive",
@@ -192,6 +193,18 @@ class Results(Reported):
         """What people call columns, levels and parameters."""
         terms = dict.fromkeys(term for fit in self.fits.values() for term in fit.fixed)
         return Labels.of(self.settings.get("labels"), self.data["columns"], terms)
+
+    def titled(self, term: str) -> str:
+        """A tidy term or `name_of` as a heading, with the labels' names."""
+        return titled(term, self.labels.term)
+
+    def spoken(self, term: str) -> str:
+        """A tidy term or `name_of` in a sentence, with the labels' names."""
+        return spoken(term, self.labels.term)
+
+    def random(self, term: str) -> str:
+        """What a random effect is called: `random intercept`, `random slope of x`."""
+        return "random intercept" if term == INTERCEPT else f"random slope of {self.labels.term(term)}"
 
     @cached_property
     def random_terms(self) -> list[str]:

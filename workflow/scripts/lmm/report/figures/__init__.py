@@ -22,6 +22,7 @@ from lmm.report.figures.fits import Fitted
 from lmm.report.figures.style import Drawing, note
 from lmm.report.figures.svg import to_svg
 from lmm.report.text.criticism import left_out
+from lmm.report.text.fits import rounding
 from lmm.results.study import Results, read
 
 FIGURES = {
@@ -164,7 +165,7 @@ def _finish(name: str, results: Results, fitted: Fitted) -> Figure:
     missing = _missing(kind, results, fitted)
     drawing = note(missing) if missing else FIGURES[kind](results, fitted)
     if number:  # no group can be pointed at: the page has the detail of one factor's groups
-        drawing = replace(drawing, title=f"{results.group}: {drawing.title}", hits=())
+        drawing = replace(drawing, title=f"{drawing.title} ({results.labels.column(results.group)})", hits=())
     return Figure.of(drawing, results.study, name)
 
 
@@ -174,6 +175,8 @@ def _missing(name: str, results: Results, fitted: Fitted) -> str:
         return "No engine estimated random effects."
     if name == "differences" and (results.pair is None or "ranef_differences" not in results.tables):
         return "There are no two engines with random effects to compare."
+    if name == "differences" and (same := rounding(results)):
+        return same
     if name in ("traces", "ranks", "priors") and results.posterior is None:
         return "There is no posterior: the fit did not end."
     if name == "ranks" and results.posterior["posterior"].sizes["chain"] == 1:

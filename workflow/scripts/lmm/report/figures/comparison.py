@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 
 from lmm.core import engines as families
 from lmm.core.tidy import RESIDUAL
-from lmm.core.words import label, listed, number, of_term, percent, titled
+from lmm.core.words import label, listed, number, of_term, percent
+from lmm.report.answer import relative_error
 from lmm.report.figures.fits import Fitted
 from lmm.report.figures.style import COLOURS, INK, MARKERS, Drawing, abreast, colour, key
 from lmm.results.study import Results
@@ -32,6 +33,11 @@ class _Spread(NamedTuple):
         return self.own.estimate(engine, self.term, column)
 
     @property
+    def group(self) -> str:
+        """The parameter's group in the tidy table."""
+        return "Residual" if self.term == RESIDUAL else self.own.group
+
+    @property
     def truth(self) -> float:
         values = [self.of(name, "truth") for name in self.own.fits]
         return next((value for value in values if np.isfinite(value)), np.nan)
@@ -46,7 +52,7 @@ def _spreads(results: Results) -> list[_Spread]:
     """sd's of all factors, the residual sd, which belongs to none of them and stands once, correlations."""
     several = len(results.by_factor) > 1
     found = [
-        _Spread(own, term, titled(term) + (f", {own.group}" if several and term != RESIDUAL else ""))
+        _Spread(own, term, results.titled(term) + (f", {own.group}" if several and term != RESIDUAL else ""))
         for k, own in enumerate(results.by_factor)
         for term in own.spread_terms()
         if k == 0 or term != RESIDUAL
@@ -78,8 +84,9 @@ def variances(results: Results, _: Fitted) -> Drawing:
                 continue
             if np.isfinite(low):
                 total, covered = total + 1, covered + (low <= truth <= high)
-            if truth != 0 and abs(value / truth - 1) >= abs(worst[0]):
-                worst = (value / truth - 1, one.title, name)
+            error = relative_error(one.own.parameter(name, one.group, one.term))
+            if abs(error) >= abs(worst[0]):
+                worst = (error, one.title, name)
         ax.set_yticks(range(len(shown)), [label(name) for name in shown], color=INK)
         ax.set_ylim(len(shown) - 0.4, -0.6)
         off = f"   ({label(results.pooled)}: {number(one.of(results.pooled))}, off the scale)" if left else ""
@@ -87,6 +94,7 @@ def variances(results: Results, _: Fitted) -> Drawing:
         ax.grid(axis="y", visible=False)
         ax.spines["left"].set_visible(False)
         ax.margins(x=0.08)
+        ax.locator_params(axis="x", nbins=6)
     level = f"{100 * results.conf_level:g}\u00a0%"
     if results.truth is None:
         alt = "Estimated standard deviations and correlations by engine: " + "; ".join(
@@ -96,19 +104,16 @@ def variances(results: Results, _: Fitted) -> Drawing:
         )
         caption = f"Point and {level} interval by engine{_kinds(results, engines)}."
         return Drawing(figure, "Variance components by engine", caption, alt + ".")
-    entries = [("truth", {"color": COLOURS["truth"], "lw": 1.4})]
+    entries = [("true value", {"color": COLOURS["truth"], "lw": 1.4})]
     if any(np.isfinite(one.own.realised(one.term)) for one in spreads):
-        entries.append(
-            ("realised in this draw", {"color": COLOURS["realised"], "lw": 1.4, "ls": (0, (4, 2))})
-        )
+        entries.append(("drawn in these data", {"color": COLOURS["realised"], "lw": 1.4, "ls": (0, (4, 2))}))
     key(axes[0, 0], entries)
-    alt = f"Intervals of the mixed models that contain the value simulated from: {covered} of {total}."
+    alt = f"{covered} of {total} intervals of the mixed models contain the true value."
     if worst[1]:
         alt += f" The largest relative error is {percent(worst[0])} ({worst[1]}, {label(worst[2])})."
-    dashed = "; dashed: their values in this one draw" if len(entries) > 1 else ""
+    dashed = "; dashed: value drawn in these data" if len(entries) > 1 else ""
     caption = (
-        f"Solid line: the values simulated from{dashed}; point and {level} interval by "
-        f"engine{_kinds(results, engines)}."
+        f"Solid line: true value{dashed}; point and {level} interval by engine{_kinds(results, engines)}."
     )
     return Drawing(figure, "Were the variances recovered?", caption, alt)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lmm.core.words import capital, counted, label, number, of_term, p_said, p_value, short_levels, titled
+from lmm.core.words import capital, counted, label, number, of_term, p_said, p_value, short_levels
 from lmm.report.figures.diagnostics import density, few_ticks, grid
 from lmm.report.figures.fits import Fitted
 from lmm.report.figures.ranef import areas
@@ -62,11 +62,11 @@ def influence(results: Results, _: Fitted) -> Drawing:
         ax.axhline(full, color=INK, lw=0.9)
         ax.margins(x=0.03, y=0.18)
         _label(ax, x, value, levels, largest, change > 0)
-        ax.set_title(f"{titled(term)}: {of_term(term, full)} with all groups")
+        ax.set_title(f"{results.titled(term)}: {of_term(term, full)} with all groups")
         ax.set_xticks([])
         ax.grid(axis="x", visible=False)
         places.append((ax, levels, x))
-        words.append(said.moved(said.strongest(results, term), results.one_of_several))
+        words.append(said.moved(results, said.strongest(results, term)))
     for ax in axes[-1, :]:
         ax.set_xlabel(f"{results.group} left out")
     about = results.notes["influence_about"]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from lmm.core.tidy import RESIDUAL, by_term
-from lmm.core.words import counted, label, listed, number, percent, spoken, titled
+from lmm.core.words import counted, label, listed, number, percent
 from lmm.report.figures.fits import Fitted
 from lmm.report.figures.style import (
     CHAINS,
@@ -75,14 +75,14 @@ def residuals(results: Results, fitted: Fitted) -> Drawing:
         )
     for ax, (own, name) in zip(cells[panels - len(terms) :], terms, strict=True):
         effects = own.wide(engine)[name].to_numpy(float)
-        term = f"{name} of {own.group}" if several else name
+        term = results.random(name) + (f" by {results.labels.column(own.group)}" if several else "")
         if np.nanstd(effects) > 0 and len(effects) > 2:
-            said.append(f"the Q-Q correlation of the random {term} is {_qq(ax, effects, shade):.4f}")
+            said.append(f"the Q-Q correlation of the {term} is {_qq(ax, effects, shade):.4f}")
         else:
             why = "no spread" if len(effects) > 2 else f"{counted(len(effects), 'group')} only"
             ax.text(0.5, 0.5, why, transform=ax.transAxes, ha="center", color=MUTED)
-            said.append(f"the random {term} has {why}")
-        ax.set(title=f"random {term}", xlabel="normal quantile")
+            said.append(f"the {term} has {why}")
+        ax.set(title=term, xlabel="normal quantile")
     what = [f"residuals{' (random effects included)' * bool(terms)}"] if results.rows is not None else []
     what += ["predicted random effects"] if terms else []
     caption = f"{label(engine)}'s {listed(what)}, standardised; points near the line: close to normal"
@@ -138,20 +138,20 @@ def traces(results: Results, _: Fitted) -> Drawing:
                 lw=0.6,
                 alpha=0.75,
             )
-        ax.set_title(titled(name))
+        ax.set_title(results.titled(name))
         ax.margins(x=0.01)
     chains, length = next(iter(draws.values())).shape
     worst = _worst(results)
     importance = results.fits[results.bayes].diagnostics.summary.get("sampler") == "importance"
-    shown = "all" if length < 500 else f"one in {length // 250}"
+    every = "every draw" if length < 500 else f"one draw in {length // 250}"
     alt = f"Traces of {len(draws)} parameters, {counted(chains, 'chain')} of {length:,} draws{worst}."
     return Drawing(
         figure,
         "Traces",
         (
-            f"Draws of the weighted points, in random order, {shown} of them."
+            f"Draws of the weighted points in random order, {every}."
             if importance
-            else f"Draws after warm-up, a colour a chain, {shown} of them; chains should lie on one another."
+            else f"Draws after warm-up, {every}, one colour per chain; the chains should overlap."
         )
         + others(results),
         alt,
@@ -192,13 +192,13 @@ def ranks(results: Results, _: Fitted) -> Drawing:
             polylines(ax, [np.column_stack([z, curve])], color=CHAINS[chain % len(CHAINS)], lw=1.1)
         if np.any(np.abs(curves) > band):
             outside.append(name)
-        ax.set_title(titled(name))
+        ax.set_title(results.titled(name))
         ax.set_ylim(
             -1.6 * max(band.max(), np.abs(curves).max() / 1.4),
             1.6 * max(band.max(), np.abs(curves).max() / 1.4),
         )
     verdict = (
-        f"the chains of {listed([spoken(name) for name in outside])} leave the band"
+        f"the chains of {listed([results.spoken(name) for name in outside])} leave the band"
         if outside
         else "every chain stays within the 95 % band"
     )

@@ -106,7 +106,8 @@ def groups(results: Results, fitted: Fitted) -> Drawing:
             for p, (at_x, at_y) in zip(block, corners, strict=True)
         ]
     alt, caption = _said(results, x_name, slope, intercept, len(first), len(shown))
-    title = f"{y_name} against {x_name}, group by group"
+    name = results.labels.column
+    title = f"{name(y_name)} against {name(x_name)}, group by group"
     return Drawing(figure, title, caption, alt, tuple(hits), len(_split(first)))
 
 
@@ -151,7 +152,8 @@ def _said(
 ) -> tuple[str, str]:
     """What is found, and how to read the figure."""
     valid, count = slope[np.isfinite(slope)], len(slope)
-    alt = f"{results.response} against {x_name} in {counted(count, 'group')}"
+    x_name = results.labels.column(x_name)
+    alt = f"{results.labels.column(results.response)} against {x_name} in {counted(count, 'group')}"
     caption = "One panel per group, one dot per row"
     if len(valid):
         rise, own = np.mean(valid > 0), intercept[np.isfinite(slope)]

@@ -9,7 +9,7 @@ from scipy.special import stdtrit
 
 from lmm.core.errors import StudyError
 from lmm.core.tidy import by_term
-from lmm.core.words import estimated, label, listed, places, scaled, short_levels
+from lmm.core.words import capital, estimated, label, listed, places, scaled, short_levels
 from lmm.inference.fixed_effects import FixedEffects
 from lmm.inference.functions import functions
 from lmm.inference.reference_grid import ReferenceGrid, Request
@@ -80,8 +80,14 @@ def effects(results: Results, fitted: Fitted) -> Drawing:
     entries += [(label(engine), {"color": colour(engine), "lw": 2.2})] if apart else []
     key(axes[0, 0], list(dict(entries).items()))
     kind = "credible" if engine == results.bayes else "confidence"
+    numeric = {panel.numeric for panel in shown}
+    mark, reach = (
+        " or ".join(word for known, word in zip((True, False), words, strict=True) if known in numeric)
+        for words in (("line", "point"), ("band", "bar"))
+    )
+    over = ", other predictors averaged over" if len(grid.numeric) + len(grid.categorical) > 1 else ""
     caption = (
-        f"Line or point: predicted mean by {label(engine)}, other predictors averaged over; band or bar: "
+        f"{capital(mark)}: predicted mean by {label(engine)}{over}; {reach}: "
         f"{results.level} {kind} interval; grey dots: rows{'; thin lines: groups' if thin else ''}"
         f"{f'; dashed, with its interval: {listed(list(map(label, apart)))}, where it differs' if apart else ''}."
     )

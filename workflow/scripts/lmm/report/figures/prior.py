@@ -4,7 +4,7 @@ import numpy as np
 
 from lmm.core.errors import StudyError
 from lmm.core.tidy import CORRELATIONS, RESIDUAL, by_term
-from lmm.core.words import listed, number, shortened, spoken, titled
+from lmm.core.words import listed, number, shortened
 from lmm.model.priors import parse_prior
 from lmm.report.figures.diagnostics import density, few_ticks, grid, others, sampled
 from lmm.report.figures.fits import Fitted
@@ -70,23 +70,27 @@ def priors(results: Results, _: Fitted) -> Drawing:
         truth = results.estimate(results.bayes, name, "truth")
         if np.isfinite(truth) and name not in centred:
             ax.axvline(truth, color=COLOURS["truth"], lw=1.2)
-        ax.set(title=titled(name) + MARK * (name in centred), yticks=[], ylim=(0, None))
+        ax.set(title=results.titled(name) + MARK * (name in centred), yticks=[], ylim=(0, None))
         few_ticks(ax)
         ax.spines["left"].set_visible(False)
     entries = [("posterior", {"color": colour(results.bayes)})]
     if narrow:
         entries.append(("prior", {"color": INK, "lw": 1.2, "ls": (0, (3, 2))}))
     key(axes[0, 0], entries)
-    said = f" Improper (flat) priors, not drawn: {listed([titled(name) for name in flat])}." if flat else ""
+    said = (
+        f" Improper (flat) priors, not drawn: {listed([results.titled(name) for name in flat])}."
+        if flat
+        else ""
+    )
     if elsewhere:
-        why = [f"{titled(name)}, whose prior is {shortened(given[name])}" for name in elsewhere]
+        why = [f"{results.titled(name)}, whose prior is {shortened(given[name])}" for name in elsewhere]
         said += f" Not drawn: {listed(why)}."
     if any(name in centred for name in draws):
         said += f" {MARK.strip()} At the predictors' means, as its prior is."
     least = min(narrow, default=None)
     alt = "Posterior densities against their priors" + (
-        f": at its peak the posterior of {spoken(least[1])}, the least informed, is {number(least[0], 2)} times "
-        "as dense as its prior."
+        f": at its peak the posterior of {results.spoken(least[1])}, the least informed, is {number(least[0], 2)} "
+        "times as dense as its prior."
         if least
         else "."
     )

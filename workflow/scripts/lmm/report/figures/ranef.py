@@ -27,6 +27,7 @@ from lmm.report.figures.style import (
     key,
     segments,
 )
+from lmm.report.text.fits import ROUNDING
 from lmm.results import order
 from lmm.results.study import Results
 
@@ -64,9 +65,9 @@ def caterpillar(results: Results, _: Fitted) -> Drawing:
             values = np.array([real.get(str(level), np.nan) for level in levels[order]], float)
             segments(ax, at - 0.42, values, at + 0.42, values, color=COLOURS["truth"], lw=1.3)
         ax.axhline(0, color=FAINT, lw=0.9)
-        ax.set_title(f"random {term}" if term != "Intercept" else "random intercept")
+        ax.set_title(results.random(term))
         short = short_levels(levels[order], 10) if len(order) <= 30 else []
-        turned = 90 if sum(len(name) + 2 for name in short) > 60 else 0
+        turned = 90 if sum(5 * len(name) + 5 for name in short) > 320 else 0  # points, of the axis
         ax.set_xticks(at[: len(short)], short, rotation=turned, fontsize=8)
         ax.set_xlabel(f"{results.labels.column(results.group)}, in order of {label(names[0])}'s estimate")
         ax.grid(axis="x", visible=False)
@@ -75,12 +76,12 @@ def caterpillar(results: Results, _: Fitted) -> Drawing:
         places.append((ax, levels[order], at))
         off = np.mean((low > 0) | (high < 0))
         said.append(
-            f"{term}: from {number(value.min())} to {number(value.max())}, {percent(off, 0)} of the "
-            "intervals exclude 0"
+            f"{results.labels.term(term)}: from {number(value.min())} to {number(value.max())}, {percent(off, 0)} of "
+            "the intervals exclude 0"
         )
     entries = [(label(name), {"color": colour(name), "marker": "o", "ms": 4, "lw": 1.4}) for name in names]
     if results.truth and results.truth.get("ranef"):
-        entries.append(("truth", {"color": COLOURS["truth"], "lw": 1.4}))
+        entries.append(("true value", {"color": COLOURS["truth"], "lw": 1.4}))
     key(axes[0, 0], entries)
     rest = "" if shown_all else f" Only the {ENDS} lowest and highest of {len(levels):,} groups are drawn."
     blups = [label(name) for name in names if name != results.bayes]
@@ -92,7 +93,7 @@ def caterpillar(results: Results, _: Fitted) -> Drawing:
         f"effects included.{rest}"
     )
     alt = f"Random effects by group. {'; '.join(said)}."
-    return Drawing(figure, "Random effects of every group", caption, alt, areas(figure, places))
+    return Drawing(figure, "Random effects by group", caption, alt, areas(figure, places))
 
 
 def areas(figure, places: list) -> tuple:
@@ -129,14 +130,17 @@ def differences(results: Results, _: Fitted) -> Drawing:
         dots(ax, x[order], d[order], size=3.6, color=INK, alpha=0.85)
         ax.axhline(0, color=INK, lw=0.8)
         ax.set(
-            title=term,
+            title=results.random(term),
             xlabel=f"{label(first)}'s estimate",
             ylabel=f"{label(first)} − {label(second)}" if ax is axes[0, 0] else "",
         )
         ax.margins(0.05)
+        least = ROUNDING * results.typical_error(term)
+        if np.nanmax(np.abs(d)) < least:  # an axis of rounding errors
+            ax.set_ylim(-least, least)
         worst = int(np.nanargmax(np.abs(d)))
         size = number(abs(d[worst]), 2) if not drawn else with_error(abs(d[worst]), error[worst])
-        said.append(f"{term}: at most {size} (group {mine['level'].iloc[worst]})")
+        said.append(f"{results.labels.term(term)}: at most {size} (group {mine['level'].iloc[worst]})")
     alt = f"Differences of the random effects between {label(first)} and {label(second)}. {'; '.join(said)}."
     caption = f"One dot per group: {label(first)}'s random effect minus {label(second)}'s"
     caption += " posterior mean; bar: two Monte Carlo standard errors." if drawn else "."
@@ -199,13 +203,13 @@ def shrinkage(results: Results, _: Fitted) -> Drawing:
         outside = int(np.sum(beyond[0] | beyond[1]))
         if outside:
             ax.set(xlim=frames[0], ylim=frames[1])
-        ax.set(xlabel=f"{terms[0]} of the group", ylabel=f"{terms[1]} of the group")
+        ax.set(xlabel=_of_group(results, terms[0]), ylabel=_of_group(results, terms[1]))
     else:
         places = [own[0][step], np.ones(len(step)), end[0][step], np.zeros(len(step))]
         ax.axvline(shift[terms[0]], color=INK, lw=0.8)
         mark = {"color": INK, "lw": 0.8}
         ax.set_yticks([0, 1], ["partial pooling", "no pooling"])
-        ax.set(xlabel=f"{terms[0]} of the group", ylim=(-0.3, 1.3))
+        ax.set(xlabel=_of_group(results, terms[0]), ylim=(-0.3, 1.3))
     segments(ax, *places, color=FAINT, lw=0.9)
     dots(ax, *places[:2], size=3.4, color=COLOURS["no_pooling"], alpha=0.9)
     dots(ax, *places[2:], size=4, color=colour(engine), alpha=1)
@@ -217,7 +221,12 @@ def shrinkage(results: Results, _: Fitted) -> Drawing:
     ]
     key(ax, entries if raw else entries[1:])
     said = [
-        _shrunk(term, raw[term], effects[term].to_numpy(float), "the fixed effect" if term in fixed else "0")
+        _shrunk(
+            results.labels.term(term),
+            raw[term],
+            effects[term].to_numpy(float),
+            "the fixed effect" if term in fixed else "0",
+        )
         for term in raw
     ]
     alt = (
@@ -239,6 +248,11 @@ def shrinkage(results: Results, _: Fitted) -> Drawing:
     return Drawing(figure, "Shrinkage: from no pooling to partial pooling", caption, f"{alt}.")
 
 
+def _of_group(results: Results, term: str) -> str:
+    """What a group's coefficient is called: `group's intercept`, `group's slope of x`."""
+    return results.random(term).replace("random", "group's", 1)
+
+
 def _shrunk(term: str, raw: np.ndarray, pooled: np.ndarray, centre: str) -> str:
     """How the groups' spread and their distances from the centre change by pooling."""
     known = np.isfinite(raw) & np.isfinite(pooled)
@@ -248,4 +262,4 @@ def _shrunk(term: str, raw: np.ndarray, pooled: np.ndarray, centre: str) -> str:
         return said
     before, after = np.std(raw[known], ddof=1), np.std(pooled[known], ddof=1)
     how = "falls" if after < before else "rises"
-    return f"{said}; their sd {how} from {number(before)} to {number(after)}"
+    return f"{said}; their SD {how} from {number(before)} to {number(after)}"

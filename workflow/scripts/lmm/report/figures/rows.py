@@ -5,7 +5,18 @@ import re
 import numpy as np
 import pandas as pd
 
-from lmm.core.words import counted, ends, label, listed, number, percent, scaled, short_levels
+from lmm.core.words import (
+    counted,
+    ends,
+    estimated,
+    label,
+    listed,
+    number,
+    percent,
+    places,
+    scaled,
+    short_levels,
+)
 from lmm.report.figures.fits import Fitted
 from lmm.report.figures.style import (
     COLOURS,
@@ -47,7 +58,7 @@ def strips(results: Results, fitted: Fitted) -> Drawing:
         if few:
             dots(ax, rank[codes], y, size=3.2, color=MUTED, alpha=0.7)
         dots(ax, rank, means, size=5, color=COLOURS["no_pooling"], alpha=1)
-        said = f"the groups' means run from {ends(means.min(), means.max())}"
+        kind, said = "means", ends(means.min(), means.max())
         what = "rows (grey) and mean (purple)" if few else "mean"
         caption = "The mean of each group alone, without pooling."
     else:
@@ -56,16 +67,19 @@ def strips(results: Results, fitted: Fitted) -> Drawing:
         dots(
             ax, np.argsort(np.argsort(effects))[at], effects[at], size=3, color=colour(results.main), alpha=1
         )
-        said = f"the estimated effects run from {ends(effects.min(), effects.max())}"
+        kind, said = "estimated effects", ends(effects.min(), effects.max())
         what, caption = "estimated random effect", "The rows were too many to copy: estimates stand for them."
         caption += f" Drawn: {DOTS:,} of {len(effects):,} groups." if len(effects) > DOTS else ""
-    ax.set(xlabel=f"{results.group}, in order", ylabel=results.response)
+    labels = results.labels
+    group, response = labels.column(results.group), labels.column(results.response)
+    ax.set(xlabel=f"{group}, in order", ylabel=labels.titled(results.response))
     if len(results.levels) <= 40 and results.rows is not None:
         ax.set_xticks(rank, short_levels(results.levels, 10), fontsize=8)
-    alt = f"{results.response} by {results.group}, {len(results.levels):,} groups in order of their level: {said}."
+    count = len(results.levels)
+    alt = f"{response} by {group}, {count:,} groups in order of their {kind}, which run from {said}."
     return Drawing(
         figure,
-        f"{results.response}, group by group",
+        f"{response}, group by group",
         f"{what.capitalize()}, one column per group. {caption}",
         alt,
     )
@@ -112,8 +126,10 @@ def pooled(results: Results, fitted: Fitted) -> Drawing:
         )
         if set(predictors) == {"Intercept"}:
             line_text = "; line: the mean of all rows, since OLS has no predictor"
-    ax.set(xlabel=x_name, ylabel=y_name)
-    alt = f"{y_name} against {x_name}, {len(y):,} rows as one cloud.{slope_text}{_explained(results)}"
+    labels = results.labels
+    ax.set(xlabel=labels.titled(x_name), ylabel=labels.titled(y_name))
+    alt = f"{labels.column(y_name)} against {labels.column(x_name)}, {len(y):,} rows as one cloud."
+    alt += slope_text + _explained(results)
     shown = "Counts in a grid of cells (darker: more rows)" if many else "One dot per row"
     caption = f"{shown}{line_text}."
     return Drawing(figure, "All rows, one line" if line_text else "All rows", caption, alt)
@@ -124,7 +140,11 @@ def _explained(results: Results) -> str:
     if results.pooled is None or set(results.fixed(results.pooled)) <= {"Intercept"}:
         return ""
     r2 = results.fits[results.pooled].diagnostics.summary.get("r2")
-    return "" if r2 is None else f" OLS explains {percent(r2, 2)} of the variance of {results.response}."
+    return (
+        ""
+        if r2 is None
+        else f" OLS explains {percent(r2, 2)} of the variance of {results.labels.column(results.response)}."
+    )
 
 
 def _typical(fitted: Fitted, x_name: str, count: int) -> tuple[pd.DataFrame, str]:
@@ -151,12 +171,14 @@ def _slope(results: Results, x_name: str, held: str, drawn: float) -> str:
     others = [term for term in results.fixed(results.pooled) if term != x_name and mentioned.search(term)]
     if others:
         where = f"With {held}, the" if held else "The"
-        return f" {where} OLS line changes by {number(drawn)} a unit of {x_name}."
+        return f" {where} OLS line changes by {number(drawn)} per unit of {results.labels.column(x_name)}."
     if not np.isfinite(slope):
         return ""
-    low, high = (results.estimate(results.pooled, x_name, side) for side in ("conf_low", "conf_high"))
+    sides = ("conf_low", "conf_high", "std_error")
+    low, high, error = (results.estimate(results.pooled, x_name, side) for side in sides)
+    shown, *ends_shown = (estimated(value, places(error)) for value in (slope, low, high))
     crosses = "includes" if low <= 0 <= high else "excludes"
-    return f" The OLS slope is {number(slope)} ({number(low)} to {number(high)}), which {crosses} 0."
+    return f" The OLS slope is {shown} ({' to '.join(ends_shown)}), which {crosses} 0."
 
 
 def _histogram(results: Results, fitted: Fitted, figure, ax) -> Drawing:
@@ -176,6 +198,6 @@ def _histogram(results: Results, fitted: Fitted, figure, ax) -> Drawing:
         ax.axvline(centre, color=colour(results.pooled or ""), lw=2.4)
         shown = "Histogram of all rows; line: the overall mean."
     ax.set(xlabel=results.response)
-    mean = f"mean {scaled(centre, spread)}, sd {number(spread)}"
+    mean = f"mean {scaled(centre, spread)}, SD {number(spread)}"
     alt = f"{results.response} over all {counted(results.data['rows'], 'row')}: {mean}."
     return Drawing(figure, "All rows together", shown, alt)

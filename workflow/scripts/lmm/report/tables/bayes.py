@@ -15,11 +15,11 @@ def posterior(results: Results) -> Table | None:
     names = ["estimate", "median", "sd", "mad", "q5", "q95", "rhat", "ess_bulk", "ess_tail", "mcse_mean"]
     titles = ["Mean", "Median", "SD", "MAD", "q5", "q95", "R-hat", "ESS bulk", "ESS tail", "MCSE"]
     places = {"rhat": 4, "ess_bulk": 0, "ess_tail": 0, "mcse_mean": 5}
-    columns = [Column("term", "Term", False)] + [
+    columns = [Column("term", "Term", False, said=results.titled)] + [
         Column(name, title, decimals=places.get(name, 3)) for name, title in zip(names, titles, strict=True)
     ]
     if results.truth:
-        columns.append(Column("truth", "Truth", decimals=3))
+        columns.append(Column("truth", "True value", decimals=3))
     note = (
         "Posterior: mean, quantiles and sampling diagnostics. MCSE: Monte Carlo error of the mean. A fixed "
         "effect's mean is that of its exact conditional means, which differ by less than its draws."
@@ -55,12 +55,13 @@ def priors(results: Results) -> Table | None:
     recorded = results.fits[results.bayes].diagnostics.summary.get("priors") or []
     if isinstance(recorded, dict):
         recorded = [{"parameter": name, "prior": text} for name, text in recorded.items()]
-    columns = [Column("parameter", "Parameter", False), Column("prior", "Prior", False)]
+    columns = [Column("parameter", "Parameter", False, said=results.titled), Column("prior", "Prior", False)]
     note = "Priors, numbers to four digits; in full: pymc/diagnostics.json."
     if any(row.get("at") for row in recorded):
         columns.append(Column("at", "Applies", False))
     if centres := results.fits[results.bayes].diagnostics.summary.get("prior_centres"):
-        note += f" Means of the predictors: {listed([f'{k} {number(v, 4)}' for k, v in centres.items()])}."
+        means = [f"{results.labels.term(name)} {number(value, 4)}" for name, value in centres.items()]
+        note += f" Means of the predictors: {listed(means)}."
     rows = [
         row | {"prior": shortened(row["prior"]), "parameter": results.prior_name(row)} for row in recorded
     ]

@@ -4,7 +4,7 @@ from functools import partial
 
 import pandas as pd
 
-from lmm.core.words import p_value, titled
+from lmm.core.words import p_value
 from lmm.report.tables.table import Column, Table, table
 from lmm.report.text.criticism import any_group, text
 from lmm.results.study import Results, natural
@@ -21,14 +21,14 @@ def influence(results: Results) -> Table | None:
     if frame is None:
         return None
     frame = frame.assign(level=frame["level"].astype(str))
-    parts, columns = {}, [Column("level", results.group, False)]
+    parts, columns = {}, [Column("level", results.labels.column(results.group), False)]
     for term, mine in frame.groupby("term", sort=False):
         name = "standardised" if mine["standardised"].notna().any() else "change"
         parts[term] = mine.set_index("level")[name]
         columns.append(
             Column(
                 term,
-                titled(term) + " (change)" * (name != "standardised"),
+                results.titled(term) + " (change)" * (name != "standardised"),
                 decimals=3,
                 coarse=name == "standardised",
             )
@@ -101,7 +101,7 @@ def sensitivity(results: Results) -> Table | None:
         return None
     frame = frame.assign(verdict=frame["diagnosis"].fillna("").replace("", "✓"))
     columns = [
-        Column("term", "Term", False),
+        Column("term", "Term", False, said=results.titled),
         Column("prior", "To the prior", decimals=3),
         Column("likelihood", "To the likelihood", decimals=3),
         Column("verdict", "Diagnosis", False),

@@ -10,14 +10,13 @@ from lmm.core import engines
 from lmm.core.tidy import EFFECTS_FIRST, EFFECTS_LAST
 from lmm.core.words import estimated, fixed, given, label, listed, p_value, places
 from lmm.model.formula import unweighted
-from lmm.report.interest import bare, compared, degrees
+from lmm.report.interest import bare, compared, df_places, is_fixed
 from lmm.report.tables.paper import Block, Paper, Part, together
 from lmm.results import order
 from lmm.results.labels import factors
 from lmm.results.study import Results
 
 KINDS = {"mean": "Estimated marginal means", "slope": "Average slopes", "contrast": "Contrasts"}
-SAME = 0.05  # of a standard error: a slope that is a fixed effect, by draws or not
 
 
 def tests(results: Results) -> Paper | None:
@@ -33,7 +32,7 @@ def tests(results: Results) -> Paper | None:
             " × ".join(results.labels.column(bare(part)) for part in factors(row["term"])),
             fixed(row["F"], 2),
             fixed(row["num_df"], 0),
-            degrees(row["den_df"]),
+            fixed(row["den_df"], df_places(frame["den_df"])),
             p_value(row["p_value"]),
         )
         for row in frame.to_dict("records")
@@ -45,11 +44,7 @@ def tests(results: Results) -> Paper | None:
 
 def _adds(results: Results, frame: pd.DataFrame) -> bool:
     """Whether the table has more than slopes that are fixed effects."""
-    for row in frame.to_dict("records"):
-        known = results.fixed(row["engine"]).get(row["effect"]) if row["engine"] in results.fits else None
-        if row["kind"] != "slope" or known is None or abs(row["estimate"] - known) > SAME * row["std_error"]:
-            return True
-    return False
+    return any(row["kind"] != "slope" or not is_fixed(results, row) for row in frame.to_dict("records"))
 
 
 def effects(results: Results) -> Paper | None:
@@ -68,7 +63,8 @@ def effects(results: Results) -> Paper | None:
     numbers = {
         name: (own[name][0], {key: by[name] for key, by in rows.items() if name in by}) for name in own
     }
-    merged = {(results.exact if results.exact in same else same[0]): same for same in together(numbers)}
+    alike = sorted(together(numbers), key=lambda same: results.pooled in same)
+    merged = {(results.exact if results.exact in same else same[0]): same for same in alike}
     blocks = tuple(
         Block(listed([label(one) for one in same]), own[first][0]) for first, same in merged.items()
     )
@@ -85,7 +81,11 @@ def effects(results: Results) -> Paper | None:
         if lines:
             parts.append(Part(title, tuple(lines)))
     adjusted = (frame["kind"] == "contrast") & (frame["p_adjusted"] - frame["p_value"]).abs().gt(1e-12)
-    note = "p and intervals of contrasts are adjusted for several comparisons." if adjusted.any() else ""
+    note = (
+        "p and confidence intervals of contrasts are adjusted for several comparisons."
+        if adjusted.any()
+        else ""
+    )
     return Paper("effects", "Means, slopes and contrasts", results.title, note, blocks, tuple(parts))
 
 
@@ -120,12 +120,13 @@ def _cells(
         decimals = places(row["std_error"])
         low, high = (estimated(row[side], decimals) for side in ("conf_low", "conf_high"))
         shown = (estimated(row["estimate"], decimals), f"{low} to {high}")
+        tested = row["kind"] != "mean"  # that a mean is 0 is no question
         if bayes:
-            shown += (p_value(row["prob_direction"]),)
+            shown += (p_value(row["prob_direction"]) if tested else "",)
         elif not pooled:
             p = row["p_adjusted"] if row["kind"] == "contrast" else row["p_value"]
-            df = (degrees(row["df"]) if np.isfinite(row["df"]) else "–",) if by_t else ()
-            shown += (*df, p_value(p))
+            df = (fixed(row["df"], df_places(one["df"] for one in rows.values())),) if by_t else ()
+            shown += (*df, p_value(p) if tested else "")
         cells[key] = shown
     return columns, cells
 

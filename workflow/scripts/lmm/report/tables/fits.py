@@ -1,6 +1,6 @@
 """The report's tables: which columns, how many decimals, what is worth a row."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -8,6 +8,7 @@ import pandas as pd
 from lmm.core.tidy import RESIDUAL, cor_name
 from lmm.core.words import decimals, fixed, label, p_value, stars
 from lmm.report.tables.table import Column, Table, largest, table
+from lmm.report.text.fits import rounding
 from lmm.results.study import Results
 
 
@@ -24,13 +25,14 @@ def coefficients(results: Results, engine: str, names: str) -> Table | None:
     if frame["statistic"].isna().all():
         frame["statistic"] = frame["estimate"] / frame["std_error"]
     least_squares = engine == results.pooled
+    places = decimals(frame["std_error"].to_numpy(float))
     columns = [
-        Column("term", "", False),
-        Column("estimate", "Estimate"),
-        Column("std_error", "Std. error"),
+        Column("term", "", False, said=results.titled),
+        Column("estimate", "Estimate", decimals=places),
+        Column("std_error", "Std. error", decimals=places),
         Column("statistic", "t", decimals=3),
-        Column("conf_low", "Low"),
-        Column("conf_high", "High"),
+        Column("conf_low", "Low", decimals=places),
+        Column("conf_high", "High", decimals=places),
     ]
     if not least_squares and frame["p_value"].notna().any():
         columns[4:4] = [Column("df", "df", decimals=1), Column("p_value", "p", said=p_value)]
@@ -38,7 +40,7 @@ def coefficients(results: Results, engine: str, names: str) -> Table | None:
         frame["stars"] = [stars(p) for p in frame["p_value"]]
         columns[4:4] = [Column("p_value", "Pr(>|t|)", said=p_value), Column("stars", "", False)]
     if results.truth:
-        columns.append(Column("truth", "Truth", decimals=3))
+        columns.append(Column("truth", "True value", decimals=3))
     about = {results.pooled: "coefficients", results.exact: "fixed effects (GLS standard errors)"}
     note = f"{names}: {about.get(engine, 'fixed effects')}; Low and High: {_level(results)} interval."
     return table(f"{engine}-fixed", note, frame, columns)
@@ -69,7 +71,7 @@ def random_effects(results: Results, engine: str, names: str) -> Table | None:
     if len(frame) and (frame["corr"] != "").any():
         columns.insert(4, Column("corr", "Corr", False))
     if results.truth:
-        columns.append(Column("truth", "Truth (sd)", decimals=3))
+        columns.append(Column("truth", "True SD", decimals=3))
     note = f"{names}: random effects; Low and High: {_level(results)} interval of the standard deviation."
     return table(f"{engine}-random", note, frame, columns) if rows else None
 
@@ -88,8 +90,8 @@ def _of_factor(results: Results, engine: str) -> list[dict[str, Any]]:
         row = parameters.loc[term]
         rows.append(
             {
-                "group": "Residual" if term == RESIDUAL else row["group"],
-                "name": "" if term == RESIDUAL else name,
+                "group": "Residual" if term == RESIDUAL else results.labels.column(row["group"]),
+                "name": "" if term == RESIDUAL else results.labels.term(name),
                 "variance": row["estimate"] ** 2,
                 "sd": row["estimate"],
                 "corr": "  ".join(corr),
@@ -101,16 +103,19 @@ def _of_factor(results: Results, engine: str) -> list[dict[str, Any]]:
     return rows
 
 
-def correlations(summary: Mapping[str, Any], engine: str, said: str) -> Table | None:
-    """Correlation of the fixed effects, lower triangle; `said`: the engines' names."""
-    names, matrix = summary.get("fixed_names") or [], summary.get("corr_fixed") or []
+def correlations(
+    summary: Mapping[str, Any], engine: str, said: str, name: Callable[[str], str] = str
+) -> Table | None:
+    """Correlation of the fixed effects, lower triangle; `said`: the engines' names; `name`: what terms are called."""
+    names = [name(term) for term in summary.get("fixed_names") or []]
+    matrix = summary.get("corr_fixed") or []
     if len(names) < 2:
         return None
     frame = pd.DataFrame(
         [{"": names[i]} | {names[j]: matrix[i][j] for j in range(i)} for i in range(1, len(names))]
     )
     columns = [Column("", "", False)] + [
-        Column(name, name, decimals=3, coarse=True, missing="") for name in names[:-1]
+        Column(one, one, decimals=3, coarse=True, missing="") for one in names[:-1]
     ]
     return table(f"{engine}-corr", f"{said}: correlation of fixed effects.", frame, columns)
 
@@ -143,7 +148,7 @@ def explained(results: Results) -> Table | None:
     if frame["truth"].notna().any():
         wide["truth"] = wide["about"].map(frame.groupby("about")["truth"].first())
     columns = [Column("about", "Measure", False)] + [
-        Column(name, label(name), decimals=4, coarse=True)
+        Column(name, "True value" if name == "truth" else label(name), decimals=4, coarse=True)
         for name in [*results.fits, "truth"]
         if name in wide
     ]
@@ -153,29 +158,29 @@ def explained(results: Results) -> Table | None:
 def differences(results: Results) -> Table | None:
     """Random effects of every group by both engines, their difference and its Monte Carlo error."""
     frame = results.tables.get("ranef_differences")
-    if frame is None or results.pair is None:
+    if frame is None or results.pair is None or rounding(results):
         return None
     first, second = results.pair
-    parts, columns = [], [Column("level", results.group, False)]
+    parts, columns = [], [Column("level", results.labels.column(results.group), False)]
     for term in results.random_terms:
         mine = frame[frame["term"] == term].set_index("level")
         short = [c for c in (first, second, "difference", "mcse", "no_pooling", "truth") if c in mine]
         parts.append(mine[short].add_prefix(f"{term}."))
-        titles = {first: label(first), second: label(second), "difference": "difference", "mcse": "MC error"}
+        titles = {first: label(first), second: label(second), "mcse": "MC error", "truth": "true value"}
         columns += [
             Column(
                 f"{term}.{c}",
-                f"{term}: {titles.get(c, c.replace('_', ' '))}",
+                f"{results.labels.term(term)}: {titles.get(c, c.replace('_', ' '))}",
                 decimals={"difference": 5, "mcse": 5}.get(c, 4),
             )
             for c in short
         ]
     wide = pd.concat(parts, axis=1).reindex(results.levels).reset_index(names="level")
-    note = (
-        f"Random effects by group: {label(first)}, {label(second)}, their difference ({label(first)} minus "
-    )
+    note = f"Random effects by group: {label(first)}, {label(second)} and their difference ({label(first)} minus "
     wide, cut = largest(wide, list(wide.filter(regex=r"\.difference$")), "comparison/ranef_differences.csv")
-    note += f"{label(second)}) and its Monte Carlo standard error.{cut}"
+    note += (
+        f"{label(second)}){', with its Monte Carlo standard error' * bool(frame['mcse'].notna().any())}.{cut}"
+    )
     return table("differences", note, wide, columns)
 
 
@@ -186,18 +191,19 @@ def ranef(results: Results) -> Table | None:
         return None
     parts, columns, fixed_effects = (
         {"level": results.levels},
-        [Column("level", results.group, False)],
+        [Column("level", results.labels.column(results.group), False)],
         results.fixed(engine),
     )
     estimate, error = results.wide(engine), results.wide(engine, "std_error")
     for term in results.random_terms:
+        name = results.labels.term(term)
         parts[f"{term}.ranef"] = estimate[term].to_numpy(float)
         parts[f"{term}.se"] = error[term].to_numpy(float)
         parts[f"{term}.coef"] = estimate[term].to_numpy(float) + fixed_effects.get(term, 0.0)
         columns += [
-            Column(f"{term}.ranef", f"{term}: ranef", decimals=4),
-            Column(f"{term}.se", f"{term}: std. error", decimals=4),
-            Column(f"{term}.coef", f"{term}: coef", decimals=4),
+            Column(f"{term}.ranef", f"{name}: ranef", decimals=4),
+            Column(f"{term}.se", f"{name}: std. error", decimals=4),
+            Column(f"{term}.coef", f"{name}: coef", decimals=4),
         ]
     note = f"{label(engine)}: ranef, its prediction standard error, and coef = fixef + ranef, group by group."
     whole = pd.DataFrame(parts)

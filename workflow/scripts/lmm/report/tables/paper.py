@@ -14,8 +14,10 @@ from lmm.core import engines
 from lmm.core.tidy import RESIDUAL
 from lmm.core.words import estimated, fixed, given, label, listed, p_value, places
 from lmm.report.answer import sd_places
-from lmm.report.interest import degrees
+from lmm.report.interest import df_places
+from lmm.report.text.fits import df_method
 from lmm.results import order
+from lmm.results.labels import INTERCEPT
 from lmm.results.study import Results
 
 SHOWN = ("estimate", "conf_low", "conf_high")
@@ -93,8 +95,9 @@ def results_table(results: Results) -> Paper | None:
     if not shown:
         return None
     own = {name: _engine(results, name) for name in shown}
-    numbers = {name: _numbers(results.fits[name].parameters) for name in shown}
-    merged = together({name: (own[name][0], numbers[name]) for name in shown})
+    read = {name: numbers(results.fits[name].parameters) for name in shown}
+    alike = together({name: (own[name][0], read[name]) for name in shown})
+    merged = sorted(alike, key=lambda names: results.pooled in names)  # what answers comes first
     blocks, cells = [], []
     if results.truth:
         blocks.append(Block("", ("True value", "Drawn")))
@@ -119,7 +122,7 @@ def results_table(results: Results) -> Paper | None:
     return Paper("results", "Results", results.title, _note(results), tuple(blocks), tuple(parts))
 
 
-def _numbers(table: pd.DataFrame) -> dict[tuple[str, ...], Mapping[str, Any]]:
+def numbers(table: pd.DataFrame) -> dict[tuple[str, ...], Mapping[str, Any]]:
     """An engine's parameters by the row's key."""
     rows = table.to_dict("records")
     return {(str(row["group"]) if isinstance(row["group"], str) else "", row["term"]): row for row in rows}
@@ -164,12 +167,15 @@ def _keys(results: Results) -> list[tuple[str, list[tuple[tuple[str, ...], str]]
     labels = results.labels
     terms = order.terms(dict.fromkeys(term for fit in results.fits.values() for term in fit.fixed))
     spread = [
-        ((group, term), labels.parameter(term) + ("" if term == RESIDUAL else f", {labels.column(group)}"))
+        ((group, term), labels.parameter(term) + results.by_group(group))
         for group, term in results.components
     ]
-    simple = _intercepts_alone(results)  # then both ICCs are the same number
-    shares = SHARES | {"icc": "ICC"} if simple else SHARES
-    sizes = [(("share", name), text) for name, text in shares.items() if not (simple and name == "johnson")]
+    shares = SHARES
+    if _intercepts_alone(results):  # then both ICCs are the same number
+        shares = {name: text for name, text in SHARES.items() if name != "icc"} | {"johnson": "ICC"}
+    if set(terms) <= {INTERCEPT}:  # fixed effects explain nothing, and both together what the ICC says
+        shares = {name: text for name, text in shares.items() if name in ("icc", "johnson")}
+    sizes = [(("share", name), text) for name, text in shares.items()]
     sizes += [(("groups", name), f"Levels of {labels.column(name)}") for name in _counts(results)]
     sizes += [(("rows", ""), "Observations"), (("criterion", ""), "REML criterion (−2 log L)")]
     return [
@@ -221,11 +227,16 @@ def _engine(results: Results, name: str) -> tuple[tuple[str, ...], dict[tuple[st
     cells = {}
     for row in table.to_dict("records"):
         fixed_effect = row["effect"] == "fixed"
-        decimals = places(row["std_error"]) if fixed_effect else sd_places(row)
+        if fixed_effect:
+            decimals = places(row["std_error"])
+        else:  # one optimum: one number of decimals
+            alike = results.exact is not None and not bayes and name != results.pooled
+            other = results.parameter(results.exact, row["group"], row["term"]) if alike else {}
+            decimals = sd_places(other or row)
         inner = (estimated(row["estimate"], decimals), _interval(row, decimals))
         more = empty
         if fixed_effect and tested:
-            df = degrees(row["df"]) if by_t and np.isfinite(row["df"]) else "–"
+            df = fixed(row["df"], df_places(table["df"])) if by_t else ""
             more = ((df,) if by_t else ()) + (p_value(row["p_value"]),)
         cells[(str(row["group"]) if isinstance(row["group"], str) else "", row["term"])] = (*inner, *more)
     for measure, share in results.explained(name).items():
@@ -254,9 +265,9 @@ DF = {
 
 def _note(results: Results) -> str:
     said = []
-    exact = results.exact
-    if exact is not None and results.fits[exact].diagnostics.df in DF:
-        said.append(f"{label(exact)}: {DF[results.fits[exact].diagnostics.df]}.")
+    if (method := df_method(results)) in DF:
+        tested = [name for name in results.mixed if name in results.others or name == results.exact]
+        said.append(f"{listed(list(map(label, tested)))}: {DF[method]}.")
     if results.bayes in results.mixed:
         said.append(f"{label(results.bayes)}: posterior means and {results.level} credible intervals (CrI).")
     if results.truth:

@@ -27,7 +27,7 @@ class Column:
 
     A column that asks for 0 decimals has counts. `coarse`: on a scale of its own (a correlation, a Pareto k), where
     a number that rounds to 0 is shown as 0. `missing` stands for what is not there. `said`: how a number is
-    written that decimals alone do not describe (a p-value).
+    written that decimals alone do not describe (a p-value), or a name.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Column:
     decimals: int | None = None
     coarse: bool = False
     missing: str = "–"
-    said: Callable[[float], str] | None = None
+    said: Callable[[Any], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def table(key: str, caption: str, frame: pd.DataFrame, columns: Sequence[Column]
             cells.append([(float(v), _cell(float(v), done[-1])) for v in floats])
         else:
             done.append(column)
-            said = titled if column.name in TERMS else str
+            said = column.said or (titled if column.name in TERMS else str)
             kind = Name if column.name in NAMES else str
             cells.append([(str(v), kind(said(str(v)))) for v in values.fillna("")])
     return Table(key, caption, tuple(done), [list(row) for row in zip(*cells, strict=True)])

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from lmm.core.words import capital, counted, fixed, listed, number, p_said, p_value, some, spoken, with_error
+from lmm.core.words import capital, counted, fixed, listed, number, p_said, p_value, some, with_error
 from lmm.results.study import Results
 
 NAMED = 5  # groups named at most in one sentence
@@ -37,8 +37,9 @@ def strongest(results: Results, term: str) -> dict | None:
     return None if mine.empty else mine.loc[mine["change"].abs().idxmax()].to_dict()
 
 
-def moved(found: dict, factor: str = "") -> str:
-    """`leaving out group 24 would lower the sd of x from 0.90 to 0.86, 0.5 of its standard error`."""
+def moved(results: Results, found: dict) -> str:
+    """`leaving out group 24 would lower the SD of x from 0.90 to 0.86, 0.5 of its standard error`."""
+    factor = results.one_of_several
     before, after = found["estimate_without"] - found["change"], found["estimate_without"]
     term = f"{found['term']}|{factor}" if factor and found["term_group"] == factor else found["term"]
     shared = max(3, int(np.ceil(-np.log10(max(abs(after - before) / max(abs(before), 1e-300), 1e-9)))) + 1)
@@ -49,8 +50,9 @@ def moved(found: dict, factor: str = "") -> str:
     if found["term"].startswith("cor__"):  # a correlation near 0 has no significant digits to speak of
         places = int(np.clip(np.ceil(-np.log10(max(abs(after - before), 1e-9))) + 1, 3, 6))
         ends = [fixed(value, places) for value in (before, after)]
-    said += f"{spoken(term)} from {ends[0]} to {ends[1]}"
-    return said + (f", {number(abs(share), 2)} of its standard error" if np.isfinite(share) else "")
+    said += f"{results.spoken(term)} from {ends[0]} to {ends[1]}"
+    many = "s" * (abs(share) > 1)
+    return said + (f", {number(abs(share), 2)} of its standard error{many}" if np.isfinite(share) else "")
 
 
 def influence(results: Results) -> list[str]:
@@ -64,13 +66,13 @@ def influence(results: Results) -> list[str]:
     terms = [term for term in dict.fromkeys(table["term"]) if term.startswith("sd__")]
     found = [one for one in (strongest(results, term) for term in terms) if one]
     said = [
-        f"{capital(moved(one, factor))}{', more than without any other' * (k == 0)}."
+        f"{capital(moved(results, one))}{', more than without any other' * (k == 0)}."
         for k, one in enumerate(found)
     ]
     every = results.tables.get("influence_all", table)  # of other factors' parameters, too
     large = every[every["standardised"].abs() > 1.0]
     known = table.groupby("term", sort=False)["standardised"].count()
-    unknown = some([spoken(term) for term in known.index[known == 0]])
+    unknown = some([results.spoken(term) for term in known.index[known == 0]])
     if large.empty and known.any():
         but = f" ({unknown} aside, without one)" if unknown else ""
         said.append(f"No single {any_group(factor)} moves an estimate by more than its standard error{but}.")
@@ -188,10 +190,10 @@ def sensitivity(results: Results) -> list[str]:
         worst = table.loc[table["prior"].idxmax()]
         return [
             f"No estimate is prior-sensitive: the largest sensitivity to the prior is {number(worst['prior'], 2)} "
-            f"(of {spoken(worst['term'])}), below 0.05."
+            f"(of {results.spoken(worst['term'])}), below 0.05."
         ]
     parts = [
-        f"{some([spoken(term) for term in own['term']], 'table of sensitivity')} ({diagnosis})"
+        f"{some([results.spoken(term) for term in own['term']], 'table of sensitivity')} ({diagnosis})"
         for diagnosis, own in marked.groupby("diagnosis")
     ]
     count = f"{counted(len(marked), 'estimate')} {'is' if len(marked) == 1 else 'are'}"
@@ -204,9 +206,9 @@ def bayes(results: Results) -> list[str]:
 
 
 TEXTS = {
-    "sd_y": "sd of the response",
-    "sd_means": "sd of the group means",
-    "sd_within": "pooled sd within groups",
+    "sd_y": "SD of the response",
+    "sd_means": "SD of the group means",
+    "sd_within": "pooled SD within groups",
     "lowest_mean": "lowest group mean",
     "highest_mean": "highest group mean",
     "skewness_means": "skewness of the group means",
@@ -218,10 +220,10 @@ def text(statistic: str) -> str:
     """What a statistic is, in words."""
     statistic, _, factor = statistic.partition("|")
     name, _, column = statistic.partition(":")
-    by = f", {factor}" if factor else ""
+    by = f" by {factor}" if factor else ""
     if column:
         kind = {
-            "sd_slopes": "sd of the groups' own slopes",
+            "sd_slopes": "SD of the groups' own slopes",
             "cor_mean_slope": "correlation of means and slopes",
         }
         return f"{kind[name]} of {column}{by}"

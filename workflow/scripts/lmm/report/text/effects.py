@@ -10,7 +10,10 @@ def effects(results: Results) -> list[str]:
     """How means and slopes are averaged, where the results have some that are not fixed effects."""
     if table(results) is None:
         return []
-    said = ["Means and slopes average over the other predictors' levels with equal weights."]
+    said = [
+        "Means, slopes and contrasts average over the levels of other categorical predictors with equal weights; "
+        "other numeric predictors are at their means."
+    ]
     offsets = parse(results.settings["formula"]).offsets
     if offsets and (results.tables["effects"]["kind"] == "mean").any():
         where = [f"{results.labels.column(name)} at {_mean(results, name)}" for name in offsets]

@@ -18,10 +18,10 @@ from lmm.core.words import (
     percent,
     places,
     some,
-    spoken,
 )
 from lmm.results.study import Results
 
+ROUNDING = 1e-3  # of a standard error: random effects that differ by less are the same up to rounding
 APART = 0.01  # a standard error that differs by more than this share is another standard error
 
 
@@ -30,8 +30,10 @@ def data(results: Results) -> list[str]:
     about = results.data
     size = f"{counted(about['rows'], 'row')} in {sizes(results)}"
     if not results.truth:
+        name = results.labels.column
         said = [
-            f"The data have {size}, grouped by {listed(results.groups)}; the response is {results.response}."
+            f"The data have {size}, grouped by {listed(list(map(name, results.groups)))}; the response is "
+            f"{name(results.response)}."
         ]
         said += contrasts(results)
         if lost := dropped(results):
@@ -168,7 +170,7 @@ def _pooled_errors(results: Results, engine: str, main: str) -> list[str]:
     for term in results.fixed(main):
         theirs, ours = (results.estimate(name, term, "std_error") for name in (engine, main))
         if np.isfinite(theirs) and ours > 0:
-            ratios.append((theirs / ours, term))
+            ratios.append((theirs / ours, results.labels.term(term)))
     low, high = min(ratios, default=(1.0, "")), max(ratios, default=(1.0, ""))
     said = []
     if low[0] < 0.9:
@@ -184,21 +186,26 @@ def _pooled_errors(results: Results, engine: str, main: str) -> list[str]:
     return said
 
 
-def likelihood(results: Results, engine: str) -> list[str]:
-    """A fit by (restricted) maximum likelihood: criterion and the identity of coefficients."""
-    fit = results.fits[engine]
+def likelihood(results: Results, names: list[str]) -> list[str]:
+    """Fits by (restricted) maximum likelihood: criterion and the identity of coefficients."""
+    ends: dict[str, list[str]] = {}
     said = []
-    if fit.diagnostics.criterion is not None:
-        kind = "deviance (ML)" if fit.diagnostics.method == "ML" else "REML criterion"
-        said.append(f"{label(engine)} ends at a {kind} of {fit.diagnostics.criterion:.4f}.")
-    error = fit.diagnostics.summary.get("coef_identity_max_error")
-    if error is not None:
-        limit = 1e-8 * max(1.0, results.data["columns"].get(results.response, {}).get("sd") or 1.0)
-        holds = "holds for every row" if error <= limit else "does NOT hold for every row"
-        said.append(
-            f"The identity coef = fixef + ranef {holds} ({label(engine)}, largest error: {error_size(error, 1e-8)})."
-        )
-    return said
+    for engine in names:
+        details = results.fits[engine].diagnostics
+        if details.criterion is not None:
+            kind = "deviance (ML)" if details.method == "ML" else "REML criterion"
+            ends.setdefault(f"a {kind} of {details.criterion:.4f}", []).append(label(engine))
+        error = details.summary.get("coef_identity_max_error")
+        if error is not None:
+            limit = 1e-8 * max(1.0, results.data["columns"].get(results.response, {}).get("sd") or 1.0)
+            holds = "holds for every row" if error <= limit else "does NOT hold for every row"
+            said.append(
+                f"The identity coef = fixef + ranef {holds} ({label(engine)}, largest error: "
+                f"{error_size(error, 1e-8)})."
+            )
+    return [
+        f"{listed(engines)} end{'s' * (len(engines) == 1)} at {end}." for end, engines in ends.items()
+    ] + said
 
 
 def explained(results: Results, engine: str | None) -> list[str]:
@@ -240,6 +247,30 @@ def optimum(results: Results, engine: str) -> str:
     )
 
 
+def df_method(results: Results) -> str:
+    """How degrees of freedom were found: as the exact engine is set, by its default where MixedLM had it unasked."""
+    if results.exact is not None:
+        return results.fits[results.exact].diagnostics.df or ""
+    mine = [name for name in results.others if results.fits[name].parameters["df"].notna().any()]
+    return "satterthwaite" if mine else ""
+
+
+def rounding(own: Results) -> str:
+    """That two optimisers of one criterion give the same random effects of a factor; empty where they do not."""
+    table = own.tables.get("ranef_differences")
+    if own.pair is None or own.bayes in own.pair or table is None or not len(table):
+        return ""
+    for term in own.random_terms:
+        largest = table.loc[table["term"] == term, "difference"].abs().max()
+        if largest > 0 and not largest < ROUNDING * own.typical_error(term):
+            return ""
+    of = f" of {own.one_of_several}" if own.one_of_several else ""
+    return (
+        f"{listed([label(name) for name in own.pair])} give the same random effects{of}: no difference "
+        f"is as large as {percent(ROUNDING)} of a standard error."
+    )
+
+
 def standard_errors(results: Results, engine: str) -> str:
     """Where an optimiser's standard errors are not those of generalised least squares; else empty."""
     exact = results.exact
@@ -249,7 +280,7 @@ def standard_errors(results: Results, engine: str) -> str:
     for term in results.fixed(exact):
         theirs, ours = (results.estimate(name, term, "std_error") for name in (engine, exact))
         if np.isfinite(theirs) and ours > 0:
-            off.append((abs(theirs / ours - 1), term, theirs, ours))
+            off.append((abs(theirs / ours - 1), results.labels.term(term), theirs, ours))
     share, term, theirs, ours = max(off, default=(0.0, "", 0.0, 0.0))
     if share <= APART:
         return ""
@@ -270,9 +301,11 @@ def boundary(results: Results) -> str:
     said = []
     for row in fit.parameters.itertuples():
         if row.term.startswith("sd__") and row.conf_low <= 0:
-            said.append(f"the interval of {spoken(row.term)} reaches 0")
+            said.append(f"the interval of {results.spoken(row.term)} reaches 0")
         if row.term.startswith("cor__") and (row.conf_low <= -1 or row.conf_high >= 1):
-            said.append(f"the interval of {spoken(row.term)} reaches {'−1' if row.conf_low <= -1 else '1'}")
+            said.append(
+                f"the interval of {results.spoken(row.term)} reaches {'−1' if row.conf_low <= -1 else '1'}"
+            )
     return listed(said)
 
 
@@ -310,7 +343,7 @@ def bayes(results: Results) -> list[str]:
     table = fit.parameters
     if "ess_bulk" in table and table["ess_bulk"].notna().any():
         least = table.loc[table["ess_bulk"].idxmin()]
-        name = spoken(results.name_of(least["group"], least["term"]))
+        name = results.spoken(results.name_of(least["group"], least["term"]))
         error = estimated(least["mcse_mean"], places(least["mcse_mean"], 12), 2)
         said.append(
             f"The parameter with the fewest effective draws, {name}, has {number(least['ess_bulk'], 4)}; its mean is "
