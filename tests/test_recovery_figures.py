@@ -253,7 +253,7 @@ def test_the_performance_table_has_every_design_engine_and_term(grid, single):
     # OLS has no sd's of random effects: 4 designs x (3 engines x 5 terms + 3)
     assert len(table.rows) == 4 * (3 * 5 + 3)
     titles = [column.title for column in table.columns]
-    assert titles[:4] == ["groups", "rows per group", "Term", "Engine"] and "Failed" in titles
+    assert titles[:4] == ["Groups", "Rows per group", "Term", "Engine"] and "Failed" in titles
     # parameters drawn from priors: no relative bias, whose truth may be next to 0
     titles = [
         c.title for c in report_recovery_tables.performance(recovered.read("s", SETTINGS, single)).columns
