@@ -300,6 +300,8 @@ def test_the_sample_is_spread_over_files_and_repeatable(tmp_path):
     assert some["y"].iloc[0] == frame["y"].iloc[0]
     at = pd.Index(frame["y"]).get_indexer(some["y"])
     assert np.bincount(at // 1000, minlength=3).min() >= 80  # every file has its share
+    # 16 spans of 20 rows from the first to the last row but one sixteenth
+    assert at.tolist() == [2999 * k // 16 + row for k in range(16) for row in range(20)]
 
 
 def test_batches_add_up_in_place():

@@ -123,6 +123,10 @@ def test_reml_of_a_replay_of_a_simulated_design_is_the_replicates(rows):
 def test_a_response_that_is_no_column_gets_one():
     assert replay_rows.column_of("y", ["y", "x"]) == "y"
     assert replay_rows.column_of("np.log(y)", ["y", "x"]) == "np_log_y"
+    assert (
+        replay_rows.column_of("y2 / 2", ["x"]) == "y2_2" and replay_rows.column_of("2 * y", ["x"]) == "y_2_y"
+    )
+    assert replay_rows.column_of("np.log(y)", ["np_log_y", "np_log_y_"]) == "np_log_y__"
     assert replay_rows.column_of("log(y)", ["y", "log_y"]) == "log_y_"
     pymc = {"formula": "log(Reaction) ~ Days + (Days || Subject)"}
     given = {"formula": "log(Reaction) ~ Days + (Days | Subject)", "data": "config/data/sleepstudy.csv",

@@ -243,7 +243,7 @@ def test_what_is_left_out_is_said(monkeypatch):
     improper = PRIORS | {"sigma": "flat", "sd": {"a": "half_normal(2)", "b": "flat"}, "fixed": {"x": "flat"}}
     found, *_ = criticised(monkeypatch, improper)
     said = found.about["left_out"]
-    named = "x, sd of Intercept, b and residual sd"
+    named = "x, SD of Intercept, b and residual SD"
     assert said == {"prior_predictive": f"improper priors cannot be drawn from: {named}"}
     assert found.about["replicates"] == 2  # 160 over 80 rows
     assert found.predictive["prior_low"].isna().all() and found.predictive["low"].notna().all()

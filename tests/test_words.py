@@ -100,9 +100,9 @@ def test_of_term_and_lists():
 @pytest.mark.parametrize(
     ("term", "title", "said"),
     [
-        ("sd__Observation", "residual sd", "the residual sd"), ("sd__x", "sd of x", "the sd of x"),
+        ("sd__Observation", "residual SD", "the residual SD"), ("sd__x", "SD of x", "the SD of x"),
         ("cor__Intercept.x", "cor(Intercept, x)", "the correlation of Intercept and x"),
-        ("sd__x|school", "sd of x, school", "the sd of x of school"), ("x", "x", "the fixed effect of x"),
+        ("sd__x|school", "SD of x, school", "the SD of x of school"), ("x", "x", "the fixed effect of x"),
         ("sd__", "sd__", "the fixed effect of sd__"), ("cor__", "cor__", "the fixed effect of cor__"),
     ],
 )  # fmt: skip
