@@ -87,7 +87,8 @@ def _fits(rng, about, engine, groups, rows, shared, failed, sd_x):
         parts.append(part)
     long = pd.concat(parts, ignore_index=True)
     at = long["replicate"].to_numpy()
-    return long.assign(status=status[at].astype(str), message=message[at].astype(str))
+    sampler = "importance" if engine == "pymc" else ""
+    return long.assign(status=status[at].astype(str), message=message[at].astype(str), sampler=sampler)
 
 
 def uniform_ranks(

@@ -1,5 +1,6 @@
 """The compilation of a `pm.Model`: the lean wrappers, and nutpie's own where its internals are other ones."""
 
+import ast
 import inspect
 import sys
 import types
@@ -12,6 +13,7 @@ import pymc as pm
 import pytest
 
 import problems
+from conftest import ROOT
 from lmm.config.engines import Pymc
 from lmm.core import compiled
 from lmm.engines.pymc import fit as bayes
@@ -168,3 +170,40 @@ def test_an_edit_of_a_module_compiles_anew_what_imports_it_and_nothing_else(tmp_
     (library / "b.py").write_text(texts["b"] + "# another line\n")
     after = digests()
     assert {name for name in "abcd" if before[name] != after[name]} == {"b", "c"}
+
+
+COMPILES = {"kernel", "summed", "c_function"}
+
+
+def compiled_functions(tree):
+    """Functions of a module that a decorator of `core.compiled` compiles."""
+    for node in tree.body:
+        decorators = getattr(node, "decorator_list", [])
+        if COMPILES & {getattr(getattr(own, "func", own), "id", "") for own in decorators}:
+            yield node
+
+
+def test_machine_code_depends_on_nothing_that_its_digest_does_not_see():
+    """A constant or an intrinsic that is compiled in comes from a module that the digest follows."""
+    found, looked_at = [], 0
+    for path in sorted((ROOT / "workflow/scripts/lmm").rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        imports = [
+            node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module.startswith("lmm")
+        ]
+        _, seen = compiled._source(path)
+        modules = {".".join(own.relative_to(ROOT / "workflow/scripts").with_suffix("").parts) for own in seen}
+        unseen = {
+            name.asname or name.name for node in imports for name in node.names if node.module not in modules
+        }
+        for function in compiled_functions(tree):
+            looked_at += 1
+            names = {node.id for own in function.body for node in ast.walk(own) if isinstance(node, ast.Name)}
+            found += [(path.name, function.name, name) for name in sorted(names & unseen)]
+    assert not found
+    assert looked_at > 100
+
+
+def test_whitened_depends_on_the_intrinsics_that_it_calls():
+    scripts = ROOT / "workflow/scripts/lmm"
+    assert scripts / "core/addresses.py" in compiled._source(scripts / "engines/pymc/whitened.py")[1]

@@ -59,8 +59,9 @@ def test_prior_is_the_distribution_with_its_jacobian():
         def evaluate(self, points):
             return space.log_prior(points), ()
 
-        def slope(self, point):
-            return float(space.log_prior(point[None])[0]), space.gradient(point, [np.zeros((2, 2))], 0.0)
+        def slopes(self, points):
+            roots, nothing = space.roots(points)[0], np.zeros((len(points), 2, 2))
+            return space.log_prior(points), space.gradients(points, roots, [nothing], np.zeros(len(points)))
 
     found = importance.sample(OfPrior(), np.zeros(4), 20_000, np.random.default_rng(2))
     values = space.values(found.points)
@@ -84,7 +85,7 @@ def test_gradient(name):
     start = start_estimates(problem, priors)
     target = Grouped(problem, packed, priors, moments, None).target(start[-1], np.random.default_rng(1))
     point = target.space.point(start) + 0.2
-    value, gradient = target.slope(point)
+    (value,), (gradient,) = target.slopes(point[None])
     assert target.evaluate(point[None])[0][0] == pytest.approx(value, abs=1e-9)
     steps = 1e-5 * np.eye(len(point))
     ends = target.evaluate(point + steps)[0], target.evaluate(point - steps)[0]
@@ -162,9 +163,9 @@ class Normal:
         away = points - self.mean
         return -0.5 * np.einsum("sa,ab,sb->s", away, self.precision, away), ()
 
-    def slope(self, point):
-        self.calls += 1
-        return float(self.evaluate(point[None])[0][0]), -self.precision @ (point - self.mean)
+    def slopes(self, points):
+        self.calls += len(points)
+        return self.evaluate(points)[0], -(points - self.mean) @ self.precision
 
 
 @pytest.mark.parametrize(("start", "calls"), [([1.05, -1.9], 3), ([1.5, -1.0], None)])
@@ -174,7 +175,7 @@ def test_the_first_proposal_is_at_the_mode_with_the_curvature_there(start, calls
     mode, root, made = importance.laplace(target, np.array(start))
     assert made == target.calls
     assert made == calls if calls else made > 4
-    np.testing.assert_allclose(target.slope(mode)[1], 0.0, atol=1e-9 if calls else 0.01)
+    np.testing.assert_allclose(target.slopes(mode[None])[1], 0.0, atol=1e-9 if calls else 0.01)
     # differences of a linear gradient: rounding of 1e-16 / 1e-4
     np.testing.assert_allclose(root @ root.T, np.linalg.inv(target.precision), rtol=1e-9)
     assert root[0, 1] == 0.0
@@ -240,8 +241,8 @@ def test_a_heavy_tail_fails_its_gate():
         def evaluate(self, points):
             return -np.log1p(points[:, 0] ** 2) - np.log1p(points[:, 1] ** 2), ()
 
-        def slope(self, point):
-            return float(self.evaluate(point[None])[0][0]), -2.0 * point / (1.0 + point**2)
+        def slopes(self, points):
+            return self.evaluate(points)[0], -2.0 * points / (1.0 + points**2)
 
     found = importance.sample(Cauchy(), np.full(2, 0.3), 4000, np.random.default_rng(3))
     assert found.k > 0.5
@@ -258,8 +259,8 @@ def test_a_density_without_a_finite_spread_fails_its_gate():
         def evaluate(self, points):
             return 1e300 * np.abs(points).sum(axis=1), ()
 
-        def slope(self, point):
-            return float(self.evaluate(point[None])[0][0]), 1e300 * np.sign(point)
+        def slopes(self, points):
+            return self.evaluate(points)[0], 1e300 * np.sign(points)
 
     with np.errstate(all="ignore"):
         found = importance.sample(Growing(), np.full(2, 0.3), 400, np.random.default_rng(3))

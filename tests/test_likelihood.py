@@ -8,7 +8,7 @@ from lmm.inference.optimum import optimum
 from lmm.likelihood.by_group import by_group, log_densities
 from lmm.likelihood.conditional import conditional
 from lmm.likelihood.grouped import differentiate, eliminate, reml_terms
-from lmm.likelihood.grouped_pairs import differentiate_pairs, eliminate_pairs
+from lmm.likelihood.grouped_pairs import differentiate_pairs, eliminate_pairs, lanes_of_pairs
 from lmm.likelihood.lanes import LANES, WIDE, pack, unpack
 from lmm.likelihood.marginal import log_density, pack_problem
 from lmm.likelihood.problem import problem_of
@@ -181,15 +181,17 @@ def test_the_loops_of_two_random_effects_say_what_the_general_ones_say(n_groups,
     gram = np.einsum("jna,jnb->jab", rows, rows)
     packed, total = pack(gram[:, :2]), gram[:, 2:, 2:].sum(axis=0)
     factor = scale * np.array([[1.5, 0.2], [-0.7, 0.9]])
-    found = []
-    for first, second in ((eliminate, differentiate), (eliminate_pairs, differentiate_pairs)):
-        schur, d_logdet, d_rss = total.copy(), np.zeros((2, 2)), np.zeros((2, 2))
-        rest = np.empty((len(packed), 2, p + 1, packed.shape[-1]))
-        logdet = first(packed, factor, schur, d_logdet, rest)
-        root = np.linalg.cholesky(total[:p, :p])
-        eliminated = d_logdet.copy()
-        second(rest, root, np.full(p, 0.3), ml, d_logdet, d_rss)
-        found.append((np.array(logdet), np.tril(schur), rest, eliminated, d_logdet, d_rss))
+    root, beta, n = np.linalg.cholesky(total[:p, :p]), np.full(p, 0.3), packed.shape[-1]
+    schur, d_logdet, d_rss = total.copy(), np.zeros((2, 2)), np.zeros((2, 2))
+    rest = np.empty((len(packed), 2, p + 1, n))
+    logdet = eliminate(packed, factor, schur, d_logdet, rest)
+    differentiate(rest, root, beta, ml, d_logdet, d_rss)
+    found = [(np.array(logdet), np.tril(schur), d_logdet, d_rss)]
+    schur, d_logdet, d_rss = total.copy(), np.zeros((2, 2)), np.zeros((2, 2))
+    inverses, lanes = np.empty((len(packed), n)), np.empty((lanes_of_pairs(p), n))
+    logdet = eliminate_pairs(packed, factor, schur, inverses, lanes)
+    differentiate_pairs(packed, factor, root, beta, ml, inverses, lanes, d_logdet, d_rss)
+    found.append((np.array(logdet), np.tril(schur), d_logdet, d_rss))
     for general, own in zip(*found, strict=True):
         # sums of n_groups x 6 products in another order; at 1e40 what is left of A after elimination is rounding
         np.testing.assert_allclose(own, general, rtol=1e-12, atol=1e-11 * np.abs(total).max())

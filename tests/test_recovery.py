@@ -113,6 +113,7 @@ def test_published_formulas_computed_independently():
         "design": "a", "groups": 10, "replicate": np.arange(n), "engine": "reml", "effect": "fixed", "group": "",
         "term": "x", "df": "normal",
         "truth": t, "estimate": e, "std_error": s, "conf_low": low, "conf_high": high, "status": "ok", "message": "",
+        "sampler": "",
     })  # fmt: skip
     table = select(performance(long), "bias")
     assert table["n_used"].tolist() == [n]
@@ -195,7 +196,15 @@ def long(rows, **columns):
     """A long table from (replicate, engine, term, estimate, low, high, status)."""
     names = ["replicate", "engine", "term", "estimate", "conf_low", "conf_high", "status"]
     table = pd.DataFrame(rows, columns=names)
-    fixed = {"design": "a", "groups": 10, "df": "", "truth": 1.0, "std_error": 0.5, "message": ""}
+    fixed = {
+        "design": "a",
+        "groups": 10,
+        "df": "",
+        "truth": 1.0,
+        "std_error": 0.5,
+        "message": "",
+        "sampler": "",
+    }
     effect = np.where(table["term"].str.startswith(("sd__", "cor__")), "ran_pars", "fixed")
     group = np.where(effect == "ran_pars", "g", "")
     return table.assign(effect=effect, group=group, **(fixed | columns))

@@ -12,7 +12,6 @@ import pytest
 
 import made_replicates
 from lmm.core import words
-from lmm.core.engines import REPLACED
 from lmm.core.store import write_table
 from lmm.recovery.calibration.verdicts import calibrate
 from lmm.recovery.performance import failures, performance
@@ -209,10 +208,10 @@ def test_the_sampler_of_replicates_is_named(single):
     """10 of 150 fits by NUTS in place of importance sampling: counted by design and engine, and said."""
     replicates = pd.read_parquet(single["replicates"])
     rows = (replicates["engine"] == "pymc") & (replicates["replicate"] < 10) & (replicates["status"] == "ok")
-    replicates.loc[rows, "message"] = REPLACED
+    replicates.loc[rows, "sampler"] = "nuts"
     counts = failures(replicates)
     number = replicates.loc[rows, "replicate"].nunique()
-    assert counts.loc[counts["message"] == REPLACED, "count"].tolist() == [number]
+    assert counts.loc[counts["sampler"] == "nuts", "count"].tolist() == [number]
     read = recovered.read("single", SETTINGS, single)
     own = replace(read, tables=read.tables | {"failures": counts})
     said = f"and of NUTS in the {number} usable fits of 150 in which it failed a gate."
@@ -254,7 +253,7 @@ def test_the_performance_table_has_every_design_engine_and_term(grid, single):
     # OLS has no sd's of random effects: 4 designs x (3 engines x 5 terms + 3)
     assert len(table.rows) == 4 * (3 * 5 + 3)
     titles = [column.title for column in table.columns]
-    assert titles[:4] == ["groups", "rows per group", "Term", "Engine"] and "Failed" in titles
+    assert titles[:4] == ["Groups", "Rows per group", "Term", "Engine"] and "Failed" in titles
     # parameters drawn from priors: no relative bias, whose truth may be next to 0
     titles = [
         c.title for c in report_recovery_tables.performance(recovered.read("s", SETTINGS, single)).columns

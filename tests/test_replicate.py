@@ -323,3 +323,15 @@ def test_more_designs_leave_the_bundles_that_are_there(tmp_path):
     names = {chunk.bundle for chunk in chunk_plan.chunks(many, tmp_path / "none")}
     assert sorted(key for name in names for key in name.split("-")) == KEYS
     assert max(map(len, names)) < 200  # file names end at 255
+
+
+@pytest.mark.parametrize("decimals", [None, 1], ids=["distinct", "ties"])
+def test_rank_correlation_of_group_effects_is_spearmans(decimals):
+    rng = np.random.default_rng(9)
+    true = rng.standard_normal(60)
+    estimate = true + rng.standard_normal(60)
+    if decimals is not None:
+        true, estimate = true.round(decimals), estimate.round(decimals)
+    columns = {"estimate": estimate, "conf_low": estimate - 1, "conf_high": estimate + 1, "truth": true}
+    found = replicate.ranef_measures(columns)["rank_correlation"]
+    assert found == pytest.approx(stats.spearmanr(estimate, true)[0], abs=1e-12)

@@ -56,7 +56,7 @@ def test_gradient(crossed, fixed, sparse):
     posterior = posterior_of(crossed, {"fixed": fixed}, sparse)
     target = posterior.target(np.random.default_rng(1))
     point = target.space.point(posterior.start) + 0.2
-    value, gradient = target.slope(point)
+    (value,), (gradient,) = target.slopes(point[None])
     assert target.evaluate(point[None])[0][0] == pytest.approx(value, abs=1e-9)
     steps = 1e-5 * np.eye(len(point))
     ends = target.evaluate(point + steps)[0], target.evaluate(point - steps)[0]

@@ -72,7 +72,7 @@ def found():
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (("FIRST", 30), ("LEAST", 240), ("BATCH", 60)):
             patch.setattr(search, name, value)
-        patch.setattr(searches, "AT_NULL", 60)
+        patch.setattr(searches, "AT_NULL_IN_FULL", 60)
         return searches.run(settings(CROSSED | {"search": CROSSED["search"] | {"tolerance": 4}}), {})
 
 
@@ -92,7 +92,7 @@ def test_designs_and_tests_are_those_of_the_closed_form(found):
 
 
 def test_the_answer_is_that_of_the_closed_form(monkeypatch):
-    monkeypatch.setattr(searches, "AT_NULL", 100)  # looked at above
+    monkeypatch.setattr(searches, "AT_NULL_IN_FULL", 100)  # looked at above
     *_, answer = searches.run(settings(CROSSED), {})
     own = answer["scenarios"][0]
     true = next(n for n in range(4, 40) if exact_power(n) >= 0.8)

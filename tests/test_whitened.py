@@ -33,10 +33,10 @@ def white(compiled):
 def test_the_posterior_is_standard_normal_in_its_own_coordinates(white):
     """log density -z'z / 2 and gradient -z: differences of the gradient are exact up to 1e-8 for a normal."""
     density = Density(white.compiled)
-    top, slope = density.slope(np.zeros(2))
-    np.testing.assert_allclose(slope, 0.0, atol=1e-6)
-    for z in (np.array([1.0, 0.0]), np.array([-0.5, 2.0])):
-        value, slope = density.slope(z)
+    points = np.array([[0.0, 0.0], [1.0, 0.0], [-0.5, 2.0]])
+    (top, *values), (flat, *slopes) = density.slopes(points)
+    np.testing.assert_allclose(flat, 0.0, atol=1e-6)
+    for z, value, slope in zip(points[1:], values, slopes, strict=True):
         assert value - top == pytest.approx(-0.5 * z @ z, rel=1e-5)
         np.testing.assert_allclose(slope, -z, atol=1e-5)
 
@@ -50,7 +50,7 @@ def test_a_density_that_is_not_finite_is_told():
 
     density = Density(Fails)
     density.call = lambda *_: 4
-    assert density.slope(np.zeros(2))[0] == -np.inf
+    assert density.slopes(np.zeros((1, 2)))[0] == -np.inf
 
 
 def test_a_short_warm_up_samples_it(white):

@@ -4,6 +4,8 @@ from running.frame import run
 
 
 def main(job) -> None:
+    import gc
+
     from lmm.recovery import blocks, chunks
     from lmm.recovery import job as recovery_job
 
@@ -20,6 +22,7 @@ def main(job) -> None:
         if summed:
             chunks.write(job.output.sums, sums)
         return
+    gc.freeze()  # the modules' objects: else each collection among replicates looks at half a million of them
     seed = max((own.get("seed", 0) for own in settings["engines"].values()), default=0)
     replicates, ranks = chunks.run(sources, engines, seed, *span)
     chunks.write(job.output.replicates, replicates)

@@ -20,6 +20,7 @@ from numba.core.caching import InTreeCacheLocator
 
 _library = Path(__file__).parents[1]
 CACHE = _library / "__pycache__" / "kernels"
+_COMPILED = re.compile(rb"^@(kernel|summed|c_function)|= intrinsic\(", re.M)  # what makes machine code
 
 
 @cache
@@ -33,7 +34,7 @@ def _source(module: Path) -> tuple[bytes, frozenset[Path]]:
 
 def _has_kernels(module: Path) -> bool:
     text = module.read_bytes()
-    return b"@kernel" in text or b"@c_function" in text
+    return _COMPILED.search(text) is not None
 
 
 @cache
@@ -112,7 +113,12 @@ def _cached(decorator: Callable) -> Callable:
 
 
 # error_model numpy: a division by zero gives inf or nan, which callers test for; nogil: chains run in threads
-kernel = _cached(numba.njit(cache=True, nogil=True, error_model="numpy"))
+_SETTINGS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
+kernel = _cached(numba.njit(**_SETTINGS))
+# A kernel whose sums may be added in any order, and products added without being rounded first: as many terms at a
+# time as the processor takes. The same numbers on processors of the same kind; NaN and infinity stay what they are.
+# A loop that stores to no array is the fastest.
+summed = _cached(numba.njit(fastmath={"reassoc", "contract"}, **_SETTINGS))
 
 
 def c_function(signature: Any) -> Callable:

@@ -15,7 +15,6 @@ LIKELIHOOD = "likelihood"  # another optimiser of the likelihood
 BAYES = "bayes"  # draws from a posterior
 
 # Status of a fit whose variance parameters the data do not determine: it has no estimates to speak of.
-REPLACED = "importance sampling failed a gate and NUTS took its place"  # the message of a fit that is ok
 UNIDENTIFIED = "unidentified"
 
 

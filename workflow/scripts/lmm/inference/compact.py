@@ -9,9 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmm.core.compiled import kernel
-from lmm.inference.descent import best_stop, grid_of_starts, is_singular, profiled, relative_factor
+from lmm.inference.descent import (
+    DIGITS,
+    ROUNDING,
+    best_stop,
+    grid_of_starts,
+    is_singular,
+    profiled,
+    relative_factor,
+)
 from lmm.inference.newton import cholesky_of
-from lmm.inference.optimum import DIGITS, ROUNDING, lower
+from lmm.inference.optimum import lower
 from lmm.inference.wald import errors_at, fixed_effects_at, values_at
 from lmm.likelihood.lanes import LANES, VECTOR
 from lmm.likelihood.problem import Structure, roots_of

@@ -16,6 +16,8 @@ GRID = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # Lambda = c I, in the kernel's units, 
 ITERATIONS = np.int64(200)  # of Newton's method, at most
 ROUNDS = 20  # of Newton's method and escapes from a saddle, at most
 GOING_ON, CERTIFIED, GIVEN_UP = 0, 1, 2
+ROUNDING = 8 * np.finfo(float).eps  # of a sum of squares, relative; errors of its terms largely cancel
+DIGITS = 1e-4  # of the residual sd, relative: what rounding may change it by
 
 
 @kernel

@@ -7,8 +7,10 @@ import numpy as np
 from lmm.core.progress import Progress
 from lmm.inference.descent import (
     CERTIFIED,
+    DIGITS,
     GOING_ON,
     ITERATIONS,
+    ROUNDING,
     ROUNDS,
     SINGULAR,
     advance,
@@ -21,8 +23,6 @@ from lmm.inference.wald import ZERO
 from lmm.likelihood.grouped import reml_terms
 from lmm.likelihood.problem import Problem, Structure
 
-ROUNDING = 8 * np.finfo(float).eps  # of a sum of squares, relative; errors of its terms largely cancel
-DIGITS = 1e-4  # of the residual sd, relative: what rounding may change it by
 WATCHED = 1_000_000  # groups x q^2 from which an optimum takes seconds
 
 
@@ -78,6 +78,8 @@ def lower(matrix: np.ndarray) -> np.ndarray:
     -------
     (q, q) array
     """
+    if len(matrix) == 1:
+        return np.sqrt(np.sum(matrix**2, keepdims=True))
     root = np.linalg.qr(matrix.T, mode="r").T
     return root * np.where(np.diag(root) < 0.0, -1.0, 1.0)
 

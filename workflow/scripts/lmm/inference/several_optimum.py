@@ -7,7 +7,8 @@ from functools import cached_property
 import numpy as np
 
 from lmm.core.progress import Progress
-from lmm.inference.optimum import DIGITS, SINGULAR, ZERO, lower
+from lmm.inference.descent import DIGITS
+from lmm.inference.optimum import SINGULAR, ZERO, lower
 from lmm.inference.several_newton import Objective, Point, Stop, free, minimise, relative
 from lmm.likelihood.problem import Structure
 from lmm.likelihood.several_information import Information, lifted

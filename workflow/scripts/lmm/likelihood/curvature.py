@@ -12,7 +12,9 @@ One pass over the groups, in lanes; nothing is kept of a group.
 import numpy as np
 
 from lmm.core.compiled import kernel
+from lmm.likelihood.curvature_pairs import second_pairs
 from lmm.likelihood.elimination import factorise, project, solve_lower
+from lmm.likelihood.grouped_pairs import in_pairs
 from lmm.likelihood.lanes import add_up, subtract_before
 
 
@@ -40,6 +42,8 @@ def second_terms(gram, factor, beta, root, ml):
     """
     n_blocks, q, width, n = gram.shape
     p, m = width - q - 1, q * (q + 1) // 2
+    if in_pairs(q, p + 1):
+        return second_pairs(gram, factor, beta, root, ml)
     chol, half = np.empty((q, q, n)), np.empty((q, width, n))
     product = np.empty(n)
     own = np.empty((q, q, n))  # K

@@ -4,7 +4,7 @@
 and in the relative factor Lambda = L / sigma (D = L L'), which stays finite at the boundary.
 
 Groups are packed abreast in lanes (`lanes.pack`), so that each scalar operation of the algebra becomes a loop over
-lanes. Two random effects a group, the commonest case, have loops of their own (`grouped_pairs`).
+lanes. Two random effects a group, the commonest case, have passes of their own (`grouped_pairs`).
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 
 from lmm.core.compiled import c_function, digest_of, kernel
 from lmm.likelihood.elimination import factorise, project, solve_lower
-from lmm.likelihood.grouped_pairs import differentiate_pairs, eliminate_pairs
+from lmm.likelihood.grouped_pairs import differentiate_pairs, eliminate_pairs, in_pairs, lanes_of_pairs
 from lmm.likelihood.lanes import (
     VECTOR,
     WIDE,
@@ -30,7 +30,7 @@ SYMBOL = f"lmm_reml_terms_{digest_of(__file__)}"
 
 _pointer = numba.types.CPointer(numba.types.double)
 _size = numba.types.int64
-_SIGNATURE = numba.types.void(*[_size] * 6, *[_pointer] * 9)
+_SIGNATURE = numba.types.void(*[_size] * 6, *[_pointer] * 8)
 
 
 @kernel
@@ -228,36 +228,44 @@ def _terms(
     total_,
     factor_,
     ridge_,
+    solution_,
+    slopes_,
+    room_,
     values_,
-    beta_,
-    root_,
-    d_logdet_,
-    d_rss_,
 ):
-    """`reml_terms` behind a C signature; outputs come zeroed."""
+    """`reml_terms` behind a C signature; `solution` and `slopes` come zeroed."""
     w = p + 1
     gram = numba.carray(gram_, (n_blocks, q, q + w, lanes))
-    schur = numba.carray(total_, (w, w)) + numba.carray(ridge_, (w, w))
-    factor = numba.carray(factor_, (q, q))
-    values = numba.carray(values_, (2,))
-    beta, root = numba.carray(beta_, (p,)), numba.carray(root_, (p, p))
-    d_logdet, d_rss = numba.carray(d_logdet_, (q, q)), numba.carray(d_rss_, (q, q))
-    rest = np.empty((n_blocks * derive, q, w, lanes))
-    if q == 2:
-        logdet_z = eliminate_pairs(gram, factor, schur, d_logdet, rest)
+    total, ridge, factor = (
+        numba.carray(total_, (w, w)),
+        numba.carray(ridge_, (w, w)),
+        numba.carray(factor_, (q, q)),
+    )
+    solution, slopes = numba.carray(solution_, (w, p)), numba.carray(slopes_, (2, q, q))
+    schur, values = numba.carray(values_, (w, w)), numba.carray(values_, (w * w + 2,))
+    root, beta, d_logdet, d_rss = solution[:p], solution[p], slopes[0], slopes[1]
+    for a in range(w):
+        for b in range(a + 1):
+            schur[a, b] = total[a, b] + ridge[a, b]
+    kept = n_blocks if derive else 1
+    if in_pairs(q, w):
+        room = numba.carray(room_, (kept + lanes_of_pairs(p), lanes))
+        logdet_z = eliminate_pairs(gram, factor, schur, room[:kept], room[kept:])
+        logdet_x, rss = _solve(schur, root, beta)
+        if derive and np.isfinite(logdet_x):
+            differentiate_pairs(gram, factor, root, beta, ml, room[:kept], room[kept:], d_logdet, d_rss)
     else:
+        rest = np.empty((n_blocks * derive, q, w, lanes))
         logdet_z = eliminate(gram, factor, schur, d_logdet, rest)
-    logdet_x, rss = _solve(schur, root, beta)
-    if derive and np.isfinite(logdet_x):
-        if q == 2:
-            differentiate_pairs(rest, root, beta, ml, d_logdet, d_rss)
-        else:
+        logdet_x, rss = _solve(schur, root, beta)
+        if derive and np.isfinite(logdet_x):
             differentiate(rest, root, beta, ml, d_logdet, d_rss)
     for a in range(q):
         for b in range(a):
             d_logdet[b, a] = d_logdet[a, b]
             d_rss[b, a] = d_rss[a, b]
-    values[0], values[1] = logdet_z + (0.0 * logdet_x if ml else logdet_x), rss  # NaN stays NaN
+    values[w * w] = logdet_z + (0.0 * logdet_x if ml else logdet_x)  # NaN stays NaN
+    values[w * w + 1] = rss
 
 
 # Callers reach the kernel through a symbol, so that each of them compiles a call and not the kernel once more
@@ -304,11 +312,13 @@ def reml_terms(gram, total, factor, ridge, derive=True, ml=False):
     """
     n_blocks, q, width, lanes = gram.shape
     p = width - q - 1
-    values = np.zeros(2)
-    beta, root = np.zeros(p), np.zeros((p, p))
-    d_logdet, d_rss = np.zeros((q, q)), np.zeros((q, q))
+    w = p + 1
+    # few arrays, and no others in `_terms` for pairs: an allocation takes as long as a loop over the lanes
+    solution, slopes = np.zeros((w, p)), np.zeros((2, q, q))
+    rows = (n_blocks if derive else 1) + lanes_of_pairs(p) if in_pairs(q, w) else 0
+    room, values = np.empty(rows * lanes), np.empty(w * w + 2)
     _call(
         1 if derive else 0, 1 if ml else 0, n_blocks, lanes, q, p, gram.ctypes, total.ctypes,
-        factor.ctypes, ridge.ctypes, values.ctypes, beta.ctypes, root.ctypes, d_logdet.ctypes, d_rss.ctypes,
+        factor.ctypes, ridge.ctypes, solution.ctypes, slopes.ctypes, room.ctypes, values.ctypes,
     )  # fmt: skip
-    return values[0], values[1], beta, root, d_logdet, d_rss
+    return values[w * w], values[w * w + 1], solution[p], solution[:p], slopes[0], slopes[1]

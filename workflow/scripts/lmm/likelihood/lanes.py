@@ -1,14 +1,13 @@
 """Groups side by side, in lanes, and sums over lanes.
 
 Each scalar operation of a kernel's algebra is a loop over lanes that the compiler turns into vector instructions.
-Sums over groups are kept by lane and added up at the end in a fixed order: the same bits whatever the processor's
-vector width. A loop of so few lanes costs about as much to start as to run, which is why sums begin with their first
-term and not with a loop that fills in zeros.
+Sums over groups are kept by lane and added up at the end, or are `summed`. A loop of so few lanes costs about as much
+to start as to run, which is why sums begin with their first term and not with a loop that fills in zeros.
 """
 
 import numpy as np
 
-from lmm.core.compiled import kernel
+from lmm.core.compiled import kernel, summed
 
 LANES = 64  # at most; a multiple of VECTOR
 VECTOR = 4
@@ -139,6 +138,15 @@ def subtract_before(rows, at, weights, scale, n):
             target[j] -= x[j] * f
 
 
+@summed
+def _number_of_large(product):
+    """How many numbers are above LARGE."""
+    count = 0
+    for j in range(len(product)):
+        count += product[j] > LARGE
+    return count
+
+
 @kernel
 def logs_of_large(product):
     """The sum of the logarithms, and ones in their place, if any number is large; else 0.
@@ -152,10 +160,8 @@ def logs_of_large(product):
     -------
     float
     """
-    large, logs = 0.0, 0.0
-    for j in range(len(product)):
-        large = max(large, product[j])
-    if large > LARGE:
+    logs = 0.0
+    if _number_of_large(product) > 0:
         for j in range(len(product)):
             logs += np.log(product[j])
             product[j] = 1.0

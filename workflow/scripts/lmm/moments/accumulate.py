@@ -12,8 +12,8 @@ import numpy as np
 from lmm.core.compiled import kernel
 from lmm.data.levels import union
 from lmm.moments.basis import Basis
-from lmm.moments.centred import CentredSums, cancels, read_only, rebased
-from lmm.moments.moments import BLOCK, Moments
+from lmm.moments.centred import BLOCK, CentredSums, cancels, read_only, rebased
+from lmm.moments.moments import Moments
 from lmm.moments.pilot import of_rows
 
 # Numbers kept for leave-one-group-out work, 160 MB of them; beyond it only what fits need.

@@ -14,9 +14,11 @@ import numpy as np
 from lmm.core.compiled import kernel
 from lmm.data.levels import union
 from lmm.moments.basis import Basis
-from lmm.moments.moments import BLOCK, Moments
+from lmm.moments.moments import Moments
 from lmm.moments.triangular import PIVOT, PIVOT_CENTRED, triangles, turned
 
+# Rows whose products are added up before they join the totals: keeps the rounding of long sums small.
+BLOCK = 4096
 # Share of the response's square that groups and predictors leave of it, below which it is read again: the criterion
 # then has fewer than ten digits, and an sd that it hardly depends on has fewer than seven.
 LOST = 1e-6

@@ -19,9 +19,6 @@ from lmm.model.terms import INTERCEPT
 from lmm.moments.basis import Basis
 from lmm.moments.triangular import PIVOT, triangles
 
-# Rows whose products are added up before they join the totals: keeps the rounding of long sums small.
-BLOCK = 4096
-
 
 class Ols(NamedTuple):
     """Least squares from moments: estimates, (X'X)^-1, and the sums of squares, in original units."""

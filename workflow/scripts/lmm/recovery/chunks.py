@@ -19,7 +19,7 @@ REPLICATES = pa.schema(
     [
         ("design", TEXT), ("replicate", COUNT), ("engine", TEXT), ("effect", TEXT), ("group", TEXT), ("term", TEXT),
         ("df", TEXT), ("truth", NUMBER), ("estimate", NUMBER), ("std_error", NUMBER), ("conf_low", NUMBER),
-        ("conf_high", NUMBER), ("status", TEXT), ("message", TEXT), ("seconds", NUMBER),
+        ("conf_high", NUMBER), ("status", TEXT), ("message", TEXT), ("sampler", TEXT), ("seconds", NUMBER),
     ]
 )  # fmt: skip
 RANKS = pa.schema(
@@ -74,7 +74,8 @@ def run(
                     done = {name: (None, "error", failure, np.nan) for name in engines}
                 for name, (outcome, status, message, took) in done.items():
                     found = records(engines[name], outcome, data, true)
-                    rows += [(key, replicate, name, *row, status, message, took) for row in found]
+                    drawn = "" if outcome is None else outcome.fit.diagnostics.summary.get("sampler", "")
+                    rows += [(key, replicate, name, *row, status, message, drawn, took) for row in found]
                     if outcome is not None and outcome.ranks is not None:
                         values = outcome.ranks.itertuples(index=False, name=None)
                         ranked += [(key, replicate, *row, status) for row in values]

@@ -251,7 +251,8 @@ def table(key: str, block: Mapping[str, Fits]) -> pa.Table:
         named = [np.full(n * k, text, dtype=object) for text in (key, name)]
         values = [fits.values[value].ravel() for value in VALUES]
         status = np.repeat(np.array(STATUSES, dtype=object)[fits.status], k)
-        ending = [status, np.repeat(messages, k), np.repeat(fits.seconds, k)]
+        sampler = np.full(n * k, "", dtype=object)
+        ending = [status, np.repeat(messages, k), sampler, np.repeat(fits.seconds, k)]
         columns.append([named[0], replicate, named[1], *keys, np.tile(fits.truth, n), *values, *ending])
         order.append(replicate * len(block) + place)
     at = np.argsort(np.concatenate(order), kind="stable")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lmm.core.engines import BAYES, EXACT, LIKELIHOOD, POOLED, REPLACED, first
+from lmm.core.engines import BAYES, EXACT, LIKELIHOOD, POOLED, first
 from lmm.recovery import measures as m
 from lmm.recovery.grid import STATUSES, Grid, check, design_columns, fits_of, place
 
@@ -113,24 +113,23 @@ def performance(
 
 
 def failures(replicates: pd.DataFrame) -> pd.DataFrame:
-    """How the fits ended: design's columns, engine, status, message, count; ok ones too, whose message is empty.
-
-    Only that another sampler took the place of the first is said of them.
+    """How the fits ended: design's columns, engine, status, sampler, message, count; ok ones too, without a message.
 
     A message's numbers are kept; equal messages are counted together, the most frequent first.
     """
     check(replicates)
     fits = fits_of(replicates)
-    message = fits["message"].fillna("").astype(str)
-    fits["message"] = message.where((fits["status"] != "ok") | (message == REPLACED), "")
-    keys = ["design", *design_columns(replicates), "engine", "status", "message"]
+    for name in ("sampler", "message"):
+        fits[name] = fits[name].fillna("").astype(str)
+    fits["message"] = fits["message"].where(fits["status"] != "ok", "")
+    keys = ["design", *design_columns(replicates), "engine", "status", "sampler", "message"]
     counted = fits.groupby(keys, sort=False, dropna=False, observed=True).size().rename("count").reset_index()
     first = {name: k for k, name in enumerate(pd.unique(replicates["design"]))}
     counted["_design"] = counted["design"].map(first)
     counted["_engine"] = counted["engine"].map(place)
     counted["_status"] = counted["status"].map(STATUSES.index)
-    order = ["_design", "_engine", "_status", "count", "message"]
-    counted = counted.sort_values(order, ascending=[True, True, True, False, True], ignore_index=True)
+    order = ["_design", "_engine", "_status", "count", "sampler", "message"]
+    counted = counted.sort_values(order, ascending=[True, True, True, False, True, True], ignore_index=True)
     return counted.drop(columns=["_design", "_engine", "_status"])
 
 

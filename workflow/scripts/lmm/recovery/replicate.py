@@ -166,8 +166,24 @@ def ranef_measures(table: Mapping[str, np.ndarray]) -> dict[str, float]:
         "rmse": float(np.sqrt(np.mean((estimate - true) ** 2))),
         "coverage": float(np.mean((low <= true) & (true <= high))),
         "shrinkage": float(1 - own / spread) if spread > 0 else np.nan,
-        "rank_correlation": float(np.corrcoef(rankdata(estimate), rankdata(true))[0, 1]) if both else np.nan,
+        "rank_correlation": _correlation(_ranks(estimate), _ranks(true)) if both else np.nan,
     }
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks less their mean; `rankdata` takes ten times as long and is needed for ties only."""
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    if (ordered[1:] == ordered[:-1]).any():
+        return rankdata(values) - 0.5 * (len(values) + 1)
+    out = np.empty(len(values))
+    out[order] = np.arange(len(values)) - 0.5 * (len(values) - 1)
+    return out
+
+
+def _correlation(x: np.ndarray, y: np.ndarray) -> float:
+    """Of numbers with mean 0."""
+    return float(x @ y / np.sqrt((x @ x) * (y @ y)))
 
 
 def records(

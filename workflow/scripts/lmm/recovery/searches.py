@@ -27,6 +27,7 @@ from lmm.recovery.several_data import SeveralResized
 from lmm.simulation.resized import Resized
 
 AT_NULL = 4000  # replicates of the Type I error: an MCSE of 0.0034 at 5 %
+AT_NULL_IN_FULL = 1000  # the same by the full path, whose replicates take far longer: an MCSE of 0.007
 MOST_DRAWN = 200  # points of a curve
 SUMMED = {"interval_width": "width"}
 
@@ -210,7 +211,7 @@ def run(
     sources = of_simulation(settings) if settings["simulate"] else of_data(settings, paths)
     space = Space.between(*frame.bounds, frame.cost, frame.ratios)
     smallest = (space.ends(0)[0], space.ends(1)[0])
-    null = [_null(sources, wanted, smallest)] if wanted.measure == "power" else []
+    null = [_null(sources, frame, smallest)] if wanted.measure == "power" else []
     found: list[Found] = []
     measure = SUMMED.get(wanted.measure, wanted.measure)
     for truth in wanted.truths:
@@ -219,7 +220,7 @@ def run(
         own = search(space, evaluate, wanted.measure, wanted.goal, wanted.tolerance, wanted.at_most, known)
         found.append(own)
     if null and found[0].best != smallest:
-        null.append(_null(sources, wanted, found[0].best))
+        null.append(_null(sources, frame, found[0].best))
     pairs = list(zip(wanted.truths, found, strict=True))
     designs = pd.concat([_designs(k, truth, own, frame) for k, (truth, own) in enumerate(pairs)])
     curves = pd.concat([_curve(k, own, space, frame) for k, own in enumerate(found)])
@@ -243,10 +244,11 @@ def run(
 NULL = ("design", "replicates", "failed", "singular", "n_used", "estimate", "mcse")
 
 
-def _null(sources: Sources, wanted: Search, at: Design) -> tuple:
+def _null(sources: Sources, frame: Frame, at: Design) -> tuple:
     """The Type I error of the test where the effect is 0, all else as the search assumes."""
+    wanted = frame.wanted
     evaluate = Evaluator(sources, wanted.truths[0] | {wanted.term: 0.0}, wanted, "type_1_error")
-    own = evaluate(at, AT_NULL)
+    own = evaluate(at, AT_NULL_IN_FULL if frame.several else AT_NULL)
     return (at, own.key, own.replicates, own.failed, own.singular, own.n, own.estimate, own.mcse)
 
 

@@ -255,7 +255,7 @@ def failures(endings: pd.DataFrame, designs: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The design's columns, engine, status, message, count.
+        The design's columns, engine, status, sampler (none), message, count.
     """
     counted = (
         endings.groupby(["design", "engine", "status", "message"], sort=False)["count"].sum().reset_index()
@@ -264,6 +264,7 @@ def failures(endings: pd.DataFrame, designs: pd.DataFrame) -> pd.DataFrame:
     table["_engine"], table["_status"] = table["engine"].map(place), table["status"].map(STATUSES.index)
     order = ["_design", "_engine", "_status", "count", "message"]
     table = table.sort_values(order, ascending=[True, True, True, False, True], ignore_index=True)
+    table.insert(table.columns.get_loc("message"), "sampler", "")  # no engine here has draws
     return table.drop(columns=["_design", "_engine", "_status"])
 
 

@@ -21,9 +21,9 @@ import nutpie
 import nutpie.compile_pymc
 import pymc as pm
 from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 from numba.np.unsafe.ndarray import to_fixed_tuple
+
+from lmm.core.addresses import pointer
 
 WORD = 8  # bytes of each of the record's fields: addresses, sizes and lengths of the shared arrays
 _doubles, _words = types.CPointer(types.double), types.CPointer(types.uint64)
@@ -86,16 +86,6 @@ def lean_wrappers(module: Any) -> Iterator[bool]:
             setattr(module, name, found[name])
 
 
-def _pointer(_, address):
-    """Numba's code for an address as a pointer."""
-
-    def generate(context, builder, signature, arguments):
-        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
-
-    return types.voidptr(address), generate
-
-
-pointer: Any = intrinsic(_pointer)
 fixed_tuple: Any = to_fixed_tuple
 
 

@@ -73,6 +73,22 @@ def within(names: Sequence[str]) -> list[list[int]]:
     ]
 
 
+def depending(names: Sequence[str]) -> tuple[str, ...]:
+    """Columns whose coefficients depend on the predictors' zero: those of terms within others.
+
+    Parameters
+    ----------
+    names : sequence of str
+        formulaic's names of columns, of all of X or of one block of Z.
+
+    Returns
+    -------
+    tuple of str
+    """
+    inner = {k for rows in within(names) for k in rows}
+    return tuple(name for k, name in enumerate(names) if k in inner)
+
+
 def _pieces(name: str) -> list[str]:
     """Factors of a column's name: `x:C(f)[T.a:b]` has x and C(f)[T.a:b]; as `_plain` writes them."""
     found, depth = [""], 0
@@ -129,7 +145,7 @@ def centred(moments: Moments, names: Sequence[str]) -> Centred:
         matrix=back @ inner / own,
         inverse=own[:, None] * (np.linalg.inv(inner) @ np.linalg.inv(back)),
         sd=np.where(np.array([name == INTERCEPT for name in names]) | (sd == 0.0), 1.0, sd),
-        moved=np.array([any(k in rows for rows in below) for k in range(len(names))]),
+        moved=np.array([name in depending(names) for name in names]),
         constant=np.where(np.abs(constant) > CONSTANT, constant * own, 0.0),
     )
 

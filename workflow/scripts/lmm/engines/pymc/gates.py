@@ -10,6 +10,7 @@ import numpy as np
 
 from lmm.core import engines
 from lmm.engines.pymc import mixing
+from lmm.engines.pymc.order import quantiles
 from lmm.inference.unidentified import not_identified
 
 RHAT = 1.01
@@ -39,7 +40,7 @@ def convergence(draws: np.ndarray, points: np.ndarray | None = None) -> dict[str
     """
     if points is not None:
         flat = draws.reshape(len(draws), -1)
-        tails = [flat <= q[:, None] for q in np.quantile(flat, TAILS, axis=1)]
+        tails = [flat <= q[:, None] for q in quantiles(flat, TAILS)]
         series = np.concatenate([mixing.scores(flat), *tails, flat])
         bulk, low, high, mean = ess_of_points(series, points).reshape(4, -1)
         return {

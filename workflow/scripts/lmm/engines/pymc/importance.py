@@ -31,17 +31,17 @@ WIDER = 1.1  # of an adapted proposal's covariance
 class Slope(Protocol):
     """A log density and its gradient, of which `laplace` finds the mode."""
 
-    def slope(self, point: np.ndarray) -> tuple[float, np.ndarray]:
-        """At a point.
+    def slopes(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """At some points.
 
         Parameters
         ----------
-        point : (d,) array
+        points : (N, d) array
             Coordinates.
 
         Returns
         -------
-        float, (d,) array
+        (N,), (N, d) arrays
         """
         ...
 
@@ -87,23 +87,25 @@ class Target:
         *given, value = self.given(roots, sigmas, self.rng.standard_normal((len(points), self.p)))
         return value + self.space.log_prior(points), tuple(given)
 
-    def slope(self, point: np.ndarray) -> tuple[float, np.ndarray]:
-        """Log posterior and gradient at a point.
+    def slopes(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Log posterior and gradient at some points.
 
         Parameters
         ----------
-        point : (d,) array
+        points : (N, d) array
             Coordinates.
 
         Returns
         -------
-        float, (d,) array
+        (N,), (N, d) arrays
         """
         with np.errstate(all="ignore"):  # far away sds are 0 or infinite, and what comes of it is not finite
-            roots, sigmas = self.space.roots(point[None])
-            value, d_roots, d_sigma = self.density([root[0] for root in roots], sigmas[0])
-            prior = float(self.space.log_prior(point[None])[0])
-            return value + prior, self.space.gradient(point, d_roots, d_sigma)
+            roots, sigmas = self.space.roots(points)
+            found = [self.density(own, sigma) for *own, sigma in zip(*roots, sigmas, strict=True)]
+            values, slopes, d_sigma = zip(*found, strict=True)
+            d_roots = [np.array(own) for own in zip(*slopes, strict=True)]
+            gradients = self.space.gradients(points, roots, d_roots, np.array(d_sigma))
+            return np.array(values) + self.space.log_prior(points), gradients
 
 
 class Proposal(NamedTuple):
@@ -280,26 +282,31 @@ def laplace(target: Slope, start: np.ndarray) -> tuple[np.ndarray, np.ndarray, i
     """
     calls, size = 0, len(start)
 
-    def minus(point: np.ndarray) -> tuple[float, np.ndarray]:
+    def minus(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         nonlocal calls
-        calls += 1
-        value, gradient = target.slope(point)
-        finite = np.isfinite(value) and np.isfinite(gradient).all()
-        return (-value, -gradient) if finite else (np.inf, np.zeros_like(point))
+        calls += len(points)
+        values, gradients = target.slopes(points)
+        finite = np.isfinite(values) & np.isfinite(gradients).all(axis=1)
+        return np.where(finite, -values, np.inf), np.where(finite[:, None], -gradients, 0.0)
 
-    def covariance_at(point: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-        hessian = np.array([minus(point + step)[1] - gradient for step in STEP * np.eye(size)]) / STEP
-        values, vectors = np.linalg.eigh(0.5 * (hessian + hessian.T))
-        return (vectors / np.maximum(values, FLATTEST)) @ vectors.T
+    def around(point: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """Minus the log posterior and its gradient at a point, and the covariance matrix there."""
+        values, gradients = minus(point + np.vstack([np.zeros(size), STEP * np.eye(size)]))
+        hessian = (gradients[1:] - gradients[0]) / STEP
+        bends, vectors = np.linalg.eigh(0.5 * (hessian + hessian.T))
+        return values[0], gradients[0], (vectors / np.maximum(bends, FLATTEST)) @ vectors.T
 
-    value, gradient = minus(start)
-    if np.isfinite(value):
-        covariance = covariance_at(start, gradient)
-        step = covariance @ gradient
-        if gradient @ step < NEAR:
-            return start - step, np.linalg.cholesky(covariance), calls
-    found: Any = optimize.minimize(minus, start, jac=True, method="BFGS", options={"gtol": NEAR_MODE})
-    return found.x, np.linalg.cholesky(covariance_at(found.x, found.jac)), calls
+    value, gradient, covariance = around(start)
+    step = covariance @ gradient
+    if np.isfinite(value) and gradient @ step < NEAR:
+        return start - step, np.linalg.cholesky(covariance), calls
+
+    def one(point: np.ndarray) -> tuple[float, np.ndarray]:
+        values, gradients = minus(point[None])
+        return values[0], gradients[0]
+
+    found: Any = optimize.minimize(one, start, jac=True, method="BFGS", options={"gtol": NEAR_MODE})
+    return found.x, np.linalg.cholesky(around(found.x)[2]), calls
 
 
 def mixture(proposals: list[Proposal], points: np.ndarray) -> np.ndarray:

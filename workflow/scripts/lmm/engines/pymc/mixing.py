@@ -12,6 +12,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from lmm.core.compiled import kernel
+from lmm.engines.pymc.order import quantiles
 
 FEWEST = 4  # draws of each chain
 
@@ -113,7 +114,7 @@ def tail(draws: np.ndarray, probs: tuple[float, float]) -> np.ndarray:
     -------
     (k,) array
     """
-    ends = np.quantile(draws, probs, axis=(1, 2))[:, :, None, None]
+    ends = quantiles(draws.reshape(len(draws), -1), probs)[:, :, None, None]
     return np.minimum(*(_of(draws, partial(_below, draws, end)) for end in ends))
 
 

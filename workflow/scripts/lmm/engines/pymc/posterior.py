@@ -110,7 +110,6 @@ def summarise_groups(data, z_map, beta, half, factors, sigmas, mixture, tail, ke
     sums = np.empty((5, q, lanes))
     start = np.empty((q, lanes))
     mix_mean, mix_sd = np.empty((q, lanes, mixture)), np.empty((q, lanes, mixture))
-    # a normal of the mixture's mean and sd is where the search for its quantiles starts
     z = mixture_quantile(np.zeros(1), np.ones(1), tail, -12.0, 12.0, -1.0)
     for block in range(first, last):
         read_block(gram, block, at)
@@ -145,14 +144,13 @@ def summarise_groups(data, z_map, beta, half, factors, sigmas, mixture, tail, ke
                 mean = sums[0, i, j] / n
                 between = max(sums[4, i, j] - sums[3, i, j] * sums[3, i, j] / n, 0.0) / n
                 sd = math.sqrt(sums[1, i, j] / n + between)
-                reach, step = 12.0 * sd + 1e-300, z * sd
-                ends = mean - reach, mean + reach
+                reach = 12.0 * sd + 1e-300
+                low, high = mean - reach, mean + reach
                 row = out[:, group + j, i]
                 row[0], row[1], row[2], row[3] = mean, sd * sd, sums[2, i, j] / n, between
-                row[4] = mixture_quantile(mix_mean[i, j], mix_sd[i, j], tail, ends[0], ends[1], mean + step)
-                row[5] = mixture_quantile(
-                    mix_mean[i, j], mix_sd[i, j], 1.0 - tail, ends[0], ends[1], mean - step
-                )
+                centres, sds = mix_mean[i, j], mix_sd[i, j]
+                row[4] = mixture_quantile(centres, sds, tail, low, high, expanded(centres, sds, z))
+                row[5] = mixture_quantile(centres, sds, 1.0 - tail, low, high, expanded(centres, sds, -z))
     return out[0], out[1], out[2], out[3], out[4], out[5], means
 
 
@@ -231,6 +229,37 @@ def fixed_draws(problem, beta: np.ndarray, away: np.ndarray, half: np.ndarray) -
     between = np.cov(mean, rowvar=False, ddof=0).reshape(len(problem.fixed), -1)
     covariance = problem.x_map @ inner @ problem.x_map.T + between
     return FixedDraws(mean, covariance, (beta + away) @ problem.x_map.T + problem.offset)
+
+
+@kernel
+def expanded(means, sds, z):
+    """About the quantile of an equal mixture of normals: Cornish and Fisher's expansion from its first four moments.
+
+    Parameters
+    ----------
+    means, sds : (S,) arrays
+        Of the normals.
+    z : float
+        The quantile of the standard normal.
+
+    Returns
+    -------
+    float
+    """
+    n = len(means)
+    centre = 0.0
+    for mean in means:
+        centre += mean / n
+    second, third, fourth = 1e-300, 0.0, 0.0
+    for s in range(n):
+        d, v = means[s] - centre, sds[s] * sds[s]
+        square = d * d
+        second += (square + v) / n
+        third += d * (square + 3.0 * v) / n
+        fourth += (square * (square + 6.0 * v) + 3.0 * v * v) / n
+    skew, excess = third / (second * math.sqrt(second)), fourth / (second * second) - 3.0
+    bend = (z * z - 1.0) * skew / 6.0 + (z**3 - 3.0 * z) * excess / 24.0
+    return centre + math.sqrt(second) * (z + bend - (2.0 * z**3 - 5.0 * z) * skew * skew / 36.0)
 
 
 @kernel

@@ -20,7 +20,7 @@ import pandas as pd
 
 from lmm.core.errors import StudyError
 from lmm.core.tidy import CORRELATIONS, RESIDUAL, sd_name
-from lmm.engines.pymc.coordinates import Centred, centred
+from lmm.engines.pymc.coordinates import centred, depending
 from lmm.likelihood.problem import Structure, layout
 from lmm.model.priors import Prior, parse_prior
 from lmm.model.terms import INTERCEPT
@@ -209,10 +209,11 @@ def resolve(
     corr = parse_prior(settings.get("corr", "auto"), "corr", "engines.pymc.priors.corr")
     betas = _by_term(settings.get("fixed", "auto"), fixed, "fixed")
     sds = _by_term(settings.get("sd", "auto"), structure.random, "sd")
-    x = centred(moments, fixed)
-    z = [centred(moments, block) for block in blocks]
     random_map = np.eye(len(structure.random))
-    for (start, stop), block, own in zip(structure.blocks, blocks, z, strict=True):
+    for (start, stop), block in zip(structure.blocks, blocks, strict=True):
+        if all(sds[term].name != "auto" for term in block):
+            continue
+        own = centred(moments, block)
         given = [
             term for term, moved in zip(block, own.moved, strict=True) if moved and sds[term].name != "auto"
         ]
@@ -225,8 +226,11 @@ def resolve(
             if sds[term].name == "auto":
                 sds[term] = Prior("half_normal", (float(WIDTH * y_sd / width),))
     fixed_map = np.eye(len(fixed))
-    for k, (term, prior) in enumerate(betas.items()):
-        if prior.name == "auto":
+    automatic = [k for k, prior in enumerate(betas.values()) if prior.name == "auto"]
+    if automatic:
+        x = centred(moments, fixed)
+        for k in automatic:
+            term = fixed[k]
             fixed_map[k] = x.inverse[k]
             betas[term] = Prior(
                 "normal", (float(moments.y_mean * x.constant[k]), float(WIDTH * y_sd / x.sd[k]))
@@ -239,14 +243,8 @@ def resolve(
             "or sampler: full",
         )
     corr = AUTO_CORR if corr.name == "auto" else corr
-    depends = _depends(fixed, [x]), _depends(structure.random, z)
+    depends = depending(fixed), tuple(term for block in blocks for term in depending(block))
     return Priors(betas, sds, sigma, corr, fixed_map, random_map, structure, depends)
-
-
-def _depends(names: tuple[str, ...], parts: list[Centred]) -> tuple[str, ...]:
-    """Names of the columns whose coefficients depend on the predictors' zero."""
-    moved = np.concatenate([part.moved for part in parts])
-    return tuple(name for name, one in zip(names, moved, strict=True) if one)
 
 
 def prior_numbers(priors: Priors) -> np.ndarray:

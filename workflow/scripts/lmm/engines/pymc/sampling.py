@@ -7,7 +7,6 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from lmm.core.engines import REPLACED
 from lmm.engines.pymc.attempts import Draws, Importance, Setting
 from lmm.engines.pymc.chains import gates_of, sample_until_passed
 from lmm.engines.pymc.gates import status_of
@@ -122,7 +121,7 @@ def sampled(posterior: Posterior, setting: Setting, sampler: str, first: Setting
         status, failed = status_of(gates, ())
         if status == "ok":
             return Sampled(chains, gates, sampler, False, warnings, replaced=False)
-        warnings.append(f"{REPLACED}: {failed}")
+        warnings.append(f"importance sampling failed a gate and NUTS took its place: {failed}")
         print(f"pymc: {warnings[0]}", file=sys.stderr)
     chains, gates, retried = sample_until_passed(posterior.by_nuts, setting, first)
     if retried:

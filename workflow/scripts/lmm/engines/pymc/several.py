@@ -150,7 +150,7 @@ def by_nutpie(target: Target, start: np.ndarray, setting: Setting) -> Draws:
 
     def density() -> Any:
         def at(point: np.ndarray) -> tuple[float, np.ndarray]:
-            value, gradient = target.slope(np.asarray(point))
+            (value,), (gradient,) = target.slopes(np.asarray(point)[None])
             if not np.isfinite(gradient).all():
                 return np.nan, np.zeros(size)  # nutpie counts it as a divergence
             return value, gradient

@@ -11,6 +11,7 @@ from lmm.core.tidy import Diagnostics, variable
 from lmm.core.versions import versions_of
 from lmm.engines.pymc.attempts import Setting
 from lmm.engines.pymc.gates import loose_rule, status_of
+from lmm.engines.pymc.order import quantiles
 from lmm.engines.pymc.sampling import Sampled
 from lmm.engines.pymc.tables import ENGINE
 from lmm.inference.variance_explained import Component, explained
@@ -67,8 +68,6 @@ def brief_diagnostics(found: Sampled, level: float, clock: float, lost: list[str
     Diagnostics
     """
     status, message = status_of(found.gates, lost)
-    if found.replaced and not message:
-        message = engines.REPLACED
     return Diagnostics(
         ENGINE, status, message, status == "ok", gates=found.gates, unidentified=lost, warnings=found.warnings,
         summary=found.about, seconds={"sample": time.perf_counter() - clock}, conf_level=level,
@@ -169,7 +168,7 @@ def explained_summary(
     tails, groups = [0.5 - level / 2, 0.5 + level / 2], [factor.group for factor in factors]
     found = explained(values, chains.problem.fixed, factors, cov_fixed)
     draws = np.array(list(found.values()))
-    rows = np.column_stack([draws.mean(axis=1), *np.quantile(draws, tails, axis=1)])
+    rows = np.column_stack([draws.mean(axis=1), *quantiles(draws, tails)])
     return {
         variable(*key, groups): dict(zip(("estimate", "conf_low", "conf_high"), row, strict=True))
         for key, row in zip(found, rows, strict=True)

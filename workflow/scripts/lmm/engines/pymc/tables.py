@@ -11,6 +11,7 @@ from lmm.core.tidy import DRAWS, PARAMETERS, truth_of, variables
 from lmm.engines.pymc.chains import Chains, Ranef
 from lmm.engines.pymc.gates import ess_mean
 from lmm.engines.pymc.groups import observed_means
+from lmm.engines.pymc.order import quantiles
 from lmm.engines.pymc.priors import Priors
 from lmm.engines.pymc.several_priors import SeveralPriors
 from lmm.moments.moments import Moments
@@ -36,7 +37,7 @@ def summarise(draws: np.ndarray, level: float) -> dict[str, np.ndarray]:
     """
     flat = draws.reshape(len(draws), -1)
     low, high = 0.5 - level / 2, 0.5 + level / 2
-    q5, median, q95, conf_low, conf_high = np.quantile(flat, [0.05, 0.5, 0.95, low, high], axis=1)
+    q5, median, q95, conf_low, conf_high = quantiles(flat, [0.05, 0.5, 0.95, low, high])
     sd = flat.std(axis=1, ddof=1)
     return {
         "estimate": flat.mean(axis=1),

@@ -178,38 +178,44 @@ class Space:
                 out = out + (shape - 1.0) * (log_ndtr(x) + log_ndtr(-x)) - 0.5 * x * x
         return out
 
-    def gradient(self, point: np.ndarray, d_roots: Sequence[np.ndarray], d_sigma: float) -> np.ndarray:
+    def gradients(
+        self,
+        points: np.ndarray,
+        roots: Sequence[np.ndarray],
+        d_roots: Sequence[np.ndarray],
+        d_sigma: np.ndarray,
+    ) -> np.ndarray:
         """Derivatives of the log posterior in the coordinates, from those of the log likelihood.
 
         Parameters
         ----------
-        point : (d,) array
+        points : (N, d) array
             Coordinates.
-        d_roots : sequence of (q_k, q_k) arrays
+        roots : sequence of (N, q_k, q_k) arrays
+            From `roots`.
+        d_roots : sequence of (N, q_k, q_k) arrays
             Derivatives of the log likelihood in the elements of each root.
-        d_sigma : float
+        d_sigma : (N,) array
             In sigma.
 
         Returns
         -------
-        (d,) array
+        (N, d) array
         """
-        roots, _ = self.roots(point[None])
         out = []
-        for (factor, own, angles), each, slope in zip(self._parts(point), roots, d_roots, strict=True):
-            root = each[0]
+        for (factor, own, angles), root, slope in zip(self._parts(points), roots, d_roots, strict=True):
+            products = root * slope
             for k, prior in enumerate(factor.sds):
-                along = root[k, : k + 1] @ slope[k, : k + 1]  # times the sd, the derivative in it
-                slope_sd = along / _sd(prior, factor.scales[k], own[k])
-                out.append(_chain(prior, factor.scales[k], own[k], slope_sd))
-            for x, (m, c, shape) in zip(angles, factor.partial, strict=True):
-                left = np.sqrt(np.sum(root[m, c : m + 1] ** 2))  # the sd times prod_{l < c} sqrt(1 - p_l^2)
+                along = products[:, k, : k + 1].sum(axis=1)  # times the sd, the derivative in it
+                out.append(_chain(prior, factor.scales[k], own[:, k], along, times=True))
+            for x, (m, c, shape) in zip(angles.T, factor.partial, strict=True):
+                left = np.sqrt(np.sum(root[:, m, c : m + 1] ** 2, axis=1))  # sd prod_{l < c} sqrt(1 - p_l^2)
                 turn = 0.5 * (_mills(x) - _mills(-x))  # of log sqrt(1 - p^2)
-                moved = 2.0 * left * _normal(x) * slope[m, c]
-                moved += turn * (root[m, c + 1 : m + 1] @ slope[m, c + 1 : m + 1])
+                moved = 2.0 * left * _normal(x) * slope[:, m, c]
+                moved += turn * products[:, m, c + 1 : m + 1].sum(axis=1)
                 out.append(moved + 2.0 * (shape - 1.0) * turn - x)
-        out.append(_chain(self.sigma, self.scale, point[-1], d_sigma))
-        return np.array(out)
+        out.append(_chain(self.sigma, self.scale, points[:, -1], d_sigma))
+        return np.column_stack(out)
 
 
 def _normal(x):
@@ -266,19 +272,25 @@ def _coordinate(prior: Prior, scale: float, sd: float) -> float:
 
 def _log_density(prior: Prior, scale: float, x: np.ndarray) -> np.ndarray:
     """Log prior density of an sd's coordinate, up to a constant."""
-    change = _soft(x) + log_ndtr(x / DELTA)
+    soft = _soft(x)
+    change = soft + log_ndtr(x / DELTA)
     if prior.name == "uniform":
-        return change - scale / (prior.args[1] - prior.args[0]) * np.expm1(_soft(x))
-    return change + prior.logpdf(_sd(prior, scale, x))
+        return change - scale / (prior.args[1] - prior.args[0]) * np.expm1(soft)
+    return change + prior.logpdf(scale * np.expm1(soft))
 
 
-def _chain(prior: Prior, scale: float, x: float, slope: float) -> float:
-    """Derivative of the log posterior in an sd's coordinate, from that of the log likelihood in the sd."""
-    sd, share = _sd(prior, scale, x), ndtr(x / DELTA)
-    moved = scale * np.exp(_soft(x)) * share  # derivative of y
+def _chain(prior: Prior, scale: float, x: np.ndarray, slope: np.ndarray, times: bool = False) -> np.ndarray:
+    """Derivative of the log posterior in an sd's coordinate, from that of the log likelihood in the sd.
+
+    `times`: the latter comes multiplied by the sd.
+    """
+    soft, share = _soft(x), ndtr(x / DELTA)
+    y, moved = scale * np.expm1(soft), scale * np.exp(soft) * share  # and the derivative of y
     out = share + _mills(x / DELTA) / DELTA
     if prior.name == "uniform":
-        width = prior.args[1] - prior.args[0]
-        left = np.exp(-scale * np.expm1(_soft(x)) / width)
-        return out - moved / width + slope * left * moved
-    return out + (slope + float(prior.density(sd)[1])) * moved
+        low, width = prior.args[0], prior.args[1] - prior.args[0]
+        fall = np.expm1(-y / width)
+        own = slope / (low - width * fall) if times else slope
+        return out - moved / width + own * (1.0 + fall) * moved
+    own = slope / y if times else slope
+    return out + (own + prior.density(y)[1]) * moved

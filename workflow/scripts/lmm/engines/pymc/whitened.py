@@ -11,35 +11,19 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
+from lmm.core.addresses import call, pointer
 from lmm.core.compiled import c_function, kernel
-from lmm.engines.pymc.compile import DENSITY, EXPANSION, pointer
+from lmm.engines.pymc.compile import DENSITY, EXPANSION
 from lmm.engines.pymc.importance import laplace
 
 SPREAD = 2.0  # of the chains' starts, in posterior sd's: wider than the posterior, for R-hat's sake
 # by nutpie's dual averaging the step size would be too small after a short warm-up, and the trees a third larger
 STEPS = {"step_size_adapt_method": "adam", "initial_step": 1.2}
 FIELDS = 4  # of the record: addresses of density, expansion, nutpie's record, and the mode beside the root
-ARGUMENTS = 5  # of each of nutpie's C functions
 
 _word = types.uint64
-
-
-def _called(_, address, arguments):
-    """Numba's code for a call of the C function at an address, its five arguments addresses or sizes."""
-
-    def generate(context, builder, signature, values):
-        word = ir.IntType(64)
-        function = builder.inttoptr(values[0], ir.FunctionType(word, [word] * ARGUMENTS).as_pointer())
-        return builder.call(function, [builder.extract_value(values[1], k) for k in range(ARGUMENTS)])
-
-    return types.int64(_word, types.UniTuple(_word, ARGUMENTS)), generate
-
-
-call: Any = intrinsic(_called)
 
 
 @kernel
@@ -105,23 +89,26 @@ class Density:
     def __init__(self, compiled: Any):
         self.compiled, self.call = compiled, _CALL(compiled.compiled_logp_func.address)
 
-    def slope(self, point: np.ndarray) -> tuple[float, np.ndarray]:
+    def slopes(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Log density and its gradient.
 
         Parameters
         ----------
-        point : (n,) array
+        points : (N, n) array
             Unconstrained values of the free variables.
 
         Returns
         -------
-        float, (n,) array
+        (N,), (N, n) arrays
             Minus infinity where it cannot be evaluated.
         """
-        x, gradient, value = np.array(point, dtype=float), np.zeros(len(point)), np.zeros(1)
-        record = self.compiled.user_data
-        code = self.call(len(x), *(array.ctypes.data for array in (x, gradient, value, record)))
-        return (float(value[0]) if code == 0 else -np.inf), gradient
+        points = np.array(points, dtype=float)
+        gradients, values, record = np.zeros_like(points), np.zeros(len(points)), self.compiled.user_data
+        for at, x in enumerate(points):
+            parts = x, gradients[at], values[at : at + 1], record
+            if self.call(len(x), *(array.ctypes.data for array in parts)) != 0:
+                values[at] = -np.inf
+        return values, gradients
 
 
 class Whitened(NamedTuple):

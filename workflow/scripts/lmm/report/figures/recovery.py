@@ -16,6 +16,7 @@ from lmm.report.figures.style import (
     MARKERS,
     MUTED,
     Drawing,
+    abreast,
     canvas,
     colour,
     key,
@@ -76,7 +77,11 @@ def against(recovered: Recovered, name: str) -> Drawing:
     terms = [term for term in recovered.terms if len(shown_measure(recovered, name, term)[0])][:MOST_TERMS]
     if not terms:
         return note("No fit can be used, or none has this: there is nothing to show.")
-    figure, axes = canvas(760, 34 + 124 * len(terms), len(terms), len(shown), sharex=True, sharey="row")
+    if len(shown) > 1:
+        figure, axes = canvas(760, 34 + 124 * len(terms), len(terms), len(shown), sharex=True, sharey="row")
+    else:  # terms side by side, so that a narrow page has panels to set below each other
+        figure, axes = abreast(len(terms), 124, sharex=True)
+        axes = axes.reshape(-1, 1)[: len(terms)]
     for line, term in zip(axes, terms, strict=True):
         table, unit, ideal = shown_measure(recovered, name, term)
         low, high = limits(table, ideal)
@@ -96,7 +101,7 @@ def against(recovered: Recovered, name: str) -> Drawing:
                         va="top", fontsize=8, color=MUTED)  # fmt: skip
             where = f", {recovered.describe(facet, list(facet))}" if facet else ""
             ax.set_title(f"{titled(term)}{f' ({unit})' * bool(unit)}{where}", fontsize=9)
-    for ax in axes[-1]:
+    for ax in axes[-1] if len(shown) > 1 else axes[-2:, 0]:
         ax.set_xlabel(axis_name(axis))
     legend(figure, recovered.engines)
     part = (

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from lmm.core.words import decimals, label, p_value
+from lmm.core.words import capital, decimals, label, p_value
 from lmm.report.tables.fits import SHORT
 from lmm.report.tables.table import Column, Table, table
 from lmm.report.text import shapes
@@ -16,7 +16,8 @@ from lmm.results.replicated import Recovered, axis_name, quantity_name
 def _axes(recovered: Recovered) -> list[Column]:
     """A column for each axis of the design."""
     return [
-        Column(a, axis_name(a), pd.api.types.is_numeric_dtype(recovered.designs[a])) for a in recovered.axes
+        Column(a, capital(axis_name(a)), pd.api.types.is_numeric_dtype(recovered.designs[a]))
+        for a in recovered.axes
     ]
 
 

@@ -88,7 +88,7 @@ def sampler(recovered: Recovered, engine: str) -> str:
         return f"{label(engine)}'s draws are those of NUTS."
     table = recovered.tables["failures"]
     mine = table[table["engine"] == engine]
-    replaced = int(mine.loc[mine["message"] == catalogue.REPLACED, "count"].sum())
+    replaced = int(mine.loc[(mine["status"] == "ok") & (mine["sampler"] == "nuts"), "count"].sum())
     said = f"{label(engine)}'s draws are those of importance sampling"
     if not replaced:
         return f"{said}, which passed its gates in every usable fit."
