@@ -1,5 +1,7 @@
 """The compiled path of replicates: the full path's data sets, optima and tests; sums that can be added up."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -19,7 +21,7 @@ from lmm.likelihood.problem import layout, problem_of
 from lmm.model.design import build
 from lmm.model.formula import parse
 from lmm.moments.accumulate import compute
-from lmm.recovery import blocks, chunks, compact, job, performance
+from lmm.recovery import blocks, chunks, compact, job, performance, sums
 from lmm.recovery.data import Bootstrap, estimates_of
 from lmm.recovery.grid import design_columns
 from lmm.recovery.plan import KEPT
@@ -252,3 +254,19 @@ def test_what_is_recorded_by_itself():
     assert record(60_000, engines={"reml": {"df": "kenward-roger"}}) == "full"
     assert record(60_000, engines={"reml": {"intervals": "profile"}}) == "full"
     assert record(60_000, engines={"reml": {}, "pymc": {}}) == "full"
+
+
+def test_sums_beside_the_reference_are_of_errors():
+    """Of estimates near 1e8 their squares would keep no digit of errors near 1."""
+    rng, keys = np.random.default_rng(5), [("fixed", "", "x", "normal")]
+    truth, off = np.array([1e8]), rng.normal(size=(2, 9, 1))
+    usable = np.arange(9) != 3
+    ours, theirs = (
+        SimpleNamespace(keys=keys, values={"estimate": truth + own}, truth=truth, usable=usable)
+        for own in off
+    )
+    found = sums._beside(ours, theirs, np.arange(9) != 5)
+    a, b = (own[(np.arange(9) != 3) & (np.arange(9) != 5), 0] for own in off)
+    expected = {"np": 7, "o1": a.sum(), "o2": a @ a, "r1": b.sum(), "r2": b @ b, "or": a @ b}
+    for name, value in expected.items():  # an estimate near 1e8 has 8 digits behind the point
+        assert found[name][0] == pytest.approx(value, abs=1e-6), name
