@@ -12,7 +12,7 @@ One pass over the groups, in lanes; nothing is kept of a group.
 import numpy as np
 
 from lmm.core.compiled import kernel
-from lmm.likelihood.curvature_pairs import second_pairs
+from lmm.likelihood.curvature_pairs import assembled, second_pairs
 from lmm.likelihood.elimination import factorise, project, solve_lower
 from lmm.likelihood.grouped_pairs import in_pairs
 from lmm.likelihood.lanes import add_up, subtract_before
@@ -107,16 +107,12 @@ def second_terms(gram, factor, beta, root, ml):
             moved[i, s] = add_up(lanes_moved[i, s])
             for t in range(s + 1):
                 pulls[i, s, t] = pulls[i, t, s] = add_up(lanes_pulls[i, s, t])
-    d2_logdet, d2_rss = np.empty((m, m)), np.empty((m, m))
+    logdet, rss, at = np.empty(m * (m + 1) // 2), np.empty(m * (m + 1) // 2), 0
     for i in range(m):
         for k in range(i + 1):
-            logdet, rss = -add_up(lanes_logdet[i, k]), add_up(lanes_rss[i, k])
-            for s in range(p):
-                rss -= moved[i, s] * moved[k, s]
-                for t in range(0 if ml else p):
-                    logdet -= pulls[i, s, t] * pulls[k, s, t]
-            d2_logdet[i, k] = d2_logdet[k, i] = logdet
-            d2_rss[i, k] = d2_rss[k, i] = 2.0 * rss
+            logdet[at], rss[at] = -add_up(lanes_logdet[i, k]), add_up(lanes_rss[i, k])
+            at += 1
+    d2_logdet, d2_rss = assembled(logdet, rss, moved, pulls, ml)
     return d2_logdet, d2_rss, pulls
 
 

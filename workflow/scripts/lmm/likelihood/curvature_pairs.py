@@ -116,12 +116,35 @@ def second_pairs(gram, factor, beta, root, ml):
             _add(moved[:, s], 1.0, _linear(x, y, left, right))
             for t in range(s + 1):
                 _add(pulls[:, s, t], 1.0, _linear(x, y, solved[2 * t], solved[2 * t + 1]))
-    d2_logdet, d2_rss = np.empty((3, 3)), np.empty((3, 3))
-    at = 0
     for i in range(3):
         for s in range(p):
             for t in range(s):
                 pulls[i, t, s] = pulls[i, s, t]
+    d2_logdet, d2_rss = assembled(logdet, rss, moved, pulls, ml)
+    return d2_logdet, d2_rss, pulls
+
+
+@kernel
+def assembled(logdet, rss, moved, pulls, ml):
+    """Second derivatives from sums over the groups: what the fixed effects' estimation takes away is subtracted.
+
+    Parameters
+    ----------
+    logdet, rss : (m (m + 1) / 2,) arrays
+        Of the elements i and k <= i, i by i.
+    moved, pulls : (m, p), (m, p, p) arrays
+        Sums of the solved F'E e and F'E F.
+    ml : bool
+        The criterion of maximum likelihood instead of REML's.
+
+    Returns
+    -------
+    d2_logdet, d2_rss : (m, m) arrays
+    """
+    m, p = moved.shape
+    d2_logdet, d2_rss = np.empty((m, m)), np.empty((m, m))
+    at = 0
+    for i in range(m):
         for k in range(i + 1):
             own_logdet, own_rss = logdet[at], rss[at]
             for s in range(p):
@@ -131,7 +154,7 @@ def second_pairs(gram, factor, beta, root, ml):
             d2_logdet[i, k] = d2_logdet[k, i] = own_logdet
             d2_rss[i, k] = d2_rss[k, i] = 2.0 * own_rss
             at += 1
-    return d2_logdet, d2_rss, pulls
+    return d2_logdet, d2_rss
 
 
 @kernel
