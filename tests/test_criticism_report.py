@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 import made_results
-from lmm.core.words import p_said, p_value, spoken
+from lmm.core.parameters import spoken
+from lmm.core.words import p_said, p_value
 from lmm.report import figures, methods, references, sections, verdicts
 from lmm.report.tables import criticism as report_criticism
 from lmm.report.text import criticism

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import made_results
-from lmm.core import words
+from lmm.core import parameters, words
 from lmm.recovery.calibration import verdicts
 from lmm.report import answer, figures, report
 from lmm.report import verdicts as report_verdicts
@@ -30,7 +30,7 @@ def coffee(tmp_path):
 
 def test_terms_have_names_that_a_reader_knows():
     terms = ["x", "sd__x", "cor__Intercept.x", "sd__Observation", "a:b"]
-    assert list(map(words.titled, terms)) == ["x", "SD of x", "cor(Intercept, x)", "residual SD", "a:b"]
+    assert list(map(parameters.titled, terms)) == ["x", "SD of x", "cor(Intercept, x)", "residual SD", "a:b"]
     quantities = ["ranef__x__3", verdicts.LOG_LIKELIHOOD, verdicts.ICC, "sd__x"]
     assert list(map(replicated.quantity_name, quantities)) == [
         "random x of group 3", "log likelihood", "intraclass correlation", "SD of x",
@@ -114,9 +114,9 @@ def test_means_at_the_offsets_mean_are_called_so(coffee):
 
 
 def test_digits_are_as_many_as_mean_something():
-    assert words.of_term("cor__Intercept.x", 0.000943) == "0.001"
-    assert words.of_term("sd__x", 0.000943) == "0.000943"
-    assert words.of_term("variance explained: marginal R²", 1.2e-10) == "0.0000"
+    assert parameters.of_term("cor__Intercept.x", 0.000943) == "0.001"
+    assert parameters.of_term("sd__x", 0.000943) == "0.000943"
+    assert parameters.of_term("variance explained: marginal R²", 1.2e-10) == "0.0000"
     assert words.error_size(-2.2e-11) == "less than 10⁻⁶"
     assert words.error_size(-0.5) == "0.50"
     assert words.in_errors(0.036) == "3.6\u00a0% of a standard error"

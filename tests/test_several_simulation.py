@@ -13,6 +13,7 @@ from lmm.frames import simulate
 from lmm.model.design import build, numeric_design
 from lmm.model.formula import parse
 from lmm.recovery.data import Simulated
+from lmm.recovery.grid import LONG
 from lmm.recovery.performance import performance
 from lmm.recovery.replicate import Engine, fit_all, records, true_explained
 from lmm.recovery.several_data import Estimates, SeveralBootstrap
@@ -128,19 +129,7 @@ def replicates(source, count):
         for name, (outcome, status, message, _) in fit_all(engines, data, 1).items():
             found = records(engines[name], outcome, data, true)
             rows += [(source.key, k, name, *row, status, message) for row in found]
-    names = [
-        "design",
-        "replicate",
-        "engine",
-        "effect",
-        "group",
-        "term",
-        "df",
-        "truth",
-        "estimate",
-        "std_error",
-    ]
-    return pd.DataFrame(rows, columns=[*names, "conf_low", "conf_high", "status", "message"])
+    return pd.DataFrame(rows, columns=[name for name in LONG if name != "sampler"])
 
 
 def test_replicates_recover_what_they_were_simulated_from():

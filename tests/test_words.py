@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from lmm.core import words
+from lmm.core import parameters, words
 
 NAN = float("nan")
 
@@ -83,8 +83,10 @@ def test_chosen_numbers_and_long_decimals():
 
 
 def test_of_term_and_lists():
-    assert words.of_term("cor__a.b", 0.12345) == "0.123" and words.of_term("sd__x", 12.345) == "12.3"
-    assert words.of_term("variance explained: icc", 0.5) == "0.5000"
+    assert (
+        parameters.of_term("cor__a.b", 0.12345) == "0.123" and parameters.of_term("sd__x", 12.345) == "12.3"
+    )
+    assert parameters.of_term("variance explained: icc", 0.5) == "0.5000"
     names = list("abcdefgh")
     assert words.some(names[:6]) == "a, b, c, d, e and f", "one more than the most is not left out"
     assert words.some(names[:7]) == "a, b, c, d, e and 2 more"
@@ -107,4 +109,4 @@ def test_of_term_and_lists():
     ],
 )  # fmt: skip
 def test_names_of_parameters(term, title, said):
-    assert (words.titled(term), words.spoken(term)) == (title, said)
+    assert (parameters.titled(term), parameters.spoken(term)) == (title, said)

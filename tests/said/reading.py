@@ -8,7 +8,8 @@ import re
 
 import numpy as np
 
-from lmm.core.words import LABELS, spoken, titled
+from lmm.core.parameters import spoken, titled
+from lmm.core.words import LABELS
 
 N = r"(?:[−-]?\d[\d,]*(?:\.\d+)?(?:×10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?|–)"  # a number as a reader sees it
 E = "|".join(LABELS.values())  # an engine's name

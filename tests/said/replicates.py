@@ -4,7 +4,7 @@ import re
 
 import pandas as pd
 
-from lmm.core.words import spoken, titled
+from lmm.core.parameters import spoken, titled
 from said.reading import (
     ENGINE,
     Checks,

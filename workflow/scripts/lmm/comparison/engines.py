@@ -8,7 +8,7 @@ import pandas as pd
 
 from lmm.core import engines
 from lmm.core.engines import BAYES, EXACT, LIKELIHOOD
-from lmm.core.tidy import RESIDUAL, Fit, realised_of, variable
+from lmm.core.tidy import RESIDUAL, Fit, groups_of, realised_of, variable
 
 KEY = ["group", "term"]
 
@@ -208,7 +208,7 @@ def _engine_verdict(fit: Fit) -> dict[str, Any]:
     held = covered(table["conf_low"], table["conf_high"], table["truth"])
     if details.status == engines.UNIDENTIFIED:
         held[:] = pd.NA
-    groups = _groups(table)
+    groups = groups_of(table)
     recovered = {
         variable(group, term, groups): None if value is pd.NA else bool(value)
         for group, term, value in zip(table["group"], table["term"], held, strict=True)
@@ -232,11 +232,6 @@ def _engine_verdict(fit: Fit) -> dict[str, Any]:
         "gates_failed": [gate["name"] for gate in gates if not gate["passed"]],
         "ranef_coverage": coverage,
     }
-
-
-def _groups(table: pd.DataFrame) -> list[str]:
-    """Grouping factors of an engine's parameters."""
-    return [group for group in table["group"].dropna().unique() if group not in ("", "Residual")]
 
 
 def _largest(fits: Mapping[str, Fit], differences: pd.DataFrame) -> dict[str, dict[str, Any]]:

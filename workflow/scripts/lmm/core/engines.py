@@ -172,6 +172,11 @@ def of_family(names: Iterable[str], *families: str) -> list[str]:
     return [name for family in families for name in known if ENGINES[name].family == family]
 
 
+def belongs(name: str, *families: str) -> bool:
+    """Whether an engine is of one of the families; one that is none of ours is of no family."""
+    return bool(of_family([name], *families))
+
+
 def first(names: Iterable[str], *families: str) -> str | None:
     """The first of `of_family`; None without any."""
     return next(iter(of_family(names, *families)), None)

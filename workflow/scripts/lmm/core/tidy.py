@@ -75,6 +75,11 @@ def group_of(term: str, group: str) -> str:
     return "Residual" if term == RESIDUAL else group
 
 
+def groups_of(table: Any) -> list[str]:
+    """Grouping factors of a data frame of parameters, by its column `group`."""
+    return [group for group in table["group"].dropna().unique() if group not in ("", "Residual")]
+
+
 def variable(group: str, term: str, groups: Sequence[str]) -> str:
     """One name for a key (group, term), for JSON and NetCDF: the term, and its factor where there are several.
 

@@ -2,12 +2,11 @@
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from lmm.core.engines import ENGINES
-from lmm.core.tidy import RESIDUAL, pair_of
 
 LABELS = {"no_pooling": "no pooling"} | {name: engine.label for name, engine in ENGINES.items()}
 
@@ -18,56 +17,6 @@ _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 def label(engine: str) -> str:
     """The engine's name as figures and report print it."""
     return LABELS.get(engine, engine)
-
-
-# A variance parameter of one of several grouping factors, as `tidy.variable` names it.
-OF_FACTOR = re.compile(r"((?:sd|cor)__.+)\|([^|`]+)")
-
-
-def titled(term: str, name: Callable[[str], str] = str) -> str:
-    """A tidy term as a heading or a table's cell: `SD of x`, `cor(Intercept, x)`, `residual SD`.
-
-    Parameters
-    ----------
-    term : str
-        A tidy term; of one of several grouping factors as `tidy.variable` names it.
-    name : callable
-        What people call an effect or a column: `Labels.term`.
-
-    Returns
-    -------
-    str
-    """
-    if term == RESIDUAL:
-        return "residual SD"
-    if found := OF_FACTOR.fullmatch(term):
-        return f"{titled(found[1], name)}, {name(found[2])}"
-    kind, _, own = term.partition("__")
-    if kind == "cor" and own:
-        return f"cor({', '.join(map(name, pair_of(term)))})"
-    return f"SD of {name(own)}" if kind == "sd" and own else name(term)
-
-
-def spoken(term: str, name: Callable[[str], str] = str) -> str:
-    """A tidy term as one says it: `the SD of x`, `the correlation of Intercept and x`, `the fixed effect of x`.
-
-    Parameters
-    ----------
-    term : str
-        A tidy term.
-    name : callable
-        As for `titled`.
-
-    Returns
-    -------
-    str
-    """
-    if found := OF_FACTOR.fullmatch(term):
-        return f"{spoken(found[1], name)} of {name(found[2])}"
-    kind, _, own = term.partition("__")
-    if kind == "cor" and own:
-        return f"the correlation of {' and '.join(map(name, pair_of(term)))}"
-    return f"the {titled(term, name)}" if kind == "sd" and own else f"the fixed effect of {name(term)}"
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -211,27 +160,6 @@ def short_levels(levels: Sequence[str], most: int) -> list[str]:
     heads = [name if len(name) <= most else name[: most - 1].rstrip() + "…" for name in rest]
     tails = [name if len(name) <= most else "…" + name[1 - most :].lstrip() for name in rest]
     return tails if len(set(tails)) > len(set(heads)) else heads
-
-
-def of_term(term: str, value: float | None, digits: int = 3) -> str:
-    """An estimate of a tidy term: correlations and shares by decimals, others to so many significant digits.
-
-    Parameters
-    ----------
-    term : str
-        A tidy term.
-    value : float or None
-        The estimate.
-    digits : int
-        Significant digits.
-
-    Returns
-    -------
-    str
-    """
-    if term.startswith("variance explained"):
-        return fixed(value, 4)
-    return fixed(value, 3) if term.startswith("cor__") else number(value, digits)
 
 
 def error_size(value: float | None, least: float = 1e-6) -> str:

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from lmm.core.parameters import titled
 from lmm.core.tidy import RESIDUAL, sd_name, variable
-from lmm.core.words import listed, titled
+from lmm.core.words import listed
 from lmm.criticism import predictive, sensitivity
 from lmm.criticism.stage import STUCK, Criticism, prior_parameters, unchecked
 from lmm.data.rows import Rows
@@ -182,7 +183,7 @@ def leave_one_out(
     tuple of DataFrame and dict, or of None and None
     """
     counts = moments.n_groups
-    group = factor or max(counts, key=lambda name: counts[name])
+    group = factor or moments.largest
     k = moments.groups.index(group)
     joint = Joint(rows, k, priors.shared.normal)
     most = min(len(draws[RESIDUAL]), most_draws(joint, counts[group]))

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lmm.core.parameters import titled
 from lmm.core.store import write_json, write_table
 from lmm.core.tidy import RESIDUAL, sd_name
-from lmm.core.words import listed, titled
+from lmm.core.words import listed
 from lmm.criticism import predictive, sensitivity
 from lmm.criticism.predictive import Parameters
 from lmm.data.rows import Rows

@@ -105,6 +105,12 @@ class SeveralMoments:
         """Number of levels of each factor."""
         return {factor.group: factor.n_groups for factor in self.factors}
 
+    @property
+    def largest(self) -> str:
+        """The factor with most levels, the first of several."""
+        counts = self.n_groups
+        return max(counts, key=lambda group: counts[group])
+
     def of(self, group: str) -> Moments:
         """The moments of one factor alone.
 

@@ -11,19 +11,8 @@ from lmm.core.errors import StudyError
 STATUSES = ("ok", "singular", UNIDENTIFIED, "non-converged", "gate-failed", "error", "skipped")
 USABLE = ("ok", "singular")
 VALUES = ("truth", "estimate", "std_error", "conf_low", "conf_high")
-LONG = (
-    "design",
-    "replicate",
-    "engine",
-    "effect",
-    "group",
-    "term",
-    "df",
-    *VALUES,
-    "status",
-    "message",
-    "sampler",
-)
+KEYS = ("design", "replicate", "engine", "effect", "group", "term", "df")
+LONG = (*KEYS, *VALUES, "status", "message", "sampler")
 
 
 def design_columns(replicates: pd.DataFrame) -> list[str]:

@@ -13,7 +13,7 @@ from lmm.config.search_sizes import Frame
 from lmm.config.simulation import Simulation
 from lmm.core.errors import StudyError
 from lmm.core.streams import design_key
-from lmm.core.tidy import variable
+from lmm.core.tidy import groups_of, variable
 from lmm.data.rows import read_terms
 from lmm.engines import reml
 from lmm.likelihood.problem import layout
@@ -181,10 +181,10 @@ class Evaluator:
         failed = sum(int(ended.get(status, 0)) for status in compact.STATUSES[2:])
         return Measured(estimate, mcse, int(n), first + count, failed, int(ended.get("singular", 0)), key)
 
-    def _of_term(self, sums: pd.DataFrame) -> np.ndarray:
+    def _of_term(self, table: pd.DataFrame) -> np.ndarray:
         """Which rows are of the term that is wanted: `sd__x|subject` where there are several grouping factors."""
-        groups = [name for name in sums["group"].unique() if name not in ("", "Residual")]
-        named = [variable(*key, groups) for key in zip(sums["group"], sums["term"], strict=True)]
+        groups = groups_of(table)
+        named = [variable(*key, groups) for key in zip(table["group"], table["term"], strict=True)]
         return np.array(named) == self.wanted.term
 
 

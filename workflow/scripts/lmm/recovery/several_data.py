@@ -10,18 +10,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lmm.core.streams import repeated, seed_sequence, stream
-from lmm.core.tidy import corr_key
+from lmm.core.streams import seed_sequence, stream
+from lmm.core.tidy import corr_key, read_draws
 from lmm.data.levels import suffix
 from lmm.data.rows import Rows
 from lmm.inference.several_optimum import SeveralOptimum
-from lmm.inference.spreads import spaced_draws, spreads_of
+from lmm.inference.spreads import spreads_of
 from lmm.model.terms import Terms
 from lmm.moments import pilot
 from lmm.moments.basis import Basis
 from lmm.moments.several import SeveralMoments
 from lmm.moments.several_accumulate import compute_several
 from lmm.recovery.data_set import DataSet
+from lmm.simulation.resized import Levels
 from lmm.simulation.rows import by_group, realised
 
 
@@ -70,11 +71,7 @@ class Estimates(NamedTuple):
     @classmethod
     def of_posterior(cls, path: str, terms: Terms) -> "Estimates":
         """All draws of a posterior.nc of the model."""
-        import xarray
-
-        with xarray.open_datatree(path, engine="h5netcdf") as tree:
-            posterior = tree["posterior"].to_dataset()
-            draws = spaced_draws(posterior, posterior.sizes["chain"] * posterior.sizes["draw"])
+        draws = {name: values.ravel() for name, values in read_draws(path).items()}
         spreads = spreads_of(draws, terms)
         return cls(np.column_stack([draws[term] for term in terms.fixed]), spreads.roots, spreads.sigmas)
 
@@ -220,9 +217,11 @@ class SeveralResized:
     def __init__(
         self, rows: Rows, group: str, count: int, terms: Terms, key: str, seed: int, estimates: Estimates
     ):
-        self.rows, self.group, self.count = rows, group, count
+        self.rows = rows
         self._model = (terms, key, seed, estimates)
-        self._chosen = repeated(seed, key, "groups")
+        groupings = rows.terms.groupings
+        self._at = next(k for k, grouping in enumerate(groupings) if grouping.group == group)
+        self._levels = Levels(len(rows.factors[self._at][1]), count, seed, key)
 
     def draw(self, replicate: int) -> DataSet:
         """One replicate; from 0."""
@@ -231,13 +230,8 @@ class SeveralResized:
     def resized(self, replicate: int) -> Rows:
         """The rows of a replicate's levels; their response is the data's."""
         data, groupings = self.rows, self.rows.terms.groupings
-        own = next(grouping for grouping in groupings if grouping.group == self.group)
-        codes, levels = data.factors[groupings.index(own)]
-        copies, more = divmod(self.count, len(levels))
-        chosen = np.tile(np.arange(len(levels)), copies)
-        if more:
-            drawn = self._chosen.at(replicate).permutation(len(levels))[:more]
-            chosen = np.concatenate([chosen, np.sort(drawn)])
+        own, (codes, levels) = groupings[self._at], data.factors[self._at]
+        chosen = self._levels.at(replicate)
         order = np.argsort(codes, kind="stable")
         starts = np.searchsorted(codes[order], np.arange(len(levels) + 1))
         parts = [order[starts[level] : starts[level + 1]] for level in chosen]

@@ -26,6 +26,7 @@ from lmm.core.words import (
 from lmm.report import interest
 from lmm.report.card import Card
 from lmm.report.interest import Interest
+from lmm.report.text.fits import ROUNDING
 from lmm.results.labels import INTERCEPT, factors
 from lmm.results.study import Results
 
@@ -248,7 +249,7 @@ def _agreement(results: Results) -> Card | None:
             which = f"random effects of {results.labels.term(term)}{results.by_group(own.group)}"
             size = abs(found["difference"])
             said = f"at most {number(size, 2) if found['mcse'] is None else with_error(size, found['mcse'])}{small}"
-            if found["mcse"] is None and share < 0.001:  # two optimisers of one criterion: rounding
+            if found["mcse"] is None and share < ROUNDING:  # two optimisers of one criterion: rounding
                 said = in_errors(share)
             tone = "warn" if np.isfinite(share) and share >= interest.AGREE else "plain"
             lines.append((tone, f"{which}, {first} − {second}: {said}"))

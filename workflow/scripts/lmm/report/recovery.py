@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from lmm.core import engines
-from lmm.core.words import fixed, label, listed, p_said, p_value, share, titled
+from lmm.core.parameters import titled
+from lmm.core.words import fixed, label, listed, p_said, p_value, share
 from lmm.report import graph
 from lmm.report.card import Card
 from lmm.report.tables import recovery as tables
@@ -41,7 +42,7 @@ def cards(recovered: Recovered) -> list[Card]:
 def worst(recovered: Recovered, engine: str, measure: str) -> pd.Series | None:
     """The row of an engine's measure that is furthest off: lowest coverage, largest bias, highest failure rate."""
     rows = recovered.rows(measure, engine=engine)
-    if engine in engines.of_family([engine], engines.POOLED):
+    if engines.belongs(engine, engines.POOLED):
         rows = rows[rows["effect"] != "ran_pars"]  # its residual sd is of another model
     rows = rows[rows["effect"] != "explained"]
     if measure == "relative_bias":

@@ -77,7 +77,8 @@ def _random(results: Results) -> dict:
         return {}
     shown = by_factor(results, "caterpillar", "differences", "shrinkage")
     said = [text.rounding(own) for own in results.by_factor]
-    same = [by_factor(results, "differences")[-len(said) :][k] for k, one in enumerate(said) if one]
+    of_each = by_factor(results, "differences")[-len(said) :]
+    same = [name for name, one in zip(of_each, said, strict=True) if one]
     return section("random", "Random effects", said, [], tuple(name for name in shown if name not in same))
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lmm.core.parameters import titled
 from lmm.core.store import existing, read_json, read_table
 from lmm.core.tidy import RESIDUAL
-from lmm.core.words import counted, given, listed, titled
+from lmm.core.words import counted, given, listed
 from lmm.recovery.grid import VALUES, place
 from lmm.recovery.performance import COLUMNS, reference_engine
 from lmm.results.base import Reported

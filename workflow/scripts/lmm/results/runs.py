@@ -19,9 +19,9 @@ import pandas as pd
 
 from lmm.core import engines
 from lmm.core.errors import StudyError
+from lmm.core.parameters import titled
 from lmm.core.store import read_json, read_table
 from lmm.core.tidy import RESIDUAL
-from lmm.core.words import titled
 from lmm.recovery.performance import COLUMNS as PERFORMANCE
 
 SIGMAS = 4.0  # one false alarm in 16,000 numbers that did not change

@@ -15,9 +15,9 @@ import pandas as pd
 
 from lmm.comparison.engines import lead, pair
 from lmm.core import engines, tidy
+from lmm.core.parameters import spoken, titled
 from lmm.core.store import existing, read_json, read_table
 from lmm.core.tidy import CORRELATIONS, RESIDUAL, Diagnostics, Fit, grid_name, realised_of, variable
-from lmm.core.words import spoken, titled
 from lmm.data.levels import level_names
 from lmm.results.base import Reported
 from lmm.results.labels import INTERCEPT, Labels

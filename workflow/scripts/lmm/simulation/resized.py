@@ -15,6 +15,31 @@ from lmm.simulation.batch import Drawn, OwnReplicates
 from lmm.simulation.moments import prepare
 
 
+class Levels:
+    """Which of the data's J levels are those of a replicate with n of them.
+
+    Parameters
+    ----------
+    known, wanted : int
+        J and n.
+    seed : int
+    key : str
+        The design's.
+    """
+
+    def __init__(self, known: int, wanted: int, seed: int, key: str):
+        self._known, (copies, self.more) = known, divmod(wanted, known)
+        self._all = np.tile(np.arange(known), copies)
+        self._chosen = repeated(seed, key, "groups")
+
+    def at(self, replicate: int) -> np.ndarray:
+        """Places of the levels among the data's, (n,)."""
+        if not self.more:
+            return self._all
+        chosen = self._chosen.at(replicate).permutation(self._known)[: self.more]
+        return np.concatenate([self._all, np.sort(chosen)])
+
+
 class Resized(OwnReplicates):
     """Replicates with `n_groups` groups; see `OwnReplicates`.
 
@@ -33,17 +58,12 @@ class Resized(OwnReplicates):
         self, moments: Moments, n_groups: int, fixed: Sequence[str], beta, random: Sequence[str], root, sigma,
         seed: int, key: str,
     ):  # fmt: skip
-        self._pilot, (copies, self._more) = moments, divmod(n_groups, moments.n_groups)
-        self._all = np.tile(np.arange(moments.n_groups), copies)
-        self._chosen = repeated(seed, key, "groups")
+        self._pilot, self._levels = moments, Levels(moments.n_groups, n_groups, seed, key)
         super().__init__(prepare(self.moments(0)), fixed, beta, random, root, sigma, seed, key)
 
     def moments(self, replicate: int) -> Moments:
         """Moments of a replicate's groups; their response is the pilot's."""
-        pilot, at = self._pilot, self._all
-        if self._more:
-            chosen = self._chosen.at(replicate).permutation(pilot.n_groups)[: self._more]
-            at = np.concatenate([at, np.sort(chosen)])
+        pilot, at = self._pilot, self._levels.at(replicate)
         gram = pilot.gram[at]
         levels = np.arange(1, len(at) + 1).astype(str).astype(object)
         return replace(
@@ -52,7 +72,7 @@ class Resized(OwnReplicates):
 
     def draw(self, replicate: int) -> Drawn:
         """One replicate; from 0."""
-        if self._more:
+        if self._levels.more:
             self.made = prepare(self.moments(replicate))
             m1 = self.made.half.shape[2]
             self.n_rows = self.made.moments.n_rows

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lmm.core.tidy import by_term
+from lmm.core.tidy import read_draws
 from lmm.likelihood.problem import layout
 from lmm.model.terms import Terms
 
@@ -18,8 +18,5 @@ def fixed_draws(path: str, fixed: tuple[str, ...]) -> np.ndarray:
 
 
 def _draws(path: str, names: list[str]) -> np.ndarray:
-    import xarray
-
-    with xarray.open_datatree(path, engine="h5netcdf") as tree:
-        draws = by_term(tree["posterior"])
-        return np.stack([draws[name].to_numpy().ravel() for name in names], axis=1)
+    draws = read_draws(path)
+    return np.stack([draws[name].ravel() for name in names], axis=1)

@@ -132,7 +132,7 @@ def _group_draws(
     says why.
     """
     most, counts = settings["keep_draws"], posterior.moments.n_groups
-    group = settings.get("loo") or max(counts, key=lambda name: counts[name])
+    group = settings.get("loo") or posterior.moments.largest
     moments, total = posterior.moments, len(chains.sigmas)
     flat = {name: np.ascontiguousarray(draws.reshape(-1)) for name, draws in values.items()}
     found: dict[str, dict[str, np.ndarray]] = {}

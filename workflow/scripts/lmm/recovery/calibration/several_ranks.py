@@ -87,13 +87,11 @@ def several_ranks(
     beta, sigma, names = chains.fixed.draws[at], chains.sigmas[at], [variable(*key, groups) for key in keys]
     draws = dict(zip(names, np.concatenate([beta.T, values]), strict=True))
     true = {name: truth_of(truth, *key) for name, key in zip(names, keys, strict=True)}
-    known, effects = (
-        [],
-        [
-            own[:, own.shape[1] - len(levels) :]
-            for own, (_, levels) in zip(random_effects(chains, at, rng), rows.factors, strict=True)
-        ],
-    )
+    effects = [
+        own[:, own.shape[1] - len(levels) :]
+        for own, (_, levels) in zip(random_effects(chains, at, rng), rows.factors, strict=True)
+    ]
+    known = []
     for k, (grouping, (_, levels)) in enumerate(zip(rows.terms.groupings, rows.factors, strict=True)):
         drawn = truth["ranef"][grouping.group]
         known.append(np.array([[drawn[term][str(level)] for term in grouping.random] for level in levels]))

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 
 from lmm.core.engines import pooled
-from lmm.core.words import counted, fixed, label, listed, titled
+from lmm.core.parameters import titled
+from lmm.core.words import counted, fixed, label, listed
 from lmm.recovery.grid import USABLE
 from lmm.report.figures.style import (
     COLOURS,

@@ -6,8 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from lmm.core import engines as families
-from lmm.core.tidy import RESIDUAL
-from lmm.core.words import label, listed, number, of_term, percent
+from lmm.core.parameters import of_term
+from lmm.core.tidy import RESIDUAL, group_of
+from lmm.core.words import label, listed, number, percent
 from lmm.report.answer import relative_error
 from lmm.report.figures.fits import Fitted
 from lmm.report.figures.style import COLOURS, INK, MARKERS, Drawing, abreast, colour, key
@@ -35,7 +36,7 @@ class _Spread(NamedTuple):
     @property
     def group(self) -> str:
         """The parameter's group in the tidy table."""
-        return "Residual" if self.term == RESIDUAL else self.own.group
+        return group_of(self.term, self.own.group)
 
     @property
     def truth(self) -> float:

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from lmm.core.words import capital, counted, label, number, of_term, p_said, p_value, short_levels
+from lmm.core.parameters import of_term
+from lmm.core.words import capital, counted, label, number, p_said, p_value, short_levels
 from lmm.report.figures.diagnostics import density, few_ticks, grid
 from lmm.report.figures.fits import Fitted
 from lmm.report.figures.ranef import areas

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from lmm.core.words import counted, listed, titled
+from lmm.core.parameters import titled
+from lmm.core.words import counted, listed
 from lmm.report.figures.recovery import TITLES, legend, limits, shown_measure, worst
 from lmm.report.figures.style import COLOURS, MUTED, Drawing, canvas, colour, polylines
 from lmm.results.replicated import Recovered, axis_name, axis_value

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from lmm.core.engines import UNIDENTIFIED, pooled
-from lmm.core.words import label, listed, titled, with_error
+from lmm.core.parameters import titled
+from lmm.core.words import label, listed, with_error
 from lmm.recovery.grid import STATUSES, USABLE
 from lmm.report.figures.style import (
     COLOURS,

@@ -5,7 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from lmm.core.words import capital, given, titled
+from lmm.core.parameters import titled
+from lmm.core.words import capital, given
 from lmm.report.figures import Drawn, Figure
 from lmm.report.figures.style import (
     CHAINS,

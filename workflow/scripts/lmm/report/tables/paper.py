@@ -216,7 +216,7 @@ def _engine(results: Results, name: str) -> tuple[tuple[str, ...], dict[tuple[st
     """An engine's columns, and its cells by the row's key."""
     fit = results.fits[name]
     table = fit.parameters
-    bayes = name in engines.of_family([name], engines.BAYES)
+    bayes = engines.belongs(name, engines.BAYES)
     tested = not bayes and bool(table["p_value"].notna().any())
     by_t = tested and bool(table["df"].notna().any())
     columns = ("Estimate", f"{results.level} {'CrI' if bayes else 'CI'}")

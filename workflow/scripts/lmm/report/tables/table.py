@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lmm.core.words import decimals, estimated, fixed, number, places, titled, whole
+from lmm.core.parameters import titled
+from lmm.core.words import decimals, estimated, fixed, number, places, whole
 
 INTERACTIVE = 12  # more rows than this: sorted, filtered and paged in the browser
 PARAMETERS = 40  # the same for parameters: a reader wants all of them in sight

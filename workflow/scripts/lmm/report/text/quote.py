@@ -8,7 +8,7 @@ from lmm.core import engines
 from lmm.core.tidy import RESIDUAL
 from lmm.core.words import capital, counted, estimated, label, listed, p_said, p_value
 from lmm.report import interest
-from lmm.report.answer import sd_places
+from lmm.report.answer import interval_name, sd_places
 from lmm.report.text.fits import dropped
 from lmm.results.labels import INTERCEPT
 from lmm.results.study import Results
@@ -58,7 +58,7 @@ def _by(results: Results, engine: str) -> str:
     """How an engine fits: `restricted maximum likelihood (REML)`; of draws and others the engine's name."""
     if engine == results.pooled:
         return "ordinary least squares"
-    if engine not in engines.of_family([engine], engines.EXACT, engines.LIKELIHOOD):
+    if not engines.belongs(engine, engines.EXACT, engines.LIKELIHOOD):
         return f"{label(engine)} (Bayesian)" if engine == results.bayes else label(engine)
     ml = results.fits[engine].diagnostics.method == "ML"
     return "maximum likelihood (ML)" if ml else "restricted maximum likelihood (REML)"
@@ -72,10 +72,9 @@ def _bounded(value: float | None, decimals: int | None) -> str:
 def _apa(results: Results, lead: str, one: interest.Interest) -> str:
     row = one.rows[lead]
     decimals = interest.decimals_of(row)
-    kind = "CrI" if lead in engines.of_family([lead], engines.BAYES) else "CI"
     inner = "" if one.kind == "mean" else interest.statistic(row)  # that a mean is 0 is no question
     ends = f"[{estimated(row['conf_low'], decimals)}, {estimated(row['conf_high'], decimals)}]"
-    return f"{results.level} {kind} {ends}{f', {inner}' * bool(inner)}"
+    return f"{interval_name(results, lead)} {ends}{f', {inner}' * bool(inner)}"
 
 
 def _effects(results: Results, lead: str) -> list[str]:
@@ -92,7 +91,7 @@ def _effects(results: Results, lead: str) -> list[str]:
     if not parts + tests:
         return []
     more = f" (and {len(parts) - MOST} more, see the table)" if len(parts) > MOST else ""
-    bayes = lead in engines.of_family([lead], engines.BAYES)  # whose intervals are not
+    bayes = engines.belongs(lead, engines.BAYES)  # whose intervals are not
     note = ["Confidence intervals and p of contrasts are adjusted for several comparisons."]
     said = [
         f"{capital('; '.join(shown))}{end}." for shown, end in ((tests, ""), (parts[:MOST], more)) if shown

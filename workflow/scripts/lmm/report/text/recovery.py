@@ -3,18 +3,9 @@
 import pandas as pd
 
 from lmm.core import engines as catalogue
+from lmm.core.parameters import spoken
 from lmm.core.tidy import RESIDUAL
-from lmm.core.words import (
-    counted,
-    fixed,
-    given,
-    label,
-    listed,
-    percent,
-    share,
-    spoken,
-    with_error,
-)
+from lmm.core.words import counted, fixed, given, label, listed, percent, share, with_error
 from lmm.recovery.grid import STATUSES, USABLE
 from lmm.results.replicated import Recovered, axis_name, axis_value, statuses, truths
 
@@ -148,8 +139,8 @@ def _biases(recovered: Recovered, rows: pd.DataFrame, row: pd.Series) -> str:
     keys = ["design", "term"]
     there = rows[(rows[keys] == row[keys]).all(axis=1) & (rows["engine"] != row["engine"])]
     others = [f"{label(engine)}'s is {_bias(one)}" for engine, one in there.set_index("engine").iterrows()]
-    where = recovered.beside(recovered.designs.set_index("design").loc[row["design"]])
-    return f"{_bias(row)}, for {spoken(row['term'])}{where}{f'; {listed(others)} there' if others else ''}"
+    said = f"{_bias(row)}, for {spoken(row['term'])}{_where(recovered, row)}"
+    return f"{said}; {listed(others)} there" if others else said
 
 
 def _largest(rows: pd.DataFrame, engine: str) -> pd.Series:

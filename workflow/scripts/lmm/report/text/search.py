@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from lmm.core.parameters import spoken
 from lmm.core.words import (
     capital,
     counted,
@@ -13,7 +14,6 @@ from lmm.core.words import (
     percent,
     plural_of,
     share,
-    spoken,
     with_error,
 )
 from lmm.results.searched import Searched, Size

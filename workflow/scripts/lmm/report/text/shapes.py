@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from lmm.core.words import counted, label, listed, percent, spoken, with_error
+from lmm.core.parameters import spoken
+from lmm.core.words import counted, label, listed, percent, with_error
 from lmm.recovery.misspecified import SHAPES, paired, twins, unpaired
 from lmm.report.text.recovery import ALLOWED
 from lmm.results.replicated import Recovered, replicate_rows
