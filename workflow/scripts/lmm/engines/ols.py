@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from lmm.core import engines
 from lmm.core.columns import Columns
@@ -151,7 +151,7 @@ def _summary(
     sigma2 = rss / df
     se = np.sqrt(sigma2 * np.diag(cov_unscaled))
     t = beta / se
-    p = 2 * stats.t.sf(np.abs(t), df)
+    p = 2 * special.stdtr(df, -np.abs(t))
     df_model = n_fixed - intercept
     r2 = 1 - rss / tss if df_model else 0.0
     f = (tss - rss) / df_model / sigma2 if df_model else None
@@ -168,7 +168,7 @@ def _summary(
         "adj_r2": 1 - (1 - r2) * (n_rows - intercept) / df,
         "f": f,
         "f_df": [df_model, df] if df_model else None,
-        "f_p": float(stats.f.sf(f, df_model, df)) if df_model else None,
+        "f_p": float(special.fdtrc(df_model, df, f)) if df_model else None,
     }
 
 
@@ -178,10 +178,10 @@ def _parameters(numbers: dict[str, Any], conf_level: float, truth: dict[str, Any
     terms, sigma = [*(row["term"] for row in rows), RESIDUAL], numbers["sigma"]
     names = ("estimate", "std_error", "statistic", "p_value")
     estimate, error, statistic, p = (np.array([*(row[name] for row in rows), np.nan]) for name in names)
-    reach = stats.t.ppf(1 - tail, df) * error
+    reach = special.stdtrit(df, 1 - tail) * error
     low, high = estimate - reach, estimate + reach
     estimate[-1] = sigma
-    low[-1], high[-1] = sigma * np.sqrt(df / stats.chi2.ppf([1 - tail, tail], df))
+    low[-1], high[-1] = sigma * np.sqrt(df / (2 * special.gammaincinv(df / 2, [1 - tail, tail])))
     columns = {
         "engine": [ENGINE] * len(terms),
         "effect": [*["fixed"] * len(rows), "ran_pars"],

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from lmm.core.columns import Effects, Factor, predicted
 from lmm.core.tidy import Fit, group_of
@@ -72,7 +72,7 @@ def ranef_table(
     """
     sigma = best.sigma / problem.y_scale
     given = conditional(problem, fill(problem.structure, best.phi) / sigma, sigma)
-    z = stats.norm.ppf(0.5 + level / 2)
+    z = special.ndtri(0.5 + level / 2)
     columns = predicted(given.mean, np.sqrt(given.variance), np.sqrt(given.cond_variance), z)
     return Effects([Factor(moments.group, moments.levels, problem.structure.random, truth, columns)])
 

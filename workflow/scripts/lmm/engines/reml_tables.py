@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from lmm.core import engines
 from lmm.core.columns import Columns
@@ -105,7 +105,7 @@ def fixed_table(names: tuple[str, ...], tested: FixedEffects, level: float) -> d
     """
     eye = np.eye(len(names))
     se, df = tested.std_error(eye), tested.df(eye)
-    statistic, reach = tested.beta / se, stats.t.ppf(0.5 + level / 2, df) * se
+    statistic, reach = tested.beta / se, special.stdtrit(df, 0.5 + level / 2) * se
     return {
         "effect": ["fixed"] * len(names),
         "group": [""] * len(names),
@@ -114,7 +114,7 @@ def fixed_table(names: tuple[str, ...], tested: FixedEffects, level: float) -> d
         "std_error": se,
         "statistic": statistic,
         "df": df,
-        "p_value": 2.0 * stats.t.sf(np.abs(statistic), df),
+        "p_value": 2.0 * special.stdtr(df, -np.abs(statistic)),
         "conf_low": tested.beta - reach,
         "conf_high": tested.beta + reach,
     }

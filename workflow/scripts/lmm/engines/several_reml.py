@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from lmm.core.columns import Effects, Factor, predicted
 from lmm.core.tidy import Fit
@@ -40,7 +40,7 @@ def ranef_table(problem: SeveralProblem, best: SeveralOptimum, level: float, tru
     -------
     Effects
     """
-    z = stats.norm.ppf(0.5 + level / 2)
+    z = special.ndtri(0.5 + level / 2)
     parts = []
     for k, given in enumerate(conditional(best.information, best.own_sigma)):
         columns = predicted(given.mean, np.sqrt(given.variance), np.sqrt(given.cond_variance), z)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from lmm.core.progress import Progress
 from lmm.inference.newton import NONE, criterion
@@ -71,7 +71,7 @@ def wald_intervals(
     low, high : (..., k) arrays
         NaN where there is no standard error.
     """
-    z = stats.norm.ppf(0.5 + level / 2)
+    z = special.ndtri(0.5 + level / 2)
     inner = [k for k, term in enumerate(terms) if term.startswith("cor__")]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         reach = np.exp(z * errors / values)
@@ -104,7 +104,7 @@ def profile_intervals(problem: Problem, best: Optimum, level: float) -> tuple[np
         One warning per limit that was not found.
     """
     structure = problem.structure
-    target = float(stats.chi2.ppf(level, 1))
+    target = float(2.0 * special.gammaincinv(0.5, level))
     value = best.criterion - problem.constant
     sds = np.sqrt(np.diag(best.covariance))
     floor = np.abs(np.diag(problem.z_map)) * best.sigma / problem.y_scale

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from lmm.core.progress import Progress
 from lmm.core.tidy import RESIDUAL
@@ -284,7 +284,7 @@ def profile_intervals(
     list of str
         One message per limit that was not found.
     """
-    target = float(stats.chi2.ppf(level, 1))
+    target = float(2.0 * special.gammaincinv(0.5, level))
     count = len(names(problem))
 
     def limits(factor: int | None, first: tuple[int, ...], edges: tuple, final: Callable) -> list[float]:

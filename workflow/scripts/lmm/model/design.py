@@ -98,13 +98,32 @@ class Design:
             For a category that is not among the levels.
         """
         if self.plain is not None:
-            out = np.ones((len(df), len(self.terms.columns)))
-            for k, name in enumerate(self.terms.columns):
-                if name != INTERCEPT:
-                    out[:, k] = df[self.plain[name]].to_numpy(dtype=np.float64)
-            return out
+            names = {column for name, column in self.plain.items() if name != INTERCEPT}
+            return self.of_arrays({name: df[name].to_numpy(dtype=np.float64) for name in names}, len(df))
         found = self._evaluated(df)
         return np.ascontiguousarray(np.column_stack([found[name] for name in self.terms.columns]))
+
+    def of_arrays(self, values: Mapping[str, np.ndarray], rows: int) -> np.ndarray:
+        """`predictors` of arrays: to make a table of few rows takes longer than to fit them.
+
+        Parameters
+        ----------
+        values : mapping of str to (n,) array
+            The formula's predictors.
+        rows : int
+            n.
+
+        Returns
+        -------
+        (n, K) float64 array
+        """
+        if self.plain is None:
+            return self.predictors(pd.DataFrame(dict(values), index=range(rows)))
+        out = np.ones((rows, len(self.terms.columns)))
+        for k, name in enumerate(self.terms.columns):
+            if name != INTERCEPT:
+                out[:, k] = values[self.plain[name]]
+        return out
 
     def _evaluated(self, df: pd.DataFrame) -> dict[str, np.ndarray]:
         """Every column of the model matrices, dropped ones too."""

@@ -169,8 +169,25 @@ def finite_matrix(design, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Response and columns of a batch, all finite."""
     with np.errstate(all="ignore"):
         y, W = design.matrix(frame)
+    refuse_infinite(design, y, W, lambda row: frame.iloc[row].to_dict())
+    return y, W
+
+
+def refuse_infinite(design, y: np.ndarray, W: np.ndarray, of_row: Callable[[int], Mapping]) -> None:
+    """Refuse a response or columns with a value that is not finite.
+
+    Parameters
+    ----------
+    design : Design
+    y, W : (n,), (n, K) arrays
+    of_row : callable
+        From a row's number to its values by column, for the message.
+
+    Raises
+    ------
+    StudyError
+    """
     if found := finite.first(design, y, W):
         row, term, value = found
-        what = f"{term!r}: {value} in the row {frame.iloc[row].to_dict()}, expected a finite number"
+        what = f"{term!r}: {value} in the row {dict(of_row(row))}, expected a finite number"
         raise StudyError("formula", what)
-    return y, W

@@ -24,12 +24,12 @@ from lmm.model.formula import parse, together
 from lmm.model.terms import Terms
 from lmm.moments import accumulate
 from lmm.moments.moments import Moments
-from lmm.moments.pilot import finite_matrix
+from lmm.moments.pilot import refuse_infinite
 from lmm.recovery.data_set import DataSet
 from lmm.recovery.several_data import data_set
 from lmm.simulation import moments as simulate_moments
 from lmm.simulation.batch import OwnReplicates, Replicates
-from lmm.simulation.rows import fixed, predictors_and_effects, sds, simulate, truth_of_parameters
+from lmm.simulation.rows import drawn, fixed, predictors_and_effects, sds, simulate, truth_of_parameters
 
 
 def sampler_seed(seed: int, design: str, replicate: int) -> int:
@@ -83,20 +83,26 @@ class Simulated:
         sequence = seed_sequence(self.seed, self.key, replicate)
         settings, terms = self.parameters(replicate), self.design.terms
         if not self.from_moments:
-            frame, truth = simulate(settings, self.formula, sequence)
             if terms.several:
+                frame, truth = simulate(settings, self.formula, sequence)
                 return data_set(rows_of(self.design, frame), truth)
-            y, W = finite_matrix(self.design, frame)
-            codes, levels = encode(frame[terms.group])
+            made = drawn(settings, self.formula, sequence)
+            y, columns = made.y, {self.formula.variables[0]: made.y, **made.predictors}
+            with np.errstate(all="ignore"):
+                W = self.design.of_arrays(made.predictors, len(y))
+            refuse_infinite(self.design, y, W, lambda row: {n: float(v[row]) for n, v in columns.items()})
+            codes, levels = encode(made.codes + 1)
+            names = np.arange(1, len(made.effects) + 1).astype(str)
+            truth = truth_of_parameters(settings, self.terms, made.effects, names)
             whole = accumulate.keeps_whole(len(levels), len(terms.columns))
             moments = accumulate.compute(terms, y, W, codes, levels, whole)
             return DataSet(moments, Rows(terms, y, W, codes, levels), truth, moments, moments)
         _, W, codes, levels, effects = self.drawn_rows(replicate)
-        made = accumulate.compute(terms, np.zeros(len(W)), W, codes, levels, whole=False)
+        without = accumulate.compute(terms, np.zeros(len(W)), W, codes, levels, whole=False)
         beta = list(fixed(settings, self.terms).values())
         rng = stream(sequence, "moments")
         moments = simulate_moments.draw(
-            rng, simulate_moments.prepare(made), self.terms.fixed, np.array(beta), self.terms.random,
+            rng, simulate_moments.prepare(without), self.terms.fixed, np.array(beta), self.terms.random,
             effects[levels.astype(int) - 1], settings.sigma,
         )  # fmt: skip
         names = np.arange(1, len(effects) + 1).astype(str)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from lmm.config.simulation import Poisson, Predictor, Simulation
 from lmm.core.streams import repeated
@@ -78,10 +77,6 @@ class Replicates:
         self._errors = repeated(seed, key, "moments" if from_moments else "errors")
         self.root = random_root(settings, model.terms)
         self.beta = np.array(list(fixed(settings, model.terms).values()))
-        plain = design.plain or {}
-        names = [plain.get(name, name) for name in design.terms.columns]
-        known = [name for name, _, _ in self._predictors]
-        self._plain = design.plain is not None and all(name in known for name in names if name != "Intercept")
         self._fixed_groups = not isinstance(settings.group_rows, Poisson) and settings.group_rows is not None
         self._codes: np.ndarray | None = None
         self.basis = self._basis()
@@ -116,13 +111,7 @@ class Replicates:
             name: predictor_drawn(how, self.settings.n_groups, codes, stream.at(replicate))
             for name, how, stream in self._predictors
         }
-        if not self._plain:
-            return codes, self.design.predictors(pd.DataFrame(drawn, index=range(len(codes))))
-        columns = np.ones((len(codes), len(self.design.terms.columns)))
-        for k, name in enumerate(self.design.terms.columns):
-            if name != "Intercept":
-                columns[:, k] = drawn[self.design.plain[name]]
-        return codes, columns
+        return codes, self.design.of_arrays(drawn, len(codes))
 
     def draw(self, replicate: int) -> Drawn:
         """One replicate; from 0."""

@@ -4,7 +4,7 @@ Two generators: `r` repeats the post's draws from R's random numbers, in the pos
 part (groups, each predictor, each random effect, errors) from a stream of its own (`lmm.core.streams`).
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,28 @@ from lmm.model.design import Design, Terms, numeric_design
 from lmm.model.parts import Formula
 from lmm.simulation import layout
 from lmm.simulation.r_random import RRandom
+
+
+class Drawn(NamedTuple):
+    """A data set with one grouping factor.
+
+    Attributes
+    ----------
+    y : (N,) array
+        Response.
+    predictors : dict of str to (N,) array
+    codes : (N,) int array
+        Group of each row, from 0.
+    effects : (J, q) array
+        Random effects of groups 1 to the number of groups.
+    errors : (N,) array
+    """
+
+    y: np.ndarray
+    predictors: dict[str, np.ndarray]
+    codes: np.ndarray
+    effects: np.ndarray
+    errors: np.ndarray
 
 
 def simulate(
@@ -48,6 +70,32 @@ def simulate(
     design = numeric_design(formula)
     if design.terms.several:
         return _several(settings, formula, design, sequence)
+    found = drawn(settings, formula, sequence)
+    levels = np.arange(1, settings.n_groups + 1).astype(str)
+    frame = pd.DataFrame(
+        {formula.variables[0]: found.y, **found.predictors, formula.group: levels[found.codes]}
+    )
+    truth = truth_of_parameters(settings, design.terms, found.effects, levels)
+    return frame, truth | _realised(settings, realised(design.terms, found.effects, found.errors))
+
+
+def drawn(settings: Simulation, formula: Formula, sequence: np.random.SeedSequence | None = None) -> Drawn:
+    """`simulate` with one grouping factor, without a table: text for every row costs more than a fit.
+
+    Parameters
+    ----------
+    settings : Simulation
+        A scalar design.
+    formula : Formula
+        With one grouping factor.
+    sequence : SeedSequence, optional
+        As in `simulate`.
+
+    Returns
+    -------
+    Drawn
+    """
+    design = numeric_design(formula)
     if settings.generator == "r":
         predictors, codes, effects, errors = _draw_r(settings, formula, design.terms, sequence)
     else:
@@ -57,10 +105,7 @@ def simulate(
         effects = _effects(settings, design.terms, source, settings.n_groups)
         errors = settings.sigma * unit(settings.errors, stream(source, "errors"), len(codes))
     y = _response(settings, design, predictors, [effects[codes]], errors)
-    levels = np.arange(1, settings.n_groups + 1).astype(str)
-    frame = pd.DataFrame({formula.variables[0]: y, **predictors, formula.group: levels[codes]})
-    truth = truth_of_parameters(settings, design.terms, effects, levels)
-    return frame, truth | _realised(settings, realised(design.terms, effects, errors))
+    return Drawn(y, predictors, codes, effects, errors)
 
 
 def _several(
@@ -123,14 +168,13 @@ def predictors_and_effects(
     Returns
     -------
     frame : DataFrame
-        Predictors and grouping factor.
+        Predictors and grouping factor, its levels as numbers from 1.
     effects : (J, q) array
-        Random effects of groups "1" to the number of groups.
+        Random effects of groups 1 to the number of groups.
     """
     codes = _groups(settings, sequence)
     predictors = _predictors(settings, formula, {formula.group: codes}, sequence)
-    levels = np.arange(1, settings.n_groups + 1).astype(str)
-    frame = pd.DataFrame({**predictors, formula.group: levels[codes]})
+    frame = pd.DataFrame({**predictors, formula.group: codes + 1})
     return frame, _effects(settings, numeric_design(formula).terms, sequence, settings.n_groups)
 
 
@@ -297,7 +341,7 @@ def _response(
 ) -> np.ndarray:
     """y = X beta + sum_k Z_k u_k + e; `effects` of each factor are those of the rows' levels, (N, q_k)."""
     columns = list(design.terms.columns)
-    w = design.predictors(pd.DataFrame(predictors, index=range(len(errors))))
+    w = design.of_arrays(predictors, len(errors))
     beta = np.zeros((len(errors), len(columns)))
     for name, value in fixed(settings, design.terms).items():
         beta[:, columns.index(name)] += value
