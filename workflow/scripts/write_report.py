@@ -6,12 +6,6 @@ from running.frame import run
 
 
 def main(job) -> None:
-    import shutil
-
-    if job.input.get("page"):  # a single study's, which was rendered for itself
-        shutil.copyfile(job.input.page, job.output.page)
-        shutil.copyfile(job.input.summary, job.output.summary)
-        return
     from lmm.report import provenance as report_provenance
     from lmm.report import report
 

@@ -9,7 +9,7 @@ differentiate numerically.
 """
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from lmm.inference.derivatives import Derivatives, complete
 from lmm.inference.fixed_effects import FixedEffects, Test
@@ -23,8 +23,8 @@ FLAT = 1e-9
 def p_of(test: Test) -> float:
     """The p value of an F test; of the chi-square where the denominator has infinitely many df."""
     if np.isinf(test.den_df):
-        return float(stats.chi2.sf(test.num_df * test.statistic, test.num_df))
-    return float(stats.f.sf(test.statistic, test.num_df, test.den_df))
+        return float(special.chdtrc(test.num_df, test.num_df * test.statistic))
+    return float(special.fdtrc(test.num_df, test.den_df, test.statistic))
 
 
 def fixed_effects(method: str, beta: np.ndarray, derivatives: Derivatives, ml: bool = False) -> FixedEffects:

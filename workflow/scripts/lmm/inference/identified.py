@@ -9,6 +9,7 @@ moments are enough. `unidentified` looks at it at estimates.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -46,7 +47,7 @@ class Information:
     places: tuple[tuple[int, int], ...]
     least: float = NOTHING
 
-    @property
+    @cached_property
     def moved(self) -> np.ndarray:
         """Which parameters are in a direction without information, (t + 1,) bool."""
         scale = np.sqrt(np.where(self.units > 0.0, self.units, 1.0))

@@ -90,7 +90,7 @@ class Sampled(NamedTuple):
         if draws.importance is not None:
             return out | {
                 "points": draws.importance.points,
-                "distinct_points": len(np.unique(draws.importance.at)),
+                "distinct_points": int(np.count_nonzero(np.bincount(draws.importance.at))),
                 "pareto_k": draws.importance.k,
             }
         return out | {"gradient_evaluations": int(draws.stats["n_steps"].sum())}

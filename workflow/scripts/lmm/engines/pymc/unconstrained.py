@@ -172,10 +172,10 @@ class Space:
         out = _log_density(self.sigma, self.scale, points[:, -1])
         for factor, own, angles in self._parts(points):
             for k, prior in enumerate(factor.sds):
-                out = out + _log_density(prior, factor.scales[k], own[:, k])
+                out += _log_density(prior, factor.scales[k], own[:, k])
             for k, (_, _, shape) in enumerate(factor.partial):
                 x = angles[:, k]
-                out = out + (shape - 1.0) * (log_ndtr(x) + log_ndtr(-x)) - 0.5 * x * x
+                out += (shape - 1.0) * (log_ndtr(x) + log_ndtr(-x)) - 0.5 * x * x
         return out
 
     def gradients(
