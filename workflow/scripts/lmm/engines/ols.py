@@ -30,14 +30,9 @@ class Fitter:
         self.level, self.fixed = settings["conf_level"], terms.fixed
 
     def fit(self, task: Task) -> Fitted:
-        """From the rows where they are at hand, few, and their residuals' quantiles are shown; else from moments."""
+        """From the rows where they are at hand and few, else from moments."""
         data: tuple[np.ndarray, ...] = ()
-        if (
-            task.rows is not None
-            and not task.brief
-            and task.moments.n_rows <= ROWS_LIMIT
-            and not task.moments.weighted
-        ):
+        if task.rows is not None and task.moments.n_rows <= ROWS_LIMIT and not task.moments.weighted:
             rows = task.rows()
             data = (rows.y, rows.columns(self.fixed))
         return Fitted(fit(self.fixed, *data, moments=task.moments, conf_level=self.level, truth=task.truth))
@@ -88,11 +83,12 @@ def fit(
     started = time.perf_counter()
     fixed = list(fixed)
     if X is not None and y is not None:
-        import statsmodels.api as sm  # half a second, which replicates need not wait
+        # half a second, which replicates from moments need not wait; statsmodels.api takes twice as long
+        from statsmodels.regression.linear_model import OLS
 
         n_rows = len(y)
         _check(fixed, n_rows, X)
-        result = sm.OLS(y, X, hasconst="Intercept" in fixed).fit(method="qr")
+        result = OLS(y, X, hasconst="Intercept" in fixed).fit(method="qr")
         beta, cov_unscaled, rss = result.params, result.normalized_cov_params, result.ssr
         tss = result.centered_tss if "Intercept" in fixed else result.uncentered_tss
         quantiles, left_out = np.quantile(result.resid, QUANTILES).tolist(), {}
