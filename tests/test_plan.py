@@ -14,8 +14,8 @@ import pytest
 import made_replicates
 from lmm.config.load import load
 from lmm.core.store import read_json, write_table
+from lmm.recovery.deviations import deviations, digest
 from lmm.recovery.performance import failures, performance
-from lmm.recovery.protocol import deviations, digest
 from lmm.report import recovery
 from lmm.report.tables import recovery as tables
 from lmm.report.text import plan as text

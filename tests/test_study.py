@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import yaml
 
-from lmm.config.designs import label
 from lmm.config.load import Study, load
 from lmm.core.errors import StudyError
 from lmm.core.streams import design_key
+from lmm.core.words import as_cell
 
 ROOT = Path(__file__).parents[1]
 COFFEE = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
@@ -303,5 +303,5 @@ def test_planning_does_not_take_longer_for_more_groups(groups, sizes):
 
 
 def test_a_long_list_in_a_table_is_its_beginning():
-    assert label({"sizes": [3, 4]}) == "sizes(3, 4)"
-    assert label({"sizes": [7] * 100_000}) == "sizes(" + "7, " * 20 + "... 100,000 in all)"
+    assert as_cell({"sizes": [3, 4]}) == "sizes(3, 4)"
+    assert as_cell({"sizes": [7] * 100_000}) == "sizes(" + "7, " * 20 + "... 100,000 in all)"

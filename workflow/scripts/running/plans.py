@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lmm.core.store import read_json, write_json, write_text
-from lmm.recovery import protocol
+from lmm.recovery import deviations
 from lmm.report import plan_page
 from running import integrity
 
@@ -35,7 +35,7 @@ def freeze(plan: Mapping[str, Any], file: str | Path, page: str | Path) -> None:
         there = list(file.parent.glob("chunks/*/*.parquet"))
         written = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         found = {
-            "sha256": protocol.digest(plan),
+            "sha256": deviations.digest(plan),
             "written": written,
             "chunks_before": len(there),
             "plan": dict(plan),

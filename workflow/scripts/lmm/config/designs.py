@@ -8,12 +8,12 @@ from typing import Any
 from lmm.config.simulation import Simulation
 from lmm.core.errors import StudyError
 from lmm.core.streams import design_key
+from lmm.core.words import as_cell
 
 NOT_CROSSED = ("sizes",)
 # Of the study: a design is what is simulated, not with which numbers.
 SINGLE = ("seed", "generator", "address")
 MOST_DESIGNS = 10_000
-LISTED = 20  # most numbers of a list that a table's cell has
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def point(settings: Simulation, values: dict[str, Any]) -> DesignPoint:
 
     Values that are mappings become a label (`poisson(8)`), so that they fit in a column of a table.
     """
-    values = {path: label(value) for path, value in values.items()}
+    values = {path: as_cell(value) for path, value in values.items()}
     canonical = settings.model_dump(mode="json", exclude_defaults=True, exclude=set(SINGLE))
     return DesignPoint(design_key(canonical), values, settings)
 
@@ -158,13 +158,3 @@ def _leaves(value: Mapping, path: tuple = ()) -> Iterator[tuple[str, Any]]:
             yield from _leaves(item, (*path, key))
         else:
             yield ".".join(map(str, (*path, key))), item
-
-
-def label(value: Any) -> Any:
-    """`{poisson: 8}` as `poisson(8)`, so that it fits in a column of a table; of a long list the beginning."""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key}({label(item)})" for key, item in value.items())
-    if not isinstance(value, list):
-        return value
-    more = [f"... {len(value):,} in all"] if len(value) > LISTED else []
-    return ", ".join([*map(str, value[:LISTED]), *more])

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from lmm.config.designs import label
 from lmm.config.search import OF_ROWS, Search, cost_of
 from lmm.config.simulation import Simulation
+from lmm.core.words import as_cell
 from lmm.model.parts import Formula
 
 GROUPS = ("groups", "rows_per_group")  # of one grouping factor
@@ -170,7 +170,7 @@ class Frame:
         if name == "rows":
             return own.rows
         if name == "rows_per_group":
-            return own.group_rows if isinstance(own.group_rows, int) else label(own.group_rows.plain())
+            return own.group_rows if isinstance(own.group_rows, int) else as_cell(own.group_rows.plain())
         if not self.several:
             return own.n_groups
         how = own.groups[name]

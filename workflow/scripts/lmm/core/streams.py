@@ -7,11 +7,12 @@ machine, the same address gives the same numbers, and a grid can grow without re
 import hashlib
 import json
 import zlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lmm.core.seeds import Stream
+if TYPE_CHECKING:
+    from lmm.core.seeds import Stream
 
 # The numbers are part of every address: a purpose keeps its own.
 PURPOSES = {
@@ -87,7 +88,7 @@ def stream(sequence: np.random.SeedSequence, purpose: str, name: str = "") -> np
     return np.random.Generator(np.random.PCG64(address(sequence, purpose, name)))
 
 
-def repeated(seed: int, design: str, purpose: str, name: str = "") -> Stream:
+def repeated(seed: int, design: str, purpose: str, name: str = "") -> "Stream":
     """`stream` of every replicate of a design, where there are many of them.
 
     Parameters
@@ -105,4 +106,6 @@ def repeated(seed: int, design: str, purpose: str, name: str = "") -> Stream:
     -------
     Stream
     """
+    from lmm.core.seeds import Stream  # numba, which takes a quarter of a second to import
+
     return Stream(seed, int(design, 16), _tail(purpose, name))

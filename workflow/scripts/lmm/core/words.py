@@ -2,12 +2,14 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from lmm.core.engines import ENGINES
 
+LISTED = 20  # most numbers of a list that a table's cell has
 LABELS = {"no_pooling": "no pooling"} | {name: engine.label for name, engine in ENGINES.items()}
 
 
@@ -331,3 +333,13 @@ def capital(text: str) -> str:
 def uncapital(text: str) -> str:
     """First letter in lower case, the rest as it is."""
     return text[:1].lower() + text[1:]
+
+
+def as_cell(value: Any) -> Any:
+    """`{poisson: 8}` as `poisson(8)`, so that it fits in a column of a table; of a long list the beginning."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}({as_cell(item)})" for key, item in value.items())
+    if not isinstance(value, list):
+        return value
+    more = [f"... {len(value):,} in all"] if len(value) > LISTED else []
+    return ", ".join([*map(str, value[:LISTED]), *more])

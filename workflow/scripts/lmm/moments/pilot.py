@@ -179,7 +179,11 @@ def refuse_infinite(design, y: np.ndarray, W: np.ndarray, of_row: Callable[[int]
     Parameters
     ----------
     design : Design
-    y, W : (n,), (n, K) arrays
+        Of which the columns are.
+    y : (n,) array
+        Response.
+    W : (n, K) array
+        Columns.
     of_row : callable
         From a row's number to its values by column, for the message.
 

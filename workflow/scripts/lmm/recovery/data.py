@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lmm.config.designs import label
 from lmm.config.simulation import Simulation
 from lmm.core.streams import address, seed_sequence, stream
 from lmm.core.tidy import RESIDUAL, corr_key
+from lmm.core.words import as_cell
 from lmm.data.levels import encode
 from lmm.data.rows import Rows, rows_of
 from lmm.inference.intervals import variance_values
@@ -146,7 +146,7 @@ class Simulated:
         several = self.terms.several
         out: dict[str, Any] = {} if several else {"groups": settings.n_groups}
         out |= {f"groups__{name}": count for name, count in settings.levels.items()} | {"rows": settings.rows}
-        out["rows_per_group"] = each if each is None or isinstance(each, int) else label(each.plain())
+        out["rows_per_group"] = each if each is None or isinstance(each, int) else as_cell(each.plain())
         if self.priors is None:
             out |= {f"fixed__{term}": float(value) for term, value in fixed(settings, self.terms).items()}
             for grouping in self.terms.groupings:
@@ -165,7 +165,7 @@ class Simulated:
             label_shape(settings.errors),
         )
         for name, how in settings.predictors.items():
-            out[f"predictors__{name}"] = label(how.model_dump(exclude_defaults=True)) or "normal"
+            out[f"predictors__{name}"] = as_cell(how.model_dump(exclude_defaults=True)) or "normal"
         return out
 
 

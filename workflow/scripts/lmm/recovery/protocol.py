@@ -1,17 +1,16 @@
-"""What a study plans before any replicate, in the order of ADEMP (Morris et al. 2019), and how a later plan differs.
+"""What a study plans before any replicate, in the order of ADEMP (Morris et al. 2019).
 
 A plan is built-in types alone: all that the results follow from, and nothing that they do not depend on (cores,
 chunks, labels).
 """
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lmm.config.designs import SINGLE, label
+from lmm.config.designs import SINGLE
 from lmm.config.load import Study
 from lmm.config.simulation import Poisson, Predictor, Shape, Simulation, Sizes
+from lmm.core.words import as_cell
 from lmm.model.design import numeric_design
 from lmm.model.terms import Terms
 from lmm.recovery.grid import STATUSES, USABLE
@@ -24,12 +23,6 @@ PARAMETERS = (
 )  # fmt: skip
 FIXED, SD, FITS = ("power", "type_1_error"), ("p_zero",), ("failure_rate", "singular_rate")
 RANDOM = ("ranef_rmse", "ranef_coverage", "ranef_shrinkage", "ranef_rank_correlation")
-# What each key of a plan belongs to, in ADEMP's order.
-PARTS = {
-    "title": "Aims", "aims": "Aims", "data": "Data-generating mechanisms", "estimands": "Estimands",
-    "methods": "Methods", "measures": "Performance measures", "replicates": "Number of replicates",
-    "seeds": "Seeds", "failures": "Handling of failures", "rationale": "Rationale",
-}  # fmt: skip
 # The numbers of each distribution.
 NUMBERS: dict[type, dict[str, tuple[str, ...]]] = {
     Predictor: {
@@ -53,7 +46,7 @@ def protocol(study: Study, replicates: Mapping[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        The keys of `PARTS`.
+        The keys of `deviations.PARTS`.
     """
     own = study.settings.plain()
     aims, count = own.get("aims", []), study.settings.replicates
@@ -106,7 +99,7 @@ def _design(settings: Simulation, terms: Terms, predictors: Sequence[str]) -> di
     if settings.rows is None:
         each = settings.group_rows
         drawn = f"poisson({each.poisson:g})" if isinstance(each, Poisson) else each
-        out["rows_per_group"] = label(each.plain()) if isinstance(each, Sizes) else drawn
+        out["rows_per_group"] = as_cell(each.plain()) if isinstance(each, Sizes) else drawn
     own = {name: settings.predictors.get(name, Predictor()) for name in predictors}
     out["predictors"] = {name: _distribution(how) for name, how in own.items()}
     return out | {name: _distribution(getattr(settings, name)) for name in ("random_effects", "errors")}
@@ -150,42 +143,3 @@ def _measures(study: Study, full: bool) -> list[str]:
         found.remove("bias_eliminated_coverage")
     calibrated = ["ranks of the true values"] if study.settings.calibration else []
     return [*found, *RANDOM * full, *calibrated]
-
-
-def digest(plan: Mapping[str, Any]) -> str:
-    """SHA-256 of a plan's canonical JSON, in hexadecimal digits."""
-    text = json.dumps(plan, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def deviations(first: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, str, Any, Any]]:
-    """Where a plan differs from the first one.
-
-    Parameters
-    ----------
-    first, now : mappings
-        Of `protocol`.
-
-    Returns
-    -------
-    list of (part, what, planned, now)
-        ADEMP's part, the key's path in it, and both values; None where there is none. A design is one value.
-    """
-    before, after = dict(leaves(first)), dict(leaves(now))
-    paths = list(dict.fromkeys([*before, *after]))
-    order = list(PARTS)
-    return [
-        (PARTS[path[0]], ".".join(path[1:]) or path[0], before.get(path), after.get(path))
-        for path in sorted(paths, key=lambda path: order.index(path[0]))
-        if before.get(path) != after.get(path)
-    ]
-
-
-def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Key paths and values of a plan; a design is one value, a list too, and an empty mapping is none."""
-    whole = len(path) > 1 and path[-2] == "designs"
-    if isinstance(value, Mapping) and not whole:
-        for key, inner in value.items():
-            yield from leaves(inner, (*path, str(key)))
-    else:
-        yield path, value

@@ -1,9 +1,9 @@
 """The answer: cards and sentences that come before everything else."""
 
 from collections.abc import Mapping
+from statistics import NormalDist
 
 import numpy as np
-from scipy.special import ndtri
 
 from lmm.comparison.engines import verdict
 from lmm.core import engines
@@ -349,7 +349,7 @@ def _spread(results: Results) -> list[str]:
     lead = results.leading
     if lead not in results.mixed:
         return []
-    said, z = [], ndtri((1 + results.conf_level) / 2)
+    said, z = [], NormalDist().inv_cdf((1 + results.conf_level) / 2)
     fixed = results.fixed(lead)
     for group, term in results.components:
         name, row = term.removeprefix("sd__"), results.parameter(lead, group, term)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from lmm.core.errors import StudyError
 from lmm.core.words import capital, estimated, label, listed, places, scaled, short_levels
@@ -208,6 +207,8 @@ def _bands(results: Results, fitted: Fitted, engine: str) -> Bands:
             inverse = np.linalg.inv((X.T * W) @ X)
             covariance = inverse * np.mean(error**2 / np.diag(inverse))
         fixed = FixedEffects.with_df(beta, covariance, np.inf)
+
+    from scipy.special import stdtrit  # a quarter of a second, which figures of replicates need not wait
 
     def of_estimates(rows: np.ndarray) -> tuple:
         mean, error = rows @ fixed.beta, fixed.std_error(rows)

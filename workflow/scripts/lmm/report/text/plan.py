@@ -6,7 +6,7 @@ from typing import Any
 
 from lmm.core.tidy import pair_of
 from lmm.core.words import capital, counted, fixed, given, label, listed, number, percent
-from lmm.recovery.protocol import PARTS, leaves
+from lmm.recovery.deviations import PARTS, leaves
 from lmm.report.text.recording import wanted
 from lmm.results.replicated import axis_name, axis_value
 

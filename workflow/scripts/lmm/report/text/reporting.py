@@ -6,10 +6,9 @@ Items: Morris, White & Crowther 2019 (ADEMP); Siepe et al. 2024 (planning, regis
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from lmm.config.designs import label as design_label
-from lmm.core.words import capital, counted, listed, percent
+from lmm.core.words import as_cell, capital, counted, listed, percent
+from lmm.recovery.deviations import deviations, digest, leaves
 from lmm.recovery.grid import STATUSES, USABLE
-from lmm.recovery.protocol import deviations, digest, leaves
 from lmm.report.plan_page import before
 from lmm.report.text import plan as text
 from lmm.report.text import recovery
@@ -147,11 +146,7 @@ def changes(recovered: Recovered) -> list[tuple[str, str, str, str]]:
             return ", ".join(
                 f"{axis_name('__'.join(path))} {axis_value(own.get(path, 'none'))}" for path in varied
             )
-        return (
-            "; ".join(str(design_label(one)) for one in value)
-            if isinstance(value, list)
-            else axis_value(value)
-        )
+        return "; ".join(str(as_cell(one)) for one in value) if isinstance(value, list) else axis_value(value)
 
     return [
         (
