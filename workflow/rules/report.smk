@@ -70,6 +70,8 @@ if len(reported()) == 1:
         benchmark:
             "results/benchmarks/report.tsv"
         localrule: True
+        conda:
+            "../../environment.yml"
         threads: 1
         resources:
             mem_mb=growing(100),
