@@ -38,7 +38,7 @@ def test_coordinates_and_back():
     points = np.random.default_rng(1).uniform(0.1, 1.5, (200, SPACE.size))
     values = SPACE.values(points)
     assert np.all((values[1] > 0.5) & (values[1] < 3.0))
-    (roots,), sigmas = SPACE.roots(points)
+    (roots,), sigmas, _ = SPACE.evaluated(points)
     D = roots @ roots.transpose(0, 2, 1)
     assert np.allclose(np.sqrt(np.einsum("saa->as", D)), values[:3])
     assert np.allclose(D[:, 0, 2] / (values[0] * values[2]), values[4])
@@ -57,11 +57,12 @@ def test_prior_is_the_distribution_with_its_jacobian():
 
     class OfPrior:
         def evaluate(self, points):
-            return space.log_prior(points), ()
+            return space.evaluated(points)[2], ()
 
         def slopes(self, points):
-            roots, nothing = space.roots(points)[0], np.zeros((len(points), 2, 2))
-            return space.log_prior(points), space.gradients(points, roots, [nothing], np.zeros(len(points)))
+            roots, _, density = space.evaluated(points)
+            nothing = np.zeros((len(points), 2, 2))
+            return density, space.gradients(points, roots, [nothing], np.zeros(len(points)))
 
     found = importance.sample(OfPrior(), np.zeros(4), 20_000, np.random.default_rng(2))
     values = space.values(found.points)

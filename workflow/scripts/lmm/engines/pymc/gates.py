@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lmm.core import engines
+from lmm.core.compiled import kernel
 from lmm.engines.pymc import mixing
 from lmm.engines.pymc.order import quantiles
 from lmm.inference.unidentified import not_identified
@@ -75,12 +76,25 @@ def ess_of_points(draws: np.ndarray, points: np.ndarray) -> np.ndarray:
         S for what does not vary.
     """
     total = draws.shape[1]
-    away = draws - draws.mean(axis=1, keepdims=True)
-    parts = np.array([np.bincount(points, weights=own) for own in away])
-    error = np.sum(parts**2, axis=1)  # of the mean, times S^2
-    spread = total * np.sum(away**2, axis=1)
+    error, spread = _of_points(np.ascontiguousarray(draws, dtype=float), points, int(points.max()) + 1)
     varies = error > 1e-24 * total * np.max(np.abs(draws), axis=1, initial=1e-300) ** 2
-    return np.where(varies, spread / np.where(varies, error, 1.0), float(total))
+    return np.where(varies, total * spread / np.where(varies, error, 1.0), float(total))
+
+
+@kernel
+def _of_points(draws, points, count):
+    """Sums of squares of the parts that points have in the mean, times S^2, and of the draws about it, (k,) each."""
+    error, spread = np.zeros(len(draws)), np.zeros(len(draws))
+    for at in range(len(draws)):
+        own, parts = draws[at], np.zeros(count)
+        mean = own.mean()
+        for s in range(len(own)):
+            away = own[s] - mean
+            parts[points[s]] += away
+            spread[at] += away * away
+        for part in parts:
+            error[at] += part * part
+    return error, spread
 
 
 def ess_mean(draws: np.ndarray, points: np.ndarray | None = None) -> np.ndarray:

@@ -83,9 +83,9 @@ class Target:
         -------
         (N,) array, tuple of arrays of N
         """
-        roots, sigmas = self.space.roots(points)
+        roots, sigmas, prior = self.space.evaluated(points)
         *given, value = self.given(roots, sigmas, self.rng.standard_normal((len(points), self.p)))
-        return value + self.space.log_prior(points), tuple(given)
+        return value + prior, tuple(given)
 
     def slopes(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Log posterior and gradient at some points.
@@ -100,12 +100,12 @@ class Target:
         (N,), (N, d) arrays
         """
         with np.errstate(all="ignore"):  # far away sds are 0 or infinite, and what comes of it is not finite
-            roots, sigmas = self.space.roots(points)
+            roots, sigmas, prior = self.space.evaluated(points)
             found = [self.density(own, sigma) for *own, sigma in zip(*roots, sigmas, strict=True)]
             values, slopes, d_sigma = zip(*found, strict=True)
             d_roots = [np.array(own) for own in zip(*slopes, strict=True)]
             gradients = self.space.gradients(points, roots, d_roots, np.array(d_sigma))
-            return np.array(values) + self.space.log_prior(points), gradients
+            return np.array(values) + prior, gradients
 
 
 class Proposal(NamedTuple):

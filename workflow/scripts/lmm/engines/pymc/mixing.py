@@ -45,15 +45,26 @@ def scores(values: np.ndarray) -> np.ndarray:
     -------
     (k, ...) array
     """
-    flat = values.reshape(len(values), -1)
-    ranks = np.empty(flat.shape)
-    for row, own in zip(ranks, flat, strict=True):
-        order = np.argsort(own)
-        ordered = own[order]
-        first = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
-        number = np.diff(np.append(first, len(own)))
-        row[order] = np.repeat(first + 0.5 * (number + 1), number)
+    flat = np.ascontiguousarray(values.reshape(len(values), -1))
+    ranks = _ranks(flat, np.argsort(flat, axis=1))
     return ndtri((ranks - 0.375) / (flat.shape[1] + 0.25)).reshape(values.shape)
+
+
+@kernel
+def _ranks(values, order):
+    """Ranks from 1 of each row, (k, n), in the order that sorts it; ties their average."""
+    count, n = values.shape
+    out = np.empty((count, n))
+    for at in range(count):
+        first = 0
+        while first < n:
+            last = first
+            while last + 1 < n and values[at, order[at, last + 1]] == values[at, order[at, first]]:
+                last += 1
+            for k in range(first, last + 1):
+                out[at, order[at, k]] = 0.5 * (first + last) + 1.0
+            first = last + 1
+    return out
 
 
 def r_hat(draws: np.ndarray) -> np.ndarray:

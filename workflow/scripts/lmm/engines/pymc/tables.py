@@ -46,7 +46,7 @@ def summarise(draws: np.ndarray, level: float) -> dict[str, np.ndarray]:
         "conf_high": conf_high,
         "median": median,
         "sd": sd,
-        "mad": 1.4826 * np.median(np.abs(flat - median[:, None]), axis=1),  # as R's mad
+        "mad": 1.4826 * quantiles(np.abs(flat - median[:, None]), [0.5])[0],  # as R's mad
         "q5": q5,
         "q95": q95,
     }

@@ -93,8 +93,8 @@ class Space:
             at += factor.size
         return out
 
-    def roots(self, points: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-        """Lower triangular roots of each D and sigma.
+    def evaluated(self, points: np.ndarray) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+        """Lower triangular roots of each D, sigma, and the log prior density of the coordinates up to a constant.
 
         Parameters
         ----------
@@ -103,15 +103,19 @@ class Space:
 
         Returns
         -------
-        list of (N, q_k, q_k) arrays, (N,) array
+        list of (N, q_k, q_k) arrays, (N,) array, (N,) array
         """
-        roots = []
-        for factor, own, angles in self._parts(points):
+        soft, roots = _soft(points), []
+        density = _log_density(self.sigma, self.scale, points[:, -1], soft[:, -1])
+        for (factor, own, angles), (_, above, _) in zip(self._parts(points), self._parts(soft), strict=True):
             root = _correlation_root(factor, angles)
             for k, prior in enumerate(factor.sds):
-                root[:, k] *= _sd(prior, factor.scales[k], own[:, k])[:, None]
+                root[:, k] *= _sd(prior, factor.scales[k], above[:, k])[:, None]
+                density += _log_density(prior, factor.scales[k], own[:, k], above[:, k])
+            for x, (_, _, shape) in zip(angles.T, factor.partial, strict=True):
+                density += (shape - 1.0) * (log_ndtr(x) + log_ndtr(-x)) - 0.5 * x * x
             roots.append(root)
-        return roots, _sd(self.sigma, self.scale, points[:, -1])
+        return roots, _sd(self.sigma, self.scale, soft[:, -1]), density
 
     def values(self, points: np.ndarray) -> np.ndarray:
         """Standard deviations and correlations of each factor, and sigma.
@@ -125,13 +129,13 @@ class Space:
         -------
         (d, N) array
         """
-        out = []
-        for factor, own, angles in self._parts(points):
+        out, soft = [], _soft(points)
+        for (factor, _, angles), (_, own, _) in zip(self._parts(points), self._parts(soft), strict=True):
             root = _correlation_root(factor, angles)
             out += [_sd(prior, factor.scales[k], own[:, k]) for k, prior in enumerate(factor.sds)]
             pairs = factor.structure.correlations
             out += [np.einsum("sc,sc->s", root[:, k], root[:, m]) for k, m in pairs]
-        return np.array([*out, _sd(self.sigma, self.scale, points[:, -1])])
+        return np.array([*out, _sd(self.sigma, self.scale, soft[:, -1])])
 
     def point(self, values: np.ndarray) -> np.ndarray:
         """The coordinates of `values`, moved off the edges.
@@ -157,27 +161,6 @@ class Space:
                 out.append(ndtri(0.5 + 0.5 * root[m, k] / left))
         return np.array([*out, _coordinate(self.sigma, self.scale, values[-1])])
 
-    def log_prior(self, points: np.ndarray) -> np.ndarray:
-        """Log prior density of the coordinates up to a constant.
-
-        Parameters
-        ----------
-        points : (N, d) array
-            Coordinates.
-
-        Returns
-        -------
-        (N,) array
-        """
-        out = _log_density(self.sigma, self.scale, points[:, -1])
-        for factor, own, angles in self._parts(points):
-            for k, prior in enumerate(factor.sds):
-                out += _log_density(prior, factor.scales[k], own[:, k])
-            for k, (_, _, shape) in enumerate(factor.partial):
-                x = angles[:, k]
-                out += (shape - 1.0) * (log_ndtr(x) + log_ndtr(-x)) - 0.5 * x * x
-        return out
-
     def gradients(
         self,
         points: np.ndarray,
@@ -192,7 +175,7 @@ class Space:
         points : (N, d) array
             Coordinates.
         roots : sequence of (N, q_k, q_k) arrays
-            From `roots`.
+            From `evaluated`.
         d_roots : sequence of (N, q_k, q_k) arrays
             Derivatives of the log likelihood in the elements of each root.
         d_sigma : (N,) array
@@ -245,9 +228,9 @@ def _soft(x: Any) -> Any:
     return x * ndtr(x / DELTA) + DELTA * _normal(x / DELTA)
 
 
-def _sd(prior: Prior, scale: float, x: Any) -> Any:
-    """A standard deviation at its coordinate."""
-    y = scale * np.expm1(_soft(x))
+def _sd(prior: Prior, scale: float, soft: Any) -> Any:
+    """A standard deviation at `_soft` of its coordinate."""
+    y = scale * np.expm1(soft)
     if prior.name != "uniform":
         return y
     low, high = prior.args
@@ -270,9 +253,8 @@ def _coordinate(prior: Prior, scale: float, sd: float) -> float:
     return float(x)
 
 
-def _log_density(prior: Prior, scale: float, x: np.ndarray) -> np.ndarray:
-    """Log prior density of an sd's coordinate, up to a constant."""
-    soft = _soft(x)
+def _log_density(prior: Prior, scale: float, x: np.ndarray, soft: np.ndarray) -> np.ndarray:
+    """Log prior density of an sd's coordinate, up to a constant; `soft`: `_soft` of it."""
     change = soft + log_ndtr(x / DELTA)
     if prior.name == "uniform":
         return change - scale / (prior.args[1] - prior.args[0]) * np.expm1(soft)
