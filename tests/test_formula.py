@@ -9,7 +9,7 @@ import pytest
 from lmm.core.errors import StudyError
 from lmm.model.design import build, rebuild
 from lmm.model.formula import parse, regrouped, unweighted
-from lmm.model.syntax import names_in
+from lmm.model.syntax import names_in, plain_sum
 
 
 @pytest.mark.parametrize(
@@ -360,3 +360,36 @@ def test_odd_names_in_a_grouping_stay_in_backticks():
 def test_every_odd_name_of_an_expression_is_found():
     found = names_in("np.log(`a b` * `c d`) + `e f`", ValueError)
     assert found.columns == ["a b", "c d", "e f"]
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("1 + x + z", ("", "x", "z")),
+        ("0 + x", ("x",)),
+        ("1", ("",)),
+        ("1 + x + x", ("", "x")),
+        ("x + z", None),  # the constant is not said
+        ("1 + x:z", None),
+        ("1 + np.log(x)", None),
+        ("1 + x - z", None),
+        ("1 + x + 1", None),
+        ("1 + p.dot", None),
+        ("1 + lambda", None),
+        ("1 + `a b`", None),
+        ("10 + x", None),
+    ],
+)
+def test_sums_of_columns_are_read_without_formulaic(text, columns):
+    assert plain_sum(text) == columns
+
+
+def test_sums_of_columns_are_what_formulaic_makes_of_them():
+    """The same columns as a design whose parts formulaic reads: a product in the second formula is the difference."""
+    frame = pd.DataFrame(np.random.default_rng(3).normal(size=(8, 4)), columns=["y", "x", "C", "g"])
+    plain = build(parse("y ~ C + x + (0 + x | g)"), frame)
+    read = build(parse("y ~ C + x + C:x + (0 + x | g)"), frame)
+    assert plain.names == (read.names[0][:3], read.names[1])
+    assert np.array_equal(plain.predictors(frame), read.predictors(frame)[:, :3])
+    assert plain.plain == {"x": "x", "C": "C"} and plain.by_sql and not read.by_sql
+    assert [spec.column_names for spec in plain.specs] == [("Intercept", "C", "x"), ("x",)]

@@ -11,7 +11,8 @@ from lmm.core.errors import StudyError
 from lmm.inference.identified import Information, information
 from lmm.likelihood.several_places import check_size
 from lmm.likelihood.whitened import columns_of, residual_square, rows_of
-from lmm.model.design import Design, sides
+from lmm.model.design import Design
+from lmm.model.sides import sides
 from lmm.model.terms import INTERCEPT, Terms
 from lmm.moments.moments import Moments
 from lmm.moments.several import SeveralMoments, narrowed

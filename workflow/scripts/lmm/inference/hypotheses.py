@@ -12,7 +12,8 @@ import pandas as pd
 from formulaic import Formula as Formulaic
 from formulaic import ModelSpec
 
-from lmm.model.design import CONTEXT, Design
+from lmm.model.design import Design
+from lmm.model.evaluation import CONTEXT
 from lmm.model.syntax import labels
 
 TYPES = ("III", "II", "I")

@@ -1,41 +1,28 @@
 """Model matrices of a formula, the same in every batch and in every process.
 
-formulaic evaluates the terms; levels of categorical predictors (treatment contrasts) and the bases of
-poly(), bs() and the like are fixed when the design is built, so that a batch that lacks a level, or a job on
-another machine, makes the same columns.
+Sums of numeric columns are read here, all other terms evaluated by formulaic (`evaluation`); levels of categorical
+predictors (treatment contrasts) and the bases of poly(), bs() and the like are fixed when the design is built,
+so that a batch that lacks a level, or a job on another machine, makes the same columns.
 """
 
-import ast
-import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from formulaic import Formula as Formulaic
-from formulaic import ModelSpec
-from formulaic.errors import FormulaicError
-from formulaic.transforms import TRANSFORMS
 
 from lmm.core.errors import StudyError
 from lmm.model.categories import checked_levels, example, is_category, levels_of, with_levels
 from lmm.model.formula import parse
 from lmm.model.parts import Formula
-from lmm.model.syntax import SHADOW, evaluable, hide, hide_name, labels, original, shown
+from lmm.model.sides import sides
+from lmm.model.syntax import plain_sum
 from lmm.model.terms import Grouping, Terms
 
-FUNCTIONS = {
-    **TRANSFORMS,
-    "np": np,
-    "as_date": lambda days: days,
-}  # dates are numbers of days when they are read
-CONTEXT = FUNCTIONS | {name + SHADOW: function for name, function in FUNCTIONS.items()}
 INTERCEPT = "Intercept"
 SAME = 1e-6  # relative; combinations are found to about 3e-6 of a column's sd (checks.COLLINEAR)
-# What formulaic, and the functions that it calls with the user's arguments, raise.
-EVALUATION = (FormulaicError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -51,10 +38,11 @@ class Design:
     plain : dict of str to str, or None
         Term name to column of the data where every term and the response is a plain numeric column (so that
         SQL can do the work); None otherwise. The intercept is not in it.
-    specs : tuple of ModelSpec
-        Of the fixed part and of each block (of each term `(f || g)` with a categorical f).
+    transforms : tuple of str
+        formulaic's transform state of the fixed part and of each block (of each term `(f || g)` with a categorical
+        f), as text.
     names : tuple of tuple of str
-        Of each specification's columns: formulaic's, but for columns that `term_of` puts in backticks.
+        Of the columns of each of these: formulaic's, but for columns that `term_of` puts in backticks.
     ends : dict of str to list
         Least and greatest value of numeric predictors, where a term's basis depends on all rows.
     dropped : dict of str to dict
@@ -65,10 +53,20 @@ class Design:
     terms: Terms
     levels: dict[str, list]
     plain: dict[str, str] | None
-    specs: tuple[ModelSpec, ...]
+    transforms: tuple[str, ...]
     names: tuple[tuple[str, ...], ...]
     ends: dict[str, list[float]]
     dropped: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    @cached_property
+    def specs(self) -> tuple[Any, ...]:
+        """formulaic's specifications of the fixed part and of each block."""
+        from lmm.model.evaluation import (
+            specifications,  # a third of a second, which sums of columns need not wait
+        )
+
+        frame = with_levels(example(self.formula, self.levels, self.ends), self.formula, self.levels)
+        return specifications(self.formula, self.levels, frame, self.transforms)
 
     @property
     def stateful(self) -> tuple[str, ...]:
@@ -127,11 +125,13 @@ class Design:
 
     def _evaluated(self, df: pd.DataFrame) -> dict[str, np.ndarray]:
         """Every column of the model matrices, dropped ones too."""
+        from lmm.model.evaluation import evaluated
+
         frame = with_levels(df, self.formula, self.levels)
         found: dict[str, np.ndarray] = {}
         for spec, names in zip(self.specs, self.names, strict=True):
             if not set(names) <= found.keys():
-                matrix = _evaluate(spec, frame)
+                matrix = evaluated(spec, frame)
                 found |= {name: matrix[:, k] for k, name in enumerate(names)}
         return found
 
@@ -168,8 +168,9 @@ class Design:
         if bare in df.columns:
             y = df[bare].to_numpy(dtype=np.float64)
         else:
-            spec = ModelSpec(formula=_formulaic(f"0 + {name}", df.columns))
-            y = _evaluate(spec, df.rename(columns=hide_name))[:, 0]
+            from lmm.model.evaluation import response
+
+            y = response(name, df)
         return y - self.offset(df) if self.formula.offsets else y
 
     def offset(self, df: pd.DataFrame) -> np.ndarray:
@@ -202,7 +203,7 @@ class Design:
         return {
             "formula": self.formula.text,
             "levels": self.levels,
-            "transforms": [repr(_builtin(spec.transform_state)) for spec in self.specs],
+            "transforms": list(self.transforms),
             "ends": self.ends,
             "dropped": self.dropped,
         }
@@ -250,8 +251,11 @@ def build(
         if not isinstance(schema, pd.DataFrame):
             what = f"'{formula.stateful[0]}' depends on all rows; expected a formula without it here"
             raise StudyError("formula", what)
-        specs = _specs(formula, checked, with_levels(schema, formula, checked), transforms)
-        transforms = [repr(_builtin(spec.transform_state)) for spec in specs]
+        from lmm.model.evaluation import specifications, states
+
+        transforms = states(
+            specifications(formula, checked, with_levels(schema, formula, checked), transforms)
+        )
         numeric = [name for name in formula.predictors if name not in checked]
         ends = {name: [float(schema[name].min()), float(schema[name].max())] for name in numeric}
     return _finish(formula, checked, transforms, ends)
@@ -265,43 +269,24 @@ def rebuild(state: Mapping[str, Any]) -> Design:
     return design.without(state["dropped"]) if state["dropped"] else design
 
 
-def sides(formula: Formula, levels: Mapping[str, list]) -> list[tuple[int, str, bool]]:
-    """Factor, right-hand side and whether each column is a block of its own, for all random effects.
-
-    lme4 makes of (f || g) with a categorical f the blocks (1 | g) and (0 + f | g), whose intercept cannot be told
-    from f's effects. Here each column of (f | g) is a block.
-    """
-    out = []
-    for at, factor in enumerate(formula.factors):
-        for term in factor.terms:
-            if term.independent and any(name in levels for name in term.columns):
-                out.append((at, term.rhs, True))
-            else:
-                out += [(at, block, False) for block in term.blocks]
-    return out
-
-
-def _specs(
-    formula: Formula, levels: Mapping[str, list], frame: pd.DataFrame, transforms: list[str]
-) -> tuple[ModelSpec, ...]:
-    """Specifications of the fixed part and of `sides`, their categories as in `frame`."""
-    made: dict[tuple[str, str], ModelSpec] = {}
-    texts = [rhs for _, rhs, _ in sides(formula, levels)]
-    parts = list(zip((formula.fixed, *texts), transforms, strict=True))
-    for rhs, text in parts:
-        if (rhs, text) not in made:  # in y ~ x + (x | g) both are x
-            formulaic = _formulaic(rhs, formula.predictors)
-            spec = ModelSpec(formula=formulaic, transform_state=ast.literal_eval(text))
-            made[rhs, text] = _quietly(spec, frame).model_spec
-    return tuple(made[part] for part in parts)
-
-
 def _finish(
     formula: Formula, levels: dict[str, list], transforms: list[str], ends: dict[str, list[float]]
 ) -> Design:
     """The design whose categories are those of `levels`, whatever rows were there."""
-    specs = _specs(formula, levels, with_levels(example(formula, levels, ends), formula, levels), transforms)
-    named, plain = _named(specs, formula)
+    texts = (formula.fixed, *(rhs for _, rhs, _ in sides(formula, levels)))
+    simple = not levels and formula.response in formula.variables
+    sums = [plain_sum(text) for text in texts]
+    if simple and all(columns is not None for columns in sums):
+        named = tuple(tuple(name or INTERCEPT for name in columns or ()) for columns in sums)
+        plain = {name: name for columns in sums for name in columns or () if name}
+        specs = None
+    else:
+        from lmm.model.evaluation import named_columns, specifications, states
+
+        frame = with_levels(example(formula, levels, ends), formula, levels)
+        specs = specifications(formula, levels, frame, transforms)
+        named, plain = named_columns(specs, formula)
+        transforms = states(specs)
     fixed, *found = named
     blocks: list[list[tuple[str, ...]]] = [[] for _ in formula.factors]
     for (at, _, split), names in zip(sides(formula, levels), found, strict=True):
@@ -311,86 +296,11 @@ def _finish(
     columns = ([INTERCEPT] if INTERCEPT in distinct else []) + [n for n in distinct if n != INTERCEPT]
     groupings = [Grouping(f.columns, tuple(own)) for f, own in zip(formula.factors, blocks, strict=True)]
     terms = Terms(fixed, tuple(groupings), tuple(columns))
-    simple = formula.response in formula.variables and not levels
     simple &= distinct.keys() - {INTERCEPT} <= plain.keys()
-    return Design(formula, terms, levels, plain if simple else None, specs, named, ends)
-
-
-def _named(
-    specs: tuple[ModelSpec, ...], formula: Formula
-) -> tuple[tuple[tuple[str, ...], ...], dict[str, str]]:
-    """Names of each specification's columns, and by name those that are columns of the data.
-
-    Raises
-    ------
-    StudyError
-        Levels make two columns of the model the same name.
-    """
-    tokens = {hide_name(name): name for name in formula.predictors}
-    label_of = labels(formula.predictors)
-    owners: dict[str, str] = {}
-    named: list[tuple[str, ...]] = []
-    plain: dict[str, str] = {}
-    for spec in specs:
-        names: list[str] = []
-        for term, at in spec.term_indices.items():
-            factors = [(factor.expr, factor.eval_method.value) for factor in term.factors]
-            owner = ":".join(sorted(map(str, term.factors)))
-            for name in (spec.column_names[k] for k in at):
-                label = label_of(name)
-                if factors == [(name, "lookup")]:
-                    plain[label] = tokens[name]
-                if label in names or owners.setdefault(label, owner) != owner:
-                    what = (
-                        f"'{label}' is the name of two columns of the model, whose levels look like its terms"
-                    )
-                    raise StudyError("formula", f"{what}; expected levels with other names")
-                names.append(label)
-        named.append(tuple(names))
-    return tuple(named), plain
-
-
-def _formulaic(rhs: str, columns: Collection[str]) -> Formulaic:
-    """A right-hand side whose expressions mean what they say, whatever the columns are called."""
-    plain = Formulaic(hide(rhs))
-    if not any(name in CONTEXT for name in columns):
-        return plain
-    terms = []
-    for term in plain:
-        factors = [
-            f"{{{evaluable(factor.expr, columns)}}}"
-            if factor.eval_method.value == "python"
-            else f"`{factor.expr}`"
-            for factor in term.factors
-        ]
-        terms.append(":".join(factors) if term.degree else "1")
-    return Formulaic(" + ".join(["0" if "1" not in terms else "1", *(term for term in terms if term != "1")]))
-
-
-def _quietly(spec: ModelSpec, frame: pd.DataFrame) -> Any:
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # log(0) and the like are found by the data's own checks
-        try:
-            return spec.get_model_matrix(frame, context=CONTEXT, na_action="ignore")
-        except EVALUATION as error:
-            what = str(error).strip().splitlines()[0]
-            said = f"'{spec.formula}' cannot be evaluated: {what}; expected another formula"
-            raise StudyError("formula", shown(original(said))) from None
-
-
-def _evaluate(spec: ModelSpec, frame: pd.DataFrame) -> np.ndarray:
-    return np.asarray(_quietly(spec, frame), dtype=np.float64)
-
-
-def _builtin(value: Any) -> Any:
-    """formulaic's transform state in types that `ast.literal_eval` reads back, keys kept as they are."""
-    if isinstance(value, Mapping):
-        return {key: _builtin(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_builtin(item) for item in value]
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    return value.item() if isinstance(value, np.generic) else value
+    design = Design(formula, terms, levels, plain if simple else None, tuple(transforms), named, ends)
+    if specs is not None:
+        design.__dict__["specs"] = specs
+    return design
 
 
 @cache

@@ -12,7 +12,7 @@ from typing import Any
 
 from lmm.core.errors import StudyError
 from lmm.model.parts import Factor, Formula, RandomTerm
-from lmm.model.syntax import hide, named, names_in, shown, spaced, split, strip, unquoted
+from lmm.model.syntax import hide, named, names_in, plain_sum, shown, spaced, split, strip, unquoted
 
 COLUMN = re.compile(r"\s*\(\s*(?P<name>`[^`]+`|[^\W\d][\w.]*)\s*\)\s*")  # (column)
 EXPECTED = "expected columns by name ('.' is not supported) and functions of them, joined by +, -, * or :"
@@ -227,7 +227,12 @@ class _Parser:
         """A right-hand side in formulaic's order."""
         if "%" in unquoted(text):  # formulaic reads b + b:a where R has a:b
             raise self.fail(f"'{text}': operators such as %in% are not read; write x:z for a %in% term")
-        from formulaic import Formula as Formulaic  # 0.4 seconds, which jobs that parse nothing need not wait
+        plain = plain_sum(text if text[:1] in ("0", "1") else f"1 + {text}")
+        if plain is not None:
+            own = tuple(name for name in plain if name)
+            self.bare += own
+            return _Side("" in plain, own, own)
+        from formulaic import Formula as Formulaic  # 0.4 seconds, which sums of columns need not wait
 
         try:
             terms = list(Formulaic(hide(text)))

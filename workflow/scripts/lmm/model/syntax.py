@@ -14,6 +14,7 @@ FUNCTIONS = STATEFUL | {"log", "log10", "log2", "exp", "exp2", "exp10", "C", "I"
 RESERVED = ("sd__", "cor__", "variance_explained__")
 CALL = re.compile(rf"({'|'.join(sorted(FUNCTIONS))}|np\.\w+|contr\.\w+)\(")
 CONTRASTS = frozenset({"Treatment", "Poly", "Sum", "Helmert", "Diff"})
+PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # a name that means itself everywhere
 ARITHMETIC = (
     ast.BinOp, ast.UnaryOp, ast.Compare, ast.Constant, ast.Tuple, ast.List,
     ast.operator, ast.unaryop, ast.cmpop, ast.expr_context,
@@ -41,6 +42,20 @@ FIRST = 0x10FF00
 MARK = chr(FIRST + 0x80)  # behind a name that is none as it stands: a keyword of Python, a number, an odd one
 STAND_INS = {code: FIRST + code for code in range(0x80) if not (chr(code).isalnum() or chr(code) == "_")}
 SIGNS = {FIRST + code: code for code in range(0x80)} | {ord(MARK): ""}
+
+
+def plain_sum(text: str) -> tuple[str, ...] | None:
+    """Columns of a sum of plain names such as `1 + x + z`, the constant first, as "", where it is there.
+
+    None of any other right-hand side, which formulaic has to read, and of one that does not say first whether it
+    has the constant.
+    """
+    first, *names = (part.strip() for part in text.split("+"))
+    if first not in ("0", "1") or not all(PLAIN.fullmatch(name) for name in names):
+        return None
+    if any(keyword.iskeyword(name) for name in names):
+        return None
+    return ("",) * (first == "1") + tuple(dict.fromkeys(names))
 
 
 @dataclass
