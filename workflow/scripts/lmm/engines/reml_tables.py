@@ -17,7 +17,6 @@ from lmm.engines.base import Fitted, Task
 from lmm.inference.degrees_of_freedom import fixed_effects, p_of
 from lmm.inference.derivatives import Derivatives
 from lmm.inference.fixed_effects import FixedEffects
-from lmm.inference.hypotheses import TYPES, contrasts, terms_of
 from lmm.inference.unidentified import not_identified
 from lmm.model.design import Design
 
@@ -137,6 +136,12 @@ def f_tests(tested: FixedEffects, design: Design, total: np.ndarray, x_map: np.n
     DataFrame
         term, type, num_df, den_df, F, p_value.
     """
+    from lmm.inference.hypotheses import (
+        TYPES,
+        contrasts,
+        terms_of,
+    )  # formulaic's, which replicates need not wait
+
     terms, rows = terms_of(design), []
     for kind in TYPES:
         for term, matrix in contrasts(terms, kind, total[:-1, :-1], x_map).items():
