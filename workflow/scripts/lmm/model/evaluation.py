@@ -30,7 +30,27 @@ EVALUATION = (FormulaicError, ArithmeticError, AttributeError, LookupError, Type
 def specifications(
     formula: Formula, levels: Mapping[str, list], frame: pd.DataFrame, transforms: Sequence[str]
 ) -> tuple[ModelSpec, ...]:
-    """Specifications of the fixed part and of `sides`, their categories as in `frame`."""
+    """Specifications of the fixed part and of `sides`, their categories as in `frame`.
+
+    Parameters
+    ----------
+    formula : Formula
+    levels : mapping of str to list
+        Categories of each categorical predictor.
+    frame : DataFrame
+        Rows with every level, or where a basis depends on all rows these.
+    transforms : sequence of str
+        Transform state of each part as text.
+
+    Returns
+    -------
+    tuple of ModelSpec
+
+    Raises
+    ------
+    StudyError
+        A part that cannot be evaluated.
+    """
     made: dict[tuple[str, str], ModelSpec] = {}
     texts = [rhs for _, rhs, _ in sides(formula, levels)]
     parts = list(zip((formula.fixed, *texts), transforms, strict=True))
