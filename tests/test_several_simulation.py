@@ -128,8 +128,8 @@ def replicates(source, count):
         true = true_explained(data, terms)
         for name, (outcome, status, message, _) in fit_all(engines, data, 1).items():
             found = records(engines[name], outcome, data, true)
-            rows += [(source.key, k, name, *row, status, message) for row in found]
-    return pd.DataFrame(rows, columns=[name for name in LONG if name != "sampler"])
+            rows += [(source.key, k, name, *row, status, message, "") for row in found]
+    return pd.DataFrame(rows, columns=list(LONG))
 
 
 def test_replicates_recover_what_they_were_simulated_from():

@@ -35,6 +35,7 @@ def specifications(
     Parameters
     ----------
     formula : Formula
+        The parsed formula.
     levels : mapping of str to list
         Categories of each categorical predictor.
     frame : DataFrame
