@@ -349,8 +349,8 @@ def fit_crossed(frame: pd.DataFrame):
 
 
 # sums of N = 480 squares lose twice the digits of the ratio and round by sqrt(N), in an order that depends on the
-# processor's BLAS; an sd has up to 30 times that error: 30 sqrt(N) 1.1e-16 ratio^2 (of 8 seeds on 2 kinds of processor
-# up to a third of it). At 1e2 it is the optimiser's last step that is left.
+# processor's BLAS; an sd has up to 30 times that error: 30 sqrt(N) 1.1e-16 ratio^2 (of 8 seeds
+# and 2 kinds of processor up to a third of it). At 1e2 it is the optimiser's last step that is left.
 @pytest.mark.parametrize(("ratio", "close"), [(1e2, 1e-9), (1e3, 7e-8), (1e4, 7e-6), (2e4, 3e-5)])
 @pytest.mark.parametrize("levels", [(10, 10), (40, 12), (12, 40)])
 def test_crossed_factors_that_differ_by_far_more_than_rows_are_the_closed_form(levels, ratio, close):
