@@ -167,7 +167,7 @@ def test_answers_are_computed(grid):
     size = in_percent(row["estimate"], row["mcse"])
     where = f"{row['groups']} groups of {row['rows_per_group']}"
     worst = (
-        f"reml's largest bias of a random effect's sd is {size}, for the SD of {row['term'][4:]} with {where}"
+        f"reml's largest bias of a random effect's SD is {size}, for the SD of {row['term'][4:]} with {where}"
     )
     assert worst in said
     rows = [read.rows(name, engine="reml") for name in ("coverage", "ranef_coverage")]

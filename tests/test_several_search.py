@@ -126,7 +126,8 @@ def test_the_answer_names_the_factor(found, tmp_path):
     assert card.value == f"{n} subjects and {ITEMS} items"
     assert f"interval {own['low']} to {own['high']} subjects" in [line for _, line in card.lines]
     (tables,) = [part["tables"] for part in page.sections(searched, {}) if part["key"] == "search"]
-    assert [column.title for column in tables[0].columns[:2]] == ["Subjects", "Items"]
+    assert [column.title for column in tables[0].columns[:2]] == ["Subjects", "Replicates"]
+    assert tables[0].caption.endswith(f" All have {ITEMS} items and 1 row per combination of levels.")
     figures = draw("s", about, artifacts(tmp_path, found)).figures
     assert figures["curve"].title == "Power against subjects"
 

@@ -164,7 +164,7 @@ def hardest(s):
 
 
 @checks(
-    rf"({E})'s largest bias of a random effect's sd is {BIAS}, for (the SD of [^\s;.]+)(?: with ([^;]+?))?"
+    rf"({E})'s largest bias of a random effect's SD is {BIAS}, for (the SD of [^\s;.]+)(?: with ([^;]+?))?"
     rf"(?:; ([^;]+) there)?(?:; where the true SD is less than one empirical SE from 0, the largest is {BIAS}, for "
     rf"(the SD of [^\s;.]+)(?: with ([^;]+?))?(?:; ([^;]+) there)? \(true SD ({N})\))?\."
 )

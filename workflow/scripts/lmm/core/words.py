@@ -338,7 +338,10 @@ def uncapital(text: str) -> str:
 def as_cell(value: Any) -> Any:
     """`{poisson: 8}` as `poisson(8)`, so that it fits in a column of a table; of a long list the beginning."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{key}({as_cell(item)})" for key, item in value.items())
+        inner = {
+            key: given(item) if isinstance(item, float) else as_cell(item) for key, item in value.items()
+        }
+        return ", ".join(f"{key}({item})" for key, item in inner.items())
     if not isinstance(value, list):
         return value
     more = [f"... {len(value):,} in all"] if len(value) > LISTED else []

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from lmm.core.words import capital, given
+from lmm.core.words import capital, given, listed
 from lmm.report.tables.table import Column, Table, table
-from lmm.report.text.search import NAMES, plural
+from lmm.report.text.search import NAMES, of_size, plural
 from lmm.results.replicated import axis_name
 from lmm.results.searched import Searched
 
@@ -13,11 +13,19 @@ ENDINGS = [Column("failed", "Failed", decimals=0), Column("singular", "Singular"
 
 
 def _sizes(searched: Searched, frame: pd.DataFrame) -> list[Column]:
+    """Columns of what differs between designs."""
     found = []
-    for size in searched.sizes:
+    for size in searched.varied:
         number = pd.api.types.is_numeric_dtype(frame[size.column])
         found.append(Column(size.column, capital(plural(searched, size)), number, 0 if number else None))
     return found
+
+
+def _same(searched: Searched, frame: pd.DataFrame) -> str:
+    """What all designs have in common, for a caption, such as ` All have 24 items`."""
+    known = [size for size in searched.sizes if size not in searched.varied]
+    words = [of_size(searched, size, frame[size.column].iloc[0]) for size in known]
+    return f" All have {listed(words)}." if words else ""
 
 
 def designs(searched: Searched) -> Table | None:
@@ -41,7 +49,7 @@ def designs(searched: Searched) -> Table | None:
     caption = (
         "Designs that were simulated, ± Monte Carlo standard error. The fit uses the designs near the answer."
     )
-    return table("search", caption, frame, columns)
+    return table("search", caption + _same(searched, frame), frame, columns)
 
 
 def null(searched: Searched) -> Table | None:

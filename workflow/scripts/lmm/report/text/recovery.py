@@ -113,7 +113,7 @@ def _hardest(recovered: Recovered, engines: list[str]) -> list[str]:
     near = sds[(sds["measure"] == "bias") & (~far if len(relative) else True)]
     lead = _lead(recovered, relative if len(relative) else near, engines)
     worst = _largest(relative if len(relative) else near, lead)
-    said = f"{label(lead)}'s largest bias of a random effect's sd is "
+    said = f"{label(lead)}'s largest bias of a random effect's SD is "
     said += _biases(recovered, relative if len(relative) else near, worst)
     if len(relative) and (near["engine"] == lead).any():
         row = _largest(near, lead)
@@ -250,7 +250,7 @@ def _lowest(recovered: Recovered, rows: pd.DataFrame, bad: pd.DataFrame) -> str:
         else:
             keys = ["effect", "group", "term"]
             of = int((rows[keys] == row[keys]).all(axis=1).sum())
-            count = f"all {of}" if len(mine) == of else f"{len(mine)} of {of}"
+            count = f"{len(mine)} of {of}" if len(mine) < of else "both" if of == 2 else f"all {of}"
             parts.append(f"{_term(row)} in {count} designs (lowest {low}{where})")
     return listed(parts)
 

@@ -65,6 +65,16 @@ def _counted(size: Size, count: int) -> str:
     return f"{noun}{per}"
 
 
+def of_size(searched: Searched, size: Size, value: Any) -> str:
+    """`24 items`, `1 row per combination of levels`, `poisson(8) rows per group`."""
+    if size.factor:
+        return _counted(size, int(value))
+    noun = plural(searched, size)
+    if isinstance(value, str):
+        return f"{value} {noun}"
+    return f"{given(value)} {noun.replace('rows', 'row', 1) if value == 1 else noun}"
+
+
 def size(searched: Searched, found: dict[str, Any]) -> str:
     """A design in words: `27 groups of 10 rows`; only what is varied, where rows differ between groups.
 
