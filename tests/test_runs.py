@@ -85,6 +85,7 @@ def test_a_copy_is_identical(pair):
     assert len(runs.numbers(*map(runs.read, pair))) == 12 + 4 + 3 + 2
     assert set(found.values()) == {"identical"}
     page = Text(runs_page.compare(*pair)).text
+    assert "None of 21 numbers changed beyond error. Configuration and versions are the same." in page
     assert "none changed beyond error" in page
     assert "Both runs had the same configuration" in page
     assert "Both runs were made by the same revision with the same packages." in page
@@ -107,6 +108,30 @@ def test_a_change_is_more_than_the_error(pair, engine, by, verdict):
     found = verdicts(pair, engine=engine, table="parameters")
     assert found.pop("Intercept estimate") == verdict
     assert set(found.values()) == {"identical"}
+    named = {"reml": "reml", "pymc": "PyMC"}[engine]
+    said = (
+        f"1 of 21 numbers changed beyond error ({named} in tea)."
+        if verdict == "changed"
+        else "None of 21 numbers"
+    )
+    assert said in Text(runs_page.compare(*pair)).text
+
+
+def test_the_answer_names_what_changed_most_and_what_may_be_the_cause(pair):
+    move(pair[1], "reml", 1.0)
+    move(pair[1], "reml", 1.0, row=1)
+    move(pair[1], "pymc", 1.0)
+    told = read_json(pair[1] / "summary.json")
+    told["configuration"]["tea"]["engines"]["pymc"]["seed"] = 2
+    told["provenance"]["versions"]["numpy"] = "2.6"
+    write_json(pair[1] / "summary.json", told)
+    ended = read_json(pair[1] / "tea/reml/diagnostics.json")
+    write_json(pair[1] / "tea/reml/diagnostics.json", ended | {"status": "singular"})
+    expected = (
+        "3 of 21 numbers changed beyond error (most of them reml in tea); 1 fit changed status. "
+        "1 setting and 1 version differ."
+    )
+    assert expected in Text(runs_page.compare(*pair)).text
 
 
 def test_a_number_near_zero_is_measured_by_the_residual_sd(pair):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lmm.core.words import capital, counted, label, number
+from lmm.core.words import capital, counted, label, listed, number
 from lmm.report.card import Card
 from lmm.report.page import assemble
 from lmm.report.tables.table import Column, table
@@ -37,10 +37,49 @@ def render(a: Run, b: Run) -> str:
     return assemble(
         "runs/runs.html.j2",
         title="What changed between two runs?",
+        answer=answer(tally, fits, settings, versions),
         cards=[*cards, _changes_card("versions", "Versions", versions)],
         sections=sections,
         folders=[(name, str(run.folder), _about(run)) for name, run in zip("AB", (a, b), strict=True)],
     )
+
+
+def answer(tally: pd.DataFrame, fits: pd.DataFrame, settings: pd.DataFrame, versions: pd.DataFrame) -> str:
+    """What changed, in two sentences: numbers and fits, then what may be the cause.
+
+    Parameters
+    ----------
+    tally : DataFrame
+        From `results.runs.counts`.
+    fits, settings, versions : DataFrames
+        From `results.runs`.
+
+    Returns
+    -------
+    str
+    """
+    total, changed = (int(tally[name].sum()) if len(tally) else 0 for name in ("numbers", "changed"))
+    if not total:
+        said = "The two runs have no numbers in common"
+    elif not changed:
+        said = f"None of {counted(total, 'number')} changed beyond error"
+    else:
+        most = tally.loc[tally["changed"].idxmax()]
+        share = "most of them " if int((tally["changed"] > 0).sum()) > 1 else ""
+        said = f"{changed:,} of {counted(total, 'number')} changed beyond error ({share}{label(most['engine'])} in "
+        said += f"{most['study']})"
+    moved = len(_ended_otherwise(fits))
+    if moved:
+        said += f"; {counted(moved, 'fit')} changed status"
+    parts = [
+        counted(len(frame), noun)
+        for frame, noun in ((settings, "setting"), (versions, "version"))
+        if len(frame)
+    ]
+    if not parts:
+        return f"{said}. Configuration and versions are the same."
+    differ = "differs" if len(parts) == 1 and parts[0].startswith("1 ") else "differ"
+    return f"{said}. {capital(listed(parts))} {differ}."
 
 
 def _about(run: Run) -> str:
