@@ -305,3 +305,25 @@ def test_planning_does_not_take_longer_for_more_groups(groups, sizes):
 def test_a_long_list_in_a_table_is_its_beginning():
     assert as_cell({"sizes": [3, 4]}) == "sizes(3, 4)"
     assert as_cell({"sizes": [7] * 100_000}) == "sizes(" + "7, " * 20 + "... 100,000 in all)"
+
+
+@pytest.mark.parametrize("search", [False, True])
+def test_a_studys_configuration_has_its_design_as_it_is_written(search):
+    """Two runs that differ in the seed of the replicates alone have configurations that differ in it."""
+    kind = {"search": {"between": [5, 50], "term": "x"}} if search else {"replicates": 10}
+    simulate = {"seed": 5, "rows_per_group": 4, "fixed": {"Intercept": 1, "x": 0.5}, "sd": {"Intercept": 2}}
+    simulate |= {} if search else {"groups": [10, 20]}
+    study = {"formula": "y ~ x + (1 | g)", "simulate": simulate, "engines": {"reml": {}}} | kind
+    found = load({"studies": {"a": study}}).studies["a"].configuration
+    assert found["simulate"] == simulate
+    other = load({"studies": {"a": study | {"simulate": simulate | {"seed": 6}}}}).studies["a"].configuration
+    assert other == found | {"simulate": simulate | {"seed": 6}}
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_a_studys_configuration_says_when_its_replicates_end():
+    until = {"measure": "bias", "term": "x", "mcse": 0.03}
+    study = {"formula": "y ~ x + (1 | g)", "simulate": {}, "replicates": {"until": until, "at_most": 1500}}
+    found = load({"studies": {"a": study}}).studies["a"].configuration
+    assert found["replicates"]["at_most"] == 1500
+    assert until.items() <= found["replicates"]["until"][0].items()

@@ -145,7 +145,7 @@ def _stages(study) -> dict[str, dict[str, Any]]:
         "moments": {"formulas": formulas} | deficient,
         "comparison": common | {"engines": list(study.engines)},
         "figures": shown,
-        "report": shown | {"configuration": study.settings.plain()},
+        "report": shown | {"configuration": study.configuration},
     }
     if models:
         alike = [text for text in models.values() if parse(text).measured == study.formula.measured]

@@ -58,6 +58,8 @@ class Study:
         mcse, engine, term.
     written : dict
         Formulas of `models` as the configuration has them, where the study's names of grouping factors changed them.
+    varied : dict
+        `simulate` and `designs` as the configuration has them, where the study has many designs or searches one.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Study:
     files: tuple[str, ...] = ()
     until: tuple[dict[str, Any], ...] = ()
     written: Mapping[str, str] = field(default_factory=dict)
+    varied: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -101,6 +104,14 @@ class Study:
         return bayes.seed if bayes else 1
 
     @property
+    def configuration(self) -> dict[str, Any]:
+        """The study as built-in types, defaults filled in: what a page shows and two runs are compared by."""
+        found = self.settings.plain() | dict(self.varied)
+        if self.until:
+            found["replicates"] = {"until": list(self.until), "at_most": self.settings.replicates}
+        return found
+
+    @property
     def record(self) -> str:
         """What is kept of each replicate: full, parameters or sums."""
         return recorded(self.settings, self.formula, self.designs)
@@ -129,6 +140,7 @@ class Study:
             "files": list(self.files),
             "until": list(self.until),
             "written": dict(self.written),
+            "varied": dict(self.varied),
         }
 
     @classmethod
@@ -136,9 +148,8 @@ class Study:
         """The study whose `plain` this is."""
         designs = tuple(DesignPoint.from_plain(design) for design in value["designs"])
         settings = StudySettings.from_plain(value["settings"])
-        return cls(
-            value["name"], settings, designs, tuple(value["files"]), tuple(value["until"]), value["written"]
-        )
+        rest = (tuple(value["files"]), tuple(value["until"]), value["written"], value["varied"])
+        return cls(value["name"], settings, designs, *rest)
 
 
 @dataclass(frozen=True)
@@ -208,6 +219,9 @@ def _study(name: str, raw: Any, root: Path) -> Study:
         until = until if isinstance(until, list) else [until]
         settings = settings.model_copy(update={"replicates": settings.replicates.at_most})
     formula = parse(settings.formula)
+    varied = {}
+    if settings.replicates is not None or settings.search is not None:
+        varied = {key: raw[key] for key in ("simulate", "designs") if key in raw}
     if settings.search is not None:
         settings, raw = of_one_engine(settings), smallest(settings.search, formula, raw)
     written, settings = settings.models or {}, _with_groupings(settings, formula)
@@ -252,7 +266,8 @@ def _study(name: str, raw: Any, root: Path) -> Study:
     check_models(settings, formula, simulated)
     if settings.search is not None:
         check_search(settings, formula, designs)
-    return Study(name, settings, designs, files, tuple(criterion.plain() for criterion in until), written)
+    ends = tuple(criterion.plain() for criterion in until)
+    return Study(name, settings, designs, files, ends, written, varied)
 
 
 def _with_weights(settings: StudySettings) -> StudySettings:

@@ -212,9 +212,8 @@ def _of_recovery(study: str, pair: list[pd.DataFrame]) -> Iterator[pd.DataFrame]
     designs = [name for name in known[0] if name not in PERFORMANCE]
     keys = [name for name in (*designs, *about) if all(name in frame for frame in known)]
     long = _paired(pair, keys, "estimate", "mcse", 0.0)
-    place = [
-        " ".join(f"{name} {row[name]}" for name in designs if name in keys) for _, row in long.iterrows()
-    ]
+    differ = [name for name in designs if name in keys and len(long[name].unique()) > 1]
+    place = [" ".join(f"{name} {row[name]}" for name in differ) for _, row in long.iterrows()]
     item = [
         " ".join(filter(None, parts))
         for parts in zip(place, long["term"], long["measure"], long["subset"], strict=True)
