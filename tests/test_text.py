@@ -165,5 +165,5 @@ def check(ran: Run, page: str, names, groups, factor) -> None:
     assert {group["id"] for group in carried["groups"]} == set(groups)
     assert carried["group"] == g
     shown = "".join(parsed.text)  # where a page has one line end for all
-    for name in (*groups, *expected, g):
+    for name in (*groups, "Intercept", x, f, *levels, g):  # a contrast is its two levels
         assert name.replace("\r\n", "\n") in shown, name

@@ -346,7 +346,7 @@ def _(s, m):
         percents(m[4] or "0", failed / counts.sum())
 
 
-@checks(rf"Every engine managed ({N})(?: to ({N}))? of ({N}) replicates per design\.")
+@checks(rf"In ({N})(?: to ({N}))? of ({N}) replicates per design all engines' fits are usable\.")
 def _(s, m):
     rows = table(s, "bias", "common")
     sizes = (rows["n_used"] + rows["n_missing"]).groupby(rows["design"]).max()

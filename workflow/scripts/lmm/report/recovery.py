@@ -69,8 +69,11 @@ def _engine(recovered: Recovered, engine: str) -> Card:
         "relative_bias": "largest bias {} ({})",
         "failure_rate": "{} of fits not usable{}",
     }
-    for measure, words in said.items():
-        row = worst(recovered, engine, measure)
+    rows = {measure: worst(recovered, engine, measure) for measure in said}
+    covered = [name for name in ("coverage", "ranef_coverage") if rows[name] is not None]
+    covered.sort(key=lambda name: rows[name]["estimate"])  # the card's value is that of its first line
+    for measure in (*covered, "relative_bias", "failure_rate"):
+        row, words = rows[measure], said[measure]
         if row is None:
             continue
         value = share(row["estimate"], row["mcse"])
@@ -82,8 +85,7 @@ def _engine(recovered: Recovered, engine: str) -> Card:
         place = f" at most{where}" if recovered.axes else ""
         place = f"{titled(row['term'])}{where}" if measure != "failure_rate" else place
         lines.append((tones[-1] if tones[-1] != "good" else "plain", words.format(value, place)))
-    found = [worst(recovered, engine, name) for name in ("coverage", "ranef_coverage")]
-    least = min((row["estimate"] for row in found if row is not None), default=None)
+    least = rows[covered[0]]["estimate"] if covered else None
     value = "no intervals" if least is None else f"covers {fixed(100 * least, 1)} % at worst"
     tone = max(tones, key=TONES.index) if tones else "plain"
     return Card(f"recovery-{engine}", tone, f"{label(engine)}: recovered?", value, tuple(lines))

@@ -95,7 +95,7 @@ def rule() -> str:
         "A sampled number (PyMC's posterior means, measures over replicates) has changed if it differs by more "
         f"than {SIGMAS:g} Monte Carlo standard errors, √(MCSE_A² + MCSE_B²), as of independent runs; any other "
         f"number (and its standard error and interval) if it differs by more than {near} of the "
-        f"larger one, or of {SMALL:g} residual sd's where that is larger. Run times are not compared."
+        f"larger one, or of {SMALL:g} residual SDs where that is larger. Run times are not compared."
     )
 
 
@@ -150,7 +150,7 @@ def _fits_card(fits: pd.DataFrame) -> Card:
         ("warn", f"{r.study}, {label(r.engine)}: {r.status_a} → {r.status_b}") for r in moved.itertuples()
     ]
     if not len(fits):
-        return Card("fits", "plain", "Fits", "none but of replicates")
+        return Card("fits", "plain", "Fits", "no single fits")
     same = f"all {len(fits)} ended the same way" if len(fits) > 1 else "the one fit ended the same way"
     value = f"{len(moved)} of {len(fits)} changed status" if lines else same
     return Card("fits", "warn" if lines else "good", "Fits", value, tuple(lines[:MOST_LINES]))
@@ -166,8 +166,8 @@ def _numbers_card(tally: pd.DataFrame) -> Card:
     ]
     lines = lines[:MOST_LINES] + [("plain", f"{counted(alone, 'number')} in one run only")] * bool(alone)
     if not lines:
-        same = int(tally["identical"].sum())
-        lines = [("good", f"{same:,} of {int(tally['numbers'].sum()):,} are identical")]
+        same, near = int(tally["identical"].sum()), int(tally["same"].sum())
+        lines = [("good", f"{same:,} identical" + f", {near:,} within error" * bool(near))]
     value = f"{changed:,} changed" if changed else "none changed beyond error"
     return Card("numbers", "warn" if changed or alone else "good", "Numbers", value, tuple(lines))
 

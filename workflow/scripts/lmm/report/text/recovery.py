@@ -306,7 +306,9 @@ def failures(recovered: Recovered) -> list[str]:
         least, most = int(size.min()), int(size.max())
         if least < recovered.n_replicates:
             span = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-            said.append(f"Every engine managed {span} of {recovered.n_replicates:,} replicates per design.")
+            said.append(
+                f"In {span} of {recovered.n_replicates:,} replicates per design all engines' fits are usable."
+            )
     return said
 
 
