@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 from harness import ROOT, environment
 
-WATCH_EVERY = 0.2  # s: to look at all processes takes 7 ms, a seventh of a core at twenty times a second
+WATCH_EVERY = 0.2  # s: the watcher takes time of the cores that the run uses
 
 
 @dataclass(frozen=True)
