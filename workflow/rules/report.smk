@@ -4,7 +4,6 @@ a study's artifacts    -> <study>/report.html, <study>/summary.json, as soon as 
                           set <study>/tables/, the page's tables as files
 all studies' artifacts -> report.html, summary.json
 every engine's diagnostics -> verdict.txt, where a bad fit shall be an error
-report.html -> report.pdf, where it is asked for
 """
 
 
@@ -51,6 +50,16 @@ use rule study_report as replicated_report with:
     localrule: short()
 
 
+PAGE_OF_ALL = {
+    "page": report(
+        "results/report.html",
+        caption="../report/report.rst",
+        category="Report",
+        labels={"study": "all", "figure": "report"},
+    ),
+    "summary": "results/summary.json",
+}
+
 # The page of a single study is that of all studies: a copy needs no Python.
 if len(reported()) == 1:
 
@@ -58,13 +67,7 @@ if len(reported()) == 1:
         input:
             unpack(all_studies),
         output:
-            page=report(
-                "results/report.html",
-                caption="../report/report.rst",
-                category="Report",
-                labels={"study": "all", "figure": "report"},
-            ),
-            summary="results/summary.json",
+            **PAGE_OF_ALL,
         log:
             "results/logs/report.log",
         benchmark:
@@ -83,37 +86,24 @@ if len(reported()) == 1:
 
 else:
 
-    rule report:
+    use rule study_report as report with:
         input:
             unpack(all_studies),
             lib=lib("write_report"),
             templates=templates(),
         output:
-            page=report(
-                "results/report.html",
-                caption="../report/report.rst",
-                category="Report",
-                labels={"study": "all", "figure": "report"},
-            ),
-            summary="results/summary.json",
+            **PAGE_OF_ALL,
         log:
             "results/logs/report.log",
         benchmark:
             "results/benchmarks/report.tsv"
+        # not taken over from the rule that is used
         localrule: short()
-        conda:
-            "../../environment.yml"
-        threads: 1
-        resources:
-            mem_mb=growing(2000),
-            runtime=growing(10),
         params:
             settings=planned["report"],
             studies={name: study["stages"]["report"] for name, study in studies.items()},
         message:
             "report of all studies"
-        script:
-            "../scripts/write_report.py"
 
 
 rule verdict:
@@ -138,26 +128,3 @@ rule verdict:
         "verdict"
     script:
         "../scripts/check_verdict.py"
-
-
-rule pdf:
-    input:
-        lib=lib("print_report"),
-        page="results/report.html",
-    output:
-        pdf="results/report.pdf",
-    log:
-        "results/logs/pdf.log",
-    benchmark:
-        "results/benchmarks/pdf.tsv"
-    localrule: True
-    conda:
-        "../../environment.yml"
-    threads: 1
-    resources:
-        mem_mb=growing(2000),
-        runtime=growing(10),
-    message:
-        "report.pdf"
-    script:
-        "../scripts/print_report.py"

@@ -136,11 +136,8 @@ def f_tests(tested: FixedEffects, design: Design, total: np.ndarray, x_map: np.n
     DataFrame
         term, type, num_df, den_df, F, p_value.
     """
-    from lmm.inference.hypotheses import (
-        TYPES,
-        contrasts,
-        terms_of,
-    )  # formulaic's, which replicates need not wait
+    # formulaic's import, which replicates need not wait
+    from lmm.inference.hypotheses import TYPES, contrasts, terms_of
 
     terms, rows = terms_of(design), []
     for kind in TYPES:

@@ -61,9 +61,8 @@ class Design:
     @cached_property
     def specs(self) -> tuple[Any, ...]:
         """formulaic's specifications of the fixed part and of each block."""
-        from lmm.model.evaluation import (
-            specifications,  # a third of a second, which sums of columns need not wait
-        )
+        # a third of a second, which sums of columns need not wait
+        from lmm.model.evaluation import specifications
 
         frame = with_levels(example(self.formula, self.levels, self.ends), self.formula, self.levels)
         return specifications(self.formula, self.levels, frame, self.transforms)
@@ -96,8 +95,8 @@ class Design:
             For a category that is not among the levels.
         """
         if self.plain is not None:
-            names = {column for name, column in self.plain.items() if name != INTERCEPT}
-            return self.of_arrays({name: df[name].to_numpy(dtype=np.float64) for name in names}, len(df))
+            columns = self.plain.values()
+            return self.of_arrays({name: df[name].to_numpy(dtype=np.float64) for name in columns}, len(df))
         found = self._evaluated(df)
         return np.ascontiguousarray(np.column_stack([found[name] for name in self.terms.columns]))
 

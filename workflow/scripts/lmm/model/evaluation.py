@@ -137,6 +137,7 @@ def _quietly(spec: ModelSpec, frame: pd.DataFrame) -> Any:
 
 
 def evaluated(spec: ModelSpec, frame: pd.DataFrame) -> np.ndarray:
+    """A specification's columns of a batch, (n, k)."""
     return np.asarray(_quietly(spec, frame), dtype=np.float64)
 
 

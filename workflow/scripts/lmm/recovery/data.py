@@ -29,7 +29,8 @@ from lmm.recovery.data_set import DataSet
 from lmm.recovery.several_data import data_set
 from lmm.simulation import moments as simulate_moments
 from lmm.simulation.batch import OwnReplicates, Replicates
-from lmm.simulation.rows import drawn, fixed, predictors_and_effects, sds, simulate, truth_of_parameters
+from lmm.simulation.rows import drawn, predictors_and_effects, simulate
+from lmm.simulation.truth import fixed, sds, truth_of_parameters
 
 
 def sampler_seed(seed: int, design: str, replicate: int) -> int:

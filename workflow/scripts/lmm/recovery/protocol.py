@@ -14,7 +14,7 @@ from lmm.core.words import as_cell
 from lmm.model.design import numeric_design
 from lmm.model.terms import Terms
 from lmm.recovery.grid import STATUSES, USABLE
-from lmm.simulation.rows import fixed, sds
+from lmm.simulation.truth import fixed, sds
 
 # Measures by what they are of; each comes with its Monte Carlo standard error.
 PARAMETERS = (

@@ -20,7 +20,7 @@ from lmm.moments.several import narrowed
 from lmm.recovery.data import Bootstrap, Simulated
 from lmm.recovery.several_data import SeveralBootstrap, renamed
 from lmm.simulation import moments, rows_of_moments
-from lmm.simulation.rows import realised
+from lmm.simulation.truth import realised
 
 
 @dataclass(frozen=True)

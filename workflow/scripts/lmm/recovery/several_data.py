@@ -23,7 +23,7 @@ from lmm.moments.several import SeveralMoments
 from lmm.moments.several_accumulate import compute_several
 from lmm.recovery.data_set import DataSet
 from lmm.simulation.resized import Levels
-from lmm.simulation.rows import by_group, realised
+from lmm.simulation.truth import by_group, realised
 
 
 def data_set(rows: Rows, truth: dict[str, Any], basis: Basis | None = None) -> DataSet:

@@ -16,7 +16,8 @@ from lmm.moments.accumulate import add_rows
 from lmm.moments.basis import Basis
 from lmm.moments.pilot import pilot
 from lmm.simulation.moments import respond, roots
-from lmm.simulation.rows import fixed, groups_drawn, predictor_drawn, random_root, sds, unit
+from lmm.simulation.rows import groups_drawn, predictor_drawn, random_root, unit
+from lmm.simulation.truth import fixed, sds
 
 
 class Drawn(NamedTuple):
