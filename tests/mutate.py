@@ -9,8 +9,9 @@ A mutant is the library with one change: a comparison turned round, another cons
 a term left out. It runs in a copy of the project, by the tests that run the changed function; those of files that
 import its module come first. One run of the unchanged library records which these are, and `--record FILE` keeps that
 for the next sample. Tests that start Snakemake, a cluster or a browser are left out.
-It is caught where a test fails or does not end. A survivor is either an error that no test would notice or a change
-that means nothing (a tolerance, the size of a batch): the list is there to be read.
+It is caught where a test fails or does not end. What survives a minute of tests is tried by the others that run it.
+A survivor is either an error that no test would notice or a change that means nothing (a tolerance, the size of a
+batch): the list is there to be read.
 """
 
 import argparse
@@ -47,7 +48,7 @@ IMPORTS = re.compile(
     re.M,
 )
 OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slurm and not faults and not long")
-BUDGET = 60.0  # CPU s of tests for a mutant
+BUDGETS = (60.0, 300.0)  # CPU s of tests for a mutant, and of further ones where it survives these
 COMPILATION = 300.0  # s that a changed kernel and all that use it may take to compile
 # What the library and its tests import: a mutant's process begins with it.
 IMPORTED = (
@@ -199,8 +200,8 @@ class Coverage:
                 left += [each for each in self.all if each not in met and one.names & each.mentions]
         return found
 
-    def of(self, mutant: Mutant) -> list[str]:
-        """Tests that run what a mutant changes, for a minute at the most: those of files that import it first.
+    def of(self, mutant: Mutant) -> list[list[str]]:
+        """Tests that run what a mutant changes, a list for each of `BUDGETS`: those of files that import it first.
 
         What does not run as Python (a kernel, a constant) is run by who mentions its name, over any number of steps.
         """
@@ -208,11 +209,15 @@ class Coverage:
         around = [each for each in self.all if each.at.file == file and each.at.line <= line <= each.stop]
         # a function within another that nothing runs as Python is compiled there: the outer one stands for it
         found = next((tests for each in reversed(around) if (tests := self.running(each))), set())
-        chosen, seconds = [], 0.0
-        for test in sorted(found, key=lambda test: (file not in self.imported[test], self.tests[test][0])):
-            seconds += self.tests[test][0]
-            if seconds < BUDGET or not chosen:
-                chosen.append(test)
+        left = sorted(found, key=lambda test: (file not in self.imported[test], self.tests[test][0]))
+        chosen = []
+        for budget in BUDGETS:
+            seconds, now, later = 0.0, [], []
+            for test in left:
+                seconds += self.tests[test][0]
+                (now if seconds < budget or not now else later).append(test)
+            left = later
+            chosen += [now] if now else []
         return chosen
 
 
@@ -371,10 +376,18 @@ def recorded(files: list[str], place: Path, record: Path | None) -> Coverage:
     return Coverage(place, {test: each for file in files for test, each in kept[file][1].items()})
 
 
-def outcome(mutant: Mutant, tests: list[str], coverage: Coverage, place: Path) -> str:
+def outcome(mutant: Mutant, coverage: Coverage, place: Path) -> str:
     """`survived`, or by which test a mutant is caught, tested in a copy of the project."""
-    if not tests:
-        return "survived: no test runs it"
+    batches = coverage.of(mutant)
+    for tests in batches:
+        caught = caught_by(mutant, tests, coverage, place)
+        if caught:
+            return f"caught by {caught}"
+    return f"survived {sum(map(len, batches))} tests"
+
+
+def caught_by(mutant: Mutant, tests: list[str], coverage: Coverage, place: Path) -> str:
+    """Which of some tests catches a mutant, or how else it is noticed; empty where it is not."""
     module, cache = place / mutant.module, place / SCRIPTS / "lmm/__pycache__/kernels"
     original, compiled = module.read_bytes(), set(cache.iterdir())
 
@@ -393,14 +406,14 @@ def outcome(mutant: Mutant, tests: list[str], coverage: Coverage, place: Path) -
         ):  # compiled code that reads beyond an array ends the process, but so may another's memory
             failed = in_a_copy(run, place, seconds)
     except EOFError:
-        return "caught: the process crashes"
+        return "the end of the process"
     finally:
         module.write_bytes(original)
         for own in set(cache.iterdir()) - compiled:
             shutil.rmtree(own)
     if failed is None:
-        return "caught: the tests do not end"
-    return f"caught by {failed[0]}" if failed else f"survived {len(tests)} tests"
+        return "tests that do not end"
+    return failed[0] if failed else ""
 
 
 class Failures:
@@ -446,7 +459,7 @@ def main() -> None:
         print(f"{len(coverage.tests)} tests of the unchanged library in {seconds:.0f} s", flush=True)
         for number, mutant in enumerate(sample, 1):
             begun = time.perf_counter()
-            found = outcome(mutant, coverage.of(mutant), coverage, place)
+            found = outcome(mutant, coverage, place)
             survived += found.startswith("survived")
             seconds = time.perf_counter() - begun
             print(f"{number:3} {found} ({seconds:.0f} s)\n    {mutant.described(ROOT)}", flush=True)

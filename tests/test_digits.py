@@ -265,14 +265,15 @@ def test_parts_of_the_files_and_what_was_written_keep_the_digits(tmp_path):
     agrees(reml.fit(merged, design.terms.fixed, design.terms.blocks, profile=False)[0], frame)
 
 
-def test_weighted_rows_keep_the_digits():
+@pytest.mark.parametrize("whole", [True, False])
+def test_weighted_rows_keep_the_digits(whole):
     """Within groups: the weighted sum of squares that groups and predictors leave, in long double."""
     frame = table(1e7)
     weights = np.tile([1.0, 2.0, 4.0], 60)
     design = build(parse(INTERCEPTS), frame)
     y, W = design.matrix(frame)
     codes, levels = pd.factorize(frame["g"], sort=True)
-    moments = compute(design.terms, y, W, codes, np.asarray(levels, object), weights=weights)
+    moments = compute(design.terms, y, W, codes, np.asarray(levels, object), weights=weights, whole=whole)
     w, x = weights.astype(np.longdouble), frame["t"].to_numpy(np.longdouble)
     z = y.astype(np.longdouble)
     for values in (x, z):
@@ -281,6 +282,9 @@ def test_weighted_rows_keep_the_digits():
             values[own] -= (w[own] * values[own]).sum() / w[own].sum()
     left = (w * z * z).sum() - (w * x * z).sum() ** 2 / (w * x * x).sum()
     rest = moments.heads[1]
+    unit = np.sqrt(np.diag(rest)[1:])
+    cosines = rest[1:, 1:] / np.outer(unit, unit)
+    np.testing.assert_allclose(cosines, cosines.T, rtol=0, atol=1e-12)  # a change of columns reads both halves
     found = (rest[-1, -1] - rest[1, -1] ** 2 / rest[1, 1]) * moments.basis.y_scale**2
     assert found == pytest.approx(float(left), rel=1e-7)  # long doubles of 1e8: 1e-11 of a residual
 

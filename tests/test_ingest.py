@@ -396,6 +396,26 @@ def test_progress_is_a_bar_on_a_terminal_lines_in_a_log_and_silent_when_short():
     assert short.getvalue() == ""
 
 
+def test_lines_come_every_five_seconds_a_bar_every_fifth_and_the_time_left_is_linear(monkeypatch):
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(progress_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    log, terminal = io.StringIO(), Terminal()
+    for stream in (log, terminal):
+        with Progress("rows", 8, stream) as progress:
+            began = clock.now
+            # the first 5 s are silent; more units than were said are no more than all of them
+            for seconds, units in ((4.9, 1), (5.0, 2), (5.1, 2), (9.8, 3), (9.9, 4), (10.1, 4), (16.0, 10)):
+                clock.now = began + seconds
+                progress.at(units)
+    lines = ["25% after 5 s, 15 s left", "50% after 10 s, 10 s left", "100% after 16 s", "100% after 16 s"]
+    assert log.getvalue().splitlines() == [f"rows: {line}" for line in lines]
+    bars = terminal.getvalue().removesuffix("\n").split("\x1b[K")
+    assert [bar.rpartition("] ")[2] for bar in bars] == [
+        " 25% 5 s, 15 s left", " 38% 10 s, 16 s left", " 50% 10 s, 10 s left", "100% 16 s", "100% 16 s", "",
+    ]  # fmt: skip
+    assert [bar.count("#") for bar in bars] == [8, 11, 15, 30, 30, 0]
+
+
 def test_progress_of_unknown_length_counts_and_a_job_shows_it_on_its_terminal_too(monkeypatch):
     log, terminal = io.StringIO(), Terminal()
     monkeypatch.setattr(sys, "stderr", log)

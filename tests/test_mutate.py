@@ -91,8 +91,8 @@ def far(x):
 """
 
 
-def test_a_mutant_is_tested_by_the_tests_that_run_it_the_fastest_first(tmp_path):
-    """A kernel and a constant by those that run who mentions them, over any number of steps."""
+def test_a_mutant_is_tested_by_the_tests_that_run_it_the_fastest_first(tmp_path, monkeypatch):
+    """A kernel and a constant by those that run who mentions them, over any number of steps; within the budgets."""
     module, callers = SCRIPTS / "lmm/core/made.py", SCRIPTS / "lmm/core/callers.py"
     (tmp_path / module).parent.mkdir(parents=True)
     (tmp_path / module).write_text(LIBRARY)
@@ -109,11 +109,13 @@ def test_a_mutant_is_tested_by_the_tests_that_run_it_the_fastest_first(tmp_path)
         "far": (0.3, {far}),
     }  # fmt: skip
     coverage = mutate.Coverage(tmp_path, tests)
-    found = {mutant.start[0]: coverage.of(mutant) for mutant in mutants_of(module, tmp_path)}
-    assert found == {
-        1: ["fast", "slow"], 6: ["far", "fast", "slow"], 11: ["fast", "slow"], used.line + 1: ["fast", "slow"],
-        other.line + 1: ["slow"],
+    mutants = mutants_of(module, tmp_path)
+    assert {mutant.start[0]: coverage.of(mutant) for mutant in mutants} == {
+        1: [["fast", "slow"]], 6: [["far", "fast", "slow"]], 11: [["fast", "slow"]],
+        used.line + 1: [["fast", "slow"]], other.line + 1: [["slow"]],
     }  # fmt: skip
+    monkeypatch.setattr(mutate, "BUDGETS", (1.5, 1.0))  # a list has one test at least
+    assert coverage.of(next(each for each in mutants if each.start[0] == 6)) == [["far", "fast"], ["slow"]]
 
 
 def test_files_that_need_more_than_the_library_are_left_out():

@@ -121,19 +121,19 @@ def check_engines(settings: StudySettings, formula: Formula, simulated: bool) ->
 
 
 def check_df(settings: StudySettings) -> None:
-    """Refuse methods of degrees of freedom that reml's fit has no answer to."""
-    reml = settings.engines.reml
-    if reml is None:
+    """Refuse methods of degrees of freedom that the exact engine's fit has no answer to."""
+    exact, name = settings.engines.first(engines.EXACT), engines.first(settings.engines.names, engines.EXACT)
+    if exact is None:
         return
-    methods = [reml.df] if isinstance(reml.df, str) else reml.df
-    where, known = "engines.reml.df", "satterthwaite, kenward-roger or normal"
+    methods = [exact.df] if isinstance(exact.df, str) else exact.df
+    where, known = f"engines.{name}.df", "satterthwaite, kenward-roger or normal"
     if not methods:
         raise StudyError(where, f"[]: expected {known}, or a list of them")
     if len(set(methods)) < len(methods):
         raise StudyError(where, f"{', '.join(methods)}: one is there twice; expected each once")
     if len(methods) > 1 and settings.replicates is None:
         raise StudyError(where, f"a list is for a study with `replicates`; expected one of {known}")
-    if reml.method == "ml" and "kenward-roger" in methods:
+    if exact.method == "ml" and "kenward-roger" in methods:
         what = "kenward-roger adjusts REML's fits, and method is ml; expected satterthwaite or normal"
         raise StudyError(where, what)
 
