@@ -49,6 +49,8 @@ IMPORTS = re.compile(
 )
 OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slurm and not faults and not long")
 BUDGETS = (60.0, 300.0)  # CPU s of tests for a mutant, and of further ones where it survives these
+# Decorators of functions that do not run as Python.
+COMPILED = re.compile("kernel|summed|c_function|njit")
 COMPILATION = 300.0  # s that a changed kernel and all that use it may take to compile
 # What the library and its tests import: a mutant's process begins with it.
 IMPORTED = (
@@ -136,10 +138,8 @@ def definitions(file: str, text: str, root: Path) -> list[Definition]:
     def visit(node: ast.AST, owner: set[str], inside: bool) -> None:
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.FunctionDef):
-                compiled = any(
-                    "kernel" in ast.unparse(d) or "c_function" in ast.unparse(d) for d in child.decorator_list
-                )
-                add(child, {child.name}, not compiled)
+                compiled = [COMPILED.search(ast.unparse(decorator)) for decorator in child.decorator_list]
+                add(child, {child.name}, not any(compiled))
                 visit(child, {child.name}, True)
             elif isinstance(child, ast.ClassDef):
                 visit(child, {child.name}, inside)
@@ -189,14 +189,14 @@ class Coverage:
                 self.by_function.setdefault(function, []).append(test)
 
     def running(self, definition: Definition) -> set[str]:
-        """Tests that run a definition, or who mentions it where it does not run as Python."""
+        """Tests that run a definition, or who mentions it where none does: compiled code does not run as Python."""
         met, left, found = set(), [definition], set()
         while left:
             one = left.pop()
             met.add(one)
-            if one.is_run:
-                found.update(self.by_function.get(one.at, ()))
-            else:
+            ran = self.by_function.get(one.at, ()) if one.is_run else ()
+            found.update(ran)
+            if not ran:
                 left += [each for each in self.all if each not in met and one.names & each.mentions]
         return found
 

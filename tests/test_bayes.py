@@ -22,6 +22,8 @@ from lmm.engines.pymc import model as bayes_model
 from lmm.engines.pymc import posterior as posterior_module
 from lmm.engines.pymc.attempts import Draws, Setting
 from lmm.engines.pymc.chains import WORK, thin
+from lmm.engines.pymc.draws import fixed_draws as fixed_draws_of_file
+from lmm.engines.pymc.draws import posterior_draws
 from lmm.engines.pymc.gates import convergence
 from lmm.engines.pymc.groups import group_draws, observed_means, replicated_means
 from lmm.engines.pymc.posterior import fixed_draws, given_draws, mixture_quantile, summarise_groups
@@ -30,6 +32,7 @@ from lmm.engines.pymc.tables import summarise
 from lmm.likelihood.marginal import log_density
 from lmm.likelihood.problem import layout, problem_of, roots_of
 from lmm.model.priors import Prior
+from lmm.model.terms import Terms
 from lmm.moments.accumulate import compute
 from lmm.moments.moments import Moments
 
@@ -123,6 +126,12 @@ def test_round_trip_of_the_posterior(coffee, tmp_path):
     _, _, tree = coffee
     path = tmp_path / "posterior.nc"
     bayes.write(str(path), tree)
+    fixed = np.stack([tree["posterior"][name].to_numpy().ravel() for name in ("x", "Intercept")], axis=1)
+    np.testing.assert_array_equal(fixed_draws_of_file(str(path), ("x", "Intercept")), fixed)
+    terms = Terms.one(("Intercept", "x"), (("Intercept",), ("x",)), "group", ("Intercept", "x"))
+    drawn = posterior_draws(str(path), terms)
+    np.testing.assert_array_equal(drawn[:, :2], fixed[:, ::-1])
+    np.testing.assert_array_equal(drawn[:, 3], tree["posterior"]["sd__x"].to_numpy().ravel())
     read = xr.open_datatree(path)
     np.testing.assert_array_equal(read["posterior"]["sd__x"], tree["posterior"]["sd__x"])
     assert "uniform(0, 100)" in read["posterior"].attrs["priors"]

@@ -284,7 +284,9 @@ def test_weighted_rows_keep_the_digits(whole):
     rest = moments.heads[1]
     unit = np.sqrt(np.diag(rest)[1:])
     cosines = rest[1:, 1:] / np.outer(unit, unit)
-    np.testing.assert_allclose(cosines, cosines.T, rtol=0, atol=1e-12)  # a change of columns reads both halves
+    np.testing.assert_allclose(
+        cosines, cosines.T, rtol=0, atol=1e-12
+    )  # a change of columns reads both halves
     found = (rest[-1, -1] - rest[1, -1] ** 2 / rest[1, 1]) * moments.basis.y_scale**2
     assert found == pytest.approx(float(left), rel=1e-7)  # long doubles of 1e8: 1e-11 of a residual
 

@@ -61,9 +61,6 @@ class Factor:
     truth: Mapping[str, Any] | None
     columns: Mapping[str, Any]
 
-    def __len__(self) -> int:
-        return len(self.levels) * len(self.random)
-
     @property
     def realised(self) -> np.ndarray:
         """The effects that were drawn, (J, q); NaN where they are not known."""
@@ -137,9 +134,6 @@ class Effects:
 
     def __init__(self, parts: Sequence[Factor]):
         self.parts = parts
-
-    def __len__(self) -> int:
-        return sum(map(len, self.parts))
 
     def by_term(self) -> Iterator[tuple[tuple[str, str], dict[str, np.ndarray]]]:
         """(group, term) with estimate, conf_low, conf_high and truth of every group, (J,) arrays."""
