@@ -21,7 +21,7 @@ from lmm.likelihood.problem import layout, problem_of
 from lmm.model.design import build
 from lmm.model.formula import parse
 from lmm.moments.accumulate import compute
-from lmm.recovery import blocks, chunks, compact, job, performance, sums
+from lmm.recovery import blocks, chunks, compact, full, job, performance, sums
 from lmm.recovery.data import Bootstrap, estimates_of
 from lmm.recovery.grid import design_columns
 from lmm.recovery.plan import KEPT
@@ -270,3 +270,24 @@ def test_sums_beside_the_reference_are_of_errors():
     expected = {"np": 7, "o1": a.sum(), "o2": a @ a, "r1": b.sum(), "r2": b @ b, "or": a @ b}
     for name, value in expected.items():  # an estimate near 1e8 has 8 digits behind the point
         assert found[name][0] == pytest.approx(value, abs=1e-6), name
+
+
+def test_the_full_path_keeps_the_truth_where_no_estimate_is_known():
+    """The first replicate could not be drawn, and an sd was estimated in none."""
+    nan = np.nan
+    keys = [("fixed", "", "x", "t"), ("ran_pars", "group", "sd__x", "t")]
+    drawn = [
+        [(nan, nan, nan, nan, nan), (nan, nan, nan, nan, nan)],
+        [(0.5, 0.6, 0.1, 0.4, 0.8), (2.0, nan, nan, nan, nan)],
+        [(0.5, 0.7, 0.2, 0.3, 1.1), (2.0, nan, nan, nan, nan)],
+    ]
+    rows = [[key + row for key, row in zip(keys, own, strict=True)] for own in drawn]
+    ends = [("error", "no rows", nan), ("ok", "", 0.25), ("singular", "", 0.5)]
+    found = full._fits(40, rows, ends)
+    assert (found.first, found.keys) == (40, keys)
+    assert found.truth.tolist() == [0.5, 2.0]
+    np.testing.assert_array_equal(found.values["estimate"], [[nan, nan], [0.6, nan], [0.7, nan]])
+    np.testing.assert_array_equal(found.values["conf_high"], [[nan, nan], [0.8, nan], [1.1, nan]])
+    assert [compact.STATUSES[k] for k in found.status] == ["error", "ok", "singular"]
+    np.testing.assert_array_equal(found.seconds, [nan, 0.25, 0.5])
+    assert found.messages == {0: "no rows"}

@@ -35,7 +35,7 @@ def settings(**changes) -> dict:
 
 def test_coordinates_and_back():
     """The inverse by Newton is right to rounding, and roots give the values."""
-    points = np.random.default_rng(1).uniform(0.1, 1.5, (200, SPACE.size))
+    points = np.random.default_rng(1).uniform(0.1, 1.5, (200, 7))  # 3 sd's, 3 correlations, sigma
     values = SPACE.values(points)
     assert np.all((values[1] > 0.5) & (values[1] < 3.0))
     (roots,), sigmas, _ = SPACE.evaluated(points)

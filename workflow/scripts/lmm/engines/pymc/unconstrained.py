@@ -79,11 +79,6 @@ class Space:
     sigma: Prior
     scale: float
 
-    @property
-    def size(self) -> int:
-        """Number of coordinates."""
-        return sum(factor.size for factor in self.factors) + 1
-
     def _parts(self, points: np.ndarray) -> list[tuple[Factor, np.ndarray, np.ndarray]]:
         """Each factor with what belongs to its sd's and to its correlations."""
         out, at = [], 0
