@@ -13,6 +13,7 @@ import problems
 from lmm.config.engines import Pymc
 from lmm.core.errors import StudyError
 from lmm.core.progress import Progress
+from lmm.core.tidy import variable
 from lmm.criticism import stage
 from lmm.data.rows import Rows
 from lmm.engines.pymc import chains
@@ -29,6 +30,7 @@ from lmm.engines.pymc.groups import group_draws, observed_means, replicated_mean
 from lmm.engines.pymc.posterior import fixed_draws, given_draws, mixture_quantile, summarise_groups
 from lmm.engines.pymc.priors import resolve
 from lmm.engines.pymc.tables import summarise
+from lmm.inference.variance_explained import Component, explained
 from lmm.likelihood.marginal import log_density
 from lmm.likelihood.problem import layout, problem_of, roots_of
 from lmm.model.priors import Prior
@@ -135,6 +137,24 @@ def test_round_trip_of_the_posterior(coffee, tmp_path):
     read = xr.open_datatree(path)
     np.testing.assert_array_equal(read["posterior"]["sd__x"], tree["posterior"]["sd__x"])
     assert "uniform(0, 100)" in read["posterior"].attrs["priors"]
+
+
+def test_variance_explained_is_summarised_over_the_draws(coffee):
+    """Mean, and quantiles 0.025 and 0.975, of what each draw says; the interval is no wider and no narrower."""
+    moments, fit, tree = coffee
+    draws = {
+        name: values.to_numpy().ravel() for name, values in tree["posterior"].items() if values.ndim == 2
+    }
+    factor = Component("group", ("Intercept", "x"), moments.mean_zz(("Intercept", "x")))
+    cov_fixed = moments.cov_fixed(("Intercept", "x"))
+    expected = explained(draws, ("Intercept", "x"), [factor], cov_fixed)
+    found = fit.diagnostics.summary["variance_explained"]
+    assert len(found) == len(expected) >= 3
+    for (group, measure), values in expected.items():
+        own = found[variable(group, measure, ["group"])]
+        low, high = np.quantile(values, [0.025, 0.975])
+        # the fixed effects of the file are drawn once for each draw, as here: equal up to rounding
+        assert list(own.values()) == pytest.approx([values.mean(), low, high], rel=1e-9, abs=1e-12), measure
 
 
 @pytest.mark.filterwarnings("ignore:Estimated shape parameter")
@@ -437,10 +457,11 @@ def test_group_summaries_are_averages_of_dense_conditionals():
 
 
 @pytest.mark.parametrize("prob", [0.025, 0.3, 0.975])
-def test_quantiles_of_a_mixture_take_few_steps(prob, monkeypatch):
+@pytest.mark.parametrize("place", [3.0, 3000.0])
+def test_quantiles_of_a_mixture_take_few_steps(prob, place, monkeypatch):
     """Normals of nearly one sd and a point, against bisection; Halley's steps from the normal quantile: 3 to 5."""
     rng, calls = np.random.default_rng(14), []
-    means, sds = rng.normal(3.0, 0.4, 30), rng.uniform(0.9, 1.1, 30)
+    means, sds = rng.normal(place, 0.4, 30), rng.uniform(0.9, 1.1, 30)
     sds[0] = 0.0
     counted = SimpleNamespace(**{**vars(math), "erfc": lambda x: calls.append(1) or math.erfc(x)})
     monkeypatch.setattr(posterior_module, "math", counted)

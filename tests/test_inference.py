@@ -62,6 +62,25 @@ def test_f_f_tests_the_exact_reference(name, kind, method):
         assert test == pytest.approx((own["NumDF"], own["DenDF"], own["F"]), rel=1e-6)
 
 
+def test_kenward_roger_with_two_df_is_the_t_test_of_the_means():
+    """Two groups in each arm, balanced: with 2 df Kenward and Roger's scale of F is 0 over 0, and F is t^2."""
+    rng = np.random.default_rng(7)
+    group, arm = np.repeat(np.arange(4), 5), np.repeat([0.0, 0.0, 1.0, 1.0], 5)
+    y = 2.0 * rng.normal(size=4)[group] + 3.0 * arm + rng.normal(size=20)
+    model = cases.Model(
+        "y ~ arm + (1 | g)", pd.DataFrame({"y": y, "arm": arm, "g": [f"g{k}" for k in group]})
+    )
+    means = y.reshape(4, 5).mean(axis=1)
+    t, _ = stats.ttest_ind(means[2:], means[:2])
+    found = model.fixed("kenward-roger").test(np.array([[0.0, 1.0]]))
+    # df and F are ratios of differences that are 0 in exact arithmetic
+    assert found == pytest.approx((1, 2.0, t**2), rel=1e-6)
+    # numbers without rounding: A1 = A2 = 1
+    one, row = np.ones((1, 1)), np.ones(1)
+    exact = FixedEffects("kenward-roger", 3.0 * row, one, one, one[None], one)
+    assert exact.test(one) == (1, 2.0, 9.0)
+
+
 def f_tests(model, kind, method):
     """F tests of a model's terms."""
     fixed, problem = model.fixed(method), model.problem
