@@ -1,8 +1,9 @@
 """Changes of the numerical code, each of which some test should notice.
 
-Two kinds of constants are treated apart, as no value of any result depends on their last digit. A float below 1e-5 is
-a tolerance or a guard against zero: twice it is as good, so it becomes 0.1. What the catalogue of engines asks of a
-scheduler (`RESOURCES`) orders jobs and reserves memory and time: it is not changed.
+Some constants are treated apart, as no value of any result depends on their last digit. A float below 1e-5 is a
+tolerance or a guard against zero: twice it is as good, so it becomes 0.1. The number of rounds that a loop may take,
+`for _ in range(30)`, becomes 1. What the catalogue of engines asks of a scheduler (`RESOURCES`) orders jobs and
+reserves memory and time: it is not changed. -1 is one constant: the next integer is 0.
 """
 
 import ast
@@ -76,8 +77,11 @@ def changes(tree: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, str, str]]:
         if isinstance(node, ast.keyword) and node.arg in RESOURCES:
             continue
         yield from changed(node)
-        if isinstance(node, ast.JoinedStr):
+        if isinstance(node, ast.JoinedStr) or is_negative(node):
             continue
+        if isinstance(node, ast.For) and is_limit(node):
+            yield node.iter.args[0], "rounds", "1"
+            node.iter.args = []
         for field, value in ast.iter_fields(node):
             if field in ("annotation", "returns", "decorator_list"):
                 setattr(node, field, [] if isinstance(value, list) else None)
@@ -91,6 +95,8 @@ def changed(node: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, str, str]]:
         yield node, "comparison", f"({ast.unparse(ast.Compare(node.left, [other], node.comparators))})"
     elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
         yield node, "constant", repr(another(node.value))
+    elif is_negative(node):
+        yield node, "constant", f"({another(-node.operand.value)!r})"
     elif isinstance(node, ast.BinOp) and type(node.op) in OPERATORS and not is_text(node):
         other = OPERATORS[type(node.op)]()
         yield node, "operator", f"({ast.unparse(ast.BinOp(node.left, other, node.right))})"
@@ -104,7 +110,23 @@ def another(value: float) -> float:
     """The next integer, 1 for 0.0, 0.1 for a small float, twice any other."""
     if isinstance(value, int) or value == 0.0:
         return value + 1
-    return 0.1 if value < SMALL else 2.0 * value
+    return 0.1 if abs(value) < SMALL else 2.0 * value
+
+
+def is_negative(node: ast.AST) -> bool:
+    """Whether a node is a negative number."""
+    return isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and is_number(node.operand)
+
+
+def is_limit(node: ast.For) -> bool:
+    """Whether a loop counts rounds that nothing in it asks for, up to a number."""
+    called = (
+        isinstance(node.iter, ast.Call)
+        and ast.unparse(node.iter.func) == "range"
+        and len(node.iter.args) == 1
+    )
+    counts = isinstance(node.target, ast.Name) and node.target.id == "_"
+    return called and counts and is_number(node.iter.args[0])
 
 
 def is_text(node: ast.BinOp) -> bool:
@@ -114,7 +136,7 @@ def is_text(node: ast.BinOp) -> bool:
 
 
 def is_number(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, int | float)
+    return isinstance(node, ast.Constant) and type(node.value) in (int, float)
 
 
 def numerical_modules(root: Path) -> list[Path]:

@@ -17,6 +17,8 @@ def area(width: float, height: float = 2.5) -> float:
         width
     )
     asked(total, priority=7)
+    for _ in range(30):
+        step(-1)
     return total if total > 1e-9 else 0.0
 '''
 # what the changed line becomes
@@ -29,6 +31,8 @@ CHANGES = {
     ("comparison", "    if (total >= 0):"),
     ("constant", "    if total < 1:"),
     ("dropped term", "    pass"),
+    ("rounds", "    for _ in range(1):"),
+    ("constant", "        step((0))"),
     ("comparison", "    return total if (total <= 1e-09) else 0.0"),
     ("constant", "    return total if total > 0.1 else 0.0"),
     ("constant", "    return total if total > 1e-9 else 1.0"),

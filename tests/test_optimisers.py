@@ -5,10 +5,11 @@ import pytest
 
 import problems
 import several
-from lmm.inference import newton, profile, several_newton, several_optimum
+from lmm.inference import compact, newton, profile, several_newton, several_optimum
+from lmm.inference.descent import CERTIFIED, ITERATIONS, advance
 from lmm.inference.newton import NONE
 from lmm.inference.optimum import optimum, starting_points
-from lmm.likelihood.problem import problem_of
+from lmm.likelihood.problem import layout, problem_of
 
 
 def definite(seed, n):
@@ -188,3 +189,33 @@ def test_a_variance_grows_to_the_best_of_several_sizes():
     assert (
         several_optimum._grown(objective, several_newton.Stop(best, True), 0, slice(0, 1), np.ones(1)) is None
     )
+
+
+@pytest.mark.parametrize("block", [0, 1])
+def test_a_variance_of_0_is_left_where_the_criterion_falls(block):
+    """The gradient is 0 at an sd of exactly 0: the way out is along the negative curvature."""
+    moments, terms = problems.moments_of("sleepstudy")
+    problem = problem_of(moments, terms.fixed, (("Intercept",), ("Days",)))
+    rows, cols, _, *data = problem.model(np.eye(2))
+    spans, least = np.array(problem.structure.blocks), optimum(problem)
+    phi = least.phi.copy()
+    phi[block] = 0.0
+    found, value, _, state = advance(phi, ITERATIONS, spans, rows, cols, *data)
+    assert state == CERTIFIED
+    assert value + problem.constant == pytest.approx(least.criterion, abs=1e-8)
+    np.testing.assert_allclose(np.abs(found[:2]), least.phi[:2], rtol=1e-5)
+
+
+def test_a_known_start_is_the_factor_in_the_kernels_coordinates():
+    """D = (C L)(C L)' sigma^2 / scale^2; no start at the boundary or where a value is not known."""
+    moments, terms = problems.moments_of("sleepstudy")
+    model = compact.Model.of(moments.basis, terms.fixed, layout(terms.blocks), False)
+    values = np.array([0.3, 0.05, -0.4, 0.2])  # smaller than 1 in the data's units
+    factor = model.z_map @ model.start(values) * (values[3] / model.y_scale)
+    between = -0.4 * 0.3 * 0.05
+    np.testing.assert_allclose(factor @ factor.T, [[0.09, between], [between, 0.0025]], rtol=1e-10)
+    assert np.all(np.diag(model.start(values)) > 0.0)
+    for place, value in ((0, 0.0), (1, 0.0), (2, 1.0), (2, -1.0), (3, 0.0), (0, np.nan)):
+        wrong = values.copy()
+        wrong[place] = value
+        assert np.isnan(model.start(wrong)).all()
