@@ -156,6 +156,20 @@ def test_moments_merged_over_any_split_are_those_of_the_whole(cuts, order, whole
     close(merged.gram, all_rows.gram[there], 60)
 
 
+def test_merged_parts_have_all_logarithms_of_weights():
+    y, W, codes, levels = rows()
+    weights = np.random.default_rng(5).uniform(0.5, 4.0, len(y))
+    all_rows = compute(MORE, y, W, codes, levels, weights=weights)
+    parts = [slice(0, 100), slice(100, 130), slice(130, 300)]
+    own = [
+        compute(MORE, y[part], W[part], codes[part], levels, True, all_rows.basis, weights=weights[part])
+        for part in parts
+    ]
+    assert all_rows.log_weights == pytest.approx(np.log(weights).sum(), rel=1e-12)
+    assert merge(own).log_weights == pytest.approx(all_rows.log_weights, rel=1e-12)
+    close(merge(own).gram, all_rows.gram, 60)
+
+
 def test_merging_refuses_another_basis():
     y, W, codes, levels = rows()
     one, other = compute(MORE, y, W, codes, levels), compute(MORE, 2 * y, W, codes, levels)

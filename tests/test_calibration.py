@@ -362,3 +362,17 @@ def test_curves_are_differences_from_uniform_with_the_bands_of_all_quantities():
             np.testing.assert_allclose(part[column], edge - z, atol=1e-12)
     stricter = c.ecdf(ranks, np.random.default_rng(1), 0.98)
     np.testing.assert_allclose(stricter["low_all"][:19], u.simultaneous(60, z, 0.99)[0] - z, atol=1e-12)
+
+
+def test_no_path_is_inside_an_empty_band():
+    """A band that no count is in; counts that cannot grow from one point to the next; all of them in the widest."""
+    z = np.array([0.25, 0.5, 0.75])
+    assert u.inside(4, z, np.array([0, 3, 0]), np.array([4, 2, 4])) == 0.0
+    assert u.inside(4, z, np.array([3, 0, 0]), np.array([4, 2, 4])) == 0.0
+    assert u.inside(4, z, np.zeros(3, int), np.full(3, 4)) == pytest.approx(1.0, rel=1e-12)
+
+
+def test_a_path_at_the_middle_of_every_count_is_the_most_likely():
+    """One value of two below 1/2: both tails are 3/4, and no path has a larger gamma."""
+    gamma, p = u.p_value(np.array([1]), 2, np.array([0.5]))
+    assert (gamma, p) == (1.5, 1.0)

@@ -1,6 +1,7 @@
 """Estimated marginal means, slopes and contrasts against emmeans."""
 
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import pytest
 from scipy import integrate, special, stats
 
 import inference_cases as cases
-from lmm.comparison.effects import of_pooled, prepared, table
+from lmm.comparison.effects import of_likelihood, of_pooled, prepared, table
 from lmm.core.errors import StudyError
 from lmm.inference import reference_grid, studentized_range
 from lmm.inference.degrees_of_freedom import fixed_effects
@@ -316,6 +317,31 @@ def test_pooled_effects_are_those_of_least_squares(model):
     np.testing.assert_allclose(found.beta, beta, rtol=1e-9)
     np.testing.assert_allclose(found.covariance, rss / df * np.linalg.inv(X.T @ X), rtol=1e-8, atol=1e-12)
     assert (found.method, found.residual) == ("residual", df)
+
+
+def likelihood_fit(summary: dict) -> SimpleNamespace:
+    """Another optimiser's fixed effects with standard errors 0.5 and 2."""
+    rows = {
+        "effect": ["fixed", "fixed", "ran_pars"],
+        "estimate": [1.0, -3.0, 9.0],
+        "std_error": [0.5, 2.0, np.nan],
+    }
+    return SimpleNamespace(parameters=pd.DataFrame(rows), diagnostics=SimpleNamespace(summary=summary))
+
+
+def test_effects_of_another_optimum_are_by_z_from_its_own_covariance(model):
+    """Its standard errors and correlations; nothing is known of combinations without these."""
+    summary = {"reml_gap": {"reached": False}, "corr_fixed": [[1.0, -0.25], [-0.25, 1.0]]}
+    found = of_likelihood(likelihood_fit(summary), None, model.moments, model.terms)
+    np.testing.assert_allclose(found.covariance, [[0.25, -0.25], [-0.25, 4.0]], rtol=1e-12)
+    assert found.beta.tolist() == [1.0, -3.0]
+    assert found.method == "normal"
+    assert of_likelihood(likelihood_fit({}), None, model.moments, model.terms) is None
+    alone = likelihood_fit({})
+    alone.parameters = alone.parameters.iloc[[1, 2]]
+    assert of_likelihood(alone, None, model.moments, model.terms).covariance.tolist() == [[4.0]]
+    alone.parameters = alone.parameters.iloc[[1]]
+    assert of_likelihood(alone, None, model.moments, model.terms) is None
 
 
 def test_slopes_of_a_curve_are_taken_at_the_values_that_are_asked_for():

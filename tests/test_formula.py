@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from lmm.core.errors import StudyError
+from lmm.model import syntax
 from lmm.model.design import build, rebuild
 from lmm.model.formula import parse, regrouped, unweighted
 from lmm.model.syntax import names_in, plain_sum
@@ -393,3 +394,11 @@ def test_sums_of_columns_are_what_formulaic_makes_of_them():
     assert np.array_equal(plain.predictors(frame), read.predictors(frame)[:, :3])
     assert plain.plain == {"x": "x", "C": "C"} and plain.by_sql and not read.by_sql
     assert [spec.column_names for spec in plain.specs] == [("Intercept", "C", "x"), ("x",)]
+
+
+@pytest.mark.parametrize("level", ["__", "__a", "___b_", "_c", "d__", ""])
+def test_a_level_that_formulaic_would_leave_out_comes_back_as_it_was(level):
+    hidden = syntax.hide_level(level)
+    assert syntax.shown(hidden) == level
+    assert not hidden.startswith("__")
+    assert (hidden == level) is not level.startswith("__")

@@ -51,7 +51,7 @@ def test_refused(kind, text, word):
 PROPER = [
     Prior("uniform", (2.0, 5.0)), Prior("normal", (1.0, 2.0)), Prior("student_t", (3.0, 1.0, 2.0)),
     Prior("half_normal", (2.0,)), Prior("half_student_t", (3.0, 2.0)), Prior("half_cauchy", (2.0,)),
-    Prior("exponential", (0.5,)), Prior("lkj", (2.0,)),
+    Prior("exponential", (0.5,)), Prior("lkj", (2.0,)), Prior("lkj", (1.0,)),
 ]  # fmt: skip
 
 

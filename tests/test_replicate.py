@@ -294,6 +294,33 @@ def test_more_replicates_leave_what_is_there():
     assert len(chunk_plan.chunks(plan, chunk_plan.Path("nowhere"))) == 2, "one for each of two cores"
 
 
+def ranges(found):
+    """First and stop of chunks."""
+    return [(chunk.first, chunk.stop) for chunk in found]
+
+
+def test_work_of_one_job_is_halved_where_that_pays(tmp_path):
+    """300 replicates of 0.1 s are less than a job's 75 s: two jobs, for two cores; 4 s of work are one."""
+    plan = {"count": 300, "per_job": "auto", "summed": False, "keys": KEYS[:1], "seconds": [0.1]}
+    assert ranges(chunk_plan.chunks(plan, tmp_path)) == [(0, 150), (150, 300)]
+    assert ranges(chunk_plan.chunks(plan, tmp_path, start=100)) == [(100, 200), (200, 300)]
+    assert ranges(chunk_plan.chunks(plan | {"count": 7, "seconds": [1.0]}, tmp_path)) == [(0, 4), (4, 7)]
+    assert ranges(chunk_plan.chunks(plan | {"count": 40}, tmp_path)) == [(0, 40)]
+    assert ranges(chunk_plan.chunks(plan | {"count": 300}, tmp_path, start=270)) == [(270, 300)]
+
+
+def test_sums_keep_the_chunks_that_end_with_blocks(tmp_path):
+    """Of what is there: 0 to 2,000 and the last, not what begins or ends within a block."""
+    plan = {"count": 5500, "per_job": 1000, "summed": True, "keys": KEYS[:1], "seconds": [1e-4]}
+    (tmp_path / KEYS[0]).mkdir()
+    for first, stop in ((0, 2000), (2000, 2500), (2500, 4000), (5000, 5500)):
+        (tmp_path / KEYS[0] / f"{first}-{stop}.parquet").touch()
+    expected = [(0, 2000), (2000, 3000), (3000, 4000), (4000, 5000), (5000, 5500)]
+    assert ranges(chunk_plan.chunks(plan, tmp_path)) == expected
+    kept = chunk_plan.chunks(plan | {"summed": False}, tmp_path)
+    assert ranges(kept) == [(0, 2000), (2000, 2500), (2500, 4000), (4000, 5000), (5000, 5500)]
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_tiles_cover_each_replicate_once_and_stay_when_made(seed):
     rng = np.random.default_rng(seed)

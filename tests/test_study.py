@@ -304,6 +304,8 @@ def test_planning_does_not_take_longer_for_more_groups(groups, sizes):
 
 def test_a_long_list_in_a_table_is_its_beginning():
     assert as_cell({"sizes": [3, 4]}) == "sizes(3, 4)"
+    assert as_cell([*range(20)]) == ", ".join(map(str, range(20)))
+    assert as_cell([*range(21)]) == ", ".join(map(str, range(20))) + ", ... 21 in all"
     assert as_cell({"sizes": [7] * 100_000}) == "sizes(" + "7, " * 20 + "... 100,000 in all)"
 
 
