@@ -51,7 +51,7 @@ def test_refused(kind, text, word):
 PROPER = [
     Prior("uniform", (2.0, 5.0)), Prior("normal", (1.0, 2.0)), Prior("student_t", (3.0, 1.0, 2.0)),
     Prior("half_normal", (2.0,)), Prior("half_student_t", (3.0, 2.0)), Prior("half_cauchy", (2.0,)),
-    Prior("exponential", (0.5,)), Prior("lkj", (2.0,)), Prior("lkj", (1.0,)),
+    Prior("exponential", (0.5,)), Prior("lkj", (3.5,)), Prior("lkj", (1.0,)),
 ]  # fmt: skip
 
 
@@ -71,6 +71,9 @@ def test_density_and_draws_are_of_one_distribution(prior):
     below = [integrate.quad(density, low, value)[0] for value in at]
     # five binomial standard errors of 5000 draws at probability 1/2: 0.035
     np.testing.assert_allclose(below, [0.1, 0.25, 0.5, 0.75, 0.9], rtol=0, atol=0.035)
+    # central differences are good to 1e-9 of the curvature
+    steep = (prior.logpdf(at + 1e-5) - prior.logpdf(at - 1e-5)) / 2e-5
+    np.testing.assert_allclose(prior.density(at)[1], steep, atol=1e-7)
 
 
 @pytest.mark.parametrize("prior", [Prior("half_normal", (2.0,)), Prior("half_student_t", (3.0, 2.0))])
