@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import xarray as xr
-from scipy import optimize, stats
+from scipy import integrate, optimize, stats
 
 import problems
 from lmm.config.engines import Pymc
@@ -454,6 +454,30 @@ def test_group_summaries_are_averages_of_dense_conditionals():
     np.testing.assert_allclose(kept[0], mean, atol=1e-9)
     np.testing.assert_allclose(kept[1], within + between, rtol=1e-9)
     np.testing.assert_allclose(kept[6].transpose(2, 0, 1), [case[3] for case in cases], atol=1e-9)
+
+
+@pytest.mark.parametrize("prob", [0.01, 0.3, 0.975])
+def test_searches_for_quantiles_start_at_cornish_and_fishers_expansion(prob):
+    """From the first four moments by quadrature, in a mixture that is skewed and has heavier tails than a normal."""
+    means, sds = np.repeat([2.0, 3.5], [80, 20]), np.repeat([1.0, 1.3], [80, 20])
+
+    def moment(power, centre=0.0):
+        def at(x):
+            return (x - centre) ** power * stats.norm.pdf(x, means, sds).mean()
+
+        return integrate.quad(at, -10.0, 16.0, epsabs=1e-12)[0]
+
+    mean, z = moment(1), stats.norm.ppf(prob)
+    sd = np.sqrt(moment(2, mean))
+    skew, excess = moment(3, mean) / sd**3, moment(4, mean) / sd**4 - 3.0
+    bend = (
+        (z**2 - 1.0) * skew / 6.0 + (z**3 - 3.0 * z) * excess / 24.0 - (2.0 * z**3 - 5.0 * z) * skew**2 / 36.0
+    )
+    assert min(skew, excess) > 0.2
+    found = posterior_module.expanded.py_func(means, sds, z)
+    assert found == pytest.approx(mean + sd * (z + bend), rel=1e-8)
+    exact = optimize.brentq(lambda x: stats.norm.cdf(x, means, sds).mean() - prob, -9.0, 12.0, xtol=1e-12)
+    assert abs(found - exact) < abs(mean + sd * z - exact)
 
 
 @pytest.mark.parametrize("prob", [0.025, 0.3, 0.975])
