@@ -191,6 +191,24 @@ def test_a_variance_grows_to_the_best_of_several_sizes():
     )
 
 
+def test_average_information_has_the_curvature_of_what_may_shrink():
+    """f(phi^2) bends by 4 phi^2 f'' + 2 f': the last term is there where f' > 0; f'' is the average information's."""
+    problem = several.reference("penicillin").problem()
+    objective = several_newton.Objective(problem, True, several_newton.relative(problem))
+    phi = several_optimum.optimum(problem).point.phi * [3.0, 1.0 / 3.0]
+    point, h = objective.at(phi), 1e-5 * phi
+    gradient = [
+        (objective.at(phi + step).value - objective.at(phi - step).value) / (2.0 * step.sum())
+        for step in np.diag(h)
+    ]
+    assert gradient[0] > 0.0 > gradient[1]
+    inner = 2.0 * np.diag(phi) @ point.information.average().profiled(point.s2) @ np.diag(2.0 * phi)
+    # differences of a criterion of 300 to 1e-13, over steps of 1e-4: 1e-7
+    np.testing.assert_allclose(
+        point.average - inner, np.diag([gradient[0] / phi[0], 0.0]), rtol=1e-5, atol=1e-6
+    )
+
+
 @pytest.mark.parametrize("block", [0, 1])
 def test_a_variance_of_0_is_left_where_the_criterion_falls(block):
     """The gradient is 0 at an sd of exactly 0: the way out is along the negative curvature."""
