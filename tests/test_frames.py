@@ -38,6 +38,7 @@ def test_every_engine_fits_a_frame(sleep):
             10.467, abs=0.3
         )  # balanced: one slope for all; PyMC with Monte Carlo error
         assert (found.posterior is not None) == (name == "pymc")
+        assert all(0.0 <= seconds < 600.0 for seconds in found.diagnostics.seconds.values())
 
 
 @pytest.mark.parametrize("formula", [SLEEP, "Reaction ~ Days + (1 | Subject) + (1 | half)"])

@@ -207,6 +207,19 @@ def test_proposals_and_their_mixture_have_the_density_of_a_t():
     assert abs(stats.spearmanr(*away.T).statistic) < 4 / np.sqrt(4000)
 
 
+@pytest.mark.parametrize(("effective", "flattened"), [(14.0, 1), (16.0, 0)])
+def test_weights_are_flattened_below_five_points_a_number(effective, flattened):
+    """Two coordinates and the size of the weights: 15 effective points are needed."""
+    points = np.random.default_rng(4).normal(size=(40, 2))
+    # one weight w, the others alike, with w^2 + (1 - w)^2 / 39 = 1 / effective
+    large = 1 / 40 + np.sqrt((1 / effective - 1 / 40) * 39 / 40)
+    weights = np.append(large, np.full(39, (1 - large) / 39))
+    assert 1.0 / np.sum(weights**2) == pytest.approx(effective)
+    centre, _ = importance.adapted(points, weights)
+    used = weights ** (0.5**flattened)
+    np.testing.assert_allclose(centre, used @ points / used.sum(), rtol=1e-12)
+
+
 def test_an_adapted_proposal_has_the_weighted_mean_and_a_tenth_more_covariance():
     rng = np.random.default_rng(9)
     points = rng.normal(size=(200, 2)) @ [[1.0, 0.5], [0.0, 2.0]]
