@@ -51,7 +51,7 @@ OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slurm an
 BUDGETS = (60.0, 300.0)  # CPU s of tests for a mutant, and of further ones where it survives these
 # Decorators of functions that do not run as Python.
 COMPILED = re.compile("kernel|summed|c_function|njit")
-COMPILATION = 300.0  # s that a changed kernel and all that use it may take to compile
+COMPILATION = 300.0  # s that a changed kernel and all that use it may take to compile, beyond four times the tests
 # What the library and its tests import: a mutant's process begins with it.
 IMPORTED = (
     "scipy.stats", "scipy.optimize", "pandas", "pyarrow.parquet", "numba", "formulaic", "statsmodels.api", "pymc",
@@ -396,7 +396,9 @@ def caught_by(mutant: Mutant, tests: list[str], coverage: Coverage, place: Path)
         status = pytest.main([*OPTIONS, "-x", *tests], plugins=[recorder])
         return recorder.failed or ([] if status == 0 else ["the imports"])
 
-    seconds = COMPILATION + 10 * sum(coverage.tests[test][0] for test in tests)
+    seconds = 60 + 4 * sum(coverage.tests[test][0] for test in tests)
+    if COMPILED.search(original.decode()):
+        seconds += COMPILATION
     try:
         module.write_text(mutant.source(place), encoding="utf-8")
         try:
