@@ -92,6 +92,20 @@ def test_effective_sample_sizes_and_gates(coffee):
     assert all(gate["passed"] for gate in fit.diagnostics.gates)
     assert fit.diagnostics.status == "ok"
     assert fit.diagnostics.summary["loose_rule"]["passed"]
+    assert (fit.diagnostics.converged, fit.diagnostics.message) == (True, "")
+
+
+def test_too_few_draws_fail_a_gate_and_the_fit_says_so():
+    moments, terms = problems.moments_of("coffee")
+    few = settings(priors=POST, chains=2, tune=200, draws=40, seed=5, sampler="nuts")
+    fit, tree = bayes.fit(moments, terms.fixed, (("Intercept",), ("x",)), few)
+    found = fit.diagnostics
+    assert (found.status, found.converged) == ("gate-failed", False)
+    failed = {gate["name"] for gate in found.gates if not gate["passed"]}
+    assert failed and any(name in found.message for name in failed)
+    assert (found.n_rows, found.n_groups, found.conf_level) == (1000, 100, 0.95)
+    assert [found.summary[name] for name in ("chains", "tune", "draws", "seed")] == [2, 200, 40, 5]
+    assert tree["posterior"]["sd__Observation"].shape == (2, 40)
 
 
 def test_drawn_and_rao_blackwellised_random_effects_agree(coffee):

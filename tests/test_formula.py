@@ -402,3 +402,18 @@ def test_a_level_that_formulaic_would_leave_out_comes_back_as_it_was(level):
     assert syntax.shown(hidden) == level
     assert not hidden.startswith("__")
     assert (hidden == level) is not level.startswith("__")
+
+
+@pytest.mark.parametrize(
+    ("text", "inner"),
+    [
+        ("(a)", "a"), (" ( (a + b) ) ", "a + b"), ("(a) + (b)", "(a) + (b)"), ("((a) + (b))", "(a) + (b)"),
+        ("f(a)", "f(a)"), ("()", ""), ("(a", "(a"),
+    ],
+)  # fmt: skip
+def test_brackets_are_taken_away_where_they_enclose_everything(text, inner):
+    assert syntax.strip(text) == inner
+
+
+def test_terms_in_brackets_of_their_own_are_a_sum():
+    assert parse("y ~ (x) + (z) + (1 | g)").fixed == parse("y ~ x + z + (1 | g)").fixed
