@@ -270,7 +270,7 @@ def table(
     needed = {variable(f.group, sd_name(term), groups) for f in factors for term in f.random} | {RESIDUAL}
     rows = []
     for engine, fit in fits.items():
-        drawn = fit.diagnostics.summary.get("variance_explained") or {}
+        drawn = fit.diagnostics.summary.get("variance_explained", {})
         values = values_of(fit.parameters, groups)
         if any(isinstance(value, Mapping) for value in drawn.values()):
             found = {key: drawn[name] for key in keys(groups) if (name := variable(*key, groups)) in drawn}

@@ -58,7 +58,7 @@ def provenance(
         if row["study"] in (study.study, "") and row["seconds"] is not None:
             stage = STAGE.get(row["rule"], row["rule"])
             seconds[stage] = seconds.get(stage, 0.0) + row["seconds"]
-    configuration = plain(study.settings.get("configuration") or {})
+    configuration = plain(study.settings.get("configuration", {}))
     return {
         "configuration": yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True),
         "graph": Markup(graph(pairs, seconds)),

@@ -122,7 +122,7 @@ def _length(setting: Mapping[str, Any]) -> str:
 
 def _bayesian(results: Results, level: str, engine: str) -> list[str]:
     details = results.fits[engine].diagnostics
-    setting = ((results.settings.get("configuration") or {}).get("engines") or {}).get(engine) or {}
+    setting = results.engine_settings(engine)
     package, sampler = engines.row(engine).packages[:2]
     sampler += _version(results, engine, sampler)
     sampled, then = "the joint posterior of fixed effects, random effects and variance parameters", ""
@@ -161,7 +161,7 @@ def _bayesian(results: Results, level: str, engine: str) -> list[str]:
         f"Intervals of {label(engine)} "
         f"are {level} posterior quantiles."
     )
-    note = results.notes.get("criticism") or {}
+    note = results.notes.get("criticism", {})
     checks = ["posterior predictive checks"] if note.get("replicates") else []
     if found := note.get("loo"):
         by, also = (f" by {found['group']}", "; Bürkner et al. 2021") if "group" in found else ("", "")

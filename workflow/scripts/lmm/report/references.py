@@ -169,7 +169,7 @@ def used(studies: Iterable[Results | Recovered | Searched]) -> list[str]:
     ]
     keys += ["vehtari2024"] if any(one.summary.get("sampler") == "importance" for one in sampled) else []
     keys += ["sailynoja2022"] if any(one.summary.get("sampler") != "importance" for one in sampled) else []
-    notes = [results.notes.get("criticism") or {} for results in single]
+    notes = [results.notes.get("criticism", {}) for results in single]
     left_out = [note["loo"] for note in notes if note.get("loo")]
     keys += ["vehtari2017"] if left_out else []
     keys += ["burkner2021"] if any("group" in own for own in left_out) else []

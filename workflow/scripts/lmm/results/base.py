@@ -28,6 +28,10 @@ class Reported:
         """The level of every interval."""
         return float(self.settings.get("conf_level") or 0.95)
 
+    def engine_settings(self, engine: str) -> dict[str, Any]:
+        """An engine's settings as they are configured; empty where none are recorded."""
+        return self.settings.get("configuration", {}).get("engines", {}).get(engine) or {}
+
     @property
     def level(self) -> str:
         """`conf_level` in words: `95 %`."""

@@ -102,7 +102,7 @@ def settings(a: Run, b: Run) -> pd.DataFrame:
 
 
 def _settings(run: Run) -> Iterator[tuple[str, str]]:
-    yield from leaves(run.summary.get("configuration") or {}, "studies")
+    yield from leaves(run.summary.get("configuration", {}), "studies")
     for name, folder in run.studies.items():
         if (folder / "data/data.json").is_file():
             data = read_json(folder / "data/data.json")

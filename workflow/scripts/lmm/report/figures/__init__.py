@@ -204,7 +204,7 @@ def _missing(name: str, results: Results, fitted: Fitted) -> str:
     if name == "ranks" and results.one_chain:
         return "There is one chain, and no other to compare it with."
     if name == "influence" and not len(results.tables.get("influence", ())):
-        why = (results.notes.get("influence_about") or {}).get("left_out")
+        why = results.notes.get("influence_about", {}).get("left_out")
         return f"The influence of each group is left out: {why or 'there is no table of it'}."
     if name in ("predictive", "prior_predictive", "loo"):
         table = results.tables.get("loo" if name == "loo" else "predictive", ())

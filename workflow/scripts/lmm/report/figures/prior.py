@@ -30,7 +30,7 @@ def kind_of(term: str) -> str:
 
 def priors_of(results: Results) -> dict[str, str]:
     """The prior of every parameter as text: as the fit recorded it, with the numbers that `auto` stood for."""
-    recorded = results.fits[results.bayes].diagnostics.summary.get("priors") or {}
+    recorded = results.fits[results.bayes].diagnostics.summary.get("priors", {})
     if isinstance(recorded, list):
         recorded = {results.prior_name(row): row["prior"] for row in recorded}
     frame, table = results.fits[results.bayes].parameters, {}

@@ -94,12 +94,12 @@ def influence(results: Results) -> list[str]:
 
 def left_out(results: Results, check: str) -> str:
     """Why a check is missing; empty where it is not."""
-    return ((results.notes.get("criticism") or {}).get("left_out") or {}).get(check, "")
+    return results.notes.get("criticism", {}).get("left_out", {}).get(check, "")
 
 
 def loo(results: Results) -> list[str]:
     """Predictive accuracy for new groups, and for which of them the estimate is not to be relied on."""
-    about = (results.notes.get("criticism") or {}).get("loo")
+    about = results.notes.get("criticism", {}).get("loo")
     if not about:
         why = left_out(results, "loo")
         return [f"Cross-validation by group is left out: {why}."] if why else []

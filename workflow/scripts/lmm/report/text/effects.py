@@ -28,7 +28,7 @@ def _mean(results: Results, column: str) -> str:
 
 def models(results: Results) -> list[str]:
     """Which model is ahead, and what is to be borne in mind."""
-    table, about = results.tables["models"], results.notes.get("models_about") or {}
+    table, about = results.tables["models"], results.notes.get("models_about", {})
     best = table.loc[table["AIC"].idxmin()]
     said = [
         f"All {counted(len(table), 'model')} were fitted to the same {counted(about['rows'], 'row')}; AIC is lowest "

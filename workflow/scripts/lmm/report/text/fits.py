@@ -103,7 +103,7 @@ def dropped_effects(results: Results) -> list[str]:
 
 def predicted(results: Results) -> list[str]:
     """How many of the groups to predict the data have; empty where no rows were to be predicted."""
-    about = results.notes.get("predictions") or {}
+    about = results.notes.get("predictions", {})
     found = about.get("factors") or ({"": about} if "known_groups" in about else {})
     return [_met(own | {"rows": about["rows"]}, f" of {group}" * bool(group)) for group, own in found.items()]
 

@@ -69,7 +69,7 @@ def ademp(recovered: Recovered) -> list[str]:
 
 def sampler(recovered: Recovered, engine: str) -> str:
     """Which sampler made the draws."""
-    settings = (recovered.settings.get("configuration") or {}).get("engines", {}).get(engine) or {}
+    settings = recovered.engine_settings(engine)
     if settings.get("sampler") == "nuts":
         return f"{label(engine)}'s draws are those of NUTS."
     table = recovered.tables["failures"]
