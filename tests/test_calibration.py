@@ -311,6 +311,7 @@ def test_chi_squared_of_binned_ranks_by_hand():
     value, df, p = c.chi2(ranks, np.full(200, 10))
     assert (value, df) == (pytest.approx(10.0), 9)
     assert p == pytest.approx(stats.chi2.sf(10.0, 9), rel=1e-12)
+    assert c.chi2(np.arange(1000) % 100, np.full(1000, 100))[:2] == (0.0, 19)  # at most 20 bins
     value, df, p = c.chi2(ranks[:10], np.full(10, 10))  # two bins of five: all ranks are in the first
     assert (value, df) == (pytest.approx(10.0), 1) and p == pytest.approx(stats.chi2.sf(10.0, 1), rel=1e-12)
     for few, n_ranks in ((ranks[:9], np.full(9, 10)), (ranks, np.r_[np.full(199, 10), 11])):

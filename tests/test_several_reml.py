@@ -232,16 +232,24 @@ def test_a_flat_direction_adds_nothing_to_standard_errors():
 
 def test_a_profile_limit_takes_few_optima(monkeypatch):
     """By secants of the root of the rise, 4 to 8 each; halving the bracket would take 30."""
-    calls = []
+    calls, points, at = [], [], Objective.at
 
     def counted(*arguments, **options):
         calls.append(1)
         return minimise(*arguments, **options)
 
-    monkeypatch.setattr(several_intervals, "minimise", counted)
+    def looked(*arguments):
+        points.append(1)
+        return at(*arguments)
+
     problem = reference("penicillin").problem()
-    limits, lost = profile_intervals(problem, optimum(problem), 0.95)
+    best = optimum(problem)
+    monkeypatch.setattr(several_intervals, "minimise", counted)
+    monkeypatch.setattr(Objective, "at", looked)
+    limits, lost = profile_intervals(problem, best, 0.95)
     assert not lost and len(calls) <= 12 * limits.size
+    # two points an optimum, as each search begins on the path that the others take: without it three times as many
+    assert len(points) <= 15 * limits.size
 
 
 def test_one_sided_and_central_hessians_agree():
