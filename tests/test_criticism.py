@@ -173,6 +173,15 @@ def by_rows(terms, y, W, codes):
     }
 
 
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_statistics_have_the_units_of_the_response(unit):
+    terms, y, W, codes, levels = made()
+    plain, found = (predictive.statistics(compute(terms, own, W, codes, levels)) for own in (y, unit * y))
+    for name, value in plain.items():
+        scale = 1.0 if name.startswith(("skewness", "cor_", "unequal")) else unit
+        assert found[name] == pytest.approx(scale * value, rel=1e-9), name
+
+
 @pytest.mark.parametrize("shift", [0.0, 1e7])
 def test_statistics_from_moments_are_those_of_the_rows(shift):
     terms, y, W, codes, levels = made()

@@ -14,7 +14,7 @@ from lmm.config.engines import Pymc
 from lmm.engines import reml
 from lmm.engines.base import Task
 from lmm.engines.pymc import fit as bayes
-from lmm.engines.pymc import importance
+from lmm.engines.pymc import importance, unconstrained
 from lmm.engines.pymc.attempts import Setting
 from lmm.engines.pymc.chains import start_estimates
 from lmm.engines.pymc.gates import convergence, ess_of_points, gate_importance
@@ -351,3 +351,22 @@ def test_importance_sampling_imports_no_pymc():
     own = os.environ | {"PYTHONPATH": str(ROOT / "workflow" / "scripts")}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=own)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "prior", [*SD, Prior("exponential", (0.4,)), Prior("flat")], ids=lambda own: own.text
+)
+@pytest.mark.parametrize("times", [False, True])
+def test_a_slope_in_an_sd_becomes_one_in_its_coordinate(prior, times):
+    """Of 2 log s - s^2 / 5 and the prior, against central differences: right to 1e-8 of the curvature."""
+    x, scale, h = np.array([-0.02, 0.05, 0.4, 1.3, 2.2]), 0.8, 1e-6
+
+    def posterior(x):
+        soft = unconstrained._soft(x)
+        sd = unconstrained._sd(prior, scale, soft)
+        return 2.0 * np.log(sd) - 0.2 * sd**2 + unconstrained._log_density(prior, scale, x, soft)
+
+    sd = unconstrained._sd(prior, scale, unconstrained._soft(x))
+    slope = 2.0 / sd - 0.4 * sd
+    found = unconstrained._chain(prior, scale, x, slope * sd if times else slope, times)
+    np.testing.assert_allclose(found, (posterior(x + h) - posterior(x - h)) / (2.0 * h), rtol=1e-6, atol=1e-6)
