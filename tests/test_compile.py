@@ -5,6 +5,7 @@ import inspect
 import sys
 import types
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import nutpie
@@ -20,6 +21,7 @@ from lmm.engines.pymc import fit as bayes
 from lmm.engines.pymc import model as bayes_model
 from lmm.engines.pymc.attempts import Setting
 from lmm.engines.pymc.compile import LEAN, compile_model, lean_wrappers
+from lmm.inference import newton
 
 
 @pytest.mark.long
@@ -207,3 +209,16 @@ def test_machine_code_depends_on_nothing_that_its_digest_does_not_see():
 def test_whitened_depends_on_the_intrinsics_that_it_calls():
     scripts = ROOT / "workflow/scripts/lmm"
     assert scripts / "core/addresses.py" in compiled._source(scripts / "engines/pymc/whitened.py")[1]
+
+
+def test_kernels_are_cached_beside_the_library_by_what_they_depend_on(monkeypatch):
+    """Functions of other files are none of this cache's; nor is anything where the folder cannot be written."""
+    own = newton.newton.py_func
+    found = compiled.KernelLocator.from_function(own, newton.__file__)
+    digest = compiled.digest_of(newton.__file__)
+    assert Path(found.get_cache_path()) == compiled.CACHE / f"inference.newton-{digest}"
+    assert found.get_source_stamp() == digest
+    assert Path(found.get_cache_path()).is_dir(), "the kernels of this process were read from it"
+    assert compiled.KernelLocator.from_function(own, __file__) is None
+    monkeypatch.setattr(compiled.os, "access", lambda *_: False)
+    assert compiled.KernelLocator.from_function(own, newton.__file__) is None

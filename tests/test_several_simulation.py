@@ -174,3 +174,13 @@ def test_a_bootstrap_draws_from_the_estimates():
     assert data.own.n_rows == 899
     fixed = dict(zip(model.terms.fixed, best.beta.tolist(), strict=True))
     assert data.truth["fixed"] == fixed
+    # of two draws each replicate takes one: 32 replicates take the same one once in 2^31
+    second = Estimates.of(best)
+    both = Estimates(
+        np.vstack([second.beta, second.beta + 1.0]),
+        [np.concatenate([root, 2.0 * root]) for root in second.roots],
+        np.append(second.sigma, 3.0 * second.sigma),
+    )
+    source = SeveralBootstrap(source.rows, source.terms, source.key, 1, both)
+    shifts = {round(source.drawn(k)[1]["fixed"]["Intercept"] - fixed["Intercept"], 9) for k in range(32)}
+    assert shifts == {0.0, 1.0}
