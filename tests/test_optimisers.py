@@ -9,6 +9,7 @@ from lmm.inference import compact, newton, profile, several_newton, several_opti
 from lmm.inference.descent import CERTIFIED, ITERATIONS, advance
 from lmm.inference.newton import NONE
 from lmm.inference.optimum import optimum, starting_points
+from lmm.inference.wald import spread_of
 from lmm.likelihood.problem import layout, problem_of
 
 
@@ -237,3 +238,19 @@ def test_a_known_start_is_the_factor_in_the_kernels_coordinates():
         wrong = values.copy()
         wrong[place] = value
         assert np.isnan(model.start(wrong)).all()
+
+
+@pytest.mark.parametrize("apart", [0.5, 1e-2, 1e-5, 1e-7])
+def test_the_spread_is_twice_the_inverse_hessian_however_correlated(apart):
+    """Two coordinates of sizes 1e3 apart with correlation 1 - apart: nothing is taken for flat that is not."""
+    size = np.array([1.0, 1e3])
+    hessian = np.array([[1.0, 1.0 - apart], [1.0 - apart, 1.0]]) / np.outer(size, size)
+    expected = 2.0 * np.array([[1.0, apart - 1.0], [apart - 1.0, 1.0]]) / (apart * (2.0 - apart))
+    # the inverse is known to the rounding of the Hessian over its smallest eigenvalue
+    np.testing.assert_allclose(spread_of(hessian) / np.outer(size, size), expected, rtol=1e-14 / apart + 1e-9)
+
+
+def test_a_flat_direction_has_no_spread():
+    """Only the sum of two coordinates counts: the pseudo-inverse, in coordinates of unit curvature."""
+    found = spread_of(np.ones((2, 2)))
+    np.testing.assert_allclose(found, np.full((2, 2), 0.5), rtol=1e-9)
