@@ -1,5 +1,7 @@
 """REML and ML of several factors against exact references, differences and other optimisers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -349,3 +351,21 @@ def test_minimise_with_everything_held():
     stop = minimise(objective, best.point, held=0)
     assert stop.converged
     assert stop.point.value == pytest.approx(best.point.value, abs=1e-9)
+
+
+def test_a_profile_begins_at_the_optimum_in_coordinates_of_its_own():
+    """The correlation is the coordinate, D of every factor as estimated; beside an sd of 0 it is taken as 0."""
+    problem = reference("words").problem()
+    best = optimum(problem)
+    place, flat, index, unit, _ = several_intervals._coordinates(problem, best, 0, (0, 1))
+    covariance = best.roots[0] @ best.roots[0].T
+    correlation = covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1])
+    assert abs(correlation) > 0.1
+    assert flat[index] == pytest.approx(correlation, rel=1e-9)
+    assert flat[index + 1] == pytest.approx(1.0, rel=1e-9)  # in units of the second sd
+    assert unit == pytest.approx(np.sqrt(covariance[0, 0]), rel=1e-9)
+    for found, expected in zip(place(flat).factors, best.factors, strict=True):
+        np.testing.assert_allclose(found @ found.T, expected @ expected.T, rtol=1e-7, atol=1e-9)
+    roots = [np.array([[1.0, 0.0], [0.0, 0.0]]) * best.roots[0][0, 0], *best.roots[1:]]
+    _, flat, index, *_ = several_intervals._coordinates(problem, replace(best, roots=roots), 0, (0, 1))
+    assert (flat[index], flat[index + 1]) == (0.0, 0.0)
