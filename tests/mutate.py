@@ -44,7 +44,8 @@ ROOT = Path(__file__).parents[1]
 SLOW = re.compile(r"\bproject\b|snakemake|playwright|\blab\b|\"make\"")
 DRAWING = re.compile(r"lmm\.report(\.figures.*|\.page|\.[a-z]+)?$")
 IMPORTS = re.compile(
-    rf"^(?:from|import) lmm\.(?:{'|'.join(PACKAGES[1:])})\b|^from lmm\.core import|^import (?:problems|several)\b",
+    rf"^(?:from|import) lmm\.(?:{'|'.join(PACKAGES[1:])})\b|^from lmm\.core(?: import|\.(?!errors|store)\w)"
+    r"|^import (?:problems|several)\b",
     re.M,
 )
 OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slurm and not faults and not long")
