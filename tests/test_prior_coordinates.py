@@ -8,6 +8,7 @@ import problems
 from lmm.config.engines import Pymc
 from lmm.criticism import stage
 from lmm.data.rows import Rows
+from lmm.engines.pymc import coordinates
 from lmm.engines.pymc import fit as bayes
 from lmm.engines.pymc import full as bayes_full
 from lmm.engines.pymc.attempts import Setting
@@ -27,6 +28,17 @@ from lmm.moments.stage import of_rows
 
 # (shift, scale) of a predictor: calendar years, thousands and thousandths of the unit
 CHANGES = [(0.0, 1.0), (2008.0, 1.0), (0.0, 1e3), (0.0, 1e-3)]
+
+
+@pytest.mark.parametrize(
+    ("name", "factors"),
+    [
+        ("x", ["x"]), ("x:z", ["x", "z"]), ("C(f)[T.a:b]:x", ["C(f)[T.a:b]", "x"]),
+        ("f({1: 2}[k]):x", ["f({1:2}[k])", "x"]), ("x:f[T.a]b]:z", ["x", "f[T.a]b]", "z"]),
+    ],
+)  # fmt: skip
+def test_factors_of_a_column_are_parted_outside_of_brackets(name, factors):
+    assert coordinates._pieces(name) == factors
 
 
 def test_what_is_within_a_term():
