@@ -93,7 +93,7 @@ def changed(node: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, str, str]]:
     if isinstance(node, ast.Compare) and len(node.ops) == 1:
         other = COMPARISONS[type(node.ops[0])]()
         yield node, "comparison", f"({ast.unparse(ast.Compare(node.left, [other], node.comparators))})"
-    elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
+    elif is_number(node):
         yield node, "constant", repr(another(node.value))
     elif is_negative(node):
         yield node, "constant", f"({another(-node.operand.value)!r})"

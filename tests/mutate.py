@@ -52,9 +52,7 @@ OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slurm an
 BUDGETS = (60.0, 300.0)  # CPU s of tests for a mutant, and of further ones where it survives these
 # Decorators of functions that do not run as Python.
 COMPILED = re.compile("kernel|summed|c_function|njit")
-COMPILATION = (
-    300.0  # s that a changed kernel and all that use it may take to compile, beyond four times the tests
-)
+COMPILATION = 300.0  # s that a changed kernel and all that use it may take to compile
 # What the library and its tests import: a mutant's process begins with it.
 IMPORTED = (
     "scipy.stats", "scipy.optimize", "pandas", "pyarrow.parquet", "numba", "formulaic", "statsmodels.api", "pymc",
